@@ -1,0 +1,192 @@
+"""The classifier. In: a trained network, its preprocessing and classes. Out: a folder (``model.safetensors``, ``model.json``), and predictions from it.
+
+Loading reads tensors and JSON only: it never executes code from the folder.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from headstart.backbones.create import create
+from headstart.backbones.head import build_head
+from headstart.backbones.spec import Preprocessing
+from headstart.data.pixels import PhotoRead, centre, stream_photos
+from headstart.device import Machine, find_machine
+from headstart.errors import RunError, WeightsError
+from headstart.features import BATCH, Forward
+from headstart.network import Network, head_logits, softmax
+from headstart.train.checkpoint import load_state, save_state
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for one photo; ``problem`` says why there is none. ``probabilities`` has one value per class, in class order."""
+
+    path: Path
+    label: str | None
+    confidence: float | None
+    probabilities: tuple[float, ...] = ()
+    problem: str | None = None
+
+
+@dataclass
+class Classifier:
+    """Backbone, head, preprocessing, class list and provenance: everything that turns a photo into a label."""
+
+    network: Network
+    preprocessing: Preprocessing
+    classes: tuple[str, ...]
+    head: str
+    dropout: tuple[float, ...] = ()
+    precision: str = "float32"
+    provenance: dict[str, Any] = field(default_factory=dict)
+    _forward: Forward | None = field(default=None, repr=False)
+
+    # -- on disk --
+
+    def save(self, folder: Path) -> None:
+        """Write ``model.safetensors`` and ``model.json``, each atomically. Raises RunError."""
+        save_state(folder / "model.safetensors", self.network.state_dict(), {"format": FORMAT})
+        write_json(folder / "model.json", self.description())
+
+    def description(self) -> dict[str, Any]:
+        """What model.json says."""
+        backbone = self.network.backbone
+        return {
+            "format": FORMAT,
+            "classes": list(self.classes),
+            "preprocessing": self.preprocessing.to_json(),
+            "architecture": {
+                "backbone": backbone.name, "cut": backbone.cut, "dim": backbone.dim, "head": self.head, "dropout": list(self.dropout),
+            },
+            "precision": self.precision,
+            "provenance": self.provenance,
+        }  # fmt: skip
+
+    @classmethod
+    def load(cls, folder: str | Path, device: str = "auto") -> Classifier:
+        """Read a run or model folder.
+
+        Raises:
+            RunError: the folder is no model, or is damaged.
+        """
+        folder = Path(folder)
+        described = read_description(folder)
+        shape = described["architecture"]
+        backbone = create(shape["backbone"], pretrained=False, cut=shape["cut"])
+        head = build_head(shape["head"], shape["dim"], len(described["classes"]), shape["dropout"])
+        network = Network(backbone, head)
+        tensors, _ = load_state(folder / "model.safetensors")
+        try:
+            network.load_state_dict(tensors)
+        except RuntimeError as error:
+            raise RunError(f"{folder}: model.safetensors does not fit model.json: {str(error).splitlines()[-1].strip()}", "Train it again.") from error
+        backbone.source, backbone.pretrained = f"run {folder.name}", True
+        loaded = cls(
+            network.eval(), Preprocessing.from_json(described["preprocessing"]), tuple(described["classes"]), shape["head"],
+            tuple(shape["dropout"]), described["precision"], described["provenance"],
+        )  # fmt: skip
+        return loaded.to(find_machine(device))
+
+    def to(self, machine: Machine) -> Classifier:
+        """Make ready to predict on a machine, in bf16 only where it was trained so and the machine multiplies it."""
+        precision = self.precision if machine.fast_bf16 else "float32"
+        self._forward = Forward(self.network.backbone, self.preprocessing, machine, precision)
+        self.network.head.to(machine.device).eval()
+        return self
+
+    # -- predictions --
+
+    def logits(self, photos: np.ndarray) -> np.ndarray:
+        """Logits [N, C] of photos that are cut to size already: uint8 [N, S, S, 3]."""
+        if self._forward is None:
+            self.to(find_machine())
+        assert self._forward is not None
+        return head_logits(self.network.head, self._forward(torch.from_numpy(photos)).float().numpy())
+
+    def stream(self, paths: Sequence[Path]) -> Iterator[tuple[Path, PhotoRead, np.ndarray | None]]:
+        """(path, what was read, probabilities [C] or None for a bad photo), in order, with flat memory."""
+        waiting: list[tuple[Path, PhotoRead]] = []
+        for path, read in zip(paths, stream_photos(paths, self.preprocessing.resize, self.preprocessing.interpolation), strict=True):
+            waiting.append((path, read))
+            if sum(r.problem is None for _, r in waiting) == BATCH:
+                yield from self._answer(waiting)
+                waiting = []
+        yield from self._answer(waiting)
+
+    def _answer(self, waiting: list[tuple[Path, PhotoRead]]) -> Iterator[tuple[Path, PhotoRead, np.ndarray | None]]:
+        size = self.preprocessing.image_size
+        good = [centre(read.pixels, size) for _, read in waiting if read.pixels is not None]
+        answers: Iterator[np.ndarray] = iter(())
+        if good:
+            batch = np.zeros((BATCH, size, size, 3), np.uint8)  # always the same size: an answer does not depend on its neighbours
+            batch[: len(good)] = good
+            answers = iter(softmax(self.logits(batch)[: len(good)]))
+        for path, read in waiting:
+            yield path, read, next(answers) if read.pixels is not None else None
+
+    def predict(self, paths: Iterable[str | Path]) -> Iterator[Prediction]:
+        """One ``Prediction`` per path, in order."""
+        for path, read, p in self.stream([Path(p) for p in paths]):
+            if p is None:
+                yield Prediction(path, None, None, problem=read.problem)
+            else:
+                best = int(p.argmax())
+                yield Prediction(path, self.classes[best], float(p[best]), tuple(float(v) for v in p))
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """model.json of a run folder, checked.
+
+    Raises:
+        RunError: there is none, or it is not headstart's.
+    """
+    path = folder / "model.json"
+    try:
+        described = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        unfinished = (folder / "request.json").exists()
+        hint = f"Its training did not end: headstart train --resume {folder}" if unfinished else "Name the folder that headstart train made."
+        raise RunError(f"{folder} holds no model (no model.json).", hint) from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read: {error}.", "Train it again.") from None
+    needed = {"format", "classes", "preprocessing", "architecture", "precision", "provenance"}
+    if not isinstance(described, dict) or not needed <= described.keys():
+        raise RunError(f"{path} is not a description of a headstart model.", "Name the folder that headstart train made.")
+    if described["format"] > FORMAT:
+        raise RunError(f"{path} has format {described['format']}, newer than this headstart reads ({FORMAT}).", "Update headstart.")
+    return described
+
+
+def load_backbone(folder: Path) -> Any:
+    """The backbone of an earlier run, for ``--from``. Raises RunError, WeightsError."""
+    try:
+        return Classifier.load(folder, "cpu").network.backbone
+    except RunError as error:
+        raise WeightsError(f"--from {folder}: {error.problem}", error.hint) from None
+
+
+def write_json(path: Path, value: Any) -> None:
+    """JSON for people and programs, replaced atomically. Raises RunError."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Text, replaced atomically. Raises RunError."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape")  # names of files may be any bytes
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise RunError(f"{path} could not be written: {error.strerror or error}.", "Free some space or choose another folder with --out.") from error

@@ -1,0 +1,39 @@
+"""The mistakes worth looking at. In: probabilities, or a confusion matrix. Out: photos, pairs of classes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class ConfusedPair(NamedTuple):
+    """``photos`` of class ``true`` were taken for ``predicted``: ``share`` (0-1) of all photos of ``true``."""
+
+    true: int
+    predicted: int
+    photos: int
+    share: float
+
+
+def most_confident(probabilities: np.ndarray, labels: np.ndarray, k: int) -> list[int]:
+    """Indices of at most ``k`` wrongly classified photos, the surest mistake first, ties in the order of the photos.
+
+    ``probabilities`` [N, C], ``labels`` [N]. These are where mislabelled and ambiguous photos gather, which makes them
+    the ones to look at.
+    """
+    predicted = probabilities.argmax(axis=1)
+    wrong = np.flatnonzero(predicted != labels)
+    surest_first = np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")
+    return [int(index) for index in wrong[surest_first[:k]]]
+
+
+def most_confused(confusion: list[list[int]], k: int) -> list[ConfusedPair]:
+    """At most ``k`` pairs of classes that were confused: most photos first, then larger share, then class order."""
+    pairs = [
+        ConfusedPair(true, predicted, count, count / sum(row))
+        for true, row in enumerate(confusion)
+        for predicted, count in enumerate(row)
+        if count and true != predicted
+    ]
+    return sorted(pairs, key=lambda pair: (-pair.photos, -pair.share, pair.true, pair.predicted))[:k]

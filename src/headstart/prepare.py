@@ -1,0 +1,165 @@
+"""Everything before training. In: options. Out: ``Prepared``: image set, pixels per split, backbone, machine and plan, all checked."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart.backbones.backbone import Backbone
+from headstart.backbones.head import check_dropout, parse_head
+from headstart.data.imageset import SPLITS, BadFile, ImageSet, Listing, Split, SplitOptions
+from headstart.data.names import shown
+from headstart.data.pixels import Pixels, read_photos, sample_sizes
+from headstart.data.scan import scan
+from headstart.data.split import make_image_set
+from headstart.device import Machine, find_machine
+from headstart.errors import DataError
+from headstart.options import TrainOptions
+from headstart.train import rules
+from headstart.train.plan import Plan, check_overrides, resolve
+from headstart.train.rules import Facts
+from headstart.voice import Voice
+
+
+@dataclass(frozen=True)
+class Photos:
+    """Photos that were found and read, before they are split: seeds and shots may differ, this does not."""
+
+    listing: Listing
+    pixels: Pixels
+    bad: tuple[BadFile, ...]
+    conversions: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that a training needs, and all that its report tells."""
+
+    options: TrainOptions
+    image_set: ImageSet
+    photos: Photos
+    pixels: dict[Split, Pixels]
+    labels: dict[Split, np.ndarray]
+    backbone: Backbone
+    machine: Machine
+    plan: Plan
+    facts: Facts
+
+    def plan_for(self, strategy: str) -> Plan:
+        """The plan of a part of ``auto``, by the same rules and with the same overrides."""
+        return resolve(replace(self.facts, strategy=strategy), self.options.seed, None, self.options.settings)
+
+
+def prepare(options: TrainOptions, voice: Voice) -> Prepared:
+    """Find, read, check and split the photos; load the backbone; resolve the plan.
+
+    Raises:
+        DataError, WeightsError, OptionError: see their messages.
+    """
+    check_overrides(options.settings)
+    check_dropout(options.dropout, len(parse_head(options.head)) + 1, options.head)
+    listing = scan(options.data, progress=lambda done, total: voice.progress(f"fetching {options.data}", done, total or done + 1))
+    machine = find_machine(options.device)
+    backbone = make_backbone(options)
+    size, resize = input_size(options, listing, backbone)
+    backbone.check_image_size(size)
+    photos = read(listing, resize, backbone.preprocessing.interpolation, options.on_bad, voice)
+    return split(options, photos, backbone, machine, voice)
+
+
+def split(options: TrainOptions, photos: Photos, backbone: Backbone, machine: Machine, voice: Voice) -> Prepared:
+    """The part of ``prepare`` that depends on seed, shots and strategy."""
+    wanted = SplitOptions(options.val, options.test, options.shots, options.fraction, options.seed)
+    image_set = make_image_set(photos.listing, photos.pixels.digests, photos.bad, wanted)
+    voice.say(f"{photos.listing.name} ({photos.listing.layout}): {image_set.summary}")
+    for note in image_set.notes:
+        voice.warn(note)
+    where = {photo.path: i for i, photo in enumerate(photos.listing.photos)}
+    members = {s: image_set.split(s) for s in SPLITS}
+    pixels = {s: photos.pixels.take([where[m.path] for m in members[s]]) for s in SPLITS}
+    labels = {s: np.array([m.label for m in members[s]], dtype=np.int64) for s in SPLITS}
+    facts = Facts(
+        photos=len(members["train"]), classes=len(image_set.classes), side=_side(photos.pixels.sizes), native_size=backbone.preprocessing.image_size,
+        strategy=options.strategy, device=machine.device.type, fast_bf16=machine.fast_bf16, head=options.head,
+    )  # fmt: skip
+    plan = resolve(facts, options.seed, options.boundary, options.settings)
+    backbone.split_at(plan.boundary)  # an unknown boundary is said before training
+    return Prepared(options, image_set, photos, pixels, labels, backbone, machine, plan, facts)
+
+
+def make_backbone(options: TrainOptions) -> Backbone:
+    """The backbone that the options ask for, its preprocessing overridden where they say so. Raises WeightsError, OptionError."""
+    import torch
+
+    from headstart.backbones.create import create
+    from headstart.classifier import load_backbone
+
+    torch.manual_seed(options.seed)  # decides the random weights of scratch
+    if options.from_run:
+        backbone = load_backbone(Path(options.from_run))
+        backbone = backbone.truncated(options.cut) if options.cut else backbone
+    else:
+        weights = Path(options.weights) if options.weights else None
+        backbone = create(options.backbone, pretrained=options.strategy != "scratch", weights=weights, cut=options.cut)
+    changes = {name: getattr(options, name) for name in ("mean", "std") if getattr(options, name)}
+    backbone.preprocessing = replace(backbone.preprocessing, **changes)
+    return backbone
+
+
+def input_size(options: TrainOptions, listing: Listing, backbone: Backbone) -> tuple[int, int]:
+    """(input size, shorter side to resize to) in px; the plan's rule on the photos' headers, or the user's word."""
+    settings = check_overrides(options.settings)
+    if "image_size" in settings:
+        size = settings["image_size"]
+    else:
+        side = _side(sample_sizes([photo.path for photo in listing.photos]))
+        size = rules.image_size(Facts(0, 0, side, backbone.preprocessing.image_size, options.strategy)).value
+    return size, max(size, settings.get("resize", size))
+
+
+def _side(sizes: Sequence[tuple[int, int]]) -> int:
+    sides = [min(size) for size in sizes if min(size) > 0]
+    return int(statistics.median(sides)) if sides else 224
+
+
+def read(listing: Listing, resize: int, interpolation: str, on_bad: str, voice: Voice) -> Photos:
+    """Read every photo once and name those that cannot be used.
+
+    Raises:
+        DataError: ``on_bad`` is "fail" and there are some, or nothing usable is left.
+    """
+    paths = [photo.path for photo in listing.photos]
+    pixels = read_photos(paths, resize, interpolation, progress=lambda done, total: voice.progress("reading photos", done, total))
+    bad = tuple(BadFile(path, str(problem)) for path, problem in zip(paths, pixels.problems, strict=True) if problem)
+    every = (*listing.skipped, *bad)
+    if every and on_bad == "fail":
+        raise DataError(f"{len(every)} files cannot be used:\n" + _lines(every, listing.root, len(every)), "Mend or remove them, or use --on-bad skip.")
+    if every:
+        voice.warn(f"{len(every)} files are left out:\n" + _lines(every, listing.root, 40))
+    if len(bad) == len(paths):
+        raise DataError(f"None of the {len(paths)} photos in {listing.name} can be read.", "See the reasons above.")
+    conversions = Counter(remark for remarks in pixels.remarks for remark in remarks)
+    return Photos(listing, pixels, bad, dict(conversions.most_common()))
+
+
+def _lines(bad: Sequence[BadFile], root: Path, at_most: int) -> str:
+    lines = [f"    {shown(b.path, root)}: {b.reason}" for b in bad[:at_most]]
+    return "\n".join([*lines, f"    … and {len(bad) - at_most} more (all are in check.json)"][: len(lines) + (len(bad) > at_most)])
+
+
+def check_facts(photos: Photos, image_set: ImageSet) -> dict[str, Any]:
+    """What check.json says."""
+    return {
+        "summary": image_set.summary,
+        "layout": image_set.layout,
+        "photos": len(image_set.samples),
+        "bad": [{"path": shown(b.path, image_set.root), "reason": b.reason} for b in image_set.bad],
+        "conversions": photos.conversions,
+        "notes": list(image_set.notes),
+    }

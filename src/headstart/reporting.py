@@ -1,0 +1,172 @@
+"""From a training to its page. In: what was prepared, trained and judged. Out: the HTML of report.html."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headstart._version import __version__
+from headstart.data.imageset import SPLITS, Split
+from headstart.data.named import display_name
+from headstart.data.names import shown
+from headstart.data.pixels import Pixels, centre
+from headstart.evaluate.mistakes import most_confident
+from headstart.report.data import DataCheck, Fact, Mistake, PlanRow, RunReport
+from headstart.report.run import render_run
+from headstart.runfolder import CONTENTS
+
+if TYPE_CHECKING:
+    from headstart.prepare import Prepared
+    from headstart.train.plan import Plan
+    from headstart.train.strategies import Outcome
+    from headstart.training import Results
+
+SAMPLES_PER_CLASS = 6
+MISTAKES = 12
+
+STRATEGY_NAMES = {
+    "probe": "a linear probe on the frozen backbone",
+    "head": "a new head on the frozen backbone",
+    "finetune": "fine-tuning of the whole network",
+    "partial": "partial fine-tuning",
+    "lp-ft": "a probe, then fine-tuning from it",
+    "scratch": "training from random weights",
+}
+
+
+def run_page(prepared: Prepared, outcome: Outcome, results: Results, path: Path) -> str:
+    """The page of one training."""
+    image_set, plan = prepared.image_set, outcome.plan
+    epochs = [{**asdict(row), "phase": row.strategy} for row in outcome.history]
+    report = RunReport(
+        title=f"{image_set.name}: {len(image_set.classes)} classes",
+        answer=answer(results.metrics, prepared.backbone.name),
+        more=story(prepared, outcome),
+        caveats=caveats(prepared, results.metrics),
+        command=prepared.options.command(),
+        classes=image_set.classes,
+        names={label: display_name(label) for label in image_set.classes if display_name(label) != label},
+        facts=facts(prepared, outcome, results),
+        metrics=results.metrics,
+        counts={split: image_set.counts(split) for split in SPLITS if len(prepared.labels[split])},
+        history=epochs,  # type: ignore[arg-type]
+        best_epoch=outcome.best_epoch,
+        probe_path=[asdict(step) for step in outcome.probe.path] if outcome.probe else [],  # type: ignore[misc]
+        chosen_l2=outcome.probe.l2 if outcome.probe else None,
+        samples=samples(prepared, plan),
+        mistakes=mistakes(prepared, results, plan),
+        data_check=data_check(prepared),
+        plan=[PlanRow(name, f"{value:g}" if isinstance(value, float) else str(value), reason) for name, value, reason in plan.rows()],
+        environment=environment(prepared.machine.words),
+        contents=CONTENTS,
+        usage=usage(path),
+    )
+    return render_run(report)
+
+
+def answer(metrics: dict[str, Any], backbone: str) -> str:
+    """The one sentence to take home."""
+    split = "test" if "test" in metrics else "val"
+    found = metrics[split]["accuracy"]
+    which = "test photos that it never saw" if split == "test" else "validation photos"
+    return (
+        f"The classifier names {found['value']:.1%} of {metrics[split]['photos']} {which} correctly"
+        f" (95 % interval {found['low']:.1%} to {found['high']:.1%})."
+    )
+
+
+def story(prepared: Prepared, outcome: Outcome) -> str:
+    """How it came about, in a sentence or two."""
+    photos, classes = len(prepared.labels["train"]), len(prepared.image_set.classes)
+    source = "random weights" if outcome.plan.strategy == "scratch" else prepared.backbone.source
+    text = f"Trained on {photos} photos of {classes} classes by {STRATEGY_NAMES[outcome.plan.strategy]}: {prepared.backbone.name}, {source}."
+    return f"{text} {outcome.decision[:1].upper()}{outcome.decision[1:]}." if outcome.decision else text
+
+
+def caveats(prepared: Prepared, metrics: dict[str, Any]) -> list[str]:
+    """What a careful reader should know."""
+    notes = ["This is one run: another seed draws other splits. headstart compare shows how much that matters."]
+    if "test" not in metrics:
+        notes.append("There is no test split: choices were made on the photos that this accuracy is measured on, so it is a little too good.")
+    elif metrics["test"]["photos"] < 100:
+        notes.append(f"Only {metrics['test']['photos']} test photos: the interval is wide.")
+    if prepared.options.strategy == "scratch":
+        notes.append("No pretrained weights were used: compare with --strategy auto to see what they would add.")
+    return notes
+
+
+def facts(prepared: Prepared, outcome: Outcome, results: Results) -> list[Fact]:
+    """The tiles at the top."""
+    plan, seconds = outcome.plan, results.seconds
+    tiles = [
+        Fact("photos", str(len(prepared.image_set.samples)), f"{len(prepared.labels['train'])} to train on"),
+        Fact("classes", str(len(prepared.image_set.classes))),
+        Fact("backbone", prepared.backbone.name, prepared.backbone.source),
+        Fact("strategy", plan.strategy, STRATEGY_NAMES[plan.strategy]),
+        Fact("training", f"{seconds['training']:.0f} s", f"{prepared.machine.device.type.upper()}, {plan.precision}"),
+    ]
+    split = "test" if "test" in results.metrics else "val"
+    return [*tiles, Fact("calibration error", f"{results.metrics[split]['calibration']['ece']:.3f}", "0 is perfect")]
+
+
+def data_check(prepared: Prepared) -> DataCheck:
+    """What reading the photos found."""
+    return DataCheck(
+        prepared.image_set.summary, len(prepared.image_set.samples), prepared.image_set.bad, prepared.photos.conversions, prepared.image_set.notes
+    )
+
+
+def samples(prepared: Prepared, plan: Plan) -> dict[str, list[np.ndarray]]:
+    """A few training photos of each class, as the network sees them."""
+    labels, chosen = prepared.labels["train"], {}
+    for c, name in enumerate(prepared.image_set.classes):
+        places = np.flatnonzero(labels == c)
+        spread = places[np.linspace(0, len(places) - 1, min(SAMPLES_PER_CLASS, len(places))).astype(int)]
+        chosen[name] = [picture(prepared.pixels["train"], int(i), plan.image_size) for i in spread]
+    return chosen
+
+
+def mistakes(prepared: Prepared, results: Results, plan: Plan) -> list[Mistake]:
+    """The most confident wrong answers, on test where there is one."""
+    split: Split = "test" if "test" in results.probabilities else "val"
+    probabilities, labels = results.probabilities[split], prepared.labels[split]
+    classes, members = prepared.image_set.classes, prepared.image_set.split(split)
+    found = []
+    for i in most_confident(probabilities, labels, MISTAKES):
+        best = int(probabilities[i].argmax())
+        photo = picture(prepared.pixels[split], i, plan.image_size)
+        path = shown(members[i].path, prepared.image_set.root)
+        found.append(Mistake(photo, classes[labels[i]], classes[best], float(probabilities[i, best]), path))
+    return found
+
+
+def picture(pixels: Pixels, i: int, size: int) -> np.ndarray:
+    """Photo i as the network sees it, uint8 [size, size, 3]."""
+    return np.ascontiguousarray(centre(pixels.row(i), size))
+
+
+def environment(machine: str) -> dict[str, str]:
+    """Versions and machine, for the foot of a page."""
+    import timm
+    import torch
+
+    return {
+        "headstart": __version__, "torch": torch.__version__, "timm": timm.__version__, "python": platform.python_version(),
+        "machine": machine, "system": f"{platform.system()} {platform.machine()}",
+    }  # fmt: skip
+
+
+def usage(path: Path) -> list[tuple[str, str]]:
+    """What to do with the run next."""
+    run = shlex.quote(os.fspath(path))
+    return [
+        (f"headstart predict {run} photo.jpg", "name new photos"),
+        (f"headstart evaluate {run} other-photos/", "measure it on other labelled photos"),
+        (f"headstart describe {run}", "print the architecture"),
+    ]

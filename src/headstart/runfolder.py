@@ -1,0 +1,137 @@
+"""A run's folder. In: options, and later what training found. Out: a folder that exists whole, can be resumed, and is never half-overwritten."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from headstart._version import __version__
+from headstart.classifier import write_json, write_text
+from headstart.errors import RunError
+from headstart.options import TrainOptions
+
+CONTENTS = {
+    "model.safetensors": "the weights",
+    "model.json": "classes, preprocessing, architecture, provenance",
+    "plan.json": "every setting with its reason",
+    "history.csv": "losses and accuracies per epoch (a probe: per L2 strength)",
+    "metrics.json": "accuracy with interval, classification report, confusion matrix, calibration, per split",
+    "predictions.csv": "every val and test photo: true class, answer, confidence",
+    "splits.csv": "which photo was in which split",
+    "check.json": "what reading the photos found",
+    "request.json": "what was asked for; headstart train --resume reads it",
+    "report.html": "this page",
+}
+"""Files of a finished run; ``state/`` exists only while it trains."""
+
+
+@dataclass
+class RunFolder:
+    """The folder of one training."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: Path, options: TrainOptions, overwrite: bool = False) -> RunFolder:
+        """A new folder with the request in it.
+
+        Raises:
+            RunError: the folder exists (and may not be overwritten, or is not a run), or cannot be made.
+        """
+        folder = cls(path)
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            folder._clear(overwrite)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"{path} cannot be made: {error.strerror or error}.", "Choose another folder with --out.") from None
+        write_json(path / "request.json", {"headstart": __version__, "options": options.to_json()})
+        return folder
+
+    def _clear(self, overwrite: bool) -> None:
+        """Empty a former run. A folder that holds anything else is never touched: a mistyped --out must not cost photos."""
+        if not self.path.is_dir():
+            raise RunError(f"--out {self.path} is a file.", "Choose another name.")
+        strangers = sorted(p.name for p in self.path.iterdir() if p.name not in CONTENTS and p.name != "state" and not p.name.startswith("."))
+        if strangers or not (self.path / "request.json").exists():
+            raise RunError(f"--out {self.path} exists and is not a run of headstart's (it holds {', '.join(strangers[:3]) or 'no request.json'}).",
+                           "Choose another folder.")  # fmt: skip
+        if not overwrite:
+            unfinished = "" if self.finished else f" Its training did not end: headstart train --resume {self.path} goes on with it."
+            raise RunError(f"--out {self.path} exists.{unfinished}", "Use --overwrite to replace it, or choose another folder.")
+        for name in [*CONTENTS, "state"]:
+            target = self.path / name
+            if target.is_dir():
+                shutil.rmtree(target)
+            else:
+                target.unlink(missing_ok=True)
+
+    @classmethod
+    def open(cls, path: Path) -> tuple[RunFolder, TrainOptions]:
+        """A run that was begun, and what it was asked for.
+
+        Raises:
+            RunError: there is nothing to resume.
+        """
+        try:
+            request = json.loads((path / "request.json").read_text(encoding="utf-8"))
+            return cls(path), TrainOptions.from_json(request["options"])
+        except FileNotFoundError:
+            raise RunError(f"{path} holds no run (no request.json): there is nothing to resume.", "Start with headstart train DATA --out RUN.") from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{path / 'request.json'} cannot be read: {error}.", "Train again with --overwrite.") from None
+
+    @property
+    def finished(self) -> bool:
+        """The report is written last."""
+        return (self.path / "report.html").exists()
+
+    @property
+    def state(self) -> Path:
+        return self.path / "state"
+
+    def remember(self, name: str, value: Any) -> None:
+        """Keep a decision that a resumed run must not make again."""
+        write_json(self.state / f"{name}.json", value)
+
+    def recall(self, name: str) -> Any:
+        """A decision kept by ``remember``, or None."""
+        try:
+            return json.loads((self.state / f"{name}.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+
+    def close(self) -> None:
+        """Drop what only a resume needs."""
+        shutil.rmtree(self.state, ignore_errors=True)
+
+    def read_json(self, name: str) -> Any:
+        """One of the run's JSON files. Raises RunError."""
+        try:
+            return json.loads((self.path / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunError(f"{self.path / name} cannot be read: {error}.", "Is the training finished?") from None
+
+
+def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """A CSV, replaced atomically. Raises RunError."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    write_text(path, out.getvalue())
+
+
+HISTORY = ("strategy", "epoch", "l2", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr", "seconds")
+
+
+def write_history(path: Path, probe: Sequence[Any], epochs: Sequence[Any]) -> None:
+    """history.csv: a line per L2 strength of the probe, then a line per epoch; what does not apply stays empty."""
+    rows = [{"strategy": "probe", **asdict(step)} for step in probe] + [asdict(row) for row in epochs]
+    write_rows(path, HISTORY, [[row.get(column, "") for column in HISTORY] for row in rows])
