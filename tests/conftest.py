@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -161,3 +163,97 @@ def png_header(width: int, height: int) -> bytes:
         + chunk(b"IDAT", zlib.compress(b"\0" * 1000))
         + chunk(b"IEND", b"")
     )
+
+
+# -- the real command line, on small networks --
+
+CLASSES = ("cat", "dog", "owl")
+
+
+class Answer(NamedTuple):
+    """What a command left behind: exit code, standard output, standard error."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
+    """``cli("train", folder, "--seed", 1)`` runs the command in this process and gives its ``Answer``."""
+    from headstart.cli import main
+
+    def run(*words: object) -> Answer:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["headstart", *map(str, words)])
+        try:
+            main()
+            code = 0
+        except SystemExit as end:
+            code = int(end.code or 0)
+        said = capsys.readouterr()
+        return Answer(code, said.out, said.err)
+
+    return run
+
+
+@pytest.fixture
+def refused() -> Callable[..., None]:
+    """``refused(answer, *words)``: the command ended in one clear message with these words, exit code 2, no
+    traceback."""
+
+    def check(answer: Answer, *words: str) -> None:
+        assert answer.code == 2, answer
+        assert "Traceback" not in answer.err
+        assert answer.err.count("headstart: ") == 1, answer.err
+        message = answer.err[answer.err.index("headstart: ") :]
+        for word in words:
+            assert word.lower() in message.lower(), message
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint for the starter backbone, with random weights: 32 px, quick."""
+    import torch
+    from safetensors.torch import save_file
+
+    from headstart.backbones.create import create
+
+    torch.set_num_threads(1)
+    torch.manual_seed(20)
+    path = tmp_path_factory.mktemp("weights") / "starter.safetensors"
+    save_file({k: v.contiguous() for k, v in create("starter", pretrained=False).state_dict().items()}, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def starter(weights: Path) -> tuple[str, ...]:
+    """The words that ask for that backbone, in float32 so that figures are the same on every machine."""
+    return ("--backbone", "starter", "--weights", str(weights), "--precision", "float32")
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three classes of twelve drawn photos; shared, so never written to."""
+    folder, rng = tmp_path_factory.mktemp("drawn") / "photos", np.random.default_rng(3)
+    for index, label in enumerate(CLASSES):
+        for i in range(12):
+            _draw_photo(folder / label / f"{label}_{i:02d}.png", index, rng)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def probe_run(photos: Path, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of a finished probe of ``photos``; shared, so never written to."""
+    from headstart.training import train
+
+    place = tmp_path_factory.mktemp("probe")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEADSTART_CACHE", str(place / "cache"))
+        run = train(
+            photos, out=place / "run", backbone="starter", weights=str(weights), strategy="probe", quiet=True,
+            settings={"precision": "float32"},
+        )  # fmt: skip
+    yield run.path

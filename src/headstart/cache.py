@@ -12,6 +12,7 @@ import json
 import os
 import time
 import uuid
+import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,6 +22,8 @@ import numpy as np
 from headstart.errors import RunError
 from headstart.paths import cache_dir
 
+_UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+"""What numpy raises for an index that is gone, cut short or no index at all."""
 STALE_SECONDS = 24 * 3600
 """Age after which a temporary file is taken for the remains of a killed process."""
 
@@ -49,7 +52,7 @@ class RowStore:
         """Take in shards that appeared since the last look (this process' own or another's)."""
         for index in sorted(self.folder.glob("*.npz")):
             if index.stem not in self._read:
-                with contextlib.suppress(OSError, ValueError, KeyError):  # evicted or damaged: its rows are computed again
+                with contextlib.suppress(*_UNREADABLE):  # evicted or damaged: its rows are computed again
                     self._read_shard(index)
                 self._read.add(index.stem)
 
@@ -87,9 +90,10 @@ class RowStore:
     @contextlib.contextmanager
     def writing(self) -> Iterator[ShardWriter]:
         """Collect rows into one new shard; it is published when the block ends without an error, and dropped otherwise."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        writer = ShardWriter(self.folder, self.dtype)
+        writer: ShardWriter | None = None
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            writer = ShardWriter(self.folder, self.dtype)
             yield writer
             writer.publish()
         except OSError as error:
@@ -98,7 +102,8 @@ class RowStore:
                 "Free some space, or let HEADSTART_CACHE name a folder on another disk.",
             ) from error
         finally:
-            writer.discard()
+            if writer is not None:
+                writer.discard()
         self.refresh()
 
 
@@ -166,7 +171,7 @@ def trim(keep: Iterable[Path] = (), root: Path | None = None, limit: int | None 
     """
     base = root or cache_dir() / "rows"
     limit = limit_bytes() if limit is None else limit
-    shards = [(index.stat().st_mtime, index) for index in base.glob("*/*.npz")]
+    shards = [(_last_use(index), index) for index in base.glob("*/*.npz")]
     sizes = {index: _size(index) + _size(index.with_suffix(".rows")) for _, index in shards}
     _remove_stale(base)
     spared = {folder.resolve() for folder in keep}
@@ -187,6 +192,12 @@ def _remove_stale(base: Path) -> None:
         with contextlib.suppress(OSError):
             if time.time() - path.stat().st_mtime > STALE_SECONDS:
                 path.unlink()
+
+
+def _last_use(path: Path) -> float:
+    with contextlib.suppress(OSError):  # another process may have deleted it since it was listed
+        return path.stat().st_mtime
+    return 0.0
 
 
 def _size(path: Path) -> int:

@@ -1,8 +1,7 @@
-"""Small networks for the backbone tests. In: nothing. Out: backbones with random weights, made once; one torch thread."""
+"""Small networks for the backbone tests. In: nothing. Out: backbones with random weights; one torch thread."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ torch.set_num_threads(1)
 
 
 def shaken(module: nn.Module, seed: int = 0) -> nn.Module:
-    """Every tensor random and none trivial: fresh networks hold zeros and ones that hide a wrong order or a lost layer."""
+    """Every tensor random and none trivial: fresh networks' zeros and ones would hide a wrong order or a lost layer."""
     made = torch.Generator().manual_seed(seed)
     for key, tensor in module.state_dict().items():
         if not tensor.is_floating_point():
@@ -39,9 +38,6 @@ def photos(size: int = 64, count: int = 2) -> torch.Tensor:
 
 
 @pytest.fixture(scope="session")
-def weights_folder() -> Path:
+def weights_folder(assets: Path) -> Path:
     """The folder of real weights; tests that take it are marked ``assets``."""
-    folder = Path(os.environ.get("HEADSTART_ASSETS", "")) / "weights"
-    if "HEADSTART_ASSETS" not in os.environ or not folder.is_dir():
-        pytest.skip("HEADSTART_ASSETS names no folder with real weights")
-    return folder
+    return assets / "weights"

@@ -18,7 +18,7 @@ def test_a_frozen_trunk_does_not_move_by_one_bit_in_training() -> None:
     trunk, tail = backbone.split_at("layer3")
     freeze(trunk)
     model = nn.Sequential(trunk, tail, nn.Linear(backbone.dim, 2))
-    before = copy.deepcopy({k: v for k, v in backbone.state_dict().items()})
+    before = copy.deepcopy(backbone.state_dict())
     optimiser = torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=0.1)
     model.train()
     backbone.train()  # the other way to reach the same blocks
@@ -48,7 +48,8 @@ def test_frozen_stays_frozen_through_copies_and_pickles() -> None:
         assert again[1].training
         assert again[0].train() is again[0]
         thaw(again[0]).train()
-        assert again[0].training and is_frozen(model[0])
+        assert again[0].training
+        assert is_frozen(model[0])
 
 
 def test_thawing_gives_gradients_and_modes_back() -> None:

@@ -38,7 +38,8 @@ def test_outputs_are_logits() -> None:
 
 
 @pytest.mark.parametrize(
-    "spec", ["", "mlp", "mlp:", "mlp:0", "mlp:-4", "mlp:12,", "mlp:a", "mlp:1.5", "linear:3", "conv:3", "mlp:9999999", "mlp:²"]
+    "spec",
+    ["", "mlp", "mlp:", "mlp:0", "mlp:-4", "mlp:12,", "mlp:a", "mlp:1.5", "linear:3", "conv:3", "mlp:9999999", "mlp:²"],
 )
 def test_specs_that_mean_nothing(spec: str) -> None:
     with pytest.raises(OptionError, match="mlp:1024,256"):

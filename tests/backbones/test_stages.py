@@ -13,7 +13,16 @@ EFFICIENTNET = ("conv_stem", "bn1", "blocks.0.0", "blocks.0.1", "blocks.1.0", "b
 
 def test_stages_of_a_resnet_and_of_a_network_in_one_container() -> None:
     assert stage_names(RESNET) == ("conv1", "bn1", "act1", "maxpool", "layer1", "layer2", "layer10", "pool")
-    assert stage_names(EFFICIENTNET) == ("conv_stem", "bn1", "blocks.0", "blocks.1", "blocks.10", "conv_head", "bn2", "pool")
+    assert stage_names(EFFICIENTNET) == (
+        "conv_stem",
+        "bn1",
+        "blocks.0",
+        "blocks.1",
+        "blocks.10",
+        "conv_head",
+        "bn2",
+        "pool",
+    )
 
 
 def test_places_are_blocks_and_their_prefixes_in_order() -> None:
@@ -22,13 +31,24 @@ def test_places_are_blocks_and_their_prefixes_in_order() -> None:
 
 @pytest.mark.parametrize(
     ("name", "index"),
-    [("start", 0), ("end", 10), ("conv1", 0), ("layer1", 4), ("layer1.0", 4), ("layer1.1", 5), ("layer10", 8), (" pool ", 9)],
+    [
+        ("start", 0),
+        ("end", 10),
+        ("conv1", 0),
+        ("layer1", 4),
+        ("layer1.0", 4),
+        ("layer1.1", 5),
+        ("layer10", 8),
+        (" pool ", 9),
+    ],
 )
 def test_boundary_is_the_first_block_under_the_name(name: str, index: int) -> None:
     assert boundary_index(name, RESNET, "net") == index
 
 
-@pytest.mark.parametrize(("name", "kept"), [("conv1", 1), ("layer1", 6), ("layer1.0", 5), ("layer2[1]", 8), ("pool", 10)])
+@pytest.mark.parametrize(
+    ("name", "kept"), [("conv1", 1), ("layer1", 6), ("layer1.0", 5), ("layer2[1]", 8), ("pool", 10)]
+)
 def test_cut_keeps_the_last_block_under_the_name(name: str, kept: int) -> None:
     assert cut_index(name, RESNET, "net") == kept
 

@@ -103,7 +103,7 @@ def test_transparency_shows_white_and_an_opaque_alpha_changes_nothing():
     [
         ((60, 33), (20, 36, 3)),
         ((33, 60), (36, 20, 3)),
-        ((20, 30), (20, 30, 3)),
+        ((20, 30), (30, 20, 3)),
         ((10, 10), (20, 20, 3)),
         ((400, 20), (20, 40, 3)),
         ((20, 400), (40, 20, 3)),
@@ -137,6 +137,22 @@ def test_a_large_jpeg_at_reduced_scale_looks_like_the_full_decode():
 def test_the_original_size_is_told_also_at_reduced_scale():
     found = decode(encoded(gradient(800, 640), "JPEG"), 64)
     assert (found.width, found.height) == (800, 640)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "MPO"])
+def test_usual_formats(format):
+    image = gradient(40, 30)
+    pixels = decode(encoded(image, format)).pixels.astype(int)
+    assert np.abs(pixels - np.asarray(image)).mean() < 12
+
+
+def test_deep_tiffs_are_told_apart_from_shallow_ones():
+    fractions = Image.fromarray(np.array([[0.0, 0.5], [1.0, 0.25]], np.float32))
+    assert decode(encoded(fractions, "TIFF")).pixels[..., 0].tolist() == [[0, 128], [255, 64]]
+    counts = Image.fromarray(np.array([[-100, 0], [100, 410]], np.int32))
+    found = decode(encoded(counts, "TIFF"))
+    assert found.pixels[..., 0].tolist() == [[0, 50], [100, 255]]
+    assert "32-bit: scaled by its own range" in found.notes
 
 
 def test_ghostscript_is_never_started():

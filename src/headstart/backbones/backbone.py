@@ -135,6 +135,6 @@ class Backbone(Chain):
 
 
 def _pool_for(made: Tensor, prefix_tokens: int) -> GlobalPool:
-    """The global mean for what a block made of a square photo: the two equal sides of a map are its height and width."""
+    """The global mean for what a block made of a square photo: a map's two equal sides are its height and width."""
     channels_last = made.ndim == 4 and made.shape[1] == made.shape[2] != made.shape[3]
     return GlobalPool(channels_last, prefix_tokens)

@@ -97,7 +97,7 @@ def _convnext(state: State) -> dict[str, Tensor]:
 
 
 def _by_order(state: State, base: str) -> dict[str, Tensor]:
-    """Pairs the keys of both networks one by one. Their order is that of the networks: a file may hold its keys in any."""
+    """Pairs the keys of both networks one by one. The order is the networks': a file may hold its keys in any."""
     import timm
     import torchvision
 

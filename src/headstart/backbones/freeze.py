@@ -44,7 +44,7 @@ def thaw(module: M) -> M:
 
 
 def is_frozen(module: nn.Module) -> bool:
-    """Whether nothing in the module can change: no parameter has gradients and every submodule holds on to eval mode."""
+    """Whether nothing in the module can change: no parameter has gradients, every submodule holds on to eval mode."""
     held = all("train" in each.__dict__ and not each.training for each in module.modules())
     return held and not any(p.requires_grad for p in module.parameters())
 

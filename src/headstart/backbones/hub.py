@@ -18,7 +18,7 @@ from headstart.errors import DownloadError, OptionError, WeightsError
 
 # Names of weights on the hub, the one that holds no code first.
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
-_INSTEAD = "Without a network: --weights FILE (a checkpoint fetched elsewhere), or --backbone starter (shipped with headstart)."
+_INSTEAD = "Without a network: --weights FILE (a checkpoint fetched elsewhere), or --backbone starter, which ships."
 
 
 def fetch(entry: Entry) -> Path:

@@ -33,7 +33,7 @@ REFUSALS = (
 
 @dataclass(frozen=True)
 class Parts:
-    """``blocks`` in order; ``dim`` of the pooled features; ``trial_size`` (px): a small input that the network takes."""
+    """``blocks`` in order; ``dim`` of the pooled features; ``trial_size`` (px): a small input it takes."""
 
     blocks: tuple[Block, ...]
     dim: int

@@ -82,12 +82,12 @@ def _no_such_place(name: str, blocks: Sequence[str], network: str, what: str) ->
         hint = f"headstart knows no stages inside {network}: use it whole (boundary 'start' or 'end', no cut)."
         return OptionError(f"{network} cannot be parted at {name!r}", hint)
     words = [did_you_mean(name, [*place_names(blocks), *((START, END) if what == "boundary" else ())])]
-    words.append(
-        f"Stages of {network}: {', '.join(stage_names(blocks))} (a block within one: {_example_block(blocks)})."
-    )
+    words.append(f"Stages of {network}: {', '.join(stage_names(blocks))}{_example(blocks)}.")
     return OptionError(f"{network} has no stage or block {name!r} to be the {what}", " ".join(filter(None, words)))
 
 
-def _example_block(blocks: Sequence[str]) -> str:
-    stages = set(stage_names(blocks))
-    return next((block for block in reversed(blocks) if block not in stages), blocks[-1])
+def _example(blocks: Sequence[str]) -> str:
+    """How a block inside a stage is written, where there is one."""
+    stages = stage_names(blocks)
+    inside = [block for block in blocks if block not in stages]
+    return f" (a block within one: {inside[-1]})" if inside else ""

@@ -30,7 +30,7 @@ if Image.MAX_IMAGE_PIXELS is not None:
     Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, MAX_PIXELS)
 
 # Only formats that are photos: Pillow would start a PostScript interpreter for an EPS file that somebody named .jpg.
-_READERS = ("Jpeg", "Mpo", "Png", "Webp", "Gif", "Bmp", "Tiff", "Ppm", "Avif", "Jpeg2K", "Ico", "Qoi", "Pcx")
+_READERS = ("Jpeg", "Mpo", "Png", "WebP", "Gif", "Bmp", "Tiff", "Ppm", "Avif", "Jpeg2K", "Ico", "Qoi", "Pcx")
 for _reader in _READERS:
     with suppress(ImportError):  # not every build of Pillow brings each
         importlib.import_module(f"PIL.{_reader}ImagePlugin")
@@ -62,19 +62,11 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# What Pillow's readers have been seen to raise on damaged files, beside OSError.
-_DAMAGE: tuple[type[BaseException], ...] = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    TypeError,
-    LookupError,
-    EOFError,
-    ArithmeticError,
-    AttributeError,
-    RuntimeError,
+# What Pillow's readers have been seen to raise on damaged files.
+_DAMAGE: tuple[type[Exception], ...] = (
+    *(OSError, EOFError, ValueError, SyntaxError, TypeError, LookupError, ArithmeticError, AttributeError),
+    *(RuntimeError, AssertionError, MemoryError, struct.error, zlib.error, Image.DecompressionBombError),
 )
-_DAMAGE += (struct.error, zlib.error, MemoryError, AssertionError)
 
 
 class BadPhoto(DataError):  # noqa: N818 - it names the photo, as the user meets it
@@ -101,13 +93,13 @@ class Decoded:
 def decode(
     source: bytes | Path, resize: int | None = None, interpolation: str = "bilinear", named: str | None = None
 ) -> Decoded:
-    """Decode a photo, upright and in RGB; with ``resize``, its shorter side becomes exactly that many px (antialiased,
-    aspect kept).
+    """Decode a photo, upright and in RGB; with ``resize``, its shorter side becomes exactly that many px.
 
-    The longer side is ``int(resize * long / short)`` px, as torchvision's Resize has it, and where that is more than
-    ``2 * resize`` the centre ``2 * resize`` px are kept: a centre crop needs no more, and a panorama would fill the
-    memory. A JPEG at least twice as large as needed is decoded at a reduced scale. ``named`` is the file's name where
-    ``source`` is bytes (for the note "PNG named .jpg"). Raises ``BadPhoto``.
+    Resizing is antialiased and keeps the aspect. The longer side is ``int(resize * long / short)`` px, as
+    torchvision's Resize has it, and where that is more than ``2 * resize`` the centre ``2 * resize`` px are kept: a
+    centre crop needs no more, and a panorama would fill the memory. A JPEG at least twice as large as needed is
+    decoded at a reduced scale. ``named`` is the file's name where ``source`` is bytes (for the note "PNG named
+    .jpg"). Raises ``BadPhoto``.
     """
     data, name = _read(source, named)
     image = _open(data)
@@ -135,7 +127,7 @@ def header_size(path: Path) -> tuple[int, int] | None:
         with Image.open(path, formats=_FORMATS) as image:
             turn = _UPRIGHT.get(_orientation(image))
             return image.size if turn is None or _keeps_axes(turn) else (image.height, image.width)
-    except (*_DAMAGE, Image.DecompressionBombError):
+    except _DAMAGE:
         return None
 
 

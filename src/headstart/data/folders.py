@@ -160,7 +160,7 @@ def _one_split(folders: Folders, folder: str, split: Split) -> list[Photo]:
         photos = flat_names(folders, folder, split)
         if not photos and found.images:
             folders.notes.append(
-                f"{os.path.basename(folder)}/ holds {len(found.images)} photos without labels: left out"
+                f"{os.path.basename(folder)}/ holds photos without labels ({len(found.images)}): left out"
             )
     elif found.images:
         _skip_loose(folders, folder, found.images)

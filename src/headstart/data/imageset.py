@@ -52,7 +52,7 @@ class Listing:
 class SplitOptions:
     """How splits are drawn where the data does not bring them; fractions are of all photos, in [0, 1).
 
-    ``val`` and ``test`` are None where the user did not ask: ``DEFAULT_FRACTION`` where a split is drawn, nothing where data brings its own.
+    ``val`` and ``test`` are None where the user did not ask: ``DEFAULT_FRACTION`` then, if that split is drawn at all.
     """
 
     val: float | None = None

@@ -25,7 +25,7 @@ class NamedSet:
 
 @dataclass(frozen=True)
 class Found:
-    """A folder (or an archive the user has) with a named set, and what is worth telling."""
+    """A folder with a named set, and what is worth telling."""
 
     name: str
     path: Path
@@ -111,7 +111,7 @@ def find(name: str, progress: Progress | None = None) -> Found | None:
         for alias in aliases:
             path = Path(own).expanduser().absolute() / alias
             if path.is_dir():
-                return Found(known if known in NAMED else name, path, (f"{name}: {path}",))
+                return Found(known if known in NAMED else name, path, (f"{name} is taken from {path}",))
     if known not in NAMED:
         return None
     cached = cache_dir() / "data" / known

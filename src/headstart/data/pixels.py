@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ class Pixels:
 
 @dataclass(frozen=True)
 class PhotoRead:
-    """One photo as it was just read: ``pixels`` is None where it is bad or already in the store; see ``Pixels`` for the rest."""
+    """One photo as it was just read: ``pixels`` is None where it is bad, already in the store, or not asked for; see ``Pixels`` for the rest."""
 
     digest: str | None
     problem: str | None = None
@@ -122,7 +123,7 @@ def read_photos(
     known = store if keep else None
     for start in range(0, len(paths), SHARD):
         part = pixels.paths[start : start + SHARD]
-        reads = stream_photos(part, resize, interpolation, known)
+        reads = stream_photos(part, resize, interpolation, known, with_pixels=known is not None)
         missing = _note(pixels, reads, known, progress)
         if known is not None and missing:
             known.refresh()
@@ -167,27 +168,36 @@ def _write(writer: ShardWriter, read: PhotoRead) -> None:
 
 
 def stream_photos(
-    paths: Sequence[Path], resize: int, interpolation: str = "bilinear", store: RowStore | None = None
+    paths: Sequence[Path],
+    resize: int,
+    interpolation: str = "bilinear",
+    store: RowStore | None = None,
+    *,
+    with_pixels: bool = True,
 ) -> Iterator[PhotoRead]:
-    """Read photos with all cores and give them in order, a bounded number ahead; what ``store`` holds is hashed only."""
+    """Read photos with all cores and give them in order, a bounded number ahead; what ``store`` holds is hashed only.
+
+    ``with_pixels=False`` checks that photos can be decoded, and drops the pixels.
+    """
+    read_one = partial(_read_one, resize=resize, interpolation=interpolation, store=store, with_pixels=with_pixels)
     chunks = deque(paths[i : i + CHUNK] for i in range(0, len(paths), CHUNK))
     with ThreadPoolExecutor(reader_threads()) as pool:
         waiting: deque[Future[list[PhotoRead]]] = deque()
         try:
             while chunks or waiting:
                 while chunks and len(waiting) < reader_threads() * 3:  # bounds the decoded photos that wait in memory
-                    waiting.append(pool.submit(_read_chunk, chunks.popleft(), resize, interpolation, store))
+                    waiting.append(pool.submit(_read_chunk, chunks.popleft(), read_one))
                 yield from waiting.popleft().result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
-def _read_chunk(paths: Sequence[Path], resize: int, interpolation: str, store: RowStore | None) -> list[PhotoRead]:
-    return [_read_one(path, resize, interpolation, store) for path in paths]
+def _read_chunk(paths: Sequence[Path], read_one: Callable[[Path], PhotoRead]) -> list[PhotoRead]:
+    return [read_one(path) for path in paths]
 
 
-def _read_one(path: Path, resize: int, interpolation: str, store: RowStore | None) -> PhotoRead:
+def _read_one(path: Path, resize: int, interpolation: str, store: RowStore | None, with_pixels: bool) -> PhotoRead:
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -199,6 +209,4 @@ def _read_one(path: Path, resize: int, interpolation: str, store: RowStore | Non
         found = decode(content, resize, interpolation, named=path.name)
     except BadPhoto as bad:
         return PhotoRead(digest, bad.reason)
-    return PhotoRead(
-        digest, None, found.width, found.height, tuple(found.notes), found.pixels if store is not None else None
-    )
+    return PhotoRead(digest, None, found.width, found.height, tuple(found.notes), found.pixels if with_pixels else None)

@@ -68,20 +68,17 @@ def check_labels(photos: Iterable[Photo], data: str) -> None:
 def _find(data: str, progress: Progress | None) -> Listing:
     path = Path(os.path.abspath(os.path.expanduser(data)))
     if os.path.exists(path):
-        notes = (
-            (f"{data}: the local {'folder' if path.is_dir() else 'file'}, not the named set",)
-            if named.is_name(data)
-            else ()
-        )
         found = _local(path)
-        return replace(found, notes=(*found.notes, *notes))
-    folder = named.find(data, progress)
-    if folder is None:
+        if not named.is_name(data):
+            return found
+        kind = "folder" if path.is_dir() else "file"
+        return replace(found, notes=(*found.notes, f"{data}: the local {kind} of that name, not the named set"))
+    known = named.find(data, progress)
+    if known is None:
         raise _no_such_path(data, path)
-    found = _local(folder.path)
-    return replace(
-        found, name=folder.name, layout=f"named set {folder.name}: {found.layout}", notes=(*found.notes, *folder.notes)
-    )
+    found = _local(known.path)
+    layout = f"named set {known.name}: {found.layout}"
+    return replace(found, name=known.name, layout=layout, notes=(*found.notes, *known.notes))
 
 
 def _local(path: Path) -> Listing:
@@ -102,12 +99,12 @@ def _local(path: Path) -> Listing:
 
 
 def _folder(root: Path, within: Path | None = None) -> Listing:
-    """A folder's listing: by its layout, else by the one folder or table in it, else by labels in file names."""
+    """A folder's listing: by its layout, else by the one table or folder in it, else by labels in file names."""
     folders = Folders(root)
     layout = read_layout(folders)
     tables = _tables(folders)
     if layout is None or len({p.label for p in layout.photos}) < 2:
-        found = _inner_folder(folders, within) or (_one_table(tables, within) if tables else None)
+        found = _one_table(tables, within) if tables else _inner_folder(folders, within)
         if found is not None:
             return replace(found, name=root.name)
     elif tables:
@@ -127,7 +124,7 @@ def _inner_folder(folders: Folders, within: Path | None) -> Listing | None:
     found = _folder(inner, within)
     if len({p.label for p in found.photos}) < 2:
         return None
-    return replace(found, notes=(f"photos taken from {inner.name}/ inside {folders.root.name}/", *found.notes))
+    return replace(found, notes=(f"photos taken from the one folder in it, {inner.name}/", *found.notes))
 
 
 def _table(path: Path, within: Path | None = None) -> Listing:

@@ -177,12 +177,12 @@ def _handle_copies(draw: _Drawn) -> None:
     if leaving:
         named = ", ".join(f"{draw.name(i)} ({draw.splits[i]})" for i in leaving[:3]) + _more(len(leaving), 3)
         draw.notes.append(
-            f"{len(leaving)} photos lie in a later split as well, byte for byte, and are left out of the earlier one, "
-            f"so that the result stays honest: {named}"
+            f"left out to keep the result honest, for a later split holds the same file: {_photos(len(leaving))}, "
+            f"{named}"
         )
     elif copies:
         extra = sum(len(group) - 1 for group in copies)
-        draw.notes.append(f"{extra} photos are exact copies of others; copies stay in one split")
+        draw.notes.append(f"{_photos(extra)} in exact copies of others; copies stay in one split")
     for i in leaving:
         draw.splits[i] = None
     _note_torn_groups(draw)
@@ -202,7 +202,7 @@ def _note_torn_groups(draw: _Drawn) -> None:
     torn = [group for group, where in splits.items() if len(where) > 1]
     if torn:
         named = ", ".join(torn[:3]) + _more(len(torn), 3)
-        draw.notes.append(f"{len(torn)} groups have photos in several of the splits that the data brings: {named}")
+        draw.notes.append(f"groups with photos in several of the splits that the data brings: {named}")
 
 
 def _parts_to_cut(given: list[Split], options: SplitOptions, notes: list[str]) -> dict[Split, float]:
@@ -259,7 +259,7 @@ def _refuse_few(labels: list[str], unit: list[int], splits: list[Split]) -> None
 
 
 def _counted(photos: int, apart: int) -> str:
-    said = f"{photos} photo{'s' * (photos != 1)}"
+    said = _photos(photos)
     return said if apart == photos else f"{said} in {apart} group{'s' * (apart != 1)} that cannot be parted"
 
 
@@ -317,6 +317,10 @@ def _summary(found: ImageSet, photos: int, given: list[Split], parts: dict[Split
 
 def _quoted(labels: list[str]) -> str:
     return ", ".join(map(repr, labels[:5])) + _more(len(labels), 5)
+
+
+def _photos(count: int) -> str:
+    return f"{count} photo{'s' * (count != 1)}"
 
 
 def _more(count: int, shown_count: int) -> str:

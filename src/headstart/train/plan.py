@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
@@ -147,10 +148,14 @@ def check_overrides(overrides: Mapping[str, Any]) -> dict[str, Any]:
 def _read(name: str, value: Any, kind: type) -> Any:
     try:
         read = kind(value)
-    except (TypeError, ValueError):
+        if kind is int and isinstance(value, float) and read != value:
+            raise ValueError
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"not {'a whole number' if kind is int else 'a number'}") from None
     if name in _CHOICES and read not in _CHOICES[name]:
         raise ValueError(f"not one of {', '.join(_CHOICES[name])}. {did_you_mean(str(read), _CHOICES[name])}".strip())
+    if kind is float and math.isinf(read):
+        raise ValueError("must be finite")
     if kind in (int, float) and not (read > 0 if name in _POSITIVE else read >= 0):
         raise ValueError("must be above zero" if name in _POSITIVE else "must not be negative")
     if name in {"warmup", "label_smoothing"} and read >= 1:

@@ -1,0 +1,66 @@
+# What a newcomer and a maintainer type. In a fresh clone each target makes the virtual environment that it needs.
+#   make PYTHON=python3.12 …   another Python      make VENV=/path …   another place for the environment
+#   make test ARGS="tests/data -k scan"            options for pytest
+
+PYTHON ?= python3
+VENV   ?= .venv
+ARGS   ?=
+
+BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+PY  := $(BIN)/python
+# A stamp is newer than pyproject.toml when the environment holds what pyproject.toml asks for.
+USER_STAMP := $(VENV)/.headstart
+DEV_STAMP  := $(VENV)/.headstart-dev
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test check bench docs clean
+
+help:  ## print this list
+	@echo "headstart: make TARGET"
+	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/  \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
+
+venv: $(DEV_STAMP)  ## make the virtual environment and install headstart with its development tools
+
+demo: $(USER_STAMP)  ## see it work in under a minute, offline: probe, fine-tuning and training from scratch on handwritten digits
+	@$(PY) -m headstart demo $(ARGS)
+
+test: $(DEV_STAMP)  ## run the tests (those that need real photos: HEADSTART_ASSETS, see CONTRIBUTING.md)
+	@$(PY) -m pytest $(ARGS)
+
+check: $(DEV_STAMP)  ## lint, format, types, documents generated from the code, tests
+	$(PY) -m ruff check src tests docs benchmarks
+	$(PY) -m ruff format --check src tests docs benchmarks
+	$(PY) -m mypy
+	$(PY) docs/make_cli_reference.py --check
+	$(PY) -m pytest $(ARGS)
+
+bench: $(DEV_STAMP)  ## measure on real photos and weights (HEADSTART_ASSETS names their folder)
+	@$(PY) benchmarks/main_path.py $(ARGS)
+
+docs: $(DEV_STAMP)  ## write docs/cli.md anew from the code
+	@$(PY) docs/make_cli_reference.py
+
+clean:  ## remove the virtual environment and what tools left
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache src/*.egg-info
+
+# The environment for users. One with the development tools serves as well, so that it is never installed twice.
+$(USER_STAMP): pyproject.toml | $(PY)
+	@if [ $(DEV_STAMP) -nt pyproject.toml ]; then :; else $(call install,.); fi
+	@touch $@
+
+$(DEV_STAMP): pyproject.toml | $(PY)
+	@$(call install,.[dev])
+	@touch $@ $(USER_STAMP)
+
+define install
+echo "Installing headstart and what it stands on into $(VENV). PyTorch is large: this takes minutes, once." >&2 \
+	&& $(PY) -m pip install --quiet --disable-pip-version-check -e "$(1)"
+endef
+
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "headstart needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || echo missing)." >&2; \
+		echo "  Name another: make $(or $(MAKECMDGOALS),test) PYTHON=python3.12" >&2; exit 1; }
+	@echo "Making a virtual environment in $(VENV) …" >&2
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "The virtual environment could not be made (on Debian and Ubuntu: apt install python3-venv)." >&2; exit 1; }

@@ -1,0 +1,207 @@
+"""The command line. In: arguments. Out: messages on standard error, results on standard output, an exit code. Heavy libraries load inside commands.
+
+Exit codes: 0 done, 2 something about the request or the data (one clear message), 130 interrupted, 1 a defect of headstart itself.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from headstart._version import __version__
+from headstart.cli_options import train_arguments, with_train_options
+from headstart.errors import HeadstartError, OptionError
+
+app = typer.Typer(
+    name="headstart", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich",
+    help="Transfer learning for image classification: labelled photos in; a classifier, and the proof that pretraining helped, out.",
+    epilog="Try it: headstart demo",
+)  # fmt: skip
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.", rich_help_panel="Output")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but warnings.", rich_help_panel="Output")]
+Out = Annotated[Path | None, typer.Option("--out", help=r"Folder for the result. \[default: runs/…]", rich_help_panel="Output", show_default=False)]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in --out.", rich_help_panel="Output")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder that headstart train made.", show_default=False)]
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        print(f"headstart {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+@with_train_options()
+def train(
+    data: Annotated[str | None, typer.Argument(metavar="DATA", help="Folder, CSV, .zip/.tar or named set (cifar10, imagewoof, …).", show_default=False)] = None,
+    out: Out = None,
+    resume: Annotated[Path | None, typer.Option("--resume", metavar="RUN", help="Go on with an interrupted training.", rich_help_panel="Output")] = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    options: dict[str, Any] | None = None,
+) -> None:
+    """Train the best classifier that these photos allow, and write its report."""
+    asked = train_arguments(options or {})
+    if (data is None) == (resume is None):
+        raise OptionError("Give DATA to train on, or --resume RUN to go on with a training.", "headstart train photos/")
+    from headstart.training import resume as go_on
+    from headstart.training import train as begin
+
+    run = go_on(resume, quiet=quiet) if resume else begin(str(data), out=out, overwrite=overwrite, quiet=quiet, **asked)
+    if as_json:
+        _print_json(run.summary)
+    else:
+        from headstart.evaluate.metrics import format_report
+
+        split = "test" if "test" in run.metrics else "val"
+        found = run.metrics[split]["accuracy"]
+        print(format_report(run.metrics[split], run.classifier.classes))
+        print(f"\n{split} accuracy {found['value']:.4f} (95 % interval {found['low']:.4f} to {found['high']:.4f})   report: {run.path / 'report.html'}")
+
+
+@app.command()
+@with_train_options(leave_out=("strategy", "shots"))
+def compare(
+    data: Annotated[str, typer.Argument(metavar="DATA", help="As for train.", show_default=False)],
+    arms: Annotated[str, typer.Option("--arms", help="Strategies to set side by side.")] = "probe,finetune,scratch",
+    seeds: Annotated[int, typer.Option("--seeds", help="Seeds per arm: splits, shots, order and random weights are drawn anew.")] = 3,
+    shots: Annotated[str, typer.Option("--shots", help="Photos per class; several (5,10) give a table for each. \\[default: all]")] = "",
+    out: Out = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    options: dict[str, Any] | None = None,
+) -> None:
+    """Did the pretraining help, and how sure is that? Several strategies on the same splits, over seeds."""
+    from headstart.comparing import compare as run
+
+    shot_list = [int(s) if s.strip().isdigit() else _bad_shots(s) for s in shots.split(",") if s.strip()]
+    comparison = run(
+        data, arms=[a.strip() for a in arms.split(",") if a.strip()], seeds=seeds, shots=shot_list, out=out, overwrite=overwrite, quiet=quiet,
+        **train_arguments(options or {}),
+    )  # fmt: skip
+    _print_json(comparison.summary) if as_json else print(comparison.text)
+
+
+def _bad_shots(text: str) -> int:
+    raise OptionError(f"--shots {text!r} is not a whole number.", "Write it like --shots 5,10.")
+
+
+@app.command()
+def predict(
+    run: RunFolder,
+    files: Annotated[list[str], typer.Argument(metavar="FILES", help="Photos, folders and globs.", show_default=False)],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per photo and line.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="CSV with a column per class.")] = False,
+    device: Device = "auto",
+) -> None:
+    """Name new photos with a trained classifier."""
+    if as_json and as_csv:
+        raise OptionError("--json and --csv are two forms of one output: give one.")
+    from headstart.output import print_predictions
+
+    problems = print_predictions(run, files, "json" if as_json else "csv" if as_csv else "text", device)
+    if problems:
+        raise typer.Exit(2)
+
+
+@app.command()
+def evaluate(
+    run: RunFolder,
+    data: Annotated[str, typer.Argument(metavar="DATA", help="Labelled photos, as for train.", show_default=False)],
+    split: Annotated[str | None, typer.Option("--split", help="train, val, test or all. \\[default: test where there is one]", show_default=False)] = None,
+    device: Device = "auto",
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure a trained classifier on other labelled photos."""
+    from headstart.evaluate.metrics import format_report
+    from headstart.using import evaluate as measure
+
+    figures = measure(run, data, split=split, device=device, quiet=quiet)
+    if as_json:
+        _print_json(figures)
+        return
+    found = figures["accuracy"]
+    print(format_report(figures, figures["classes"]))
+    print(f"\naccuracy {found['value']:.4f} (95 % interval {found['low']:.4f} to {found['high']:.4f}) on {figures['photos']} photos of {figures['data']}")
+    for bad in figures["bad"]:
+        print(f"left out: {bad['path']}: {bad['reason']}", file=sys.stderr)
+
+
+@app.command()
+def describe(run: RunFolder, as_json: Json = False) -> None:
+    """Print the architecture of a run: its modules, and a table of its stages."""
+    from headstart.using import describe as in_words
+
+    text = in_words(run)
+    _print_json({"run": str(run), "architecture": text}) if as_json else print(text)
+
+
+@app.command()
+def backbones(
+    pattern: Annotated[str | None, typer.Argument(metavar="[PATTERN]", help="Part of a name, or a glob.", show_default=False)] = None,
+    as_json: Json = False,
+) -> None:
+    """List the pretrained backbones."""
+    from dataclasses import asdict
+
+    from headstart.backbones.catalogue import backbones as find
+
+    found = find(pattern)
+    if as_json:
+        _print_json([asdict(info) for info in found])
+        return
+    width = max(len(info.name) for info in found)
+    for info in found:
+        print(f"{info.name:{width}}  {info.image_size:4d} px  {info.family:20}  {info.weights}")
+
+
+@app.command()
+def demo(out: Out = None, as_json: Json = False, quiet: Quiet = False) -> None:
+    """See it work, offline: probe, fine-tuning and training from scratch on handwritten digits, in under a minute."""
+    from headstart.demo import demo as run
+
+    comparison = run(out=out, quiet=quiet)
+    _print_json(comparison.summary) if as_json else print(comparison.text)
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends in one message, never in a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a character must not stop the work
+    try:
+        app()
+    except HeadstartError as error:
+        _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _fail("Interrupted.", 130)
+    except BrokenPipeError:  # the reader of our output has gone, as with `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
+            raise
+        _fail(f"{error.filename or 'A file'}: {error.strerror}.\n  Free some space, or choose a folder that may be written.", 2)
+
+
+def _fail(message: str, code: int) -> None:
+    if "--json" in sys.argv:
+        _print_json({"error": message, "exit_code": code})
+    print(f"headstart: {message}", file=sys.stderr)
+    sys.exit(code)

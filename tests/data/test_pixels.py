@@ -1,0 +1,115 @@
+"""Photos read once: order, digests, reasons, and pixels that are the same with and without the cache."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from headstart.data import pixels as module
+from headstart.data.decode import decode
+from headstart.data.pixels import CHUNK, centre, read_photos, sample_sizes, stream_photos
+
+
+@pytest.fixture
+def drawn(tmp_path: Path, draw_photo: Callable[..., Path]) -> list[Path]:
+    rng = np.random.default_rng(0)
+    return [draw_photo(tmp_path / f"{i}.png", i, rng, (40 + i, 30)) for i in range(5)]
+
+
+def no_decoding(*_: object, **__: object) -> None:
+    raise AssertionError("decoded again")
+
+
+def test_facts_and_pixels_of_each_photo(drawn: list[Path]) -> None:
+    found = read_photos(drawn, 16)
+    assert found.digests == [hashlib.blake2b(p.read_bytes(), digest_size=16).hexdigest() for p in drawn]
+    assert found.sizes == [(40 + i, 30) for i in range(5)]
+    assert found.problems == [None] * 5
+    for i, path in enumerate(drawn):
+        assert np.array_equal(found.row(i), decode(path, 16).pixels)
+        assert min(found.row(i).shape[:2]) == 16
+
+
+def test_a_second_reading_decodes_nothing(drawn: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    before = read_photos(drawn, 16)
+    monkeypatch.setattr(module, "decode", no_decoding)
+    again = read_photos(drawn, 16)
+    assert (again.sizes, again.digests, again.remarks) == (before.sizes, before.digests, before.remarks)
+    assert np.array_equal(again.row(3), before.row(3))
+
+
+def test_another_size_or_content_is_decoded_anew(drawn: list[Path], draw_photo: Callable[..., Path]) -> None:
+    before = read_photos(drawn, 16)
+    assert min(read_photos(drawn, 20).row(0).shape[:2]) == 20
+    draw_photo(drawn[0], 4, np.random.default_rng(9))
+    after = read_photos(drawn, 16)
+    assert after.digests[0] != before.digests[0]
+    assert not np.array_equal(centre(after.row(0), 16), centre(before.row(0), 16))
+
+
+def test_what_does_not_fit_the_cache_is_decoded_each_time(drawn: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = read_photos(drawn, 16)
+    monkeypatch.setenv("HEADSTART_CACHE_GB", "0")
+    found = read_photos(drawn, 16)
+    assert found.store is None
+    assert all(np.array_equal(found.row(i), kept.row(i)) for i in range(5))
+
+
+def test_order_holds_over_many_chunks_and_copies(drawn: list[Path]) -> None:
+    paths = [drawn[i % 5] for i in range(3 * CHUNK + 7)]
+    seen: list[int] = []
+    found = read_photos(paths, 16, progress=lambda done, total: seen.append(done))
+    assert [d for d in found.digests] == [found.digests[i % 5] for i in range(len(paths))]
+    assert seen == list(range(1, len(paths) + 1))
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_bad_files_are_named_with_reasons(
+    tmp_path: Path, bad_files: Callable[[Path], dict[str, str | None]], cached: bool
+) -> None:
+    expected = bad_files(tmp_path / "bad")
+    paths = [tmp_path / "bad" / name for name in expected]
+    for _ in range(2):  # the second time from the cache
+        found = read_photos(paths, 16, cached=cached)
+        for name, digest, problem in zip(expected, found.digests, found.problems, strict=True):
+            assert (digest is None) == (problem is not None) == (expected[name] is not None), name
+            assert (expected[name] or "") in (problem or ""), (name, problem)
+
+
+def test_a_file_that_vanished_is_a_problem_not_an_end(drawn: list[Path]) -> None:
+    found = read_photos([*drawn, drawn[0].with_name("gone.png")], 16)
+    assert found.digests[-1] is None
+    assert "No such file" in str(found.problems[-1])
+
+
+def test_take_keeps_rows_with_their_facts(drawn: list[Path]) -> None:
+    found = read_photos(drawn, 16)
+    few = found.take([4, 1])
+    assert len(few) == 2
+    assert few.sizes == [found.sizes[4], found.sizes[1]]
+    assert np.array_equal(few.row(0), found.row(4))
+
+
+def test_streamed_photos_carry_their_pixels_unless_told_not_to(drawn: list[Path]) -> None:
+    reads = list(stream_photos(drawn, 16))
+    assert all(np.array_equal(r.pixels, decode(p, 16).pixels) for r, p in zip(reads, drawn, strict=True))
+    assert all(r.pixels is None and r.digest for r in stream_photos(drawn, 16, with_pixels=False))
+
+
+def test_centre_is_the_middle() -> None:
+    row = np.arange(5 * 9).reshape(5, 9, 1)
+    assert centre(row, 3)[..., 0].tolist() == [[12, 13, 14], [21, 22, 23], [30, 31, 32]]
+
+
+def test_sample_sizes_spreads_and_skips_the_unreadable(tmp_path: Path) -> None:
+    for i in range(10):
+        Image.new("RGB", (10 + i, 8)).save(tmp_path / f"{i}.png")
+    (tmp_path / "5.png").write_bytes(b"")
+    paths = [tmp_path / f"{i}.png" for i in range(10)]
+    assert sample_sizes(paths, at_most=2) == [(10, 8)]
+    assert len(sample_sizes(paths)) == 9

@@ -1,0 +1,249 @@
+"""Scanning: every layout recognised, every mistake named."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from headstart.data.scan import scan
+from headstart.errors import DataError
+
+
+def counts(listing):
+    return Counter((p.split, p.label) for p in listing.photos)
+
+
+def flatten(folder, to, pattern="{label}.{number}.png"):
+    """Move the photos of class folders into one folder of label.number names."""
+    to.mkdir(parents=True, exist_ok=True)
+    for label in sorted(os.listdir(folder)):
+        for number, name in enumerate(sorted(os.listdir(folder / label))):
+            shutil.move(folder / label / name, to / pattern.format(label=label, number=number))
+    return to
+
+
+def test_class_folders(class_folder):
+    found = scan(class_folder(classes=("cat", "dog", "Panda"), per_class=3))
+    assert found.layout == "class folders"
+    assert found.name == "photos"
+    assert counts(found) == {(None, "cat"): 3, (None, "dog"): 3, (None, "Panda"): 3}
+    assert found.skipped == found.notes == ()
+
+
+@pytest.mark.parametrize("names", [("train", "test"), ("Training_Set", "TEST_SET"), ("training", "testing")])
+def test_split_folders_under_usual_names(class_folder, names):
+    found = scan(class_folder(splits=names, per_class=2))
+    assert counts(found) == {(s, label): 2 for s in ("train", "test") for label in ("cat", "dog")}
+    assert found.layout == f"split folders ({', '.join(names)})"
+
+
+def test_three_split_folders_and_one_that_is_none(class_folder):
+    found = scan(class_folder(splits=("train", "valid", "test", "extra"), per_class=2))
+    assert {p.split for p in found.photos} == {"train", "val", "test"}
+    assert any("extra/" in note for note in found.notes)
+
+
+def test_a_class_of_trains_is_no_split(class_folder):
+    found = scan(class_folder(classes=("bus", "car", "train"), per_class=2))
+    assert counts(found) == {(None, "bus"): 2, (None, "car"): 2, (None, "train"): 2}
+
+
+def test_split_folders_inside_class_folders(class_folder):
+    root = class_folder(classes=("train", "val"), splits=("cat", "dog"), per_class=2)
+    found = scan(root)
+    assert counts(found) == {(s, label): 2 for s in ("train", "val") for label in ("cat", "dog")}
+
+
+def test_deeper_folders_count_as_their_class(class_folder):
+    root = class_folder(per_class=2)
+    (root / "cat" / "tabby" / "young").mkdir(parents=True)
+    shutil.move(root / "cat" / "cat_000.png", root / "cat" / "tabby" / "young" / "1.png")
+    assert counts(scan(root)) == {(None, "cat"): 2, (None, "dog"): 2}
+
+
+@pytest.mark.parametrize("pattern", ["{label}.{number}.png", "{label}_{number}.png", "{label}-{number}.png"])
+def test_one_flat_folder(class_folder, tmp_path, pattern):
+    found = scan(flatten(class_folder(per_class=3), tmp_path / "flat", pattern))
+    assert found.layout == "file names (label.number.jpg)"
+    assert counts(found) == {(None, "cat"): 3, (None, "dog"): 3}
+
+
+def test_kaggle_dogs_vs_cats(class_folder, tmp_path):
+    train = flatten(class_folder(per_class=3), tmp_path / "kaggle" / "train")
+    (tmp_path / "kaggle" / "test1").mkdir()
+    shutil.copy(train / "cat.0.png", tmp_path / "kaggle" / "test1" / "1.png")
+    (tmp_path / "kaggle" / "sampleSubmission.csv").write_text("id,label\n1,0\n")
+    found = scan(tmp_path / "kaggle")
+    assert counts(found) == {("train", "cat"): 3, ("train", "dog"): 3}
+    assert any("test1/ holds photos without labels (1)" in note for note in found.notes)
+
+
+def test_photos_come_in_natural_order(class_folder):
+    root = class_folder(classes=("c10", "c2"), per_class=1)
+    for number in (10, 9, 1):
+        shutil.copy(root / "c2" / "c2_000.png", root / "c2" / f"{number}.png")
+    names = [p.path.relative_to(root).as_posix() for p in scan(root).photos]
+    assert names == ["c2/1.png", "c2/9.png", "c2/10.png", "c2/c2_000.png", "c10/c10_000.png"]
+
+
+def test_hidden_and_system_files_are_passed_over_in_silence(class_folder):
+    root = class_folder(per_class=2)
+    for name in (".git", "__MACOSX", "@eaDir"):
+        (root / name).mkdir()
+        shutil.copy(root / "cat" / "cat_000.png", root / name / "1.png")
+    for name in ("._cat_000.png", ".DS_Store", "Thumbs.db", "notes.txt", "labels.csv", "README"):
+        (root / "cat" / name).write_bytes(b"\0\1")
+    found = scan(root)
+    assert counts(found) == {(None, "cat"): 2, (None, "dog"): 2}
+    assert found.skipped == ()
+
+
+def test_files_are_judged_by_content_where_their_name_is_none_of_an_image(class_folder):
+    root = class_folder(per_class=2)
+    shutil.copy(root / "cat" / "cat_000.png", root / "cat" / "no-suffix")
+    (root / "cat" / "clip.mp4").write_bytes(b"\0\0\0\x18ftypisom")
+    found = scan(root)
+    assert counts(found)[None, "cat"] == 3
+    assert [(b.path.name, b.reason) for b in found.skipped] == [("clip.mp4", "not an image (video inside)")]
+
+
+def test_empty_class_folders_and_loose_photos_are_named(class_folder):
+    root = class_folder(per_class=2)
+    (root / "zebra").mkdir()
+    shutil.copy(root / "cat" / "cat_000.png", root / "loose.png")
+    found = scan(root)
+    assert any("zebra/" in note for note in found.notes)
+    assert [b.path.name for b in found.skipped] == ["loose.png"]
+
+
+def test_one_inner_folder_is_looked_through(class_folder, tmp_path):
+    class_folder(name="download/animals", per_class=2)
+    found = scan(tmp_path / "download")
+    assert counts(found) == {(None, "cat"): 2, (None, "dog"): 2}
+    assert any("animals/" in note for note in found.notes)
+
+
+def test_composed_and_decomposed_names_are_one_class(class_folder):
+    root = class_folder(classes=("café", "dog"), splits=("train",), per_class=2)
+    class_folder(classes=("cafe\u0301", "dog"), splits=("test",), per_class=2)
+    assert {p.label for p in scan(root).photos} == {"café", "dog"}
+
+
+def test_classes_that_differ_in_case_only_are_noted(class_folder):
+    root = class_folder(classes=("Cat", "cat ", "dog"), per_class=2)
+    if len(os.listdir(root)) < 3:
+        pytest.skip("this file system does not tell the names apart")
+    assert any("'cat'" in note and "'Cat'" in note for note in scan(root).notes)
+
+
+@pytest.fixture
+def link():
+    def make(to, place):
+        try:
+            os.symlink(to, place, target_is_directory=True)
+        except OSError:
+            pytest.skip("links cannot be made here")
+
+    return make
+
+
+def test_link_loops_end_and_are_named(class_folder, link):
+    root = class_folder(per_class=2)
+    link(root, root / "cat" / "loop")
+    link(root / "dog", root / "a-dog-again")
+    link(root / "nowhere", root / "cat" / "dangling.png")
+    found = scan(root)
+    assert counts(found) == {(None, "cat"): 2, (None, "dog"): 2}
+    assert {(b.path.name, b.reason) for b in found.skipped} == {
+        ("loop", "a link to a folder that was read already"),
+        ("a-dog-again", "a link to a folder that was read already"),
+        ("dangling.png", "a link to nothing"),
+    }
+
+
+def test_a_linked_folder_elsewhere_is_read(class_folder, link, tmp_path):
+    root = class_folder(per_class=2)
+    other = class_folder(name="other", classes=("panda", "yak"), per_class=2)
+    link(other / "panda", root / "panda")
+    assert counts(scan(root))[None, "panda"] == 2
+
+
+def test_an_unreadable_folder_is_named_and_the_others_read(class_folder, monkeypatch):
+    root = class_folder(classes=("cat", "dog", "yak"), per_class=2)
+    real = os.scandir
+
+    def guarded(path):
+        if str(path).endswith("yak"):
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    found = scan(root)
+    assert {p.label for p in found.photos} == {"cat", "dog"}
+    assert [(b.path.name, b.reason) for b in found.skipped] == [("yak", "folder cannot be read (Permission denied)")]
+
+
+@pytest.mark.parametrize(
+    ("splits", "classes", "words"),
+    [(None, ("cat",), "one class only ('cat')"), (("val", "test"), ("cat", "dog"), "no train split")],
+)
+def test_labels_that_nothing_is_learned_from(class_folder, splits, classes, words):
+    root = class_folder(classes=classes, splits=splits, per_class=2)
+    with pytest.raises(DataError) as error:
+        scan(root)
+    assert words in str(error.value)
+    assert scan(root, for_training=False).photos
+
+
+def test_a_class_that_train_lacks_is_named(class_folder):
+    root = class_folder(splits=("train", "test"), per_class=2)
+    shutil.copytree(root / "test" / "cat", root / "test" / "yak")
+    with pytest.raises(DataError, match="'yak' is only in test"):
+        scan(root)
+
+
+def test_no_such_path_suggests_what_is_near(class_folder):
+    root = class_folder()
+    with pytest.raises(DataError, match="Did you mean"):
+        scan(str(root)[:-1] + "z")
+    with pytest.raises(DataError, match="Did you mean 'cifar10'"):
+        scan("cifar01")
+    with pytest.raises(DataError, match="address"):
+        scan("https://example.org/photos.zip")
+
+
+def test_nothing_to_learn_from_is_said_for_what_it_is(tmp_path, draw_photo):
+    (tmp_path / "void").mkdir()
+    with pytest.raises(DataError, match="no photos in"):
+        scan(tmp_path / "void")
+    photo = draw_photo(tmp_path / "flat" / "1.png", 0, np.random.default_rng(0))
+    with pytest.raises(DataError, match="the 1 images in it have no labels"):
+        scan(tmp_path / "flat")
+    with pytest.raises(DataError, match="is one photo"):
+        scan(photo)
+    (tmp_path / "notes.md").write_text("hello")
+    with pytest.raises(DataError, match="neither a folder nor a table nor an archive"):
+        scan(tmp_path / "notes.md")
+    with pytest.raises(DataError, match="no such folder"):
+        scan("x" * 5000)
+
+
+def test_split_folders_without_labels_are_not_taken_for_classes(tmp_path, draw_photo):
+    for split in ("train", "test"):
+        draw_photo(tmp_path / "photos" / split / "1.png", 0, np.random.default_rng(0))
+    with pytest.raises(DataError, match="without labels"):
+        scan(tmp_path / "photos")
+
+
+@pytest.mark.assets
+def test_real_folders(assets):
+    found = scan(assets / "data" / "animals")
+    assert counts(found) == {(None, label): 1000 for label in ("cats", "dogs", "panda")}
+    found = scan(assets / "data" / "dogs-vs-cats")
+    assert sum(counts(found).values()) == 4000
+    assert {split for split, _ in counts(found)} == {"train", "test"}
+    assert len(scan(assets / "data" / "cifar10").photos) == 60_000

@@ -1,0 +1,115 @@
+"""Tables of photos: columns and delimiters recognised, each broken row named by its line."""
+
+from __future__ import annotations
+
+import pytest
+
+from headstart.data.scan import scan
+from headstart.data.table import read_table
+from headstart.errors import DataError
+
+
+@pytest.fixture
+def photos(class_folder):
+    return class_folder(per_class=3)
+
+
+def rows(photos, line="{path},{label}\n"):
+    found = sorted(p.relative_to(photos).as_posix() for p in photos.rglob("*.png"))
+    return "".join(line.format(path=p, label=p.split("/")[0]) for p in found)
+
+
+@pytest.mark.parametrize(
+    ("header", "line", "encoding"),
+    [
+        ("path,label", "{path},{label}\n", "utf-8"),
+        ("Label;File Name", "{label};{path}\n", "utf-8-sig"),
+        ("image_path\tclass", "{path}\t{label}\n", "utf-16"),
+        ("filename|category", '"{path}"|{label}\r\n', "cp1252"),
+        ("id,path,label", "1,./{path}, {label} \n", "utf-8"),
+    ],
+)
+def test_usual_tables(photos, header, line, encoding):
+    (photos / "list.csv").write_bytes(f"{header}\n{rows(photos, line)}".encode(encoding))
+    found = scan(photos / "list.csv")
+    assert found.layout == "CSV"
+    assert sorted((p.label, p.path.parent.name) for p in found.photos) == [("cat", "cat")] * 3 + [("dog", "dog")] * 3
+    assert found.skipped == ()
+
+
+def test_splits_and_groups(photos):
+    lines = ["path,label,set,patient"]
+    for i, (label, split) in enumerate([("cat", "Training"), ("cat", "valid"), ("dog", "train"), ("dog", "TEST")]):
+        lines.append(f"{label}/{label}_{i % 3:03d}.png,{label},{split},p{i // 2}")
+    (photos / "list.csv").write_text("\n".join(lines))
+    found = scan(photos / "list.csv")
+    assert [(p.label, p.split, p.group) for p in found.photos] == [
+        ("cat", "train", "p0"), ("cat", "val", "p0"), ("dog", "test", "p1"), ("dog", "train", "p1"),
+    ]  # fmt: skip
+    assert any("patient as group" in note for note in found.notes)
+
+
+def test_every_broken_row_is_named_by_its_line(photos):
+    broken = "cat/absent.png,cat\ncat/cat_000.png\n\n,cat\ncat/cat_001.png,\ncat/cat_000.png,dog\n"
+    (photos / "list.csv").write_text("path,label\n" + rows(photos) + broken)
+    found = scan(photos / "list.csv")
+    assert len(found.photos) == 6
+    assert [bad.reason for bad in found.skipped] == [
+        "line 8 of list.csv: no such file",
+        "line 9 of list.csv: too few cells",
+        "line 11 of list.csv: no path",
+        "line 12 of list.csv: no label",
+        "line 13 of list.csv: listed on line 2 already as 'cat'",
+    ]
+
+
+def test_splits_that_are_unknown_or_lacking(photos):
+    text = rows(photos, "{path},{label},train\n").replace("cat_000.png,cat,train", "cat_000.png,cat,trian")
+    text = text.replace("dog_000.png,dog,train", "dog_000.png,dog,")
+    (photos / "list.csv").write_text("path,label,split\n" + text)
+    reasons = [bad.reason for bad in read_table(photos / "list.csv").skipped]
+    assert reasons == [
+        "line 2 of list.csv: unknown split 'trian' (train, val or test)",
+        "list.csv: no split, though other rows have one",
+    ]
+
+
+def test_a_table_of_missing_files_is_refused(photos):
+    (photos / "list.csv").write_text("path,label\n" + "".join(f"a/{i}.jpg,a\n" for i in range(20)))
+    with pytest.raises(DataError, match=r"20 of the 20 rows(.|\n)*a/0\.jpg(.|\n)*relative to the table's own folder"):
+        scan(photos / "list.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("", "no column 'path'"), ("a,b\n1,2\n", "no column 'path'"), ("path,x\n1,2\n", "no column 'label'"),
+     ("path,label\n", "lists no photos")],
+)  # fmt: skip
+def test_headers_that_do_not_serve(tmp_path, text, words):
+    (tmp_path / "list.csv").write_text(text)
+    with pytest.raises(DataError, match=words):
+        scan(tmp_path / "list.csv")
+
+
+def test_a_table_beside_unlabelled_photos_gives_the_labels(photos, tmp_path):
+    images = tmp_path / "set" / "images"
+    images.mkdir(parents=True)
+    for path in photos.rglob("*.png"):
+        path.rename(images / path.name)
+    names = sorted(p.name for p in images.iterdir())
+    lines = "".join(f"images/{name},{name[:3]}\n" for name in names)
+    (tmp_path / "set" / "labels.csv").write_text("file,label\n" + lines)
+    found = scan(tmp_path / "set")
+    assert found.layout == "CSV"
+    assert found.name == "set"
+    assert {p.label for p in found.photos} == {"cat", "dog"}
+    (tmp_path / "set" / "more.csv").write_text("file,label\n" + lines)
+    with pytest.raises(DataError, match=r"several tables: labels\.csv, more\.csv"):
+        scan(tmp_path / "set")
+
+
+def test_class_folders_win_over_a_table_beside_them_and_it_is_said(photos):
+    (photos / "list.csv").write_text("path,label\n" + rows(photos).replace(",cat", ",lion"))
+    found = scan(photos)
+    assert {p.label for p in found.photos} == {"cat", "dog"}
+    assert any("list.csv" in note for note in found.notes)
