@@ -22,7 +22,7 @@ help:  ## print this list
 venv: $(DEV_STAMP)  ## make the virtual environment and install headstart with its development tools
 
 demo: $(USER_STAMP)  ## see it work in under a minute, offline: probe, fine-tuning and training from scratch on handwritten digits
-	@$(PY) -m headstart demo $(ARGS)
+	@$(BIN)/headstart demo $(ARGS)
 
 test: $(DEV_STAMP)  ## run the tests (those that need real photos: HEADSTART_ASSETS, see CONTRIBUTING.md)
 	@$(PY) -m pytest $(ARGS)
@@ -34,8 +34,9 @@ check: $(DEV_STAMP)  ## lint, format, types, documents generated from the code, 
 	$(PY) docs/make_cli_reference.py --check
 	$(PY) -m pytest $(ARGS)
 
-bench: $(DEV_STAMP)  ## measure on real photos and weights (HEADSTART_ASSETS names their folder)
-	@$(PY) benchmarks/main_path.py $(ARGS)
+bench: $(DEV_STAMP)  ## print the figures of docs/results.md (HEADSTART_ASSETS names the folder of photos and weights)
+	@test -d "$(HEADSTART_ASSETS)" || { echo "Set HEADSTART_ASSETS to the folder of real photos and weights (see CONTRIBUTING.md)." >&2; exit 1; }
+	@$(PY) benchmarks/results.py "$(HEADSTART_ASSETS)" $(ARGS)
 
 docs: $(DEV_STAMP)  ## write docs/cli.md anew from the code
 	@$(PY) docs/make_cli_reference.py
@@ -59,7 +60,7 @@ endef
 
 $(PY):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-		echo "headstart needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || echo missing)." >&2; \
+		echo "headstart needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>/dev/null || echo missing)." >&2; \
 		echo "  Name another: make $(or $(MAKECMDGOALS),test) PYTHON=python3.12" >&2; exit 1; }
 	@echo "Making a virtual environment in $(VENV) …" >&2
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \

@@ -2,8 +2,8 @@
 
     python benchmarks/results.py ASSETS [--only probe,head,strategies,cost,kill] [--seeds 3]
 
-ASSETS holds data/animals, data/dogs-vs-cats and weights/resnet18 and resnet50 (.fp16.safetensors). Everything runs in turn, in fresh processes, with
-a cache of its own, so nothing is warm that should be cold.
+ASSETS holds data/animals, data/dogs-vs-cats and weights/resnet18 and resnet50 (.fp16.safetensors). Everything runs in
+turn, in fresh processes, with a cache of its own, so nothing is warm that should be cold.
 """
 
 from __future__ import annotations
@@ -44,7 +44,13 @@ class Bench:
         self.runs += 1
         out = self.scratch / f"run{self.runs}"
         began = time.perf_counter()
-        done = subprocess.run([*HEADSTART, "train", *words, "--out", str(out), "--json", "--quiet"], env=self.env, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [*HEADSTART, "train", *words, "--out", str(out), "--json", "--quiet"],
+            env=self.env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if done.returncode:
             raise SystemExit(f"{' '.join(words)}\n{done.stderr}")
         return {**json.loads(done.stdout), "seconds": time.perf_counter() - began}
@@ -54,7 +60,10 @@ def probe(bench: Bench) -> None:
     """Issue figure 1: animals, resnet18, probe, over seeds; all photos, 100 and 10 per class."""
     for name, words in (("all photos", []), ("100 per class", ["--shots", "100"]), ("10 per class", ["--shots", "10"])):
         runs = [
-            bench.train(bench.data("animals"), *bench.weights("resnet18"), "--strategy", "probe", "--seed", str(seed), *words) for seed in range(bench.seeds)
+            bench.train(
+                bench.data("animals"), *bench.weights("resnet18"), "--strategy", "probe", "--seed", str(seed), *words
+            )
+            for seed in range(bench.seeds)
         ]
         values = [run["metrics"]["test"]["accuracy"]["value"] for run in runs]
         say(f"animals, resnet18, probe, {name}: test accuracy {mean_spread(values)}")
@@ -62,19 +71,36 @@ def probe(bench: Bench) -> None:
 
 def head(bench: Bench) -> None:
     """Issue figure 2: dogs-vs-cats, resnet50 and its MLP head."""
-    run = bench.train(bench.data("dogs-vs-cats"), *bench.weights("resnet50"), "--head", "mlp:1024,256", "--dropout", "0.5,0.3")
+    run = bench.train(
+        bench.data("dogs-vs-cats"), *bench.weights("resnet50"), "--head", "mlp:1024,256", "--dropout", "0.5,0.3"
+    )
     from headstart.evaluate.metrics import format_report
 
     test = run["metrics"]["test"]
-    say(f"dogs-vs-cats, resnet50, mlp:1024,256, strategy {run['strategy']} (auto), {run['seconds']:.0f} s:\n{format_report(test, run['classes'])}")
+    say(
+        f"dogs-vs-cats, resnet50, mlp:1024,256, strategy {run['strategy']} (auto), {run['seconds']:.0f} "
+        f"s:\n{format_report(test, run['classes'])}"
+    )
 
 
 def strategies(bench: Bench) -> None:
     """Issue figure 3: fine-tuning against the probe with all photos; scratch against both at 10 per class."""
     for shots, arms, seeds in (("", "probe,lp-ft,finetune", 1), ("10", "probe,finetune,scratch", bench.seeds)):
-        words = [bench.data("animals"), *bench.weights("resnet18"), "--arms", arms, "--seeds", str(seeds), "--image-size", "160", "--quiet"]
+        words = [
+            bench.data("animals"),
+            *bench.weights("resnet18"),
+            "--arms",
+            arms,
+            "--seeds",
+            str(seeds),
+            "--image-size",
+            "160",
+            "--quiet",
+        ]
         out = ["--out", str(bench.scratch / f"compare{shots}"), *(["--shots", shots] if shots else [])]
-        done = subprocess.run([*HEADSTART, "compare", *words, *out], env=bench.env, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [*HEADSTART, "compare", *words, *out], env=bench.env, capture_output=True, text=True, check=True
+        )
         say(done.stdout)
 
 
@@ -93,11 +119,13 @@ paths = sorted(p for p in pathlib.Path(data).rglob("*.jpg"))
 def photo(path):
     picture = Image.open(path).convert("RGB")
     w, h = picture.size
-    picture = picture.resize((max(size, round(w * size / min(w, h))), max(size, round(h * size / min(w, h)))), Image.Resampling.BILINEAR)
+    longer = [max(size, round(side * size / min(w, h))) for side in (w, h)]
+    picture = picture.resize(longer, Image.Resampling.BILINEAR)
     left, top = (picture.width - size) // 2, (picture.height - size) // 2
     return np.asarray(picture.crop((left, top, left + size, top + size)))
 began = time.perf_counter()
-with ThreadPoolExecutor(2) as pool, torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=cpu_has_bf16()):
+bf16 = torch.autocast("cpu", torch.bfloat16, enabled=cpu_has_bf16())
+with ThreadPoolExecutor(2) as pool, torch.inference_mode(), bf16:
     for i in range(0, len(paths), 32):
         x = torch.from_numpy(np.stack(list(pool.map(photo, paths[i:i + 32])))).permute(0, 3, 1, 2).float()
         net((x / 255 - mean) / std)
@@ -107,7 +135,10 @@ OURS = """
 import sys, time
 import headstart as hs, headstart.training, headstart.reporting, timm, matplotlib.figure, scipy.stats
 began = time.perf_counter()
-hs.train(sys.argv[1], weights=sys.argv[2], strategy="probe", out=sys.argv[4], overwrite=True, quiet=True, settings={"image_size": int(sys.argv[3])})
+size = {"image_size": int(sys.argv[3])}
+hs.train(
+    sys.argv[1], weights=sys.argv[2], strategy="probe", out=sys.argv[4], overwrite=True, quiet=True, settings=size,
+)
 print(time.perf_counter() - began)
 """
 
@@ -121,7 +152,10 @@ def cost(bench: Bench, size: int = 224, rounds: int = 3) -> None:
         bare = seconds_printed(PASS, arguments, env)
         ours = seconds_printed(OURS, [*arguments, str(bench.scratch / "cost")], env)
         ratios.append(ours / bare)
-        say(f"round {n + 1}: bare pass (decode + bf16 forward, {size} px) {bare:.1f} s, probe from photos to report, cold {ours:.1f} s: ratio {ours / bare:.2f}")
+        say(
+            f"round {n + 1}: bare pass (decode + bf16 forward, {size} px) {bare:.1f} s, probe from photos to "
+            f"report, cold {ours:.1f} s: ratio {ours / bare:.2f}"
+        )
     say(f"probe / bare pass: median {statistics.median(ratios):.2f} of {rounds}")
     words = [bench.data("animals"), *bench.weights("resnet18"), "--strategy", "probe", "--image-size", str(size)]
     bench.train(*words)
@@ -133,7 +167,19 @@ def cost(bench: Bench, size: int = 224, rounds: int = 3) -> None:
 
 def kill(bench: Bench, kills: int = 10) -> None:
     """Issue figure 5: SIGKILL at random moments of a fine-tune, resumed each time."""
-    words = ["train", bench.data("animals"), *bench.weights("resnet18"), "--strategy", "finetune", "--shots", "100", "--image-size", "96", "--epochs", "8"]
+    words = [
+        "train",
+        bench.data("animals"),
+        *bench.weights("resnet18"),
+        "--strategy",
+        "finetune",
+        "--shots",
+        "100",
+        "--image-size",
+        "96",
+        "--epochs",
+        "8",
+    ]
     plain, hurt = bench.scratch / "plain", bench.scratch / "hurt"
     subprocess.run([*HEADSTART, *words, "--out", str(plain), "--quiet"], env=bench.env, capture_output=True, check=True)
     draw, done = random.Random(0), 0
@@ -149,7 +195,9 @@ def kill(bench: Bench, kills: int = 10) -> None:
             process.send_signal(signal.SIGKILL)
             process.wait()
             done += 1
-    subprocess.run([*HEADSTART, "train", "--resume", str(hurt), "--quiet"], env=bench.env, capture_output=True, check=True)
+    subprocess.run(
+        [*HEADSTART, "train", "--resume", str(hurt), "--quiet"], env=bench.env, capture_output=True, check=True
+    )
     from safetensors.torch import load_file
 
     a, b = load_file(plain / "model.safetensors"), load_file(hurt / "model.safetensors")
@@ -158,7 +206,9 @@ def kill(bench: Bench, kills: int = 10) -> None:
 
 
 def seconds_printed(code: str, arguments: list[str], env: dict[str, str]) -> float:
-    done = subprocess.run([sys.executable, "-c", code, *arguments], env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], env=env, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise SystemExit(done.stderr)
     return float(done.stdout.split()[-1])
@@ -179,7 +229,13 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-PARTS: dict[str, Callable[[Bench], None]] = {"probe": probe, "head": head, "strategies": strategies, "cost": cost, "kill": kill}
+PARTS: dict[str, Callable[[Bench], None]] = {
+    "probe": probe,
+    "head": head,
+    "strategies": strategies,
+    "cost": cost,
+    "kill": kill,
+}
 
 
 def main() -> None:

@@ -3,11 +3,13 @@ every kind of bad file."""
 
 from __future__ import annotations
 
+import lzma
 import os
+import shutil
 import struct
 import sys
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,12 +33,23 @@ def _own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def assets() -> Path:
-    """The folder of real photos and weights (``data/``, ``weights/``) that HEADSTART_ASSETS names."""
-    folder = os.environ.get("HEADSTART_ASSETS")
-    if not folder or not Path(folder).is_dir():
-        pytest.skip("HEADSTART_ASSETS does not name the folder of real photos and weights")
-    return Path(folder)
+def assets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``data/`` (real photos) and ``weights/`` (real weights, unpacked): what HEADSTART_ASSETS names,
+    else ``../shared``.
+    """
+    folder = Path(os.environ.get("HEADSTART_ASSETS") or Path(__file__).parents[2] / "shared")
+    if not (folder / "data" / "animals").is_dir():
+        pytest.skip(f"no real photos in {folder} (HEADSTART_ASSETS can name another folder)")
+    packed = sorted((folder / "weights").glob("*.xz"))
+    if not packed:
+        return folder
+    unpacked = tmp_path_factory.mktemp("assets")
+    (unpacked / "data").symlink_to((folder / "data").resolve(), target_is_directory=True)
+    (unpacked / "weights").mkdir()
+    for file in packed:
+        with lzma.open(file) as source, open(unpacked / "weights" / file.stem, "wb") as target:
+            shutil.copyfileobj(source, target)
+    return unpacked
 
 
 @pytest.fixture(scope="session")
@@ -245,7 +258,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def probe_run(photos: Path, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def probe_run(photos: Path, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished probe of ``photos``; shared, so never written to."""
     from headstart.training import train
 
@@ -256,4 +269,17 @@ def probe_run(photos: Path, weights: Path, tmp_path_factory: pytest.TempPathFact
             photos, out=place / "run", backbone="starter", weights=str(weights), strategy="probe", quiet=True,
             settings={"precision": "float32"},
         )  # fmt: skip
-    yield run.path
+    return run.path
+
+
+@pytest.fixture
+def train(cli: Callable[..., Answer], starter: tuple[str, ...], tmp_path: Path) -> Callable[..., Answer]:
+    """``train(data, ...)``: a probe into ``tmp_path/run``, unless other options say otherwise."""
+
+    def go(data: object, *words: object) -> Answer:
+        out = () if "--out" in words else ("--out", tmp_path / "run")
+        strategy = () if "--strategy" in words else ("--strategy", "probe")
+        weights = () if "--backbone" in words or "--weights" in words or "--from" in words else starter
+        return cli("train", data, *strategy, *weights, *out, *words)
+
+    return go

@@ -93,8 +93,9 @@ def test_documents_name_only_commands_and_options_that_exist(page: Path, command
 def _code(page: Path) -> str:
     """What stands in code blocks and in backticks; a command that goes on after a backslash is one line."""
     text = page.read_text(encoding="utf-8")
-    blocks = re.findall(r"^```(?:bash|sh|)\n(.*?)^```", text, flags=re.M | re.S)
-    inline = re.findall(r"`(headstart [^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S))
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", text, flags=re.M | re.S)
+    blocks = [block for language, block in fenced if language in ("", "bash")]
+    inline = re.findall(r"`(headstart [^`\n]+)`", re.sub(r"^```\w*\n.*?^```$", "", text, flags=re.M | re.S))
     return "\n".join(blocks + inline).replace("\\\n", " ")
 
 

@@ -1,8 +1,10 @@
-"""Rows on disk by content. In: a key, digests and arrays. Out: the same arrays, memory-mapped, in this and every later run.
+"""Rows on disk by content. In: a key, digests and arrays. Out: the same arrays, memory-mapped, in this and every later
+run.
 
-A *store* is a folder of immutable shards. A shard is ``<id>.rows`` (raw values, one row after another) and ``<id>.npz`` (digest, offset and
-shape of each row, and a JSON remark). The index is renamed into place last, so a shard exists completely or not at all: two processes, or one
-that is killed, cannot leave a half-written row. The worst case is that two processes compute the same rows twice.
+A *store* is a folder of immutable shards. A shard is ``<id>.rows`` (raw values, one row after another) and ``<id>.npz``
+(digest, offset and shape of each row, and a JSON remark). The index is renamed into place last, so a shard exists
+completely or not at all: two processes, or one that is killed, cannot leave a half-written row. The worst case is that
+two processes compute the same rows twice.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ def limit_bytes() -> int:
     try:
         return int(float(text) * 1e9)
     except ValueError:
-        raise RunError(f"HEADSTART_CACHE_GB is {text!r}, not a number.", "Set it to a size in gigabytes, 20 for example.") from None
+        raise RunError(
+            f"HEADSTART_CACHE_GB is {text!r}, not a number.", "Set it to a size in gigabytes, 20 for example."
+        ) from None
 
 
 class RowStore:
@@ -66,7 +70,9 @@ class RowStore:
             raise ValueError("a shard of the wrong length")
         values = np.memmap(rows, dtype=self.dtype, mode="r") if size else np.empty(0, self.dtype)
         self._maps.append(values)
-        for digest, offset, shape, remark in zip(digests.tolist(), offsets.tolist(), shapes.tolist(), remarks, strict=True):
+        for digest, offset, shape, remark in zip(
+            digests.tolist(), offsets.tolist(), shapes.tolist(), remarks, strict=True
+        ):
             self._where[digest.decode()] = (len(self._maps) - 1, offset, tuple(n for n in shape if n >= 0), remark)
         with contextlib.suppress(OSError):
             os.utime(index)  # the time of last use decides what is evicted
@@ -89,7 +95,9 @@ class RowStore:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[ShardWriter]:
-        """Collect rows into one new shard; it is published when the block ends without an error, and dropped otherwise."""
+        """Collect rows into one new shard; it is published when the block ends without an error, and
+        dropped otherwise.
+        """
         writer: ShardWriter | None = None
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -167,7 +175,8 @@ class ShardWriter:
 def trim(keep: Iterable[Path] = (), root: Path | None = None, limit: int | None = None) -> int:
     """Delete the least recently used shards until all stores together fit the limit; returns the bytes freed.
 
-    Stores in ``keep`` are spared. A shard that another process has mapped stays readable there (POSIX) or cannot be removed (Windows).
+    Stores in ``keep`` are spared. A shard that another process has mapped stays readable there (POSIX) or cannot be
+    removed (Windows).
     """
     base = root or cache_dir() / "rows"
     limit = limit_bytes() if limit is None else limit

@@ -1,4 +1,5 @@
-"""The classifier. In: a trained network, its preprocessing and classes. Out: a folder (``model.safetensors``, ``model.json``), and predictions from it.
+"""The classifier. In: a trained network, its preprocessing and classes. Out: a folder (``model.safetensors``,
+``model.json``), and predictions from it.
 
 Loading reads tensors and JSON only: it never executes code from the folder.
 """
@@ -7,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,9 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for one photo; ``problem`` says why there is none. ``probabilities`` has one value per class, in class order."""
+    """The answer for one photo; ``problem`` says why there is none. ``probabilities`` has one value per class, in class
+    order.
+    """
 
     path: Path
     label: str | None
@@ -66,11 +69,15 @@ class Classifier:
             "classes": list(self.classes),
             "preprocessing": self.preprocessing.to_json(),
             "architecture": {
-                "backbone": backbone.name, "cut": backbone.cut, "dim": backbone.dim, "head": self.head, "dropout": list(self.dropout),
+                "backbone": backbone.name,
+                "cut": backbone.cut,
+                "dim": backbone.dim,
+                "head": self.head,
+                "dropout": list(self.dropout),
             },
             "precision": self.precision,
             "provenance": self.provenance,
-        }  # fmt: skip
+        }
 
     @classmethod
     def load(cls, folder: str | Path, device: str = "auto") -> Classifier:
@@ -89,12 +96,20 @@ class Classifier:
         try:
             network.load_state_dict(tensors)
         except RuntimeError as error:
-            raise RunError(f"{folder}: model.safetensors does not fit model.json: {str(error).splitlines()[-1].strip()}", "Train it again.") from error
+            raise RunError(
+                f"{folder}: model.safetensors does not fit model.json: {str(error).splitlines()[-1].strip()}",
+                "Train it again.",
+            ) from error
         backbone.source, backbone.pretrained = f"run {folder.name}", True
         loaded = cls(
-            network.eval(), Preprocessing.from_json(described["preprocessing"]), tuple(described["classes"]), shape["head"],
-            tuple(shape["dropout"]), described["precision"], described["provenance"],
-        )  # fmt: skip
+            network.eval(),
+            Preprocessing.from_json(described["preprocessing"]),
+            tuple(described["classes"]),
+            shape["head"],
+            tuple(shape["dropout"]),
+            described["precision"],
+            described["provenance"],
+        )
         return loaded.to(find_machine(device))
 
     def to(self, machine: Machine) -> Classifier:
@@ -116,7 +131,9 @@ class Classifier:
     def stream(self, paths: Sequence[Path]) -> Iterator[tuple[Path, PhotoRead, np.ndarray | None]]:
         """(path, what was read, probabilities [C] or None for a bad photo), in order, with flat memory."""
         waiting: list[tuple[Path, PhotoRead]] = []
-        for path, read in zip(paths, stream_photos(paths, self.preprocessing.resize, self.preprocessing.interpolation), strict=True):
+        for path, read in zip(
+            paths, stream_photos(paths, self.preprocessing.resize, self.preprocessing.interpolation), strict=True
+        ):
             waiting.append((path, read))
             if sum(r.problem is None for _, r in waiting) == BATCH:
                 yield from self._answer(waiting)
@@ -128,7 +145,8 @@ class Classifier:
         good = [centre(read.pixels, size) for _, read in waiting if read.pixels is not None]
         answers: Iterator[np.ndarray] = iter(())
         if good:
-            batch = np.zeros((BATCH, size, size, 3), np.uint8)  # always the same size: an answer does not depend on its neighbours
+            # always the same size: an answer does not depend on its neighbours
+            batch = np.zeros((BATCH, size, size, 3), np.uint8)
             batch[: len(good)] = good
             answers = iter(softmax(self.logits(batch)[: len(good)]))
         for path, read in waiting:
@@ -155,24 +173,37 @@ def read_description(folder: Path) -> dict[str, Any]:
         described = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         unfinished = (folder / "request.json").exists()
-        hint = f"Its training did not end: headstart train --resume {folder}" if unfinished else "Name the folder that headstart train made."
+        hint = (
+            f"Its training did not end: headstart train --resume {folder}"
+            if unfinished
+            else "Name the folder that headstart train made."
+        )
         raise RunError(f"{folder} holds no model (no model.json).", hint) from None
     except (OSError, ValueError) as error:
         raise RunError(f"{path} cannot be read: {error}.", "Train it again.") from None
     needed = {"format", "classes", "preprocessing", "architecture", "precision", "provenance"}
     if not isinstance(described, dict) or not needed <= described.keys():
-        raise RunError(f"{path} is not a description of a headstart model.", "Name the folder that headstart train made.")
+        raise RunError(
+            f"{path} is not a description of a headstart model.", "Name the folder that headstart train made."
+        )
     if described["format"] > FORMAT:
-        raise RunError(f"{path} has format {described['format']}, newer than this headstart reads ({FORMAT}).", "Update headstart.")
+        raise RunError(
+            f"{path} has format {described['format']}, newer than this headstart reads ({FORMAT}).", "Update headstart."
+        )
     return described
 
 
 def load_backbone(folder: Path) -> Any:
     """The backbone of an earlier run, for ``--from``. Raises RunError, WeightsError."""
     try:
-        return Classifier.load(folder, "cpu").network.backbone
+        classifier = Classifier.load(folder, "cpu")
     except RunError as error:
         raise WeightsError(f"--from {folder}: {error.problem}", error.hint) from None
+    backbone, used = classifier.network.backbone, classifier.preprocessing
+    backbone.preprocessing = replace(
+        backbone.preprocessing, mean=used.mean, std=used.std, interpolation=used.interpolation
+    )
+    return backbone
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -189,4 +220,7 @@ def write_text(path: Path, text: str) -> None:
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise RunError(f"{path} could not be written: {error.strerror or error}.", "Free some space or choose another folder with --out.") from error
+        raise RunError(
+            f"{path} could not be written: {error.strerror or error}.",
+            "Free some space or choose another folder with --out.",
+        ) from error

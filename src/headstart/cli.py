@@ -1,6 +1,8 @@
-"""The command line. In: arguments. Out: messages on standard error, results on standard output, an exit code. Heavy libraries load inside commands.
+"""The command line. In: arguments. Out: messages on standard error, results on standard output, an exit code. Heavy
+libraries load inside commands.
 
-Exit codes: 0 done, 2 something about the request or the data (one clear message), 130 interrupted, 1 a defect of headstart itself.
+Exit codes: 0 done, 2 something about the request or the data (one clear message), 130 interrupted, 1 a defect of
+headstart itself.
 """
 
 from __future__ import annotations
@@ -10,26 +12,60 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from headstart._version import __version__
-from headstart.cli_options import train_arguments, with_train_options
+from headstart.cli_options import train_arguments, unasked, with_train_options
 from headstart.errors import HeadstartError, OptionError
 
-app = typer.Typer(
-    name="headstart", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich",
-    help="Transfer learning for image classification: labelled photos in; a classifier, and the proof that pretraining helped, out.",
-    epilog="Try it: headstart demo",
-)  # fmt: skip
 
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.", rich_help_panel="Output")]
+class _Commands(TyperGroup):
+    """Meets what typer would end in its own way: an interruption without a word, a reader that went away as an error."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            done = super().invoke(ctx)
+            sys.stdout.flush()  # here, where a reader that has gone can still be met
+            return done
+        except KeyboardInterrupt:
+            _fail("Interrupted.", 130)
+        except BrokenPipeError:  # as with `| head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
+
+
+app = typer.Typer(
+    name="headstart",
+    cls=_Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Transfer learning for image classification: labelled photos in; a classifier, and the proof that "
+    "pretraining helped, out.",
+    epilog="Try it: headstart demo",
+)
+
+Json = Annotated[
+    bool, typer.Option("--json", help="Print the result as JSON on standard output.", rich_help_panel="Output")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but warnings.", rich_help_panel="Output")]
-Out = Annotated[Path | None, typer.Option("--out", help=r"Folder for the result. \[default: runs/…]", rich_help_panel="Output", show_default=False)]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in --out.", rich_help_panel="Output")]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", help=r"Folder for the result. \[default: runs/…]", rich_help_panel="Output", show_default=False
+    ),
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace an earlier result in --out.", rich_help_panel="Output")
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")]
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder that headstart train made.", show_default=False)]
+RunFolder = Annotated[
+    Path, typer.Argument(metavar="RUN", help="The folder that headstart train made.", show_default=False)
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -42,9 +78,17 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 @app.command()
 @with_train_options()
 def train(
-    data: Annotated[str | None, typer.Argument(metavar="DATA", help="Folder, CSV, .zip/.tar or named set (cifar10, imagewoof, …).", show_default=False)] = None,
+    data: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="DATA", help="Folder, CSV, .zip/.tar or named set (cifar10, imagewoof, …).", show_default=False
+        ),
+    ] = None,
     out: Out = None,
-    resume: Annotated[Path | None, typer.Option("--resume", metavar="RUN", help="Go on with an interrupted training.", rich_help_panel="Output")] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option("--resume", metavar="RUN", help="Go on with an interrupted training.", rich_help_panel="Output"),
+    ] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -54,6 +98,8 @@ def train(
     asked = train_arguments(options or {})
     if (data is None) == (resume is None):
         raise OptionError("Give DATA to train on, or --resume RUN to go on with a training.", "headstart train photos/")
+    if resume is not None and (out or overwrite or asked != train_arguments(unasked())):
+        raise OptionError("--resume goes on with what was asked before: it takes no other options.", "Leave them out.")
     from headstart.training import resume as go_on
     from headstart.training import train as begin
 
@@ -66,7 +112,10 @@ def train(
         split = "test" if "test" in run.metrics else "val"
         found = run.metrics[split]["accuracy"]
         print(format_report(run.metrics[split], run.classifier.classes))
-        print(f"\n{split} accuracy {found['value']:.4f} (95 % interval {found['low']:.4f} to {found['high']:.4f})   report: {run.path / 'report.html'}")
+        print(
+            f"\n{split} accuracy {found['value']:.4f} (95 % interval {found['low']:.4f} to {found['high']:.4f})   "
+            f"report: {run.path / 'report.html'}"
+        )
 
 
 @app.command()
@@ -74,8 +123,12 @@ def train(
 def compare(
     data: Annotated[str, typer.Argument(metavar="DATA", help="As for train.", show_default=False)],
     arms: Annotated[str, typer.Option("--arms", help="Strategies to set side by side.")] = "probe,finetune,scratch",
-    seeds: Annotated[int, typer.Option("--seeds", help="Seeds per arm: splits, shots, order and random weights are drawn anew.")] = 3,
-    shots: Annotated[str, typer.Option("--shots", help="Photos per class; several (5,10) give a table for each. \\[default: all]")] = "",
+    seeds: Annotated[
+        int, typer.Option("--seeds", help="Seeds per arm: splits, shots, order and random weights are drawn anew.")
+    ] = 3,
+    shots: Annotated[
+        str, typer.Option("--shots", help="Photos per class; several (5,10) give a table for each. \\[default: all]")
+    ] = "",
     out: Out = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -87,9 +140,15 @@ def compare(
 
     shot_list = [int(s) if s.strip().isdigit() else _bad_shots(s) for s in shots.split(",") if s.strip()]
     comparison = run(
-        data, arms=[a.strip() for a in arms.split(",") if a.strip()], seeds=seeds, shots=shot_list, out=out, overwrite=overwrite, quiet=quiet,
+        data,
+        arms=[a.strip() for a in arms.split(",") if a.strip()],
+        seeds=seeds,
+        shots=shot_list,
+        out=out,
+        overwrite=overwrite,
+        quiet=quiet,
         **train_arguments(options or {}),
-    )  # fmt: skip
+    )
     _print_json(comparison.summary) if as_json else print(comparison.text)
 
 
@@ -119,7 +178,12 @@ def predict(
 def evaluate(
     run: RunFolder,
     data: Annotated[str, typer.Argument(metavar="DATA", help="Labelled photos, as for train.", show_default=False)],
-    split: Annotated[str | None, typer.Option("--split", help="train, val, test or all. \\[default: test where there is one]", show_default=False)] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            "--split", help="train, val, test or all. \\[default: test where there is one]", show_default=False
+        ),
+    ] = None,
     device: Device = "auto",
     as_json: Json = False,
     quiet: Quiet = False,
@@ -134,7 +198,10 @@ def evaluate(
         return
     found = figures["accuracy"]
     print(format_report(figures, figures["classes"]))
-    print(f"\naccuracy {found['value']:.4f} (95 % interval {found['low']:.4f} to {found['high']:.4f}) on {figures['photos']} photos of {figures['data']}")
+    print(
+        f"\naccuracy {found['value']:.4f} (95 % interval {found['low']:.4f} to {found['high']:.4f}) on "
+        f"{figures['photos']} photos of {figures['data']}"
+    )
     for bad in figures["bad"]:
         print(f"left out: {bad['path']}: {bad['reason']}", file=sys.stderr)
 
@@ -150,7 +217,9 @@ def describe(run: RunFolder, as_json: Json = False) -> None:
 
 @app.command()
 def backbones(
-    pattern: Annotated[str | None, typer.Argument(metavar="[PATTERN]", help="Part of a name, or a glob.", show_default=False)] = None,
+    pattern: Annotated[
+        str | None, typer.Argument(metavar="[PATTERN]", help="Part of a name, or a glob.", show_default=False)
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """List the pretrained backbones."""
@@ -189,18 +258,17 @@ def main() -> None:
         app()
     except HeadstartError as error:
         _fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        _fail("Interrupted.", 130)
-    except BrokenPipeError:  # the reader of our output has gone, as with `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
             raise
-        _fail(f"{error.filename or 'A file'}: {error.strerror}.\n  Free some space, or choose a folder that may be written.", 2)
+        _fail(
+            f"{error.filename or 'A file'}: {error.strerror}.\n  Free some space, or choose a folder that may be "
+            "written.",
+            2,
+        )
 
 
-def _fail(message: str, code: int) -> None:
+def _fail(message: str, code: int) -> NoReturn:
     if "--json" in sys.argv:
         _print_json({"error": message, "exit_code": code})
     print(f"headstart: {message}", file=sys.stderr)

@@ -1,6 +1,8 @@
-"""The options that train and compare share. In: one table. Out: command-line parameters, and ``TrainOptions`` from what was typed.
+"""The options that train and compare share. In: one table. Out: command-line parameters, and ``TrainOptions`` from what
+was typed.
 
-The table says each option's type, panel and help once; its default is that of ``TrainOptions``. Nothing heavy is imported here.
+The table says each option's type, panel and help once; its default is that of ``TrainOptions``. Nothing heavy is
+imported here.
 """
 
 from __future__ import annotations
@@ -29,18 +31,30 @@ class Option(NamedTuple):
 _DATA, _MODEL, _TRAINING, _MACHINE = "Photos", "Backbone and head", "Training", "Machine"
 OPTIONS = (
     Option("val", float, _DATA, "Part of the photos to choose by, where the data brings no val split. [default: 0.15]"),
-    Option("test", float, _DATA, "Part of the photos that is read once, at the end. [default: 0.15 where the data brings no splits]"),
+    Option(
+        "test",
+        float,
+        _DATA,
+        "Part of the photos that is read once, at the end. [default: 0.15 where the data brings no splits]",
+    ),
     Option("shots", int, _DATA, "Train on this many photos per class (and choose on at most as many)."),
     Option("fraction", float, _DATA, "Train on this part of the train photos."),
     Option("seed", int, _DATA, "Decides splits, shots, order, crops and random weights."),
     Option("on_bad", str, _DATA, f"What to do with files that cannot be used: {' or '.join(ON_BAD)}."),
-    Option("backbone", str, _MODEL, "resnet18 … resnet152 (torchvision's ImageNet weights), starter (ships with headstart), or any timm name."),
+    Option(
+        "backbone",
+        str,
+        _MODEL,
+        "resnet18 … resnet152 (torchvision's ImageNet weights), starter (ships with headstart), or any timm name.",
+    ),
     Option("weights", str, _MODEL, "A checkpoint file for the backbone (.safetensors, .pth), instead of a download."),
     Option("from_run", str, _MODEL, "Start from the backbone of an earlier run.", "--from"),
     Option("cut", str, _MODEL, "End the backbone after this stage or block (layer2.2) and pool."),
     Option("head", str, _MODEL, "linear, or mlp:1024,256 (hidden widths)."),
     Option("dropout", str, _MODEL, "Dropout before each linear layer of the head: 0.5,0.3."),
-    Option("mean", str, _MODEL, "Mean per channel that the weights expect: 0.485,0.456,0.406. [default: the weights' own]"),
+    Option(
+        "mean", str, _MODEL, "Mean per channel that the weights expect: 0.485,0.456,0.406. [default: the weights' own]"
+    ),
     Option("std", str, _MODEL, "Standard deviation per channel. [default: the weights' own]"),
     Option("strategy", str, _TRAINING, f"{', '.join(STRATEGIES)}. auto: a probe first, then whatever val says."),
     Option("boundary", str, _TRAINING, "Where training begins, with --strategy partial. [default: the last stage]"),
@@ -48,9 +62,17 @@ OPTIONS = (
     Option("epochs", int, _TRAINING, "Times that each photo is seen. [default: from the number of photos]"),
     Option("batch_size", int, _TRAINING, "Photos per step. [default: from the number of photos]"),
     Option("lr", float, _TRAINING, "Peak learning rate of the head. [default: from the strategy]"),
-    Option("augment", str, _TRAINING, "none, flip, crop (never mirrored: text, digits), light or strong. [default: light]"),
+    Option(
+        "augment", str, _TRAINING, "none, flip, crop (never mirrored: text, digits), light or strong. [default: light]"
+    ),
     Option("precision", str, _TRAINING, "bf16 or float32. [default: bf16 where the hardware has it]"),
-    Option("settings", list[str], _TRAINING, "Any setting of the plan by name: --set weight_decay=0.01. May be repeated.", "--set"),
+    Option(
+        "settings",
+        list[str],
+        _TRAINING,
+        "Any setting of the plan by name: --set weight_decay=0.01. May be repeated.",
+        "--set",
+    ),
     Option("device", str, _MACHINE, "auto, cpu, cuda, cuda:1 or mps."),
 )
 PLAN_FLAGS = ("image_size", "epochs", "batch_size", "lr", "augment", "precision")
@@ -88,7 +110,14 @@ def _parameter(option: Option) -> inspect.Parameter:
     shown = default is not None
     words = option.help.replace("[", r"\[")  # rich would take [default: …] for markup
     info = typer.Option(flag, help=words, rich_help_panel=option.panel, show_default=shown)
-    return inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, info])
+    return inspect.Parameter(
+        option.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, info]
+    )
+
+
+def unasked() -> dict[str, Any]:
+    """The options of a command line that names none."""
+    return {option.name: _parameter(option).default for option in OPTIONS}
 
 
 def train_arguments(options: dict[str, Any]) -> dict[str, Any]:
@@ -97,7 +126,11 @@ def train_arguments(options: dict[str, Any]) -> dict[str, Any]:
     Raises:
         OptionError: a list or a ``--set`` that cannot be read.
     """
-    given = {name: value for name, value in options.items() if value is not None and name not in PLAN_FLAGS and name != "settings"}
+    given = {
+        name: value
+        for name, value in options.items()
+        if value is not None and name not in PLAN_FLAGS and name != "settings"
+    }
     for name in _LISTS:
         if name in given:
             given[name] = _numbers(name, given[name])

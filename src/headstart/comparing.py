@@ -7,6 +7,8 @@ command is given again: arms that ended are not run anew.
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -89,15 +91,22 @@ def compare(
     Raises:
         HeadstartError: one of its children, with one clear message.
     """
-    asked = TrainOptions(data=str(data), **options)
-    _check(arms, seeds, shots)
-    path = Path(out) if out else Path("runs") / asked.run_name().replace("-auto", "-compare")
-    request = {"options": asked.to_json(), "arms": list(arms), "seeds": seeds, "shots": list(shots)}
+    boundary = options.pop("boundary", None)
+    asked = TrainOptions.gather(data, None, options)
+    _check(arms, seeds, shots, boundary)
+    path = Path(out) if out else Path("runs") / f"{asked.run_name().removesuffix('-auto')}-compare"
+    request = {
+        "options": asked.to_json(),
+        "arms": list(arms),
+        "seeds": seeds,
+        "shots": list(shots),
+        "boundary": boundary,
+    }
     with Voice(quiet) as voice:
         prepared = _shared(asked, arms, voice)
-        _open_folder(path, request, overwrite)
+        _open_folder(path, json.loads(json.dumps({**request, "photos": prepared.photos.digest})), overwrite)
         began = time.monotonic()
-        jobs = _jobs(asked, arms, seeds, shots)
+        jobs = _jobs(asked, arms, seeds, shots, boundary)
         try:
             results = [_run_or_recall(job, n, len(jobs), prepared, path, voice) for n, job in enumerate(jobs)]
         except (KeyboardInterrupt, Interrupted):
@@ -105,24 +114,37 @@ def compare(
         return _conclude(asked, results, path, prepared, time.monotonic() - began, seeds)
 
 
-def _check(arms: Sequence[str], seeds: int, shots: Sequence[int]) -> None:
-    wrong = [f"unknown arm {arm!r}. {did_you_mean(arm, ARMS) or 'Arms: ' + ', '.join(ARMS) + '.'}" for arm in arms if arm not in ARMS]
+def _check(arms: Sequence[str], seeds: int, shots: Sequence[int], boundary: str | None) -> None:
+    wrong = [
+        f"unknown arm {arm!r}. {did_you_mean(arm, ARMS) or 'Arms: ' + ', '.join(ARMS) + '.'}"
+        for arm in arms
+        if arm not in ARMS
+    ]
     wrong += ["--arms names an arm twice"] if len(set(arms)) < len(arms) else []
     wrong += ["--arms is empty"] if not arms else []
+    wrong += ["--boundary goes with the arm partial"] if boundary and "partial" not in arms else []
     wrong += [f"--seeds {seeds} must be at least 1"] if seeds < 1 else []
     wrong += [f"--shots {n} must be at least 1" for n in shots if n < 1]
     if wrong:
         raise OptionError("; ".join(wrong))
 
 
-def _jobs(asked: TrainOptions, arms: Sequence[str], seeds: int, shots: Sequence[int]) -> list[_Job]:
-    groups = [(n, f"{n} per class") for n in shots] or [(None, "")]
+def _jobs(
+    asked: TrainOptions, arms: Sequence[str], seeds: int, shots: Sequence[int], boundary: str | None
+) -> list[_Job]:
+    groups: list[tuple[int | None, str]] = [(n, f"{n} per class") for n in shots] or [(None, "")]
     return [
-        _Job(replace(asked, strategy=arm, shots=n, seed=asked.seed + seed, boundary=asked.boundary if arm == "partial" else None), group, arm, asked.seed + seed)
+        _Job(replace(asked, shots=n, seed=asked.seed + seed, **_arm_options(asked, arm, boundary)), group, arm, asked.seed + seed)
         for n, group in groups
         for seed in range(seeds)
         for arm in arms
     ]  # fmt: skip
+
+
+def _arm_options(asked: TrainOptions, arm: str, boundary: str | None) -> dict[str, Any]:
+    """What one arm changes: scratch has no weights to start from, and only partial has a boundary to choose."""
+    weights = {"weights": None, "from_run": None} if arm == "scratch" else {}
+    return {"strategy": arm, "boundary": boundary if arm == "partial" else None, **weights}
 
 
 @dataclass(frozen=True)
@@ -138,7 +160,9 @@ def _shared(asked: TrainOptions, arms: Sequence[str], voice: Voice) -> _Shared:
     from headstart.data.scan import scan
     from headstart.device import find_machine
 
-    listing = scan(asked.data, progress=lambda done, total: voice.progress(f"fetching {asked.data}", done, total or done + 1))
+    listing = scan(
+        asked.data, progress=lambda done, total: voice.progress(f"fetching {asked.data}", done, total or done + 1)
+    )
     only_scratch = set(arms) == {"scratch"}
     backbone = make_backbone(replace(asked, strategy="scratch" if only_scratch else "probe"))
     size, resize = input_size(asked, listing, backbone)
@@ -149,17 +173,28 @@ def _shared(asked: TrainOptions, arms: Sequence[str], voice: Voice) -> _Shared:
 
 def _open_folder(path: Path, request: dict[str, Any], overwrite: bool) -> None:
     file = path / "comparison-request.json"
-    if path.exists() and any(path.iterdir()):
-        before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+    if os.path.exists(path) and (not path.is_dir() or any(not p.name.startswith(".") for p in path.iterdir())):
+        before = _request_before(file)
         if before is None:
             raise RunError(f"--out {path} exists and is not a comparison.", "Choose another folder.")
         finished = (path / "report.html").exists()
         if (finished or before != request) and not overwrite:
-            raise RunError(f"--out {path} exists{'' if finished else ' and belongs to another comparison'}.", "Use --overwrite, or choose another folder.")
+            raise RunError(
+                f"--out {path} exists{'' if finished else ' and belongs to another comparison'}.",
+                "Use --overwrite, or choose another folder.",
+            )
         if finished or before != request:
-            for old in [*(path / "arms").glob("*.json"), path / "report.html", path / "comparison.json"]:
+            for old in [path / "report.html", *(path / "arms").glob("*.json"), path / "comparison.json"]:
                 old.unlink(missing_ok=True)
+            shutil.rmtree(path / "state", ignore_errors=True)  # of an arm that was interrupted: not to be gone on with
     write_json(file, request)
+
+
+def _request_before(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 def _run_or_recall(job: _Job, number: int, jobs: int, shared: _Shared, path: Path, voice: Voice) -> ArmResult:
@@ -171,13 +206,13 @@ def _run_or_recall(job: _Job, number: int, jobs: int, shared: _Shared, path: Pat
     result = _run(job, shared, path, voice)
     write_json(file, asdict(result))
     where = f"{job.group}, " if job.group else ""
-    voice.say(f"  {where}seed {job.seed}: {job.arm:9} {result.split} accuracy {result.accuracy:.3f}   {result.seconds:.1f} s")
+    voice.say(
+        f"  {where}seed {job.seed}: {job.arm:9} {result.split} accuracy {result.accuracy:.3f}   {result.seconds:.1f} s"
+    )
     return result
 
 
 def _run(job: _Job, shared: _Shared, path: Path, voice: Voice) -> ArmResult:
-    import shutil
-
     from headstart.train.strategies import train as run_strategy
 
     quiet = Voice(quiet=True)
@@ -194,7 +229,15 @@ def _run(job: _Job, shared: _Shared, path: Path, voice: Voice) -> ArmResult:
     right = results.probabilities[name].argmax(1) == prepared.labels[name]  # type: ignore[index]
     curve = [row.val_accuracy for row in outcome.history] or [outcome.val[1]]
     return ArmResult(
-        job.group, job.arm, job.seed, name, float(right.mean()), tuple(map(bool, right)), tuple(curve), round(seconds, 2), len(prepared.labels["train"])
+        job.group,
+        job.arm,
+        job.seed,
+        name,
+        float(right.mean()),
+        tuple(map(bool, right)),
+        tuple(curve),
+        round(seconds, 2),
+        len(prepared.labels["train"]),
     )
 
 
@@ -208,13 +251,17 @@ def _scratch_backbone(options: TrainOptions, like: Backbone) -> Backbone:
 # -- what it means --
 
 
-def _conclude(asked: TrainOptions, results: list[ArmResult], path: Path, shared: _Shared, seconds: float, seeds: int) -> Comparison:
+def _conclude(
+    asked: TrainOptions, results: list[ArmResult], path: Path, shared: _Shared, seconds: float, seeds: int
+) -> Comparison:
     from headstart.comparison_page import comparison_page, comparison_text
 
     rows = [_row(group, arm, members) for (group, arm), members in _grouped(results).items()]
     differences = _differences(results)
     answer = _answer(rows, differences)
-    found = Comparison(tuple(results), tuple(rows), tuple(differences), comparison_text(rows, differences, answer), answer)
+    found = Comparison(
+        tuple(results), tuple(rows), tuple(differences), comparison_text(rows, differences, answer), answer
+    )
     page = comparison_page(asked, found, shared.photos, shared.backbone, shared.machine, seconds)
     write_json(path / "comparison.json", found.summary)
     write_text(path / "report.html", page)
@@ -231,7 +278,9 @@ def _grouped(results: Sequence[ArmResult]) -> dict[tuple[str, str], list[ArmResu
 
 def _row(group: str, arm: str, members: Sequence[ArmResult]) -> dict[str, Any]:
     values = [m.accuracy for m in members]
-    interval = t_interval(values, within=(0, 1)) if len(values) > 1 else wilson(sum(members[0].right), len(members[0].right))
+    interval = (
+        t_interval(values, within=(0, 1)) if len(values) > 1 else wilson(sum(members[0].right), len(members[0].right))
+    )
     return {
         "group": group, "arm": arm, "split": members[0].split, "train_photos": members[0].train_photos, "values": values, "mean": interval.value,
         "low": interval.low, "high": interval.high, "method": interval.method if len(values) > 1 else f"one run; {interval.method} over photos",

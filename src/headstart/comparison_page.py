@@ -27,12 +27,15 @@ def comparison_text(rows: Sequence[dict[str, Any]], differences: Sequence[dict[s
     for row in rows:
         per_seed = " ".join(f"{v:.3f}" for v in row["values"])
         lines.append(
-            f"{row['group'] or 'all':>14}  {row['arm']:9}  {row['mean']:8.3f}  {_interval(row):>15}  {row['seconds']:7.1f}   {per_seed}"
+            f"{row['group'] or 'all':>14}  {row['arm']:9}  {row['mean']:8.3f}  {_interval(row):>15}  "
+            f"{row['seconds']:7.1f}   {per_seed}"
         )
     lines += ["", f"{'photos':>14}  difference"]
     for d in differences:
         sure = f"[{d['low']:+.3f}, {d['high']:+.3f}]" if d["low"] is not None else "(one run)"
-        lines.append(f"{d['group'] or 'all':>14}  {d['first']} − {d['second']}: {d['mean']:+.3f} {sure}  {d['verdict']}")
+        lines.append(
+            f"{d['group'] or 'all':>14}  {d['first']} − {d['second']}: {d['mean']:+.3f} {sure}  {d['verdict']}"
+        )
     return "\n".join([*lines, "", answer])
 
 
@@ -62,7 +65,10 @@ def comparison_page(
         curves=_curves(found.results),
         samples=_samples(photos),
         names={c: display_name(c) for c in {p.label for p in photos.listing.photos} if display_name(c) != c},
-        notes=[f"Accuracy is measured on {split} photos. Intervals: {found.rows[0]['method']}; differences: {found.differences[0]['method']}."]
+        notes=[
+            f"Accuracy is measured on {split} photos. Intervals: {found.rows[0]['method']}; differences: "
+            f"{found.differences[0]['method']}."
+        ]
         if found.differences
         else [],
         environment=environment(machine.words),
@@ -81,9 +87,14 @@ def _command(asked: TrainOptions, found: Comparison, arms: Sequence[str], seeds:
 def _caveats(found: Comparison, split: str, seeds: int) -> list[str]:
     notes = []
     if seeds == 1:
-        notes.append("One seed is one run: intervals are over photos only and say nothing about other splits or starts.")
+        notes.append(
+            "One seed is one run: intervals are over photos only and say nothing about other splits or starts."
+        )
     if split == "val":
-        notes.append("There is no test split: each arm chose on the photos it is measured on, so every figure is a little too good.")
+        notes.append(
+            "There is no test split: each arm chose on the photos it is measured on, so every figure is a little "
+            "too good."
+        )
     return notes
 
 
@@ -100,9 +111,13 @@ def _curve(group: str, arm: str, members: Sequence[ArmResult]) -> Curve:
     intervals = [t_interval([m.curve[e] for m in members], within=(0, 1)) for e in range(length)]
     band = len(members) > 1
     return Curve(
-        group, arm, epochs, [i.value for i in intervals],
-        [float(i.low or 0) for i in intervals] if band else None, [float(i.high or 0) for i in intervals] if band else None,
-    )  # fmt: skip
+        group,
+        arm,
+        epochs,
+        [i.value for i in intervals],
+        [float(i.low or 0) for i in intervals] if band else None,
+        [float(i.high or 0) for i in intervals] if band else None,
+    )
 
 
 def _samples(photos: Photos, per_class: int = 4) -> dict[str, list[np.ndarray]]:
@@ -110,5 +125,8 @@ def _samples(photos: Photos, per_class: int = 4) -> dict[str, list[np.ndarray]]:
     for i, photo in enumerate(photos.listing.photos):
         if photos.pixels.digests[i] is not None:
             by_class.setdefault(photo.label, []).append(i)
-    spread = {name: [members[j] for j in np.linspace(0, len(members) - 1, per_class).astype(int)] for name, members in by_class.items()}
+    spread = {
+        name: [members[j] for j in np.linspace(0, len(members) - 1, per_class).astype(int)]
+        for name, members in by_class.items()
+    }
     return {name: [picture(photos.pixels, i, photos.pixels.resize) for i in chosen] for name, chosen in spread.items()}

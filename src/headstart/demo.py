@@ -30,7 +30,7 @@ def demo(out: str | Path | None = None, quiet: bool = False) -> Comparison:
 
     return compare(
         write_digits(cache_dir() / "demo" / "digits"), arms=ARMS, seeds=SEEDS, shots=SHOTS, out=out or Path("runs") / "demo", overwrite=True,
-        quiet=quiet, backbone="starter", test=0.6, settings={"augment": "crop"},
+        quiet=quiet, backbone="starter", test=0.6, augment="crop",
     )  # fmt: skip
 
 
@@ -50,6 +50,8 @@ def write_digits(folder: Path, per_class: int = PER_CLASS) -> Path:
         (folder / str(digit)).mkdir(parents=True)
         for number, row in enumerate(images[labels == digit][:per_class]):
             grey = (255 - np.asarray(row).reshape(8, 8) * (255 / 16)).round().astype(np.uint8)
-            Image.fromarray(grey).resize((32, 32), Image.Resampling.BICUBIC).save(folder / str(digit) / f"{digit}_{number:03d}.png")
+            Image.fromarray(grey).resize((32, 32), Image.Resampling.BICUBIC).save(
+                folder / str(digit) / f"{digit}_{number:03d}.png"
+            )
     done.write_text(str(per_class), encoding="utf-8")
     return folder

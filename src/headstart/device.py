@@ -1,4 +1,6 @@
-"""Where the work runs. In: the user's wishes. Out: a torch device, a precision, and a line that describes the machine."""
+"""Where the work runs. In: the user's wishes. Out: a torch device, a precision, and a line that describes
+the machine.
+"""
 
 from __future__ import annotations
 
@@ -35,14 +37,19 @@ def find_machine(device: str = "auto") -> Machine:
         found = torch.device(device)
         torch.empty(1, device=found)
     except (RuntimeError, AssertionError) as error:
-        raise OptionError(f"Device {device!r} cannot be used: {str(error).splitlines()[0]}.", "Leave --device out to use the best there is.") from None
+        raise OptionError(
+            f"Device {device!r} cannot be used: {str(error).splitlines()[0]}.",
+            "Leave --device out to use the best there is.",
+        ) from None
     return Machine(found, _fast_bf16(found), _words(found))
 
 
 @cache
 def cpu_has_bf16() -> bool:
     """Whether this CPU multiplies bf16 in hardware (AMX or AVX512-BF16): elsewhere float32 is faster."""
-    return any(getattr(torch.cpu, name, lambda: False)() for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
+    return any(
+        getattr(torch.cpu, name, lambda: False)() for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    )
 
 
 def _fast_bf16(device: torch.device) -> bool:

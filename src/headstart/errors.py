@@ -1,6 +1,8 @@
-"""Errors a user can cause or meet: what is wrong, where, and what to do. In: nothing. Out: the exceptions all modules raise.
+"""Errors a user can cause or meet: what is wrong, where, and what to do. In: nothing. Out: the exceptions all modules
+raise.
 
-The command line prints ``str(error)`` and leaves with ``error.exit_code``; nothing else may reach a user for a mistake of theirs.
+The command line prints ``str(error)`` and leaves with ``error.exit_code``; nothing else may reach a user for a mistake
+of theirs.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ class WeightsError(HeadstartError):
 
 
 class DownloadError(HeadstartError):
-    """A download that cannot be made (no network, not found, disk full) or whose bytes are not those that were promised."""
+    """A download that cannot be made (no network, not found, disk full) or whose bytes are not those that were
+    promised.
+    """
 
 
 class OptionError(HeadstartError):

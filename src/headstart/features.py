@@ -1,7 +1,9 @@
-"""A frozen trunk's outputs. In: a trunk, pixels and a precision. Out: one row per photo and view, computed once and cached by content.
+"""A frozen trunk's outputs. In: a trunk, pixels and a precision. Out: one row per photo and view, computed once and
+cached by content.
 
-A frozen trunk is a function: its output depends on its weights, its cut, the preprocessing and the photo's bytes, and these name the row in the
-cache. Batches always have the same size (the last is padded), so that a row does not depend on where an interruption fell.
+A frozen trunk is a function: its output depends on its weights, its cut, the preprocessing and the photo's bytes, and
+these name the row in the cache. Batches always have the same size (the last is padded), so that a row does not depend
+on where an interruption fell.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ from headstart.device import Machine
 from headstart.train.augment import View, render
 
 BATCH = 32
-"""Photos per forward pass of a frozen trunk: on CPUs the rate is flat from 16 on, and 32 of 224 px stay within the cache hierarchy's reach."""
+"""Photos per forward pass of a frozen trunk: on CPUs the rate is flat from 16 on, and 32 of 224 px stay within the
+cache hierarchy's reach.
+"""
 SHARD = 2048
 """Rows per published shard of the cache, and so the most that a kill can cost."""
 FORMAT = 1
@@ -48,7 +52,8 @@ class TrunkKey:
 
 
 class Forward:
-    """A module made ready for inference: a copy in eval mode, conv and BatchNorm folded, channels_last, bf16 where asked.
+    """A module made ready for inference: a copy in eval mode, conv and BatchNorm folded, channels_last, bf16 where
+    asked.
 
     ``__call__``: uint8 photos [N, S, S, 3], or maps of a trunk [N, D, H, W], -> outputs on the CPU.
     """
@@ -56,7 +61,8 @@ class Forward:
     def __init__(self, module: nn.Module, preprocessing: Preprocessing, machine: Machine, precision: str) -> None:
         self.machine = machine
         self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-        self.module = fold(module).to(machine.device, self.dtype).to(memory_format=torch.channels_last)
+        self.module = fold(module).to(machine.device, self.dtype)
+        self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
         self.normalise = Normalise(preprocessing).to(machine.device)
 
     @torch.inference_mode()
@@ -66,7 +72,12 @@ class Forward:
 
 
 class Normalise(nn.Module):
-    """uint8 photos [N, S, S, 3] -> float32 [N, 3, S, S] in channels_last order, normalised; anything else passes through."""
+    """uint8 photos [N, S, S, 3] -> float32 [N, 3, S, S] in channels_last order, normalised; other inputs
+    pass through.
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
 
     def __init__(self, preprocessing: Preprocessing) -> None:
         super().__init__()
@@ -76,11 +87,14 @@ class Normalise(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if x.dtype != torch.uint8:
             return x
-        return (x.permute(0, 3, 1, 2).to(torch.float32) / 255 - self.mean) / self.std  # channels_last already, as photos lie in memory
+        # channels_last already, as photos lie in memory
+        return (x.permute(0, 3, 1, 2).to(torch.float32) / 255 - self.mean) / self.std
 
 
 def fold(trunk: nn.Module) -> nn.Module:
-    """A copy in eval mode with each BatchNorm folded into the convolution before it, where the network can be traced."""
+    """A copy in eval mode with each BatchNorm folded into the convolution before it, where the network can
+    be traced.
+    """
     trunk = copy.deepcopy(trunk).eval().requires_grad_(False)
     try:
         from torch.fx.experimental.optimization import fuse
@@ -91,7 +105,11 @@ def fold(trunk: nn.Module) -> nn.Module:
 
 
 def extract(
-    trunk: Callable[[], Forward], key: TrunkKey, pixels: Pixels, view: View | None = None, progress: Progress | None = None
+    trunk: Callable[[], Forward],
+    key: TrunkKey,
+    pixels: Pixels,
+    view: View | None = None,
+    progress: Progress | None = None,
 ) -> np.ndarray:
     """The pooled features of every photo of ``pixels`` as float32 [N, D].
 
@@ -104,7 +122,12 @@ def extract(
 
 
 def compute_rows(
-    trunk: Callable[[], Forward], key: TrunkKey, pixels: Pixels, view: View, dtype: str, progress: Progress | None = None
+    trunk: Callable[[], Forward],
+    key: TrunkKey,
+    pixels: Pixels,
+    view: View,
+    dtype: str,
+    progress: Progress | None = None,
 ) -> RowStore:
     """Make sure that the store of this trunk and view holds a row for every photo; returns the store."""
     store = RowStore(key.digest(view), dtype)
@@ -117,7 +140,8 @@ def compute_rows(
     for start in range(0, len(missing), SHARD):
         part = missing[start : start + SHARD]
         with store.writing() as writer:
-            for done, (i, row) in enumerate(_rows(ready, pixels, part, key.preprocessing.image_size, view), start + 1):
+            rows = _rows(ready, pixels, part, key.preprocessing.image_size, view, store.dtype)
+            for done, (i, row) in enumerate(rows, start + 1):
                 writer.add(str(pixels.digests[i]), row)
                 if progress is not None:
                     progress(len(pixels) - len(missing) + done, len(pixels))
@@ -132,21 +156,27 @@ def _first_of_each(pixels: Pixels, store: RowStore) -> list[int]:
     return list(first.values())
 
 
-def _rows(trunk: Forward, pixels: Pixels, indices: Sequence[int], size: int, view: View) -> Iterator[tuple[int, np.ndarray]]:
+def _rows(
+    trunk: Forward, pixels: Pixels, indices: Sequence[int], size: int, view: View, dtype: np.dtype
+) -> Iterator[tuple[int, np.ndarray]]:
     for batch, photos in photo_batches(pixels, indices, size, view):
         outputs = trunk(torch.from_numpy(photos))
-        rows = as_rows(outputs)
+        rows = as_rows(outputs, dtype)
         yield from zip(batch, rows[: len(batch)], strict=True)
 
 
-def as_rows(outputs: torch.Tensor) -> np.ndarray:
-    """Pooled outputs as float32; maps as the 16 bits of their bfloat16 values (numpy has no bfloat16), as uint16."""
-    if outputs.ndim == 2:
+def as_rows(outputs: torch.Tensor, dtype: np.dtype) -> np.ndarray:
+    """Outputs for a store of float32, or of uint16: then the 16 bits of their bfloat16 values (numpy has no
+    bfloat16).
+    """
+    if dtype != np.uint16:
         return outputs.float().numpy()
     return outputs.to(torch.bfloat16).contiguous().view(torch.int16).numpy().view(np.uint16)
 
 
-def photo_batches(pixels: Pixels, indices: Sequence[int], size: int, view: View) -> Iterator[tuple[Sequence[int], np.ndarray]]:
+def photo_batches(
+    pixels: Pixels, indices: Sequence[int], size: int, view: View
+) -> Iterator[tuple[Sequence[int], np.ndarray]]:
     """Batches of exactly ``BATCH`` photos, the next one rendered while the network works on this one."""
 
     def prepare(start: int) -> tuple[Sequence[int], np.ndarray]:

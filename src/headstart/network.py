@@ -25,7 +25,12 @@ def head_logits(head: nn.Module, features: np.ndarray) -> np.ndarray:
     """The head's logits [N, C] for pooled features [N, D], in float32 on the CPU, Dropout off."""
     was_training = head.training
     head.eval()
-    logits = head(torch.from_numpy(np.asarray(features, np.float32)).to(next(head.parameters()).device)).float().cpu().numpy()
+    logits = (
+        head(torch.from_numpy(np.asarray(features, np.float32)).to(next(head.parameters()).device))
+        .float()
+        .cpu()
+        .numpy()
+    )
     head.train(was_training)
     return logits
 

@@ -1,4 +1,6 @@
-"""What a user can ask of a training. In: arguments of ``train`` (CLI or Python). Out: ``TrainOptions``, the one home of each default, as JSON for resume."""
+"""What a user can ask of a training. In: arguments of ``train`` (CLI or Python). Out: ``TrainOptions``, the one home of
+each default, as JSON for resume.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ ON_BAD = ("skip", "fail")
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """One training, as it was asked for. Paths are text so that the whole is JSON; ``settings`` overrides the plan by name."""
+    """One training, as it was asked for. Paths are text so that the whole is JSON; ``settings`` overrides the plan by
+    name.
+    """
 
     data: str
     out: str | None = None
@@ -50,11 +54,17 @@ class TrainOptions:
         wrong = []
         for name, value, known in (("strategy", self.strategy, STRATEGIES), ("on-bad", self.on_bad, ON_BAD)):
             if value not in known:
-                wrong.append(f"--{name} {value!r} is not one of {', '.join(known)}. {did_you_mean(value, known)}".strip(" ."))
+                wrong.append(
+                    f"--{name} {value!r} is not one of {', '.join(known)}. {did_you_mean(value, known)}".strip(" .")
+                )
         return wrong
 
     def _impossible_numbers(self) -> list[str]:
-        wrong = [f"--{n} {v} must be at least 0 and below 1" for n, v in (("val", self.val), ("test", self.test)) if v is not None and not 0 <= v < 1]
+        wrong = [
+            f"--{n} {v} must be at least 0 and below 1"
+            for n, v in (("val", self.val), ("test", self.test))
+            if v is not None and not 0 <= v < 1
+        ]
         if (self.val or 0) + (self.test or 0) >= 1:
             wrong.append(f"--val {self.val} and --test {self.test} leave nothing to train on")
         if self.val == 0:
@@ -67,7 +77,10 @@ class TrainOptions:
             wrong.append(f"--seed {self.seed} must be from 0 to {2**31 - 1}")
         for name, values, allowed in (("mean", self.mean, (-10, 10)), ("std", self.std, (1e-6, 10))):
             if values is not None and (len(values) != 3 or not all(allowed[0] <= v <= allowed[1] for v in values)):
-                wrong.append(f"--{name} takes three numbers between {allowed[0]} and {allowed[1]}, for red, green and blue (photos run from 0 to 1)")
+                wrong.append(
+                    f"--{name} takes three numbers between {allowed[0]} and {allowed[1]}, for red, green and blue "
+                    "(photos run from 0 to 1)"
+                )
         return wrong
 
     def _contradictions(self) -> list[str]:
@@ -81,6 +94,31 @@ class TrainOptions:
         if self.boundary and self.strategy != "partial":
             wrong.append(f"--boundary goes with --strategy partial, not with {self.strategy}")
         return wrong
+
+    @classmethod
+    def gather(cls, data: str | Path, out: str | Path | None, asked: Mapping[str, Any]) -> TrainOptions:
+        """Options as keyword arguments name them: fields of this class, and settings of the plan (``epochs=5``) beside
+        them.
+
+        Raises:
+            OptionError: a name that is neither, or a value that cannot be; all of them at once.
+        """
+        from headstart.train.plan import SETTINGS
+
+        own = {f.name for f in fields(cls)} - {"data", "out"}
+        unknown = [name for name in asked if name not in own and name not in SETTINGS]
+        if unknown:
+            words = (f"unknown option {name!r}. {did_you_mean(name, [*own, *SETTINGS])}".strip() for name in unknown)
+            raise OptionError("; ".join(words))
+        settings = dict(asked.get("settings") or {}) | {
+            name: value for name, value in asked.items() if name in SETTINGS and value is not None
+        }
+        given = {name: value for name, value in asked.items() if name in own and name != "settings"}
+        paths = {name: str(given[name]) for name in ("weights", "from_run") if given.get(name) is not None}
+        lists = {name: tuple(given[name]) for name in ("dropout", "mean", "std") if given.get(name) is not None}
+        return cls(
+            data=str(data), out=str(out) if out is not None else None, settings=settings, **{**given, **paths, **lists}
+        )
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -108,7 +146,7 @@ class TrainOptions:
             if f.name in {"data", "settings"} or value == getattr(default, f.name):
                 continue
             flag = "--from" if f.name == "from_run" else "--" + f.name.replace("_", "-")
-            words += [flag, ",".join(f"{v:g}" for v in value) if isinstance(value, tuple) else str(value)]
+            words += [flag, ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
         for name, value in self.settings.items():
             words += ["--set", f"{name}={value}"]
         return shlex.join(words)

@@ -38,10 +38,21 @@ def as_json(prediction: Prediction, classes: tuple[str, ...]) -> dict[str, objec
     if prediction.problem is not None:
         return {"path": str(prediction.path), "label": None, "confidence": None, "problem": prediction.problem}
     probabilities = dict(zip(classes, (round(p, 6) for p in prediction.probabilities), strict=True))
-    return {"path": str(prediction.path), "label": prediction.label, "confidence": round(float(prediction.confidence or 0), 6), "probabilities": probabilities}
+    return {
+        "path": str(prediction.path),
+        "label": prediction.label,
+        "confidence": round(float(prediction.confidence or 0), 6),
+        "probabilities": probabilities,
+    }
 
 
 def _csv_row(prediction: Prediction, classes: int) -> list[object]:
     if prediction.problem is not None:
         return [prediction.path, "", "", *[""] * classes, prediction.problem]
-    return [prediction.path, prediction.label, f"{prediction.confidence:.6f}", *[f"{p:.6f}" for p in prediction.probabilities], ""]
+    return [
+        prediction.path,
+        prediction.label,
+        f"{prediction.confidence:.6f}",
+        *[f"{p:.6f}" for p in prediction.probabilities],
+        "",
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import statistics
 from collections import Counter
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ from headstart.data.pixels import Pixels, read_photos, sample_sizes
 from headstart.data.scan import scan
 from headstart.data.split import make_image_set
 from headstart.device import Machine, find_machine
-from headstart.errors import DataError
+from headstart.errors import DataError, OptionError
 from headstart.options import TrainOptions
 from headstart.train import rules
 from headstart.train.plan import Plan, check_overrides, resolve
@@ -35,6 +36,14 @@ class Photos:
     pixels: Pixels
     bad: tuple[BadFile, ...]
     conversions: dict[str, int]
+
+    @property
+    def digest(self) -> str:
+        """A hex digest of contents, labels and given splits: equal for equal photos wherever they lie."""
+        rows = (
+            f"{d} {p.label} {p.split} {p.group}" for d, p in zip(self.pixels.digests, self.listing.photos, strict=True)
+        )
+        return hashlib.blake2b("\n".join(sorted(rows)).encode(errors="surrogateescape"), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -53,7 +62,15 @@ class Prepared:
 
     def plan_for(self, strategy: str) -> Plan:
         """The plan of a part of ``auto``, by the same rules and with the same overrides."""
-        return resolve(replace(self.facts, strategy=strategy), self.options.seed, None, self.options.settings)
+        return resolve(
+            replace(self.facts, strategy=_kind(self.options, strategy)), self.options.seed, None, self.options.settings
+        )
+
+
+def _kind(options: TrainOptions, strategy: str) -> str:
+    """A probe whose head has hidden layers or dropout is no linear fit but a training of the head, with settings of its own."""
+    linear = not parse_head(options.head) and not any(options.dropout)
+    return "head" if strategy == "probe" and not linear else strategy
 
 
 def prepare(options: TrainOptions, voice: Voice) -> Prepared:
@@ -64,7 +81,9 @@ def prepare(options: TrainOptions, voice: Voice) -> Prepared:
     """
     check_overrides(options.settings)
     check_dropout(options.dropout, len(parse_head(options.head)) + 1, options.head)
-    listing = scan(options.data, progress=lambda done, total: voice.progress(f"fetching {options.data}", done, total or done + 1))
+    listing = scan(
+        options.data, progress=lambda done, total: voice.progress(f"fetching {options.data}", done, total or done + 1)
+    )
     machine = find_machine(options.device)
     backbone = make_backbone(options)
     size, resize = input_size(options, listing, backbone)
@@ -85,8 +104,8 @@ def split(options: TrainOptions, photos: Photos, backbone: Backbone, machine: Ma
     pixels = {s: photos.pixels.take([where[m.path] for m in members[s]]) for s in SPLITS}
     labels = {s: np.array([m.label for m in members[s]], dtype=np.int64) for s in SPLITS}
     facts = Facts(
-        photos=len(members["train"]), classes=len(image_set.classes), side=_side(photos.pixels.sizes), native_size=backbone.preprocessing.image_size,
-        strategy=options.strategy, device=machine.device.type, fast_bf16=machine.fast_bf16, head=options.head,
+        photos=len(members["train"]), classes=len(image_set.classes), side=usual_side(photos.listing), native_size=backbone.preprocessing.image_size,
+        strategy=_kind(options, options.strategy), device=machine.device.type, fast_bf16=machine.fast_bf16, head=options.head,
     )  # fmt: skip
     plan = resolve(facts, options.seed, options.boundary, options.settings)
     backbone.split_at(plan.boundary)  # an unknown boundary is said before training
@@ -115,12 +134,17 @@ def make_backbone(options: TrainOptions) -> Backbone:
 def input_size(options: TrainOptions, listing: Listing, backbone: Backbone) -> tuple[int, int]:
     """(input size, shorter side to resize to) in px; the plan's rule on the photos' headers, or the user's word."""
     settings = check_overrides(options.settings)
-    if "image_size" in settings:
-        size = settings["image_size"]
-    else:
-        side = _side(sample_sizes([photo.path for photo in listing.photos]))
-        size = rules.image_size(Facts(0, 0, side, backbone.preprocessing.image_size, options.strategy)).value
-    return size, max(size, settings.get("resize", size))
+    facts = Facts(0, 0, usual_side(listing), backbone.preprocessing.image_size, options.strategy)
+    size = settings.get("image_size") or rules.image_size(facts).value
+    resize = settings.get("resize", size)
+    if resize < size:
+        raise OptionError(f"resize={resize} is below the input size of {size} px.", "Leave out one of the two.")
+    return size, resize
+
+
+def usual_side(listing: Listing) -> int:
+    """The median shorter side of the photos (px), by the headers of some: known before anything is decoded."""
+    return _side(sample_sizes([photo.path for photo in listing.photos]))
 
 
 def _side(sizes: Sequence[tuple[int, int]]) -> int:
@@ -135,11 +159,16 @@ def read(listing: Listing, resize: int, interpolation: str, on_bad: str, voice: 
         DataError: ``on_bad`` is "fail" and there are some, or nothing usable is left.
     """
     paths = [photo.path for photo in listing.photos]
-    pixels = read_photos(paths, resize, interpolation, progress=lambda done, total: voice.progress("reading photos", done, total))
+    pixels = read_photos(
+        paths, resize, interpolation, progress=lambda done, total: voice.progress("reading photos", done, total)
+    )
     bad = tuple(BadFile(path, str(problem)) for path, problem in zip(paths, pixels.problems, strict=True) if problem)
     every = (*listing.skipped, *bad)
     if every and on_bad == "fail":
-        raise DataError(f"{len(every)} files cannot be used:\n" + _lines(every, listing.root, len(every)), "Mend or remove them, or use --on-bad skip.")
+        raise DataError(
+            f"{len(every)} files cannot be used:\n" + _lines(every, listing.root, len(every)),
+            "Mend or remove them, or use --on-bad skip.",
+        )
     if every:
         voice.warn(f"{len(every)} files are left out:\n" + _lines(every, listing.root, 40))
     if len(bad) == len(paths):
@@ -150,7 +179,9 @@ def read(listing: Listing, resize: int, interpolation: str, on_bad: str, voice: 
 
 def _lines(bad: Sequence[BadFile], root: Path, at_most: int) -> str:
     lines = [f"    {shown(b.path, root)}: {b.reason}" for b in bad[:at_most]]
-    return "\n".join([*lines, f"    … and {len(bad) - at_most} more (all are in check.json)"][: len(lines) + (len(bad) > at_most)])
+    return "\n".join(
+        [*lines, f"    … and {len(bad) - at_most} more (all are in check.json)"][: len(lines) + (len(bad) > at_most)]
+    )
 
 
 def check_facts(photos: Photos, image_set: ImageSet) -> dict[str, Any]:

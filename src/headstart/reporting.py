@@ -62,7 +62,10 @@ def run_page(prepared: Prepared, outcome: Outcome, results: Results, path: Path)
         samples=samples(prepared, plan),
         mistakes=mistakes(prepared, results, plan),
         data_check=data_check(prepared),
-        plan=[PlanRow(name, f"{value:g}" if isinstance(value, float) else str(value), reason) for name, value, reason in plan.rows()],
+        plan=[
+            PlanRow(name, f"{value:g}" if isinstance(value, float) else str(value), reason)
+            for name, value, reason in plan.rows()
+        ],
         environment=environment(prepared.machine.words),
         contents=CONTENTS,
         usage=usage(path),
@@ -93,7 +96,9 @@ def caveats(prepared: Prepared, metrics: dict[str, Any]) -> list[str]:
     """What a careful reader should know."""
     notes = ["This is one run: another seed draws other splits. headstart compare shows how much that matters."]
     if "test" not in metrics:
-        notes.append("There is no test split: choices were made on the photos that this accuracy is measured on, so it is a little too good.")
+        notes.append(
+            "There is no test split: choices were made on the photos that this accuracy is measured on, so it is a little too good."
+        )
     elif metrics["test"]["photos"] < 100:
         notes.append(f"Only {metrics['test']['photos']} test photos: the interval is wide.")
     if prepared.options.strategy == "scratch":
@@ -104,21 +109,23 @@ def caveats(prepared: Prepared, metrics: dict[str, Any]) -> list[str]:
 def facts(prepared: Prepared, outcome: Outcome, results: Results) -> list[Fact]:
     """The tiles at the top."""
     plan, seconds = outcome.plan, results.seconds
-    tiles = [
+    return [
         Fact("photos", str(len(prepared.image_set.samples)), f"{len(prepared.labels['train'])} to train on"),
         Fact("classes", str(len(prepared.image_set.classes))),
         Fact("backbone", prepared.backbone.name, prepared.backbone.source),
         Fact("strategy", plan.strategy, STRATEGY_NAMES[plan.strategy]),
         Fact("training", f"{seconds['training']:.0f} s", f"{prepared.machine.device.type.upper()}, {plan.precision}"),
     ]
-    split = "test" if "test" in results.metrics else "val"
-    return [*tiles, Fact("calibration error", f"{results.metrics[split]['calibration']['ece']:.3f}", "0 is perfect")]
 
 
 def data_check(prepared: Prepared) -> DataCheck:
     """What reading the photos found."""
     return DataCheck(
-        prepared.image_set.summary, len(prepared.image_set.samples), prepared.image_set.bad, prepared.photos.conversions, prepared.image_set.notes
+        prepared.image_set.summary,
+        len(prepared.image_set.samples),
+        prepared.image_set.bad,
+        prepared.photos.conversions,
+        prepared.image_set.notes,
     )
 
 

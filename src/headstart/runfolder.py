@@ -1,10 +1,13 @@
-"""A run's folder. In: options, and later what training found. Out: a folder that exists whole, can be resumed, and is never half-overwritten."""
+"""A run's folder. In: options, and later what training found. Out: a folder that exists whole, can be resumed, and is
+never half-overwritten.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -45,27 +48,54 @@ class RunFolder:
             RunError: the folder exists (and may not be overwritten, or is not a run), or cannot be made.
         """
         folder = cls(path)
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            folder._clear(overwrite)
+        folder.refuse(overwrite)
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise RunError(f"{path} cannot be made: {error.strerror or error}.", "Choose another folder with --out.") from None
+            raise RunError(
+                f"{path} cannot be made: {error.strerror or error}.", "Choose another folder with --out."
+            ) from None
+        folder._clear()
         write_json(path / "request.json", {"headstart": __version__, "options": options.to_json()})
         return folder
 
-    def _clear(self, overwrite: bool) -> None:
-        """Empty a former run. A folder that holds anything else is never touched: a mistyped --out must not cost photos."""
+    def refuse(self, overwrite: bool) -> None:
+        """Raise RunError where the folder may not become a new run; asked before any work, and again by ``create``.
+
+        A folder that holds anything but a run is never cleared: a mistyped --out must not cost photos.
+        """
+        if not os.path.exists(self.path):
+            return
         if not self.path.is_dir():
             raise RunError(f"--out {self.path} is a file.", "Choose another name.")
-        strangers = sorted(p.name for p in self.path.iterdir() if p.name not in CONTENTS and p.name != "state" and not p.name.startswith("."))
+        strangers = sorted(
+            p.name
+            for p in self.path.iterdir()
+            if p.name not in CONTENTS and p.name != "state" and not p.name.startswith(".")
+        )
+        if not strangers and not any(p.name in CONTENTS or p.name == "state" for p in self.path.iterdir()):
+            return  # an empty folder, or one that a kill left before its request was written
         if strangers or not (self.path / "request.json").exists():
-            raise RunError(f"--out {self.path} exists and is not a run of headstart's (it holds {', '.join(strangers[:3]) or 'no request.json'}).",
-                           "Choose another folder.")  # fmt: skip
+            raise RunError(
+                f"--out {self.path} exists and is not a run of headstart's (it holds "
+                f"{', '.join(strangers[:3]) or 'no request.json'}).",
+                "Choose another folder.",
+            )
         if not overwrite:
-            unfinished = "" if self.finished else f" Its training did not end: headstart train --resume {self.path} goes on with it."
-            raise RunError(f"--out {self.path} exists.{unfinished}", "Use --overwrite to replace it, or choose another folder.")
-        for name in [*CONTENTS, "state"]:
+            unfinished = (
+                ""
+                if self.finished
+                else f" Its training did not end: headstart train --resume {self.path} goes on with it."
+            )
+            raise RunError(
+                f"--out {self.path} exists.{unfinished}", "Use --overwrite to replace it, or choose another folder."
+            )
+
+    def _clear(self) -> None:
+        """Empty a former run."""
+        # The report first: half a run must not pass for a whole one. The request stays until it is replaced: without it
+        # this is no run.
+        for name in ["report.html", "state", *(n for n in CONTENTS if n not in {"report.html", "request.json"})]:
             target = self.path / name
             if target.is_dir():
                 shutil.rmtree(target)
@@ -83,9 +113,14 @@ class RunFolder:
             request = json.loads((path / "request.json").read_text(encoding="utf-8"))
             return cls(path), TrainOptions.from_json(request["options"])
         except FileNotFoundError:
-            raise RunError(f"{path} holds no run (no request.json): there is nothing to resume.", "Start with headstart train DATA --out RUN.") from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RunError(f"{path / 'request.json'} cannot be read: {error}.", "Train again with --overwrite.") from None
+            raise RunError(
+                f"{path} holds no run (no request.json): there is nothing to resume.",
+                "Start with headstart train DATA --out RUN.",
+            ) from None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RunError(
+                f"{path / 'request.json'} cannot be read: {error}.", "Train again with --overwrite."
+            ) from None
 
     @property
     def finished(self) -> bool:

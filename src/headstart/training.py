@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import platform
 import shlex
 import time
@@ -62,21 +63,25 @@ class Results:
     seconds: dict[str, float]
 
 
-def train(data: str | Path, *, out: str | Path | None = None, overwrite: bool = False, quiet: bool = False, **options: Any) -> Run:
+def train(
+    data: str | Path, *, out: str | Path | None = None, overwrite: bool = False, quiet: bool = False, **options: Any
+) -> Run:
     """Train a classifier on labelled photos.
 
     Args:
-        data: a folder, CSV, archive or named set; see ``headstart train --help`` for all options, which have the same names here.
+        data: a folder, CSV, archive or named set.
+        options: as in ``headstart train --help``, with the same names (``shots=10, image_size=160``; ``--from`` is ``from_run``).
         out: the run folder; by default ``runs/<data>-<backbone>-<strategy>``.
 
     Raises:
         HeadstartError: one of its children, with one clear message.
     """
-    asked = TrainOptions(data=str(data), out=str(out) if out is not None else None, **options)
+    asked = TrainOptions.gather(data, out, options)
     path = Path(asked.out) if asked.out else Path("runs") / asked.run_name()
+    RunFolder(path).refuse(overwrite)
     with Voice(quiet) as voice:
         prepared = prepare(asked, voice)  # before the folder is made: a mistake leaves nothing behind
-        folder = RunFolder.create(path, replace(asked, data=_lasting(asked.data)), overwrite)
+        folder = RunFolder.create(path, _lasting(asked), overwrite)
         return _train(folder, prepared, voice)
 
 
@@ -89,7 +94,9 @@ def resume(run: str | Path, *, quiet: bool = False) -> Run:
         prepared = prepare(options, voice)
         before = folder.recall("data")
         if before is not None and before != prepared.image_set.digest:
-            raise RunError(f"The photos in {options.data} are not those that {run} began with.", "Train again with --overwrite.")
+            raise RunError(
+                f"The photos in {options.data} are not those that {run} began with.", "Train again with --overwrite."
+            )
         return _train(folder, prepared, voice)
 
 
@@ -100,9 +107,11 @@ def open_run(run: str | Path, device: str = "auto") -> Run:
     return Run(folder.path, folder.read_json("metrics.json"), Plan.from_json(folder.read_json("plan.json")), classifier)
 
 
-def _lasting(data: str) -> str:
-    """A path that still holds from another working directory; names of named sets stay as they are."""
-    return str(Path(data).resolve()) if Path(data).exists() else data
+def _lasting(asked: TrainOptions) -> TrainOptions:
+    """Paths that still hold from another working directory; names of named sets stay as they are."""
+    places = {name: getattr(asked, name) for name in ("data", "weights", "from_run")}
+    lasting: dict[str, Any] = {n: str(Path(at).resolve()) for n, at in places.items() if at and os.path.exists(at)}
+    return replace(asked, **lasting)
 
 
 def _train(folder: RunFolder, prepared: Prepared, voice: Voice) -> Run:
@@ -113,7 +122,10 @@ def _train(folder: RunFolder, prepared: Prepared, voice: Voice) -> Run:
     try:
         outcome = run_strategy(make_task(prepared, folder.state, voice, folder))
     except (KeyboardInterrupt, Interrupted):
-        raise Interrupted(f"Stopped; nothing in {folder.path} is lost.", f"Go on with: headstart train --resume {shlex.quote(str(folder.path))}") from None
+        raise Interrupted(
+            f"Stopped; nothing in {folder.path} is lost.",
+            f"Go on with: headstart train --resume {shlex.quote(str(folder.path))}",
+        ) from None
     trained = time.monotonic() - began
     results = judge(prepared, outcome, voice)
     results.seconds["training"] = trained
@@ -129,7 +141,7 @@ def say_plan(plan: Plan, voice: Voice) -> None:
 def make_task(prepared: Prepared, state: Path, voice: Voice, folder: RunFolder | None = None) -> Task:
     """The task for the strategies; without a folder nothing is kept for a resume but the loop's own state."""
     options = prepared.options
-    keep = {"remember": folder.remember, "recall": folder.recall} if folder else {}
+    keep: dict[str, Any] = {"remember": folder.remember, "recall": folder.recall} if folder else {}
     return Task(
         len(prepared.image_set.classes), prepared.pixels, prepared.labels, prepared.backbone, options.head, tuple(options.dropout), prepared.plan,
         prepared.plan_for, prepared.machine, state, Listener(voice.step, voice.epoch, voice.say), voice.progress, **keep,
@@ -170,10 +182,20 @@ def make_classifier(prepared: Prepared, outcome: Outcome) -> Classifier:
         "strategy": plan.strategy, "seed": options.seed,
     }  # fmt: skip
     preprocessing = prepared.backbone.preprocessing.at(plan.image_size, plan.resize)
-    return Classifier(outcome.network, preprocessing, prepared.image_set.classes, options.head, tuple(options.dropout), plan.precision, provenance)
+    return Classifier(
+        outcome.network,
+        preprocessing,
+        prepared.image_set.classes,
+        options.head,
+        tuple(options.dropout),
+        plan.precision,
+        provenance,
+    )
 
 
-def _write(folder: RunFolder, prepared: Prepared, outcome: Outcome, results: Results, classifier: Classifier, voice: Voice) -> dict[str, Any]:
+def _write(
+    folder: RunFolder, prepared: Prepared, outcome: Outcome, results: Results, classifier: Classifier, voice: Voice
+) -> dict[str, Any]:
     """Write the run folder's files, the report last; returns what metrics.json says."""
     from headstart.reporting import run_page
 
@@ -181,12 +203,19 @@ def _write(folder: RunFolder, prepared: Prepared, outcome: Outcome, results: Res
     classifier.save(path)
     write_json(path / "plan.json", outcome.plan.to_json())
     write_history(path / "history.csv", outcome.probe.path if outcome.probe else (), outcome.history)
-    extra = {"strategy": outcome.plan.strategy, "parts": outcome.parts, "decision": outcome.decision, "seconds": results.seconds}
+    extra = {
+        "strategy": outcome.plan.strategy,
+        "parts": outcome.parts,
+        "decision": outcome.decision,
+        "seconds": results.seconds,
+    }
     metrics = {**results.metrics, "training": extra}
     write_json(path / "metrics.json", metrics)
     write_json(path / "check.json", check_facts(prepared.photos, prepared.image_set))
     _write_predictions(path / "predictions.csv", prepared, results)
-    write_text(path / "report.html", run_page(prepared, outcome, results, path))  # last: its presence says that the run is whole
+    write_text(
+        path / "report.html", run_page(prepared, outcome, results, path)
+    )  # last: its presence says that the run is whole
     folder.close()
     with contextlib.suppress(RunError):
         trim(keep=[store.folder for store in [prepared.photos.pixels.store] if store])
@@ -199,5 +228,13 @@ def _write_predictions(path: Path, prepared: Prepared, results: Results) -> None
     for split, probabilities in results.probabilities.items():
         for sample, p in zip(prepared.image_set.split(split), probabilities, strict=True):
             best = int(p.argmax())
-            rows.append([shown(sample.path, prepared.image_set.root), split, classes[sample.label], classes[best], f"{p[best]:.6f}"])
+            rows.append(
+                [
+                    shown(sample.path, prepared.image_set.root),
+                    split,
+                    classes[sample.label],
+                    classes[best],
+                    f"{p[best]:.6f}",
+                ]
+            )
     write_rows(path, ("path", "split", "label", "predicted", "confidence"), rows)

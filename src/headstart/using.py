@@ -1,4 +1,6 @@
-"""Using a trained model. In: a run folder and photos. Out: predictions, metrics on other labelled photos, the architecture in words."""
+"""Using a trained model. In: a run folder and photos. Out: predictions, metrics on other labelled photos, the
+architecture in words.
+"""
 
 from __future__ import annotations
 
@@ -35,17 +37,19 @@ def predict(run: str | Path, files: Iterable[str | Path], *, device: str = "auto
 
 
 def find_files(files: Iterable[str | Path]) -> list[Path]:
-    """The photos that names, folders and globs mean, in the order given, each folder's in natural order. Raises DataError."""
+    """The photos that names, folders and globs mean, in the order given, each folder's in natural order. Raises
+    DataError.
+    """
     found: list[Path] = []
     missing: list[str] = []
     for name in map(str, files):
         path = Path(name)
-        if path.is_dir():
+        if os.path.isdir(path):  # unlike Path.is_dir, no error for a name that no file can have
             inside = _photos_below(path)
             found += inside
             if not inside:
                 missing.append(f"{name} (a folder without photos)")
-        elif path.exists():
+        elif os.path.exists(path):
             found.append(path)
         else:
             matches = sorted((Path(m) for m in glob.glob(name, recursive=True)), key=lambda p: natural_key(str(p)))
@@ -53,7 +57,10 @@ def find_files(files: Iterable[str | Path]) -> list[Path]:
             if not matches:
                 missing.append(name)
     if missing:
-        raise DataError(f"No such photo: {', '.join(missing[:5])}{f' and {len(missing) - 5} more' if len(missing) > 5 else ''}.", "Check the spelling.")
+        raise DataError(
+            f"No such photo: {', '.join(missing[:5])}{f' and {len(missing) - 5} more' if len(missing) > 5 else ''}.",
+            "Check the spelling.",
+        )
     return found
 
 
@@ -65,14 +72,18 @@ def _photos_below(folder: Path) -> list[Path]:
     return sorted(found, key=lambda p: natural_key(p.as_posix()))
 
 
-def evaluate(run: str | Path, data: str | Path, *, split: str | None = None, device: str = "auto", quiet: bool = False) -> dict[str, Any]:
+def evaluate(
+    run: str | Path, data: str | Path, *, split: str | None = None, device: str = "auto", quiet: bool = False
+) -> dict[str, Any]:
     """Measure a trained classifier on labelled photos.
 
     Args:
-        data: as for ``train``. split: "train", "val", "test" or "all"; by default test where the data has one, else all.
+        data: as for ``train``. split: "train", "val", "test" or "all"; by default test where the data has one, else
+            all.
 
     Returns:
-        The figures of ``metrics.json`` for these photos (see ``headstart.evaluate.metrics.evaluate``), with ``data``, ``split`` and ``bad``.
+        The figures of ``metrics.json`` for these photos (see ``headstart.evaluate.metrics.evaluate``), with ``data``,
+        ``split`` and ``bad``.
 
     Raises:
         DataError: a class that the model does not know, or nothing that can be read.
@@ -85,7 +96,9 @@ def evaluate(run: str | Path, data: str | Path, *, split: str | None = None, dev
     index = _class_index(photos, classifier, listing)
     rows, labels, bad = [], [], []
     with Voice(quiet) as voice:
-        for done, (photo, (path, read, p)) in enumerate(zip(photos, classifier.stream([q.path for q in photos]), strict=True), 1):
+        for done, (photo, (path, read, p)) in enumerate(
+            zip(photos, classifier.stream([q.path for q in photos]), strict=True), 1
+        ):
             voice.progress("reading photos", done, len(photos))
             if p is None:
                 bad.append(BadFile(path, str(read.problem)))
@@ -93,7 +106,10 @@ def evaluate(run: str | Path, data: str | Path, *, split: str | None = None, dev
                 rows.append(p)
                 labels.append(index[photo.label])
     if not rows:
-        raise DataError(f"None of the {len(photos)} photos in {listing.name} can be read.", f"The first: {bad[0].path}: {bad[0].reason}.")
+        raise DataError(
+            f"None of the {len(photos)} photos in {listing.name} can be read.",
+            f"The first: {bad[0].path}: {bad[0].reason}.",
+        )
     figures = measure(np.stack(rows), np.array(labels), classifier.classes)
     named_bad = [{"path": shown(b.path, listing.root), "reason": b.reason} for b in (*listing.skipped, *bad)]
     return {"data": listing.name, "split": chosen, "classes": list(classifier.classes), **figures, "bad": named_bad}
@@ -104,7 +120,10 @@ def _chosen(listing: Listing, split: str | None) -> tuple[list[Photo], str]:
     chosen = split or ("test" if "test" in given else "all")
     photos = [photo for photo in listing.photos if chosen == "all" or photo.split == chosen]
     if not photos:
-        raise DataError(f"{listing.name} has no {chosen} split.", f"It has: {', '.join(sorted(str(s) for s in given if s)) or 'no splits'}.")
+        raise DataError(
+            f"{listing.name} has no {chosen} split.",
+            f"It has: {', '.join(sorted(str(s) for s in given if s)) or 'no splits'}.",
+        )
     return photos, chosen
 
 
@@ -113,7 +132,8 @@ def _class_index(photos: list[Photo], classifier: Classifier, listing: Listing) 
     unknown = sorted({photo.label for photo in photos} - index.keys(), key=natural_key)
     if unknown:
         raise DataError(
-            f"{listing.name} has classes that the model does not know: {', '.join(unknown[:5])}.", f"The model knows: {', '.join(classifier.classes[:20])}."
+            f"{listing.name} has classes that the model does not know: {', '.join(unknown[:5])}.",
+            f"The model knows: {', '.join(classifier.classes[:20])}.",
         )
     return index
 

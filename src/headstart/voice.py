@@ -1,16 +1,19 @@
-"""What is said while work goes on. In: sentences, progress, epochs. Out: lines and bars on standard error; standard output is left to results."""
+"""What is said while work goes on. In: sentences, progress, epochs. Out: lines and bars on standard error; standard
+output is left to results.
+"""
 
 from __future__ import annotations
 
-import sys
+import time
 from collections.abc import Iterable, Sequence
-from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+HEARTBEAT_SECONDS = 30.0
 
 
 class Voice:
@@ -21,11 +24,14 @@ class Voice:
         self.quiet = quiet
         self._bars: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
+        self._spoke = time.monotonic()
 
     def __enter__(self) -> Voice:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._close_bars()
 
     def say(self, sentence: str) -> None:
@@ -47,10 +53,19 @@ class Voice:
 
     def progress(self, what: str, done: int, total: int) -> None:
         """How far a piece of work is; bars appear only on a terminal, and go away when done."""
-        if self.quiet or not self.console.is_terminal or (done >= total and what not in self._tasks):
+        if self.quiet or (done >= total and what not in self._tasks):
+            return
+        if not self.console.is_terminal:
+            self._heartbeat(what, done, total)
             return
         if self._bars is None:
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn())
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[note]}"),
+                TimeRemainingColumn(),
+            )
             self._bars = Progress(*columns, console=self.console, transient=True, refresh_per_second=4)
             self._bars.start()
         if what not in self._tasks:
@@ -60,6 +75,13 @@ class Voice:
             self._bars.remove_task(self._tasks.pop(what))
             if not self._tasks:
                 self._close_bars()
+
+    def _heartbeat(self, what: str, done: int, total: int) -> None:
+        """In a log file: a line now and then, so that silence does not look like a hang."""
+        now = time.monotonic()
+        if now - self._spoke > HEARTBEAT_SECONDS:
+            self._spoke = now
+            self.console.print(f"  {what}: {done} of {total}", markup=False)
 
     def step(self, epoch: int, epochs: int, batch: int, batches: int, loss: float) -> None:
         """The epoch loop's progress, with an estimate for the whole training."""
@@ -85,21 +107,11 @@ class Voice:
 
 def make_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
     """A plain table that survives being piped into a file."""
-    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, title_style="bold", padding=(0, 2))
+    table = Table(
+        title=title or None, title_justify="left", box=None, pad_edge=False, title_style="bold", padding=(0, 2)
+    )
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*[format(v, "g") if isinstance(v, float) else str(v) for v in row])
     return table
-
-
-@contextmanager
-def silent() -> Any:
-    """A voice that says nothing but warnings."""
-    with Voice(quiet=True) as voice:
-        yield voice
-
-
-def result(text: str) -> None:
-    """A result, for standard output."""
-    sys.stdout.write(text if text.endswith("\n") else text + "\n")

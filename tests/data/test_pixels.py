@@ -64,7 +64,7 @@ def test_order_holds_over_many_chunks_and_copies(drawn: list[Path]) -> None:
     paths = [drawn[i % 5] for i in range(3 * CHUNK + 7)]
     seen: list[int] = []
     found = read_photos(paths, 16, progress=lambda done, total: seen.append(done))
-    assert [d for d in found.digests] == [found.digests[i % 5] for i in range(len(paths))]
+    assert list(found.digests) == [found.digests[i % 5] for i in range(len(paths))]
     assert seen == list(range(1, len(paths) + 1))
 
 

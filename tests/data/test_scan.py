@@ -246,4 +246,6 @@ def test_real_folders(assets):
     found = scan(assets / "data" / "dogs-vs-cats")
     assert sum(counts(found).values()) == 4000
     assert {split for split, _ in counts(found)} == {"train", "test"}
-    assert len(scan(assets / "data" / "cifar10").photos) == 60_000
+    found = scan(assets / "data" / "imagewoof160")
+    assert sum(counts(found).values()) == 9025 + 1500
+    assert {split for split, _ in counts(found)} == {"train", "val"}

@@ -21,9 +21,12 @@ from headstart.train.checkpoint import (
 )
 
 ODD = {
-    "floats": torch.tensor([0.1, -0.0, float("inf"), 1e-45]), "whole": torch.tensor([2**40]), "half": torch.ones(2, dtype=torch.bfloat16) / 3,
-    "scalar": torch.tensor(3.0), "strided": torch.arange(6.0).view(2, 3).T,
-}  # fmt: skip
+    "floats": torch.tensor([0.1, -0.0, float("inf"), 1e-45]),
+    "whole": torch.tensor([2**40]),
+    "half": torch.ones(2, dtype=torch.bfloat16) / 3,
+    "scalar": torch.tensor(3.0),
+    "strided": torch.arange(6.0).view(2, 3).T,
+}
 
 
 def test_tensors_and_facts_come_back_bit_for_bit(tmp_path: Path) -> None:

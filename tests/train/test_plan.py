@@ -26,7 +26,8 @@ def test_every_setting_has_a_reason(strategy: str) -> None:
 @pytest.mark.parametrize(
     ("strategy", "asked", "boundary"),
     [
-        ("probe", None, "end"), ("head", None, "end"), ("auto", None, "end"), ("finetune", None, "start"), ("lp-ft", None, "start"),
+        ("probe", None, "end"), ("head", None, "end"), ("auto", None, "end"), ("finetune", None, "start"),
+        ("lp-ft", None, "start"),
         ("scratch", None, "start"), ("partial", None, "layer4"), ("partial", "layer2", "layer2"),
     ],
 )  # fmt: skip
@@ -42,8 +43,10 @@ def test_a_boundary_without_partial_is_refused() -> None:
 @pytest.mark.parametrize(
     ("name", "given", "value"),
     [
-        ("epochs", "7", 7), ("lr", "3e-4", 3e-4), ("batch_size", 24, 24), ("augment", "none", "none"), ("precision", "bf16", "bf16"),
-        ("weight_decay", "0", 0.0), ("image_size", "96", 96), ("budget_minutes", "0.5", 0.5), ("label_smoothing", 0.2, 0.2),
+        ("epochs", "7", 7), ("lr", "3e-4", 3e-4), ("batch_size", 24, 24), ("augment", "none", "none"),
+        ("precision", "bf16", "bf16"),
+        ("weight_decay", "0", 0.0), ("image_size", "96", 96), ("budget_minutes", "0.5", 0.5),
+        ("label_smoothing", 0.2, 0.2),
     ],
 )  # fmt: skip
 def test_the_users_word_is_above_the_rule(name: str, given: object, value: object) -> None:
@@ -61,9 +64,11 @@ def test_rules_follow_the_users_values() -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"epoch": 5}, ["'epoch'", "'epochs'"]), ({"epochs": "many"}, ["'many'", "whole number"]), ({"epochs": 0}, ["above zero"]),
+        ({"epoch": 5}, ["'epoch'", "'epochs'"]), ({"epochs": "many"}, ["'many'", "whole number"]),
+        ({"epochs": 0}, ["above zero"]),
         ({"lr": -1}, ["above zero"]), ({"lr": "nan"}, ["above zero"]), ({"weight_decay": "-0.1"}, ["negative"]),
-        ({"augment": "lite"}, ["'light'"]), ({"precision": "fp16"}, ["bf16", "float32"]), ({"warmup": 1}, ["part of one"]),
+        ({"augment": "lite"}, ["'light'"]), ({"precision": "fp16"}, ["bf16", "float32"]),
+        ({"warmup": 1}, ["part of one"]),
         ({"label_smoothing": 1.5}, ["part of one"]), ({"strategy": "probe"}, ["unknown"]), ({"seed": 3}, ["unknown"]),
         ({"boundary": "layer4"}, ["unknown"]), ({"lr": "inf"}, ["lr"]), ({"epochs": 2.5}, ["whole number"]),
     ],
@@ -96,7 +101,9 @@ def test_changed_says_why() -> None:
 
 
 def test_rows_show_what_the_strategy_uses_and_nothing_else() -> None:
-    shown = {s: {name for name, _, _ in resolve(replace(FACTS, strategy=s)).rows()} for s in ("probe", "finetune", "partial")}
+    shown = {
+        s: {name for name, _, _ in resolve(replace(FACTS, strategy=s)).rows()} for s in ("probe", "finetune", "partial")
+    }
     assert not {"lr", "epochs", "views"} & shown["probe"]
     assert {"lr", "epochs", "augment"} <= shown["finetune"]
     assert "views" in shown["partial"] - shown["finetune"]

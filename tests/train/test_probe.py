@@ -66,7 +66,9 @@ def test_no_better_point_is_found_in_float64(l2: float) -> None:
     weight, bias = solve_grid(x, y, 3, torch.tensor([l2], dtype=torch.float64))
     w, b = weight[0].clone().requires_grad_(), bias[0].clone().requires_grad_()
     ours = objective(x, y, weight[0], bias[0], l2).item()
-    search = torch.optim.LBFGS([w, b], max_iter=500, tolerance_grad=1e-12, tolerance_change=0, line_search_fn="strong_wolfe")
+    search = torch.optim.LBFGS(
+        [w, b], max_iter=500, tolerance_grad=1e-12, tolerance_change=0, line_search_fn="strong_wolfe"
+    )
 
     def closure() -> torch.Tensor:
         search.zero_grad()

@@ -1,4 +1,6 @@
-"""The rules, as tables. Figures that experience may change are not repeated here; what must hold whatever they are is."""
+"""The rules, as tables. Figures that experience may change are not repeated here; what must hold whatever
+they are is.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +15,18 @@ from headstart.train.rules import STRATEGIES, Facts
 FACTS = Facts(photos=500, classes=3, side=300, native_size=224, strategy="finetune")
 PARTS = (*STRATEGIES, "head")
 RULES = (
-    rules.image_size, rules.precision, rules.batch_size, rules.learning_rate, rules.backbone_rate, rules.stage_decay, rules.weight_decay,
-    rules.label_smoothing, rules.augment, rules.views, lambda f: rules.epochs(f, 32),
-)  # fmt: skip
+    rules.image_size,
+    rules.precision,
+    rules.batch_size,
+    rules.learning_rate,
+    rules.backbone_rate,
+    rules.stage_decay,
+    rules.weight_decay,
+    rules.label_smoothing,
+    rules.augment,
+    rules.views,
+    lambda f: rules.epochs(f, 32),
+)
 
 
 @pytest.mark.parametrize("strategy", PARTS)

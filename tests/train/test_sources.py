@@ -31,7 +31,9 @@ def array_source(n: int = 21) -> ArraySource:
     return ArraySource(np.arange(2.0 * n, dtype=np.float32).reshape(n, 2), np.arange(n), seed=4)
 
 
-def picture_source(tmp_path: Path, draw_photo: Callable[..., Path], level: str = "strong", n: int = 11) -> PictureSource:
+def picture_source(
+    tmp_path: Path, draw_photo: Callable[..., Path], level: str = "strong", n: int = 11
+) -> PictureSource:
     rng = np.random.default_rng(0)
     paths = [draw_photo(tmp_path / f"{i}.png", i, rng) for i in range(n)]
     return PictureSource(read_photos(paths, 32), np.arange(n), 32, Augmentation.named(level), seed=4)
@@ -84,7 +86,9 @@ def test_maps_come_from_all_views_with_the_right_photo(tmp_path: Path) -> None:
     x, y = (torch.cat(parts) for parts in zip(*source.batches(0, 8), strict=True))
     assert torch.equal(x[:, 0].long(), y)
     assert set(x[:, 1].tolist()) == {0, 1, 2}
-    assert torch.equal(torch.cat([x for x, _ in source.batches(0, 8, 2)]), x[-sum(b - a for a, b in batch_bounds(30, 8)[2:]) :])
+    assert torch.equal(
+        torch.cat([x for x, _ in source.batches(0, 8, 2)]), x[-sum(b - a for a, b in batch_bounds(30, 8)[2:]) :]
+    )
 
 
 def test_uint16_rows_are_the_bits_of_bfloat16() -> None:

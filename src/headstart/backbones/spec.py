@@ -1,4 +1,6 @@
-"""What a network expects of its input. In: a pretrained configuration. Out: ``Preprocessing``, which belongs to the classifier for good."""
+"""What a network expects of its input. In: a pretrained configuration. Out: ``Preprocessing``, which belongs to the
+classifier for good.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,8 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 class Preprocessing:
     """From a photo to the network's input, the same in training-time eval, predict, export and serve.
 
-    The shorter side is resized to ``resize`` px (antialiased), the central ``image_size`` x ``image_size`` px are kept, values in [0, 1] are
-    normalised by ``mean`` and ``std`` per RGB channel.
+    The shorter side is resized to ``resize`` px (antialiased), the central ``image_size`` x ``image_size`` px are kept,
+    values in [0, 1] are normalised by ``mean`` and ``std`` per RGB channel.
     """
 
     image_size: int = 224
@@ -24,7 +26,9 @@ class Preprocessing:
     interpolation: str = "bilinear"
 
     def at(self, image_size: int, resize: int | None = None) -> Preprocessing:
-        """The same preprocessing at another input size (px); ``resize`` defaults to ``image_size``: nothing of the shorter side is cut."""
+        """The same preprocessing at another input size (px); ``resize`` defaults to ``image_size``: nothing of the
+        shorter side is cut.
+        """
         return replace(self, image_size=image_size, resize=resize or image_size)
 
     def to_json(self) -> dict[str, Any]:

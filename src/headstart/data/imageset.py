@@ -1,4 +1,6 @@
-"""The words for data. In: what scanning finds. Out: ``Listing`` (photos as found) and ``ImageSet`` (classes and splits fixed)."""
+"""The words for data. In: what scanning finds. Out: ``Listing`` (photos as found) and ``ImageSet`` (classes and splits
+fixed).
+"""
 
 from __future__ import annotations
 
@@ -35,9 +37,10 @@ class BadFile:
 class Listing:
     """What a scan found, before anything is decoded or split.
 
-    ``root``: folder that paths are shown relative to; ``name``: what to call the data; ``layout``: how it was recognised, in words
-    ("class folders", "split folders (train, test)", "CSV", "file names (label.number.jpg)", "archive of class folders", "named set cifar10");
-    ``skipped``: files left out already (not images by content, unreadable folders, ...); ``notes``: sentences worth telling.
+    ``root``: folder that paths are shown relative to; ``name``: what to call the data; ``layout``: how it was
+    recognised, in words ("class folders", "split folders (train, test)", "CSV", "file names (label.number.jpg)",
+    "archive of class folders", "named set cifar10"); ``skipped``: files left out already (not images by content,
+    unreadable folders, ...); ``notes``: sentences worth telling.
     """
 
     root: Path
@@ -64,7 +67,9 @@ class SplitOptions:
 
 @dataclass(frozen=True)
 class Sample:
-    """One usable photo in its split. ``label`` indexes ``ImageSet.classes``; ``digest`` is the blake2b-128 hex of the file's bytes."""
+    """One usable photo in its split. ``label`` indexes ``ImageSet.classes``; ``digest`` is the blake2b-128 hex of the
+    file's bytes.
+    """
 
     path: Path
     label: int
@@ -77,7 +82,8 @@ class Sample:
 class ImageSet:
     """Samples, ONE class list (natural order) for all splits, and how the splits came to be.
 
-    A split may be empty (data that brings train and val only has no test). ``summary`` is the one line said back to the user.
+    A split may be empty (data that brings train and val only has no test). ``summary`` is the one line said back to the
+    user.
     """
 
     root: Path

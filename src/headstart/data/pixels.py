@@ -1,7 +1,9 @@
-"""Photos read once. In: paths and a size. Out: ``Pixels``: for each photo its digest, what was found, and its pixels (uint8, memory-mapped).
+"""Photos read once. In: paths and a size. Out: ``Pixels``: for each photo its digest, what was found, and its pixels
+(uint8, memory-mapped).
 
-A photo is read, hashed, decoded and resized once; every later epoch, and every later command, maps the resized pixels. Where they would not fit
-the cache's limit, they are decoded again each time instead: nothing but speed depends on the cache.
+A photo is read, hashed, decoded and resized once; every later epoch, and every later command, maps the resized pixels.
+Where they would not fit the cache's limit, they are decoded again each time instead: nothing but speed depends on the
+cache.
 """
 
 from __future__ import annotations
@@ -41,8 +43,9 @@ def reader_threads() -> int:
 class Pixels:
     """Resized photos, in the order of the paths given to ``read_photos``.
 
-    ``digests[i]``: blake2b-128 hex of the file's bytes, None when unreadable; ``problems[i]``: why photo i cannot be used, or None;
-    ``sizes[i]``: original (width, height) px; ``remarks[i]``: what was converted ("grayscale", "EXIF-rotated", ...).
+    ``digests[i]``: blake2b-128 hex of the file's bytes, None when unreadable; ``problems[i]``: why photo i cannot be
+    used, or None; ``sizes[i]``: original (width, height) px; ``remarks[i]``: what was converted ("grayscale",
+    "EXIF-rotated", ...).
     """
 
     paths: list[Path]
@@ -80,7 +83,9 @@ class Pixels:
 
 @dataclass(frozen=True)
 class PhotoRead:
-    """One photo as it was just read: ``pixels`` is None where it is bad, already in the store, or not asked for; see ``Pixels`` for the rest."""
+    """One photo as it was just read: ``pixels`` is None where it is bad, already in the store, or not asked for; see
+    ``Pixels`` for the rest.
+    """
 
     digest: str | None
     problem: str | None = None

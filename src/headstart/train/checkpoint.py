@@ -37,7 +37,10 @@ def save_state(path: Path, tensors: dict[str, torch.Tensor], facts: dict[str, An
         with contextlib.suppress(OSError):
             temporary.unlink()
         reason = getattr(error, "strerror", None) or error
-        raise RunError(f"{path} could not be written: {reason}.", "Free some space or choose another folder with --out; nothing was half-written.") from error
+        raise RunError(
+            f"{path} could not be written: {reason}.",
+            "Free some space or choose another folder with --out; nothing was half-written.",
+        ) from error
 
 
 def load_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -51,22 +54,34 @@ def load_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
             facts = json.loads((opened.metadata() or {})["facts"])
             return {name: opened.get_tensor(name) for name in opened.keys()}, facts  # noqa: SIM118 - not a mapping
     except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise RunError(f"{path} cannot be read: {error}.", "It is damaged or not headstart's; train again with --overwrite.") from error
+        raise RunError(
+            f"{path} cannot be read: {error}.", "It is damaged or not headstart's; train again with --overwrite."
+        ) from error
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
     """The optimiser's state as named tensors: ``<index of parameter>.<name>``."""
     state = optimiser.state_dict()["state"]
-    return {f"{index}.{name}": torch.as_tensor(value) for index, entry in state.items() for name, value in entry.items()}
+    return {
+        f"{index}.{name}": torch.as_tensor(value) for index, entry in state.items() for name, value in entry.items()
+    }
 
 
 def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
-    """Put back what ``optimiser_tensors`` gave."""
+    """Put back what ``optimiser_tensors`` gave, each moment in the memory order of its parameter.
+
+    Fused AdamW walks parameters and moments by address: in two orders (channels_last and not) it would pair wrong entries.
+    """
     whole = optimiser.state_dict()
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
     state: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in tensors.items():
         index, name = key.split(".", 1)
-        state.setdefault(int(index), {})[name] = value
+        like = parameters[int(index)]
+        same = value.shape == like.shape
+        state.setdefault(int(index), {})[name] = (
+            torch.empty_like(like, dtype=value.dtype).copy_(value) if same else value
+        )
     optimiser.load_state_dict({"state": state, "param_groups": whole["param_groups"]})
 
 

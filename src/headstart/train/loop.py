@@ -6,6 +6,7 @@ a function of (seed, epoch) or (seed, step), and ``state/last.safetensors`` hold
 
 from __future__ import annotations
 
+import logging
 import math
 import signal
 import threading
@@ -106,7 +107,8 @@ class Loop:
             TrainingError: a loss that is not finite, or memory that does not suffice for two photos.
             Interrupted: Ctrl-C; the state is saved.
         """
-        self._resume()
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+        self._resume()  # after that order is set: the optimiser's moments take it on
         fabric = self._fabric()
         model, optimiser = fabric.setup(self.network, self.optimiser)
         with _stop_on_interrupt(self.stop):
@@ -120,21 +122,25 @@ class Loop:
     def _fabric(self) -> Any:
         from lightning.fabric import Fabric  # here, because it costs seconds that a probe does not need
 
+        for name in ("lightning.fabric", "lightning.pytorch"):  # either tells of the precision, which stands in the plan
+            logging.getLogger(name).setLevel(logging.WARNING)
         device = self.machine.device
-        fabric = Fabric(
+        return Fabric(
             accelerator=device.type,
             devices=[device.index] if device.type == "cuda" and device.index is not None else 1,
             precision="bf16-mixed" if self.plan.precision == "bf16" else "32-true",
         )
-        self.network.to(memory_format=torch.channels_last)
-        return fabric
 
     def _epoch(self, epoch: int, fabric: Any, model: nn.Module, optimiser: Any) -> None:
         state, began, saved = self.state, time.monotonic(), time.monotonic()
         self.network.train()  # frozen modules do not follow
         for x, y in self.source.batches(epoch, self.plan.batch_size, state.batch):
             loss, correct = self._step(epoch, x, y, fabric, model, optimiser)
-            state.loss_sum, state.correct, state.seen = state.loss_sum + loss * len(y), state.correct + correct, state.seen + len(y)
+            state.loss_sum, state.correct, state.seen = (
+                state.loss_sum + loss * len(y),
+                state.correct + correct,
+                state.seen + len(y),
+            )
             state.batch += 1
             self.listener.step(epoch + 1, self.plan.epochs, state.batch, len(self.bounds), loss)
             due = time.monotonic() - saved > CHECKPOINT_SECONDS
@@ -150,6 +156,8 @@ class Loop:
     def _finish_epoch(self, epoch: int) -> None:
         state, began = self.state, time.monotonic()
         val_loss, val_accuracy = self.validate()
+        if not math.isfinite(val_loss):  # the last step burst the weights: no later batch would tell
+            raise self._not_finite(f"on val after epoch {epoch + 1}")
         seconds = state.seconds + time.monotonic() - began
         row = EpochRow(
             self.plan.strategy, epoch + 1, state.loss_sum / state.seen, state.correct / state.seen,
@@ -159,12 +167,23 @@ class Loop:
         score = (val_accuracy, -val_loss)
         if score > tuple(state.best):
             state.best, state.best_epoch = score, epoch + 1
-            checkpoint.save_state(self.folder / "best.safetensors", checkpoint.snapshot(self.network), {"epoch": epoch + 1})
-        state.epoch, state.batch, state.loss_sum, state.correct, state.seen, state.seconds = epoch + 1, 0, 0.0, 0, 0, 0.0
+            checkpoint.save_state(
+                self.folder / "best.safetensors", checkpoint.snapshot(self.network), {"epoch": epoch + 1}
+            )
+        state.epoch, state.batch, state.loss_sum, state.correct, state.seen, state.seconds = (
+            epoch + 1,
+            0,
+            0.0,
+            0,
+            0,
+            0.0,
+        )
         self._save()
         self.listener.epoch(row)
 
-    def _step(self, epoch: int, x: torch.Tensor, y: torch.Tensor, fabric: Any, model: nn.Module, optimiser: Any) -> tuple[float, int]:
+    def _step(
+        self, epoch: int, x: torch.Tensor, y: torch.Tensor, fabric: Any, model: nn.Module, optimiser: Any
+    ) -> tuple[float, int]:
         """One optimiser step; on exhausted memory the batch is halved, gradients accumulated, and the step done again."""
         step = epoch * len(self.bounds) + self.state.batch
         for group, peak in zip(self.optimiser.param_groups, self.peaks, strict=True):
@@ -178,18 +197,23 @@ class Loop:
                 continue
             break
         if not math.isfinite(loss):
-            raise self._not_finite(epoch)
+            raise self._not_finite(f"in epoch {epoch + 1}, batch {self.state.batch + 1}")
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         return loss, correct
 
     def _gradients(self, x: torch.Tensor, y: torch.Tensor, fabric: Any, model: nn.Module) -> tuple[float, int]:
         self.optimiser.zero_grad(set_to_none=True)
-        total, correct = torch.zeros((), device=self.machine.device), torch.zeros((), dtype=torch.long, device=self.machine.device)
+        total, correct = (
+            torch.zeros((), device=self.machine.device),
+            torch.zeros((), dtype=torch.long, device=self.machine.device),
+        )
         x, y = x.to(self.machine.device, non_blocking=True), y.to(self.machine.device, non_blocking=True)
         for first, last in batch_bounds(len(y), self.state.micro_batch):
             logits = model(x[first:last]).float()
-            loss = F.cross_entropy(logits, y[first:last], label_smoothing=self.plan.label_smoothing) * ((last - first) / len(y))
+            loss = F.cross_entropy(logits, y[first:last], label_smoothing=self.plan.label_smoothing) * (
+                (last - first) / len(y)
+            )
             fabric.backward(loss)
             total += loss.detach()
             correct += (logits.detach().argmax(1) == y[first:last]).sum()
@@ -197,11 +221,16 @@ class Loop:
 
     def _halve(self, error: BaseException) -> None:
         words = str(error).lower()
-        if not isinstance(error, torch.OutOfMemoryError | MemoryError) and "allocate memory" not in words and "out of memory" not in words:
+        if (
+            not isinstance(error, torch.OutOfMemoryError | MemoryError)
+            and "allocate memory" not in words
+            and "out of memory" not in words
+        ):
             raise error
         if self.state.micro_batch < 4:  # halves of fewer than four could leave BatchNorm a single photo
             raise TrainingError(
-                "There is not enough memory for a batch of two photos.", "Choose a smaller --image-size or a smaller backbone."
+                "There is not enough memory for a batch of two photos.",
+                "Choose a smaller --image-size or a smaller backbone.",
             ) from error
         self.state.micro_batch //= 2
         self.optimiser.zero_grad(set_to_none=True)
@@ -211,10 +240,14 @@ class Loop:
             f"The batch of {self.plan.batch_size} does not fit in memory: {self.state.micro_batch} at a time from here on, gradients accumulated."
         )
 
-    def _not_finite(self, epoch: int) -> TrainingError:
-        kept = f"The best state so far (epoch {self.state.best_epoch}) is kept in {self.folder}. " if self.state.best_epoch else ""
+    def _not_finite(self, where: str) -> TrainingError:
+        kept = (
+            f"The best state so far (epoch {self.state.best_epoch}) is kept in {self.folder}. "
+            if self.state.best_epoch
+            else ""
+        )
         return TrainingError(
-            f"The loss is not a finite number in epoch {epoch + 1}, batch {self.state.batch + 1}.",
+            f"The loss is not a finite number {where}.",
             f"{kept}A lower rate usually mends it: --lr {self.plan.lr / 5:g} (or --precision float32).",
         )
 
@@ -238,7 +271,9 @@ class Loop:
             self.network.load_state_dict(checkpoint.without_prefix("network", tensors))
             checkpoint.restore_optimiser(self.optimiser, checkpoint.without_prefix("optimiser", tensors))
         except (RuntimeError, ValueError, KeyError) as error:
-            raise RunError(f"{path} belongs to another training: {str(error).splitlines()[0]}.", "Train again with --overwrite.") from error
+            raise RunError(
+                f"{path} belongs to another training: {str(error).splitlines()[0]}.", "Train again with --overwrite."
+            ) from error
         self.state = LoopState(**facts)
         self.state.best = (self.state.best[0], self.state.best[1])
         self.listener.say(f"Resumed at epoch {self.state.epoch + 1}, batch {self.state.batch + 1}.")

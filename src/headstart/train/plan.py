@@ -41,7 +41,11 @@ class Plan:
     def rows(self) -> list[tuple[str, Any, str]]:
         """(name, value, reason) of the settings that this strategy uses, for printing."""
         unused = _UNUSED.get(self.strategy, frozenset())
-        return [(f.name, getattr(self, f.name), self.reasons.get(f.name, "")) for f in fields(self) if f.name not in {"reasons", *unused}]
+        return [
+            (f.name, getattr(self, f.name), self.reasons.get(f.name, ""))
+            for f in fields(self)
+            if f.name not in {"reasons", *unused}
+        ]
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -55,7 +59,9 @@ class Plan:
         return replace(self, **values, reasons={**self.reasons, **dict.fromkeys(values, reason)})
 
 
-_TRAINING = frozenset({"epochs", "lr", "lr_backbone", "stage_decay", "warmup", "weight_decay", "label_smoothing", "augment", "batch_size"})
+_TRAINING = frozenset(
+    {"epochs", "lr", "lr_backbone", "stage_decay", "warmup", "weight_decay", "label_smoothing", "augment", "batch_size"}
+)
 _UNUSED: dict[str, frozenset[str]] = {
     "probe": _TRAINING | {"views", "budget_minutes"},
     "head": frozenset({"lr_backbone", "stage_decay", "augment", "views", "budget_minutes"}),
@@ -67,10 +73,22 @@ _UNUSED: dict[str, frozenset[str]] = {
 }
 SETTINGS = tuple(f.name for f in fields(Plan) if f.name not in {"reasons", "strategy", "seed", "boundary"})
 _CHOICES = {"precision": ("bf16", "float32"), "augment": LEVELS}
-_POSITIVE = {"image_size", "resize", "batch_size", "epochs", "lr", "lr_backbone", "stage_decay", "views", "budget_minutes"}
+_POSITIVE = {
+    "image_size",
+    "resize",
+    "batch_size",
+    "epochs",
+    "lr",
+    "lr_backbone",
+    "stage_decay",
+    "views",
+    "budget_minutes",
+}
 
 
-def resolve(facts: Facts, seed: int = 0, boundary: str | None = None, overrides: Mapping[str, Any] | None = None) -> Plan:
+def resolve(
+    facts: Facts, seed: int = 0, boundary: str | None = None, overrides: Mapping[str, Any] | None = None
+) -> Plan:
     """Resolve every setting by its rule, then put the user's values in their place.
 
     Raises:
@@ -95,7 +113,9 @@ def resolve(facts: Facts, seed: int = 0, boundary: str | None = None, overrides:
         "label_smoothing": rules.label_smoothing(facts),
         "augment": rules.augment(facts),
         "views": rules.views(facts),
-        "budget_minutes": Choice(10.0 if facts.device == "cpu" else 5.0, "what auto may spend on fine-tuning after the probe"),
+        "budget_minutes": Choice(
+            10.0 if facts.device == "cpu" else 5.0, "what auto may spend on fine-tuning after the probe"
+        ),
         "seed": Choice(seed, "decides splits, order, crops, dropout and random weights"),
     }
     chosen |= {name: Choice(value, YOURS) for name, value in yours.items()}
@@ -117,7 +137,10 @@ def _boundary(strategy: str, asked: str | None) -> Choice:
     if strategy == "partial":
         return Choice(asked or "layer4", YOURS if asked else "the last stage: the one most particular to the old task")
     if asked is not None:
-        raise OptionError(f"--boundary {asked} goes with --strategy partial, not with {strategy}.", "Leave it out, or ask for partial.")
+        raise OptionError(
+            f"--boundary {asked} goes with --strategy partial, not with {strategy}.",
+            "Leave it out, or ask for partial.",
+        )
     if strategy in {"probe", "head", "auto"}:
         return Choice("end", "the whole backbone is frozen")
     return Choice("start", "every stage is trained")
@@ -134,7 +157,9 @@ def check_overrides(overrides: Mapping[str, Any]) -> dict[str, Any]:
     wrong: list[str] = []
     for name, value in overrides.items():
         if name not in SETTINGS:
-            wrong.append(f"unknown setting {name!r}. {did_you_mean(name, SETTINGS) or 'Known: ' + ', '.join(SETTINGS) + '.'}")
+            wrong.append(
+                f"unknown setting {name!r}. {did_you_mean(name, SETTINGS) or 'Known: ' + ', '.join(SETTINGS) + '.'}"
+            )
             continue
         try:
             good[name] = _read(name, value, types[name])

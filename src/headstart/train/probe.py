@@ -46,7 +46,10 @@ class Probe:
 
 
 def fit_probe(
-    train: tuple[np.ndarray, np.ndarray], val: tuple[np.ndarray, np.ndarray], classes: int, l2_grid: Sequence[float] = L2_GRID
+    train: tuple[np.ndarray, np.ndarray],
+    val: tuple[np.ndarray, np.ndarray],
+    classes: int,
+    l2_grid: Sequence[float] = L2_GRID,
 ) -> Probe:
     """Fit the grid on ``train`` and choose on ``val``; each is (features [N, D] float, labels [N] int)."""
     x, y = torch.from_numpy(train[0]).double(), torch.from_numpy(train[1]).long()
@@ -66,7 +69,9 @@ def choose(path: Sequence[ProbeStep], photos: int) -> int:
     On few val photos most strengths tie; then the usual one is the better guess than the lowest loss, which favours weak penalties
     (benchmarks/l2_choice.py compares the two).
     """
-    return max(range(len(path)), key=lambda g: path[g].val_accuracy * photos - 0.5 * abs(np.log10(path[g].l2 / USUAL_L2)))
+    return max(
+        range(len(path)), key=lambda g: path[g].val_accuracy * photos - 0.5 * abs(np.log10(path[g].l2 / USUAL_L2))
+    )
 
 
 def standardiser(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -75,7 +80,9 @@ def standardiser(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return mean, torch.where(scale > 1e-8 * scale.max().clamp_min(1e-30), scale, torch.ones_like(scale))
 
 
-def _step(l2: float, w: torch.Tensor, b: torch.Tensor, train: tuple[torch.Tensor, ...], val: tuple[torch.Tensor, ...]) -> ProbeStep:
+def _step(
+    l2: float, w: torch.Tensor, b: torch.Tensor, train: tuple[torch.Tensor, ...], val: tuple[torch.Tensor, ...]
+) -> ProbeStep:
     figures = []
     for x, y in (train, val):
         logits = x @ w.T + b
@@ -83,7 +90,9 @@ def _step(l2: float, w: torch.Tensor, b: torch.Tensor, train: tuple[torch.Tensor
     return ProbeStep(l2, *figures)
 
 
-def solve_grid(x: torch.Tensor, y: torch.Tensor, classes: int, l2: torch.Tensor, tolerance: float = 1e-5) -> tuple[torch.Tensor, torch.Tensor]:
+def solve_grid(
+    x: torch.Tensor, y: torch.Tensor, classes: int, l2: torch.Tensor, tolerance: float = 1e-5
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Minimise the regularised loss for each strength.
 
     Args:
@@ -136,7 +145,9 @@ def _dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return (a * b).sum((1, 2), keepdim=True)
 
 
-def _lbfgs(objective: _Objective, w: torch.Tensor, inverse: torch.Tensor, tolerance: float, memory: int = 10, steps: int = 300) -> torch.Tensor:
+def _lbfgs(
+    objective: _Objective, w: torch.Tensor, inverse: torch.Tensor, tolerance: float, memory: int = 10, steps: int = 300
+) -> torch.Tensor:
     """G independent minimisations that share their matrix products; one that is solved leaves, the others go on."""
     solved = w.clone()
     rows = torch.arange(len(w))
@@ -154,7 +165,9 @@ def _lbfgs(objective: _Objective, w: torch.Tensor, inverse: torch.Tensor, tolera
         new_w, new_loss, new_gradient = _line_search(objective, rows, (w, loss, gradient), direction)
         s, y = new_w - w, new_gradient - gradient
         curvature = _dot(s, y)
-        rho = torch.where(curvature > 1e-14 * _dot(y, y), 1.0 / curvature.clamp_min(1e-300), torch.zeros_like(curvature))
+        rho = torch.where(
+            curvature > 1e-14 * _dot(y, y), 1.0 / curvature.clamp_min(1e-300), torch.zeros_like(curvature)
+        )
         pairs = [*pairs, (s, y, rho)][-memory:]
         w, loss, gradient = new_w, new_loss, new_gradient
     solved[rows] = w
@@ -174,7 +187,10 @@ def _two_loop(gradient: torch.Tensor, pairs: list[tuple[torch.Tensor, ...]], inv
 
 
 def _line_search(
-    objective: _Objective, rows: torch.Tensor, at: tuple[torch.Tensor, torch.Tensor, torch.Tensor], direction: torch.Tensor
+    objective: _Objective,
+    rows: torch.Tensor,
+    at: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+    direction: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """A step length per problem, halved until the loss falls enough (Armijo) or no longer can."""
     w, loss, gradient = at

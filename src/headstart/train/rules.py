@@ -104,21 +104,41 @@ def label_smoothing(facts: Facts) -> Choice:
 
 def augment(facts: Facts) -> Choice:
     """How pictures vary in training."""
-    return Choice("light", "random crops and mirror images: photos have no preferred side (text and digits do: --augment crop)")
+    return Choice(
+        "light", "random crops and mirror images: photos have no preferred side (text and digits do: --augment crop)"
+    )
 
 
 def views(facts: Facts) -> Choice:
     """Fixed views cached per photo where the trunk is frozen and the tail is trained."""
     if facts.strategy != "partial":
-        return Choice(1, "the trunk is read once per photo" if facts.strategy == "probe" else "not used: pictures are drawn anew each epoch")
-    return Choice(4 if facts.photos < 10_000 else 2, "centre, mirror image and random crops, each through the frozen trunk once")
+        return Choice(
+            1,
+            "the trunk is read once per photo"
+            if facts.strategy == "probe"
+            else "not used: pictures are drawn anew each epoch",
+        )
+    return Choice(
+        4 if facts.photos < 10_000 else 2, "centre, mirror image and random crops, each through the frozen trunk once"
+    )
 
 
-def next_after_probe(val_errors: int, val_photos: int, seconds_per_epoch: float, epochs: int, budget_minutes: float) -> Choice:
+def next_after_probe(
+    val_errors: int, val_photos: int, seconds_per_epoch: float, epochs: int, budget_minutes: float
+) -> Choice:
     """Whether ``auto`` goes on to fine-tuning: only where val has errors left to mend and the time is within the budget."""
     minutes = seconds_per_epoch * epochs / 60
     if val_errors <= max(1, round(0.01 * val_photos)):
-        return Choice("probe", f"the probe is wrong on {val_errors} of {val_photos} val photos: nothing that fine-tuning could be seen to mend")
+        return Choice(
+            "probe",
+            f"the probe is wrong on {val_errors} of {val_photos} val photos: nothing that fine-tuning could be seen to mend",
+        )
     if minutes > budget_minutes:
-        return Choice("probe", f"fine-tuning would take about {minutes:.0f} min here, more than the {budget_minutes:g} allowed (--set budget_minutes=…)")
-    return Choice("lp-ft", f"{val_errors} of {val_photos} val photos are still wrong, and fine-tuning takes about {minutes:.1f} min")
+        return Choice(
+            "probe",
+            f"fine-tuning would take about {minutes:.0f} min here, more than the {budget_minutes:g} allowed (--set budget_minutes=…)",
+        )
+    return Choice(
+        "lp-ft",
+        f"{val_errors} of {val_photos} val photos are still wrong, and fine-tuning takes about {minutes:.1f} min",
+    )

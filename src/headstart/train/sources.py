@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -31,7 +32,7 @@ def batch_bounds(photos: int, batch_size: int) -> list[tuple[int, int]]:
     """Where an epoch is cut: batches of nearly equal size, none above ``batch_size``, so that none holds one photo (which BatchNorm cannot take)."""
     count = max(1, -(-photos // batch_size))
     edges = [round(i * photos / count) for i in range(count + 1)]
-    return list(zip(edges, edges[1:], strict=False))
+    return list(pairwise(edges))
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class PictureSource:
 
 @dataclass(frozen=True)
 class MapSource:
-    """Outputs of a frozen trunk, a view drawn anew for each photo in every epoch; batches are bfloat16 [B, D, H, W] or float32 [B, D]."""
+    """Outputs of a frozen trunk, a view drawn anew for each photo in every epoch; batches are float32 [B, D, H, W] or [B, D]."""
 
     stores: tuple[RowStore, ...]
     digests: tuple[str, ...]
@@ -86,7 +87,7 @@ class MapSource:
         for first, last in batch_bounds(len(self), batch_size)[start:]:
             places = range(first, last)
             rows = [self.stores[int(draws[p, 0] * len(self.stores))].row(self.digests[order[p]]) for p in places]
-            yield as_tensor(np.stack(rows)), torch.from_numpy(self.labels[order[first:last]])
+            yield as_tensor(np.stack(rows)).float(), torch.from_numpy(self.labels[order[first:last]])
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ def train(task: Task) -> Outcome:
     strategy = task.plan.strategy
     if strategy == "auto":
         return _auto(task)
-    if strategy == "probe":
+    if strategy in {"probe", "head"}:
         return _probe(task)
     if strategy == "lp-ft":
         return _finetune(task, _probe(task))
@@ -95,7 +95,9 @@ def train(task: Task) -> Outcome:
 
 def trunk_key(task: Task, end: str) -> TrunkKey:
     """The name of the trunk's outputs in the cache."""
-    return TrunkKey(task.backbone.weights_digest, end, task.preprocessing, task.plan.precision, task.machine.device.type)
+    return TrunkKey(
+        task.backbone.weights_digest, end, task.preprocessing, task.plan.precision, task.machine.device.type
+    )
 
 
 def pooled_features(task: Task, split: Split) -> np.ndarray:
@@ -118,9 +120,10 @@ def _probe(task: Task) -> Outcome:
     with torch.no_grad():
         last_linear(head).weight.copy_(probe.weight)
         last_linear(head).bias.copy_(probe.bias)
-    outcome = Outcome(Network(task.backbone, head), task.plan, loss_accuracy(head_logits(head, val[0]), val[1]), probe=probe)
-    outcome.parts = [_part("probe", outcome.val)]
-    return outcome
+    figures = loss_accuracy(head_logits(head, val[0]), val[1])
+    return Outcome(
+        Network(task.backbone, head), task.plan_for("probe"), figures, probe=probe, parts=[_part("probe", figures)]
+    )
 
 
 def new_head(task: Task) -> nn.Module:
@@ -129,21 +132,32 @@ def new_head(task: Task) -> nn.Module:
     return build_head(task.head, task.backbone.dim, task.classes, task.dropout)
 
 
-def _train_head(task: Task, head: nn.Module, train: tuple[np.ndarray, np.ndarray], val: tuple[np.ndarray, np.ndarray]) -> Outcome:
+def _train_head(
+    task: Task, head: nn.Module, train: tuple[np.ndarray, np.ndarray], val: tuple[np.ndarray, np.ndarray]
+) -> Outcome:
     """A head with hidden layers, trained on cached features. They are standardised, which is folded into its first layer afterwards."""
-    plan = task.plan_for("head")
+    plan = task.plan_for("probe")
     mean, scale = (t.numpy().astype(np.float32) for t in standardiser(torch.from_numpy(train[0]).double()))
     rows, val_rows = (train[0] - mean) / scale, (val[0] - mean) / scale
-    machine = Machine(torch.device("cpu"), task.machine.fast_bf16, task.machine.words)  # small matrices: a GPU would wait for its launches
-    plan = plan.changed("features are small: float32 costs nothing", precision="float32")
+    machine = Machine(
+        torch.device("cpu"), task.machine.fast_bf16, task.machine.words
+    )  # small matrices: a GPU would wait for its launches
+    quick = plan.changed("features are small: float32 costs nothing", precision="float32")
     loop = Loop(
         head, ArraySource(rows, train[1], plan.seed), lambda: loss_accuracy(head_logits(head, val_rows), val[1]),
-        plan, machine, task.state / "head", parameter_groups(head.named_parameters(), plan.lr, plan.weight_decay), task.listener,
+        quick, machine, task.state / "head", parameter_groups(head.named_parameters(), plan.lr, plan.weight_decay), task.listener,
     )  # fmt: skip
     trained = loop.run()
     _fold_standardiser(head, mean, scale)
     val_figures = loss_accuracy(head_logits(head, val[0]), val[1])
-    return Outcome(Network(task.backbone, head), plan, val_figures, trained.history, trained.best_epoch, parts=[_part("probe", val_figures)])
+    return Outcome(
+        Network(task.backbone, head),
+        plan,
+        val_figures,
+        trained.history,
+        trained.best_epoch,
+        parts=[_part("probe", val_figures)],
+    )
 
 
 @torch.no_grad()
@@ -165,8 +179,19 @@ def _finetune(task: Task, start: Outcome | None) -> Outcome:
     trunk, tail = network.backbone.split_at(plan.boundary)
     freeze(trunk)
     trainee = nn.Sequential(Normalise(task.preprocessing), tail, head)
-    source, validate = _picture_reading(task, network) if plan.boundary == "start" else _map_reading(task, trunk, tail, head)
-    loop = Loop(trainee, source, validate, plan, task.machine, task.state / plan.strategy, _groups(tail, head, plan), task.listener)
+    source, validate = (
+        _picture_reading(task, network) if plan.boundary == "start" else _map_reading(task, trunk, tail, head)
+    )
+    loop = Loop(
+        trainee,
+        source,
+        validate,
+        plan,
+        task.machine,
+        task.state / plan.strategy,
+        _groups(tail, head, plan),
+        task.listener,
+    )
     trainee.to(task.machine.device)
     trained = loop.run()
     trainee.to("cpu")
@@ -181,7 +206,9 @@ def _finetune(task: Task, start: Outcome | None) -> Outcome:
 
 def _picture_reading(task: Task, network: Network) -> tuple[Source, Callable[[], tuple[float, float]]]:
     plan = task.plan
-    source = PictureSource(task.pixels["train"], task.labels["train"], plan.image_size, Augmentation.named(plan.augment), plan.seed)
+    source = PictureSource(
+        task.pixels["train"], task.labels["train"], plan.image_size, Augmentation.named(plan.augment), plan.seed
+    )
 
     def validate() -> tuple[float, float]:
         return loss_accuracy(network_logits(network, task, task.pixels["val"]), task.labels["val"])
@@ -189,10 +216,15 @@ def _picture_reading(task: Task, network: Network) -> tuple[Source, Callable[[],
     return source, validate
 
 
-def _map_reading(task: Task, trunk: nn.Module, tail: nn.Module, head: nn.Module) -> tuple[Source, Callable[[], tuple[float, float]]]:
+def _map_reading(
+    task: Task, trunk: nn.Module, tail: nn.Module, head: nn.Module
+) -> tuple[Source, Callable[[], tuple[float, float]]]:
     """Read the frozen trunk once per view, for training and for val; the epochs then see its outputs only."""
     how = Augmentation.named(task.plan.augment)
-    views = [View(n, how.mirror, min(how.smallest, 0.999)) for n in range(task.plan.views)]
+    count = (
+        task.plan.views if how.smallest < 1 else 1 + how.mirror
+    )  # without crops there are the centre and its mirror image only
+    views = [View(n, how.mirror, how.smallest) for n in range(count)]
     stores = tuple(_maps(task, trunk, "train", view) for view in views)
     val_store = _maps(task, trunk, "val", View())
     source = MapSource(stores, tuple(map(str, task.pixels["train"].digests)), task.labels["train"], task.plan.seed)
@@ -200,7 +232,10 @@ def _map_reading(task: Task, trunk: nn.Module, tail: nn.Module, head: nn.Module)
 
     def validate() -> tuple[float, float]:
         forward = Forward(tail, task.preprocessing, task.machine, task.plan.precision)
-        features = [forward(as_tensor(val_store.gather(digests[i : i + 64]))).float().numpy() for i in range(0, len(digests), 64)]
+        features = [
+            forward(as_tensor(val_store.gather(digests[i : i + 64]))).float().numpy()
+            for i in range(0, len(digests), 64)
+        ]
         return loss_accuracy(head_logits(head, np.concatenate(features)), task.labels["val"])
 
     return source, validate
@@ -276,12 +311,11 @@ def _auto(task: Task) -> Outcome:
     choice = rules.Choice(*decided)
     task.listener.say(f"auto: {choice.reason}.")
     if choice.value == "probe":
-        probe.plan, probe.decision = task.plan_for("probe"), choice.reason
+        probe.decision = choice.reason
         return probe
     tuned = _finetune(_with_plan(task, task.plan_for("lp-ft")), probe)
     better = (tuned.val[1], -tuned.val[0]) >= (probe.val[1], -probe.val[0])
     chosen = tuned if better else probe
-    chosen.plan = tuned.plan if better else task.plan_for("probe")
     chosen.history, chosen.parts, chosen.probe = tuned.history, tuned.parts, probe.probe
     chosen.best_epoch = tuned.best_epoch
     chosen.decision = f"{choice.reason}; on val {'lp-ft' if better else 'the probe'} was the better"
@@ -300,15 +334,19 @@ def _decide(task: Task, probe: Outcome) -> rules.Choice:
     quick = rules.next_after_probe(errors, photos, 0.0, plan.epochs, plan.budget_minutes)
     if quick.value == "probe":
         return quick
-    return rules.next_after_probe(errors, photos, steps * seconds_per_step(task, plan), plan.epochs, plan.budget_minutes)
+    return rules.next_after_probe(
+        errors, photos, steps * seconds_per_step(task, plan), plan.epochs, plan.budget_minutes
+    )
 
 
 def seconds_per_step(task: Task, plan: Plan) -> float:
     """One training step of the whole network, timed on copies and on noise: two steps, the first of which warms up."""
-    network = nn.Sequential(copy.deepcopy(task.backbone), new_head(task)).to(task.machine.device, memory_format=torch.channels_last)
-    network.train()
+    network = nn.Sequential(copy.deepcopy(task.backbone), new_head(task)).to(task.machine.device).train()
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     few = min(8, plan.batch_size)
-    x = torch.randn(few, 3, plan.image_size, plan.image_size, device=task.machine.device).to(memory_format=torch.channels_last)
+    x = torch.randn(few, 3, plan.image_size, plan.image_size, device=task.machine.device).to(
+        memory_format=torch.channels_last
+    )
     taken = 0.0
     for _ in range(2):
         began = time.perf_counter()
@@ -317,4 +355,3 @@ def seconds_per_step(task: Task, plan: Plan) -> float:
         synchronise(task.machine.device)
         taken = time.perf_counter() - began
     return taken * plan.batch_size / few
-

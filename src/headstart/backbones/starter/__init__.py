@@ -2,10 +2,10 @@
 network, and its weights file.
 
 BasicBlocks of He et al., "Deep Residual Learning for Image Recognition" (2016), one per stage of 32, 64, 128 and 256
-channels. The stem is a 3x3 convolution of stride 1, then max-pooling: theirs for ImageNet (7x7, stride 2, pooling) leaves
-8 x 8 of 32 x 32 places before the first block has seen them; theirs for CIFAR (no pooling) costs four times as much for a
-network whose purpose is to be quick. 1.2 million parameters, features of 256 numbers. README.md beside this file has the
-command that trains it.
+channels. The stem is a 3x3 convolution of stride 1, then max-pooling: theirs for ImageNet (7x7, stride 2, pooling)
+leaves 8 x 8 of 32 x 32 places before the first block has seen them; theirs for CIFAR (no pooling) costs four times as
+much for a network whose purpose is to be quick. 1.2 million parameters, features of 256 numbers. README.md beside this
+file has the command that trains it.
 """
 
 from __future__ import annotations

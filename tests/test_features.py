@@ -1,0 +1,189 @@
+"""A trunk's outputs: those of the network, once per photo, found again by what they were computed from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from headstart.backbones.backbone import Backbone
+from headstart.backbones.create import create
+from headstart.data.pixels import Pixels, centre, read_photos
+from headstart.device import Machine
+from headstart.features import Forward, Normalise, TrunkKey, as_rows, compute_rows, extract, fold
+from headstart.train.augment import View, render
+from headstart.train.sources import as_tensor
+
+CPU = Machine(torch.device("cpu"), False, "a CPU")
+
+
+@pytest.fixture(scope="module")
+def backbone(weights: Path) -> Backbone:
+    made = create("starter", weights=weights)
+    # Statistics that are not those of a fresh network, so that folding has something to fold.
+    generator = torch.Generator().manual_seed(0)
+    for module in made.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.copy_(torch.randn(module.num_features, generator=generator) * 0.1)
+            module.running_var.copy_(torch.rand(module.num_features, generator=generator) + 0.5)
+    return made
+
+
+@pytest.fixture
+def pixels(photos: Path) -> Pixels:
+    return read_photos(sorted(photos.rglob("*.png"))[:35], 32)
+
+
+def key_of(backbone: Backbone, **changes: object) -> TrunkKey:
+    key = TrunkKey(backbone.weights_digest, "end", backbone.preprocessing, "float32", "cpu")
+    return replace(key, **changes)  # type: ignore[arg-type]
+
+
+def trunk_of(backbone: Backbone) -> Callable[[], Forward]:
+    return lambda: Forward(backbone, backbone.preprocessing, CPU, "float32")
+
+
+def never() -> Forward:
+    raise AssertionError("the trunk was built")
+
+
+def plain_features(backbone: Backbone, pixels: Pixels) -> np.ndarray:
+    photos = np.stack([centre(pixels.row(i), 32) for i in range(len(pixels))])
+    x = torch.from_numpy(photos).permute(0, 3, 1, 2).float() / 255
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (backbone.preprocessing.mean, backbone.preprocessing.std))
+    with torch.no_grad():
+        return backbone((x - mean) / std).numpy()
+
+
+def test_folding_changes_nothing_but_rounding(backbone: Backbone) -> None:
+    folded = fold(backbone)
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in folded.modules())
+    x = torch.randn(4, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.allclose(folded(x), backbone(x), atol=1e-4, rtol=1e-4)
+    assert any(isinstance(m, nn.BatchNorm2d) for m in backbone.modules())  # the original is as it was
+
+
+def test_a_network_that_cannot_be_traced_stays_as_it_is() -> None:
+    class Branching(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * 2 if x.sum() > 0 else x * 3
+
+    assert fold(Branching())(torch.ones(1)).item() == 2.0
+    assert fold(Branching())(-torch.ones(1)).item() == -3.0
+
+
+def test_features_are_the_networks_own(backbone: Backbone, pixels: Pixels) -> None:
+    found = extract(trunk_of(backbone), key_of(backbone), pixels)
+    assert found.shape == (35, backbone.dim)
+    assert found.dtype == np.float32
+    assert np.allclose(found, plain_features(backbone, pixels), atol=1e-4, rtol=1e-3)
+    assert found.std(0).max() > 1e-3  # photos differ in them
+
+
+def test_a_second_time_nothing_is_computed(backbone: Backbone, pixels: Pixels) -> None:
+    first = extract(trunk_of(backbone), key_of(backbone), pixels)
+    order = list(range(len(pixels)))[::-1]
+    assert np.array_equal(extract(never, key_of(backbone), pixels.take(order)), first[::-1])
+
+
+@pytest.mark.parametrize("what", ["weights", "end", "preprocessing", "precision", "device", "view"])
+def test_whatever_decides_the_output_decides_the_key(backbone: Backbone, what: str) -> None:
+    key, view = key_of(backbone), View()
+    other = {
+        "weights": {"weights": "0" * 32},
+        "end": {"end": "before layer4"},
+        "precision": {"precision": "bf16"},
+        "device": {"device": "cuda"},
+        "preprocessing": {"preprocessing": replace(backbone.preprocessing, mean=(0.5, 0.5, 0.5))},
+        "view": {},
+    }[what]
+    assert replace(key, **other).digest(View(1) if what == "view" else view) != key.digest(view)
+
+
+def test_a_row_does_not_depend_on_its_neighbours_or_on_an_interruption(
+    backbone: Backbone, pixels: Pixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = extract(trunk_of(backbone), key_of(backbone), pixels)
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "other"))
+    again = read_photos(pixels.paths, 32)
+    first = extract(trunk_of(backbone), key_of(backbone), again.take([7, 33]))
+    rest = extract(trunk_of(backbone), key_of(backbone), again)
+    assert np.array_equal(first, whole[[7, 33]])
+    assert np.array_equal(rest, whole)
+
+
+def test_copies_are_computed_once(backbone: Backbone, pixels: Pixels) -> None:
+    seen: list[int] = []
+
+    def counting() -> Forward:
+        ready = trunk_of(backbone)()
+        inner = ready.module.forward
+        ready.module.forward = lambda x: (seen.append(len(x)), inner(x))[1]
+        return ready
+
+    found = extract(counting, key_of(backbone), pixels.take([0, 1, 0] * 30))
+    assert len(seen) == 1
+    assert np.array_equal(found[0], found[2])
+
+
+def test_progress_counts_to_the_end(backbone: Backbone, pixels: Pixels) -> None:
+    seen: list[tuple[int, int]] = []
+    extract(trunk_of(backbone), key_of(backbone), pixels.take([0, 1, 2]), progress=lambda *done: seen.append(done))
+    assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
+
+
+def test_maps_are_kept_as_bfloat16_and_come_back(backbone: Backbone, pixels: Pixels) -> None:
+    trunk, tail = backbone.split_at("layer4")
+    store = compute_rows(
+        lambda: Forward(trunk, backbone.preprocessing, CPU, "float32"),
+        key_of(backbone, end="before layer4"),
+        pixels,
+        View(),
+        "uint16",
+    )
+    maps = as_tensor(store.gather([str(d) for d in pixels.digests]))
+    assert maps.dtype == torch.bfloat16
+    with torch.no_grad():
+        found = tail(maps.float()).numpy()
+    expected = plain_features(backbone, pixels)
+    assert np.abs(found - expected).max() < 0.02 * np.abs(expected).max()
+
+
+def test_pooled_outputs_in_a_store_of_maps_come_back_too(backbone: Backbone, pixels: Pixels) -> None:
+    store = compute_rows(trunk_of(backbone), key_of(backbone, end="after all"), pixels, View(), "uint16")
+    found = as_tensor(store.gather([str(d) for d in pixels.digests])).float().numpy()
+    expected = plain_features(backbone, pixels)
+    assert np.abs(found - expected).max() < 0.02 * np.abs(expected).max()
+
+
+def test_views_are_rendered_before_the_trunk_reads_them(backbone: Backbone, pixels: Pixels) -> None:
+    view = View(1)
+    found = extract(trunk_of(backbone), key_of(backbone), pixels.take([0]), view)
+    mirrored = render(pixels.row(0), 32, view, str(pixels.digests[0]))
+    x = Normalise(backbone.preprocessing)(torch.from_numpy(mirrored.copy())[None])
+    with torch.no_grad():
+        assert np.allclose(backbone(x).numpy(), found, atol=1e-4, rtol=1e-3)
+    assert not np.array_equal(found, extract(trunk_of(backbone), key_of(backbone), pixels.take([0])))
+
+
+def test_normalise_gives_zero_for_the_mean() -> None:
+    from headstart.backbones.spec import Preprocessing
+
+    normalise = Normalise(Preprocessing(mean=(0.0, 0.2, 1.0), std=(1.0, 0.5, 2.0)))
+    photo = torch.tensor([0, 51, 255], dtype=torch.uint8).expand(1, 2, 2, 3)
+    assert normalise(photo).abs().max() < 1e-6
+    white = normalise(torch.full((1, 2, 2, 3), 255, dtype=torch.uint8))
+    assert white[0, :, 0, 0].tolist() == pytest.approx([1.0, 1.6, 0.0])
+    maps = torch.ones(1, 3, 2, 2)
+    assert normalise(maps) is maps
+
+
+def test_rows_of_pooled_bf16_outputs_are_float32() -> None:
+    rows = as_rows(torch.ones(2, 3, dtype=torch.bfloat16), np.dtype("float32"))
+    assert rows.dtype == np.float32
