@@ -10,8 +10,9 @@ from __future__ import annotations
 import time
 
 import numpy as np
-from headstart.training.probe import fit_probe
 from probing import Probing, arguments
+
+from headstart.training.probe import fit_probe
 
 SIZES = (
     {"image_size": 128},

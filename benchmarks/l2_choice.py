@@ -9,8 +9,9 @@ the best in hindsight.
 from __future__ import annotations
 
 import numpy as np
-from headstart.training.probe import choose, fit_probe
 from probing import Probing, arguments
+
+from headstart.training.probe import choose, fit_probe
 
 
 def main() -> None:

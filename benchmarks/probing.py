@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from headstart.run import make_task
-from headstart.training.strategies import pooled_features
 
 from headstart.data.scan import scan
 from headstart.device import find_machine
 from headstart.options import TrainOptions
 from headstart.prepare import make_backbone, read, split
+from headstart.run import make_task
+from headstart.training.strategies import pooled_features
 from headstart.voice import Voice
 
 Splits = tuple[tuple[np.ndarray, np.ndarray], ...]

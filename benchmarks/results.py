@@ -74,7 +74,7 @@ def head(bench: Bench) -> None:
     run = bench.train(
         bench.data("dogs-vs-cats"), *bench.weights("resnet50"), "--head", "mlp:1024,256", "--dropout", "0.5,0.3"
     )
-    from headstart.evaluate.metrics import format_report
+    from headstart.evaluation.metrics import format_report
 
     test = run["metrics"]["test"]
     say(
@@ -133,7 +133,7 @@ print(time.perf_counter() - began)
 """
 OURS = """
 import sys, time
-import headstart as hs, headstart.training, headstart.reporting, timm, matplotlib.figure, scipy.stats
+import headstart as hs, headstart.run, headstart.reporting, timm, matplotlib.figure, scipy.stats
 began = time.perf_counter()
 size = {"image_size": int(sys.argv[3])}
 hs.train(

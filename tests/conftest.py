@@ -232,7 +232,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from safetensors.torch import save_file
 
-    from headstart.backbones.create import create
+    from headstart.backbone.create import create
 
     torch.set_num_threads(1)
     torch.manual_seed(20)
@@ -260,7 +260,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def probe_run(photos: Path, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished probe of ``photos``; shared, so never written to."""
-    from headstart.training import train
+    from headstart.run import train
 
     place = tmp_path_factory.mktemp("probe")
     with pytest.MonkeyPatch.context() as patch:

@@ -14,9 +14,9 @@ FUNCTIONS = ("train", "resume", "open_run", "compare", "predict", "evaluate", "d
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_name_is_the_function_though_a_subpackage_has_it(name: str) -> None:
-    from headstart.backbones import stages
-    from headstart.evaluate import metrics
-    from headstart.train import loop
+    from headstart.backbone import stages
+    from headstart.evaluation import metrics
+    from headstart.training import loop
 
     assert all((stages, metrics, loop))  # imported before
     for _ in range(2):

@@ -289,7 +289,7 @@ def full_disk(*_: object, **__: object) -> None:
 def test_a_full_disk_is_said_and_the_run_can_be_resumed(
     train: Cli, cli: Cli, refused: Refused, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strategy: str
 ) -> None:
-    from headstart.train import checkpoint
+    from headstart.training import checkpoint
 
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "save_file", full_disk)

@@ -13,7 +13,7 @@ import pytest
 from headstart import comparing as module
 from headstart.comparing import ArmResult, Comparison, compare
 from headstart.errors import Interrupted, OptionError, RunError
-from headstart.evaluate.intervals import difference_over_seeds, t_interval
+from headstart.evaluation.intervals import difference_over_seeds, t_interval
 
 Compare = Callable[..., Comparison]
 

@@ -106,6 +106,12 @@ def test_documents_name_only_make_targets_that_exist(page: Path) -> None:
     assert named <= targets
 
 
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_documents_name_only_modules_that_exist(page: Path) -> None:
+    named = re.findall(r"`([\w/]+\.py)`", page.read_text(encoding="utf-8"))
+    assert not [name for name in named if not any((at / name).is_file() for at in (ROOT, ROOT / "src" / "headstart"))]
+
+
 def test_formats_names_every_file_of_a_run() -> None:
     from headstart.runfolder import CONTENTS
 

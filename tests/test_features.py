@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import nn
 
-from headstart.backbones.backbone import Backbone
-from headstart.backbones.create import create
+from headstart.backbone.backbone import Backbone
+from headstart.backbone.create import create
 from headstart.data.pixels import Pixels, centre, read_photos
 from headstart.device import Machine
 from headstart.features import Forward, Normalise, TrunkKey, as_rows, compute_rows, extract, fold
-from headstart.train.augment import View, render
-from headstart.train.sources import as_tensor
+from headstart.training.augment import View, render
+from headstart.training.sources import as_tensor
 
 CPU = Machine(torch.device("cpu"), False, "a CPU")
 
@@ -173,7 +173,7 @@ def test_views_are_rendered_before_the_trunk_reads_them(backbone: Backbone, pixe
 
 
 def test_normalise_gives_zero_for_the_mean() -> None:
-    from headstart.backbones.spec import Preprocessing
+    from headstart.backbone.spec import Preprocessing
 
     normalise = Normalise(Preprocessing(mean=(0.0, 0.2, 1.0), std=(1.0, 0.5, 2.0)))
     photo = torch.tensor([0, 51, 255], dtype=torch.uint8).expand(1, 2, 2, 3)

@@ -75,7 +75,7 @@ def test_the_command_asks_for_exactly_this(
 ) -> None:
     """The command of the report, given to the real command line, arrives as the same request."""
     from headstart import training
-    from headstart.train.plan import check_overrides
+    from headstart.training.plan import check_overrides
 
     arrived: list[TrainOptions] = []
 

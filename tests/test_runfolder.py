@@ -14,8 +14,8 @@ from headstart import runfolder as module
 from headstart.errors import RunError
 from headstart.options import TrainOptions
 from headstart.runfolder import CONTENTS, RunFolder, write_history, write_rows
-from headstart.train.loop import EpochRow
-from headstart.train.probe import ProbeStep
+from headstart.training.loop import EpochRow
+from headstart.training.probe import ProbeStep
 
 ASKED = TrainOptions("photos", seed=4)
 

@@ -7,39 +7,37 @@ pretraining helped, a report.
         print(p.path, p.label, p.confidence)
 
 Everything the command line does is one call here, with the same names. Names are imported when first used, so ``import
-headstart`` is instant. Some are also names of subpackages (``train``, ``evaluate``): as attributes of ``headstart``
-they are always the functions, and a module of such a subpackage is imported with ``from headstart.train import loop``.
+headstart`` is instant. No module has the name of one of its functions: importing a module binds its name here, and
+would put the module in the function's place.
 """
 
 from __future__ import annotations
 
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from headstart._version import __version__
 
 if TYPE_CHECKING:
-    from headstart.backbones.catalogue import backbones
+    from headstart.backbone.catalogue import backbones
     from headstart.classifier import Classifier, Prediction
     from headstart.comparing import compare
-    from headstart.demo import demo
-    from headstart.training import Run, open_run, resume, train
+    from headstart.digits import demo
+    from headstart.run import Run, open_run, resume, train
     from headstart.using import describe, evaluate, predict
 
 _HOMES = {
     "Classifier": "headstart.classifier",
     "Prediction": "headstart.classifier",
-    "Run": "headstart.training",
-    "backbones": "headstart.backbones.catalogue",
+    "Run": "headstart.run",
+    "backbones": "headstart.backbone.catalogue",
     "compare": "headstart.comparing",
-    "demo": "headstart.demo",
+    "demo": "headstart.digits",
     "describe": "headstart.using",
     "evaluate": "headstart.using",
-    "open_run": "headstart.training",
+    "open_run": "headstart.run",
     "predict": "headstart.using",
-    "resume": "headstart.training",
-    "train": "headstart.training",
+    "resume": "headstart.run",
+    "train": "headstart.run",
 }
 
 __all__ = [
@@ -65,16 +63,3 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     return getattr(import_module(_HOMES[name]), name)
-
-
-class _Package(ModuleType):
-    """``headstart`` itself: importing a subpackage binds its name here, which would put the module in the function's
-    place.
-    """
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in _HOMES and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

@@ -15,15 +15,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from headstart.backbones.create import create
-from headstart.backbones.head import build_head
-from headstart.backbones.spec import Preprocessing
+from headstart.backbone.create import create
+from headstart.backbone.head import build_head
+from headstart.backbone.spec import Preprocessing
 from headstart.data.pixels import PhotoRead, centre, stream_photos
 from headstart.device import Machine, find_machine
 from headstart.errors import RunError, WeightsError
 from headstart.features import BATCH, Forward
 from headstart.network import Network, head_logits, softmax
-from headstart.train.checkpoint import load_state, save_state
+from headstart.training.checkpoint import load_state, save_state
 
 FORMAT = 1
 

@@ -23,7 +23,9 @@ from headstart.errors import HeadstartError, OptionError
 
 
 class _Commands(TyperGroup):
-    """Meets what typer would end in its own way: an interruption without a word, a reader that went away as an error."""
+    """Meets what typer would end in its own way: an interruption without a word, a reader that went away as an
+    error.
+    """
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -68,6 +70,10 @@ RunFolder = Annotated[
 ]
 
 
+class SomeUnread(SystemExit):
+    """The end of a predict that answered, but not for every photo."""
+
+
 @app.callback(invoke_without_command=True)
 def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     if version:
@@ -100,14 +106,14 @@ def train(
         raise OptionError("Give DATA to train on, or --resume RUN to go on with a training.", "headstart train photos/")
     if resume is not None and (out or overwrite or asked != train_arguments(unasked())):
         raise OptionError("--resume goes on with what was asked before: it takes no other options.", "Leave them out.")
-    from headstart.training import resume as go_on
-    from headstart.training import train as begin
+    from headstart.run import resume as go_on
+    from headstart.run import train as begin
 
     run = go_on(resume, quiet=quiet) if resume else begin(str(data), out=out, overwrite=overwrite, quiet=quiet, **asked)
     if as_json:
         _print_json(run.summary)
     else:
-        from headstart.evaluate.metrics import format_report
+        from headstart.evaluation.metrics import format_report
 
         split = "test" if "test" in run.metrics else "val"
         found = run.metrics[split]["accuracy"]
@@ -171,7 +177,7 @@ def predict(
 
     problems = print_predictions(run, files, "json" if as_json else "csv" if as_csv else "text", device)
     if problems:
-        raise typer.Exit(2)
+        raise SomeUnread(2)
 
 
 @app.command()
@@ -189,7 +195,7 @@ def evaluate(
     quiet: Quiet = False,
 ) -> None:
     """Measure a trained classifier on other labelled photos."""
-    from headstart.evaluate.metrics import format_report
+    from headstart.evaluation.metrics import format_report
     from headstart.using import evaluate as measure
 
     figures = measure(run, data, split=split, device=device, quiet=quiet)
@@ -225,7 +231,7 @@ def backbones(
     """List the pretrained backbones."""
     from dataclasses import asdict
 
-    from headstart.backbones.catalogue import backbones as find
+    from headstart.backbone.catalogue import backbones as find
 
     found = find(pattern)
     if as_json:
@@ -239,7 +245,7 @@ def backbones(
 @app.command()
 def demo(out: Out = None, as_json: Json = False, quiet: Quiet = False) -> None:
     """See it work, offline: probe, fine-tuning and training from scratch on handwritten digits, in under a minute."""
-    from headstart.demo import demo as run
+    from headstart.digits import demo as run
 
     comparison = run(out=out, quiet=quiet)
     _print_json(comparison.summary) if as_json else print(comparison.text)
@@ -258,6 +264,10 @@ def main() -> None:
         app()
     except HeadstartError as error:
         _fail(str(error), error.exit_code)
+    except SystemExit as stop:
+        if stop.code == 2 and "--json" in sys.argv and not isinstance(stop, SomeUnread):  # a mistyped option
+            _print_json({"error": "the command line was not understood: see standard error", "exit_code": 2})
+        raise
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
             raise

@@ -1,7 +1,8 @@
-"""``compare``: did the pretraining help? In: photos, arms (strategies), seeds, shots. Out: a table, differences with intervals, one report.
+"""``compare``: did the pretraining help? In: photos, arms (strategies), seeds, shots. Out: a table, differences with
+intervals, one report.
 
-Within a seed all arms see the same photos in the same splits, so differences are paired by seed. An interrupted comparison goes on when the same
-command is given again: arms that ended are not run anew.
+Within a seed all arms see the same photos in the same splits, so differences are paired by seed. An interrupted
+comparison goes on when the same command is given again: arms that ended are not run anew.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from headstart.backbones.backbone import Backbone
+from headstart.backbone.backbone import Backbone
 from headstart.classifier import write_json, write_text
 from headstart.errors import Interrupted, OptionError, RunError, did_you_mean
-from headstart.evaluate.intervals import Difference, difference_over_seeds, paired_difference, t_interval, wilson
+from headstart.evaluation.intervals import Difference, difference_over_seeds, paired_difference, t_interval, wilson
 from headstart.options import STRATEGIES, TrainOptions
 from headstart.prepare import Photos, Prepared, input_size, make_backbone, read, split
-from headstart.training import judge, make_task
+from headstart.run import judge, make_task
 from headstart.voice import Voice
 
 ARMS = tuple(s for s in STRATEGIES if s != "auto")
@@ -31,7 +32,9 @@ ARMS = tuple(s for s in STRATEGIES if s != "auto")
 
 @dataclass(frozen=True)
 class ArmResult:
-    """One training of one arm. ``right[i]``: whether photo i of the judged split was named correctly; ``curve``: val accuracy per epoch."""
+    """One training of one arm. ``right[i]``: whether photo i of the judged split was named correctly; ``curve``: val
+    accuracy per epoch.
+    """
 
     group: str
     arm: str
@@ -46,7 +49,9 @@ class ArmResult:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a comparison found; ``text`` is the table for a terminal, ``report`` the page (None where none was asked for)."""
+    """What a comparison found; ``text`` is the table for a terminal, ``report`` the page (None where none was asked
+    for).
+    """
 
     results: tuple[ArmResult, ...]
     rows: tuple[dict[str, Any], ...]
@@ -79,14 +84,21 @@ class _Job:
 
 
 def compare(
-    data: str | Path, *, arms: Sequence[str] = ("probe", "finetune", "scratch"), seeds: int = 3, shots: Sequence[int] = (),
-    out: str | Path | None = None, overwrite: bool = False, quiet: bool = False, **options: Any,
-) -> Comparison:  # fmt: skip
+    data: str | Path,
+    *,
+    arms: Sequence[str] = ("probe", "finetune", "scratch"),
+    seeds: int = 3,
+    shots: Sequence[int] = (),
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    quiet: bool = False,
+    **options: Any,
+) -> Comparison:
     """Train every arm at every number of shots with every seed, and set them side by side.
 
     Args:
-        arms: strategies. seeds: how many (0, 1, …). shots: photos per class; none for all photos. options: as for ``train``.
-        out: a folder for the report; by default ``runs/<data>-<backbone>-compare``.
+        arms: strategies. seeds: how many (0, 1, …). shots: photos per class; none for all photos. options: as for
+        ``train``. out: a folder for the report; by default ``runs/<data>-<backbone>-compare``.
 
     Raises:
         HeadstartError: one of its children, with one clear message.
@@ -134,11 +146,16 @@ def _jobs(
 ) -> list[_Job]:
     groups: list[tuple[int | None, str]] = [(n, f"{n} per class") for n in shots] or [(None, "")]
     return [
-        _Job(replace(asked, shots=n, seed=asked.seed + seed, **_arm_options(asked, arm, boundary)), group, arm, asked.seed + seed)
+        _Job(
+            replace(asked, shots=n, seed=asked.seed + seed, **_arm_options(asked, arm, boundary)),
+            group,
+            arm,
+            asked.seed + seed,
+        )
         for n, group in groups
         for seed in range(seeds)
         for arm in arms
-    ]  # fmt: skip
+    ]
 
 
 def _arm_options(asked: TrainOptions, arm: str, boundary: str | None) -> dict[str, Any]:
@@ -213,7 +230,7 @@ def _run_or_recall(job: _Job, number: int, jobs: int, shared: _Shared, path: Pat
 
 
 def _run(job: _Job, shared: _Shared, path: Path, voice: Voice) -> ArmResult:
-    from headstart.train.strategies import train as run_strategy
+    from headstart.training.strategies import train as run_strategy
 
     quiet = Voice(quiet=True)
     quiet.warn = lambda sentence: None  # type: ignore[method-assign]  # the same notes for every arm
@@ -282,8 +299,9 @@ def _row(group: str, arm: str, members: Sequence[ArmResult]) -> dict[str, Any]:
         t_interval(values, within=(0, 1)) if len(values) > 1 else wilson(sum(members[0].right), len(members[0].right))
     )
     return {
-        "group": group, "arm": arm, "split": members[0].split, "train_photos": members[0].train_photos, "values": values, "mean": interval.value,
-        "low": interval.low, "high": interval.high, "method": interval.method if len(values) > 1 else f"one run; {interval.method} over photos",
+        "group": group, "arm": arm, "split": members[0].split, "train_photos": members[0].train_photos,
+        "values": values, "mean": interval.value, "low": interval.low, "high": interval.high,
+        "method": interval.method if len(values) > 1 else f"one run; {interval.method} over photos",
         "seconds": float(np.mean([m.seconds for m in members])),
     }  # fmt: skip
 
@@ -299,8 +317,8 @@ def _differences(results: Sequence[ArmResult]) -> list[dict[str, Any]]:
             if gap.value < 0:  # name the better first
                 first, second, gap = second, first, _gap(b, a)
             found.append(
-                {"group": group, "first": first, "second": second, "mean": gap.value, "low": gap.low, "high": gap.high, "p_value": gap.p_value,
-                 "method": gap.method, "verdict": _verdict(gap)}
+                {"group": group, "first": first, "second": second, "mean": gap.value, "low": gap.low,
+                 "high": gap.high, "p_value": gap.p_value, "method": gap.method, "verdict": _verdict(gap)}
             )  # fmt: skip
     return found
 
@@ -330,8 +348,8 @@ def _answer(rows: Sequence[dict[str, Any]], differences: Sequence[dict[str, Any]
     gap = next(d for d in differences if d["group"] == group and d["first"] == best["arm"] and d["second"] == "scratch")
     sure = "" if gap["low"] is not None and gap["low"] > 0 else ", though these runs cannot tell it from chance"
     return (
-        f"Pretraining helps{where}: {best['arm']} names {best['mean']:.1%} of the {best['split']} photos correctly, training from scratch"
-        f" {scratch['mean']:.1%}{sure}."
+        f"Pretraining helps{where}: {best['arm']} names {best['mean']:.1%} of the {best['split']} photos correctly,"
+        f" training from scratch {scratch['mean']:.1%}{sure}."
     )
 
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headstart.data.named import display_name
-from headstart.evaluate.intervals import t_interval
+from headstart.evaluation.intervals import t_interval
 from headstart.report.compare import render_compare
 from headstart.report.data import ArmRow, CompareReport, Curve, DifferenceRow, Fact
 from headstart.reporting import environment, picture
 
 if TYPE_CHECKING:
-    from headstart.backbones.backbone import Backbone
+    from headstart.backbone.backbone import Backbone
     from headstart.comparing import ArmResult, Comparison
     from headstart.device import Machine
     from headstart.options import TrainOptions

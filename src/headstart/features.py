@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from headstart.backbones.spec import Preprocessing
+from headstart.backbone.spec import Preprocessing
 from headstart.cache import RowStore
 from headstart.data.pixels import Pixels
 from headstart.device import Machine
-from headstart.train.augment import View, render
+from headstart.training.augment import View, render
 
 BATCH = 32
 """Photos per forward pass of a frozen trunk: on CPUs the rate is flat from 16 on, and 32 of 224 px stay within the

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from headstart.backbones.backbone import Backbone
+from headstart.backbone.backbone import Backbone
 
 
 class Network(nn.Module):

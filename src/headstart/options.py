@@ -48,7 +48,7 @@ class TrainOptions:
     def __post_init__(self) -> None:
         problems = [*self._unknown_words(), *self._impossible_numbers(), *self._contradictions()]
         if problems:
-            raise OptionError("; ".join(problems) + ".")
+            raise OptionError("; ".join(problems))
 
     def _unknown_words(self) -> list[str]:
         wrong = []
@@ -103,7 +103,7 @@ class TrainOptions:
         Raises:
             OptionError: a name that is neither, or a value that cannot be; all of them at once.
         """
-        from headstart.train.plan import SETTINGS
+        from headstart.training.plan import SETTINGS
 
         own = {f.name for f in fields(cls)} - {"data", "out"}
         unknown = [name for name in asked if name not in own and name not in SETTINGS]

@@ -14,8 +14,8 @@ from headstart.using import find_files
 
 def print_predictions(run: Path, files: Iterable[str], form: str, device: str = "auto") -> int:
     """Print one line per photo ("text", "json" or "csv"); returns how many photos could not be read (each is named)."""
-    paths = find_files(files)
     classifier = Classifier.load(run, device)
+    paths = find_files(files)
     writer = csv.writer(sys.stdout, lineterminator="\n")
     if form == "csv":
         writer.writerow(["path", "label", "confidence", *classifier.classes, "problem"])

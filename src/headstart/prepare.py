@@ -1,4 +1,6 @@
-"""Everything before training. In: options. Out: ``Prepared``: image set, pixels per split, backbone, machine and plan, all checked."""
+"""Everything before training. In: options. Out: ``Prepared``: image set, pixels per split, backbone, machine and
+plan, all checked.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from headstart.backbones.backbone import Backbone
-from headstart.backbones.head import check_dropout, parse_head
+from headstart.backbone.backbone import Backbone
+from headstart.backbone.head import check_dropout, parse_head
 from headstart.data.imageset import SPLITS, BadFile, ImageSet, Listing, Split, SplitOptions
 from headstart.data.names import shown
 from headstart.data.pixels import Pixels, read_photos, sample_sizes
@@ -22,9 +24,9 @@ from headstart.data.split import make_image_set
 from headstart.device import Machine, find_machine
 from headstart.errors import DataError, OptionError
 from headstart.options import TrainOptions
-from headstart.train import rules
-from headstart.train.plan import Plan, check_overrides, resolve
-from headstart.train.rules import Facts
+from headstart.training import rules
+from headstart.training.plan import Plan, check_overrides, resolve
+from headstart.training.rules import Facts
 from headstart.voice import Voice
 
 
@@ -68,7 +70,9 @@ class Prepared:
 
 
 def _kind(options: TrainOptions, strategy: str) -> str:
-    """A probe whose head has hidden layers or dropout is no linear fit but a training of the head, with settings of its own."""
+    """A probe whose head has hidden layers or dropout is no linear fit but a training of the head, with settings of
+    its own.
+    """
     linear = not parse_head(options.head) and not any(options.dropout)
     return "head" if strategy == "probe" and not linear else strategy
 
@@ -104,8 +108,9 @@ def split(options: TrainOptions, photos: Photos, backbone: Backbone, machine: Ma
     pixels = {s: photos.pixels.take([where[m.path] for m in members[s]]) for s in SPLITS}
     labels = {s: np.array([m.label for m in members[s]], dtype=np.int64) for s in SPLITS}
     facts = Facts(
-        photos=len(members["train"]), classes=len(image_set.classes), side=usual_side(photos.listing), native_size=backbone.preprocessing.image_size,
-        strategy=_kind(options, options.strategy), device=machine.device.type, fast_bf16=machine.fast_bf16, head=options.head,
+        photos=len(members["train"]), classes=len(image_set.classes), side=usual_side(photos.listing),
+        native_size=backbone.preprocessing.image_size, strategy=_kind(options, options.strategy),
+        device=machine.device.type, fast_bf16=machine.fast_bf16, head=options.head,
     )  # fmt: skip
     plan = resolve(facts, options.seed, options.boundary, options.settings)
     backbone.split_at(plan.boundary)  # an unknown boundary is said before training
@@ -113,10 +118,12 @@ def split(options: TrainOptions, photos: Photos, backbone: Backbone, machine: Ma
 
 
 def make_backbone(options: TrainOptions) -> Backbone:
-    """The backbone that the options ask for, its preprocessing overridden where they say so. Raises WeightsError, OptionError."""
+    """The backbone that the options ask for, its preprocessing overridden where they say so. Raises WeightsError,
+    OptionError.
+    """
     import torch
 
-    from headstart.backbones.create import create
+    from headstart.backbone.create import create
     from headstart.classifier import load_backbone
 
     torch.manual_seed(options.seed)  # decides the random weights of scratch

@@ -16,16 +16,16 @@ from headstart.data.imageset import SPLITS, Split
 from headstart.data.named import display_name
 from headstart.data.names import shown
 from headstart.data.pixels import Pixels, centre
-from headstart.evaluate.mistakes import most_confident
+from headstart.evaluation.mistakes import most_confident
 from headstart.report.data import DataCheck, Fact, Mistake, PlanRow, RunReport
 from headstart.report.run import render_run
 from headstart.runfolder import CONTENTS
 
 if TYPE_CHECKING:
     from headstart.prepare import Prepared
-    from headstart.train.plan import Plan
-    from headstart.train.strategies import Outcome
-    from headstart.training import Results
+    from headstart.run import Results
+    from headstart.training.plan import Plan
+    from headstart.training.strategies import Outcome
 
 SAMPLES_PER_CLASS = 6
 MISTAKES = 12
@@ -88,7 +88,8 @@ def story(prepared: Prepared, outcome: Outcome) -> str:
     """How it came about, in a sentence or two."""
     photos, classes = len(prepared.labels["train"]), len(prepared.image_set.classes)
     source = "random weights" if outcome.plan.strategy == "scratch" else prepared.backbone.source
-    text = f"Trained on {photos} photos of {classes} classes by {STRATEGY_NAMES[outcome.plan.strategy]}: {prepared.backbone.name}, {source}."
+    way = STRATEGY_NAMES[outcome.plan.strategy]
+    text = f"Trained on {photos} photos of {classes} classes by {way}: {prepared.backbone.name}, {source}."
     return f"{text} {outcome.decision[:1].upper()}{outcome.decision[1:]}." if outcome.decision else text
 
 
@@ -97,7 +98,8 @@ def caveats(prepared: Prepared, metrics: dict[str, Any]) -> list[str]:
     notes = ["This is one run: another seed draws other splits. headstart compare shows how much that matters."]
     if "test" not in metrics:
         notes.append(
-            "There is no test split: choices were made on the photos that this accuracy is measured on, so it is a little too good."
+            "There is no test split: choices were made on the photos that this accuracy is measured on, so it is a"
+            " little too good."
         )
     elif metrics["test"]["photos"] < 100:
         notes.append(f"Only {metrics['test']['photos']} test photos: the interval is wide.")
@@ -164,8 +166,8 @@ def environment(machine: str) -> dict[str, str]:
     import torch
 
     return {
-        "headstart": __version__, "torch": torch.__version__, "timm": timm.__version__, "python": platform.python_version(),
-        "machine": machine, "system": f"{platform.system()} {platform.machine()}",
+        "headstart": __version__, "torch": torch.__version__, "timm": timm.__version__,
+        "python": platform.python_version(), "machine": machine, "system": f"{platform.system()} {platform.machine()}",
     }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from headstart.data.imageset import BadFile, Listing, Photo
 from headstart.data.names import is_hidden, is_image_name, natural_key, shown
 from headstart.data.scan import scan
 from headstart.errors import DataError, OptionError
-from headstart.evaluate.metrics import evaluate as measure
+from headstart.evaluation.metrics import evaluate as measure
 from headstart.voice import Voice
 
 SPLITS = ("all", "train", "val", "test")
@@ -32,8 +32,8 @@ def predict(run: str | Path, files: Iterable[str | Path], *, device: str = "auto
     Raises:
         RunError: no model there. DataError: a name that matches nothing.
     """
-    paths = find_files(files)
-    return Classifier.load(run, device).predict(paths)
+    classifier = Classifier.load(run, device)
+    return classifier.predict(find_files(files))
 
 
 def find_files(files: Iterable[str | Path]) -> list[Path]:
@@ -82,7 +82,7 @@ def evaluate(
             all.
 
     Returns:
-        The figures of ``metrics.json`` for these photos (see ``headstart.evaluate.metrics.evaluate``), with ``data``,
+        The figures of ``metrics.json`` for these photos (see ``headstart.evaluation.metrics.evaluate``), with ``data``,
         ``split`` and ``bad``.
 
     Raises:
@@ -140,7 +140,7 @@ def _class_index(photos: list[Photo], classifier: Classifier, listing: Listing) 
 
 def describe(run: str | Path) -> str:
     """The architecture of a run's network, printed, with a table of its stages. Raises RunError."""
-    from headstart.backbones.describe import describe as in_words
+    from headstart.backbone.describe import describe as in_words
     from headstart.runfolder import RunFolder
 
     classifier = Classifier.load(run, "cpu")

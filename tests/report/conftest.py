@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from headstart.data.imageset import BadFile
-from headstart.evaluate.metrics import evaluate
+from headstart.evaluation.metrics import evaluate
 from headstart.report.data import (
     ArmRow,
     CompareReport,

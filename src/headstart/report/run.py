@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.evaluate.mistakes import most_confused
+from headstart.evaluation.mistakes import most_confused
 from headstart.report.data import RunReport
 from headstart.report.images import heat_map
 from headstart.report.page import photo, render_page

@@ -1,0 +1,246 @@
+"""``train``: from photos to a run. In: options. Out: a ``Run``: the run folder with classifier, plan, history,
+metrics and report.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import shlex
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart._version import __version__
+from headstart.cache import trim
+from headstart.classifier import Classifier, write_json, write_text
+from headstart.data.imageset import Split
+from headstart.data.names import shown
+from headstart.data.split import write_splits
+from headstart.errors import Interrupted, RunError
+from headstart.evaluation.metrics import evaluate
+from headstart.network import head_logits, softmax
+from headstart.options import TrainOptions
+from headstart.prepare import Prepared, check_facts, prepare
+from headstart.runfolder import RunFolder, write_history, write_rows
+from headstart.training.loop import Listener
+from headstart.training.plan import Plan
+from headstart.training.strategies import Outcome, Task, network_logits, pooled_features
+from headstart.training.strategies import train as run_strategy
+from headstart.voice import Voice
+
+
+@dataclass
+class Run:
+    """A finished training: where it lies, what it found, and the classifier itself."""
+
+    path: Path
+    metrics: dict[str, Any]
+    plan: Plan
+    classifier: Classifier
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What ``--json`` prints."""
+        return {
+            "run": str(self.path),
+            "report": str(self.path / "report.html"),
+            "strategy": self.plan.strategy,
+            "classes": list(self.classifier.classes),
+            "metrics": self.metrics,
+        }
+
+
+@dataclass
+class Results:
+    """What a trained network does on val and test: probabilities [N, C] and metrics per split."""
+
+    probabilities: dict[Split, np.ndarray]
+    metrics: dict[str, Any]
+    seconds: dict[str, float]
+
+
+def train(
+    data: str | Path, *, out: str | Path | None = None, overwrite: bool = False, quiet: bool = False, **options: Any
+) -> Run:
+    """Train a classifier on labelled photos.
+
+    Args:
+        data: a folder, CSV, archive or named set.
+        options: as in ``headstart train --help``, with the same names (``shots=10, image_size=160``; ``--from`` is
+        ``from_run``). out: the run folder; by default ``runs/<data>-<backbone>-<strategy>``.
+
+    Raises:
+        HeadstartError: one of its children, with one clear message.
+    """
+    asked = TrainOptions.gather(data, out, options)
+    path = Path(asked.out) if asked.out else Path("runs") / asked.run_name()
+    RunFolder(path).refuse(overwrite)
+    with Voice(quiet) as voice:
+        prepared = prepare(asked, voice)  # before the folder is made: a mistake leaves nothing behind
+        folder = RunFolder.create(path, _lasting(asked), overwrite)
+        return _train(folder, prepared, voice)
+
+
+def resume(run: str | Path, *, quiet: bool = False) -> Run:
+    """Go on with a training that was interrupted; a finished one is given back as it is. Raises HeadstartError."""
+    folder, options = RunFolder.open(Path(run))
+    if folder.finished:
+        return open_run(run)
+    with Voice(quiet) as voice:
+        prepared = prepare(options, voice)
+        before = folder.recall("data")
+        if before is not None and before != prepared.image_set.digest:
+            raise RunError(
+                f"The photos in {options.data} are not those that {run} began with.", "Train again with --overwrite."
+            )
+        return _train(folder, prepared, voice)
+
+
+def open_run(run: str | Path, device: str = "auto") -> Run:
+    """A finished run. Raises RunError."""
+    folder = RunFolder(Path(run))
+    classifier = Classifier.load(folder.path, device)
+    return Run(folder.path, folder.read_json("metrics.json"), Plan.from_json(folder.read_json("plan.json")), classifier)
+
+
+def _lasting(asked: TrainOptions) -> TrainOptions:
+    """Paths that still hold from another working directory; names of named sets stay as they are."""
+    places = {name: getattr(asked, name) for name in ("data", "weights", "from_run")}
+    lasting: dict[str, Any] = {n: str(Path(at).resolve()) for n, at in places.items() if at and os.path.exists(at)}
+    return replace(asked, **lasting)
+
+
+def _train(folder: RunFolder, prepared: Prepared, voice: Voice) -> Run:
+    began = time.monotonic()
+    folder.remember("data", prepared.image_set.digest)
+    write_splits(prepared.image_set, folder.path / "splits.csv")
+    say_plan(prepared.plan, voice)
+    try:
+        outcome = run_strategy(make_task(prepared, folder.state, voice, folder))
+    except (KeyboardInterrupt, Interrupted):
+        raise Interrupted(
+            f"Stopped; nothing in {folder.path} is lost.",
+            f"Go on with: headstart train --resume {shlex.quote(str(folder.path))}",
+        ) from None
+    trained = time.monotonic() - began
+    results = judge(prepared, outcome, voice)
+    results.seconds["training"] = trained
+    classifier = make_classifier(prepared, outcome)
+    return Run(folder.path, _write(folder, prepared, outcome, results, classifier, voice), outcome.plan, classifier)
+
+
+def say_plan(plan: Plan, voice: Voice) -> None:
+    """Print the plan: each value with its reason."""
+    voice.table("Plan", ("setting", "value", "why"), plan.rows())
+
+
+def make_task(prepared: Prepared, state: Path, voice: Voice, folder: RunFolder | None = None) -> Task:
+    """The task for the strategies; without a folder nothing is kept for a resume but the loop's own state."""
+    options = prepared.options
+    keep: dict[str, Any] = {"remember": folder.remember, "recall": folder.recall} if folder else {}
+    return Task(
+        len(prepared.image_set.classes), prepared.pixels, prepared.labels, prepared.backbone, options.head,
+        tuple(options.dropout), prepared.plan, prepared.plan_for, prepared.machine, state,
+        Listener(voice.step, voice.epoch, voice.say), voice.progress, **keep,
+    )  # fmt: skip
+
+
+def judge(prepared: Prepared, outcome: Outcome, voice: Voice) -> Results:
+    """Read val, and test for the one time, with the network that val chose."""
+    task = replace(make_task(prepared, Path(), voice), plan=prepared.plan)
+    began = time.monotonic()
+    probabilities: dict[Split, np.ndarray] = {}
+    metrics: dict[str, Any] = {}
+    splits: tuple[Split, ...] = ("val", "test")
+    for split in splits:
+        if len(prepared.labels[split]):
+            frozen = outcome.network.backbone is prepared.backbone
+            logits = (
+                head_logits(outcome.network.head, pooled_features(task, split))
+                if frozen
+                else network_logits(outcome.network, task, prepared.pixels[split])
+            )
+            probabilities[split] = softmax(logits)
+            metrics[split] = evaluate(probabilities[split], prepared.labels[split], prepared.image_set.classes)
+    return Results(probabilities, metrics, {"evaluation": time.monotonic() - began})
+
+
+def make_classifier(prepared: Prepared, outcome: Outcome) -> Classifier:
+    """The artefact, with where it comes from."""
+    import timm
+    import torch
+
+    options, plan = prepared.options, outcome.plan
+    provenance = {
+        "headstart": __version__, "torch": torch.__version__, "timm": timm.__version__,
+        "python": platform.python_version(), "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": prepared.machine.words, "command": options.command(),
+        "data": {
+            "name": prepared.image_set.name, "digest": prepared.image_set.digest, "summary": prepared.image_set.summary
+        },
+        "backbone": {"source": prepared.backbone.source, "weights_digest": prepared.backbone.weights_digest},
+        "strategy": plan.strategy, "seed": options.seed,
+    }  # fmt: skip
+    preprocessing = prepared.backbone.preprocessing.at(plan.image_size, plan.resize)
+    return Classifier(
+        outcome.network,
+        preprocessing,
+        prepared.image_set.classes,
+        options.head,
+        tuple(options.dropout),
+        plan.precision,
+        provenance,
+    )
+
+
+def _write(
+    folder: RunFolder, prepared: Prepared, outcome: Outcome, results: Results, classifier: Classifier, voice: Voice
+) -> dict[str, Any]:
+    """Write the run folder's files, the report last; returns what metrics.json says."""
+    from headstart.reporting import run_page
+
+    path = folder.path
+    classifier.save(path)
+    write_json(path / "plan.json", outcome.plan.to_json())
+    write_history(path / "history.csv", outcome.probe.path if outcome.probe else (), outcome.history)
+    extra = {
+        "strategy": outcome.plan.strategy,
+        "parts": outcome.parts,
+        "decision": outcome.decision,
+        "seconds": results.seconds,
+    }
+    metrics = {**results.metrics, "training": extra}
+    write_json(path / "metrics.json", metrics)
+    write_json(path / "check.json", check_facts(prepared.photos, prepared.image_set))
+    _write_predictions(path / "predictions.csv", prepared, results)
+    write_text(
+        path / "report.html", run_page(prepared, outcome, results, path)
+    )  # last: its presence says that the run is whole
+    folder.close()
+    with contextlib.suppress(RunError):
+        trim(keep=[store.folder for store in [prepared.photos.pixels.store] if store])
+    voice.say(f"Report: {path / 'report.html'}")
+    return metrics
+
+
+def _write_predictions(path: Path, prepared: Prepared, results: Results) -> None:
+    classes, rows = prepared.image_set.classes, []
+    for split, probabilities in results.probabilities.items():
+        for sample, p in zip(prepared.image_set.split(split), probabilities, strict=True):
+            best = int(p.argmax())
+            rows.append(
+                [
+                    shown(sample.path, prepared.image_set.root),
+                    split,
+                    classes[sample.label],
+                    classes[best],
+                    f"{p[best]:.6f}",
+                ]
+            )
+    write_rows(path, ("path", "split", "label", "predicted", "confidence"), rows)

@@ -1,0 +1,368 @@
+"""The strategies. In: a task (photos by split, a backbone, a plan). Out: a trained network, chosen on val, and how
+it got there. Test is not read here.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from headstart.backbone.backbone import Backbone
+from headstart.backbone.freeze import freeze, thaw
+from headstart.backbone.head import build_head
+from headstart.backbone.spec import Preprocessing
+from headstart.cache import RowStore
+from headstart.data.imageset import Split
+from headstart.data.pixels import Pixels
+from headstart.device import Machine, synchronise
+from headstart.features import Forward, Normalise, TrunkKey, compute_rows, extract, photo_batches
+from headstart.network import Network, head_logits, is_linear, last_linear
+from headstart.training import rules
+from headstart.training.augment import Augmentation, View
+from headstart.training.loop import EpochRow, Listener, Loop
+from headstart.training.plan import Plan
+from headstart.training.probe import L2_GRID, Probe, fit_probe, standardiser
+from headstart.training.sources import ArraySource, MapSource, PictureSource, Source, as_tensor
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a strategy needs. ``pixels`` and ``labels`` per split; ``plan_for(strategy)`` resolves the plan of a part
+    of ``auto``.
+    """
+
+    classes: int
+    pixels: dict[Split, Pixels]
+    labels: dict[Split, np.ndarray]
+    backbone: Backbone
+    head: str
+    dropout: tuple[float, ...]
+    plan: Plan
+    plan_for: Callable[[str], Plan]
+    machine: Machine
+    state: Path
+    listener: Listener = field(default_factory=Listener)
+    progress: Progress = lambda *_: None
+    remember: Callable[[str, Any], None] = lambda *_: None
+    recall: Callable[[str], Any] = lambda _: None
+    l2_grid: Sequence[float] = L2_GRID
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        return self.backbone.preprocessing.at(self.plan.image_size, self.plan.resize)
+
+
+@dataclass
+class Outcome:
+    """A trained network and its story. ``val``: (loss, accuracy) that decided; ``parts``: what auto tried, with
+    their val figures.
+    """
+
+    network: Network
+    plan: Plan
+    val: tuple[float, float]
+    history: list[EpochRow] = field(default_factory=list)
+    best_epoch: int | None = None
+    probe: Probe | None = None
+    parts: list[dict[str, Any]] = field(default_factory=list)
+    decision: str = ""
+
+
+def train(task: Task) -> Outcome:
+    """Run the plan's strategy.
+
+    Raises:
+        TrainingError, Interrupted, RunError: see ``loop.Loop.run``.
+    """
+    strategy = task.plan.strategy
+    if strategy == "auto":
+        return _auto(task)
+    if strategy in {"probe", "head"}:
+        return _probe(task)
+    if strategy == "lp-ft":
+        return _finetune(task, _probe(task))
+    return _finetune(task, None)
+
+
+# -- the backbone frozen as a whole --
+
+
+def trunk_key(task: Task, end: str) -> TrunkKey:
+    """The name of the trunk's outputs in the cache."""
+    return TrunkKey(
+        task.backbone.weights_digest, end, task.preprocessing, task.plan.precision, task.machine.device.type
+    )
+
+
+def pooled_features(task: Task, split: Split) -> np.ndarray:
+    """The backbone's features of a split's photos, float32 [N, D], from the cache where it has them."""
+    return extract(
+        lambda: Forward(task.backbone, task.preprocessing, task.machine, task.plan.precision),
+        trunk_key(task, "end"),
+        task.pixels[split],
+        progress=lambda done, total: task.progress(f"features of {split}", done, total),
+    )
+
+
+def _probe(task: Task) -> Outcome:
+    train = (pooled_features(task, "train"), task.labels["train"])
+    val = (pooled_features(task, "val"), task.labels["val"])
+    head = new_head(task)
+    if not is_linear(head):
+        return _train_head(task, head, train, val)
+    probe = fit_probe(train, val, task.classes, task.l2_grid)
+    with torch.no_grad():
+        last_linear(head).weight.copy_(probe.weight)
+        last_linear(head).bias.copy_(probe.bias)
+    figures = loss_accuracy(head_logits(head, val[0]), val[1])
+    return Outcome(
+        Network(task.backbone, head), task.plan_for("probe"), figures, probe=probe, parts=[_part("probe", figures)]
+    )
+
+
+def new_head(task: Task) -> nn.Module:
+    """The task's head with random weights that the seed decides."""
+    torch.manual_seed(task.plan.seed)
+    return build_head(task.head, task.backbone.dim, task.classes, task.dropout)
+
+
+def _train_head(
+    task: Task, head: nn.Module, train: tuple[np.ndarray, np.ndarray], val: tuple[np.ndarray, np.ndarray]
+) -> Outcome:
+    """A head with hidden layers, trained on cached features. They are standardised, which is folded into its first
+    layer afterwards.
+    """
+    plan = task.plan_for("probe")
+    mean, scale = (t.numpy().astype(np.float32) for t in standardiser(torch.from_numpy(train[0]).double()))
+    rows, val_rows = (train[0] - mean) / scale, (val[0] - mean) / scale
+    # Small matrices: a GPU would wait for its launches.
+    machine = Machine(torch.device("cpu"), task.machine.fast_bf16, task.machine.words)
+    quick = plan.changed("features are small: float32 costs nothing", precision="float32")
+    loop = Loop(
+        head, ArraySource(rows, train[1], plan.seed), lambda: loss_accuracy(head_logits(head, val_rows), val[1]),
+        quick, machine, task.state / "head", parameter_groups(head.named_parameters(), plan.lr, plan.weight_decay),
+        task.listener,
+    )  # fmt: skip
+    trained = loop.run()
+    _fold_standardiser(head, mean, scale)
+    val_figures = loss_accuracy(head_logits(head, val[0]), val[1])
+    network, parts = Network(task.backbone, head), [_part("probe", val_figures)]
+    return Outcome(network, plan, val_figures, trained.history, trained.best_epoch, parts=parts)
+
+
+@torch.no_grad()
+def _fold_standardiser(head: nn.Module, mean: np.ndarray, scale: np.ndarray) -> None:
+    first = next(m for m in head.modules() if isinstance(m, nn.Linear))
+    weight = first.weight.double() / torch.from_numpy(scale).double()
+    first.bias.sub_((weight @ torch.from_numpy(mean).double()).float())
+    first.weight.copy_(weight.float())
+
+
+# -- training some or all of the backbone --
+
+
+def _finetune(task: Task, start: Outcome | None) -> Outcome:
+    """finetune, partial, scratch, and the second half of lp-ft (``start``: the probe's outcome)."""
+    plan = task.plan
+    head = copy.deepcopy(start.network.head) if start else new_head(task)
+    network = Network(copy.deepcopy(task.backbone), head)
+    trunk, tail = network.backbone.split_at(plan.boundary)
+    freeze(trunk)
+    trainee = nn.Sequential(Normalise(task.preprocessing), tail, head)
+    reading = _pictures(task) if plan.boundary == "start" else _maps(task, trunk)
+    groups, state = _groups(tail, head, plan), task.state / plan.strategy
+
+    def validate() -> tuple[float, float]:
+        return loss_accuracy(_current_logits(trainee, reading.val(), task), task.labels["val"])
+
+    loop = Loop(trainee, reading.train, validate, plan, task.machine, state, groups, task.listener)
+    trainee.to(task.machine.device)
+    trained = loop.run()
+    trainee.to("cpu")
+    thaw(trunk)
+    network.eval()
+    best = trained.history[trained.best_epoch - 1]
+    outcome = Outcome(network, plan, (best.val_loss, best.val_accuracy), trained.history, trained.best_epoch)
+    outcome.parts = [*(start.parts if start else []), _part(plan.strategy, outcome.val)]
+    outcome.probe = start.probe if start else None
+    return outcome
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What a training reads: batches for the epochs, and all of val, in order, as inputs on the CPU."""
+
+    train: Source
+    val: Callable[[], Iterator[torch.Tensor]]
+
+
+def _pictures(task: Task) -> _Reading:
+    plan, val = task.plan, task.pixels["val"]
+    how = Augmentation.named(plan.augment)
+    source = PictureSource(task.pixels["train"], task.labels["train"], plan.image_size, how, plan.seed)
+
+    def read_val() -> Iterator[torch.Tensor]:
+        for batch, photos in photo_batches(val, range(len(val)), plan.image_size, View()):
+            yield torch.from_numpy(photos[: len(batch)])
+
+    return _Reading(source, read_val)
+
+
+def _maps(task: Task, trunk: nn.Module) -> _Reading:
+    """Read the frozen trunk once per view, for training and for val; the epochs then see its outputs only."""
+    how = Augmentation.named(task.plan.augment)
+    # Without crops there are the centre and, where mirroring is allowed, its mirror image.
+    count = task.plan.views if how.smallest < 1 else 1 + how.mirror
+    stores = tuple(_store(task, trunk, "train", View(n, how.mirror, how.smallest)) for n in range(count))
+    val_store = _store(task, trunk, "val", View())
+    source = MapSource(stores, tuple(map(str, task.pixels["train"].digests)), task.labels["train"], task.plan.seed)
+    digests = list(map(str, task.pixels["val"].digests))
+
+    def read_val() -> Iterator[torch.Tensor]:
+        for first in range(0, len(digests), 64):
+            yield as_tensor(val_store.gather(digests[first : first + 64])).float()
+
+    return _Reading(source, read_val)
+
+
+@torch.inference_mode()
+def _current_logits(trainee: nn.Module, inputs: Iterator[torch.Tensor], task: Task) -> np.ndarray:
+    """Logits [N, C] of a network in the middle of its training. Not folded: to fold it for each epoch would cost more
+    than it saves, and on a few dozen photos more than the epoch.
+    """
+    trainee.eval()
+    device = task.machine.device
+    with torch.autocast(device.type, torch.bfloat16, enabled=task.plan.precision == "bf16"):
+        return np.concatenate([trainee(x.to(device)).float().cpu().numpy() for x in inputs])
+
+
+def _store(task: Task, trunk: nn.Module, split: Split, view: View) -> RowStore:
+    return compute_rows(
+        lambda: Forward(trunk, task.preprocessing, task.machine, task.plan.precision),
+        trunk_key(task, f"before {task.plan.boundary}"),
+        task.pixels[split],
+        view,
+        "uint16",
+        lambda done, total: task.progress(f"trunk outputs of {split}, view {view.number + 1}", done, total),
+    )
+
+
+def network_logits(network: Network, task: Task, pixels: Pixels) -> np.ndarray:
+    """Logits [N, C] of the whole network, computed the way that predict computes them."""
+    forward = Forward(network.backbone, task.preprocessing, task.machine, task.plan.precision)
+    size, out = task.plan.image_size, []
+    for batch, photos in photo_batches(pixels, range(len(pixels)), size, View()):
+        out.append(head_logits(network.head, forward(torch.from_numpy(photos)).float().numpy()[: len(batch)]))
+    return np.concatenate(out)
+
+
+def _groups(tail: nn.Module, head: nn.Module, plan: Plan) -> list[dict[str, Any]]:
+    """Parameter groups: the head at its rate, the last stage at the backbone's, each earlier one ``stage_decay``
+    times lower.
+    """
+    stages: dict[str, list[tuple[str, nn.Parameter]]] = {}
+    for name, parameter in tail.named_parameters():
+        if parameter.requires_grad:
+            stages.setdefault(_stage(name), []).append((name, parameter))
+    groups = parameter_groups(head.named_parameters(), plan.lr, plan.weight_decay)
+    for depth, members in enumerate(reversed(stages.values())):
+        groups += parameter_groups(members, plan.lr_backbone * plan.stage_decay**depth, plan.weight_decay)
+    return groups
+
+
+def _stage(name: str) -> str:
+    first, second, *_ = [*name.split("."), ""]
+    return f"{first}.{second}" if first in {"blocks", "stages", "layers", "features"} else first.replace("bn1", "conv1")
+
+
+def parameter_groups(named: Any, lr: float, weight_decay: float) -> list[dict[str, Any]]:
+    """Two groups at one rate: matrices and filters with weight decay; biases and normalisation (one dimension)
+    without.
+    """
+    parameters = [p for _, p in named if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "lr": lr, "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "lr": lr, "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def loss_accuracy(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+    """(mean cross-entropy, accuracy) of logits [N, C]."""
+    t, y = torch.from_numpy(logits).double(), torch.from_numpy(labels)
+    return F.cross_entropy(t, y).item(), (t.argmax(1) == y).double().mean().item()
+
+
+def _part(name: str, val: tuple[float, float]) -> dict[str, Any]:
+    return {"strategy": name, "val_loss": val[0], "val_accuracy": val[1]}
+
+
+# -- auto --
+
+
+def _auto(task: Task) -> Outcome:
+    """A probe; then, where val still has errors that time allows to mend, lp-ft from it; the better of both on val."""
+    probe = _probe(task)
+    decided = task.recall("auto")
+    if decided is None:
+        decided = list(_decide(task, probe))
+        task.remember("auto", decided)  # timings differ from run to run: a resumed run must not decide anew
+    choice = rules.Choice(*decided)
+    task.listener.say(f"auto: {choice.reason}.")
+    if choice.value == "probe":
+        probe.decision = choice.reason
+        return probe
+    tuned = _finetune(_with_plan(task, task.plan_for("lp-ft")), probe)
+    better = (tuned.val[1], -tuned.val[0]) >= (probe.val[1], -probe.val[0])
+    chosen = tuned if better else probe
+    chosen.history, chosen.parts, chosen.probe = tuned.history, tuned.parts, probe.probe
+    chosen.best_epoch = tuned.best_epoch
+    chosen.decision = f"{choice.reason}; on val {'lp-ft' if better else 'the probe'} was the better"
+    return chosen
+
+
+def _with_plan(task: Task, plan: Plan) -> Task:
+    return replace(task, plan=plan)
+
+
+def _decide(task: Task, probe: Outcome) -> rules.Choice:
+    photos = len(task.labels["val"])
+    errors = round((1 - probe.val[1]) * photos)
+    plan = task.plan_for("lp-ft")
+    steps = math.ceil(len(task.labels["train"]) / plan.batch_size)
+    quick = rules.next_after_probe(errors, photos, 0.0, plan.epochs, plan.budget_minutes)
+    if quick.value == "probe":
+        return quick
+    return rules.next_after_probe(
+        errors, photos, steps * seconds_per_step(task, plan), plan.epochs, plan.budget_minutes
+    )
+
+
+def seconds_per_step(task: Task, plan: Plan) -> float:
+    """One training step of the whole network, timed on copies and on noise: two steps, the first of which warms up."""
+    network = nn.Sequential(copy.deepcopy(task.backbone), new_head(task)).to(task.machine.device).train()
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+    few = min(8, plan.batch_size)
+    x = torch.randn(few, 3, plan.image_size, plan.image_size, device=task.machine.device).to(
+        memory_format=torch.channels_last
+    )
+    taken = 0.0
+    for _ in range(2):
+        began = time.perf_counter()
+        with torch.autocast(task.machine.device.type, torch.bfloat16, enabled=plan.precision == "bf16"):
+            network(x).float().logsumexp(1).mean().backward()
+        synchronise(task.machine.device)
+        taken = time.perf_counter() - began
+    return taken * plan.batch_size / few

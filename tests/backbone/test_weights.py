@@ -1,0 +1,205 @@
+"""Checkpoints as they come: every wrapping that people meet, every kind of damage, and weights of another network."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from headstart.backbone.create import create
+from headstart.backbone.weights import fit_weights, read_state_dict
+from headstart.errors import WeightsError
+
+from .conftest import photos, small
+
+TENSORS = {
+    "conv.weight": torch.arange(8.0).reshape(2, 4),
+    "conv.bias": torch.tensor([1.5, -2.0]),
+    "steps": torch.tensor(3),
+}
+
+
+def same(state: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return state.keys() == other.keys() and all(torch.equal(state[key], other[key]) for key in other)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth", ".bin"])
+def test_safetensors_is_known_by_its_content(tmp_path: Path, suffix: str) -> None:
+    save_file(TENSORS, tmp_path / f"w{suffix}")
+    assert same(read_state_dict(tmp_path / f"w{suffix}"), TENSORS)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_both_pickle_formats(tmp_path: Path, zipped: bool) -> None:
+    torch.save(TENSORS, tmp_path / "w.pth", _use_new_zipfile_serialization=zipped)
+    assert same(read_state_dict(tmp_path / "w.pth"), TENSORS)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions_become_float32_and_counts_stay_whole(tmp_path: Path, dtype: torch.dtype) -> None:
+    save_file(
+        {key: t.to(dtype) if t.is_floating_point() else t for key, t in TENSORS.items()}, tmp_path / "w.safetensors"
+    )
+    state = read_state_dict(tmp_path / "w.safetensors")
+    assert same(state, TENSORS)
+    assert (state["conv.weight"].dtype, state["steps"].dtype) == (torch.float32, torch.int64)
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        {"state_dict": TENSORS, "epoch": 3},
+        {"model": {"state_dict": TENSORS}, "optimizer": {"state": {0: {"momentum": torch.ones(2)}}}},
+        {"model_state_dict": {f"module.{key}": t for key, t in TENSORS.items()}},
+        {f"module.model.{key}": t for key, t in TENSORS.items()},
+        {"state_dict": {f"backbone._orig_mod.{key}": t for key, t in TENSORS.items()}},
+        {**TENSORS, "epoch": 3, "arch": "resnet18"},
+    ],
+)
+def test_wrappings_are_opened(tmp_path: Path, wrapped: dict[str, object]) -> None:
+    torch.save(wrapped, tmp_path / "w.pth")
+    assert same(read_state_dict(tmp_path / "w.pth"), TENSORS)
+
+
+def test_a_prefix_of_a_few_keys_is_a_name_and_stays(tmp_path: Path) -> None:
+    save_file(
+        {"model.weight": torch.ones(1), "a.weight": torch.ones(1), "b.weight": torch.ones(1)},
+        tmp_path / "w.safetensors",
+    )
+    assert "model.weight" in read_state_dict(tmp_path / "w.safetensors")
+
+
+class Command:
+    """Pickles to a call of ``os.mkdir``: what a harmful checkpoint does."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (self.folder,)
+
+
+@pytest.mark.parametrize("kind", ["command", "command, old format", "whole model", "settings", "torchscript"])
+@pytest.mark.filterwarnings("ignore")
+def test_code_in_a_checkpoint_is_refused_and_never_run(tmp_path: Path, kind: str) -> None:
+    path, made = tmp_path / "w.pth", tmp_path / "made"
+    if kind == "torchscript":
+        torch.jit.script(nn.Linear(2, 2)).save(str(path))
+    else:
+        command = {**TENSORS, "x": Command(str(made))}
+        contents = {"whole model": nn.Linear(2, 2), "settings": {**TENSORS, "args": argparse.Namespace(lr=0.1)}}
+        torch.save(contents.get(kind, command), path, _use_new_zipfile_serialization="old" not in kind)
+    with pytest.raises(WeightsError, match="refused: to read it, Python code"):
+        read_state_dict(path)
+    assert not made.exists()
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "zip", "old"])
+@pytest.mark.filterwarnings("ignore")
+def test_damage_anywhere_is_one_clear_error(tmp_path: Path, kind: str) -> None:
+    whole, path = tmp_path / "whole", tmp_path / f"w.{'safetensors' if kind == 'safetensors' else 'pth'}"
+    save_file(TENSORS, whole) if kind == "safetensors" else torch.save(
+        TENSORS, whole, _use_new_zipfile_serialization=kind == "zip"
+    )
+    content, draw = whole.read_bytes(), random.Random(0)
+    for _ in range(150):
+        damaged = bytearray(content[: draw.randrange(1, len(content))])
+        for _ in range(draw.randrange(4)):
+            damaged[draw.randrange(len(damaged))] = draw.randrange(256)
+        path.write_bytes(damaged)
+        with pytest.raises(WeightsError, match=r"w\.(pth|safetensors) is"):
+            read_state_dict(path)
+
+
+def test_files_that_are_no_weights(tmp_path: Path) -> None:
+    (tmp_path / "empty.pth").touch()
+    (tmp_path / "page.pth").write_text("<!doctype html><title>404</title>")
+    (tmp_path / "text.pth").write_text("hello, this is no checkpoint")
+    torch.save({"epoch": 3}, tmp_path / "none.pth")
+    torch.save([1, 2], tmp_path / "list.pth")
+    save_file({}, tmp_path / "none.safetensors")
+    for name, words in {
+        "absent.pth": "there is no weights file",
+        "empty.pth": "is empty",
+        "page.pth": "is a web page",
+        "text.pth": "is damaged, cut short, or no",
+        "none.pth": "holds no weights",
+        "list.pth": "holds no weights",
+        "none.safetensors": "holds no weights",
+        "": "is a folder",
+    }.items():
+        with pytest.raises(WeightsError, match=words):
+            read_state_dict(tmp_path / name)
+
+
+def whole(name: str, **changed: Tensor) -> dict[str, Tensor]:
+    """The state of a network with its classifier, as a file would hold it."""
+    return {**small(name).state_dict(), "fc.weight": torch.ones(5, 512), "fc.bias": torch.ones(5), **changed}
+
+
+def test_weights_fit_whatever_classifier_they_had() -> None:
+    backbone = create("resnet18", pretrained=False)
+    state = {key: t for key, t in whole("resnet18").items() if not key.endswith("num_batches_tracked")}
+    fit_weights(backbone, state, "w.pth")
+    with torch.no_grad():
+        assert torch.equal(backbone(photos()), small("resnet18")(photos()))
+
+
+def test_a_cut_backbone_takes_the_whole_networks_weights_and_its_own() -> None:
+    short = create("resnet18", pretrained=False, cut="layer2")
+    fit_weights(short, whole("resnet18"), "w.pth")
+    assert short.weights_digest == small("resnet18").truncated("layer2").weights_digest
+    fit_weights(create("resnet18", pretrained=False, cut="layer2"), short.state_dict(), "w.pth")
+
+
+@pytest.mark.parametrize("other", ["resnet34", "resnet50"])
+def test_another_resnets_weights_are_refused_and_named(other: str) -> None:
+    """A resnet34 holds every key of a resnet18 in the same shape: loading what is asked for would go well, and mean
+    nothing.
+    """
+    backbone = create("resnet18", pretrained=False)
+    before = backbone.weights_digest
+    with pytest.raises(WeightsError, match=rf"w\.pth do not fit resnet18.*: layer1\.\d\.conv(?s:.)*--backbone {other}"):
+        fit_weights(backbone, whole(other), "w.pth")
+    assert backbone.weights_digest == before
+
+
+def test_what_does_not_fit_is_named_with_its_count() -> None:
+    backbone = create("resnet18", pretrained=False)
+    with pytest.raises(WeightsError, match=r"1 of another shape: conv1\.weight \(64x1x7x7 where 64x3x7x7 is needed\)"):
+        fit_weights(backbone, whole("resnet18", **{"conv1.weight": torch.ones(64, 1, 7, 7)}), "w.pth")
+    state = whole("resnet18")
+    missing = [key for key in state if key.startswith("layer4.1") and not key.endswith("tracked")]
+    with pytest.raises(WeightsError, match=rf"{len(missing)} missing: layer4\.1\.conv1\.weight, [^;]*, \.\.\."):
+        fit_weights(backbone, {key: t for key, t in state.items() if key not in missing}, "w.pth")
+
+
+def test_weights_that_are_not_finite_are_refused() -> None:
+    state = whole("resnet18")
+    state["bn1.bias"] = torch.full_like(state["bn1.bias"], float("nan"))
+    with pytest.raises(WeightsError, match=r"1 not finite: bn1\.bias"):
+        fit_weights(create("resnet18", pretrained=False), state, "w.pth")
+
+
+@pytest.mark.assets
+@pytest.mark.parametrize(("name", "dim"), [("resnet18", 512), ("resnet50", 2048), ("mobilenetv2_100", 1280)])
+def test_real_weights_fit_with_no_network(weights_folder: Path, name: str, dim: int) -> None:
+    file = weights_folder / f"{name}.fp16.safetensors"
+    backbone = create(name, weights=file)
+    assert (backbone.dim, backbone.pretrained, backbone.source) == (dim, True, f"file {file.name}")
+    state = read_state_dict(file)
+    assert all(t.dtype in (torch.float32, torch.int64) for t in backbone.state_dict().values())
+    assert same(backbone.state_dict(), {key: state[key] for key in backbone.state_dict()})
+    assert create(name, weights=file).weights_digest == backbone.weights_digest
+
+
+@pytest.mark.assets
+def test_a_real_resnet50_is_no_resnet18(weights_folder: Path) -> None:
+    with pytest.raises(WeightsError, match=r"do not fit resnet18(?s:.)*--backbone resnet50"):
+        create("resnet18", weights=weights_folder / "resnet50.fp16.safetensors")

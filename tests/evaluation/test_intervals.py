@@ -1,0 +1,182 @@
+"""Intervals and tests against scipy and statsmodels, and against what they promise: coverage, pairing, honesty."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from headstart.evaluation.intervals import (
+    bootstrap_accuracy,
+    difference_over_seeds,
+    mcnemar,
+    paired_difference,
+    t_interval,
+    wilson,
+)
+
+
+def flags(only_a: int, only_b: int, both: int, neither: int) -> tuple[np.ndarray, np.ndarray]:
+    """Right/wrong of a and b on photos of these four kinds."""
+    a = [True] * only_a + [False] * only_b + [True] * both + [False] * neither
+    b = [False] * only_a + [True] * only_b + [True] * both + [False] * neither
+    return np.array(a), np.array(b)
+
+
+@pytest.mark.parametrize("level", [0.8, 0.95, 0.99])
+@pytest.mark.parametrize(("right", "photos"), [(0, 10), (1, 1), (7, 10), (441, 450), (450, 450), (9999, 20000)])
+def test_wilson_agrees_with_statsmodels(right: int, photos: int, level: float) -> None:
+    from statsmodels.stats.proportion import proportion_confint
+
+    found = wilson(right, photos, level)
+    low, high = proportion_confint(right, photos, alpha=1 - level, method="wilson")
+    assert found.value == right / photos
+    assert (found.low, found.high) == (pytest.approx(low, abs=1e-12), pytest.approx(high, abs=1e-12))
+
+
+def test_wilson_stays_within_zero_and_one_and_keeps_a_width_at_the_ends() -> None:
+    perfect, hopeless = wilson(50, 50), wilson(0, 50)
+    assert perfect.high == 1.0
+    assert perfect.low is not None
+    assert 0.92 < perfect.low < 0.94
+    assert hopeless.low == 0.0
+    assert hopeless.high == pytest.approx(1 - perfect.low)
+
+
+@pytest.mark.parametrize(("right", "photos"), [(0, 0), (3, 2), (-1, 5)])
+def test_wilson_refuses_impossible_counts(right: int, photos: int) -> None:
+    with pytest.raises(ValueError, match="right answers"):
+        wilson(right, photos)
+
+
+def test_wilson_covers_the_truth_about_as_often_as_it_says() -> None:
+    truth, photos = 0.93, 120
+    draws = np.random.default_rng(0).binomial(photos, truth, size=2000)
+    intervals = [wilson(int(right), photos) for right in draws]
+    covered = np.mean([i.low is not None and i.high is not None and i.low <= truth <= i.high for i in intervals])
+    assert 0.93 <= covered <= 0.97
+
+
+def test_an_interval_is_json_with_its_method() -> None:
+    assert json.loads(json.dumps(wilson(9, 10).to_json())) == {
+        "value": 0.9,
+        "low": pytest.approx(0.5958, abs=1e-4),
+        "high": pytest.approx(0.9821, abs=1e-4),
+        "method": "Wilson 95 %",
+    }
+
+
+@pytest.mark.parametrize("values", [[0.9, 0.95], [0.91, 0.93, 0.92], [0.5, 0.7, 0.6, 0.65, 0.4]])
+def test_t_interval_agrees_with_scipy(values: list[float]) -> None:
+    from scipy import stats
+
+    found = t_interval(values)
+    low, high = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=stats.sem(values))
+    assert found.value == pytest.approx(np.mean(values))
+    assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
+    assert found.method == f"Student t 95 %, {len(values)} runs"
+
+
+def test_one_run_has_no_interval_and_says_so() -> None:
+    found = t_interval([0.9])
+    assert (found.value, found.low, found.high, found.method) == (0.9, None, None, "one run")
+
+
+def test_t_interval_is_clipped_only_where_asked() -> None:
+    values = [0.9, 0.99]
+    free, clipped = t_interval(values), t_interval(values, within=(0.0, 1.0))
+    assert free.high is not None
+    assert free.high > 1
+    assert clipped.high == 1.0
+    assert clipped.low == free.low
+
+
+def test_no_runs_are_refused() -> None:
+    with pytest.raises(ValueError, match="no runs"):
+        t_interval([])
+
+
+def test_difference_over_seeds_is_the_paired_t_test() -> None:
+    from scipy import stats
+
+    a, b = [0.95, 0.91, 0.97], [0.90, 0.88, 0.91]
+    found, test = difference_over_seeds(a, b), stats.ttest_rel(a, b)
+    interval = test.confidence_interval(0.95)
+    assert found.value == pytest.approx(np.mean(a) - np.mean(b))
+    assert (found.low, found.high) == (pytest.approx(interval.low), pytest.approx(interval.high))
+    assert found.p_value == pytest.approx(test.pvalue)
+    assert found.method == "Student t 95 %, 3 pairs"
+
+
+def test_pairing_takes_out_what_both_arms_share() -> None:
+    shared = np.array([0.0, 0.2, -0.2, 0.1])
+    a, b = 0.7 + shared + [0.01, 0.0, 0.0, 0.01], 0.65 + shared
+    found = difference_over_seeds(a.tolist(), b.tolist())
+    assert found.low is not None
+    assert found.low > 0
+
+
+def test_difference_of_one_pair_and_of_equal_gaps_claims_no_p_value() -> None:
+    one = difference_over_seeds([0.9], [0.8])
+    assert (one.low, one.high, one.p_value, one.method) == (None, None, None, "one run")
+    assert difference_over_seeds([0.9, 0.8, 0.7], [0.8, 0.7, 0.6]).p_value is None
+
+
+def test_unpaired_runs_are_refused() -> None:
+    with pytest.raises(ValueError, match="paired by seed"):
+        difference_over_seeds([0.9, 0.8], [0.9])
+
+
+def test_bootstrap_agrees_with_scipys_and_is_seeded() -> None:
+    from scipy import stats
+
+    correct = np.arange(300) % 10 != 0
+    found = bootstrap_accuracy(correct)
+    theirs = stats.bootstrap(
+        (correct.astype(float),), np.mean, n_resamples=9999, method="percentile", rng=np.random.default_rng(1)
+    ).confidence_interval
+    assert found.value == pytest.approx(0.9)
+    assert (found.low, found.high) == (pytest.approx(theirs.low, abs=0.005), pytest.approx(theirs.high, abs=0.005))
+    assert bootstrap_accuracy(correct) == found
+    assert bootstrap_accuracy(correct, draws=30, seed=1) != bootstrap_accuracy(correct, draws=30, seed=2)
+
+
+@pytest.mark.parametrize("kinds", [(0, 0, 5, 5), (1, 0, 5, 0), (5, 5, 10, 0), (10, 2, 80, 8), (3, 40, 50, 7)])
+def test_mcnemar_agrees_with_statsmodels(kinds: tuple[int, int, int, int]) -> None:
+    from statsmodels.stats.contingency_tables import mcnemar as theirs
+
+    only_a, only_b, both, neither = kinds
+    found = mcnemar(*flags(*kinds))
+    expected = theirs([[both, only_a], [only_b, neither]], exact=True).pvalue if only_a + only_b else 1.0
+    assert (found.only_a, found.only_b) == (only_a, only_b)
+    assert found.p_value == pytest.approx(expected)
+
+
+def test_paired_difference_agrees_with_drawing_photos_one_by_one() -> None:
+    a, b = flags(30, 10, 150, 10)
+    found = paired_difference(a, b)
+    rng = np.random.default_rng(5)
+    gaps = a.astype(float) - b
+    drawn = [gaps[rng.integers(0, len(gaps), len(gaps))].mean() for _ in range(4000)]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    assert found.value == pytest.approx(0.1)
+    assert (found.low, found.high) == (pytest.approx(low, abs=0.006), pytest.approx(high, abs=0.006))
+    assert found.p_value == mcnemar(a, b).p_value
+
+
+def test_paired_difference_changes_sign_with_its_arms() -> None:
+    a, b = flags(12, 3, 60, 5)
+    forth, back = paired_difference(a, b), paired_difference(b, a)
+    assert forth.value == pytest.approx(-back.value)
+    assert forth.low is not None
+    assert forth.low > 0
+    assert back.high is not None
+    assert back.high < 0
+
+
+def test_flags_must_be_of_the_same_photos() -> None:
+    with pytest.raises(ValueError, match="cannot be paired"):
+        mcnemar(np.array([True, False]), np.array([True]))
+    with pytest.raises(ValueError, match="one flag per photo"):
+        bootstrap_accuracy(np.array([], dtype=bool))

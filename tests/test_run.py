@@ -1,0 +1,279 @@
+"""``train`` and ``resume``: what a run holds, and that it ends with the same weights however it was interrupted."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import headstart as hs
+from headstart.data.split import read_splits
+from headstart.errors import OptionError, RunError
+from headstart.options import TrainOptions
+from headstart.prepare import prepare
+from headstart.runfolder import CONTENTS
+from headstart.voice import Voice
+
+
+def test_a_run_holds_what_it_promises(probe_run: Path, photos: Path) -> None:
+    assert {p.name for p in probe_run.iterdir()} == set(CONTENTS)
+    metrics = json.loads((probe_run / "metrics.json").read_text(encoding="utf-8"))
+    assert {"val", "test"} <= metrics.keys()
+    for split in ("val", "test"):
+        found = metrics[split]
+        assert found["accuracy"]["low"] <= found["accuracy"]["value"] <= found["accuracy"]["high"]
+        assert np.sum(found["confusion"]) == found["photos"]
+        assert [row["label"] for row in found["report"]["classes"]] == ["cat", "dog", "owl"]
+        assert 0 <= found["calibration"]["ece"] <= 1
+    rows = read_splits(probe_run / "splits.csv")
+    assert {row.path for row in rows} == {p.relative_to(photos).as_posix() for p in photos.rglob("*.png")}
+    assert all(row.path.startswith(row.label) for row in rows)
+    plan = json.loads((probe_run / "plan.json").read_text(encoding="utf-8"))
+    assert plan["strategy"] == "probe"
+    assert plan["reasons"]["precision"] == "you chose it"
+    with (probe_run / "history.csv").open(encoding="utf-8") as file:
+        assert all(row["strategy"] == "probe" and float(row["l2"]) > 0 for row in csv.DictReader(file))
+
+
+def test_the_metrics_are_those_of_the_predictions(probe_run: Path) -> None:
+    metrics = json.loads((probe_run / "metrics.json").read_text(encoding="utf-8"))
+    with (probe_run / "predictions.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for split in ("val", "test"):
+        right = [row["label"] == row["predicted"] for row in rows if row["split"] == split]
+        assert len(right) == metrics[split]["photos"]
+        assert np.mean(right) == pytest.approx(metrics[split]["accuracy"]["value"])
+
+
+def test_provenance_says_where_it_is_from(probe_run: Path, weights: Path) -> None:
+    provenance = json.loads((probe_run / "model.json").read_text(encoding="utf-8"))["provenance"]
+    assert provenance["strategy"] == "probe"
+    assert weights.name in provenance["backbone"]["source"]
+    assert provenance["command"].startswith("headstart train ")
+    assert len(provenance["data"]["digest"]) == 32
+    assert {"headstart", "torch", "timm", "python", "seed"} <= provenance.keys()
+
+
+def test_open_run_gives_what_train_gave(probe_run: Path) -> None:
+    run = hs.open_run(probe_run)
+    assert run.plan.strategy == "probe"
+    assert run.classifier.classes == ("cat", "dog", "owl")
+    assert hs.resume(probe_run, quiet=True).metrics == run.metrics
+
+
+@pytest.mark.parametrize("head", ["linear", "mlp:8"])
+@pytest.mark.parametrize("strategy", ["probe", "finetune", "partial"])
+def test_the_saved_classifier_answers_as_the_metrics_say(
+    photos: Path, weights: Path, tmp_path: Path, strategy: str, head: str
+) -> None:
+    """Rule 2: the preprocessing, and the precision, of the evaluation are those of every later use."""
+    settings = {"epochs": 1, "batch_size": 8}
+    asked = {"backbone": "starter", "weights": str(weights), "strategy": strategy, "head": head, "settings": settings}
+    run = hs.train(photos, out=tmp_path / "run", quiet=True, **asked)
+    with (run.path / "predictions.csv").open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["split"] == "test"]
+    answers = list(hs.predict(run.path, [photos / row["path"] for row in rows]))
+    for row, answer in zip(rows, answers, strict=True):
+        assert answer.confidence == pytest.approx(float(row["confidence"]), abs=2e-6)
+    assert hs.evaluate(run.path, photos, quiet=True)["photos"] == 36
+
+
+def test_quiet_says_nothing(photos: Path, weights: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    asked = {"backbone": "starter", "weights": str(weights), "strategy": "finetune", "settings": {"epochs": 1}}
+    hs.train(photos, out=tmp_path / "run", quiet=True, **asked)
+    said = capfd.readouterr()
+    assert said.out == ""
+    assert said.err == ""
+
+
+def test_photos_that_changed_are_not_trained_on_after_a_resume(
+    class_folder: Callable[..., Path], draw_photo: Callable[..., Path], weights: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    from headstart import training
+
+    data = class_folder(per_class=8)
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "run_strategy", stop)
+        with pytest.raises(hs.errors.Interrupted):
+            hs.train(data, out=tmp_path / "run", backbone="starter", weights=str(weights), strategy="probe", quiet=True)
+    draw_photo(data / "cat" / "cat_000.png", 1, np.random.default_rng(77))
+    with pytest.raises(RunError, match="are not those"):
+        hs.resume(tmp_path / "run", quiet=True)
+
+
+def test_a_resume_works_from_another_folder(
+    class_folder: Callable[..., Path], weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from headstart import training
+
+    class_folder(per_class=8)
+    (tmp_path / "w.safetensors").write_bytes(weights.read_bytes())
+    monkeypatch.chdir(tmp_path)
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "run_strategy", stop)
+        with pytest.raises(hs.errors.Interrupted):
+            hs.train("photos", out="run", backbone="starter", weights="w.safetensors", strategy="probe", quiet=True)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert hs.resume("../run", quiet=True).metrics["val"]["photos"] == 2
+
+
+# -- prepare --
+
+
+def test_a_size_is_chosen_once_for_reading_and_for_the_plan(
+    tmp_path: Path, draw_photo: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Photos whose headers say one size and of which the readable ones have another."""
+    rng = np.random.default_rng(0)
+    for c, label in enumerate(("cat", "dog")):
+        for i in range(5):
+            draw_photo(tmp_path / "p" / label / f"{i}.png", c, rng, (40, 40))
+        for i in range(5, 12):
+            big = draw_photo(tmp_path / "p" / label / f"{i}.png", c, rng, (200, 200))
+            big.write_bytes(big.read_bytes()[:-3000])
+    options = TrainOptions(str(tmp_path / "p"), backbone="resnet18", strategy="scratch")
+    prepared = prepare(options, Voice(quiet=True))
+    assert prepared.photos.pixels.resize == max(prepared.plan.image_size, prepared.plan.resize)
+
+
+def test_a_resize_below_the_input_size_is_refused(photos: Path, weights: Path) -> None:
+    options = TrainOptions(str(photos), backbone="starter", weights=str(weights), settings={"resize": 20})
+    with pytest.raises(OptionError, match="resize"):
+        prepare(options, Voice(quiet=True))
+
+
+def test_a_larger_resize_crops_the_centre_everywhere(photos: Path, weights: Path, tmp_path: Path) -> None:
+    asked = {"backbone": "starter", "weights": str(weights), "strategy": "probe", "settings": {"resize": 40}}
+    run = hs.train(photos, out=tmp_path / "run", quiet=True, **asked)
+    assert (run.classifier.preprocessing.image_size, run.classifier.preprocessing.resize) == (32, 40)
+    assert hs.evaluate(run.path, photos, quiet=True)["accuracy"]["value"] > 0.8
+
+
+# -- killed --
+
+DRIVER = '''
+"""Train in forked children that are killed at chosen moments, resume, and print the digest of the weights each time."""
+import hashlib, json, os, signal, sys
+import headstart as hs
+from headstart import training
+from headstart.cache import RowStore
+from headstart.classifier import Classifier
+from headstart.training import checkpoint, loop
+import lightning.fabric, matplotlib.figure, timm, torch  # once here, and not in every child
+import headstart.backbone.create, headstart.reporting
+
+headstart.reporting.run_page = lambda *_: "a page"  # drawing it takes as long as the training here
+photos, weights, place, strategy, head = sys.argv[1:]
+torch.set_num_threads(1)
+loop.CHECKPOINT_SECONDS = -1.0  # a state after every batch, so that kills fall between and within them
+
+
+def begin(out):
+    hs.train(photos, out=out, backbone="starter", weights=weights, strategy=strategy, head=head, quiet=True,
+             dropout=(0.2,), settings={"epochs": 2, "batch_size": 8, "precision": "float32"})
+
+
+def in_child(work):
+    child = os.fork()
+    if not child:
+        try:
+            work()
+        except BaseException as error:
+            print(repr(error), file=sys.stderr, flush=True)
+            os._exit(1)
+        os._exit(0)
+    return os.waitpid(child, 0)[1]
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def at_call(module, name, number, before, half=None):
+    """Kill at the n-th call of a function: before it, after it, or when half of its work is done."""
+    original, calls = getattr(module, name), [0]
+
+    def watched(*args, **kwargs):
+        calls[0] += 1
+        if calls[0] == number and half:
+            half(*args)
+            die()
+        if calls[0] == number and before:
+            die()
+        result = original(*args, **kwargs)
+        if calls[0] == number:
+            die()
+        return result
+
+    setattr(module, name, watched)
+
+
+def half_a_file(tensors, path, **_):
+    with open(path, "wb") as out:
+        out.write(b"half")
+
+
+MOMENTS = {
+    "the first state is about to be written": (checkpoint, "save_state", 1, True, None),
+    "a state is half-written": (checkpoint, "save_file", 3, False, half_a_file),
+    "a state was written": (checkpoint, "save_state", 5, False, None),
+    "a file is renamed": (os, "replace", 7, False, None),
+    "the weights are written": (Classifier, "save", 1, False, None),
+    "the report is about to be written": (training, "write_text", 1, True, None),
+}
+
+
+def digest(out):
+    with open(out + "/model.safetensors", "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()
+
+
+assert in_child(lambda: begin(place + "/whole")) == 0
+found = {"never": digest(place + "/whole")}
+for n, (moment, where) in enumerate(MOMENTS.items()):
+    out = f"{place}/run{n}"
+    os.environ["HEADSTART_CACHE"] = f"{place}/cache{n}"
+
+    def killed():
+        at_call(*where)
+        begin(out)
+
+    status = in_child(killed)
+    assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, (moment, status)
+    assert not os.path.exists(out + "/report.html"), moment
+    if os.path.exists(out + "/request.json"):
+        assert in_child(lambda: hs.resume(out, quiet=True)) == 0, moment
+    else:  # killed before the run was begun: the same command starts it
+        assert in_child(lambda: begin(out)) == 0, moment
+    found[moment] = digest(out)
+print(json.dumps(found))
+'''
+
+
+@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="children are forked")
+@pytest.mark.parametrize(("strategy", "head"), [("lp-ft", "linear"), ("partial", "linear"), ("probe", "mlp:8")])
+def test_killed_at_any_moment_a_resumed_run_ends_with_the_same_bits(
+    photos: Path, weights: Path, tmp_path: Path, strategy: str, head: str
+) -> None:
+    words = [sys.executable, "-c", DRIVER, str(photos), str(weights), str(tmp_path), strategy, head]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    digests = json.loads(done.stdout)
+    assert len(digests) == 7
+    assert {moment for moment, value in digests.items() if value != digests["never"]} == set()

@@ -1,0 +1,53 @@
+"""What training tests share. In: nothing. Out: tasks on a few drawn photos, and plans for tiny networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from headstart.device import Machine
+from headstart.training.plan import Plan, resolve
+from headstart.training.rules import Facts
+from headstart.training.strategies import Task
+
+CPU = Machine(torch.device("cpu"), False, "a CPU for tests")
+
+
+@pytest.fixture
+def machine() -> Machine:
+    return CPU
+
+
+@pytest.fixture
+def plan() -> Callable[..., Plan]:
+    """``plan(epochs=3, ...)``: the plan of a head on 40 rows, with these settings."""
+
+    def make(strategy: str = "head", **settings: Any) -> Plan:
+        facts = Facts(photos=40, classes=3, side=32, native_size=32, strategy=strategy)
+        return resolve(facts, 5, None, {"epochs": 3, "batch_size": 8, **settings})
+
+    return make
+
+
+@pytest.fixture
+def task(photos: Path, weights: Path, tmp_path: Path) -> Callable[..., Task]:
+    """``task("partial", epochs=2, ...)``: the task of that strategy on the drawn photos."""
+    from headstart.options import TrainOptions
+    from headstart.prepare import prepare
+    from headstart.run import make_task
+    from headstart.voice import Voice
+
+    def make(strategy: str, boundary: str | None = None, head: str = "linear", seed: int = 0, **settings: Any) -> Task:
+        options = TrainOptions(
+            data=str(photos), backbone="starter", weights=None if strategy == "scratch" else str(weights),
+            strategy=strategy, boundary=boundary, head=head, seed=seed, device="cpu",
+            settings={"precision": "float32", "epochs": 2, "batch_size": 8, **settings},
+        )  # fmt: skip
+        voice = Voice(quiet=True)
+        return make_task(prepare(options, voice), tmp_path / "state", voice)
+
+    return make

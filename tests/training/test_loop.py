@@ -1,0 +1,353 @@
+"""The epoch loop against a plain one, and at every moment it can be stopped at."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from headstart.device import Machine
+from headstart.errors import Interrupted, RunError, TrainingError
+from headstart.training import loop as module
+from headstart.training.checkpoint import load_state
+from headstart.training.loop import Listener, Loop, schedule
+from headstart.training.plan import Plan
+from headstart.training.sources import ArraySource, Batch, batch_bounds
+from headstart.training.strategies import parameter_groups
+
+MakePlan = Callable[..., Plan]
+
+
+def rows(n: int = 21) -> ArraySource:
+    rng = np.random.default_rng(0)
+    labels = np.arange(n) % 3
+    return ArraySource((rng.normal(size=(n, 6)) + labels[:, None]).astype(np.float32), labels, seed=5)
+
+
+def network(dropout: float = 0.0, norm: bool = False) -> nn.Sequential:
+    torch.manual_seed(1)
+    extra = (
+        [nn.BatchNorm1d(8)] if norm else []
+    )  # a bias before it would have no gradient but rounding, which Adam scales up
+    return nn.Sequential(nn.Linear(6, 8, bias=not norm), *extra, nn.ReLU(), nn.Dropout(dropout), nn.Linear(8, 3))
+
+
+def make_loop(folder: Path, machine: Machine, plan: Plan, net: nn.Module, source: Any = None, **more: Any) -> Loop:
+    source = source or rows()
+
+    def validate() -> tuple[float, float]:
+        net.eval()
+        with torch.no_grad():
+            logits = net(torch.from_numpy(rows().rows))
+        y = torch.from_numpy(rows().labels)
+        return F.cross_entropy(logits, y).item(), (logits.argmax(1) == y).double().mean().item()
+
+    groups = parameter_groups(net.named_parameters(), plan.lr, plan.weight_decay)
+    return Loop(net, source, more.pop("validate", validate), plan, machine, folder, groups, **more)
+
+
+def weights_of(net: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in net.state_dict().items()}
+
+
+def same_bits(a: nn.Module, b: nn.Module) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def better_each_time() -> Callable[[], tuple[float, float]]:
+    """A validation that always finds an improvement, so that the last epoch is the best."""
+    count = iter(range(1, 1000))
+    return lambda: (1.0 / next(count), 0.5)
+
+
+def test_the_loop_does_what_a_plain_loop_does(tmp_path: Path, machine: Machine, plan: MakePlan) -> None:
+    settings = plan(epochs=4, lr=0.02, weight_decay=0.1, label_smoothing=0.1, warmup=0.25)
+    ours, plain = network(norm=True), network(norm=True)
+    make_loop(tmp_path, machine, settings, ours, validate=better_each_time()).run()
+    decayed = [p for p in plain.parameters() if p.ndim > 1]
+    others = [p for p in plain.parameters() if p.ndim == 1]
+    optimiser = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}])
+    batches = [batch for epoch in range(4) for batch in rows().batches(epoch, 8)]
+    for step, (x, y) in enumerate(batches):
+        for group in optimiser.param_groups:
+            group["lr"] = 0.02 * schedule(step, len(batches), 0.25)
+        optimiser.zero_grad()
+        F.cross_entropy(plain(x), y, label_smoothing=0.1).backward()
+        optimiser.step()
+    for mine, theirs in zip(ours.state_dict().values(), plain.state_dict().values(), strict=True):
+        assert torch.allclose(mine.double(), theirs.double(), atol=1e-6)
+
+
+def test_history_tells_of_each_epoch(tmp_path: Path, machine: Machine, plan: MakePlan) -> None:
+    seen: list[tuple[int, ...]] = []
+    listener = Listener(step=lambda e, es, b, bs, loss: seen.append((e, es, b, bs)))
+    trained = make_loop(tmp_path, machine, plan(lr=0.05), network(), listener=listener).run()
+    assert [row.epoch for row in trained.history] == [1, 2, 3]
+    assert trained.history[-1].train_loss < trained.history[0].train_loss
+    assert seen == [(e, 3, b, 3) for e in (1, 2, 3) for b in (1, 2, 3)]
+    assert 0 < trained.history[-1].lr < trained.history[0].lr <= 0.05
+
+
+@pytest.mark.parametrize(
+    ("figures", "best"),
+    [
+        ([(1.0, 0.5), (0.9, 0.7), (0.8, 0.6)], 2),  # accuracy decides
+        ([(1.0, 0.5), (0.8, 0.5), (0.9, 0.5)], 2),  # equal: the lower loss
+        ([(1.0, 0.5), (1.0, 0.5), (1.0, 0.5)], 1),  # equal in both: the earliest
+    ],
+)
+def test_the_best_epochs_weights_are_left(
+    tmp_path: Path, machine: Machine, plan: MakePlan, figures: list[tuple[float, float]], best: int
+) -> None:
+    net, after, answers = network(), [], iter(figures)
+
+    def validate() -> tuple[float, float]:
+        after.append(weights_of(net))
+        return next(answers)
+
+    trained = make_loop(tmp_path, machine, plan(lr=0.05), net, validate=validate).run()
+    assert trained.best_epoch == best
+    assert all(torch.equal(v, after[best - 1][k]) for k, v in net.state_dict().items())
+    assert best == 3 or not torch.equal(net[0].weight, after[-1]["0.weight"])
+
+
+# -- memory --
+
+
+class Small(nn.Module):
+    """A network on a machine whose memory holds so many rows."""
+
+    def __init__(self, inner: nn.Module, holds: int, words: str = "CUDA out of memory. Tried to allocate") -> None:
+        super().__init__()
+        self.inner, self.holds, self.words, self.sizes = inner, holds, words, []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.sizes.append(len(x))
+        if len(x) > self.holds:
+            raise RuntimeError(self.words)
+        return self.inner(x)
+
+
+def gradients_of_first_step(net: nn.Module, folder: Path, machine: Machine, plan: Plan) -> list[torch.Tensor]:
+    found: list[torch.Tensor] = []
+    loop = make_loop(folder, machine, plan, net, validate=better_each_time())
+    step = loop.optimiser.step
+
+    def spy(*args: Any, **kwargs: Any) -> Any:
+        found.extend(p.grad.clone() for p in net.parameters() if not len(found) > 3)
+        return step(*args, **kwargs)
+
+    loop.optimiser.step = spy  # type: ignore[method-assign]
+    loop.run()
+    return found
+
+
+@pytest.mark.parametrize(
+    "words", ["CUDA out of memory. Tried to allocate", "DefaultCPUAllocator: can't allocate memory: you tried"]
+)
+def test_a_batch_that_does_not_fit_is_halved_with_the_same_gradients(
+    tmp_path: Path, machine: Machine, plan: MakePlan, words: str
+) -> None:
+    settings = plan(epochs=1, batch_size=7)  # halves of 7 are not equal: their weights must be
+    said: list[str] = []
+    small = Small(network(), 3, words)
+    whole = gradients_of_first_step(network(), tmp_path / "whole", machine, settings)
+    halved = gradients_of_first_step(small, tmp_path / "small", machine, settings)
+    assert len(whole) == len(halved) == 4
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(whole, halved, strict=True))
+    listener, again = Listener(say=said.append), Small(network(), 3, words)
+    make_loop(tmp_path / "said", machine, settings, again, validate=better_each_time(), listener=listener).run()
+    assert len([s for s in said if "memory" in s]) == 1
+    assert "3 at a time" in said[0]
+    assert small.sizes[0] == 7
+    assert all(2 <= size <= 3 for size in small.sizes[1:])
+
+
+def test_memory_for_not_even_two_photos_is_said(tmp_path: Path, machine: Machine, plan: MakePlan) -> None:
+    with pytest.raises(TrainingError, match="not enough memory") as caught:
+        make_loop(tmp_path, machine, plan(), Small(network(), 1)).run()
+    assert "--image-size" in caught.value.hint
+
+
+def test_other_errors_are_not_taken_for_memory(tmp_path: Path, machine: Machine, plan: MakePlan) -> None:
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        make_loop(tmp_path, machine, plan(), Small(network(), 3, "shapes do not match")).run()
+
+
+# -- numbers that are none --
+
+
+class Poisoned:
+    """Rows of which one batch holds NaN."""
+
+    def __init__(self, epoch: int, batch: int) -> None:
+        self.inner, self.where = rows(), (epoch, batch)
+
+    def __len__(self) -> int:
+        return len(self.inner)
+
+    def batches(self, epoch: int, batch_size: int, start: int = 0) -> Iterator[Batch]:
+        for number, (x, y) in enumerate(self.inner.batches(epoch, batch_size, start), start):
+            yield (x * float("nan") if (epoch, number) == self.where else x), y
+
+
+def test_a_loss_that_is_no_number_stops_with_the_good_state_kept(
+    tmp_path: Path, machine: Machine, plan: MakePlan
+) -> None:
+    net = network()
+    with pytest.raises(TrainingError, match="epoch 2, batch 3") as caught:
+        make_loop(tmp_path, machine, plan(lr=0.01), net, Poisoned(1, 2)).run()
+    assert "--lr 0.002" in caught.value.hint
+    assert str(tmp_path) in caught.value.hint
+    kept, facts = load_state(tmp_path / "best.safetensors")
+    assert facts == {"epoch": 1}
+    assert all(torch.isfinite(t).all() for t in kept.values())
+    assert all(torch.isfinite(p).all() for p in net.parameters())
+
+
+def test_weights_that_burst_in_the_last_step_are_noticed(tmp_path: Path, machine: Machine, plan: MakePlan) -> None:
+    with pytest.raises(TrainingError, match="not a finite number"):
+        make_loop(tmp_path, machine, plan(epochs=1, batch_size=32, lr=1e38, warmup=0), network()).run()
+
+
+# -- stopping and going on --
+
+
+def interrupted_at(batch: int) -> Listener:
+    count = iter(range(1, 1000))
+
+    def step(*_: Any) -> None:
+        if next(count) == batch:
+            signal.raise_signal(signal.SIGINT)
+
+    return Listener(step=step)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 5, 8])
+def test_ctrl_c_stops_at_a_batch_and_a_resumed_run_ends_with_the_same_bits(
+    tmp_path: Path, machine: Machine, plan: MakePlan, batch: int
+) -> None:
+    settings = plan(lr=0.05)
+    whole, first, second = (network(dropout=0.5, norm=True) for _ in range(3))
+    expected = make_loop(tmp_path / "whole", machine, settings, whole).run()
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(Interrupted):
+        make_loop(tmp_path / "cut", machine, settings, first, listener=interrupted_at(batch)).run()
+    assert signal.getsignal(signal.SIGINT) is before
+    _, facts = load_state(tmp_path / "cut" / "last.safetensors")
+    assert facts["epoch"] * 3 + facts["batch"] == batch
+    nn.init.zeros_(second[0].weight)  # whatever the weights are now: the state decides
+    resumed = make_loop(tmp_path / "cut", machine, settings, second).run()
+    assert same_bits(whole, second)
+    figures = [(r.epoch, r.train_loss, r.train_accuracy, r.val_loss, r.val_accuracy, r.lr) for r in resumed.history]
+    assert figures == [
+        (r.epoch, r.train_loss, r.train_accuracy, r.val_loss, r.val_accuracy, r.lr) for r in expected.history
+    ]
+    assert resumed.best_epoch == expected.best_epoch
+
+
+def test_a_second_ctrl_c_does_not_wait(tmp_path: Path, machine: Machine, plan: MakePlan) -> None:
+    def twice(*_: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        make_loop(tmp_path, machine, plan(), network(), listener=Listener(step=twice)).run()
+
+
+def test_a_finished_loop_gives_its_result_again(tmp_path: Path, machine: Machine, plan: MakePlan) -> None:
+    first, second = network(), network()
+    trained = make_loop(tmp_path, machine, plan(lr=0.05), first).run()
+    again = make_loop(tmp_path, machine, plan(lr=0.05), second, validate=lambda: pytest.fail("trained again")).run()
+    assert same_bits(first, second)
+    assert again == trained
+
+
+def test_states_within_an_epoch_are_written_when_due(
+    tmp_path: Path, machine: Machine, plan: MakePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CHECKPOINT_SECONDS", -1.0)
+    seen: list[int] = []
+
+    def look(*_: Any) -> None:
+        path = tmp_path / "last.safetensors"
+        seen.append(load_state(path)[1]["batch"] if path.exists() else -1)
+
+    make_loop(tmp_path, machine, plan(epochs=1), network(), listener=Listener(step=look)).run()
+    assert seen == [-1, 1, 2]
+
+
+def test_the_state_of_another_network_is_refused(tmp_path: Path, machine: Machine, plan: MakePlan) -> None:
+    make_loop(tmp_path, machine, plan(epochs=1), network()).run()
+    other = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Dropout(0.0), nn.Linear(5, 3))
+    with pytest.raises(RunError, match="another training"):
+        make_loop(tmp_path, machine, plan(epochs=1), other).run()
+
+
+@pytest.mark.parametrize("warmup", [0.0, 0.15, 0.5])
+def test_the_schedule_rises_then_falls_to_zero(warmup: float) -> None:
+    rates = [schedule(step, 100, warmup) for step in range(100)]
+    top = rates.index(max(rates))
+    assert max(rates) == pytest.approx(1.0)
+    assert top == max(1, round(warmup * 100))
+    assert all(0 < r <= 1 for r in rates)
+    assert rates[:top] == sorted(rates[:top])
+    assert rates[top:] == sorted(rates[top:], reverse=True)
+    assert rates[-1] < 0.01
+    middle = top + (100 - top) // 2
+    assert rates[middle] == pytest.approx(0.5 * (1 + math.cos(math.pi * (middle - top) / (100 - top))))
+
+
+def test_every_batch_bound_is_met_by_the_loop(tmp_path: Path, machine: Machine, plan: MakePlan) -> None:
+    loop = make_loop(tmp_path, machine, plan(), network())
+    assert loop.bounds == batch_bounds(21, 8)
+    assert os.listdir(tmp_path) == []  # nothing is written before training
+
+
+class Pictures:
+    """Images with three channels, so that weights lie in channels_last order."""
+
+    def __len__(self) -> int:
+        return 12
+
+    def batches(self, epoch: int, batch_size: int, start: int = 0) -> Iterator[Batch]:
+        x = torch.from_numpy(np.random.default_rng(epoch).normal(size=(12, 3, 6, 6)).astype(np.float32))
+        for first, last in batch_bounds(12, batch_size)[start:]:
+            yield x[first:last].to(memory_format=torch.channels_last), torch.arange(first, last) % 3
+
+
+def convolutions() -> nn.Sequential:
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(), nn.Conv2d(5, 4, 3), nn.Flatten(), nn.Linear(16, 3))
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3])
+def test_convolutions_go_on_with_the_same_bits(tmp_path: Path, machine: Machine, plan: MakePlan, batch: int) -> None:
+    """Weights in channels_last order, moments from disk: AdamW's fused kernel takes both by address."""
+    settings = plan(epochs=2, batch_size=6, lr=0.05)
+    whole, first, second = convolutions(), convolutions(), convolutions()
+    make_loop(tmp_path / "whole", machine, settings, whole, Pictures(), validate=better_each_time()).run()
+    with pytest.raises(Interrupted):
+        make_loop(
+            tmp_path / "cut",
+            machine,
+            settings,
+            first,
+            Pictures(),
+            listener=interrupted_at(batch),
+            validate=better_each_time(),
+        ).run()
+    answers = better_each_time()
+    if batch > 2:  # an epoch was judged before the interruption
+        answers()
+    make_loop(tmp_path / "cut", machine, settings, second, Pictures(), validate=answers).run()
+    assert same_bits(whole, second)
