@@ -185,6 +185,9 @@ def _shared(asked: TrainOptions, arms: Sequence[str], voice: Voice) -> _Shared:
     size, resize = input_size(asked, listing, backbone)
     backbone.check_image_size(size)
     photos = read(listing, resize, backbone.preprocessing.interpolation, asked.on_bad, voice)
+    usable = sum(problem is None for problem in photos.pixels.problems)
+    classes = len({photo.label for photo in listing.photos})
+    voice.say(f"{listing.name} ({listing.layout}): {classes} classes, {usable} photos, at {size} px")
     return _Shared(photos, backbone, find_machine(asked.device))
 
 

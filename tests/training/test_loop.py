@@ -351,3 +351,15 @@ def test_convolutions_go_on_with_the_same_bits(tmp_path: Path, machine: Machine,
         answers()
     make_loop(tmp_path / "cut", machine, settings, second, Pictures(), validate=answers).run()
     assert same_bits(whole, second)
+
+
+@pytest.mark.parametrize(("batchnorm", "moves"), [("kept", False), ("moving", True)])
+def test_batchnorm_statistics_move_only_where_the_plan_says_so(
+    tmp_path: Path, machine: Machine, plan: MakePlan, batchnorm: str, moves: bool
+) -> None:
+    net = network(norm=True)
+    norm = next(m for m in net if isinstance(m, nn.BatchNorm1d))
+    mean, weight = norm.running_mean.clone(), norm.weight.detach().clone()
+    make_loop(tmp_path, machine, plan(batchnorm=batchnorm), net).run()
+    assert torch.equal(norm.running_mean, mean) is not moves
+    assert not torch.equal(norm.weight, weight)  # its scale and shift are trained either way

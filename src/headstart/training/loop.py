@@ -143,7 +143,7 @@ class Loop:
 
     def _epoch(self, epoch: int, fabric: Any, model: nn.Module, optimiser: Any) -> None:
         state, began = self.state, time.monotonic()
-        self.network.train()  # frozen modules do not follow
+        self._train_mode()
         for x, y in self.source.batches(epoch, self.plan.batch_size, state.batch):
             loss, correct = self._step(epoch, x, y, fabric, model, optimiser)
             state.loss_sum += loss * len(y)
@@ -159,6 +159,14 @@ class Loop:
                 raise Interrupted("Stopped at a batch; nothing is lost.")
         state.seconds += time.monotonic() - began
         self._finish_epoch(epoch)
+
+    def _train_mode(self) -> None:
+        """Train mode for all but frozen modules (which do not follow), and BatchNorm where the plan keeps it."""
+        self.network.train()
+        if self.plan.batchnorm == "kept":
+            for module in self.network.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
 
     def _finish_epoch(self, epoch: int) -> None:
         state, began = self.state, time.monotonic()

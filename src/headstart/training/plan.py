@@ -31,6 +31,7 @@ class Plan:
     lr: float
     lr_backbone: float
     stage_decay: float
+    batchnorm: str
     warmup: float
     weight_decay: float
     label_smoothing: float
@@ -62,11 +63,11 @@ class Plan:
 
 
 _TRAINING = frozenset(
-    {"epochs", "lr", "lr_backbone", "stage_decay", "warmup", "weight_decay", "label_smoothing", "augment", "batch_size"}
+    "epochs lr lr_backbone stage_decay batchnorm warmup weight_decay label_smoothing augment batch_size".split()
 )
 _UNUSED: dict[str, frozenset[str]] = {
     "probe": _TRAINING | {"views", "budget_minutes"},
-    "head": frozenset({"lr_backbone", "stage_decay", "augment", "views", "budget_minutes"}),
+    "head": frozenset({"lr_backbone", "stage_decay", "batchnorm", "augment", "views", "budget_minutes"}),
     "finetune": frozenset({"views", "budget_minutes"}),
     "scratch": frozenset({"views", "budget_minutes"}),
     "lp-ft": frozenset({"views", "budget_minutes"}),
@@ -74,18 +75,12 @@ _UNUSED: dict[str, frozenset[str]] = {
     "auto": _TRAINING | {"views"},
 }
 SETTINGS = tuple(f.name for f in fields(Plan) if f.name not in {"reasons", "strategy", "seed", "boundary"})
-_CHOICES = {"precision": ("bf16", "float32"), "augment": LEVELS}
-_POSITIVE = {
-    "image_size",
-    "resize",
-    "batch_size",
-    "epochs",
-    "lr",
-    "lr_backbone",
-    "stage_decay",
-    "views",
-    "budget_minutes",
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "batchnorm": rules.BATCHNORM,
+    "precision": ("bf16", "float32"),
+    "augment": LEVELS,
 }
+_POSITIVE = frozenset("image_size resize batch_size epochs lr lr_backbone stage_decay views budget_minutes".split())
 
 
 def resolve(
@@ -110,6 +105,7 @@ def resolve(
         "lr": rules.learning_rate(facts),
         "lr_backbone": rules.backbone_rate(facts),
         "stage_decay": rules.stage_decay(facts),
+        "batchnorm": rules.batchnorm(facts),
         "warmup": Choice(0.15, "part of the steps in which rates rise, before a cosine takes them to zero"),
         "weight_decay": rules.weight_decay(facts),
         "label_smoothing": rules.label_smoothing(facts),

@@ -85,6 +85,8 @@ def learning_rate(facts: Facts) -> Choice:
         return Choice(2e-3, "all weights are random and batch-normalised")
     if facts.strategy == "head":
         return Choice(1e-3, "a small network on standardised features")
+    if facts.strategy == "lp-ft":
+        return Choice(1e-4, "the head already fits: small steps")
     return Choice(1e-3, "the new head; AdamW's usual rate")
 
 
@@ -106,6 +108,16 @@ def stage_decay(facts: Facts) -> Choice:
     if facts.strategy == "scratch":
         return Choice(1.0, "nothing is pretrained: one rate for all stages")
     return Choice(0.7, "each earlier stage learns more slowly: early stages hold what all photos share")
+
+
+BATCHNORM = ("moving", "kept")
+
+
+def batchnorm(facts: Facts) -> Choice:
+    """Whether BatchNorm's running statistics move in training, or stay what pretraining made them."""
+    if facts.strategy == "lp-ft":
+        return Choice("kept", "the head was fitted to features under these statistics; batches would shift them")
+    return Choice("moving", "statistics follow the new photos")
 
 
 def weight_decay(facts: Facts) -> Choice:
