@@ -48,8 +48,8 @@ def test_the_starter_is_small_and_made_for_32_px() -> None:
     backbone = create("starter", pretrained=False)
     assert backbone(photos(32)).shape == (2, 256)
     assert sum(p.numel() for p in backbone.parameters()) < 1.5e6
-    assert backbone.stage_names() == ("conv1", "bn1", "act1", "layer1", "layer2", "layer3", "layer4", "pool")
-    assert backbone.split_at("layer1")[0](photos(32)).shape == (2, 32, 32, 32)
+    assert backbone.stage_names() == ("conv1", "bn1", "act1", "maxpool", "layer1", "layer2", "layer3", "layer4", "pool")
+    assert backbone.split_at("layer1")[0](photos(32)).shape == (2, 32, 16, 16)
 
 
 def test_a_starter_without_its_weights_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

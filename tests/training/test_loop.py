@@ -264,7 +264,10 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path: Path, machine: Machine, plan: M
         make_loop(tmp_path, machine, plan(), network(), listener=Listener(step=twice)).run()
 
 
-def test_a_finished_loop_gives_its_result_again(tmp_path: Path, machine: Machine, plan: MakePlan) -> None:
+def test_a_loop_whose_last_state_was_written_gives_its_result_again(
+    tmp_path: Path, machine: Machine, plan: MakePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CHECKPOINT_SECONDS", -1.0)
     first, second = network(), network()
     trained = make_loop(tmp_path, machine, plan(lr=0.05), first).run()
     again = make_loop(tmp_path, machine, plan(lr=0.05), second, validate=lambda: pytest.fail("trained again")).run()
@@ -286,7 +289,10 @@ def test_states_within_an_epoch_are_written_when_due(
     assert seen == [-1, 1, 2]
 
 
-def test_the_state_of_another_network_is_refused(tmp_path: Path, machine: Machine, plan: MakePlan) -> None:
+def test_the_state_of_another_network_is_refused(
+    tmp_path: Path, machine: Machine, plan: MakePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CHECKPOINT_SECONDS", -1.0)
     make_loop(tmp_path, machine, plan(epochs=1), network()).run()
     other = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Dropout(0.0), nn.Linear(5, 3))
     with pytest.raises(RunError, match="another training"):
