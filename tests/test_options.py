@@ -74,7 +74,7 @@ def test_the_command_asks_for_exactly_this(
     options: TrainOptions, cli: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
     """The command of the report, given to the real command line, arrives as the same request."""
-    from headstart import training
+    from headstart import run as module
     from headstart.training.plan import check_overrides
 
     arrived: list[TrainOptions] = []
@@ -83,7 +83,7 @@ def test_the_command_asks_for_exactly_this(
         arrived.append(asked)
         raise OptionError("far enough")
 
-    monkeypatch.setattr(training, "prepare", stop)
+    monkeypatch.setattr(module, "prepare", stop)
     words = shlex.split(options.command())
     assert words[:2] == ["headstart", "train"]
     assert "far enough" in cli(*words[1:]).err

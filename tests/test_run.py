@@ -14,7 +14,7 @@ import pytest
 
 import headstart as hs
 from headstart.data.split import read_splits
-from headstart.errors import OptionError, RunError
+from headstart.errors import Interrupted, OptionError, RunError
 from headstart.options import TrainOptions
 from headstart.prepare import prepare
 from headstart.runfolder import CONTENTS
@@ -92,21 +92,24 @@ def test_quiet_says_nothing(photos: Path, weights: Path, tmp_path: Path, capfd: 
     assert said.err == ""
 
 
-def test_photos_that_changed_are_not_trained_on_after_a_resume(
-    class_folder: Callable[..., Path], draw_photo: Callable[..., Path], weights: Path, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    from headstart import training
-
-    data = class_folder(per_class=8)
+def stopped(data: Path | str, weights: Path | str, out: Path | str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin a probe and interrupt it where training would start."""
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "run_strategy", stop)
-        with pytest.raises(hs.errors.Interrupted):
-            hs.train(data, out=tmp_path / "run", backbone="starter", weights=str(weights), strategy="probe", quiet=True)
+        patch.setattr("headstart.run.run_strategy", stop)
+        with pytest.raises(Interrupted, match="--resume"):
+            hs.train(data, out=out, backbone="starter", weights=weights, strategy="probe", quiet=True)
+
+
+def test_photos_that_changed_are_not_trained_on_after_a_resume(
+    class_folder: Callable[..., Path], draw_photo: Callable[..., Path], weights: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    data = class_folder(per_class=8)
+    stopped(data, weights, tmp_path / "run", monkeypatch)
     draw_photo(data / "cat" / "cat_000.png", 1, np.random.default_rng(77))
     with pytest.raises(RunError, match="are not those"):
         hs.resume(tmp_path / "run", quiet=True)
@@ -115,19 +118,10 @@ def test_photos_that_changed_are_not_trained_on_after_a_resume(
 def test_a_resume_works_from_another_folder(
     class_folder: Callable[..., Path], weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from headstart import training
-
     class_folder(per_class=8)
     (tmp_path / "w.safetensors").write_bytes(weights.read_bytes())
     monkeypatch.chdir(tmp_path)
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(training, "run_strategy", stop)
-        with pytest.raises(hs.errors.Interrupted):
-            hs.train("photos", out="run", backbone="starter", weights="w.safetensors", strategy="probe", quiet=True)
+    stopped("photos", "w.safetensors", "run", monkeypatch)
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert hs.resume("../run", quiet=True).metrics["val"]["photos"] == 2
@@ -167,11 +161,25 @@ def test_a_larger_resize_crops_the_centre_everywhere(photos: Path, weights: Path
 
 # -- killed --
 
+
+def test_a_resume_refuses_another_plan(
+    photos: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped(photos, weights, tmp_path / "run", monkeypatch)
+    kept = tmp_path / "run" / "state" / "plan.json"
+    plan = json.loads(kept.read_text())
+    kept.write_text(json.dumps({**plan, "precision": "float16"}))
+    with pytest.raises(RunError, match="precision: float16, "):
+        hs.resume(tmp_path / "run", quiet=True)
+    kept.write_text(json.dumps(plan))
+    assert hs.resume(tmp_path / "run", quiet=True).metrics["test"]["photos"] > 0
+
+
 DRIVER = '''
 """Train in forked children that are killed at chosen moments, resume, and print the digest of the weights each time."""
 import hashlib, json, os, signal, sys
 import headstart as hs
-from headstart import training
+from headstart import run as orchestration
 from headstart.cache import RowStore
 from headstart.classifier import Classifier
 from headstart.training import checkpoint, loop
@@ -235,7 +243,7 @@ MOMENTS = {
     "a state was written": (checkpoint, "save_state", 5, False, None),
     "a file is renamed": (os, "replace", 7, False, None),
     "the weights are written": (Classifier, "save", 1, False, None),
-    "the report is about to be written": (training, "write_text", 1, True, None),
+    "the report is about to be written": (orchestration, "write_text", 1, True, None),
 }
 
 

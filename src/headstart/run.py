@@ -72,8 +72,8 @@ def train(
 
     Args:
         data: a folder, CSV, archive or named set.
-        options: as in ``headstart train --help``, with the same names (``shots=10, image_size=160``; ``--from`` is
-        ``from_run``). out: the run folder; by default ``runs/<data>-<backbone>-<strategy>``.
+        out: the run folder; by default ``runs/<data>-<backbone>-<strategy>``.
+        options: as in ``headstart train --help``, by the same names (``shots=10``; ``--from`` is ``from_run``).
 
     Raises:
         HeadstartError: one of its children, with one clear message.
@@ -94,12 +94,21 @@ def resume(run: str | Path, *, quiet: bool = False) -> Run:
         return open_run(run)
     with Voice(quiet) as voice:
         prepared = prepare(options, voice)
-        before = folder.recall("data")
-        if before is not None and before != prepared.image_set.digest:
-            raise RunError(
-                f"The photos in {options.data} are not those that {run} began with.", "Train again with --overwrite."
-            )
+        _check_unchanged(folder, prepared)
         return _train(folder, prepared, voice)
+
+
+def _check_unchanged(folder: RunFolder, prepared: Prepared) -> None:
+    """Only the same photos under the same plan can end with the same weights. Raises RunError."""
+    data, plan = folder.recall("data"), folder.recall("plan")
+    if data is not None and data != prepared.image_set.digest:
+        where = prepared.options.data
+        raise RunError(f"The photos in {where} are not those that {folder.path} began with.", "Train with --overwrite.")
+    if plan is not None and (changes := Plan.from_json(plan).differences(prepared.plan)):
+        raise RunError(
+            f"{folder.path} cannot be resumed here: the plan would change ({', '.join(changes)}).",
+            "Resume it on the machine and with the headstart that began it, or train with --overwrite.",
+        )
 
 
 def open_run(run: str | Path, device: str = "auto") -> Run:
@@ -119,6 +128,7 @@ def _lasting(asked: TrainOptions) -> TrainOptions:
 def _train(folder: RunFolder, prepared: Prepared, voice: Voice) -> Run:
     began = time.monotonic()
     folder.remember("data", prepared.image_set.digest)
+    folder.remember("plan", prepared.plan.to_json())
     write_splits(prepared.image_set, folder.path / "splits.csv")
     say_plan(prepared.plan, voice)
     try:

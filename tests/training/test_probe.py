@@ -17,6 +17,7 @@ from headstart.training.probe import (
     principal_axes,
     solve_grid,
     standardiser,
+    temperature,
 )
 
 
@@ -117,6 +118,7 @@ def test_the_head_stands_on_raw_features() -> None:
     probe = fit_probe((features[:60], labels[:60]), (features[60:], labels[60:]), 3)
     chosen = next(step for step in probe.path if step.l2 == probe.l2)
     logits = torch.from_numpy(features[60:]) @ probe.weight.T + probe.bias
+    logits *= probe.temperature
     assert F.cross_entropy(logits, torch.from_numpy(labels[60:])).item() == pytest.approx(chosen.val_loss, abs=1e-4)
 
 
@@ -158,3 +160,16 @@ def test_one_photo_per_class_is_enough() -> None:
     probe = fit_probe((features, labels), (features, labels), 3)
     assert probe.weight.shape == (3, 50)
     assert all(step.train_accuracy == 1.0 for step in probe.path[:5])
+
+
+def test_the_temperature_is_the_one_that_labels_were_drawn_with() -> None:
+    rng = np.random.default_rng(0)
+    logits = torch.from_numpy(rng.normal(size=(20_000, 4)) * 2)
+    chances = (logits / 3).softmax(1).numpy()
+    labels = torch.from_numpy((chances.cumsum(1) < rng.random((len(chances), 1))).sum(1).clip(max=3))
+    assert temperature(logits, labels) == pytest.approx(3, rel=0.05)
+
+
+def test_few_photos_all_right_do_not_ask_for_certainty() -> None:
+    logits, labels = torch.tensor([[1.0, 0.0], [0.0, 1.0]], dtype=torch.float64), torch.tensor([0, 1])
+    assert 0.2 < temperature(logits, labels) < 1

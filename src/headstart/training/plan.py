@@ -57,6 +57,11 @@ class Plan:
     def from_json(cls, values: dict[str, Any]) -> Plan:
         return cls(**values)
 
+    def differences(self, other: Plan) -> list[str]:
+        """What another plan has otherwise: ``["precision: bf16, float32"]``; reasons do not count."""
+        pairs = ((f.name, getattr(self, f.name), getattr(other, f.name)) for f in fields(self) if f.name != "reasons")
+        return [f"{name}: {mine}, {yours}" for name, mine, yours in pairs if mine != yours]
+
     def changed(self, reason: str, **values: Any) -> Plan:
         """This plan with other values, for one reason."""
         return replace(self, **values, reasons={**self.reasons, **dict.fromkeys(values, reason)})
