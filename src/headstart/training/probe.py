@@ -5,12 +5,10 @@ Multinomial logistic regression on standardised features, ``mean cross-entropy +
 every strength of the grid at once: one matrix product serves all of them. Two facts make it quick.
 
 * The solution lies in the span of the training features, so everything is solved in their principal axes (at most
-min(n, d) of them): one
-  eigendecomposition serves every strength.
-* In those axes the curvature bound of Boehning (1992, "Multinomial logistic regression algorithm"), ``H <= 1/2 X'X/n
-+ l2``, is diagonal: the
-  perfect first guess of the inverse Hessian for L-BFGS (Nocedal and Wright, "Numerical Optimization", 2006,
-  algorithm 7.4).
+  min(n, d) of them): one eigendecomposition serves every strength.
+* In those axes the curvature bound of Boehning (1992, "Multinomial logistic regression algorithm"),
+  ``H <= 1/2 X'X/n + l2``, is diagonal: the perfect first guess of the inverse Hessian for L-BFGS (Nocedal and Wright,
+  "Numerical Optimization", 2006, algorithm 7.4).
 """
 
 from __future__ import annotations
@@ -41,7 +39,7 @@ class ProbeStep:
 
 @dataclass(frozen=True)
 class Probe:
-    """A linear head on raw features: ``weight`` [C, D] and ``bias`` [C] (float32, divided by ``temperature`` already), the
+    """A linear head on raw features: ``weight`` [C, D] and ``bias`` [C] (float32, divided by ``temperature``); the
     strength chosen, and the whole grid (before the temperature).
     """
 
