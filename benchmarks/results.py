@@ -166,20 +166,9 @@ def cost(bench: Bench, size: int = 224, rounds: int = 3) -> None:
 
 
 def kill(bench: Bench, kills: int = 10) -> None:
-    """Issue figure 5: SIGKILL at random moments of a fine-tune, resumed each time."""
-    words = [
-        "train",
-        bench.data("animals"),
-        *bench.weights("resnet18"),
-        "--strategy",
-        "finetune",
-        "--shots",
-        "100",
-        "--image-size",
-        "96",
-        "--epochs",
-        "8",
-    ]
+    """Issue figure 5: SIGKILL at random moments of a fine-tune, before and after its first states, resumed each time."""
+    shape = "--strategy finetune --shots 100 --image-size 96 --epochs 24".split()
+    words = ["train", bench.data("animals"), *bench.weights("resnet18"), *shape]
     plain, hurt = bench.scratch / "plain", bench.scratch / "hurt"
     subprocess.run([*HEADSTART, *words, "--out", str(plain), "--quiet"], env=bench.env, capture_output=True, check=True)
     draw, done = random.Random(0), 0
@@ -189,7 +178,7 @@ def kill(bench: Bench, kills: int = 10) -> None:
             command = [*HEADSTART, "train", "--resume", str(hurt), "--quiet"]
         process = subprocess.Popen(command, env=bench.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            process.wait(timeout=draw.uniform(6, 14))
+            process.wait(timeout=draw.uniform(8, 40))
             break
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
