@@ -166,7 +166,7 @@ def cost(bench: Bench, size: int = 224, rounds: int = 3) -> None:
 
 
 def kill(bench: Bench, kills: int = 10) -> None:
-    """Issue figure 5: SIGKILL at random moments of a fine-tune, before and after its first states, resumed each time."""
+    """Issue figure 5: SIGKILL at random moments of a fine-tune, some before its first state, resumed each time."""
     shape = "--strategy finetune --shots 100 --image-size 96 --epochs 24".split()
     words = ["train", bench.data("animals"), *bench.weights("resnet18"), *shape]
     plain, hurt = bench.scratch / "plain", bench.scratch / "hurt"
