@@ -30,7 +30,8 @@ def comparison_text(rows: Sequence[dict[str, Any]], differences: Sequence[dict[s
             f"{row['group'] or 'all':>14}  {row['arm']:9}  {row['mean']:8.3f}  {_interval(row):>15}  "
             f"{row['seconds']:7.1f}   {per_seed}"
         )
-    lines += ["", f"{'photos':>14}  difference"]
+    if differences:
+        lines += ["", f"{'photos':>14}  difference"]
     for d in differences:
         sure = f"[{d['low']:+.3f}, {d['high']:+.3f}]" if d["low"] is not None else "(one run)"
         lines.append(
