@@ -23,7 +23,7 @@ from headstart.classifier import write_json, write_text
 from headstart.errors import Interrupted, OptionError, RunError, did_you_mean
 from headstart.evaluation.intervals import Difference, difference_over_seeds, paired_difference, t_interval, wilson
 from headstart.options import STRATEGIES, TrainOptions
-from headstart.prepare import Photos, Prepared, input_size, make_backbone, read, split
+from headstart.prepare import Photos, input_size, make_backbone, read, split
 from headstart.run import judge, make_task
 from headstart.voice import Voice
 
@@ -354,6 +354,3 @@ def _answer(rows: Sequence[dict[str, Any]], differences: Sequence[dict[str, Any]
         f"Pretraining helps{where}: {best['arm']} names {best['mean']:.1%} of the {best['split']} photos correctly,"
         f" training from scratch {scratch['mean']:.1%}{sure}."
     )
-
-
-__all__ = ["ArmResult", "Comparison", "Prepared", "compare"]

@@ -8,9 +8,10 @@ from dataclasses import replace
 import pytest
 
 from headstart.errors import OptionError
+from headstart.options import STRATEGIES
 from headstart.training import rules
 from headstart.training.plan import SETTINGS, YOURS, Plan, check_overrides, resolve
-from headstart.training.rules import STRATEGIES, Facts
+from headstart.training.rules import Facts
 
 FACTS = Facts(photos=500, classes=3, side=300, native_size=224, strategy="finetune")
 

@@ -11,8 +11,6 @@ import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-STRATEGIES = ("auto", "probe", "finetune", "partial", "lp-ft", "scratch")
-
 
 class Choice(NamedTuple):
     """A value and why it is this one."""
