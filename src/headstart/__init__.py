@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from headstart.comparing import compare
     from headstart.digits import demo
     from headstart.run import Run, open_run, resume, train
+    from headstart.studies.study import study
     from headstart.using import describe, evaluate, predict
 
 _HOMES = {
@@ -37,6 +38,7 @@ _HOMES = {
     "open_run": "headstart.run",
     "predict": "headstart.using",
     "resume": "headstart.run",
+    "study": "headstart.studies.study",
     "train": "headstart.run",
 }
 
@@ -53,6 +55,7 @@ __all__ = [
     "open_run",
     "predict",
     "resume",
+    "study",
     "train",
 ]
 

@@ -11,6 +11,7 @@ import errno
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -160,6 +161,73 @@ def compare(
 
 def _bad_shots(text: str) -> int:
     raise OptionError(f"--shots {text!r} is not a whole number.", "Write it like --shots 5,10.")
+
+
+@app.command()
+def study(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="A study of --list, or a recipe.yaml.", show_default=False)
+    ] = None,
+    list_all: Annotated[bool, typer.Option("--list", help="List the studies that ship.")] = False,
+    show: Annotated[bool, typer.Option("--show", help="Print the recipe.")] = False,
+    data: Annotated[
+        list[str] | None,
+        typer.Option("--data", help="Photos: NAME=PATH, or PATH where there is one set. May be repeated."),
+    ] = None,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option("--weights", help="Checkpoint: BACKBONE=FILE, or FILE where there is one. May be repeated."),
+    ] = None,
+    seeds: Annotated[int | None, typer.Option("--seeds", help="Seeds per arm. \\[default: the recipe's]")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A small form of it, for trying.")] = False,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change the recipe: epochs=3, scratch.epochs=3, test_photos=500. May be repeated."),
+    ] = None,
+    device: Device = "auto",
+    out: Out = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run a published experiment from its recipe: several arms over seeds, published figures beside measured ones."""
+    from headstart.studies.catalogue import find, shipped
+
+    if list_all:
+        _print_studies(shipped(), as_json)
+        return
+    if name is None:
+        raise OptionError("Which study? Give a name or a recipe.yaml.", "headstart study --list shows those that ship.")
+    if show:
+        print(find(name).text, end="")
+        return
+    from headstart.studies.study import study as run
+
+    found = run(
+        name, data=_named(data or (), "--data"), weights=_named(weights or (), "--weights"), seeds=seeds, quick=quick,
+        settings=settings or (), out=out, overwrite=overwrite, quiet=quiet, device=device,
+    )  # fmt: skip
+    _print_json(found.summary) if as_json else print(found.text)
+
+
+def _print_studies(found: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        _print_json([{"name": name, "about": file.summary} for name, file in found.items()])
+        return
+    for name, file in found.items():
+        print(f"{name:16}{file.summary}")
+
+
+def _named(given: Sequence[str], flag: str) -> dict[str, str]:
+    """``NAME=PATH`` or ``PATH`` of a repeated option; a path may hold an equals sign where it exists so."""
+    found: dict[str, str] = {}
+    for text in given:
+        name, sign, path = text.partition("=")
+        name, path = (name, path) if sign and not os.path.exists(text) else ("", text)
+        if name in found:
+            raise OptionError(f"{flag} names {name or 'a path without a name'} twice.", f"Write {flag} NAME=PATH.")
+        found[name] = path
+    return found
 
 
 @app.command()

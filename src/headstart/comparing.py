@@ -21,7 +21,14 @@ import numpy as np
 from headstart.backbone.backbone import Backbone
 from headstart.classifier import write_json, write_text
 from headstart.errors import Interrupted, OptionError, RunError, did_you_mean
-from headstart.evaluation.intervals import Difference, difference_over_seeds, paired_difference, t_interval, wilson
+from headstart.evaluation.intervals import (
+    Difference,
+    difference_over_seeds,
+    paired_difference,
+    t_interval,
+    verdict,
+    wilson,
+)
 from headstart.options import STRATEGIES, TrainOptions
 from headstart.prepare import Photos, input_size, make_backbone, read, split
 from headstart.run import judge, make_task
@@ -321,7 +328,7 @@ def _differences(results: Sequence[ArmResult]) -> list[dict[str, Any]]:
                 first, second, gap = second, first, _gap(b, a)
             found.append(
                 {"group": group, "first": first, "second": second, "mean": gap.value, "low": gap.low,
-                 "high": gap.high, "p_value": gap.p_value, "method": gap.method, "verdict": _verdict(gap)}
+                 "high": gap.high, "p_value": gap.p_value, "method": gap.method, "verdict": verdict(gap)}
             )  # fmt: skip
     return found
 
@@ -330,14 +337,6 @@ def _gap(a: Sequence[ArmResult], b: Sequence[ArmResult]) -> Difference:
     if len(a) > 1:
         return difference_over_seeds([r.accuracy for r in a], [r.accuracy for r in b])
     return paired_difference(np.array(a[0].right), np.array(b[0].right))
-
-
-def _verdict(gap: Difference) -> str:
-    if gap.low is None or gap.high is None:
-        return "one run: not to be judged"
-    if gap.low <= 0 <= gap.high:
-        return "no difference that these runs can tell from chance"
-    return "far better" if gap.value >= 0.1 else "better"
 
 
 def _answer(rows: Sequence[dict[str, Any]], differences: Sequence[dict[str, Any]]) -> str:

@@ -9,6 +9,7 @@ import os
 import platform
 import shlex
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -84,7 +85,7 @@ def train(
     with Voice(quiet) as voice:
         prepared = prepare(asked, voice)  # before the folder is made: a mistake leaves nothing behind
         folder = RunFolder.create(path, _lasting(asked), overwrite)
-        return _train(folder, prepared, voice)
+        return train_prepared(folder, prepared, voice)
 
 
 def resume(run: str | Path, *, quiet: bool = False) -> Run:
@@ -94,11 +95,11 @@ def resume(run: str | Path, *, quiet: bool = False) -> Run:
         return open_run(run)
     with Voice(quiet) as voice:
         prepared = prepare(options, voice)
-        _check_unchanged(folder, prepared)
-        return _train(folder, prepared, voice)
+        check_unchanged(folder, prepared)
+        return train_prepared(folder, prepared, voice)
 
 
-def _check_unchanged(folder: RunFolder, prepared: Prepared) -> None:
+def check_unchanged(folder: RunFolder, prepared: Prepared) -> None:
     """Only the same photos under the same plan can end with the same weights. Raises RunError."""
     data, plan = folder.recall("data"), folder.recall("plan")
     if data is not None and data != prepared.image_set.digest:
@@ -125,14 +126,19 @@ def _lasting(asked: TrainOptions) -> TrainOptions:
     return replace(asked, **lasting)
 
 
-def _train(folder: RunFolder, prepared: Prepared, voice: Voice) -> Run:
+def train_prepared(folder: RunFolder, prepared: Prepared, voice: Voice, mistakes: Sequence[str] = ()) -> Run:
+    """Train in a folder that was made, or opened again, for it; ``mistakes`` are those that a study makes on purpose.
+
+    Raises:
+        TrainingError, Interrupted: the folder can be gone on with.
+    """
     began = time.monotonic()
     folder.remember("data", prepared.image_set.digest)
     folder.remember("plan", prepared.plan.to_json())
     write_splits(prepared.image_set, folder.path / "splits.csv")
     say_plan(prepared.plan, voice)
     try:
-        outcome = run_strategy(make_task(prepared, folder.state, voice, folder))
+        outcome = run_strategy(replace(make_task(prepared, folder.state, voice, folder), mistakes=tuple(mistakes)))
     except (KeyboardInterrupt, Interrupted):
         raise Interrupted(
             f"Stopped; nothing in {folder.path} is lost.",

@@ -51,12 +51,12 @@ class Voice:
             self._close_bars()
             self.console.print(make_table(title, columns, rows))
 
-    def progress(self, what: str, done: int, total: int) -> None:
+    def progress(self, what: str, done: int, total: int, note: str = "") -> None:
         """How far a piece of work is; bars appear only on a terminal, and go away when done."""
         if self.quiet or (done >= total and what not in self._tasks):
             return
         if not self.console.is_terminal:
-            self._heartbeat(what, done, total)
+            self._heartbeat(what, done, total, note)
             return
         if self._bars is None:
             columns = (
@@ -70,24 +70,23 @@ class Voice:
             self._bars.start()
         if what not in self._tasks:
             self._tasks[what] = self._bars.add_task(what, total=total, note="")
-        self._bars.update(self._tasks[what], completed=done)
+        self._bars.update(self._tasks[what], completed=done, note=note)
         if done >= total:
             self._bars.remove_task(self._tasks.pop(what))
             if not self._tasks:
                 self._close_bars()
 
-    def _heartbeat(self, what: str, done: int, total: int) -> None:
+    def _heartbeat(self, what: str, done: int, total: int, note: str) -> None:
         """In a log file: a line now and then, so that silence does not look like a hang."""
         now = time.monotonic()
         if now - self._spoke > HEARTBEAT_SECONDS:
             self._spoke = now
-            self.console.print(f"  {what}: {done} of {total}", markup=False)
+            self.console.print(f"  {what}: {done} of {total}{f'   {note}' if note else ''}", markup=False)
 
     def step(self, epoch: int, epochs: int, batch: int, batches: int, loss: float) -> None:
         """The epoch loop's progress, with an estimate for the whole training."""
-        self.progress("training", (epoch - 1) * batches + batch, epochs * batches)
-        if self._bars is not None and "training" in self._tasks:
-            self._bars.update(self._tasks["training"], note=f"epoch {epoch}/{epochs}  loss {loss:.3f}")
+        note = f"epoch {epoch}/{epochs}  loss {loss:.3f}"
+        self.progress("training", (epoch - 1) * batches + batch, epochs * batches, note)
 
     def epoch(self, row: Any) -> None:
         """One finished epoch."""

@@ -153,6 +153,15 @@ def mcnemar(correct_a: np.ndarray, correct_b: np.ndarray) -> McNemar:
     return McNemar(only_a, only_b, p_value)
 
 
+def verdict(gap: Difference) -> str:
+    """The difference in words; nothing is called better whose interval holds zero."""
+    if gap.low is None or gap.high is None:
+        return "one run: not to be judged"
+    if gap.low <= 0 <= gap.high:
+        return "no difference that these runs can tell from chance"
+    return "far better" if gap.value >= 0.1 else "better"
+
+
 def _t_mean(values: Sequence[float], level: float) -> tuple[float, float | None]:
     """(mean, half width of the t interval, None for one value)."""
     from scipy.special import stdtrit

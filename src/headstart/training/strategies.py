@@ -40,7 +40,7 @@ Progress = Callable[[str, int, int], None]
 @dataclass(frozen=True)
 class Task:
     """What a strategy needs. ``pixels`` and ``labels`` per split; ``plan_for(strategy)`` resolves the plan of a part
-    of ``auto``.
+    of ``auto``; ``mistakes``: made on purpose, by a study alone.
     """
 
     classes: int
@@ -58,6 +58,7 @@ class Task:
     remember: Callable[[str, Any], None] = lambda *_: None
     recall: Callable[[str], Any] = lambda _: None
     l2_grid: Sequence[float] = L2_GRID
+    mistakes: tuple[str, ...] = ()
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -180,7 +181,7 @@ def _finetune(task: Task, start: Outcome | None) -> Outcome:
     network = Network(copy.deepcopy(task.backbone), head)
     trunk, tail = network.backbone.split_at(plan.boundary)
     freeze(trunk)
-    trainee = nn.Sequential(Normalise(task.preprocessing), tail, head)
+    trainee = nn.Sequential(Normalise(task.preprocessing), tail, head, *_intended_mistakes(task))
     reading = _pictures(task) if plan.boundary == "start" else _maps(task, trunk)
     groups, state = _groups(tail, head, plan), task.state / plan.strategy
 
@@ -198,6 +199,13 @@ def _finetune(task: Task, start: Outcome | None) -> Outcome:
     outcome.parts = [*(start.parts if start else []), _part(plan.strategy, outcome.val)]
     outcome.probe = start.probe if start else None
     return outcome
+
+
+def _intended_mistakes(task: Task) -> list[nn.Module]:
+    """What stands between head and loss only in a study that shows what it costs: a sigmoid, as in the Imagewoof
+    project. The order of the answers stays, so the classifier that is kept names photos as this network does.
+    """
+    return [nn.Sigmoid() for mistake in task.mistakes if mistake == "sigmoid"]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,113 @@
+"""The photos of a study. In: the recipe's image sets and where the user has them. Out: listings, and photos read once
+for all arms that need them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headstart.data.draw import quotas, shuffled
+from headstart.data.imageset import Listing, Photo
+from headstart.data.scan import scan
+from headstart.errors import DataError, OptionError, did_you_mean
+from headstart.studies.recipe import Images, Recipe
+
+if TYPE_CHECKING:
+    from headstart.prepare import Photos
+    from headstart.voice import Voice
+
+
+def assign_paths(recipe: Recipe, given: Mapping[str, str]) -> dict[str, str]:
+    """Image set → folder, file or named set to scan. ``given`` is what the user said; the name "" stands for the only
+    set of the recipe.
+
+    Raises:
+        OptionError: a name that the recipe does not have, or a set that is neither given nor can be fetched.
+    """
+    used = list(dict.fromkeys(arm.images for arm in recipe.arms))
+    places: dict[str, str] = {}
+    wrong = []
+    for name, path in given.items():
+        if not name and len(used) == 1:
+            places[used[0]] = path
+        elif name in recipe.images:
+            places[name] = path
+        else:
+            example = f"Image sets of {recipe.name}: {', '.join(recipe.images)} (--data {used[0]}={path})."
+            hint = did_you_mean(name, recipe.images) or example
+            wrong.append(f"--data {name or path}: {'no image set has that name' if name else 'which set?'}. {hint}")
+    for name in used:
+        home = recipe.images[name].home
+        if name not in places and home is None:
+            words = recipe.images[name].words
+            wrong.append(f"{recipe.name} needs photos of yours: --data {name}=FOLDER. {words}".strip())
+        places.setdefault(name, home or "")
+    if wrong:
+        raise OptionError("; ".join(wrong))
+    return {name: places[name] for name in used}
+
+
+@dataclass
+class Library:
+    """The study's photos: listings by name, pixels by name and size."""
+
+    recipe: Recipe
+    places: Mapping[str, str]
+    voice: Voice
+    _listings: dict[str, Listing] = field(default_factory=dict)
+    _photos: dict[tuple[str, int, str], Photos] = field(default_factory=dict)
+
+    def listing(self, name: str) -> Listing:
+        """The photos of an image set as the recipe wants them split. Raises DataError, DownloadError."""
+        if name not in self._listings:
+            place = self.places[name]
+            found = scan(
+                place, progress=lambda done, total: self.voice.progress(f"fetching {place}", done, total or done + 1)
+            )
+            self._listings[name] = as_wanted(found, self.recipe.images[name])
+        return self._listings[name]
+
+    def photos(self, name: str, resize: int, interpolation: str) -> Photos:
+        """The set's photos at a size, read once. Raises DataError."""
+        from headstart.prepare import read
+
+        key = (name, resize, interpolation)
+        if key not in self._photos:
+            self._photos[key] = read(self.listing(name), resize, interpolation, "skip", self.voice)
+        return self._photos[key]
+
+
+def as_wanted(listing: Listing, images: Images) -> Listing:
+    """The listing with the split to judge on called test, and no more of its photos than asked for (as many of each
+    class as can be, always the same ones). Raises DataError.
+    """
+    if images.judge_on == "val":
+        if any(photo.split == "test" for photo in listing.photos):
+            raise DataError(f"{listing.name} has a test split: judge_on: val would leave it unused.", "Take it out.")
+        photos = tuple(replace(p, split="test") if p.split == "val" else p for p in listing.photos)
+        listing = replace(listing, photos=photos)
+    if images.test_photos is None:
+        return listing
+    return replace(listing, photos=_fewer_test_photos(listing.photos, images.test_photos))
+
+
+def _fewer_test_photos(photos: tuple[Photo, ...], most: int) -> tuple[Photo, ...]:
+    by_label: dict[str, list[int]] = {}
+    for i, photo in enumerate(photos):
+        if photo.split == "test":
+            by_label.setdefault(photo.label, []).append(i)
+    if sum(map(len, by_label.values())) <= most:
+        return photos
+    shares = quotas(most, [len(members) for members in by_label.values()])
+    kept: set[int] = set()
+    for (label, members), share in zip(by_label.items(), shares, strict=True):
+        kept.update(shuffled(members, 0, label)[: max(1, share)])
+    return tuple(p for i, p in enumerate(photos) if p.split != "test" or i in kept)
+
+
+def lasting(place: str) -> str:
+    """A path that still holds from another working directory; the name of a named set stays as it is."""
+    return str(Path(place).resolve()) if Path(place).exists() else place

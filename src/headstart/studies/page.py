@@ -1,0 +1,127 @@
+"""The page of a study. In: a ``Study``. Out: report.html and the pictures, written into its folder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from headstart.classifier import write_text
+from headstart.data.named import display_name
+from headstart.evaluation.metrics import format_report
+from headstart.report.data import Fact
+from headstart.report.page import plural
+from headstart.report.study import render_study, study_pictures
+from headstart.report.study_data import StudyReport, StudyText
+from headstart.reporting import environment, picture
+from headstart.runfolder import RunFolder
+from headstart.studies import findings
+
+if TYPE_CHECKING:
+    from headstart.studies.images import Library
+    from headstart.studies.study import Study
+
+SAMPLES_PER_CLASS = 4
+MOST_CLASSES = 20
+"""Of more classes the sample grid shows the first ones."""
+
+
+def write_page(study: Study, command: str, library: Library, machine: str) -> None:
+    """Write report.html and pictures/*.svg."""
+    report = _report(study, command, library, machine)
+    for name, svg in study_pictures(report).items():
+        write_text(study.path / "pictures" / f"{name}.svg", svg)
+    write_text(study.path / "report.html", render_study(report))
+
+
+def _report(study: Study, command: str, library: Library, machine: str) -> StudyReport:
+    recipe, rows = study.recipe, study.rows
+    samples = _samples(study, library)
+    seeds = recipe.seeds
+    return StudyReport(
+        title=recipe.title,
+        answer=study.answer,
+        command=command,
+        rows=rows,
+        about=recipe.about,
+        caveats=_caveats(study),
+        facts=[
+            Fact("trainings", str(len(study.results)), f"{len(recipe.arms)} arms, {plural(seeds, 'seed')}"),
+            Fact("training time", _time(sum(r.seconds for r in study.results)), machine),
+        ],
+        differences=study.differences,
+        curves=findings.curves(recipe, study.results),
+        sweeps=findings.sweeps(recipe, rows),
+        samples=samples,
+        names={label: display_name(label) for label in samples if display_name(label) != label},
+        texts=_texts(study),
+        notes=_notes(study),
+        environment=environment(machine),
+    )
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def _caveats(study: Study) -> list[str]:
+    notes = []
+    if study.recipe.seeds == 1:
+        notes.append("One seed is one run: intervals are over photos only; other splits and starts are not in them.")
+    if any(result.split == "val" for result in study.results):
+        notes.append("Some arms have no test split: they are judged, a little too well, on the photos they chose by.")
+    return notes
+
+
+def _notes(study: Study) -> list[str]:
+    """How the figures came about, in sentences."""
+    splits = sorted({result.split for result in study.results})
+    return [
+        f"Accuracy is measured on {' and '.join(splits)} photos, once per training; choices are made on val.",
+        "A seed decides which photos are val (and train, where few are drawn), the order, the crops and every random "
+        "weight. Within a seed, arms on the same image set see the same photos in the same splits.",
+        "Over seeds: the mean with Student's t interval, differences paired by seed. Over photos: a paired bootstrap "
+        "of the photos judged, and McNemar's exact test.",
+    ]
+
+
+def _texts(study: Study) -> list[StudyText]:
+    """The classification report and the architecture of every arm that is not swept, first seed."""
+    found = []
+    for result in study.results:
+        if result.job.seed or result.job.arm.sweep:
+            continue
+        classes = RunFolder(result.job.folder).read_json("model.json")["classes"]
+        if len(classes) <= MOST_CLASSES:
+            report = format_report(result.metrics[result.split], classes)
+            found.append(StudyText(f"{result.arm}: classification report on {result.split}", report))
+    return [*found, *_architectures(study)]
+
+
+def _architectures(study: Study) -> list[StudyText]:
+    from headstart.using import describe
+
+    found: dict[str, list[str]] = {}
+    for result in study.results:
+        if not result.job.seed and not result.job.arm.sweep and (result.job.folder / "model.safetensors").exists():
+            found.setdefault(describe(result.job.folder), []).append(result.arm)
+    return [StudyText(f"{', '.join(arms)}: the network", text) for text, arms in found.items()]
+
+
+def _samples(study: Study, library: Library) -> dict[str, list[np.ndarray]]:
+    """A few photos of each class of the first image set, as the first arm sees them."""
+    first = study.results[0]
+    how = RunFolder(first.job.folder).read_json("model.json")["preprocessing"]
+    photos = library.photos(first.job.arm.images, how["resize"], how["interpolation"])
+    by_class: dict[str, list[int]] = {}
+    for i, photo in enumerate(photos.listing.photos):
+        if photos.pixels.digests[i] is not None:
+            by_class.setdefault(photo.label, []).append(i)
+    labels = sorted(by_class)[:MOST_CLASSES]
+    return {
+        label: [
+            picture(photos.pixels, by_class[label][j], photos.pixels.resize)
+            for j in np.linspace(0, len(by_class[label]) - 1, SAMPLES_PER_CLASS).astype(int)
+        ]
+        for label in labels
+    }

@@ -1,0 +1,322 @@
+"""``study``: a whole experiment from a recipe. In: a recipe, photos, weights. Out: a table, differences with tests,
+curves, one report.
+
+Every training leaves an ordinary run folder in ``OUT/arms``. Interrupted, the same command goes on: runs that ended are
+read, a running one resumes, and more seeds may be asked for later.
+"""
+
+from __future__ import annotations
+
+import gc
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headstart.classifier import write_json
+from headstart.errors import Interrupted, OptionError, RunError
+from headstart.runfolder import RunFolder
+from headstart.studies import findings
+from headstart.studies.catalogue import load
+from headstart.studies.images import Library, assign_paths, lasting
+from headstart.studies.jobs import ARMS, Estimate, Job, in_words, make_jobs, work
+from headstart.studies.recipe import Recipe
+from headstart.studies.results import JobResult, read_result
+from headstart.voice import Voice
+
+if TYPE_CHECKING:
+    from headstart.backbone.backbone import Backbone
+    from headstart.data.imageset import Listing
+    from headstart.device import Machine
+    from headstart.report.study_data import StudyDifference, StudyRow
+
+OWN = {ARMS, "study.json", "report.html", "pictures"}
+"""What a study's folder holds."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A finished study; ``text`` is the table for a terminal."""
+
+    path: Path
+    recipe: Recipe
+    results: tuple[JobResult, ...]
+    rows: tuple[StudyRow, ...]
+    differences: tuple[StudyDifference, ...]
+    answer: str
+    text: str
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What ``--json`` prints."""
+        return {
+            "study": self.recipe.name, "answer": self.answer, "report": str(self.path / "report.html"),
+            "arms": [asdict(row) for row in self.rows], "differences": [asdict(gap) for gap in self.differences],
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class StudyRequest:
+    """What was asked for, beside the recipe."""
+
+    recipe: Recipe
+    out: Path
+    places: Mapping[str, str]
+    weights: Mapping[str, str]
+    device: str
+    command: str
+
+
+def study(
+    recipe: str,
+    *,
+    data: Mapping[str, str | Path] | str | Path | None = None,
+    weights: Mapping[str, str | Path] | str | Path | None = None,
+    seeds: int | None = None,
+    quick: bool = False,
+    settings: Sequence[str] = (),
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    quiet: bool = False,
+    device: str = "auto",
+) -> Study:
+    """Run an experiment from a recipe, or go on with it.
+
+    Args:
+        recipe: a name that ``headstart study --list`` shows, or a YAML file.
+        data, weights: image set → photos, backbone → checkpoint file; without a name where there is only one.
+        settings: changes of the recipe, as ``--set`` takes them (``"epochs=3"``, ``"scratch.epochs=3"``).
+
+    Raises:
+        HeadstartError: one of its children, with one clear message.
+    """
+    found = load(recipe, settings, quick, seeds)
+    request = StudyRequest(
+        found,
+        Path(out) if out else Path("runs") / f"study-{found.name}{'-quick' if quick else ''}",
+        {name: lasting(place) for name, place in assign_paths(found, _by_name(data)).items()},
+        {name: lasting(file) for name, file in _by_name(weights).items()},
+        device,
+        _command(recipe, _by_name(data), _by_name(weights), seeds, quick, settings),
+    )
+    jobs = make_jobs(found, request.places, request.weights, request.out, device)
+    with Voice(quiet) as voice:
+        return _Runner(request, jobs, voice).run(overwrite)
+
+
+def _by_name(given: Mapping[str, str | Path] | str | Path | None) -> dict[str, str]:
+    if given is None:
+        return {}
+    return {n: str(p) for n, p in given.items()} if isinstance(given, Mapping) else {"": str(given)}
+
+
+def _command(
+    recipe: str, data: Mapping[str, str], weights: Mapping[str, str], seeds: int | None, quick: bool,
+    settings: Sequence[str],
+) -> str:  # fmt: skip
+    import shlex
+
+    words = ["headstart", "study", recipe]
+    for flag, given in (("--data", data), ("--weights", weights)):
+        for name, path in given.items():
+            words += [flag, f"{name}={path}" if name else path]
+    words += ["--quick"] if quick else []
+    words += ["--seeds", str(seeds)] if seeds is not None else []
+    for text in settings:
+        words += ["--set", text]
+    return shlex.join(words)
+
+
+@dataclass
+class _Runner:
+    """Runs the jobs, one after the other."""
+
+    request: StudyRequest
+    jobs: list[Job]
+    voice: Voice
+    began: float = field(default_factory=time.monotonic)
+    _backbones: dict[tuple[Any, ...], Backbone] = field(default_factory=dict)
+    _warned: set[str] = field(default_factory=set)
+
+    def run(self, overwrite: bool) -> Study:
+        self._check_architectures()
+        self._open_folder(overwrite)
+        library = Library(self.request.recipe, self.request.places, self.voice)
+        works = {job.folder: self._work(job, library.listing(job.arm.images)) for job in self.jobs}
+        estimate = Estimate(works, self.jobs)
+        results = []
+        for number, job in enumerate(self.jobs, 1):
+            try:
+                results.append(self._run_or_read(job, number, library, estimate))
+            except (KeyboardInterrupt, Interrupted):
+                raise Interrupted(
+                    f"Stopped; {len(results)} of {len(self.jobs)} trainings are done, and nothing in "
+                    f"{self.request.out} is lost.",
+                    "Give the same command again to go on.",
+                ) from None
+        return self._conclude(results, library)
+
+    def _check_architectures(self) -> None:
+        """An unknown backbone, cut or boundary is said before the first training, all of them at once."""
+        from headstart.backbone.create import create
+
+        wrong, seen = [], set()
+        for job in self.jobs:
+            options = job.options
+            key = (options.backbone, options.cut, options.boundary)
+            if key in seen or job.seed:
+                continue
+            seen.add(key)
+            try:
+                network = create(options.backbone, pretrained=False, cut=options.cut)
+                network.split_at(options.boundary or "end")
+            except OptionError as error:
+                wrong.append(f"{job.arm.name}: {error.problem} {error.hint}".strip())
+        if wrong:
+            raise OptionError("; ".join(wrong))
+
+    def _open_folder(self, overwrite: bool) -> None:
+        out = self.request.out
+        if out.exists() and not out.is_dir():
+            raise RunError(f"--out {out} is a file.", "Choose another name.")
+        strangers = [p.name for p in out.iterdir() if p.name not in OWN and p.name[0] != "."] if out.exists() else []
+        if strangers:
+            raise RunError(f"--out {out} is not a study (it holds {strangers[0]}).", "Choose another folder.")
+        for job in self.jobs:
+            if overwrite:
+                shutil.rmtree(job.folder, ignore_errors=True)
+            elif (job.folder / "request.json").exists():
+                self._refuse_other(job)
+
+    def _refuse_other(self, job: Job) -> None:
+        """A run that was made with other options is not this job's, and is never replaced unasked."""
+        before = RunFolder.open(job.folder)[1].to_json()
+        places = {"data", "out", "weights", "from_run", "device", "on_bad"}
+        now = job.options.to_json()
+        changed = [
+            f"{name}: {_shown(before.get(name))}, now {_shown(value)}"
+            for name, value in now.items()
+            if name not in places and value != before.get(name)
+        ]
+        if changed:
+            raise RunError(
+                f"{job.folder} was trained otherwise ({'; '.join(changed)}).",
+                "Use --overwrite to train it again, or choose another folder with --out.",
+            )
+
+    def _work(self, job: Job, listing: Listing) -> float:
+        judged = sum(photo.split == "test" for photo in listing.photos)
+        train = len(listing.photos) - judged
+        classes = len({photo.label for photo in listing.photos})
+        train = min(train, job.options.shots * classes) if job.options.shots else train
+        train = round(train * (job.options.fraction or 1.0))
+        settings = job.options.settings
+        return work(job, train, judged, int(settings.get("image_size", 160)), int(settings.get("epochs", 10)))
+
+    def _run_or_read(self, job: Job, number: int, library: Library, estimate: Estimate) -> JobResult:
+        began = time.monotonic()
+        folder = RunFolder(job.folder)
+        if folder.finished:
+            estimate.finished(job, None)
+            return read_result(job)
+        inner = _JobVoice(self.voice, f"{job.label} ({number} of {len(self.jobs)})", job, estimate, self._warned)
+        self._train(job, folder, library, inner)
+        result = read_result(job)
+        estimate.finished(job, time.monotonic() - began)
+        self._tell(result, number, estimate)
+        self._drop_weights(job)
+        gc.collect()
+        return result
+
+    def _train(self, job: Job, folder: RunFolder, library: Library, voice: Voice) -> None:
+        from headstart.prepare import input_size, split
+        from headstart.run import check_unchanged, train_prepared
+
+        backbone = self._backbone(job)
+        size, resize = input_size(job.options, library.listing(job.arm.images), backbone)
+        backbone.check_image_size(size)
+        photos = library.photos(job.arm.images, resize, backbone.preprocessing.interpolation)
+        prepared = split(job.options, photos, backbone, self._machine(), voice)
+        if (job.folder / "request.json").exists():
+            check_unchanged(folder, prepared)
+        else:
+            folder = RunFolder.create(job.folder, job.options)
+        train_prepared(folder, prepared, voice, job.arm.mistakes)
+
+    def _backbone(self, job: Job) -> Backbone:
+        """The pretrained network, loaded once for arms that follow each other with the same one. Random ones are made
+        anew: a seed decides them.
+        """
+        from headstart.prepare import make_backbone
+
+        options = job.options
+        if options.strategy == "scratch":
+            return make_backbone(options)
+        key = (options.backbone, options.weights, options.from_run, options.cut, options.mean, options.std)
+        if key not in self._backbones:
+            self._backbones.clear()
+            self._backbones[key] = make_backbone(options)
+        return self._backbones[key]
+
+    def _machine(self) -> Machine:
+        from headstart.device import find_machine
+
+        return find_machine(self.request.device)
+
+    def _tell(self, result: JobResult, number: int, estimate: Estimate) -> None:
+        left = in_words(estimate.left()) if number < len(self.jobs) else ""
+        self.voice.say(
+            f"  {number} of {len(self.jobs)}   {result.job.label}: {result.split} accuracy {result.accuracy:.3f}   "
+            f"{result.seconds:.0f} s{f'   {left}' if left else ''}"
+        )
+
+    def _drop_weights(self, job: Job) -> None:
+        """Dozens of networks of one learning curve would fill a disk: weights stay where an arm starts from them, and
+        of the first seed of arms that are not swept.
+        """
+        source = any(arm.source == job.arm.name for arm in self.request.recipe.arms)
+        if not source and (job.arm.sweep or job.seed):
+            (job.folder / "model.safetensors").unlink(missing_ok=True)
+
+    def _conclude(self, results: list[JobResult], library: Library) -> Study:
+        from headstart.studies.page import write_page
+        from headstart.studies.text import study_text
+
+        recipe = self.request.recipe
+        rows = findings.table(recipe, results)
+        gaps = findings.differences(recipe, results)
+        answer = findings.answer(recipe, rows, gaps)
+        found = Study(self.request.out, recipe, tuple(results), tuple(rows), tuple(gaps), answer, "")
+        found = replace(found, text=f"{study_text(found)}\n\nReport: {self.request.out / 'report.html'}")
+        write_json(self.request.out / "study.json", {"recipe": recipe.raw, **found.summary})
+        write_page(found, self.request.command, library, self._machine().words)
+        return found
+
+
+def _shown(value: Any) -> str:
+    return ", ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
+
+
+class _JobVoice(Voice):
+    """What one training says within a study: progress with the study's estimate, and each warning once."""
+
+    def __init__(self, outer: Voice, label: str, job: Job, estimate: Estimate, warned: set[str]) -> None:
+        super().__init__(quiet=True)
+        self.outer, self.label, self.job, self.estimate, self._warned = outer, label, job, estimate, warned
+        self.began, self.part = time.monotonic(), 0.0
+
+    def warn(self, sentence: str) -> None:
+        if sentence not in self._warned:
+            self._warned.add(sentence)
+            self.outer.warn(sentence)
+
+    def progress(self, what: str, done: int, total: int, note: str = "") -> None:
+        left = in_words(self.estimate.left(self.job, self.part, time.monotonic() - self.began))
+        words = "   ".join(part for part in (note, f"study: {left}" if left else "") if part)
+        self.outer.progress(f"{self.label}: {what}", done, total, words)
+
+    def step(self, epoch: int, epochs: int, batch: int, batches: int, loss: float) -> None:
+        self.part = ((epoch - 1) * batches + batch) / (epochs * batches)
+        super().step(epoch, epochs, batch, batches, loss)
