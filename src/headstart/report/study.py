@@ -1,4 +1,4 @@
-"""The page of a study. In: ``StudyReport``. Out: the text of its report.html, and its plots as SVG pictures."""
+"""The page of a study. In: ``StudyReport``. Out: the text of its report.html, and its plots as pictures."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ def render_study(report: StudyReport) -> str:
         curves=list(curve_plots(report.curves, report.arms).values()),
         epochs=_best_epochs(report.curves),
         bands=any(curve.val_accuracy_low and curve.val_accuracy_high for curve in report.curves),
+        trained=any(not curve.level and (curve.train_accuracy or curve.train_loss) for curve in report.curves),
         levels=any(curve.level for curve in report.curves),
         sweeps=[{"plot": plot, **_sweep_table(sweep)} for sweep, plot in _sweep_plots(report)],
         samples=sample_rows(report.samples, report.names),

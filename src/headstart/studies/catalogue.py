@@ -58,7 +58,7 @@ def _read(path: Path) -> RecipeFile:
 
 
 def load(name: str, settings: Sequence[str] = (), quick: bool = False, seeds: int | None = None) -> Recipe:
-    """The recipe ``name`` with ``--quick``, ``--set`` and ``--seeds`` applied, in this order. Raises OptionError."""
+    """The recipe ``name`` with ``--quick``, ``--seeds`` and ``--set`` applied, in this order. Raises OptionError."""
     file = find(name)
     raw = _yaml(file)
     if isinstance(raw, Mapping):
@@ -66,8 +66,8 @@ def load(name: str, settings: Sequence[str] = (), quick: bool = False, seeds: in
         changes = raw.get("quick") if quick else None
         if isinstance(changes, Mapping):
             raw = _change(raw, changes, f"{file.path.name}, quick")
+        raw = _change(raw, {} if seeds is None else {"seeds": seeds}, "--seeds")
         raw = _change(raw, dict(map(_setting, settings)), "--set")
-        raw |= {"seeds": seeds} if seeds is not None else {}
     recipe = parse(raw, file.path.name)
     if quick or settings:  # what is expected holds for the recipe as it is written
         recipe = replace(recipe, arms=tuple(replace(arm, expected=None) for arm in recipe.arms))
@@ -105,6 +105,7 @@ def _change(raw: dict[str, Any], changes: Mapping[str, Any], origin: str) -> dic
         key = key.replace("-", "_") if key.replace("-", "_") in ARM_KEYS else key
         if name == "seeds":
             raw["seeds"] = value
+            arms = {k: {key: v for key, v in own.items() if key != "seeds"} for k, own in arms.items()}
         elif name == "test_photos":
             raw["images"] = {k: {**(v or {}), "test_photos": value} for k, v in (raw.get("images") or {}).items()}
         elif dot and arm not in arms:

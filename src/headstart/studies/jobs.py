@@ -43,6 +43,7 @@ def make_jobs(
         _job(arm, point, {**options, **_backbone(recipe, arm)}, seed, places, weights, out, device)
         for seed in range(recipe.seeds)
         for arm in recipe.arms
+        if seed < arm.seeds
         for point, options in arm.points()
     ]
 

@@ -21,7 +21,7 @@ SWEEPS = ("shots", "fraction", "cut", "image_size")
 
 _RECIPE_KEYS = ("name", "title", "about", "images", "every_arm", "arms", "pairs", "seeds", "quick")
 _IMAGES_KEYS = ("home", "words", "judge_on", "test_photos")
-_OWN_KEYS = ("images", "from", "published", "said", "expected", "note", "mistakes")
+_OWN_KEYS = ("images", "from", "published", "said", "expected", "note", "mistakes", "seeds")
 _NOT_FOR_ARMS = {"data", "out", "weights", "from_run", "seed", "device", "on_bad", "settings"}
 _OPTION_KINDS = {f.name: str(f.type).split(" ")[0] for f in fields(TrainOptions) if f.name not in _NOT_FOR_ARMS}
 ARM_KEYS = (*_OWN_KEYS, *_OPTION_KINDS, *SETTINGS)
@@ -45,7 +45,7 @@ class Images:
 @dataclass(frozen=True)
 class Arm:
     """One way of training. ``options``: of ``train``; ``sweep``: an option and the values it is run at; ``source``: the
-    arm whose network it starts from; the rest is for the table.
+    arm whose network it starts from; ``seeds``: with how many it is run; the rest is for the table.
     """
 
     name: str
@@ -58,6 +58,7 @@ class Arm:
     expected: tuple[float, float] | None = None
     note: str = ""
     mistakes: tuple[str, ...] = ()
+    seeds: int = 1
 
     def points(self) -> list[tuple[str, dict[str, Any]]]:
         """(label, options) of every point: one without a label where nothing is swept."""
@@ -77,8 +78,12 @@ class Recipe:
     arms: tuple[Arm, ...]
     about: str = ""
     pairs: tuple[tuple[str, str], ...] = ()
-    seeds: int = 1
     raw: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    @property
+    def seeds(self) -> int:
+        """The most that any arm is run with."""
+        return max(arm.seeds for arm in self.arms)
 
     def arm(self, name: str) -> Arm:
         return next(arm for arm in self.arms if arm.name == name)
@@ -94,20 +99,17 @@ def parse(raw: Any, where: str) -> Recipe:
         raise OptionError(f"{where} is not a recipe: it must be a mapping with the keys {', '.join(_RECIPE_KEYS)}.")
     wrong = [*_unknown("", raw, _RECIPE_KEYS), *_missing(raw)]
     images = {str(name): _images(str(name), spec, wrong) for name, spec in _mapping(raw, "images", wrong).items()}
-    every = _mapping(raw, "every_arm", wrong)
+    every = {"seeds": _seeds("", raw, wrong), **_mapping(raw, "every_arm", wrong)}
     arms = [_arm(str(name), own, every, images, wrong) for name, own in _mapping(raw, "arms", wrong).items()]
     wrong += _source_mistakes(arms)
     pairs = tuple(_pairs(raw.get("pairs"), [arm.name for arm in arms], wrong))
-    seeds = raw.get("seeds", 1)
-    if not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 1:
-        wrong.append(f"seeds: {seeds!r} is not a whole number of at least 1")
     if wrong:
         count = f"{len(wrong)} mistakes" if len(wrong) > 1 else "a mistake"
         raise OptionError(f"{where} has {count}:\n" + "\n".join(f"    {line}" for line in dict.fromkeys(wrong)))
     name = str(raw["name"])
     return Recipe(
         name, str(raw.get("title", name)), images, tuple(_sources_first(arms)), str(raw.get("about", "")).strip(),
-        pairs, seeds, raw,
+        pairs, raw,
     )  # fmt: skip
 
 
@@ -167,11 +169,19 @@ def _arm(name: str, own: Any, every: Mapping[str, Any], images: Mapping[str, Ima
     wrong.extend(place + line for line in _option_mistakes(options, sweep))
     arm = Arm(
         name, str(which), options, sweep, _text(given.get("from")), *_figures(place, given, wrong),
-        str(given.get("note", "")).strip(), _intended(place, given, wrong),
+        str(given.get("note", "")).strip(), _intended(place, given, wrong), _seeds(place, given, wrong),
     )  # fmt: skip
     if arm.source and options.get("strategy") == "scratch":
         wrong.append(f"{place}strategy scratch starts from random weights: leave out from")
     return arm
+
+
+def _seeds(place: str, given: Mapping[str, Any], wrong: list[str]) -> int:
+    seeds = given.get("seeds", 1)
+    if not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 1:
+        wrong.append(f"{place}seeds: {seeds!r} is not a whole number of at least 1")
+        return 1
+    return seeds
 
 
 def _text(value: Any) -> str | None:
@@ -267,6 +277,8 @@ def _source_mistakes(arms: Sequence[Arm]) -> Iterator[str]:
             yield f"arms.{arm.name}: from: no arm is named {arm.source!r}. {did_you_mean(arm.source, by_name)}".strip()
         elif source.sweep:
             yield f"arms.{arm.name}: from: {arm.source} is run at several points; it must be one network"
+        elif source.seeds < arm.seeds:
+            yield f"arms.{arm.name}: from: {arm.source} is run with fewer seeds ({source.seeds}) than it ({arm.seeds})"
         elif _goes_round(arm, by_name):
             yield f"arms.{arm.name}: from: starts, by way of others, from itself"
 
