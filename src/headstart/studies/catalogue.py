@@ -74,13 +74,29 @@ def load(name: str, settings: Sequence[str] = (), quick: bool = False, seeds: in
     return recipe
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML in which no key may stand twice: of two arms of one name the first would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"{key.value} stands twice", problem_mark=key.start_mark
+                )
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
 def _yaml(file: RecipeFile) -> Any:
     try:
-        return yaml.safe_load(file.text)
+        return yaml.load(file.text, _Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         raise OptionError(f"{file.path}{where} is not YAML: {getattr(error, 'problem', error)}.") from None
+    except (ValueError, RecursionError) as error:  # a date that no calendar has; brackets without an end
+        raise OptionError(f"{file.path} is not YAML: {error}.") from None
 
 
 def _setting(text: str) -> tuple[str, Any]:
@@ -90,7 +106,7 @@ def _setting(text: str) -> tuple[str, Any]:
         raise OptionError(f"--set {text!r} is not NAME=VALUE.", hint)
     try:
         return name.strip(), yaml.safe_load(value)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         return name.strip(), value
 
 
@@ -98,27 +114,40 @@ def _change(raw: dict[str, Any], changes: Mapping[str, Any], origin: str) -> dic
     """Apply ``epochs: 3`` (every arm), ``scratch.epochs: 3`` (one arm), ``test_photos: 500`` (every image set) and
     ``seeds: 1``. What is not a mapping where one should be is left for ``parse`` to name.
     """
-    arms = {k: dict(v or {}) for k, v in (raw.get("arms") or {}).items() if isinstance(v or {}, Mapping)}
-    wrong = []
+    given = {str(name): own for name, own in _as_mapping(raw.get("arms")).items()}
+    arms = {name: dict(own or {}) for name, own in given.items() if isinstance(own or {}, Mapping)}
+    changed, wrong = dict(raw), []
     for name, value in changes.items():
         arm, dot, key = str(name).rpartition(".")
-        key = key.replace("-", "_") if key.replace("-", "_") in ARM_KEYS else key
-        if name == "seeds":
-            raw["seeds"] = value
-            arms = {k: {key: v for key, v in own.items() if key != "seeds"} for k, own in arms.items()}
-        elif name == "test_photos":
-            raw["images"] = {k: {**(v or {}), "test_photos": value} for k, v in (raw.get("images") or {}).items()}
-        elif dot and arm not in arms:
+        key = key.replace("-", "_") if key.replace("-", "_") in (*ARM_KEYS, "test_photos") else key
+        if dot and arm not in arms:
             wrong.append(f"{name}: no arm is named {arm!r}. {did_you_mean(arm, arms)}".strip())
+        elif key == "seeds" and not dot:
+            changed |= {"seeds": value, "every_arm": _without(changed.get("every_arm"), "seeds")}
+            arms = {each: _without(own, "seeds") for each, own in arms.items()}
+        elif key == "test_photos" and not dot:
+            images = _as_mapping(changed.get("images"))
+            changed["images"] = {
+                each: {**(own or {}), key: value} if isinstance(own or {}, Mapping) else own
+                for each, own in images.items()
+            } or changed.get("images")
         elif key not in ARM_KEYS:
-            hint = did_you_mean(key, (*ARM_KEYS, "test_photos", "seeds"))
+            hint = did_you_mean(key, ARM_KEYS if dot else (*ARM_KEYS, "test_photos"))
             wrong.append(f"{name}: unknown key {key!r}. {hint}".strip())
         else:
             for each in [arm] if dot else arms:
-                arms[each] = _with(arms[each], raw.get("every_arm"), key, value)
+                arms[each] = _with(arms[each], changed.get("every_arm"), key, value)
     if wrong:
         raise OptionError(f"{origin}: " + "; ".join(wrong))
-    return {**raw, "arms": {**(raw.get("arms") or {}), **arms}}
+    return {**changed, "arms": {**given, **arms} or raw.get("arms")}
+
+
+def _as_mapping(value: Any) -> Mapping[Any, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _without(value: Any, key: str) -> Any:
+    return {k: v for k, v in value.items() if k != key} if isinstance(value, Mapping) else value
 
 
 def _with(arm: dict[str, Any], every: Any, key: str, value: Any) -> dict[str, Any]:

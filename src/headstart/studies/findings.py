@@ -162,7 +162,13 @@ def _sweep(recipe: Recipe, rows: Sequence[StudyRow], images: str, key: str, tell
             )  # fmt: skip
     axis = _AXES[key]
     heading = f"Accuracy by {'cut' if key == 'cut' else axis}{f' ({images})' if tell_images else ''}"
-    return Sweep(key, heading, axis, lines)
+    return Sweep(key, heading, axis, lines, _levels(recipe, rows, images, key))
+
+
+def _levels(recipe: Recipe, rows: Sequence[StudyRow], images: str, key: str) -> list[tuple[str, float]]:
+    """Arms on the same photos that are not swept, as level lines. Input sizes are left alone: the others differ in more."""
+    plain = [arm.name for arm in recipe.arms if arm.images == images and not arm.sweep and not arm.mistakes]
+    return [] if key == "image_size" else [(row.arm, row.mean) for row in rows if row.arm in plain]
 
 
 def answer(recipe: Recipe, rows: Sequence[StudyRow], found: Sequence[StudyDifference]) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Any
 
 from headstart.backbone.head import check_dropout, parse_head
@@ -99,6 +100,7 @@ def parse(raw: Any, where: str) -> Recipe:
         raise OptionError(f"{where} is not a recipe: it must be a mapping with the keys {', '.join(_RECIPE_KEYS)}.")
     wrong = [*_unknown("", raw, _RECIPE_KEYS), *_missing(raw)]
     images = {str(name): _images(str(name), spec, wrong) for name, spec in _mapping(raw, "images", wrong).items()}
+    _mapping(raw, "quick", wrong)
     every = {"seeds": _seeds("", raw, wrong), **_mapping(raw, "every_arm", wrong)}
     arms = [_arm(str(name), own, every, images, wrong) for name, own in _mapping(raw, "arms", wrong).items()]
     wrong += _source_mistakes(arms)
@@ -145,7 +147,7 @@ def _images(name: str, spec: Any, wrong: list[str]) -> Images:
     if (judge := spec.get("judge_on", "test")) not in ("test", "val"):
         wrong.append(f"{place}judge_on: {judge!r} is neither test nor val")
     photos = spec.get("test_photos")
-    if photos is not None and (not isinstance(photos, int) or photos < 1):
+    if photos is not None and (not isinstance(photos, int) or isinstance(photos, bool) or photos < 1):
         wrong.append(f"{place}test_photos: {photos!r} is not a whole number of at least 1")
     home = spec.get("home")
     return Images(name, None if home is None else str(home), str(spec.get("words", "")).strip(), judge, photos)
@@ -161,11 +163,11 @@ def _arm(name: str, own: Any, every: Mapping[str, Any], images: Mapping[str, Ima
     given = {**every, **(own or {})}
     wrong.extend(_unknown(place, given, ARM_KEYS))
     which = given.get("images", next(iter(images), ""))
-    if which not in images:
+    if str(which) not in images:
         wrong.append(f"{place}images: {which!r} is not in images. {did_you_mean(str(which), images)}".strip())
     options = {k: v for k, v in given.items() if k in ARM_KEYS and k not in _OWN_KEYS and v is not None}
     sweep = _sweep(place, options, wrong)
-    options = {k: v for k, v in options.items() if sweep is None or k != sweep[0]}
+    options = {k: v for k, v in options.items() if k not in SWEEPS or not isinstance(v, list)}
     wrong.extend(place + line for line in _option_mistakes(options, sweep))
     arm = Arm(
         name, str(which), options, sweep, _text(given.get("from")), *_figures(place, given, wrong),
@@ -173,6 +175,8 @@ def _arm(name: str, own: Any, every: Mapping[str, Any], images: Mapping[str, Ima
     )  # fmt: skip
     if arm.source and options.get("strategy") == "scratch":
         wrong.append(f"{place}strategy scratch starts from random weights: leave out from")
+    if arm.mistakes and options.get("strategy", "auto") in ("probe", "auto"):
+        wrong.append(f"{place}mistakes: are made where the network is trained, by finetune, partial, lp-ft or scratch")
     return arm
 
 
@@ -237,30 +241,41 @@ def _option_mistakes(options: Mapping[str, Any], sweep: tuple[str, tuple[Any, ..
     """What is wrong with an arm's options, at each of its points."""
     for value in sweep[1] if sweep else (None,):
         at = {**options, sweep[0]: value} if sweep else dict(options)
-        badly_typed = list(_type_mistakes(at))
-        yield from badly_typed
-        if badly_typed:
-            continue
-        try:
-            check_overrides({k: v for k, v in at.items() if k in SETTINGS})
-            asked = TrainOptions.gather("photos", None, at)
-            check_dropout(asked.dropout, len(parse_head(asked.head)) + 1, asked.head)
-        except HeadstartError as error:
-            yield error.problem
+        badly_typed = dict(_type_mistakes(at))
+        yield from badly_typed.values()
+        if "strategy" in badly_typed:
+            at.pop("boundary", None)  # whether it goes with the strategy cannot be told
+        at = {k: v for k, v in at.items() if k not in badly_typed}
+        settings = {k: at.pop(k) for k in SETTINGS if k in at}
+        for check in (partial(check_overrides, settings), partial(_check_head, at), partial(_gather, at)):
+            try:
+                check()
+            except HeadstartError as error:
+                yield error.problem
 
 
-def _type_mistakes(options: Mapping[str, Any]) -> Iterator[str]:
+def _gather(options: Mapping[str, Any]) -> None:
+    TrainOptions.gather("photos", None, options)
+
+
+def _check_head(options: Mapping[str, Any]) -> None:
+    head = options.get("head", "linear")
+    check_dropout(options.get("dropout", ()), len(parse_head(head)) + 1, head)
+
+
+def _type_mistakes(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """(key, what is wrong with it)."""
     for key, value in options.items():
         kind = _OPTION_KINDS.get(key, "")
         if kind.startswith("tuple"):
             if not isinstance(value, list) or not all(_is_number(v) for v in value):
-                yield f"{key}: {value!r} is not a list of numbers"
+                yield key, f"{key}: {value!r} is not a list of numbers"
         elif kind in _KINDS:
             types, words = _KINDS[kind]
             if not isinstance(value, types) or isinstance(value, bool):
-                yield f"{key}: {value!r} is not {words}"
+                yield key, f"{key}: {value!r} is not {words}"
         elif kind == "str" and not isinstance(value, str):
-            yield f"{key}: {value!r} is not a text"
+            yield key, f"{key}: {value!r} is not a text"
 
 
 def _is_number(value: Any) -> bool:
