@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from headstart.training import probe
 from headstart.training.probe import (
     L2_GRID,
     USUAL_L2,
@@ -88,7 +89,7 @@ def test_the_gradient_is_the_objectives_own() -> None:
     z, y = torch.randn(9, 4, generator=generator).double(), torch.arange(9) % 3
     penalty = torch.rand(2, 4, 1, generator=generator).double()
     w = torch.randn(2, 4, 3, generator=generator).double().requires_grad_()
-    loss, gradient = _Objective(z, F.one_hot(y, 3).double(), penalty)(w, torch.arange(2))
+    loss, gradient = _Objective(z, y, 3, penalty)(w, torch.arange(2))
     loss.sum().backward()
     assert torch.allclose(w.grad, gradient, atol=1e-12)
     assert loss[0].item() == pytest.approx((F.cross_entropy(z @ w[0], y) + (penalty[0] * w[0] ** 2).sum() / 2).item())
@@ -173,3 +174,15 @@ def test_the_temperature_is_the_one_that_labels_were_drawn_with() -> None:
 def test_few_photos_all_right_do_not_ask_for_certainty() -> None:
     logits, labels = torch.tensor([[1.0, 0.0], [0.0, 1.0]], dtype=torch.float64), torch.tensor([0, 1])
     assert 0.2 < temperature(logits, labels) < 1
+
+
+def test_large_problems_are_solved_in_float32_and_in_chunks_to_the_same_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    features, labels = blobs(60, 20, 3)
+    train, val = (features[::2], labels[::2]), (features[1::2], labels[1::2])
+    small = fit_probe(train, val, 3)
+    monkeypatch.setattr(probe, "LARGE", 0)
+    monkeypatch.setattr(probe, "CHUNK_ENTRIES", 7 * 33)  # seven photos at a time, which does not divide their number
+    large = fit_probe(train, val, 3)
+    assert large.l2 == small.l2
+    assert torch.allclose(large.weight, small.weight, atol=1e-3 * float(small.weight.abs().max()))
+    assert [s.val_accuracy for s in large.path] == [s.val_accuracy for s in small.path]
