@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from headstart.data.imageset import SplitOptions
 from headstart.errors import OptionError, did_you_mean
 
 DEFAULT_BACKBONE = "resnet18"
@@ -119,6 +120,11 @@ class TrainOptions:
         return cls(
             data=str(data), out=str(out) if out is not None else None, settings=settings, **{**given, **paths, **lists}
         )
+
+    @property
+    def split_options(self) -> SplitOptions:
+        """What of this says how splits are drawn."""
+        return SplitOptions(self.val, self.test, self.shots, self.fraction, self.seed)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -16,7 +16,7 @@ import numpy as np
 
 from headstart.backbone.backbone import Backbone
 from headstart.backbone.head import check_dropout, parse_head
-from headstart.data.imageset import SPLITS, BadFile, ImageSet, Listing, Split, SplitOptions
+from headstart.data.imageset import SPLITS, BadFile, ImageSet, Listing, Split
 from headstart.data.names import shown
 from headstart.data.pixels import Pixels, read_photos, sample_sizes
 from headstart.data.scan import scan
@@ -98,8 +98,7 @@ def prepare(options: TrainOptions, voice: Voice) -> Prepared:
 
 def split(options: TrainOptions, photos: Photos, backbone: Backbone, machine: Machine, voice: Voice) -> Prepared:
     """The part of ``prepare`` that depends on seed, shots and strategy."""
-    wanted = SplitOptions(options.val, options.test, options.shots, options.fraction, options.seed)
-    image_set = make_image_set(photos.listing, photos.pixels.digests, photos.bad, wanted)
+    image_set = make_image_set(photos.listing, photos.pixels.digests, photos.bad, options.split_options)
     voice.say(f"{photos.listing.name} ({photos.listing.layout}): {image_set.summary}")
     for note in image_set.notes:
         voice.warn(note)

@@ -96,7 +96,7 @@ def resume(run: str | Path, *, quiet: bool = False) -> Run:
     with Voice(quiet) as voice:
         prepared = prepare(options, voice)
         check_unchanged(folder, prepared)
-        return train_prepared(folder, prepared, voice)
+        return train_prepared(folder, prepared, voice, folder.mistakes)
 
 
 def check_unchanged(folder: RunFolder, prepared: Prepared) -> None:

@@ -41,8 +41,10 @@ class RunFolder:
     path: Path
 
     @classmethod
-    def create(cls, path: Path, options: TrainOptions, overwrite: bool = False) -> RunFolder:
-        """A new folder with the request in it.
+    def create(
+        cls, path: Path, options: TrainOptions, overwrite: bool = False, mistakes: Sequence[str] = ()
+    ) -> RunFolder:
+        """A new folder with the request in it; ``mistakes``: those that a study makes on purpose.
 
         Raises:
             RunError: the folder exists (and may not be overwritten, or is not a run), or cannot be made.
@@ -56,7 +58,8 @@ class RunFolder:
                 f"{path} cannot be made: {error.strerror or error}.", "Choose another folder with --out."
             ) from None
         folder._clear()
-        write_json(path / "request.json", {"headstart": __version__, "options": options.to_json()})
+        request = {"headstart": __version__, "options": options.to_json()}
+        write_json(path / "request.json", {**request, **({"mistakes": list(mistakes)} if mistakes else {})})
         return folder
 
     def refuse(self, overwrite: bool) -> None:
@@ -121,6 +124,11 @@ class RunFolder:
             raise RunError(
                 f"{path / 'request.json'} cannot be read: {error}.", "Train again with --overwrite."
             ) from None
+
+    @property
+    def mistakes(self) -> tuple[str, ...]:
+        """What ``create`` was told of them. Raises RunError."""
+        return tuple(self.read_json("request.json").get("mistakes", ()))
 
     @property
     def finished(self) -> bool:

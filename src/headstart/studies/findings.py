@@ -125,7 +125,7 @@ def curves(recipe: Recipe, results: Sequence[JobResult]) -> list[StudyCurve]:
 
 
 def _curve(members: Members) -> StudyCurve:
-    if not members[0].history:
+    if not all(m.history for m in members):  # probes, and what ``auto`` left as one with some seed
         return StudyCurve(members[0].arm, [1], val_accuracy=[_mean([m.val_accuracy for m in members])], level=True)
     epochs = range(min(len(m.history) for m in members))
 
@@ -166,7 +166,7 @@ def _sweep(recipe: Recipe, rows: Sequence[StudyRow], images: str, key: str, tell
 
 
 def _levels(recipe: Recipe, rows: Sequence[StudyRow], images: str, key: str) -> list[tuple[str, float]]:
-    """Arms on the same photos that are not swept, as level lines. Input sizes are left alone: the others differ in more."""
+    """Arms on the same photos that are not swept, as level lines; none beside input sizes, where they would mislead."""
     plain = [arm.name for arm in recipe.arms if arm.images == images and not arm.sweep and not arm.mistakes]
     return [] if key == "image_size" else [(row.arm, row.mean) for row in rows if row.arm in plain]
 

@@ -70,6 +70,10 @@ class Library:
             self._listings[name] = as_wanted(found, self.recipe.images[name])
         return self._listings[name]
 
+    def any_size(self, name: str) -> Photos | None:
+        """The set's photos at a size that was read before, if one was."""
+        return next((photos for key, photos in self._photos.items() if key[0] == name), None)
+
     def photos(self, name: str, resize: int, interpolation: str) -> Photos:
         """The set's photos at a size, read once. Raises DataError."""
         from headstart.prepare import read
@@ -81,8 +85,8 @@ class Library:
 
 
 def as_wanted(listing: Listing, images: Images) -> Listing:
-    """The listing with the split to judge on called test, and no more of its photos than asked for (as many of each
-    class as can be, always the same ones). Raises DataError.
+    """The listing with the split to judge on called test, and no more of its photos than asked for (always the same
+    ones, of each class in proportion, but one at least). Raises DataError.
     """
     if images.judge_on == "val":
         if any(photo.split == "test" for photo in listing.photos):

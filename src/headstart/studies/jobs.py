@@ -39,13 +39,25 @@ def make_jobs(
     start from them. Raises OptionError.
     """
     _check_weights(recipe, weights)
-    return [
+    jobs = [
         _job(arm, point, {**options, **_backbone(recipe, arm)}, seed, places, weights, out, device)
         for seed in range(recipe.seeds)
         for arm in recipe.arms
         if seed < arm.seeds
         for point, options in arm.points()
     ]
+    _refuse_shared_folders(jobs)
+    return jobs
+
+
+def _refuse_shared_folders(jobs: list[Job]) -> None:
+    """An arm ``few-1`` and the arm ``few`` at 1 would lie in one folder, and the first be taken for the second."""
+    first: dict[str, Job] = {}
+    for job in jobs:
+        other = first.setdefault(job.folder.name.casefold(), job)
+        if other is not job:
+            one, two = (j.arm.name + (f" at {j.point}" if j.point else "") for j in (job, other))
+            raise OptionError(f"The arm {one} and {two} would share the folder {job.folder}.", "Rename one of the two.")
 
 
 def _backbone(recipe: Recipe, arm: Arm) -> dict[str, object]:

@@ -94,7 +94,8 @@ def _texts(study: Study) -> list[StudyText]:
         classes = RunFolder(result.job.folder).read_json("model.json")["classes"]
         if len(classes) <= MOST_CLASSES:
             report = format_report(result.metrics[result.split], classes)
-            found.append(StudyText(f"{result.arm}: classification report on {result.split}", report))
+            heading = f"{result.arm}: classification report on {result.split}"
+            found.append(StudyText(heading, report, open=not found))
     return [*found, *_architectures(study)]
 
 

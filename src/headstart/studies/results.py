@@ -48,10 +48,11 @@ def read_result(job: Job) -> JobResult:
     try:
         answers = [row for row in _rows(job.folder / "predictions.csv") if row["split"] == split]
         right = np.array([row["label"] == row["predicted"] for row in answers])
-        judged = hashlib.blake2b("\n".join(row["path"] for row in answers).encode(), digest_size=16).hexdigest()
+        paths = "\n".join(row["path"] for row in answers).encode(errors="surrogateescape")
+        judged = hashlib.blake2b(paths, digest_size=16).hexdigest()
         return JobResult(
-            job, split, float(right.mean()), right, judged, _epochs(job.folder), metrics["val"]["accuracy"]["value"],
-            float(metrics["training"]["seconds"]["training"]),
+            job, split, float(right.mean()), right, judged, _epochs(job.folder, plan["strategy"]),
+            metrics["val"]["accuracy"]["value"], float(metrics["training"]["seconds"]["training"]),
             sum(row["split"] == "train" for row in _rows(job.folder / "splits.csv")), plan, metrics,
         )  # fmt: skip
     except (OSError, KeyError, ValueError, TypeError, csv.Error) as error:
@@ -60,10 +61,10 @@ def read_result(job: Job) -> JobResult:
         ) from None
 
 
-def _epochs(folder: Path) -> tuple[dict[str, float], ...]:
-    """The epochs that led to the network kept: those of the plan's last strategy, not of a probe's grid."""
+def _epochs(folder: Path, strategy: str) -> tuple[dict[str, float], ...]:
+    """The epochs that led to the network kept: not a probe's grid, nor what ``auto`` tried and left."""
     columns = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
-    rows = [row for row in _rows(folder / "history.csv") if row["epoch"]]
+    rows = [row for row in _rows(folder / "history.csv") if row["epoch"] and row["strategy"] == strategy]
     return tuple({name: float(row[name]) for name in columns if row[name]} for row in rows)
 
 

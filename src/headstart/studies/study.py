@@ -8,6 +8,7 @@ read, a running one resumes, and more seeds may be asked for later.
 from __future__ import annotations
 
 import gc
+import json
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.classifier import write_json
+from headstart.data.split import make_image_set
 from headstart.errors import Interrupted, OptionError, RunError
 from headstart.runfolder import RunFolder
 from headstart.studies import findings
@@ -142,9 +144,12 @@ class _Runner:
 
     def run(self, overwrite: bool) -> Study:
         self._check_architectures()
-        self._open_folder(overwrite)
+        self._check_folder(overwrite)
         library = Library(self.request.recipe, self.request.places, self.voice)
         works = {job.folder: self._work(job, library.listing(job.arm.images)) for job in self.jobs}
+        if overwrite:  # now that the photos were found: a mistyped --data must not cost a study
+            for job in self.jobs:
+                shutil.rmtree(job.folder, ignore_errors=True)
         estimate = Estimate(works, self.jobs)
         results = []
         for number, job in enumerate(self.jobs, 1):
@@ -161,23 +166,25 @@ class _Runner:
     def _check_architectures(self) -> None:
         """An unknown backbone, cut or boundary is said before the first training, all of them at once."""
         from headstart.backbone.create import create
+        from headstart.training.plan import resolve
+        from headstart.training.rules import Facts
 
         wrong, seen = [], set()
         for job in self.jobs:
             options = job.options
-            key = (options.backbone, options.cut, options.boundary)
+            boundary = resolve(Facts(1, 2, 224, 224, options.strategy), boundary=options.boundary).boundary
+            key = (options.backbone, options.cut, boundary)
             if key in seen or job.seed:
                 continue
             seen.add(key)
             try:
-                network = create(options.backbone, pretrained=False, cut=options.cut)
-                network.split_at(options.boundary or "end")
+                create(options.backbone, pretrained=False, cut=options.cut).split_at(boundary)
             except OptionError as error:
                 wrong.append(f"{job.arm.name}: {error.problem} {error.hint}".strip())
         if wrong:
             raise OptionError("; ".join(wrong))
 
-    def _open_folder(self, overwrite: bool) -> None:
+    def _check_folder(self, overwrite: bool) -> None:
         out = self.request.out
         if out.exists() and not out.is_dir():
             raise RunError(f"--out {out} is a file.", "Choose another name.")
@@ -185,16 +192,15 @@ class _Runner:
         if strangers:
             raise RunError(f"--out {out} is not a study (it holds {strangers[0]}).", "Choose another folder.")
         for job in self.jobs:
-            if overwrite:
-                shutil.rmtree(job.folder, ignore_errors=True)
-            elif (job.folder / "request.json").exists():
+            if not overwrite and (job.folder / "request.json").exists():
                 self._refuse_other(job)
 
     def _refuse_other(self, job: Job) -> None:
         """A run that was made with other options is not this job's, and is never replaced unasked."""
         before = RunFolder.open(job.folder)[1].to_json()
         places = {"data", "out", "weights", "from_run", "device", "on_bad"}
-        now = job.options.to_json()
+        before["mistakes"] = RunFolder(job.folder).mistakes
+        now = {**job.options.to_json(), "mistakes": job.arm.mistakes}
         changed = [
             f"{name}: {_shown(before.get(name))}, now {_shown(value)}"
             for name, value in now.items()
@@ -219,6 +225,7 @@ class _Runner:
         began = time.monotonic()
         folder = RunFolder(job.folder)
         if folder.finished:
+            self._refuse_other_input(job, folder, library)
             estimate.finished(job, None)
             return read_result(job)
         inner = _JobVoice(self.voice, f"{job.label} ({number} of {len(self.jobs)})", job, estimate, self._warned)
@@ -229,6 +236,21 @@ class _Runner:
         self._drop_weights(job)
         gc.collect()
         return result
+
+    def _refuse_other_input(self, job: Job, folder: RunFolder, library: Library) -> None:
+        """A finished run of other photos, or of other weights, is not this job's either."""
+        facts, photos = folder.read_json("model.json"), library.any_size(job.arm.images)
+        how, before = facts["preprocessing"], facts["provenance"]
+        photos = photos or library.photos(job.arm.images, how["resize"], how["interpolation"])
+        found = make_image_set(photos.listing, photos.pixels.digests, photos.bad, job.options.split_options)
+        other = "" if found.digest == before["data"]["digest"] else f"on other photos than {job.options.data} holds now"
+        if job.options.weights and self._backbone(job).weights_digest != before["backbone"]["weights_digest"]:
+            other = f"from other weights than {job.options.weights} holds"
+        if other:
+            raise RunError(
+                f"{job.folder} was trained {other}.",
+                "Use --overwrite to train it again, or choose another folder with --out.",
+            )
 
     def _train(self, job: Job, folder: RunFolder, library: Library, voice: Voice) -> None:
         from headstart.prepare import input_size, split
@@ -242,7 +264,7 @@ class _Runner:
         if (job.folder / "request.json").exists():
             check_unchanged(folder, prepared)
         else:
-            folder = RunFolder.create(job.folder, job.options)
+            folder = RunFolder.create(job.folder, job.options, mistakes=job.arm.mistakes)
         train_prepared(folder, prepared, voice, job.arm.mistakes)
 
     def _backbone(self, job: Job) -> Backbone:
@@ -290,12 +312,15 @@ class _Runner:
         answer = findings.answer(recipe, rows, gaps)
         found = Study(self.request.out, recipe, tuple(results), tuple(rows), tuple(gaps), answer, "")
         found = replace(found, text=f"{study_text(found)}\n\nReport: {self.request.out / 'report.html'}")
-        write_json(self.request.out / "study.json", {"recipe": recipe.raw, **found.summary})
+        as_read = json.loads(json.dumps(recipe.raw, default=str))  # YAML knows dates, JSON does not
+        write_json(self.request.out / "study.json", {"recipe": as_read, **found.summary})
         write_page(found, self.request.command, library, self._machine().words)
         return found
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) or "none"
     return ", ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
 
 
