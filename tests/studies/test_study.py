@@ -22,7 +22,8 @@ Small = Callable[..., Study]
 ARMS = """
     later: {strategy: probe, from: tuned, cut: layer2}
     tuned: {strategy: finetune}
-    few: {strategy: probe, shots: [2, 3]}
+    few: {strategy: probe, shots: [2]}
+    toned: {strategy: probe, mean: [0.4, 0.5, 0.6], std: [0.1, 0.2, 0.3]}
     scratch: {strategy: scratch, epochs: 1}
 """
 TWO = """
@@ -70,12 +71,13 @@ def test_every_training_is_what_train_gives_for_the_same_options(
         "tuned-1": {"strategy": "finetune", "weights": weights},
         "later-1": {"strategy": "probe", "from_run": tmp_path / "alone" / "tuned-1", "cut": "layer2"},
         "few-2-1": {"strategy": "probe", "weights": weights, "shots": 2},
+        "toned-1": {"strategy": "probe", "weights": weights, "mean": (0.4, 0.5, 0.6), "std": (0.1, 0.2, 0.3)},
         "scratch-1": {"strategy": "scratch", "settings": {**settings, "epochs": 1}},
     }
     runs = folders(found)
     accuracies = {result.job.folder.name: result.accuracy for result in found.results}
     assert runs.keys() == {
-        f"{arm}-{seed}" for arm in ("tuned", "later", "few-2", "few-3", "scratch") for seed in (0, 1)
+        f"{arm}-{seed}" for arm in ("tuned", "later", "few-2", "toned", "scratch") for seed in (0, 1)
     }
     for name, options in asked.items():
         alone = hs.train(photos, out=tmp_path / "alone" / name, **{"settings": settings, **common, **options})
@@ -84,7 +86,7 @@ def test_every_training_is_what_train_gives_for_the_same_options(
     assert (runs["tuned-1"] / "predictions.csv").read_bytes() != (runs["tuned-0"] / "predictions.csv").read_bytes()
     # Weights stay where an arm starts from them, and of the first seed of arms that are not swept.
     kept = {name for name, folder in runs.items() if (folder / "model.safetensors").exists()}
-    assert kept == {"tuned-0", "tuned-1", "later-0", "scratch-0"}
+    assert kept == {"tuned-0", "tuned-1", "later-0", "toned-0", "scratch-0"}
 
 
 def test_a_study_leaves_its_page_its_pictures_and_its_figures(small: Small) -> None:
@@ -99,7 +101,7 @@ def test_a_study_leaves_its_page_its_pictures_and_its_figures(small: Small) -> N
     assert [(row["arm"], row["point"], row["values"]) for row in figures["arms"]] == [
         (row.arm, row.point, list(row.values)) for row in found.rows
     ]
-    assert [result.train_photos for result in found.results] == [24, 24, 6, 9, 24]
+    assert [result.train_photos for result in found.results] == [24, 24, 6, 24, 24]
     assert {len(result.right) for result in found.results} == {6}
     assert [len(result.history) for result in found.results] == [2, 0, 0, 0, 1]
 

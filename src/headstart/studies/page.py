@@ -87,7 +87,7 @@ def _notes(study: Study) -> list[str]:
 
 def _texts(study: Study) -> list[StudyText]:
     """The classification report and the architecture of every arm that is not swept, first seed."""
-    found = []
+    found: list[StudyText] = []
     for result in study.results:
         if result.job.seed or result.job.arm.sweep:
             continue
