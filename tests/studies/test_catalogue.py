@@ -168,13 +168,6 @@ def test_every_bad_setting_is_named(changed: Load) -> None:
         changed(text=OWN.replace("quick: {epochs", "quick: {epocs"), quick=True)
 
 
-def test_a_recipe_is_not_changed_by_loading_it_otherwise(changed: Load) -> None:
-    before = changed()
-    changed("epochs=1", "shots=2", "test_photos=3", quick=True)
-    assert changed() == before
-    assert changed().raw == before.raw
-
-
 # -- odd files --
 
 ODD: dict[str, tuple[bytes, str]] = {

@@ -4,7 +4,6 @@ applied.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -62,7 +61,6 @@ def load(name: str, settings: Sequence[str] = (), quick: bool = False, seeds: in
     file = find(name)
     raw = _yaml(file)
     if isinstance(raw, Mapping):
-        raw = copy.deepcopy(dict(raw))
         changes = raw.get("quick") if quick else None
         if isinstance(changes, Mapping):
             raw = _change(raw, changes, f"{file.path.name}, quick")
@@ -110,7 +108,7 @@ def _setting(text: str) -> tuple[str, Any]:
         return name.strip(), value
 
 
-def _change(raw: dict[str, Any], changes: Mapping[str, Any], origin: str) -> dict[str, Any]:
+def _change(raw: Mapping[str, Any], changes: Mapping[str, Any], origin: str) -> dict[str, Any]:
     """Apply ``epochs: 3`` (every arm), ``scratch.epochs: 3`` (one arm), ``test_photos: 500`` (every image set) and
     ``seeds: 1``. What is not a mapping where one should be is left for ``parse`` to name.
     """
