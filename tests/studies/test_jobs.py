@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from headstart.errors import OptionError
+from headstart.studies.catalogue import load, shipped
 from headstart.studies.jobs import Estimate, Job, in_words, make_jobs, work
 from headstart.studies.recipe import Recipe, parse
+from headstart.studies.study import check_architectures
 
 OUT = Path("out")
 
@@ -215,3 +217,10 @@ def test_the_running_one_tells_by_the_part_that_is_done() -> None:
 )
 def test_time_is_said_in_words(seconds: float | None, words: str) -> None:
     assert in_words(seconds) == words
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_the_cuts_and_boundaries_of_a_shipped_recipe_exist(name: str, tmp_path: Path) -> None:
+    recipe = load(name)
+    jobs = make_jobs(recipe, {arm.images: "photos" for arm in recipe.arms}, {}, tmp_path)
+    check_architectures(jobs)

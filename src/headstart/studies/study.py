@@ -143,7 +143,7 @@ class _Runner:
     _warned: set[str] = field(default_factory=set)
 
     def run(self, overwrite: bool) -> Study:
-        self._check_architectures()
+        check_architectures(self.jobs)
         self._check_folder(overwrite)
         library = Library(self.request.recipe, self.request.places, self.voice)
         works = {job.folder: self._work(job, library.listing(job.arm.images)) for job in self.jobs}
@@ -162,27 +162,6 @@ class _Runner:
                     "Give the same command again to go on.",
                 ) from None
         return self._conclude(results, library)
-
-    def _check_architectures(self) -> None:
-        """An unknown backbone, cut or boundary is said before the first training, all of them at once."""
-        from headstart.backbone.create import create
-        from headstart.training.plan import resolve
-        from headstart.training.rules import Facts
-
-        wrong, seen = [], set()
-        for job in self.jobs:
-            options = job.options
-            boundary = resolve(Facts(1, 2, 224, 224, options.strategy), boundary=options.boundary).boundary
-            key = (options.backbone, options.cut, boundary)
-            if key in seen or job.seed:
-                continue
-            seen.add(key)
-            try:
-                create(options.backbone, pretrained=False, cut=options.cut).split_at(boundary)
-            except OptionError as error:
-                wrong.append(f"{job.arm.name}: {error.problem} {error.hint}".strip())
-        if wrong:
-            raise OptionError("; ".join(wrong))
 
     def _check_folder(self, overwrite: bool) -> None:
         out = self.request.out
@@ -316,6 +295,28 @@ class _Runner:
         write_json(self.request.out / "study.json", {"recipe": as_read, **found.summary})
         write_page(found, self.request.command, library, self._machine().words)
         return found
+
+
+def check_architectures(jobs: Sequence[Job]) -> None:
+    """An unknown backbone, cut or boundary is said before the first training, all of them at once."""
+    from headstart.backbone.create import create
+    from headstart.training.plan import resolve
+    from headstart.training.rules import Facts
+
+    wrong, seen = [], set()
+    for job in jobs:
+        options = job.options
+        boundary = resolve(Facts(1, 2, 224, 224, options.strategy), boundary=options.boundary).boundary
+        key = (options.backbone, options.cut, boundary)
+        if key in seen or job.seed:
+            continue
+        seen.add(key)
+        try:
+            create(options.backbone, pretrained=False, cut=options.cut).split_at(boundary)
+        except OptionError as error:
+            wrong.append(f"{job.arm.name}: {error.problem} {error.hint}".strip())
+    if wrong:
+        raise OptionError("; ".join(wrong))
 
 
 def _shown(value: Any) -> str:
