@@ -87,6 +87,8 @@ def test_every_training_is_what_train_gives_for_the_same_options(
     # Weights stay where an arm starts from them, and of the first seed of arms that are not swept.
     kept = {name for name, folder in runs.items() if (folder / "model.safetensors").exists()}
     assert kept == {"tuned-0", "tuned-1", "later-0", "toned-0", "scratch-0"}
+    request = json.loads((runs["later-1"] / "request.json").read_text(encoding="utf-8"))
+    assert request["options"]["from_run"] == str(runs["tuned-1"].resolve())  # it can be resumed from anywhere
 
 
 def test_a_study_leaves_its_page_its_pictures_and_its_figures(small: Small) -> None:

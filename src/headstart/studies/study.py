@@ -143,6 +143,7 @@ class _Runner:
     _warned: set[str] = field(default_factory=set)
 
     def run(self, overwrite: bool) -> Study:
+        self._machine()  # an unknown device is said before the photos are read
         check_architectures(self.jobs)
         self._check_folder(overwrite)
         library = Library(self.request.recipe, self.request.places, self.voice)
@@ -243,7 +244,8 @@ class _Runner:
         if (job.folder / "request.json").exists():
             check_unchanged(folder, prepared)
         else:
-            folder = RunFolder.create(job.folder, job.options, mistakes=job.arm.mistakes)
+            source = job.options.from_run and lasting(job.options.from_run)  # a resume may come from elsewhere
+            folder = RunFolder.create(job.folder, replace(job.options, from_run=source), mistakes=job.arm.mistakes)
         train_prepared(folder, prepared, voice, job.arm.mistakes)
 
     def _backbone(self, job: Job) -> Backbone:
