@@ -15,6 +15,7 @@ from headstart.evaluation.intervals import (
     verdict,
     wilson,
 )
+from headstart.report.page import plural
 from headstart.report.study_data import StudyCurve, StudyDifference, StudyRow, Sweep, SweepLine
 from headstart.studies.recipe import Arm, Recipe
 from headstart.studies.results import JobResult
@@ -56,9 +57,9 @@ def _row(arm: Arm, point: str, members: Members) -> StudyRow:
 def _setting(result: JobResult) -> str:
     """ "finetune, 160 px, 10 epochs, 7671 photos": what the table says of an arm."""
     plan = result.plan
-    epochs = f", {len(result.history)} epochs" if result.history else ""
+    epochs = f", {plural(len(result.history), 'epoch')}" if result.history else ""
     cut = f", cut after {result.job.options.cut}" if result.job.options.cut else ""
-    return f"{plan['strategy']}{cut}, {plan['image_size']} px{epochs}, {result.train_photos} photos"
+    return f"{plan['strategy']}{cut}, {plan['image_size']} px{epochs}, {plural(result.train_photos, 'photo')}"
 
 
 def differences(recipe: Recipe, results: Sequence[JobResult]) -> list[StudyDifference]:
