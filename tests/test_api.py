@@ -9,7 +9,7 @@ import pytest
 
 import headstart as hs
 
-FUNCTIONS = ("train", "resume", "open_run", "compare", "predict", "evaluate", "describe", "backbones")
+FUNCTIONS = ("train", "resume", "open_run", "compare", "predict", "evaluate", "describe", "backbones", "study")
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

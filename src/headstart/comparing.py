@@ -30,7 +30,7 @@ from headstart.evaluation.intervals import (
     wilson,
 )
 from headstart.options import STRATEGIES, TrainOptions
-from headstart.prepare import Photos, input_size, make_backbone, read, split
+from headstart.prepare import Photos, find_photos, input_size, make_backbone, read, split
 from headstart.run import judge, make_task
 from headstart.voice import Voice
 
@@ -181,12 +181,9 @@ class _Shared:
 
 
 def _shared(asked: TrainOptions, arms: Sequence[str], voice: Voice) -> _Shared:
-    from headstart.data.scan import scan
     from headstart.device import find_machine
 
-    listing = scan(
-        asked.data, progress=lambda done, total: voice.progress(f"fetching {asked.data}", done, total or done + 1)
-    )
+    listing = find_photos(asked.data, voice)
     only_scratch = set(arms) == {"scratch"}
     backbone = make_backbone(replace(asked, strategy="scratch" if only_scratch else "probe"))
     size, resize = input_size(asked, listing, backbone)

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from headstart.data.named import display_name
 from headstart.evaluation.intervals import t_interval
 from headstart.report.compare import render_compare
 from headstart.report.data import ArmRow, CompareReport, Curve, DifferenceRow, Fact
-from headstart.reporting import environment, picture
+from headstart.reporting import caveats_side_by_side, environment, samples_by_class
 
 if TYPE_CHECKING:
     from headstart.backbone.backbone import Backbone
@@ -56,7 +54,7 @@ def comparison_page(
         answer=found.answer,
         command=_command(asked, found, arms, seeds),
         rows=[ArmRow(**{k: v for k, v in row.items() if k in keep}) for row in found.rows],
-        caveats=_caveats(found, split, seeds),
+        caveats=caveats_side_by_side(seeds == 1, on_val=split == "val"),
         facts=[
             Fact("trainings", str(len(found.results)), f"{len(arms)} arms, {seeds} seed{'s' if seeds > 1 else ''}"),
             Fact("backbone", backbone.name, backbone.source),
@@ -64,7 +62,7 @@ def comparison_page(
         ],
         differences=[DifferenceRow(**{k: v for k, v in d.items() if k != "method"}) for d in found.differences],
         curves=_curves(found.results),
-        samples=_samples(photos),
+        samples=samples_by_class(photos),
         names={c: display_name(c) for c in {p.label for p in photos.listing.photos} if display_name(c) != c},
         notes=[
             f"Accuracy is measured on {split} photos. Intervals: {found.rows[0]['method']}; differences: "
@@ -83,20 +81,6 @@ def _command(asked: TrainOptions, found: Comparison, arms: Sequence[str], seeds:
     words = asked.command().replace("headstart train", "headstart compare", 1)
     chosen = f" --shots {','.join(dict.fromkeys(shots))}" if shots else ""
     return f"{words} --arms {','.join(arms)} --seeds {seeds}{chosen}"
-
-
-def _caveats(found: Comparison, split: str, seeds: int) -> list[str]:
-    notes = []
-    if seeds == 1:
-        notes.append(
-            "One seed is one run: intervals are over photos only and say nothing about other splits or starts."
-        )
-    if split == "val":
-        notes.append(
-            "There is no test split: each arm chose on the photos it is measured on, so every figure is a little "
-            "too good."
-        )
-    return notes
 
 
 def _curves(results: Sequence[ArmResult]) -> list[Curve]:
@@ -119,15 +103,3 @@ def _curve(group: str, arm: str, members: Sequence[ArmResult]) -> Curve:
         [float(i.low or 0) for i in intervals] if band else None,
         [float(i.high or 0) for i in intervals] if band else None,
     )
-
-
-def _samples(photos: Photos, per_class: int = 4) -> dict[str, list[np.ndarray]]:
-    by_class: dict[str, list[int]] = {}
-    for i, photo in enumerate(photos.listing.photos):
-        if photos.pixels.digests[i] is not None:
-            by_class.setdefault(photo.label, []).append(i)
-    spread = {
-        name: [members[j] for j in np.linspace(0, len(members) - 1, per_class).astype(int)]
-        for name, members in by_class.items()
-    }
-    return {name: [picture(photos.pixels, i, photos.pixels.resize) for i in chosen] for name, chosen in spread.items()}

@@ -1,4 +1,6 @@
-"""Where headstart keeps what it can compute or fetch again. In: the environment. Out: one folder for all commands."""
+"""Paths. In: the environment, what a user typed. Out: the one cache folder of all commands; paths that hold from
+anywhere.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +27,11 @@ def cache_dir() -> Path:
     xdg = os.environ.get("XDG_CACHE_HOME", "")
     # The XDG specification tells programs to ignore a relative path here.
     return (Path(xdg) if os.path.isabs(xdg) else _home() / ".cache") / "headstart"
+
+
+def lasting(place: str) -> str:
+    """A path that still holds from another working directory; what is no path (the name of a named set) as it is."""
+    return str(Path(place).resolve()) if os.path.exists(place) else place
 
 
 def _home() -> Path:

@@ -85,15 +85,18 @@ def prepare(options: TrainOptions, voice: Voice) -> Prepared:
     """
     check_overrides(options.settings)
     check_dropout(options.dropout, len(parse_head(options.head)) + 1, options.head)
-    listing = scan(
-        options.data, progress=lambda done, total: voice.progress(f"fetching {options.data}", done, total or done + 1)
-    )
+    listing = find_photos(options.data, voice)
     machine = find_machine(options.device)
     backbone = make_backbone(options)
     size, resize = input_size(options, listing, backbone)
     backbone.check_image_size(size)
     photos = read(listing, resize, backbone.preprocessing.interpolation, options.on_bad, voice)
     return split(options, photos, backbone, machine, voice)
+
+
+def find_photos(data: str, voice: Voice) -> Listing:
+    """The labelled photos of ``data``, fetched if need be. Raises DataError, DownloadError."""
+    return scan(data, progress=lambda done, total: voice.progress(f"fetching {data}", done, total or done + 1))
 
 
 def split(options: TrainOptions, photos: Photos, backbone: Backbone, machine: Machine, voice: Voice) -> Prepared:

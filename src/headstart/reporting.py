@@ -14,7 +14,7 @@ import numpy as np
 from headstart._version import __version__
 from headstart.data.imageset import SPLITS, Split
 from headstart.data.named import display_name
-from headstart.data.names import shown
+from headstart.data.names import natural_key, shown
 from headstart.data.pixels import Pixels, centre
 from headstart.evaluation.mistakes import most_confident
 from headstart.report.data import DataCheck, Fact, Mistake, PlanRow, RunReport
@@ -22,7 +22,7 @@ from headstart.report.run import render_run
 from headstart.runfolder import CONTENTS
 
 if TYPE_CHECKING:
-    from headstart.prepare import Prepared
+    from headstart.prepare import Photos, Prepared
     from headstart.run import Results
     from headstart.training.plan import Plan
     from headstart.training.strategies import Outcome
@@ -139,6 +139,32 @@ def samples(prepared: Prepared, plan: Plan) -> dict[str, list[np.ndarray]]:
         spread = places[np.linspace(0, len(places) - 1, min(SAMPLES_PER_CLASS, len(places))).astype(int)]
         chosen[name] = [picture(prepared.pixels["train"], int(i), plan.image_size) for i in spread]
     return chosen
+
+
+def samples_by_class(
+    photos: Photos, most_classes: int | None = None, per_class: int = 4
+) -> dict[str, list[np.ndarray]]:
+    """A few photos of each class, before they are split; of many classes those that come first."""
+    by_class: dict[str, list[int]] = {}
+    for i, photo in enumerate(photos.listing.photos):
+        if photos.pixels.digests[i] is not None:
+            by_class.setdefault(photo.label, []).append(i)
+    chosen = {}
+    for label in sorted(by_class, key=natural_key)[:most_classes]:
+        members = by_class[label]
+        spread = [members[j] for j in np.linspace(0, len(members) - 1, per_class).astype(int)]
+        chosen[label] = [picture(photos.pixels, i, photos.pixels.resize) for i in spread]
+    return chosen
+
+
+def caveats_side_by_side(one_run: bool, on_val: bool) -> list[str]:
+    """What a careful reader of several trainings should know."""
+    notes = []
+    if one_run:
+        notes.append("One seed is one run: intervals are over photos only; other splits and starts are not in them.")
+    if on_val:
+        notes.append("There is no test split: arms are judged, a little too well, on the photos that they chose by.")
+    return notes
 
 
 def mistakes(prepared: Prepared, results: Results, plan: Plan) -> list[Mistake]:

@@ -5,7 +5,6 @@ metrics and report.
 from __future__ import annotations
 
 import contextlib
-import os
 import platform
 import shlex
 import time
@@ -27,6 +26,7 @@ from headstart.errors import Interrupted, RunError
 from headstart.evaluation.metrics import evaluate
 from headstart.network import head_logits, softmax
 from headstart.options import TrainOptions
+from headstart.paths import lasting
 from headstart.prepare import Prepared, check_facts, prepare
 from headstart.runfolder import RunFolder, write_history, write_rows
 from headstart.training.loop import Listener
@@ -120,10 +120,10 @@ def open_run(run: str | Path, device: str = "auto") -> Run:
 
 
 def _lasting(asked: TrainOptions) -> TrainOptions:
-    """Paths that still hold from another working directory; names of named sets stay as they are."""
+    """The request with paths that hold from anywhere: it may be resumed from there."""
     places = {name: getattr(asked, name) for name in ("data", "weights", "from_run")}
-    lasting: dict[str, Any] = {n: str(Path(at).resolve()) for n, at in places.items() if at and os.path.exists(at)}
-    return replace(asked, **lasting)
+    held: dict[str, Any] = {name: lasting(place) for name, place in places.items() if place}
+    return replace(asked, **held)
 
 
 def train_prepared(folder: RunFolder, prepared: Prepared, voice: Voice, mistakes: Sequence[str] = ()) -> Run:

@@ -11,7 +11,8 @@ import pytest
 
 from headstart.data.imageset import Listing, Photo
 from headstart.errors import DataError, OptionError
-from headstart.studies.images import Library, as_wanted, assign_paths, lasting
+from headstart.paths import lasting
+from headstart.studies.images import Library, as_wanted, assign_paths
 from headstart.studies.recipe import Images, Recipe, parse
 from headstart.voice import Voice
 
@@ -150,7 +151,7 @@ def test_a_set_is_scanned_once_and_read_once_for_each_size(photos: Path, monkeyp
 
         monkeypatch.setattr(f"{module}.{name}", go)
 
-    counted("scan", "headstart.studies.images")
+    counted("scan", "headstart.prepare")
     counted("read", "headstart.prepare")
     library = Library(recipe({"pets": None}), {"pets": str(photos)}, Voice(quiet=True))
     for size in (32, 48, 32, 48):

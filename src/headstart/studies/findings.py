@@ -92,8 +92,8 @@ def _shared_points(a: Arm, b: Arm) -> list[tuple[str, str]]:
 
 
 def _pair(a: Members, b: Members, point: str) -> Iterator[StudyDifference]:
-    seeds = sorted({m.job.seed for m in a} & {m.job.seed for m in b})
-    by_seed = [({m.job.seed: m for m in a}[s], {m.job.seed: m for m in b}[s]) for s in seeds]
+    yours = {m.job.seed: m for m in b}
+    by_seed = [(m, yours[m.job.seed]) for m in a if m.job.seed in yours]
     if not by_seed:
         return
     if sum(x.accuracy - y.accuracy for x, y in by_seed) < 0:  # name the better first
@@ -178,12 +178,11 @@ def answer(recipe: Recipe, rows: Sequence[StudyRow], found: Sequence[StudyDiffer
         best = max(rows, key=lambda row: row.mean)
         return f"{_named(best.arm, best.point)} names {best.mean:.1%} of {best.judged} photos correctly."
     gap = found[-1] if recipe.arm(found[0].first).sweep else found[0]
-    mean = {(row.arm, row.point): row.mean for row in rows}
+    values = {(row.arm, row.point): row.values for row in rows}
     first, second = ((arm, gap.point if recipe.arm(arm).sweep else "") for arm in (gap.first, gap.second))
-    return (
-        f"{_named(*first)} names {mean[first]:.1%} of the photos correctly, {_named(*second)} {mean[second]:.1%}: "
-        f"{gap.verdict}."
-    )
+    runs = 1 if gap.over == "photos" else min(len(values[first]), len(values[second]))  # those that were compared
+    a, b = (_mean(values[each][:runs]) for each in (first, second))
+    return f"{_named(*first)} names {a:.1%} of the photos correctly, {_named(*second)} {b:.1%}: {gap.verdict}."
 
 
 def _named(arm: str, point: str) -> str:

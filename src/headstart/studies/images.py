@@ -6,12 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headstart.data.draw import quotas, shuffled
 from headstart.data.imageset import Listing, Photo
-from headstart.data.scan import scan
 from headstart.errors import DataError, OptionError, did_you_mean
 from headstart.studies.recipe import Images, Recipe
 
@@ -62,11 +60,10 @@ class Library:
 
     def listing(self, name: str) -> Listing:
         """The photos of an image set as the recipe wants them split. Raises DataError, DownloadError."""
+        from headstart.prepare import find_photos
+
         if name not in self._listings:
-            place = self.places[name]
-            found = scan(
-                place, progress=lambda done, total: self.voice.progress(f"fetching {place}", done, total or done + 1)
-            )
+            found = find_photos(self.places[name], self.voice)
             self._listings[name] = as_wanted(found, self.recipe.images[name])
         return self._listings[name]
 
@@ -110,8 +107,3 @@ def _fewer_test_photos(photos: tuple[Photo, ...], most: int) -> tuple[Photo, ...
     for (label, members), share in zip(by_label.items(), shares, strict=True):
         kept.update(shuffled(members, 0, label)[: max(1, share)])
     return tuple(p for i, p in enumerate(photos) if p.split != "test" or i in kept)
-
-
-def lasting(place: str) -> str:
-    """A path that still holds from another working directory; the name of a named set stays as it is."""
-    return str(Path(place).resolve()) if Path(place).exists() else place

@@ -13,7 +13,7 @@ from headstart.report.data import Fact
 from headstart.report.page import plural
 from headstart.report.study import render_study, study_pictures
 from headstart.report.study_data import StudyReport, StudyText
-from headstart.reporting import environment, picture
+from headstart.reporting import caveats_side_by_side, environment, samples_by_class
 from headstart.runfolder import RunFolder
 from headstart.studies import findings
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from headstart.studies.images import Library
     from headstart.studies.study import Study
 
-SAMPLES_PER_CLASS = 4
 MOST_CLASSES = 20
 """Of more classes the sample grid shows the first ones."""
 
@@ -44,7 +43,7 @@ def _report(study: Study, command: str, library: Library, machine: str) -> Study
         command=command,
         rows=rows,
         about=recipe.about,
-        caveats=_caveats(study),
+        caveats=caveats_side_by_side(seeds == 1, any(r.split == "val" for r in study.results)),
         facts=[
             Fact("trainings", str(len(study.results)), f"{len(recipe.arms)} arms, {plural(seeds, 'seed')}"),
             Fact("training time", _time(sum(r.seconds for r in study.results)), machine),
@@ -62,15 +61,6 @@ def _report(study: Study, command: str, library: Library, machine: str) -> Study
 
 def _time(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
-
-
-def _caveats(study: Study) -> list[str]:
-    notes = []
-    if study.recipe.seeds == 1:
-        notes.append("One seed is one run: intervals are over photos only; other splits and starts are not in them.")
-    if any(result.split == "val" for result in study.results):
-        notes.append("Some arms have no test split: they are judged, a little too well, on the photos they chose by.")
-    return notes
 
 
 def _notes(study: Study) -> list[str]:
@@ -114,15 +104,4 @@ def _samples(study: Study, library: Library) -> dict[str, list[np.ndarray]]:
     first = study.results[0]
     how = RunFolder(first.job.folder).read_json("model.json")["preprocessing"]
     photos = library.photos(first.job.arm.images, how["resize"], how["interpolation"])
-    by_class: dict[str, list[int]] = {}
-    for i, photo in enumerate(photos.listing.photos):
-        if photos.pixels.digests[i] is not None:
-            by_class.setdefault(photo.label, []).append(i)
-    labels = sorted(by_class)[:MOST_CLASSES]
-    return {
-        label: [
-            picture(photos.pixels, by_class[label][j], photos.pixels.resize)
-            for j in np.linspace(0, len(by_class[label]) - 1, SAMPLES_PER_CLASS).astype(int)
-        ]
-        for label in labels
-    }
+    return samples_by_class(photos, MOST_CLASSES)

@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 from headstart.classifier import write_json
 from headstart.data.split import make_image_set
 from headstart.errors import Interrupted, OptionError, RunError
+from headstart.paths import lasting
 from headstart.runfolder import RunFolder
 from headstart.studies import findings
 from headstart.studies.catalogue import load
-from headstart.studies.images import Library, assign_paths, lasting
+from headstart.studies.images import Library, assign_paths
 from headstart.studies.jobs import ARMS, Estimate, Job, in_words, make_jobs, work
 from headstart.studies.recipe import Recipe
 from headstart.studies.results import JobResult, read_result
@@ -138,7 +139,6 @@ class _Runner:
     request: StudyRequest
     jobs: list[Job]
     voice: Voice
-    began: float = field(default_factory=time.monotonic)
     _backbones: dict[tuple[Any, ...], Backbone] = field(default_factory=dict)
     _warned: set[str] = field(default_factory=set)
 
