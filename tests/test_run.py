@@ -190,6 +190,7 @@ headstart.reporting.run_page = lambda *_: "a page"  # drawing it takes as long a
 photos, weights, place, strategy, head = sys.argv[1:]
 torch.set_num_threads(1)
 loop.CHECKPOINT_SECONDS = -1.0  # a state after every batch, so that kills fall between and within them
+loop.CHECKPOINT_SHARE = float("inf")
 
 
 def begin(out):

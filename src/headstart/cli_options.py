@@ -63,7 +63,10 @@ OPTIONS = (
     Option("batch_size", int, _TRAINING, "Photos per step. [default: from the number of photos]"),
     Option("lr", float, _TRAINING, "Peak learning rate of the head. [default: from the strategy]"),
     Option(
-        "augment", str, _TRAINING, "none, flip, crop (never mirrored: text, digits), light or strong. [default: light]"
+        "augment",
+        str,
+        _TRAINING,
+        "none, flip, crop (never mirrored: text, digits), mild, light or strong. [default: light]",
     ),
     Option("precision", str, _TRAINING, "bf16 or float32. [default: bf16 where the hardware has it]"),
     Option(

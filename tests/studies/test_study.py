@@ -121,6 +121,7 @@ def test_an_interrupted_study_goes_on_where_it_was_and_ends_the_same(
     small: Small, trained: list[str], count_steps: Callable[..., list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)  # a state after every batch
+    monkeypatch.setattr(loop, "CHECKPOINT_SHARE", float("inf"))
     steps = count_steps()
     whole = small(TWO, seeds=1, out="whole")
     assert len(steps) == 12  # two trainings of two epochs of three batches
@@ -324,6 +325,7 @@ def test_a_resumed_run_makes_the_mistake_that_it_began_with(
     arms = "wrong: {strategy: finetune, mistakes: [sigmoid]}\n"
     whole = small(arms, seeds=1, out="whole")
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(loop, "CHECKPOINT_SHARE", float("inf"))
     count_steps(stop=3)
     with pytest.raises(Interrupted):
         small(arms, seeds=1)

@@ -90,6 +90,14 @@ def test_crop_never_mirrors() -> None:
     assert np.array_equal(shown, mirrored[:, ::-1])
 
 
+def test_each_level_crops_deeper_than_the_one_before() -> None:
+    smallest = [Augmentation.named(level).smallest for level in ("flip", "mild", "light", "strong")]
+    assert smallest == sorted(smallest, reverse=True) and len(set(smallest)) == 4
+    tightest = np.array([0.0, 0.5, 0.5, 0.5])  # the smallest area, square
+    left, top, right, bottom = crop_box(100, 100, Augmentation.named("mild").smallest, tightest)
+    assert (right - left) * (bottom - top) == pytest.approx(6000)
+
+
 def test_cut_out_of_the_whole_is_a_resize() -> None:
     flat = np.full((20, 30, 3), 77, np.uint8)
     assert np.array_equal(cut_out(flat, (0, 0, 30, 20), 8, False), np.full((8, 8, 3), 77))

@@ -268,6 +268,7 @@ def test_a_loop_whose_last_state_was_written_gives_its_result_again(
     tmp_path: Path, machine: Machine, plan: MakePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(module, "CHECKPOINT_SHARE", float("inf"))
     first, second = network(), network()
     trained = make_loop(tmp_path, machine, plan(lr=0.05), first).run()
     again = make_loop(tmp_path, machine, plan(lr=0.05), second, validate=lambda: pytest.fail("trained again")).run()
@@ -279,6 +280,7 @@ def test_states_within_an_epoch_are_written_when_due(
     tmp_path: Path, machine: Machine, plan: MakePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(module, "CHECKPOINT_SHARE", float("inf"))
     seen: list[int] = []
 
     def look(*_: Any) -> None:
@@ -289,10 +291,23 @@ def test_states_within_an_epoch_are_written_when_due(
     assert seen == [-1, 1, 2]
 
 
+def test_states_that_cost_much_are_written_seldom(
+    tmp_path: Path, machine: Machine, plan: MakePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(module, "CHECKPOINT_SHARE", 1e-9)  # whatever the first state costs, the next is years away
+    loop, written = make_loop(tmp_path, machine, plan(epochs=2), network()), []
+    save = loop._save
+    monkeypatch.setattr(loop, "_save", lambda: (written.append(loop.state.batch), save()))
+    loop.run()
+    assert written == [1]
+
+
 def test_the_state_of_another_network_is_refused(
     tmp_path: Path, machine: Machine, plan: MakePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(module, "CHECKPOINT_SHARE", float("inf"))
     make_loop(tmp_path, machine, plan(epochs=1), network()).run()
     other = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Dropout(0.0), nn.Linear(5, 3))
     with pytest.raises(RunError, match="another training"):

@@ -163,13 +163,13 @@ def views_read(task: Task, monkeypatch: pytest.MonkeyPatch) -> list[module.View]
     return read
 
 
-@pytest.mark.parametrize(("level", "count"), [("none", 1), ("flip", 2), ("light", 3), ("crop", 3)])
+@pytest.mark.parametrize(("level", "count"), [("none", 1), ("flip", 2), ("mild", 3), ("light", 3), ("crop", 3)])
 def test_partial_caches_no_view_that_the_augmentation_forbids(
     task: MakeTask, monkeypatch: pytest.MonkeyPatch, level: str, count: int
 ) -> None:
     read = views_read(task("partial", epochs=1, augment=level, views=3), monkeypatch)
     assert [view.number for view in read] == list(range(count))
-    assert all(view.mirror == (level in {"flip", "light"}) for view in read)
+    assert all(view.mirror == (level in {"flip", "mild", "light"}) for view in read)
 
 
 @pytest.mark.parametrize("boundary", ["pool", "end", "start"])

@@ -15,9 +15,9 @@ from PIL import Image
 
 from headstart.data.pixels import centre
 
-LEVELS = ("none", "flip", "crop", "light", "strong")
-"""none: the centre. flip: and its mirror image. crop: random crops, never mirrored (text, digits). light: crops and
-mirror. strong: and colour.
+LEVELS = ("none", "flip", "crop", "mild", "light", "strong")
+"""none: the centre. flip: and its mirror image. crop: random crops, never mirrored (text, digits). mild: crops of
+most of the photo and mirror. light: smaller crops and mirror. strong: smaller still, and colour.
 """
 
 
@@ -47,6 +47,7 @@ class Augmentation:
             "none": cls(),
             "flip": cls(mirror=True),
             "crop": cls(smallest=0.5),
+            "mild": cls(smallest=0.6, mirror=True),
             "light": cls(smallest=0.35, mirror=True),
             "strong": cls(smallest=0.2, mirror=True, colour=0.3),
         }[level]

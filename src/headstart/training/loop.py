@@ -30,7 +30,9 @@ from headstart.training.plan import Plan
 from headstart.training.sources import Source, batch_bounds
 
 CHECKPOINT_SECONDS = 20.0
-"""Time between states on disk, and so the most work that a kill can cost."""
+"""Time between states on disk, and so about the most work that a kill can cost."""
+CHECKPOINT_SHARE = 0.02
+"""Part of the time that writing states may take: a large network on a slow disk is written less often."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ class Loop:
         self.optimiser = torch.optim.AdamW(groups, fused=machine.device.type in {"cpu", "cuda"})
         self.state = LoopState(micro_batch=plan.batch_size)
         self.best: dict[str, torch.Tensor] = {}
-        self.saved = time.monotonic()
+        self.saved, self.save_cost = time.monotonic(), 0.0
         self.stop = threading.Event()
 
     def run(self) -> Trained:
@@ -269,9 +271,10 @@ class Loop:
         return schedule(epoch * len(self.bounds) + batch, total, self.plan.warmup)
 
     def _due(self) -> bool:
-        return time.monotonic() - self.saved > CHECKPOINT_SECONDS
+        return time.monotonic() - self.saved > max(CHECKPOINT_SECONDS, self.save_cost / CHECKPOINT_SHARE)
 
     def _save(self) -> None:
+        began = time.monotonic()
         tensors = {
             **checkpoint.with_prefix("network", self.network.state_dict()),
             **checkpoint.with_prefix("optimiser", checkpoint.optimiser_tensors(self.optimiser)),
@@ -279,6 +282,7 @@ class Loop:
         }
         checkpoint.save_state(self.folder / "last.safetensors", tensors, asdict(self.state))
         self.saved = time.monotonic()
+        self.save_cost = self.saved - began
 
     def _resume(self) -> None:
         path = self.folder / "last.safetensors"
