@@ -92,7 +92,7 @@ def test_crop_never_mirrors() -> None:
 
 def test_each_level_crops_deeper_than_the_one_before() -> None:
     smallest = [Augmentation.named(level).smallest for level in ("flip", "mild", "light", "strong")]
-    assert smallest == sorted(smallest, reverse=True) and len(set(smallest)) == 4
+    assert smallest == sorted(set(smallest), reverse=True)
     tightest = np.array([0.0, 0.5, 0.5, 0.5])  # the smallest area, square
     left, top, right, bottom = crop_box(100, 100, Augmentation.named("mild").smallest, tightest)
     assert (right - left) * (bottom - top) == pytest.approx(6000)
