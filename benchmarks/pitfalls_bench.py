@@ -29,8 +29,9 @@ from headstart.data.names import natural_key
 from headstart.data.pixels import centre
 from headstart.data.scan import scan
 from headstart.device import find_machine
+from headstart.engine import Forward, Normalise
 from headstart.evaluation.intervals import difference_over_seeds
-from headstart.features import BATCH, Forward, Normalise
+from headstart.features import BATCH
 from headstart.training.probe import Probe, fit_probe
 from headstart.training.sources import batch_bounds
 

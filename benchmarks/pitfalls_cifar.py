@@ -36,8 +36,9 @@ from headstart.backbone.backbone import Backbone
 from headstart.backbone.create import create
 from headstart.backbone.freeze import freeze
 from headstart.backbone.spec import IMAGENET_STD, Preprocessing
+from headstart.engine import Normalise
 from headstart.evaluation.intervals import Interval, wilson
-from headstart.features import BATCH, Normalise
+from headstart.features import BATCH
 from headstart.training.sources import batch_bounds
 
 Result = float | str

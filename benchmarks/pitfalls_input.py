@@ -27,7 +27,7 @@ from pitfalls_bench import (
 from headstart.backbone.spec import Preprocessing
 from headstart.data.decode import decode, header_size
 from headstart.data.pixels import centre
-from headstart.features import Normalise
+from headstart.engine import Normalise
 
 NORMALISATIONS = {
     "ImageNet's (right)": normalised(),

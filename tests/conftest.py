@@ -11,11 +11,14 @@ import sys
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
+
+if TYPE_CHECKING:  # importing it here would import torch before the line below
+    from headstart.backbone.backbone import Backbone
 
 # Tests run side by side with other work; before torch is imported, one thread is asked for, here and in processes that
 # tests start.
@@ -239,6 +242,24 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "starter.safetensors"
     save_file({k: v.contiguous() for k, v in create("starter", pretrained=False).state_dict().items()}, path)
     return path
+
+
+@pytest.fixture(scope="session")
+def moving_backbone(weights: Path) -> Backbone:
+    """The starter with these weights and BatchNorm statistics unlike a fresh network's, so that folding has something
+    to fold. Not to be trained.
+    """
+    import torch
+
+    from headstart.backbone.create import create
+
+    made = create("starter", weights=weights)
+    generator = torch.Generator().manual_seed(0)
+    for module in made.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.copy_(torch.randn(module.num_features, generator=generator) * 0.1)
+            module.running_var.copy_(torch.rand(module.num_features, generator=generator) + 0.5)
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -9,29 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from headstart.backbone.backbone import Backbone
-from headstart.backbone.create import create
 from headstart.data.pixels import Pixels, centre, read_photos
 from headstart.device import Machine
-from headstart.features import Forward, Normalise, TrunkKey, as_rows, compute_rows, extract, fold
+from headstart.engine import Forward, Normalise
+from headstart.features import TrunkKey, as_rows, compute_rows, extract
 from headstart.training.augment import View, render
 from headstart.training.sources import as_tensor
 
 CPU = Machine(torch.device("cpu"), False, "a CPU")
-
-
-@pytest.fixture(scope="module")
-def backbone(weights: Path) -> Backbone:
-    made = create("starter", weights=weights)
-    # Statistics that are not those of a fresh network, so that folding has something to fold.
-    generator = torch.Generator().manual_seed(0)
-    for module in made.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.running_mean.copy_(torch.randn(module.num_features, generator=generator) * 0.1)
-            module.running_var.copy_(torch.rand(module.num_features, generator=generator) + 0.5)
-    return made
 
 
 @pytest.fixture
@@ -39,8 +26,13 @@ def pixels(photos: Path) -> Pixels:
     return read_photos(sorted(photos.rglob("*.png"))[:35], 32)
 
 
+@pytest.fixture
+def backbone(moving_backbone: Backbone) -> Backbone:
+    return moving_backbone
+
+
 def key_of(backbone: Backbone, **changes: object) -> TrunkKey:
-    key = TrunkKey(backbone.weights_digest, "end", backbone.preprocessing, "float32", "cpu")
+    key = TrunkKey(backbone.weights_digest, "end", backbone.preprocessing, "float32", "cpu", "torch")
     return replace(key, **changes)  # type: ignore[arg-type]
 
 
@@ -60,24 +52,6 @@ def plain_features(backbone: Backbone, pixels: Pixels) -> np.ndarray:
         return backbone((x - mean) / std).numpy()
 
 
-def test_folding_changes_nothing_but_rounding(backbone: Backbone) -> None:
-    folded = fold(backbone)
-    assert not any(isinstance(m, nn.BatchNorm2d) for m in folded.modules())
-    x = torch.randn(4, 3, 32, 32)
-    with torch.no_grad():
-        assert torch.allclose(folded(x), backbone(x), atol=1e-4, rtol=1e-4)
-    assert any(isinstance(m, nn.BatchNorm2d) for m in backbone.modules())  # the original is as it was
-
-
-def test_a_network_that_cannot_be_traced_stays_as_it_is() -> None:
-    class Branching(nn.Module):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return x * 2 if x.sum() > 0 else x * 3
-
-    assert fold(Branching())(torch.ones(1)).item() == 2.0
-    assert fold(Branching())(-torch.ones(1)).item() == -3.0
-
-
 def test_features_are_the_networks_own(backbone: Backbone, pixels: Pixels) -> None:
     found = extract(trunk_of(backbone), key_of(backbone), pixels)
     assert found.shape == (35, backbone.dim)
@@ -92,7 +66,7 @@ def test_a_second_time_nothing_is_computed(backbone: Backbone, pixels: Pixels) -
     assert np.array_equal(extract(never, key_of(backbone), pixels.take(order)), first[::-1])
 
 
-@pytest.mark.parametrize("what", ["weights", "end", "preprocessing", "precision", "device", "view"])
+@pytest.mark.parametrize("what", ["weights", "end", "preprocessing", "precision", "device", "engine", "view"])
 def test_whatever_decides_the_output_decides_the_key(backbone: Backbone, what: str) -> None:
     key, view = key_of(backbone), View()
     other = {
@@ -100,6 +74,7 @@ def test_whatever_decides_the_output_decides_the_key(backbone: Backbone, what: s
         "end": {"end": "before layer4"},
         "precision": {"precision": "bf16"},
         "device": {"device": "cuda"},
+        "engine": {"engine": "openvino"},
         "preprocessing": {"preprocessing": replace(backbone.preprocessing, mean=(0.5, 0.5, 0.5))},
         "view": {},
     }[what]
@@ -170,18 +145,6 @@ def test_views_are_rendered_before_the_trunk_reads_them(backbone: Backbone, pixe
     with torch.no_grad():
         assert np.allclose(backbone(x).numpy(), found, atol=1e-4, rtol=1e-3)
     assert not np.array_equal(found, extract(trunk_of(backbone), key_of(backbone), pixels.take([0])))
-
-
-def test_normalise_gives_zero_for_the_mean() -> None:
-    from headstart.backbone.spec import Preprocessing
-
-    normalise = Normalise(Preprocessing(mean=(0.0, 0.2, 1.0), std=(1.0, 0.5, 2.0)))
-    photo = torch.tensor([0, 51, 255], dtype=torch.uint8).expand(1, 2, 2, 3)
-    assert normalise(photo).abs().max() < 1e-6
-    white = normalise(torch.full((1, 2, 2, 3), 255, dtype=torch.uint8))
-    assert white[0, :, 0, 0].tolist() == pytest.approx([1.0, 1.6, 0.0])
-    maps = torch.ones(1, 3, 2, 2)
-    assert normalise(maps) is maps
 
 
 def test_rows_of_pooled_bf16_outputs_are_float32() -> None:

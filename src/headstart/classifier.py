@@ -20,10 +20,13 @@ from headstart.backbone.head import build_head
 from headstart.backbone.spec import Preprocessing
 from headstart.data.pixels import PhotoRead, centre, stream_photos
 from headstart.device import Machine, find_machine
+from headstart.engine import Forward, has_openvino
 from headstart.errors import RunError, WeightsError
-from headstart.features import BATCH, Forward
+from headstart.features import BATCH
 from headstart.network import Network, head_logits, softmax
+from headstart.training import rules
 from headstart.training.checkpoint import load_state, save_state
+from headstart.training.rules import Facts
 
 FORMAT = 1
 
@@ -52,6 +55,7 @@ class Classifier:
     dropout: tuple[float, ...] = ()
     precision: str = "float32"
     provenance: dict[str, Any] = field(default_factory=dict)
+    _machine: Machine | None = field(default=None, repr=False)
     _forward: Forward | None = field(default=None, repr=False)
 
     # -- on disk --
@@ -113,23 +117,39 @@ class Classifier:
         return loaded.to(find_machine(device))
 
     def to(self, machine: Machine) -> Classifier:
-        """Make ready to predict on a machine, in bf16 only where it was trained so and the machine multiplies it."""
-        precision = self.precision if machine.fast_bf16 else "float32"
-        self._forward = Forward(self.network.backbone, self.preprocessing, machine, precision)
+        """Predict on this machine from now on, in bf16 only where it was trained so and the machine multiplies it."""
+        self._machine, self._forward = machine, None
         self.network.head.to(machine.device).eval()
         return self
+
+    def _ready(self, photos: int) -> Forward:
+        """The backbone ready to read so many photos; once it is made for many, it also reads few."""
+        machine = self._machine or self.to(find_machine())._machine
+        assert machine is not None
+        engine = self._engine(machine, photos)
+        if self._forward is None or (engine, self._forward.asked) == ("openvino", "torch"):
+            precision = self.precision if machine.fast_bf16 else "float32"
+            self._forward = Forward(self.network.backbone, self.preprocessing, machine, precision, engine)
+        return self._forward
+
+    def _engine(self, machine: Machine, photos: int) -> str:
+        weights = sum(p.numel() for p in self.network.backbone.parameters())
+        facts = Facts(
+            0, len(self.classes), 0, 0, "predict", machine.device.type, judged=photos, weights=weights,
+            openvino=has_openvino(),
+        )  # fmt: skip
+        return str(rules.engine(facts, self.preprocessing.image_size).value)
 
     # -- predictions --
 
     def logits(self, photos: np.ndarray) -> np.ndarray:
         """Logits [N, C] of photos that are cut to size already: uint8 [N, S, S, 3]."""
-        if self._forward is None:
-            self.to(find_machine())
-        assert self._forward is not None
-        return head_logits(self.network.head, self._forward(torch.from_numpy(photos)).float().numpy())
+        forward = self._forward or self._ready(len(photos))
+        return head_logits(self.network.head, forward(torch.from_numpy(photos)).float().numpy())
 
     def stream(self, paths: Sequence[Path]) -> Iterator[tuple[Path, PhotoRead, np.ndarray | None]]:
         """(path, what was read, probabilities [C] or None for a bad photo), in order, with flat memory."""
+        self._ready(len(paths))
         waiting: list[tuple[Path, PhotoRead]] = []
         for path, read in zip(
             paths, stream_photos(paths, self.preprocessing.resize, self.preprocessing.interpolation), strict=True

@@ -8,20 +8,18 @@ on where an interruption fell.
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
-from torch import nn
 
 from headstart.backbone.spec import Preprocessing
 from headstart.cache import RowStore
 from headstart.data.pixels import Pixels
-from headstart.device import Machine
+from headstart.engine import Forward
 from headstart.training.augment import View, render
 
 BATCH = 32
@@ -44,64 +42,12 @@ class TrunkKey:
     preprocessing: Preprocessing
     precision: str
     device: str
+    engine: str
 
     def digest(self, view: View) -> str:
         """The name of the cache's store for one view."""
-        text = repr((FORMAT, self.weights, self.end, self.preprocessing, self.precision, self.device, view))
+        text = repr((FORMAT, *(getattr(self, f.name) for f in fields(self)), view))
         return "features-" + hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
-
-
-class Forward:
-    """A module made ready for inference: a copy in eval mode, conv and BatchNorm folded, channels_last, bf16 where
-    asked.
-
-    ``__call__``: uint8 photos [N, S, S, 3], or maps of a trunk [N, D, H, W], -> outputs on the CPU.
-    """
-
-    def __init__(self, module: nn.Module, preprocessing: Preprocessing, machine: Machine, precision: str) -> None:
-        self.machine = machine
-        self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-        self.module = fold(module).to(machine.device, self.dtype)
-        self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
-        self.normalise = Normalise(preprocessing).to(machine.device)
-
-    @torch.inference_mode()
-    def __call__(self, inputs: torch.Tensor) -> torch.Tensor:
-        x = self.normalise(inputs.to(self.machine.device))
-        return self.module(x.to(self.dtype)).cpu()
-
-
-class Normalise(nn.Module):
-    """uint8 photos [N, S, S, 3] -> float32 [N, 3, S, S] in channels_last order, normalised; other inputs
-    pass through.
-    """
-
-    mean: torch.Tensor
-    std: torch.Tensor
-
-    def __init__(self, preprocessing: Preprocessing) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(preprocessing.std).view(1, 3, 1, 1), persistent=False)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if x.dtype != torch.uint8:
-            return x
-        # channels_last already, as photos lie in memory
-        return (x.permute(0, 3, 1, 2).to(torch.float32) / 255 - self.mean) / self.std
-
-
-def fold(trunk: nn.Module) -> nn.Module:
-    """A copy in eval mode with each BatchNorm folded into the convolution before it, where the network can
-    be traced.
-    """
-    trunk = copy.deepcopy(trunk).eval().requires_grad_(False)
-    try:
-        from torch.fx.experimental.optimization import fuse
-
-        return fuse(trunk, inplace=True)
-    except Exception:  # noqa: BLE001 - networks with control flow cannot be traced; unfolded they give the same
-        return trunk
 
 
 def extract(

@@ -22,6 +22,7 @@ from headstart.data.pixels import Pixels, read_photos, sample_sizes
 from headstart.data.scan import scan
 from headstart.data.split import make_image_set
 from headstart.device import Machine, find_machine
+from headstart.engine import has_openvino
 from headstart.errors import DataError, OptionError
 from headstart.options import TrainOptions
 from headstart.training import rules
@@ -113,6 +114,8 @@ def split(options: TrainOptions, photos: Photos, backbone: Backbone, machine: Ma
         photos=len(members["train"]), classes=len(image_set.classes), side=usual_side(photos.listing),
         native_size=backbone.preprocessing.image_size, strategy=_kind(options, options.strategy),
         device=machine.device.type, fast_bf16=machine.fast_bf16, head=options.head,
+        judged=len(members["val"]) + len(members["test"]), weights=sum(p.numel() for p in backbone.parameters()),
+        openvino=has_openvino(),
     )  # fmt: skip
     plan = resolve(facts, options.seed, options.boundary, options.settings)
     backbone.split_at(plan.boundary)  # an unknown boundary is said before training

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 import headstart as hs
+from headstart.engine import Forward
 from headstart.errors import DataError, Interrupted, OptionError, RunError
-from headstart.features import Forward
 from headstart.studies.study import Study
 from headstart.training import loop
 

@@ -27,6 +27,7 @@ RULES = (
     rules.augment,
     rules.views,
     lambda f: rules.epochs(f, 32),
+    lambda f: rules.engine(f, 160),
 )
 
 
@@ -126,3 +127,27 @@ def test_what_follows_the_probe(
     choice = rules.next_after_probe(errors, photos, seconds, epochs, minutes)
     assert choice.value == value
     assert words in choice.reason
+
+
+RESNET18 = replace(FACTS, strategy="probe", photos=2000, judged=1000, weights=11_200_000, openvino=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "chosen"),
+    [
+        ({}, "openvino"),
+        ({"photos": 20, "judged": 20}, "torch"),  # converting would cost more than it gains
+        ({"photos": 20, "judged": 20, "weights": 10**9}, "openvino"),  # not for so large a network
+        ({"openvino": False}, "torch"),
+        ({"device": "cuda"}, "torch"),
+        ({"device": "mps"}, "torch"),
+        ({"strategy": "finetune", "judged": 50}, "torch"),  # training itself is PyTorch's: only val and test are read
+    ],
+)
+def test_engine(changes: dict[str, object], chosen: str) -> None:
+    assert rules.engine(replace(RESNET18, **changes), 160).value == chosen  # type: ignore[arg-type]
+
+
+def test_larger_pictures_are_worth_the_conversion_sooner() -> None:
+    facts = replace(RESNET18, photos=100, judged=60)
+    assert [rules.engine(facts, size).value for size in (64, 512)] == ["torch", "openvino"]

@@ -26,6 +26,7 @@ class Plan:
     image_size: int
     resize: int
     precision: str
+    engine: str
     batch_size: int
     epochs: int
     lr: float
@@ -83,6 +84,7 @@ SETTINGS = tuple(f.name for f in fields(Plan) if f.name not in {"reasons", "stra
 _CHOICES: dict[str, tuple[str, ...]] = {
     "batchnorm": rules.BATCHNORM,
     "precision": ("bf16", "float32"),
+    "engine": rules.ENGINES,
     "augment": LEVELS,
 }
 _POSITIVE = frozenset("image_size resize batch_size epochs lr lr_backbone stage_decay views budget_minutes".split())
@@ -105,6 +107,7 @@ def resolve(
         "image_size": size,
         "resize": Choice(yours.get("image_size", size.value), "the input size: nothing of the shorter side is cut off"),
         "precision": rules.precision(facts),
+        "engine": rules.engine(facts, yours.get("image_size", size.value)),
         "batch_size": rules.batch_size(facts),
         "epochs": rules.epochs(facts, batch),
         "lr": rules.learning_rate(facts),

@@ -21,7 +21,9 @@ class Choice(NamedTuple):
 
 @dataclass(frozen=True)
 class Facts:
-    """All that the rules may look at. ``photos``: training photos; ``side``: median shorter side of the photos, px."""
+    """All that the rules may look at. ``photos``: training photos; ``side``: median shorter side of the photos, px;
+    ``judged``: photos of val and test; ``weights``: how many the backbone has.
+    """
 
     photos: int
     classes: int
@@ -31,6 +33,9 @@ class Facts:
     device: str = "cpu"
     fast_bf16: bool = False
     head: str = "linear"
+    judged: int = 0
+    weights: int = 0
+    openvino: bool = False
 
 
 def image_size(facts: Facts) -> Choice:
@@ -48,6 +53,26 @@ def precision(facts: Facts) -> Choice:
     if facts.fast_bf16:
         return Choice("bf16", f"this {facts.device.upper()} multiplies bf16 in hardware")
     return Choice("float32", f"this {facts.device.upper()} has no fast bf16")
+
+
+ENGINES = ("openvino", "torch")
+MULTIPLICATIONS_PER_WEIGHT = 170
+"""Of a convolutional network at 224 px: ResNet-18 163, ResNet-50 174, MobileNetV2 136."""
+CONVERSION_PAYS = 5e11
+"""Multiplications from which OpenVINO is ahead, its conversion included (docs/performance.md): 550 photos at 160 px
+through ResNet-18, 120 at 224 px through ResNet-50."""
+
+
+def engine(facts: Facts, image_size: int) -> Choice:
+    """What computes the outputs of frozen networks. OpenVINO is the fastest on CPUs, once the network is converted."""
+    if facts.device != "cpu":
+        return Choice("torch", f"PyTorch computes on this {facts.device.upper()}")
+    if not facts.openvino:
+        return Choice("torch", "OpenVINO, which is faster for large sets, is not installed")
+    read = facts.judged + (facts.photos if facts.strategy in {"auto", "probe", "head", "partial", "lp-ft"} else 0)
+    if read * facts.weights * MULTIPLICATIONS_PER_WEIGHT * (image_size / 224) ** 2 < CONVERSION_PAYS:
+        return Choice("torch", f"{read} photos to read: converting the network would cost more than it gains")
+    return Choice("openvino", f"the fastest on this CPU; {read} photos to read are worth the conversion")
 
 
 def batch_size(facts: Facts) -> Choice:

@@ -25,7 +25,8 @@ from headstart.cache import RowStore
 from headstart.data.imageset import Split
 from headstart.data.pixels import Pixels
 from headstart.device import Machine, synchronise
-from headstart.features import Forward, Normalise, TrunkKey, compute_rows, extract, photo_batches
+from headstart.engine import Forward, Normalise
+from headstart.features import TrunkKey, compute_rows, extract, photo_batches
 from headstart.network import Network, head_logits, is_linear, last_linear
 from headstart.training import rules
 from headstart.training.augment import Augmentation, View
@@ -103,14 +104,23 @@ def train(task: Task) -> Outcome:
 def trunk_key(task: Task, end: str) -> TrunkKey:
     """The name of the trunk's outputs in the cache."""
     return TrunkKey(
-        task.backbone.weights_digest, end, task.preprocessing, task.plan.precision, task.machine.device.type
+        task.backbone.weights_digest,
+        end,
+        task.preprocessing,
+        task.plan.precision,
+        task.machine.device.type,
+        task.plan.engine,
     )
+
+
+def _forward(task: Task, module: nn.Module) -> Forward:
+    return Forward(module, task.preprocessing, task.machine, task.plan.precision, task.plan.engine)
 
 
 def pooled_features(task: Task, split: Split) -> np.ndarray:
     """The backbone's features of a split's photos, float32 [N, D], from the cache where it has them."""
     return extract(
-        lambda: Forward(task.backbone, task.preprocessing, task.machine, task.plan.precision),
+        lambda: _forward(task, task.backbone),
         trunk_key(task, "end"),
         task.pixels[split],
         progress=lambda done, total: task.progress(f"features of {split}", done, total),
@@ -258,7 +268,7 @@ def _current_logits(trainee: nn.Module, inputs: Iterator[torch.Tensor], task: Ta
 
 def _store(task: Task, trunk: nn.Module, split: Split, view: View) -> RowStore:
     return compute_rows(
-        lambda: Forward(trunk, task.preprocessing, task.machine, task.plan.precision),
+        lambda: _forward(task, trunk),
         trunk_key(task, f"before {task.plan.boundary}"),
         task.pixels[split],
         view,
@@ -269,7 +279,7 @@ def _store(task: Task, trunk: nn.Module, split: Split, view: View) -> RowStore:
 
 def network_logits(network: Network, task: Task, pixels: Pixels) -> np.ndarray:
     """Logits [N, C] of the whole network, computed the way that predict computes them."""
-    forward = Forward(network.backbone, task.preprocessing, task.machine, task.plan.precision)
+    forward = _forward(task, network.backbone)
     size, out = task.plan.image_size, []
     for batch, photos in photo_batches(pixels, range(len(pixels)), size, View()):
         out.append(head_logits(network.head, forward(torch.from_numpy(photos)).float().numpy()[: len(batch)]))
