@@ -23,8 +23,8 @@ import torch.nn.functional as F
 L2_GRID = tuple(float(v) for v in np.logspace(-3, 2, 11))
 """Strengths tried by default, in half decades: on photos the best is nearly always among them."""
 LARGE = 2e9
-"""Photos x features x strengths x classes from which products are taken in float32: half the time, half the memory, and
-an error far below the tolerance (float64 costs nothing on the sets that most people have)."""
+"""Photos x features x strengths x classes from which products are taken in float32: half the memory, and an error far
+below the tolerance (on the sets that most people have float64 costs nothing)."""
 CHUNK_ENTRIES = 2**25
 """Logits held at a time, so that memory does not grow with the photos."""
 USUAL_L2 = 0.2
