@@ -186,3 +186,22 @@ def test_large_problems_are_solved_in_float32_and_in_chunks_to_the_same_answer(m
     assert large.l2 == small.l2
     assert torch.allclose(large.weight, small.weight, atol=1e-3 * float(small.weight.abs().max()))
     assert [s.val_accuracy for s in large.path] == [s.val_accuracy for s in small.path]
+
+
+def test_the_curvature_is_the_diagonal_of_the_objectives_hessian() -> None:
+    generator = torch.Generator().manual_seed(0)
+    z, y = torch.randn(9, 4, generator=generator).double(), torch.arange(9) % 3
+    problem = _Objective(z, y, 3, torch.rand(2, 4, 1, generator=generator).double())
+    w = torch.randn(2, 4, 3, generator=generator).double()
+    whole = torch.autograd.functional.hessian(lambda v: problem(v, torch.arange(2))[0].sum(), w)
+    assert torch.allclose(whole.reshape(24, 24).diagonal().view(2, 4, 3), problem.curvature(w, torch.arange(2)))
+
+
+def test_weak_strengths_take_few_passes_over_the_photos(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the curvature's upper bound alone it would be four times as many."""
+    passes = []
+    chunks = _Objective._chunks
+    monkeypatch.setattr(_Objective, "_chunks", lambda self, w: passes.append(len(w)) or chunks(self, w))
+    features, labels = blobs(60, 100, 3, apart=0.1)
+    solve_grid(standard(features), torch.from_numpy(labels), 3, torch.tensor(L2_GRID, dtype=torch.float64))
+    assert len(passes) < 45
