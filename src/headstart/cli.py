@@ -8,10 +8,12 @@ headstart itself.
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -107,8 +109,9 @@ def train(
         raise OptionError("Give DATA to train on, or --resume RUN to go on with a training.", "headstart train photos/")
     if resume is not None and (out or overwrite or asked != train_arguments(unasked())):
         raise OptionError("--resume goes on with what was asked before: it takes no other options.", "Leave them out.")
-    from headstart.run import resume as go_on
-    from headstart.run import train as begin
+    with _loading():
+        from headstart.run import resume as go_on
+        from headstart.run import train as begin
 
     run = go_on(resume, quiet=quiet) if resume else begin(str(data), out=out, overwrite=overwrite, quiet=quiet, **asked)
     if as_json:
@@ -143,7 +146,8 @@ def compare(
     options: dict[str, Any] | None = None,
 ) -> None:
     """Did the pretraining help, and how sure is that? Several strategies on the same splits, over seeds."""
-    from headstart.comparing import compare as run
+    with _loading():
+        from headstart.comparing import compare as run
 
     shot_list = [int(s) if s.strip().isdigit() else _bad_shots(s) for s in shots.split(",") if s.strip()]
     comparison = run(
@@ -201,7 +205,8 @@ def study(
     if show:
         print(find(name).text, end="")
         return
-    from headstart.studies.study import study as run
+    with _loading():
+        from headstart.studies.study import study as run
 
     found = run(
         name, data=_named(data or (), "--data"), weights=_named(weights or (), "--weights"), seeds=seeds, quick=quick,
@@ -241,7 +246,8 @@ def predict(
     """Name new photos with a trained classifier."""
     if as_json and as_csv:
         raise OptionError("--json and --csv are two forms of one output: give one.")
-    from headstart.output import print_predictions
+    with _loading():
+        from headstart.output import print_predictions
 
     problems = print_predictions(run, files, "json" if as_json else "csv" if as_csv else "text", device)
     if problems:
@@ -263,8 +269,9 @@ def evaluate(
     quiet: Quiet = False,
 ) -> None:
     """Measure a trained classifier on other labelled photos."""
-    from headstart.evaluation.metrics import format_report
-    from headstart.using import evaluate as measure
+    with _loading():
+        from headstart.evaluation.metrics import format_report
+        from headstart.using import evaluate as measure
 
     figures = measure(run, data, split=split, device=device, quiet=quiet)
     if as_json:
@@ -283,7 +290,8 @@ def evaluate(
 @app.command()
 def describe(run: RunFolder, as_json: Json = False) -> None:
     """Print the architecture of a run: its modules, and a table of its stages."""
-    from headstart.using import describe as in_words
+    with _loading():
+        from headstart.using import describe as in_words
 
     text = in_words(run)
     _print_json({"run": str(run), "architecture": text}) if as_json else print(text)
@@ -317,6 +325,22 @@ def demo(out: Out = None, as_json: Json = False, quiet: Quiet = False) -> None:
 
     comparison = run(out=out, quiet=quiet)
     _print_json(comparison.summary) if as_json else print(comparison.text)
+
+
+@contextmanager
+def _loading() -> Iterator[None]:
+    """Around imports: nothing looks for garbage in what libraries make while they load, now or later, since all of it
+    stays. That search was an eighth of the work of a short command.
+    """
+    if "torch" in sys.modules:  # an earlier command of this process loaded it
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _print_json(value: Any) -> None:

@@ -6,6 +6,7 @@ import os
 import platform
 import shlex
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -188,11 +189,10 @@ def picture(pixels: Pixels, i: int, size: int) -> np.ndarray:
 
 def environment(machine: str) -> dict[str, str]:
     """Versions and machine, for the foot of a page."""
-    import timm
     import torch
 
     return {
-        "headstart": __version__, "torch": torch.__version__, "timm": timm.__version__,
+        "headstart": __version__, "torch": torch.__version__, "timm": version("timm"),
         "python": platform.python_version(), "machine": machine, "system": f"{platform.system()} {platform.machine()}",
     }  # fmt: skip
 

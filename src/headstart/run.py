@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -189,12 +190,11 @@ def judge(prepared: Prepared, outcome: Outcome, voice: Voice) -> Results:
 
 def make_classifier(prepared: Prepared, outcome: Outcome) -> Classifier:
     """The artefact, with where it comes from."""
-    import timm
     import torch
 
     options, plan = prepared.options, outcome.plan
     provenance = {
-        "headstart": __version__, "torch": torch.__version__, "timm": timm.__version__,
+        "headstart": __version__, "torch": torch.__version__, "timm": version("timm"),
         "python": platform.python_version(), "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": prepared.machine.words, "command": options.command(),
         "data": {

@@ -16,7 +16,7 @@ from safetensors.torch import save
 
 from headstart.backbone import hub
 from headstart.backbone.create import create
-from headstart.backbone.names import resolve
+from headstart.backbone.names import TORCHVISION_RESNETS, resolve
 from headstart.errors import OptionError, WeightsError
 
 from .conftest import shaken
@@ -89,22 +89,15 @@ def pickled(net: torch.nn.Module) -> bytes:
 def named_by_digest(monkeypatch: pytest.MonkeyPatch, content: bytes) -> str:
     """Points torchvision's resnet18 to a file that carries the digest of this content: the real one is 45 MB."""
     name = f"resnet18-{hashlib.sha256(content).hexdigest()[:8]}.pth"
-    real = timm.models.get_pretrained_cfg("resnet18.tv_in1k")
-    monkeypatch.setattr(real, "url", f"https://download.pytorch.org/models/{name}")
-    monkeypatch.setattr(timm.models, "get_pretrained_cfg", lambda *args, **kwargs: real)
+    monkeypatch.setitem(TORCHVISION_RESNETS, "resnet18", name)
     return name
 
 
-def test_torchvisions_addresses_carry_digests() -> None:
-    for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"):
-        url = timm.models.get_pretrained_cfg(resolve(name).architecture).url
-        assert url == torchvision_url(name)
-
-
-def torchvision_url(name: str) -> str:
+def test_the_addresses_are_those_that_torchvision_fetches_from() -> None:
     from torchvision.models import get_model_weights
 
-    return str(get_model_weights(name)["IMAGENET1K_V1"].url)
+    for name, file in TORCHVISION_RESNETS.items():
+        assert get_model_weights(name)["IMAGENET1K_V1"].url == hub.TORCHVISION + file
 
 
 def test_a_torchvision_file_is_fetched_once_and_kept(

@@ -10,7 +10,8 @@ from torch import nn
 from headstart.backbone.backbone import Backbone, Facts
 from headstart.backbone.hub import fetch
 from headstart.backbone.names import Entry, resolve
-from headstart.backbone.parts import take_apart
+from headstart.backbone.parts import Parts, in_order, take_apart
+from headstart.backbone.resnet import build_resnet, resnet_preprocessing
 from headstart.backbone.spec import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from headstart.backbone.starter import build_starter, starter_preprocessing, starter_weights
 from headstart.backbone.weights import fit_weights, read_state_dict
@@ -45,12 +46,12 @@ def _published(entry: Entry) -> Path:
 
 def _build(entry: Entry, timm_file: Path | None) -> Backbone:
     classifier: tuple[str, ...] = ("fc",)
-    if entry.home == "starter":
-        net, preprocessing = build_starter(), starter_preprocessing()
-    else:
+    if entry.home == "timm":
         net = _timm_network(entry, timm_file)
         preprocessing, classifier = _preprocessing(net.pretrained_cfg), _classifier_keys(net.pretrained_cfg)
-    parts = take_apart(net.eval(), entry.name, preprocessing.image_size)
+        parts = take_apart(net.eval(), entry.name, preprocessing.image_size)
+    else:
+        parts, preprocessing = _own(entry)
     facts = Facts(
         name=entry.name,
         architecture=entry.architecture,
@@ -61,6 +62,14 @@ def _build(entry: Entry, timm_file: Path | None) -> Backbone:
         prefix_tokens=parts.prefix_tokens,
     )
     return Backbone(parts.blocks, facts)
+
+
+def _own(entry: Entry) -> tuple[Parts, Preprocessing]:
+    """A network that headstart builds itself: timm, whose import costs seconds, is not needed."""
+    starter = entry.home == "starter"
+    net = build_starter() if starter else build_resnet(entry.base)
+    preprocessing = starter_preprocessing() if starter else resnet_preprocessing()
+    return in_order(net, net.dim, preprocessing.image_size), preprocessing
 
 
 def _timm_network(entry: Entry, file: Path | None) -> Any:

@@ -13,9 +13,10 @@ import os
 import re
 from pathlib import Path
 
-from headstart.backbone.names import Entry
+from headstart.backbone.names import TORCHVISION_RESNETS, Entry
 from headstart.errors import DownloadError, OptionError, WeightsError
 
+TORCHVISION = "https://download.pytorch.org/models/"
 # Names of weights on the hub, the one that holds no code first.
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 _INSTEAD = "Without a network: --weights FILE (a checkpoint fetched elsewhere), or --backbone starter, which ships."
@@ -25,10 +26,12 @@ def fetch(entry: Entry) -> Path:
     """The file of the entry's pretrained weights. Raises OptionError where none are published, WeightsError where they
     cannot be had.
     """
+    if entry.home == "torchvision":
+        return _from_url(TORCHVISION + TORCHVISION_RESNETS[entry.base])
     from timm.models import get_pretrained_cfg
 
     cfg = get_pretrained_cfg(entry.architecture, allow_unregistered=True)
-    if entry.home != "torchvision" and cfg is not None and cfg.hf_hub_id:
+    if cfg is not None and cfg.hf_hub_id:
         return _from_hub(cfg.hf_hub_id)
     if cfg is None or not cfg.url:
         raise OptionError(

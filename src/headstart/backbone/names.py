@@ -15,7 +15,14 @@ Home = Literal["starter", "torchvision", "timm"]
 # These names mean torchvision's ImageNet-1k (V1) weights, which is what most papers and courses call "a pretrained
 # ResNet". timm's own name for the same weights carries the tag; its untagged names stand for other recipes, and would
 # change with timm.
-TORCHVISION_RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+TORCHVISION_RESNETS = {
+    "resnet18": "resnet18-f37072fd.pth",
+    "resnet34": "resnet34-b627a593.pth",
+    "resnet50": "resnet50-0676ba61.pth",
+    "resnet101": "resnet101-63fe2227.pth",
+    "resnet152": "resnet152-394f9c45.pth",
+}
+"""Their names, and the files of their weights."""
 _TORCHVISION_TAG = "tv_in1k"
 
 
@@ -28,6 +35,11 @@ class Entry:
     name: str
     architecture: str
     home: Home
+
+    @property
+    def base(self) -> str:
+        """The architecture without the tag of its weights."""
+        return self.architecture.partition(".")[0]
 
     @property
     def weights(self) -> str:

@@ -59,6 +59,11 @@ def take_apart(net: nn.Module, name: str, image_size: int) -> Parts:
     return Parts(((BODY, Inlined(net)),), features.shape[1], size, tokens)
 
 
+def in_order(net: nn.Module, dim: int, image_size: int) -> Parts:
+    """The same for a network of headstart's own, whose members are known to run one after the other."""
+    return Parts(tuple(_member_blocks(net)), dim, min(_TRIAL_SIZES[0], image_size))
+
+
 def _try_sizes(net: nn.Module, image_size: int, name: str) -> tuple[int, Tensor]:
     for size in (*(s for s in _TRIAL_SIZES if s < image_size), image_size):
         try:

@@ -17,7 +17,7 @@ from headstart.backbone.spec import Preprocessing
 from headstart.errors import WeightsError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from headstart.backbone.resnet import ResNet
 
 NAME = "starter"
 IMAGE_SIZE = 32
@@ -27,15 +27,16 @@ MEAN = (0.5071, 0.4866, 0.4409)
 STD = (0.2673, 0.2564, 0.2762)
 
 
-def build_starter() -> nn.Module:
+def build_starter() -> ResNet:
     """The network without a classifier, randomly initialised; ``[N, 3, H, W]`` to ``[N, 256]``; 32 px is what it is
     made for.
     """
-    from timm.models.resnet import BasicBlock, ResNet
     from torch import nn
 
-    net = ResNet(block=BasicBlock, layers=(1, 1, 1, 1), channels=CHANNELS, num_classes=0)
-    stem = CHANNELS[0]  # timm's own stem is 64 wide whatever the stages are
+    from headstart.backbone.resnet import BasicBlock, ResNet
+
+    net = ResNet(BasicBlock, (1, 1, 1, 1), CHANNELS)
+    stem = CHANNELS[0]  # a ResNet's own stem is 64 wide whatever the stages are
     net.conv1 = nn.Conv2d(3, stem, kernel_size=3, padding=1, bias=False)
     net.bn1 = nn.BatchNorm2d(stem)
     net.layer1 = nn.Sequential(BasicBlock(stem, stem))
