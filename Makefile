@@ -1,16 +1,19 @@
 # What a newcomer and a maintainer type. In a fresh clone each target makes the virtual environment that it needs.
 #   make PYTHON=python3.12 …   another Python      make VENV=/path …   another place for the environment
 #   make test ARGS="tests/data -k scan"            options for pytest
+#   make bench BENCH=speed ARGS="--only pass"      one of the two benchmarks (results, speed), and its options
 
 PYTHON ?= python3
 VENV   ?= .venv
 ARGS   ?=
+BENCH  ?= results speed
 
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 PY  := $(BIN)/python
 # A stamp is newer than pyproject.toml when the environment holds what pyproject.toml asks for.
-USER_STAMP := $(VENV)/.headstart
-DEV_STAMP  := $(VENV)/.headstart-dev
+USER_STAMP  := $(VENV)/.headstart
+DEV_STAMP   := $(VENV)/.headstart-dev
+BENCH_STAMP := $(VENV)/.headstart-bench
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test check bench docs clean
@@ -34,9 +37,9 @@ check: $(DEV_STAMP)  ## lint, format, types, documents generated from the code, 
 	$(PY) docs/make_cli_reference.py --check
 	$(PY) -m pytest $(ARGS)
 
-bench: $(DEV_STAMP)  ## print the figures of docs/results.md (HEADSTART_ASSETS names the folder of photos and weights)
+bench: $(BENCH_STAMP)  ## measure results and speed, beside peers (HEADSTART_ASSETS names the folder of photos and weights)
 	@test -d "$(HEADSTART_ASSETS)" || { echo "Set HEADSTART_ASSETS to the folder of real photos and weights (see CONTRIBUTING.md)." >&2; exit 1; }
-	@$(PY) benchmarks/results.py "$(HEADSTART_ASSETS)" $(ARGS)
+	@for script in $(BENCH); do $(PY) benchmarks/$$script.py "$(HEADSTART_ASSETS)" $(ARGS) || exit 1; done
 
 docs: $(DEV_STAMP)  ## write docs/cli.md anew from the code
 	@$(PY) docs/make_cli_reference.py
@@ -52,6 +55,9 @@ $(USER_STAMP): pyproject.toml | $(PY)
 $(DEV_STAMP): pyproject.toml | $(PY)
 	@$(call install,.[dev])
 	@touch $@ $(USER_STAMP)
+
+$(BENCH_STAMP): $(DEV_STAMP)
+	@$(call install,.[bench]) && touch $@ || echo "The peers could not be installed: benchmarks/speed.py leaves them out." >&2
 
 define install
 echo "Installing headstart and what it stands on into $(VENV). PyTorch is large: this takes minutes, once." >&2 \
