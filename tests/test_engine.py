@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +88,31 @@ def test_outputs_are_those_of_the_network_in_float64(moving_backbone: Backbone, 
     assert torch.allclose(found, expected, atol=1e-4, rtol=1e-3)
     assert found.dtype == torch.float64  # of a float32 output: nothing was rounded further
     assert expected.std() > 1e-3
+
+
+AFTER_SEVERAL = """
+import signal, torch
+from torch import nn
+from headstart.backbone.spec import Preprocessing
+from headstart.device import Machine
+from headstart.engine import Forward
+
+cpu, small = Machine(torch.device("cpu"), False, "a CPU"), Preprocessing(8, 8)
+forwards = [Forward(nn.Conv2d(3, 2, 3), small, cpu, "float32", "openvino") for _ in range(3)]
+assert all(f.engine == "openvino" for f in forwards)
+while forwards:
+    del forwards[0]
+seen = []
+signal.signal(signal.SIGINT, lambda *_: seen.append(1))
+signal.raise_signal(signal.SIGINT)
+print("seen", seen)
+"""
+
+
+@needs_openvino
+def test_ctrl_c_is_still_heard_when_networks_come_and_go() -> None:
+    ended = subprocess.run([sys.executable, "-c", AFTER_SEVERAL], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (0, "seen [1]\n"), ended.stderr
 
 
 @needs_openvino

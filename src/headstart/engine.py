@@ -160,12 +160,24 @@ class OpenVino:
 
     def _compile(self, count: int) -> Any:
         """A request for batches of one length: with fixed shapes the convolutions are laid out best."""
-        import openvino
+        from openvino import PartialShape
 
-        self.graph.reshape({0: openvino.PartialShape([count, self.size, self.size, 3])})
-        compiled = openvino.Core().compile_model(self.graph, "CPU", self.options)
+        self.graph.reshape({0: PartialShape([count, self.size, self.size, 3])})
+        compiled = _core().compile_model(self.graph, "CPU", self.options)
         self.ready[count] = compiled.create_infer_request()
         return self.ready[count]
+
+
+@cache
+def _core() -> Any:
+    """OpenVINO's runtime: one, kept until the process ends.
+
+    Its CPU plugin gives the thread that makes it a new stack for signals, and puts the old one back when it goes.
+    Where two of them go in the order they came, what is put back is freed memory: the next Ctrl-C is a crash.
+    """
+    import openvino
+
+    return openvino.Core()
 
 
 def _graph(module: nn.Module, preprocessing: Preprocessing) -> tuple[Any, Any]:
