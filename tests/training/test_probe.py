@@ -7,19 +7,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from headstart.training import probe
-from headstart.training.probe import (
-    L2_GRID,
-    USUAL_L2,
-    ProbeStep,
-    _Objective,
-    choose,
-    fit_probe,
-    principal_axes,
-    solve_grid,
-    standardiser,
-    temperature,
-)
+from headstart.training import logistic, probe
+from headstart.training.logistic import Rows, _Objective, principal_axes, solve, standardiser
+from headstart.training.probe import L2_GRID, USUAL_L2, ProbeStep, choose, fit_probe, temperature
 
 
 def blobs(n: int, d: int, classes: int, seed: int = 0, apart: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -28,6 +18,15 @@ def blobs(n: int, d: int, classes: int, seed: int = 0, apart: float = 1.0) -> tu
     middles = np.random.default_rng(99).normal(size=(classes, d)) * apart
     mixing = np.random.default_rng(98).normal(size=(d, d)) / np.sqrt(d)
     return ((middles[labels] + rng.normal(size=(n, d))) @ mixing + 3).astype(np.float32), labels
+
+
+def solve_grid(
+    x: torch.Tensor, y: torch.Tensor, classes: int, l2: torch.Tensor, tolerance: float = 1e-5
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weights [G, C, D] and biases [G, C] for standardised features."""
+    found = list(solve(Rows(x), y, classes, l2.tolist(), tolerance))
+    assert [strength for strength, _, _ in found] == l2.tolist()
+    return torch.stack([w for _, w, _ in found]), torch.stack([b for _, _, b in found])
 
 
 def standard(x: np.ndarray) -> torch.Tensor:
@@ -89,7 +88,7 @@ def test_the_gradient_is_the_objectives_own() -> None:
     z, y = torch.randn(9, 4, generator=generator).double(), torch.arange(9) % 3
     penalty = torch.rand(2, 4, 1, generator=generator).double()
     w = torch.randn(2, 4, 3, generator=generator).double().requires_grad_()
-    loss, gradient = _Objective(z, y, 3, penalty)(w, torch.arange(2))
+    loss, gradient = _Objective(z, y, penalty)(w, torch.arange(2))
     loss.sum().backward()
     assert torch.allclose(w.grad, gradient, atol=1e-12)
     assert loss[0].item() == pytest.approx((F.cross_entropy(z @ w[0], y) + (penalty[0] * w[0] ** 2).sum() / 2).item())
@@ -107,7 +106,7 @@ def test_each_strength_is_solved_as_if_it_were_alone() -> None:
 @pytest.mark.parametrize(("n", "d"), [(20, 50), (50, 20), (20, 20)])
 def test_principal_axes_span_the_rows(n: int, d: int) -> None:
     x = standard(blobs(n, d, 2)[0])
-    axes, spread = principal_axes(x)
+    axes, spread = principal_axes(Rows(x))
     assert axes.shape[1] <= min(n, d)
     assert torch.allclose(axes.T @ axes, torch.eye(axes.shape[1]).double(), atol=1e-8)
     assert torch.allclose(x @ axes @ axes.T, x, atol=1e-6)
@@ -176,22 +175,60 @@ def test_few_photos_all_right_do_not_ask_for_certainty() -> None:
     assert 0.2 < temperature(logits, labels) < 1
 
 
-def test_large_problems_are_solved_in_float32_and_in_chunks_to_the_same_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    features, labels = blobs(60, 20, 3)
+@pytest.fixture
+def all_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logistic, "LARGE", 0)
+    monkeypatch.setattr(logistic, "CHUNK_ENTRIES", 7 * 33)  # seven photos at a time, which does not divide their number
+    monkeypatch.setattr(logistic, "GROUP_ENTRIES", 2 * 21 * 3)  # two strengths at a time
+
+
+@pytest.mark.usefixtures("all_is_large")
+def test_large_problems_are_solved_in_parts_to_the_same_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    features, labels = blobs(60, 20, 3, apart=0.3)
     train, val = (features[::2], labels[::2]), (features[1::2], labels[1::2])
-    small = fit_probe(train, val, 3)
-    monkeypatch.setattr(probe, "LARGE", 0)
-    monkeypatch.setattr(probe, "CHUNK_ENTRIES", 7 * 33)  # seven photos at a time, which does not divide their number
+    monkeypatch.setattr(probe, "PATIENCE", 99)
     large = fit_probe(train, val, 3)
+    monkeypatch.undo()
+    small = fit_probe(train, val, 3)
     assert large.l2 == small.l2
     assert torch.allclose(large.weight, small.weight, atol=1e-3 * float(small.weight.abs().max()))
-    assert [s.val_accuracy for s in large.path] == [s.val_accuracy for s in small.path]
+    for a, b in zip(large.path, small.path, strict=True):
+        assert (a.l2, a.val_accuracy) == (b.l2, b.val_accuracy)
+        assert (a.train_loss, a.val_loss) == pytest.approx((b.train_loss, b.val_loss), abs=1e-3)
+
+
+@pytest.mark.usefixtures("all_is_large")
+def test_weaker_strengths_that_only_overfit_are_not_tried_on_large_sets() -> None:
+    train, val = blobs(60, 20, 3, seed=1, apart=0.1), blobs(400, 20, 3, seed=2, apart=0.1)
+    found = fit_probe(train, val, 3)
+    tried = [step.l2 for step in found.path]
+    assert tried == list(L2_GRID[-len(tried) :])
+    assert len(tried) < len(L2_GRID)
+    accuracies = [step.val_accuracy for step in found.path]
+    assert max(accuracies[: probe.PATIENCE]) < max(accuracies)
+    assert found.l2 == found.path[choose(found.path, 400)].l2
+
+
+def test_memory_is_the_features_and_one_copy_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the tensors that PyTorch makes, only one grows with the photos."""
+    from torch.profiler import ProfilerActivity, profile
+
+    monkeypatch.setattr(logistic, "CHUNK_ENTRIES", 2**14)
+    features, labels = blobs(4000, 64, 2)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as seen:
+        fit_probe((features, labels), (features[:100], labels[:100]), 2, (0.1,))
+    held = peak = 0
+    for event in seen.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            held += event.nbytes()
+            peak = max(peak, held)
+    assert features.size * 8 < peak < 1.5 * features.size * 8
 
 
 def test_the_curvature_is_the_diagonal_of_the_objectives_hessian() -> None:
     generator = torch.Generator().manual_seed(0)
     z, y = torch.randn(9, 4, generator=generator).double(), torch.arange(9) % 3
-    problem = _Objective(z, y, 3, torch.rand(2, 4, 1, generator=generator).double())
+    problem = _Objective(z, y, torch.rand(2, 4, 1, generator=generator).double())
     w = torch.randn(2, 4, 3, generator=generator).double()
     whole = torch.autograd.functional.hessian(lambda v: problem(v, torch.arange(2))[0].sum(), w)
     assert torch.allclose(whole.reshape(24, 24).diagonal().view(2, 4, 3), problem.curvature(w, torch.arange(2)))

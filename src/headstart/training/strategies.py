@@ -30,9 +30,10 @@ from headstart.features import TrunkKey, compute_rows, extract, photo_batches
 from headstart.network import Network, head_logits, is_linear, last_linear
 from headstart.training import rules
 from headstart.training.augment import Augmentation, View
+from headstart.training.logistic import standardiser
 from headstart.training.loop import EpochRow, Listener, Loop
 from headstart.training.plan import Plan
-from headstart.training.probe import L2_GRID, Probe, fit_probe, standardiser
+from headstart.training.probe import L2_GRID, Probe, fit_probe
 from headstart.training.sources import ArraySource, MapSource, PictureSource, Source, as_tensor
 
 Progress = Callable[[str, int, int], None]
@@ -156,7 +157,7 @@ def _train_head(
     layer afterwards.
     """
     plan = task.plan_for("probe")
-    mean, scale = (t.numpy().astype(np.float32) for t in standardiser(torch.from_numpy(train[0]).double()))
+    mean, scale = (t.numpy().astype(np.float32) for t in standardiser(torch.from_numpy(train[0])))
     rows, val_rows = (train[0] - mean) / scale, (val[0] - mean) / scale
     # Small matrices: a GPU would wait for its launches.
     machine = Machine(torch.device("cpu"), task.machine.fast_bf16, task.machine.words)
