@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 import headstart as hs
+from headstart.classifier import Classifier
+from headstart.data.pixels import centre, stream_photos
+from headstart.device import find_machine
+from headstart.engine import Forward, has_openvino
+from headstart.evaluation.intervals import wilson
+from headstart.network import head_logits
 
 
 @pytest.fixture(scope="module")
@@ -67,3 +76,31 @@ def test_the_page_and_the_model_stand_alone(probe_run: hs.Run) -> None:
     described = json.loads((probe_run.path / "model.json").read_text())
     assert described["classes"] == ["cats", "dogs", "panda"]
     assert described["preprocessing"]["image_size"] == 128
+
+
+@pytest.mark.assets
+def test_bf16_folding_and_openvino_name_photos_as_float32_does(probe_run: hs.Run, assets: Path) -> None:
+    classifier = Classifier.load(probe_run.path, "cpu")
+    network, preprocessing = classifier.network, classifier.preprocessing
+    paths = sorted(p for p in (assets / "data" / "animals").rglob("*") if p.is_file())[::4]
+    reads = stream_photos(paths, preprocessing.resize, preprocessing.interpolation)
+    photos = torch.from_numpy(np.stack([centre(r.pixels, preprocessing.image_size) for r in reads]))
+    labels = np.array([classifier.classes.index(path.parent.name) for path in paths])
+
+    def named(how: str, precision: str) -> np.ndarray:
+        forward = Forward(network.backbone, preprocessing, find_machine("cpu"), precision, how)
+        assert forward.engine == how
+        rows = torch.cat([forward(batch).float() for batch in photos.split(50)])
+        return head_logits(network.head, rows.numpy()).argmax(1)
+
+    with torch.no_grad():  # neither folded nor in bf16
+        x = (photos.permute(0, 3, 1, 2) / 255 - torch.tensor(preprocessing.mean).view(3, 1, 1)) / torch.tensor(
+            preprocessing.std
+        ).view(3, 1, 1)
+        plain = torch.cat([network.eval()(batch) for batch in x.split(50)]).argmax(1).numpy()
+    allowed = wilson(int((plain == labels).sum()), len(labels))
+    engines = ("torch", "openvino") if has_openvino() else ("torch",)
+    for how, precision in itertools.product(engines, ("float32", "bf16")):
+        found = named(how, precision)
+        assert (found == plain).mean() >= 0.995, (how, precision)
+        assert allowed.low <= (found == labels).mean() <= allowed.high, (how, precision)
