@@ -109,19 +109,21 @@ def learning_rate(facts: Facts) -> Choice:
     if facts.strategy == "head":
         return Choice(1e-3, "a small network on standardised features")
     if facts.strategy == "lp-ft":
-        return Choice(1e-4, "the head already fits: small steps")
+        return Choice(3e-4, "the head already fits: small steps")
     return Choice(1e-3, "the new head; AdamW's usual rate")
 
 
 def backbone_rate(facts: Facts) -> Choice:
-    """Peak rate of the last pretrained stage."""
+    """Peak rate of the last pretrained stage. Lower ones leave photos that are unlike ImageNet's far below what a probe
+    reaches (benchmarks/rates.py).
+    """
     if _small_network(facts) and facts.strategy != "lp-ft":
         return SMALL_RATE
     if facts.strategy == "scratch":
         return Choice(2e-3, "nothing is pretrained: the head's rate")
     if facts.strategy == "lp-ft":
-        return Choice(1e-4, "the head already fits: small steps keep what the weights know")
-    return Choice(2e-4, "a fraction of the head's: small steps keep what the weights know")
+        return Choice(3e-4, "the head already fits: small steps keep what the weights know")
+    return Choice(5e-4, "half of the head's: smaller steps keep what the weights know")
 
 
 def stage_decay(facts: Facts) -> Choice:
