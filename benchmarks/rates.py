@@ -1,9 +1,10 @@
 """The learning rates of fine-tuning, on photos near ImageNet and far from it. In: a folder of photos and weights. Out:
 a table of test accuracies (on val where a set brings no test).
 
-    python benchmarks/rates.py ASSETS [--seeds 1] [--only animals,cifar10]
+    python benchmarks/rates.py ASSETS [--seeds 1] [--only animals,cifar10] [--crops]
 
-A hundred photos per class, ResNet-18; a run takes about a minute on two CPU cores.
+A hundred photos per class, ResNet-18; a run takes about a minute on two CPU cores. --crops compares sizes of the crops
+instead, with 160 px as the input size.
 """
 
 from __future__ import annotations
@@ -31,23 +32,32 @@ WAYS: dict[str, dict[str, Any]] = {
     "lp-ft, 1e-4": {"strategy": "lp-ft", "settings": {"lr": 1e-4, "lr_backbone": 1e-4}},
     "lp-ft, 3e-4": {"strategy": "lp-ft", "settings": {"lr": 3e-4, "lr_backbone": 3e-4}},
 }
+CROPPED = {"animals": ("animals", 160), "imagewoof": ("imagewoof160", 160)}
+CROPS: dict[str, dict[str, Any]] = {
+    f"{strategy}, crops of {size} px": {"strategy": strategy, "settings": {"train_size": size}}
+    for strategy in ("finetune", "lp-ft")
+    for size in (160, 128, 96)
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("assets", type=Path)
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--only", default=",".join(SETS), help="sets of photos, by commas")
+    parser.add_argument("--only", help="sets of photos, by commas")
+    parser.add_argument("--crops", action="store_true", help="sizes of crops instead of rates")
     asked = parser.parse_args()
-    names = asked.only.split(",")
+    sets, ways = (CROPPED, CROPS) if asked.crops else (SETS, WAYS)
+    names = asked.only.split(",") if asked.only else list(sets)
     print(f"| way | {' | '.join(names)} |\n|{'---|' * (1 + len(names))}")
-    for way, options in WAYS.items():
-        cells = [_cell(asked.assets, name, options, range(asked.seeds)) for name in names]
+    for way, options in ways.items():
+        cells = [_cell(asked.assets, sets[name], options, range(asked.seeds)) for name in names]
         print(f"| {way} | {' | '.join(cells)} |", flush=True)
 
 
-def _cell(assets: Path, name: str, options: dict[str, Any], seeds: range) -> str:
-    folder, size = SETS[name]
+def _cell(assets: Path, photos: tuple[str, int], options: dict[str, Any], seeds: range) -> str:
+    """Accuracy and seconds of training, per seed."""
+    folder, size = photos
     weights = assets / "weights" / "resnet18.fp16.safetensors"
     found = []
     for seed in seeds:
@@ -64,8 +74,8 @@ def _cell(assets: Path, name: str, options: dict[str, Any], seeds: range) -> str
                 **options,
             )
             judged = run.metrics.get("test") or run.metrics["val"]
-            found.append(judged["accuracy"]["value"])
-    return " ".join(f"{value:.3f}" for value in found)
+            found.append((judged["accuracy"]["value"], run.metrics["training"]["seconds"]))
+    return ", ".join(f"{value:.3f} ({seconds:.0f} s)" for value, seconds in found)
 
 
 if __name__ == "__main__":

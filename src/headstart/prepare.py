@@ -8,7 +8,7 @@ import hashlib
 import statistics
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,12 @@ from headstart.data.pixels import Pixels, read_photos, sample_sizes
 from headstart.data.scan import scan
 from headstart.data.split import make_image_set
 from headstart.device import Machine, find_machine
-from headstart.engine import has_openvino
+from headstart.engine import Forward, has_openvino
 from headstart.errors import DataError, OptionError
+from headstart.features import TrunkKey
 from headstart.options import TrainOptions
 from headstart.training import rules
-from headstart.training.plan import Plan, check_overrides, resolve
+from headstart.training.plan import YOURS, Plan, check_overrides, resolve
 from headstart.training.rules import Facts
 from headstart.voice import Voice
 
@@ -62,12 +63,12 @@ class Prepared:
     machine: Machine
     plan: Plan
     facts: Facts
+    ready: dict[TrunkKey, Forward] = field(default_factory=dict)
 
     def plan_for(self, strategy: str) -> Plan:
         """The plan of a part of ``auto``, by the same rules and with the same overrides."""
-        return resolve(
-            replace(self.facts, strategy=_kind(self.options, strategy)), self.options.seed, None, self.options.settings
-        )
+        facts = replace(self.facts, strategy=_kind(self.options, strategy))
+        return _that_runs(self.backbone, resolve(facts, self.options.seed, None, self.options.settings))
 
 
 def _kind(options: TrainOptions, strategy: str) -> str:
@@ -117,9 +118,24 @@ def split(options: TrainOptions, photos: Photos, backbone: Backbone, machine: Ma
         judged=len(members["val"]) + len(members["test"]), weights=sum(p.numel() for p in backbone.parameters()),
         openvino=has_openvino(),
     )  # fmt: skip
-    plan = resolve(facts, options.seed, options.boundary, options.settings)
+    plan = _that_runs(backbone, resolve(facts, options.seed, options.boundary, options.settings))
     backbone.split_at(plan.boundary)  # an unknown boundary is said before training
     return Prepared(options, image_set, photos, pixels, labels, backbone, machine, plan, facts)
+
+
+def _that_runs(backbone: Backbone, plan: Plan) -> Plan:
+    """The plan, with crops of the input size where the network does not take the smaller ones. Raises OptionError where
+    the user asked for them.
+    """
+    if plan.train_size == plan.image_size:
+        return plan
+    try:
+        backbone.check_image_size(plan.train_size)
+    except OptionError:
+        if plan.reasons["train_size"] == YOURS:
+            raise
+        return plan.changed(f"{backbone.name} takes no smaller crops", train_size=plan.image_size)
+    return plan
 
 
 def make_backbone(options: TrainOptions) -> Backbone:

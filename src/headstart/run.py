@@ -164,7 +164,7 @@ def make_task(prepared: Prepared, state: Path, voice: Voice, folder: RunFolder |
     return Task(
         len(prepared.image_set.classes), prepared.pixels, prepared.labels, prepared.backbone, options.head,
         tuple(options.dropout), prepared.plan, prepared.plan_for, prepared.machine, state,
-        Listener(voice.step, voice.epoch, voice.say), voice.progress, **keep,
+        Listener(voice.step, voice.epoch, voice.say), voice.progress, ready=prepared.ready, **keep,
     )  # fmt: skip
 
 

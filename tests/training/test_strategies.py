@@ -13,12 +13,21 @@ import torch
 from torch import nn
 
 from headstart.backbone.head import build_head
+from headstart.engine import Normalise
 from headstart.errors import HeadstartError
 from headstart.network import Network, head_logits
 from headstart.training import strategies as module
 from headstart.training.loop import EpochRow
 from headstart.training.rules import Choice
-from headstart.training.strategies import Outcome, Task, parameter_groups, pooled_features, train
+from headstart.training.strategies import (
+    Outcome,
+    Task,
+    loss_accuracy,
+    network_logits,
+    parameter_groups,
+    pooled_features,
+    train,
+)
 
 MakeTask = Callable[..., Task]
 ALL = ("probe", "finetune", "partial", "lp-ft", "scratch", "auto")
@@ -125,6 +134,35 @@ def test_what_decided_is_the_best_epoch_on_val(task: MakeTask) -> None:
     best = max(outcome.history, key=lambda row: (row.val_accuracy, -row.val_loss))
     assert outcome.val == (best.val_loss, best.val_accuracy)
     assert outcome.history[outcome.best_epoch - 1] == best
+
+
+@pytest.mark.parametrize("strategy", ["probe", "partial", "lp-ft"])
+def test_a_frozen_trunk_is_made_ready_once_for_all_splits_and_views(
+    task: MakeTask, monkeypatch: pytest.MonkeyPatch, strategy: str
+) -> None:
+    count: list[int] = []
+    forward = module._forward
+    monkeypatch.setattr(module, "_forward", lambda *asked: count.append(1) or forward(*asked))
+    asked = task(strategy)
+    outcome = train(asked)
+    assert len(count) == 1
+    if strategy == "probe":
+        pooled_features(asked, "test")
+        assert len(count) == 1
+    else:  # nothing of it is kept in memory while the network is trained
+        assert not asked.ready
+    assert outcome.val[1] > 0
+
+
+def test_crops_may_be_smaller_than_what_val_is_judged_at(task: MakeTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: set[tuple[bool, int]] = set()
+    forward = Normalise.forward
+    monkeypatch.setattr(Normalise, "forward", lambda self, x: seen.add((self.training, x.shape[1])) or forward(self, x))
+    asked = task("finetune", image_size=32, train_size=24)
+    outcome = train(asked)
+    assert seen == {(True, 24), (False, 32)}
+    logits = network_logits(outcome.network, asked, asked.pixels["val"])
+    assert loss_accuracy(logits, asked.labels["val"])[1] == outcome.val[1]
 
 
 def test_the_standardiser_is_folded_into_the_first_layer() -> None:

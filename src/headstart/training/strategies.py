@@ -42,7 +42,8 @@ Progress = Callable[[str, int, int], None]
 @dataclass(frozen=True)
 class Task:
     """What a strategy needs. ``pixels`` and ``labels`` per split; ``plan_for(strategy)`` resolves the plan of a part
-    of ``auto``; ``mistakes``: made on purpose, by a study alone.
+    of ``auto``; ``mistakes``: made on purpose, by a study alone; ``ready``: the frozen trunk that was read last, which
+    the next split or view may need again.
     """
 
     classes: int
@@ -61,6 +62,7 @@ class Task:
     recall: Callable[[str], Any] = lambda _: None
     l2_grid: Sequence[float] = L2_GRID
     mistakes: tuple[str, ...] = ()
+    ready: dict[TrunkKey, Forward] = field(default_factory=dict)
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -118,11 +120,20 @@ def _forward(task: Task, module: nn.Module) -> Forward:
     return Forward(module, task.preprocessing, task.machine, task.plan.precision, task.plan.engine)
 
 
+def _ready(task: Task, trunk: nn.Module, key: TrunkKey) -> Forward:
+    """A frozen trunk ready to be read: folded and converted once for all splits and views."""
+    if key not in task.ready:
+        task.ready.clear()
+        task.ready[key] = _forward(task, trunk)
+    return task.ready[key]
+
+
 def pooled_features(task: Task, split: Split) -> np.ndarray:
     """The backbone's features of a split's photos, float32 [N, D], from the cache where it has them."""
+    key = trunk_key(task, "end")
     return extract(
-        lambda: _forward(task, task.backbone),
-        trunk_key(task, "end"),
+        lambda: _ready(task, task.backbone, key),
+        key,
         task.pixels[split],
         progress=lambda done, total: task.progress(f"features of {split}", done, total),
     )
@@ -194,6 +205,7 @@ def _finetune(task: Task, start: Outcome | None) -> Outcome:
     freeze(trunk)
     trainee = nn.Sequential(Normalise(task.preprocessing), tail, head, *_intended_mistakes(task))
     reading = _pictures(task) if plan.boundary == "start" else _maps(task, trunk)
+    task.ready.clear()  # what is read from now on changes
     groups, state = _groups(tail, head, plan), task.state / plan.strategy
 
     def validate() -> tuple[float, float]:
@@ -230,7 +242,7 @@ class _Reading:
 def _pictures(task: Task) -> _Reading:
     plan, val = task.plan, task.pixels["val"]
     how = Augmentation.named(plan.augment)
-    source = PictureSource(task.pixels["train"], task.labels["train"], plan.image_size, how, plan.seed)
+    source = PictureSource(task.pixels["train"], task.labels["train"], plan.train_size, how, plan.seed)
 
     def read_val() -> Iterator[torch.Tensor]:
         for batch, photos in photo_batches(val, range(len(val)), plan.image_size, View()):
@@ -268,9 +280,10 @@ def _current_logits(trainee: nn.Module, inputs: Iterator[torch.Tensor], task: Ta
 
 
 def _store(task: Task, trunk: nn.Module, split: Split, view: View) -> RowStore:
+    key = trunk_key(task, f"before {task.plan.boundary}")
     return compute_rows(
-        lambda: _forward(task, trunk),
-        trunk_key(task, f"before {task.plan.boundary}"),
+        lambda: _ready(task, trunk, key),
+        key,
         task.pixels[split],
         view,
         "uint16",
@@ -374,7 +387,7 @@ def seconds_per_step(task: Task, plan: Plan) -> float:
     network = nn.Sequential(copy.deepcopy(task.backbone), new_head(task)).to(task.machine.device).train()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     few = min(8, plan.batch_size)
-    x = torch.randn(few, 3, plan.image_size, plan.image_size, device=task.machine.device).to(
+    x = torch.randn(few, 3, plan.train_size, plan.train_size, device=task.machine.device).to(
         memory_format=torch.channels_last
     )
     taken = 0.0
