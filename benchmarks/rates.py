@@ -74,7 +74,7 @@ def _cell(assets: Path, photos: tuple[str, int], options: dict[str, Any], seeds:
                 **options,
             )
             judged = run.metrics.get("test") or run.metrics["val"]
-            found.append((judged["accuracy"]["value"], run.metrics["training"]["seconds"]))
+            found.append((judged["accuracy"]["value"], run.metrics["training"]["seconds"]["training"]))
     return ", ".join(f"{value:.3f} ({seconds:.0f} s)" for value, seconds in found)
 
 
