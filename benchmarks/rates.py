@@ -1,10 +1,9 @@
 """The learning rates of fine-tuning, on photos near ImageNet and far from it. In: a folder of photos and weights. Out:
 a table of test accuracies (on val where a set brings no test).
 
-    python benchmarks/rates.py ASSETS [--seeds 1] [--only animals,cifar10] [--crops]
+    python benchmarks/rates.py ASSETS [--seeds 1] [--only animals,cifar10]
 
-A hundred photos per class, ResNet-18; a run takes about a minute on two CPU cores. --crops compares sizes of the crops
-instead, with 160 px as the input size.
+A hundred photos per class, ResNet-18; a run takes about a minute on two CPU cores.
 """
 
 from __future__ import annotations
@@ -32,12 +31,6 @@ WAYS: dict[str, dict[str, Any]] = {
     "lp-ft, 1e-4": {"strategy": "lp-ft", "settings": {"lr": 1e-4, "lr_backbone": 1e-4}},
     "lp-ft, 3e-4": {"strategy": "lp-ft", "settings": {"lr": 3e-4, "lr_backbone": 3e-4}},
 }
-CROPPED = {"animals": ("animals", 160), "imagewoof": ("imagewoof160", 160)}
-CROPS: dict[str, dict[str, Any]] = {
-    f"{strategy}, crops of {size} px": {"strategy": strategy, "settings": {"train_size": size}}
-    for strategy in ("finetune", "lp-ft")
-    for size in (160, 128, 96)
-}
 
 
 def main() -> None:
@@ -45,13 +38,11 @@ def main() -> None:
     parser.add_argument("assets", type=Path)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--only", help="sets of photos, by commas")
-    parser.add_argument("--crops", action="store_true", help="sizes of crops instead of rates")
     asked = parser.parse_args()
-    sets, ways = (CROPPED, CROPS) if asked.crops else (SETS, WAYS)
-    names = asked.only.split(",") if asked.only else list(sets)
+    names = asked.only.split(",") if asked.only else list(SETS)
     print(f"| way | {' | '.join(names)} |\n|{'---|' * (1 + len(names))}")
-    for way, options in ways.items():
-        cells = [_cell(asked.assets, sets[name], options, range(asked.seeds)) for name in names]
+    for way, options in WAYS.items():
+        cells = [_cell(asked.assets, SETS[name], options, range(asked.seeds)) for name in names]
         print(f"| {way} | {' | '.join(cells)} |", flush=True)
 
 

@@ -27,7 +27,7 @@ from headstart.errors import DataError, OptionError
 from headstart.features import TrunkKey
 from headstart.options import TrainOptions
 from headstart.training import rules
-from headstart.training.plan import YOURS, Plan, check_overrides, resolve
+from headstart.training.plan import Plan, check_overrides, resolve
 from headstart.training.rules import Facts
 from headstart.voice import Voice
 
@@ -68,7 +68,7 @@ class Prepared:
     def plan_for(self, strategy: str) -> Plan:
         """The plan of a part of ``auto``, by the same rules and with the same overrides."""
         facts = replace(self.facts, strategy=_kind(self.options, strategy))
-        return _that_runs(self.backbone, resolve(facts, self.options.seed, None, self.options.settings))
+        return resolve(facts, self.options.seed, None, self.options.settings)
 
 
 def _kind(options: TrainOptions, strategy: str) -> str:
@@ -118,24 +118,9 @@ def split(options: TrainOptions, photos: Photos, backbone: Backbone, machine: Ma
         judged=len(members["val"]) + len(members["test"]), weights=sum(p.numel() for p in backbone.parameters()),
         openvino=has_openvino(),
     )  # fmt: skip
-    plan = _that_runs(backbone, resolve(facts, options.seed, options.boundary, options.settings))
+    plan = resolve(facts, options.seed, options.boundary, options.settings)
     backbone.split_at(plan.boundary)  # an unknown boundary is said before training
     return Prepared(options, image_set, photos, pixels, labels, backbone, machine, plan, facts)
-
-
-def _that_runs(backbone: Backbone, plan: Plan) -> Plan:
-    """The plan, with crops of the input size where the network does not take the smaller ones. Raises OptionError where
-    the user asked for them.
-    """
-    if plan.train_size == plan.image_size:
-        return plan
-    try:
-        backbone.check_image_size(plan.train_size)
-    except OptionError:
-        if plan.reasons["train_size"] == YOURS:
-            raise
-        return plan.changed(f"{backbone.name} takes no smaller crops", train_size=plan.image_size)
-    return plan
 
 
 def make_backbone(options: TrainOptions) -> Backbone:

@@ -81,18 +81,6 @@ def test_impossible_settings_are_refused(given: dict[str, object], words: list[s
         assert word in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [
-        ({"train_size": 192, "image_size": 160}, "above the input size of 160"),
-        ({"train_size": 96, "augment": "flip"}, "crops nothing"),
-    ],
-)
-def test_a_size_of_crops_that_cannot_be_is_refused(given: dict[str, object], words: str) -> None:
-    with pytest.raises(OptionError, match=words):
-        resolve(FACTS, overrides=given)
-
-
 def test_all_mistakes_are_named_at_once() -> None:
     with pytest.raises(OptionError) as caught:
         check_overrides({"epochs": 0, "lrr": 1, "augment": "wild"})

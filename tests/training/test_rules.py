@@ -28,7 +28,6 @@ RULES = (
     rules.views,
     lambda f: rules.epochs(f, 32),
     lambda f: rules.engine(f, 160),
-    lambda f: rules.train_size(f, 160, "light"),
 )
 
 
@@ -102,23 +101,6 @@ def test_pretrained_stages_learn_more_slowly_than_the_head(strategy: str) -> Non
     facts = replace(FACTS, strategy=strategy)
     assert 0 < rules.backbone_rate(facts).value < rules.learning_rate(facts).value
     assert 0 < rules.stage_decay(facts).value <= 1
-
-
-@pytest.mark.parametrize(
-    ("strategy", "image_size", "augment", "size"),
-    [
-        ("finetune", 160, "light", 128),  # a crop of a third to all of the photo enlarges what it shows by a fifth
-        ("scratch", 224, "light", 192),
-        ("lp-ft", 224, "strong", 160),
-        ("finetune", 160, "none", 160),  # nothing is cropped, nothing enlarged
-        ("finetune", 160, "flip", 160),
-        ("finetune", 96, "light", 96),  # too small to lose anything
-        ("partial", 160, "light", 160),  # reads cached views
-        ("probe", 160, "light", 160),
-    ],
-)
-def test_crops_are_as_much_smaller_as_they_enlarge(strategy: str, image_size: int, augment: str, size: int) -> None:
-    assert rules.train_size(replace(FACTS, strategy=strategy), image_size, augment).value == size
 
 
 def test_views_are_for_a_frozen_trunk_with_a_tail() -> None:

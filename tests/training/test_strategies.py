@@ -13,7 +13,6 @@ import torch
 from torch import nn
 
 from headstart.backbone.head import build_head
-from headstart.engine import Normalise
 from headstart.errors import HeadstartError
 from headstart.network import Network, head_logits
 from headstart.training import strategies as module
@@ -22,8 +21,6 @@ from headstart.training.rules import Choice
 from headstart.training.strategies import (
     Outcome,
     Task,
-    loss_accuracy,
-    network_logits,
     parameter_groups,
     pooled_features,
     train,
@@ -152,17 +149,6 @@ def test_a_frozen_trunk_is_made_ready_once_for_all_splits_and_views(
     else:  # nothing of it is kept in memory while the network is trained
         assert not asked.ready
     assert outcome.val[1] > 0
-
-
-def test_crops_may_be_smaller_than_what_val_is_judged_at(task: MakeTask, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: set[tuple[bool, int]] = set()
-    forward = Normalise.forward
-    monkeypatch.setattr(Normalise, "forward", lambda self, x: seen.add((self.training, x.shape[1])) or forward(self, x))
-    asked = task("finetune", image_size=32, train_size=24)
-    outcome = train(asked)
-    assert seen == {(True, 24), (False, 32)}
-    logits = network_logits(outcome.network, asked, asked.pixels["val"])
-    assert loss_accuracy(logits, asked.labels["val"])[1] == outcome.val[1]
 
 
 def test_the_standardiser_is_folded_into_the_first_layer() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from headstart.errors import OptionError, did_you_mean
 from headstart.training import rules
-from headstart.training.augment import LEVELS, Augmentation
+from headstart.training.augment import LEVELS
 from headstart.training.rules import Choice, Facts
 
 YOURS = "you chose it"
@@ -25,7 +25,6 @@ class Plan:
     boundary: str
     image_size: int
     resize: int
-    train_size: int
     precision: str
     engine: str
     batch_size: int
@@ -70,16 +69,15 @@ class Plan:
 
 
 _TRAINING = frozenset(
-    "train_size epochs lr lr_backbone stage_decay batchnorm warmup weight_decay label_smoothing augment"
-    " batch_size".split()
+    "epochs lr lr_backbone stage_decay batchnorm warmup weight_decay label_smoothing augment batch_size".split()
 )
 _UNUSED: dict[str, frozenset[str]] = {
     "probe": _TRAINING | {"views", "budget_minutes"},
-    "head": frozenset({"train_size", "lr_backbone", "stage_decay", "batchnorm", "augment", "views", "budget_minutes"}),
+    "head": frozenset({"lr_backbone", "stage_decay", "batchnorm", "augment", "views", "budget_minutes"}),
     "finetune": frozenset({"views", "budget_minutes"}),
     "scratch": frozenset({"views", "budget_minutes"}),
     "lp-ft": frozenset({"views", "budget_minutes"}),
-    "partial": frozenset({"train_size", "budget_minutes"}),
+    "partial": frozenset({"budget_minutes"}),
     "auto": _TRAINING | {"views"},
 }
 SETTINGS = tuple(f.name for f in fields(Plan) if f.name not in {"reasons", "strategy", "seed", "boundary"})
@@ -89,9 +87,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "engine": rules.ENGINES,
     "augment": LEVELS,
 }
-_POSITIVE = frozenset(
-    "image_size resize train_size batch_size epochs lr lr_backbone stage_decay views budget_minutes".split()
-)
+_POSITIVE = frozenset("image_size resize batch_size epochs lr lr_backbone stage_decay views budget_minutes".split())
 
 
 def resolve(
@@ -104,14 +100,13 @@ def resolve(
     """
     yours = check_overrides(overrides or {})
     batch = yours.get("batch_size", rules.batch_size(facts).value)
-    size, augment = rules.image_size(facts), rules.augment(facts)
+    size = rules.image_size(facts)
     input_size = yours.get("image_size", size.value)
     chosen: dict[str, Choice] = {
         "strategy": Choice(facts.strategy, _STRATEGY_WORDS[facts.strategy]),
         "boundary": _boundary(facts.strategy, boundary),
         "image_size": size,
         "resize": Choice(input_size, "the input size: nothing of the shorter side is cut off"),
-        "train_size": rules.train_size(facts, input_size, yours.get("augment", augment.value)),
         "precision": rules.precision(facts),
         "engine": rules.engine(facts, input_size),
         "batch_size": rules.batch_size(facts),
@@ -123,7 +118,7 @@ def resolve(
         "warmup": Choice(0.15, "part of the steps in which rates rise, before a cosine takes them to zero"),
         "weight_decay": rules.weight_decay(facts),
         "label_smoothing": rules.label_smoothing(facts),
-        "augment": augment,
+        "augment": rules.augment(facts),
         "views": rules.views(facts),
         "budget_minutes": Choice(
             10.0 if facts.device == "cpu" else 5.0, "what auto may spend on fine-tuning after the probe"
@@ -131,7 +126,6 @@ def resolve(
         "seed": Choice(seed, "decides splits, order, crops, dropout and random weights"),
     }
     chosen |= {name: Choice(value, YOURS) for name, value in yours.items()}
-    _check_train_size(chosen["train_size"].value, input_size, chosen["augment"].value)
     return Plan(**{n: c.value for n, c in chosen.items()}, reasons={n: c.reason for n, c in chosen.items()})
 
 
@@ -157,15 +151,6 @@ def _boundary(strategy: str, asked: str | None) -> Choice:
     if strategy in {"probe", "head", "auto"}:
         return Choice("end", "the whole backbone is frozen")
     return Choice("start", "every stage is trained")
-
-
-def _check_train_size(size: int, input_size: int, augment: str) -> None:
-    if size > input_size:
-        raise OptionError(f"train_size={size} is above the input size of {input_size} px.", "Leave out one of the two.")
-    if size < input_size and Augmentation.named(augment).smallest >= 1:
-        raise OptionError(
-            f"train_size={size} is for crops, and --augment {augment} crops nothing.", "Leave out one of the two."
-        )
 
 
 def check_overrides(overrides: Mapping[str, Any]) -> dict[str, Any]:

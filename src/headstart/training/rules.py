@@ -11,8 +11,6 @@ import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from headstart.training.augment import Augmentation
-
 
 class Choice(NamedTuple):
     """A value and why it is this one."""
@@ -48,18 +46,6 @@ def image_size(facts: Facts) -> Choice:
     if largest < facts.native_size:
         return Choice(largest, f"four times the photos' {facts.side} px: more would only cost time")
     return Choice(facts.native_size, "the size the weights were trained at")
-
-
-def train_size(facts: Facts, image_size: int, augment: str) -> Choice:
-    """The size of random crops in training, px. A crop that is enlarged to the input size shows its object larger than
-    the whole photo does later on; in smaller crops it is as large as it will be, and each step costs less (Touvron et
-    al. 2019, "Fixing the train-test resolution discrepancy"; benchmarks/rates.py --crops).
-    """
-    shown = math.sqrt((1 + Augmentation.named(augment).smallest) / 2)
-    size = round(shown * image_size / 32) * 32
-    if facts.strategy not in {"finetune", "lp-ft", "scratch"} or image_size < 128 or size >= image_size:
-        return Choice(image_size, "the input size")
-    return Choice(size, f"crops of {size} px show things as large as whole photos of {image_size} px do, and cost less")
 
 
 def precision(facts: Facts) -> Choice:

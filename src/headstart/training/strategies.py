@@ -242,7 +242,7 @@ class _Reading:
 def _pictures(task: Task) -> _Reading:
     plan, val = task.plan, task.pixels["val"]
     how = Augmentation.named(plan.augment)
-    source = PictureSource(task.pixels["train"], task.labels["train"], plan.train_size, how, plan.seed)
+    source = PictureSource(task.pixels["train"], task.labels["train"], plan.image_size, how, plan.seed)
 
     def read_val() -> Iterator[torch.Tensor]:
         for batch, photos in photo_batches(val, range(len(val)), plan.image_size, View()):
@@ -387,7 +387,7 @@ def seconds_per_step(task: Task, plan: Plan) -> float:
     network = nn.Sequential(copy.deepcopy(task.backbone), new_head(task)).to(task.machine.device).train()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     few = min(8, plan.batch_size)
-    x = torch.randn(few, 3, plan.train_size, plan.train_size, device=task.machine.device).to(
+    x = torch.randn(few, 3, plan.image_size, plan.image_size, device=task.machine.device).to(
         memory_format=torch.channels_last
     )
     taken = 0.0
