@@ -20,9 +20,9 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-LARGE = 2e9
-"""Photos x features x strengths x classes from which products are taken in float32: half the memory, and an error far
-below the tolerance (on the sets that most people have float64 costs nothing)."""
+LARGE = 1e8
+"""Photos x features x strengths x classes from which products are taken in float32: half the time and memory, and an
+error far below the tolerance (on the sets that most people have float64 costs nothing)."""
 CHUNK_ENTRIES = 2**25
 """Logits, or features, held at a time, so that memory does not grow with the photos."""
 GROUP_ENTRIES = 2**22
