@@ -24,7 +24,7 @@ def solve_grid(
     x: torch.Tensor, y: torch.Tensor, classes: int, l2: torch.Tensor, tolerance: float = 1e-5
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Weights [G, C, D] and biases [G, C] for standardised features."""
-    found = list(solve(Rows(x), y, classes, l2.tolist(), tolerance))
+    found = [one for together in solve(Rows(x), y, classes, l2.tolist(), tolerance) for one in together]
     assert [strength for strength, _, _ in found] == l2.tolist()
     return torch.stack([w for _, w, _ in found]), torch.stack([b for _, _, b in found])
 

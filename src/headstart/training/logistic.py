@@ -31,6 +31,7 @@ RENEW = 5
 """Steps after which the Hessian's diagonal is worked out anew, which costs half a step."""
 
 Solution = tuple[float, torch.Tensor, torch.Tensor]
+"""A strength, its weight [C, D] and its bias [C], for standardised features, float64."""
 
 
 def precise_enough(entries: int, strengths: int, classes: int) -> torch.dtype:
@@ -79,16 +80,16 @@ def _split(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
 
 def solve(
     rows: Rows, y: torch.Tensor, classes: int, strengths: Sequence[float], tolerance: float = 1e-5
-) -> Iterator[Solution]:
-    """Minimise the regularised loss for one strength after the other.
+) -> Iterator[list[Solution]]:
+    """Minimise the regularised loss for as many strengths at once as fit into memory, then for the next ones.
 
     Args:
-        rows: features [N, D]. y: labels [N]. strengths: L2, from strong to weak: where they do not fit into memory
-            together, the next ones start from the last solution.
+        rows: features [N, D]. y: labels [N]. strengths: L2, from strong to weak: the next ones start from the last
+            solution.
         tolerance: largest entry of the gradient at which a problem counts as solved.
 
     Yields:
-        (strength, weight [C, D], bias [C]) for standardised features, float64.
+        the solutions of the strengths that were solved together.
     """
     axes, spread = principal_axes(rows)
     z = _in_axes(rows, axes)
@@ -102,8 +103,7 @@ def solve(
         inverse = 1.0 / (curvature[None, :, None] + penalty)
         solved = _lbfgs(objective, start.repeat(len(l2), 1, 1), inverse, tolerance)
         start = solved[-1:]
-        for strength, w in zip(l2.tolist(), solved, strict=True):
-            yield strength, (axes @ w[:-1]).T, w[-1]
+        yield [(strength, (axes @ w[:-1]).T, w[-1]) for strength, w in zip(l2.tolist(), solved, strict=True)]
 
 
 def _in_axes(rows: Rows, axes: torch.Tensor) -> torch.Tensor:

@@ -61,12 +61,13 @@ def fit_probe(
     val_rows, val_y = Rows(torch.from_numpy(val[0]), dtype, like=rows), torch.from_numpy(val[1]).long()
     path: list[ProbeStep] = []
     best: tuple[ProbeStep, torch.Tensor, torch.Tensor] | None = None
-    for l2, weight, bias in solve(rows, y, classes, sorted(l2_grid, reverse=True)):
-        step = ProbeStep(l2, *_loss_accuracy(rows, y, weight, bias), *_loss_accuracy(val_rows, val_y, weight, bias))
-        path.append(step)
-        if best is None or _merit(step, len(val_y)) > _merit(best[0], len(val_y)):
-            best = step, weight, bias
-        if dtype == torch.float32 and _worse_now(path):
+    for together in solve(rows, y, classes, sorted(l2_grid, reverse=True)):
+        for l2, weight, bias in together:
+            step = ProbeStep(l2, *_loss_accuracy(rows, y, weight, bias), *_loss_accuracy(val_rows, val_y, weight, bias))
+            path.append(step)
+            if best is None or _merit(step, len(val_y)) > _merit(best[0], len(val_y)):
+                best = step, weight, bias
+        if _worse_now(path):
             break
     assert best is not None
     step, weight, bias = best
