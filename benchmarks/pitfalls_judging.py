@@ -35,7 +35,8 @@ from torch import nn
 from headstart.data.imageset import ImageSet, Listing, Photo, Split, SplitOptions
 from headstart.data.names import natural_key
 from headstart.data.split import make_image_set
-from headstart.training.probe import L2_GRID, Probe, fit_probe, solve_grid, standardiser
+from headstart.training.logistic import Rows, solve, standardiser
+from headstart.training.probe import L2_GRID, Probe, fit_probe
 from headstart.training.sources import batch_bounds
 
 
@@ -213,12 +214,13 @@ def _signed(values: list[float]) -> str:
 
 
 def _grid(x: np.ndarray, y: np.ndarray, test_x: np.ndarray, test_y: np.ndarray) -> np.ndarray:
-    rows = torch.from_numpy(x).double()
-    mean, scale = standardiser(rows)
-    l2 = torch.tensor(L2_GRID, dtype=torch.float64)
-    weight, bias = solve_grid((rows - mean) / scale, torch.from_numpy(y), 10, l2)
-    logits = ((torch.from_numpy(test_x) - mean) / scale) @ weight.transpose(1, 2) + bias[:, None]
-    return (logits.argmax(2).numpy() == test_y).astype(np.float64)
+    rows = Rows(torch.from_numpy(x))
+    judged = Rows(torch.from_numpy(test_x), like=rows)
+    right = []
+    for together in solve(rows, torch.from_numpy(y), 10, L2_GRID):
+        for _, weight, bias in together:
+            right.append(torch.cat(list(judged.logits(weight, bias))).argmax(1).numpy() == test_y)
+    return np.stack(right).astype(np.float64)
 
 
 def _heads(x: np.ndarray, y: np.ndarray, test_x: np.ndarray, test_y: np.ndarray) -> np.ndarray:

@@ -30,7 +30,7 @@ from torch import nn
 
 from headstart.backbone.backbone import Backbone
 from headstart.backbone.freeze import freeze, thaw
-from headstart.training.probe import standardiser
+from headstart.training.logistic import standardiser
 from headstart.training.sources import batch_bounds
 
 
