@@ -1,6 +1,6 @@
 """How fast headstart is, and what a user would reach for instead.
 
-    python benchmarks/speed.py ASSETS [--only pass,probe,...] [--repeats 3] [--small] [--out FILE]
+    python benchmarks/speed.py ASSETS [--only pass,probe,...] [--repeats 3] [--small] [--without timm,keras] [--out FILE]
 
 ASSETS holds data/animals and weights/resnet18, resnet50 and mobilenetv2_100 (.fp16.safetensors). Peers that are not
 installed are left out with a sentence: pip install -e ".[bench]". Tables (Markdown) go to standard output, each
@@ -31,7 +31,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from speed_bench import SMALL, Bench, Failed, Sizes, say
+from speed_bench import PEERS, SMALL, Bench, Failed, Sizes, say
 from speed_machine import in_words, machine
 from speed_pass import frozen_pass
 from speed_process import EXPERIMENTS as PROCESSES
@@ -53,6 +53,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--small", action="store_true", help="few photos of 64 px, for trying: its figures mean nothing"
     )
+    parser.add_argument(
+        "--without", default="", metavar="PEER,PEER", help="peers to leave out: loop, timm, fastai, keras"
+    )
     parser.add_argument("--out", type=Path, help="a JSON file for every single timing")
     parser.add_argument("--predict", type=numbers, metavar="N,N", help="how many photos predict names")
     parser.add_argument("--growth", type=numbers, metavar="N,N", help="how many photos growth trains on")
@@ -63,6 +66,8 @@ def arguments() -> argparse.Namespace:
     unknown = set(asked.only.split(",")) - EVERY.keys()
     if unknown:
         parser.error(f"no experiment {', '.join(sorted(unknown))}: there are {', '.join(EVERY)}")
+    if strange := set(filter(None, asked.without.split(","))) - PEERS:
+        parser.error(f"no peer {', '.join(sorted(strange))}: there are {', '.join(sorted(PEERS))}")
     if asked.head and len(asked.head) != 3:
         parser.error("--head takes three numbers: photos, features, classes")
     return asked
@@ -83,7 +88,14 @@ def main() -> int:
     if asked.small:
         say("- **Small: only to see that everything works. No figure below means anything.**")
     with tempfile.TemporaryDirectory() as scratch:
-        bench = Bench(asked.assets, Path(scratch), asked.drawn, asked.repeats, sizes_of(asked))
+        bench = Bench(
+            asked.assets,
+            Path(scratch),
+            asked.drawn,
+            asked.repeats,
+            sizes_of(asked),
+            frozenset(asked.without.split(",")),
+        )
         for name in asked.only.split(","):
             began = time.perf_counter()
             try:

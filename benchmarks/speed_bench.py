@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 HERE = Path(__file__).parent
+PEERS = frozenset({"loop", "timm", "fastai", "keras"})
 HEADSTART = [sys.executable, "-c", "from headstart.cli import main; main()"]
 Item = TypeVar("Item")
 
@@ -77,13 +78,16 @@ class Finished:
 
 @dataclass
 class Bench:
-    """One invocation. ``timings`` holds a record per measurement: experiment, what, round, and its figures."""
+    """One invocation. ``without``: peers that were not asked for; ``timings``: a record per measurement (experiment,
+    what, round, and its figures).
+    """
 
     assets: Path
     scratch: Path
     drawn: Path
     rounds: int
     sizes: Sizes
+    without: frozenset[str] = frozenset()
     timings: list[dict[str, Any]] = field(default_factory=list)
 
     def weights(self, name: str) -> str:

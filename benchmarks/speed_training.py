@@ -85,20 +85,22 @@ def time_to_accuracy(bench: Bench) -> None:
     peers = _torch_peers(bench, network) + _fastai_peers(bench, network)
     measure(bench, experiment, [*mine, *peers], photos)
     _print_times(bench, experiment, network, photos, mine, peers)
-    if not skipped("keras", "Keras"):
+    if "keras" not in bench.without and not skipped("keras", "Keras"):
         _with_keras(bench, experiment, photos)
 
 
 def _torch_peers(bench: Bench, network: str) -> list[Contestant]:
     epochs = {"epochs": bench.sizes.tutorial_epochs}
+    peers = {"loop": ("PyTorch loop", "tutorial"), "timm": ("timm's parts", "timm")}
     return [
-        Contestant(f"PyTorch loop, {epochs['epochs']} epochs", "speed_peer_torch", "tutorial", network, epochs),
-        Contestant(f"timm's parts, {epochs['epochs']} epochs", "speed_peer_torch", "timm", network, epochs),
+        Contestant(f"{name}, {epochs['epochs']} epochs", "speed_peer_torch", job, network, epochs)
+        for peer, (name, job) in peers.items()
+        if peer not in bench.without
     ]
 
 
 def _fastai_peers(bench: Bench, network: str) -> list[Contestant]:
-    if skipped("fastai", "fastai"):
+    if "fastai" in bench.without or skipped("fastai", "fastai"):
         return []
     return [
         Contestant(f"fastai fine_tune({n})", "speed_peer_fastai", "fine_tune", network, {"epochs": n})
@@ -175,11 +177,11 @@ def epoch(bench: Bench) -> None:
     if skipped("fastai", "epoch"):
         return
     network, size, epochs = "resnet18", bench.sizes.image_size, bench.sizes.epochs
+    same: dict[str, Any] = {"epochs": epochs, "batch_size": BATCH}
     contestants = [
-        ours("headstart finetune", network, size, strategy="finetune", epochs=epochs, batch_size=BATCH),
-        Contestant(
-            "fastai, unfrozen", "speed_peer_fastai", "unfrozen", network, {"epochs": epochs, "batch_size": BATCH}
-        ),
+        ours("headstart finetune", network, size, strategy="finetune", **same),
+        ours("headstart finetune from layer2", network, size, strategy="finetune", boundary="layer2", **same),
+        Contestant("fastai, unfrozen", "speed_peer_fastai", "unfrozen", network, same),
     ]
     photos = _parted(bench, "val")
     measure(bench, "epoch", contestants, photos)

@@ -57,7 +57,12 @@ OPTIONS = (
     ),
     Option("std", str, _MODEL, "Standard deviation per channel. [default: the weights' own]"),
     Option("strategy", str, _TRAINING, f"{', '.join(STRATEGIES)}. auto: a probe first, then whatever val says."),
-    Option("boundary", str, _TRAINING, "Where training begins, with --strategy partial. [default: the last stage]"),
+    Option(
+        "boundary",
+        str,
+        _TRAINING,
+        "Where training begins: with partial [default: the last stage], finetune and lp-ft [default: the start].",
+    ),
     Option("image_size", int, _TRAINING, "Input size in px. [default: from weights and photos]"),
     Option("epochs", int, _TRAINING, "Times that each photo is seen. [default: from the number of photos]"),
     Option("batch_size", int, _TRAINING, "Photos per step. [default: from the number of photos]"),

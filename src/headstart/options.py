@@ -13,6 +13,7 @@ from typing import Any
 
 from headstart.data.imageset import SplitOptions
 from headstart.errors import OptionError, did_you_mean
+from headstart.training.rules import BOUNDED
 
 DEFAULT_BACKBONE = "resnet18"
 STRATEGIES = ("auto", "probe", "finetune", "partial", "lp-ft", "scratch")
@@ -92,8 +93,8 @@ class TrainOptions:
             wrong.append("--weights and --from both say where the backbone is from: give one")
         if self.strategy == "scratch" and (self.weights or self.from_run):
             wrong.append("--strategy scratch starts from random weights: leave out --weights and --from")
-        if self.boundary and self.strategy != "partial":
-            wrong.append(f"--boundary goes with --strategy partial, not with {self.strategy}")
+        if self.boundary and self.strategy not in BOUNDED:
+            wrong.append(f"--boundary goes with --strategy {', '.join(BOUNDED)}, not with {self.strategy}")
         return wrong
 
     @classmethod

@@ -89,9 +89,15 @@ def story(prepared: Prepared, outcome: Outcome) -> str:
     """How it came about, in a sentence or two."""
     photos, classes = len(prepared.labels["train"]), len(prepared.image_set.classes)
     source = "random weights" if outcome.plan.strategy == "scratch" else prepared.backbone.source
-    way = STRATEGY_NAMES[outcome.plan.strategy]
+    way = way_of(outcome.plan)
     text = f"Trained on {photos} photos of {classes} classes by {way}: {prepared.backbone.name}, {source}."
     return f"{text} {outcome.decision[:1].upper()}{outcome.decision[1:]}." if outcome.decision else text
+
+
+def way_of(plan: Plan) -> str:
+    """The strategy in words."""
+    whole = plan.strategy not in {"finetune", "lp-ft"} or plan.boundary == "start"
+    return STRATEGY_NAMES[plan.strategy] if whole else f"fine-tuning from {plan.boundary} on"
 
 
 def caveats(prepared: Prepared, metrics: dict[str, Any]) -> list[str]:
@@ -116,7 +122,7 @@ def facts(prepared: Prepared, outcome: Outcome, results: Results) -> list[Fact]:
         Fact("photos", str(len(prepared.image_set.samples)), f"{len(prepared.labels['train'])} to train on"),
         Fact("classes", str(len(prepared.image_set.classes))),
         Fact("backbone", prepared.backbone.name, prepared.backbone.source),
-        Fact("strategy", plan.strategy, STRATEGY_NAMES[plan.strategy]),
+        Fact("strategy", plan.strategy, way_of(plan)),
         Fact("training", f"{seconds['training']:.0f} s", f"{prepared.machine.device.type.upper()}, {plan.precision}"),
     ]
 

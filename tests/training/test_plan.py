@@ -29,16 +29,17 @@ def test_every_setting_has_a_reason(strategy: str) -> None:
     [
         ("probe", None, "end"), ("head", None, "end"), ("auto", None, "end"), ("finetune", None, "start"),
         ("lp-ft", None, "start"),
-        ("scratch", None, "start"), ("partial", None, "layer4"), ("partial", "layer2", "layer2"),
+        ("finetune", "layer2", "layer2"), ("lp-ft", "layer3", "layer3"), ("scratch", None, "start"), ("partial", None, "layer4"), ("partial", "layer2", "layer2"),
     ],
 )  # fmt: skip
 def test_boundary(strategy: str, asked: str | None, boundary: str) -> None:
     assert resolve(replace(FACTS, strategy=strategy), boundary=asked).boundary == boundary
 
 
-def test_a_boundary_without_partial_is_refused() -> None:
-    with pytest.raises(OptionError, match="partial"):
-        resolve(FACTS, boundary="layer3")
+@pytest.mark.parametrize("strategy", ["probe", "auto", "scratch"])
+def test_a_boundary_where_none_can_be_chosen_is_refused(strategy: str) -> None:
+    with pytest.raises(OptionError, match="partial, finetune, lp-ft"):
+        resolve(replace(FACTS, strategy=strategy), boundary="layer3")
 
 
 @pytest.mark.parametrize(

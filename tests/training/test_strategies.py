@@ -60,9 +60,12 @@ def bits(module: nn.Module) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in module.state_dict().items()}
 
 
-@pytest.mark.parametrize("boundary", ["layer4", "layer2"])
-def test_partial_moves_nothing_before_the_boundary_by_one_bit(task: MakeTask, boundary: str) -> None:
-    asked = task("partial", boundary=boundary, lr=0.01, lr_backbone=0.01)
+@pytest.mark.parametrize(
+    ("strategy", "boundary"),
+    [("partial", "layer4"), ("partial", "layer2"), ("finetune", "layer2"), ("lp-ft", "layer3")],
+)
+def test_nothing_before_the_boundary_moves_by_one_bit(task: MakeTask, strategy: str, boundary: str) -> None:
+    asked = task(strategy, boundary=boundary, lr=0.01, lr_backbone=0.01, batchnorm="moving")
     before = bits(asked.backbone)
     outcome = train(asked)
     after = outcome.network.backbone.state_dict()
@@ -89,6 +92,18 @@ def test_the_probe_leaves_the_backbone_and_finetune_moves_all_of_it(task: MakeTa
     tuned = train(task("finetune", lr=0.01, lr_backbone=0.01)).network.backbone
     original = bits(asked.backbone)
     assert all(not torch.equal(p, original[name]) for name, p in tuned.named_parameters())
+
+
+def test_finetune_from_a_boundary_sees_fresh_crops_where_partial_sees_its_views(
+    task: MakeTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    monkeypatch.setattr(module, "_store", lambda *_: seen.append("view"))
+    train(task("finetune", boundary="layer2", epochs=1))
+    assert not seen
+    with pytest.raises(AttributeError):  # partial does read views, of which there are none here
+        train(task("partial", boundary="layer2", epochs=1))
+    assert seen
 
 
 def test_a_trained_network_can_be_trained_again(task: MakeTask) -> None:

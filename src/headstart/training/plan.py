@@ -143,11 +143,13 @@ _STRATEGY_WORDS = {
 def _boundary(strategy: str, asked: str | None) -> Choice:
     if strategy == "partial":
         return Choice(asked or "layer4", YOURS if asked else "the last stage: the one most particular to the old task")
-    if asked is not None:
+    if asked is not None and strategy not in rules.BOUNDED:
         raise OptionError(
-            f"--boundary {asked} goes with --strategy partial, not with {strategy}.",
-            "Leave it out, or ask for partial.",
+            f"--boundary {asked} goes with --strategy {', '.join(rules.BOUNDED)}, not with {strategy}.",
+            "Leave it out, or ask for one of these.",
         )
+    if asked is not None:
+        return Choice(asked, YOURS)
     if strategy in {"probe", "head", "auto"}:
         return Choice("end", "the whole backbone is frozen")
     return Choice("start", "every stage is trained")

@@ -38,6 +38,10 @@ class Facts:
     openvino: bool = False
 
 
+BOUNDED = ("partial", "finetune", "lp-ft")
+"""The strategies that may leave the stages before a boundary as they are."""
+
+
 def image_size(facts: Facts) -> Choice:
     """The input size, px. Upscaling small photos to the size the weights were trained at helps
     (benchmarks/image_size.py), up to a point.

@@ -203,8 +203,10 @@ def _finetune(task: Task, start: Outcome | None) -> Outcome:
     network = Network(copy.deepcopy(task.backbone), head)
     trunk, tail = network.backbone.split_at(plan.boundary)
     freeze(trunk)
-    trainee = nn.Sequential(Normalise(task.preprocessing), tail, head, *_intended_mistakes(task))
-    reading = _pictures(task) if plan.boundary == "start" else _maps(task, trunk)
+    read_once = plan.strategy == "partial" and plan.boundary != "start"
+    seen = tail if read_once else nn.Sequential(trunk, tail)
+    trainee = nn.Sequential(Normalise(task.preprocessing), seen, head, *_intended_mistakes(task))
+    reading = _maps(task, trunk) if read_once else _pictures(task)
     task.ready.clear()  # what is read from now on changes
     groups, state = _groups(tail, head, plan), task.state / plan.strategy
 
