@@ -1,6 +1,6 @@
 """How fast headstart is, and what a user would reach for instead.
 
-    python benchmarks/speed.py ASSETS [--only pass,probe,...] [--repeats 3] [--small] [--without timm,keras] [--out FILE]
+    python benchmarks/speed.py ASSETS [--only pass,probe,...] [--repeats 3] [--without timm] [--small] [--out FILE]
 
 ASSETS holds data/animals and weights/resnet18, resnet50 and mobilenetv2_100 (.fp16.safetensors). Peers that are not
 installed are left out with a sentence: pip install -e ".[bench]". Tables (Markdown) go to standard output, each
@@ -53,9 +53,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--small", action="store_true", help="few photos of 64 px, for trying: its figures mean nothing"
     )
-    parser.add_argument(
-        "--without", default="", metavar="PEER,PEER", help="peers to leave out: loop, timm, fastai, keras"
-    )
+    parser.add_argument("--without", default="", metavar="PEER,PEER", help=f"to leave out: {', '.join(sorted(PEERS))}")
     parser.add_argument("--out", type=Path, help="a JSON file for every single timing")
     parser.add_argument("--predict", type=numbers, metavar="N,N", help="how many photos predict names")
     parser.add_argument("--growth", type=numbers, metavar="N,N", help="how many photos growth trains on")

@@ -29,7 +29,8 @@ def test_every_setting_has_a_reason(strategy: str) -> None:
     [
         ("probe", None, "end"), ("head", None, "end"), ("auto", None, "end"), ("finetune", None, "start"),
         ("lp-ft", None, "start"),
-        ("finetune", "layer2", "layer2"), ("lp-ft", "layer3", "layer3"), ("scratch", None, "start"), ("partial", None, "layer4"), ("partial", "layer2", "layer2"),
+        ("finetune", "layer2", "layer2"), ("lp-ft", "layer3", "layer3"),
+        ("scratch", None, "start"), ("partial", None, "layer4"), ("partial", "layer2", "layer2"),
     ],
 )  # fmt: skip
 def test_boundary(strategy: str, asked: str | None, boundary: str) -> None:
