@@ -31,8 +31,8 @@ test: $(DEV_STAMP)  ## run the tests (those that need real photos: HEADSTART_ASS
 	@$(PY) -m pytest $(ARGS)
 
 check: $(DEV_STAMP)  ## lint, format, types, documents generated from the code, tests
-	$(PY) -m ruff check src tests docs benchmarks
-	$(PY) -m ruff format --check src tests docs benchmarks
+	$(PY) -m ruff check src tests docs benchmarks notebooks
+	$(PY) -m ruff format --check src tests docs benchmarks notebooks
 	$(PY) -m mypy
 	$(PY) docs/make_cli_reference.py --check
 	$(PY) -m pytest $(ARGS)

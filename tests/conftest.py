@@ -9,9 +9,9 @@ import shutil
 import struct
 import sys
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -53,6 +53,23 @@ def assets(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with lzma.open(file) as source, open(unpacked / "weights" / file.stem, "wb") as target:
             shutil.copyfileobj(source, target)
     return unpacked
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Chromium without a window, by Playwright; tests are skipped where there is none (CHROMIUM can name one)."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    place = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    if not place:
+        pytest.skip("no Chromium here (CHROMIUM can name one)")
+    quiet = ("no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking")
+    camera = ("use-fake-device-for-media-stream", "use-fake-ui-for-media-stream")
+    with sync_api.sync_playwright() as playwright:
+        made = playwright.chromium.launch(
+            executable_path=place, args=[f"--{word}" for word in (*quiet, "disable-component-update", *camera)]
+        )
+        yield made
+        made.close()
 
 
 @pytest.fixture(scope="session")
@@ -242,6 +259,46 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "starter.safetensors"
     save_file({k: v.contiguous() for k, v in create("starter", pretrained=False).state_dict().items()}, path)
     return path
+
+
+@pytest.fixture(scope="session")
+def resnets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Backbone → a checkpoint with random weights, as ``--weights`` takes it."""
+    import torch
+    from safetensors.torch import save_file
+
+    from headstart.backbone.create import create
+
+    folder = tmp_path_factory.mktemp("resnets")
+    torch.set_num_threads(1)
+    for name in ("resnet18", "resnet50"):
+        torch.manual_seed(20)
+        state = create(name, pretrained=False).state_dict()
+        save_file({key: value.contiguous() for key, value in state.items()}, folder / f"{name}.safetensors")
+    return {path.stem: path for path in folder.iterdir()}
+
+
+_FLAT: dict[str, Any] = {"classes": ("cat", "dog", "panda"), "per_class": 8}
+_TWO: dict[str, Any] = {"classes": ("cat", "dog"), "per_class": 6, "splits": ("train", "test")}
+_TRAIN_VAL: dict[str, Any] = {**_TWO, "splits": ("train", "val")}
+# Recipe → photos by image set, backbones that start from weights, changes that make it quicker still.
+_QUICK: dict[str, tuple[dict[str, dict[str, Any]], list[str], list[str]]] = {
+    "animals": ({"animals": _FLAT}, ["resnet18"], ["epochs=1", "shots=2", "image-size=32"]),
+    "cifar-transfer": ({"cifar10": _TWO, "cifar100": _FLAT | {"splits": ("train", "test")}}, [], ["shots=2"]),
+    "dogs-vs-cats": ({"dogs-vs-cats": _TWO}, ["resnet50"], ["epochs=1", "shots=2", "image-size=32"]),
+    "few-shot": (
+        {"cifar10": _TWO}, ["resnet50"],
+        ["tenth.shots=2", "fifty.shots=1", "pretrained.shots=2", "probe-at.shots=2", "probe.shots=[1, 2]",
+         "fine-tune.shots=[2]", "scratch.shots=[1]", "probe-at.image_size=[32, 48]"],
+    ),
+    "imagewoof": ({"imagewoof": _TRAIN_VAL}, ["resnet50"], ["epochs=1", "shots=2", "image-size=32"]),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def quick_forms() -> dict[str, Any]:
+    """How each shipped study is run on drawn photos: see ``_QUICK``."""
+    return _QUICK
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,12 @@ if TYPE_CHECKING:
     from headstart.classifier import Classifier, Prediction
     from headstart.comparing import compare
     from headstart.digits import demo
+    from headstart.explaining.explaining import explain
+    from headstart.exporting.exporter import export
+    from headstart.notebook import photos
     from headstart.run import Run, open_run, resume, train
+    from headstart.serving.server import serve
+    from headstart.sharing import push
     from headstart.studies.study import study
     from headstart.using import describe, evaluate, predict
 
@@ -35,9 +40,14 @@ _HOMES = {
     "demo": "headstart.digits",
     "describe": "headstart.using",
     "evaluate": "headstart.using",
+    "explain": "headstart.explaining.explaining",
+    "export": "headstart.exporting.exporter",
     "open_run": "headstart.run",
+    "photos": "headstart.notebook",
     "predict": "headstart.using",
+    "push": "headstart.sharing",
     "resume": "headstart.run",
+    "serve": "headstart.serving.server",
     "study": "headstart.studies.study",
     "train": "headstart.run",
 }
@@ -52,9 +62,14 @@ __all__ = [
     "demo",
     "describe",
     "evaluate",
+    "explain",
+    "export",
     "open_run",
+    "photos",
     "predict",
+    "push",
     "resume",
+    "serve",
     "study",
     "train",
 ]

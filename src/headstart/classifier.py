@@ -85,12 +85,14 @@ class Classifier:
 
     @classmethod
     def load(cls, folder: str | Path, device: str = "auto") -> Classifier:
-        """Read a run or model folder.
+        """Read a run or model folder, or ``hf:REPO`` (see ``headstart.sharing.fetched``).
 
         Raises:
             RunError: the folder is no model, or is damaged.
         """
-        folder = Path(folder)
+        from headstart.sharing import fetched
+
+        folder = fetched(folder)
         described = read_description(folder)
         shape = described["architecture"]
         backbone = create(shape["backbone"], pretrained=False, cut=shape["cut"])
@@ -122,7 +124,7 @@ class Classifier:
         self.network.head.to(machine.device).eval()
         return self
 
-    def _ready(self, photos: int) -> Forward:
+    def prepare_for(self, photos: int) -> Forward:
         """The backbone ready to read so many photos; once it is made for many, it also reads few."""
         machine = self._machine or self.to(find_machine())._machine
         assert machine is not None
@@ -144,12 +146,12 @@ class Classifier:
 
     def logits(self, photos: np.ndarray) -> np.ndarray:
         """Logits [N, C] of photos that are cut to size already: uint8 [N, S, S, 3]."""
-        forward = self._forward or self._ready(len(photos))
+        forward = self._forward or self.prepare_for(len(photos))
         return head_logits(self.network.head, forward(torch.from_numpy(photos)).float().numpy())
 
     def stream(self, paths: Sequence[Path]) -> Iterator[tuple[Path, PhotoRead, np.ndarray | None]]:
         """(path, what was read, probabilities [C] or None for a bad photo), in order, with flat memory."""
-        self._ready(len(paths))
+        self.prepare_for(len(paths))
         waiting: list[tuple[Path, PhotoRead]] = []
         for path, read in zip(
             paths, stream_photos(paths, self.preprocessing.resize, self.preprocessing.interpolation), strict=True

@@ -8,20 +8,19 @@ headstart itself.
 from __future__ import annotations
 
 import errno
-import gc
-import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
+from headstart import cli_using
 from headstart._version import __version__
 from headstart.cli_options import train_arguments, unasked, with_train_options
+from headstart.cli_parts import Device, Json, Out, Overwrite, Quiet, SomeUnread, loading, print_json
 from headstart.errors import HeadstartError, OptionError
 
 
@@ -53,28 +52,6 @@ app = typer.Typer(
     "pretraining helped, out.",
     epilog="Try it: headstart demo",
 )
-
-Json = Annotated[
-    bool, typer.Option("--json", help="Print the result as JSON on standard output.", rich_help_panel="Output")
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but warnings.", rich_help_panel="Output")]
-Out = Annotated[
-    Path | None,
-    typer.Option(
-        "--out", help=r"Folder for the result. \[default: runs/…]", rich_help_panel="Output", show_default=False
-    ),
-]
-Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace an earlier result in --out.", rich_help_panel="Output")
-]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")]
-RunFolder = Annotated[
-    Path, typer.Argument(metavar="RUN", help="The folder that headstart train made.", show_default=False)
-]
-
-
-class SomeUnread(SystemExit):
-    """The end of a predict that answered, but not for every photo."""
 
 
 @app.callback(invoke_without_command=True)
@@ -109,13 +86,13 @@ def train(
         raise OptionError("Give DATA to train on, or --resume RUN to go on with a training.", "headstart train photos/")
     if resume is not None and (out or overwrite or asked != train_arguments(unasked())):
         raise OptionError("--resume goes on with what was asked before: it takes no other options.", "Leave them out.")
-    with _loading():
+    with loading():
         from headstart.run import resume as go_on
         from headstart.run import train as begin
 
     run = go_on(resume, quiet=quiet) if resume else begin(str(data), out=out, overwrite=overwrite, quiet=quiet, **asked)
     if as_json:
-        _print_json(run.summary)
+        print_json(run.summary)
     else:
         from headstart.evaluation.metrics import format_report
 
@@ -129,7 +106,7 @@ def train(
 
 
 @app.command()
-@with_train_options(leave_out=("strategy", "shots"))
+@with_train_options(leave_out=("strategy", "shots", "log"))
 def compare(
     data: Annotated[str, typer.Argument(metavar="DATA", help="As for train.", show_default=False)],
     arms: Annotated[str, typer.Option("--arms", help="Strategies to set side by side.")] = "probe,finetune,scratch",
@@ -146,7 +123,7 @@ def compare(
     options: dict[str, Any] | None = None,
 ) -> None:
     """Did the pretraining help, and how sure is that? Several strategies on the same splits, over seeds."""
-    with _loading():
+    with loading():
         from headstart.comparing import compare as run
 
     shot_list = [int(s) if s.strip().isdigit() else _bad_shots(s) for s in shots.split(",") if s.strip()]
@@ -160,7 +137,7 @@ def compare(
         quiet=quiet,
         **train_arguments(options or {}),
     )
-    _print_json(comparison.summary) if as_json else print(comparison.text)
+    print_json(comparison.summary) if as_json else print(comparison.text)
 
 
 def _bad_shots(text: str) -> int:
@@ -205,19 +182,19 @@ def study(
     if show:
         print(find(name).text, end="")
         return
-    with _loading():
+    with loading():
         from headstart.studies.study import study as run
 
     found = run(
         name, data=_named(data or (), "--data"), weights=_named(weights or (), "--weights"), seeds=seeds, quick=quick,
         settings=settings or (), out=out, overwrite=overwrite, quiet=quiet, device=device,
     )  # fmt: skip
-    _print_json(found.summary) if as_json else print(found.text)
+    print_json(found.summary) if as_json else print(found.text)
 
 
 def _print_studies(found: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        _print_json([{"name": name, "about": file.summary} for name, file in found.items()])
+        print_json([{"name": name, "about": file.summary} for name, file in found.items()])
         return
     for name, file in found.items():
         print(f"{name:16}{file.summary}")
@@ -235,66 +212,8 @@ def _named(given: Sequence[str], flag: str) -> dict[str, str]:
     return found
 
 
-@app.command()
-def predict(
-    run: RunFolder,
-    files: Annotated[list[str], typer.Argument(metavar="FILES", help="Photos, folders and globs.", show_default=False)],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per photo and line.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="CSV with a column per class.")] = False,
-    device: Device = "auto",
-) -> None:
-    """Name new photos with a trained classifier."""
-    if as_json and as_csv:
-        raise OptionError("--json and --csv are two forms of one output: give one.")
-    with _loading():
-        from headstart.output import print_predictions
-
-    problems = print_predictions(run, files, "json" if as_json else "csv" if as_csv else "text", device)
-    if problems:
-        raise SomeUnread(2)
-
-
-@app.command()
-def evaluate(
-    run: RunFolder,
-    data: Annotated[str, typer.Argument(metavar="DATA", help="Labelled photos, as for train.", show_default=False)],
-    split: Annotated[
-        str | None,
-        typer.Option(
-            "--split", help="train, val, test or all. \\[default: test where there is one]", show_default=False
-        ),
-    ] = None,
-    device: Device = "auto",
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Measure a trained classifier on other labelled photos."""
-    with _loading():
-        from headstart.evaluation.metrics import format_report
-        from headstart.using import evaluate as measure
-
-    figures = measure(run, data, split=split, device=device, quiet=quiet)
-    if as_json:
-        _print_json(figures)
-        return
-    found = figures["accuracy"]
-    print(format_report(figures, figures["classes"]))
-    print(
-        f"\naccuracy {found['value']:.4f} (95 % interval {found['low']:.4f} to {found['high']:.4f}) on "
-        f"{figures['photos']} photos of {figures['data']}"
-    )
-    for bad in figures["bad"]:
-        print(f"left out: {bad['path']}: {bad['reason']}", file=sys.stderr)
-
-
-@app.command()
-def describe(run: RunFolder, as_json: Json = False) -> None:
-    """Print the architecture of a run: its modules, and a table of its stages."""
-    with _loading():
-        from headstart.using import describe as in_words
-
-    text = in_words(run)
-    _print_json({"run": str(run), "architecture": text}) if as_json else print(text)
+for _command in cli_using.COMMANDS:
+    app.command()(_command)
 
 
 @app.command()
@@ -311,7 +230,7 @@ def backbones(
 
     found = find(pattern)
     if as_json:
-        _print_json([asdict(info) for info in found])
+        print_json([asdict(info) for info in found])
         return
     width = max(len(info.name) for info in found)
     for info in found:
@@ -324,27 +243,7 @@ def demo(out: Out = None, as_json: Json = False, quiet: Quiet = False) -> None:
     from headstart.digits import demo as run
 
     comparison = run(out=out, quiet=quiet)
-    _print_json(comparison.summary) if as_json else print(comparison.text)
-
-
-@contextmanager
-def _loading() -> Iterator[None]:
-    """Around imports: nothing looks for garbage in what libraries make while they load, now or later, since all of it
-    stays. That search was an eighth of the work of a short command.
-    """
-    if "torch" in sys.modules:  # an earlier command of this process loaded it
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=1, ensure_ascii=False))
+    print_json(comparison.summary) if as_json else print(comparison.text)
 
 
 def main() -> None:
@@ -358,7 +257,7 @@ def main() -> None:
         _fail(str(error), error.exit_code)
     except SystemExit as stop:
         if stop.code == 2 and "--json" in sys.argv and not isinstance(stop, SomeUnread):  # a mistyped option
-            _print_json({"error": "the command line was not understood: see standard error", "exit_code": 2})
+            print_json({"error": "the command line was not understood: see standard error", "exit_code": 2})
         raise
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
@@ -372,6 +271,6 @@ def main() -> None:
 
 def _fail(message: str, code: int) -> NoReturn:
     if "--json" in sys.argv:
-        _print_json({"error": message, "exit_code": code})
+        print_json({"error": message, "exit_code": code})
     print(f"headstart: {message}", file=sys.stderr)
     sys.exit(code)

@@ -16,6 +16,7 @@ import typer
 
 from headstart.errors import OptionError
 from headstart.options import ON_BAD, STRATEGIES, TrainOptions
+from headstart.tracking import KINDS
 
 
 class Option(NamedTuple):
@@ -48,7 +49,7 @@ OPTIONS = (
         "resnet18 … resnet152 (torchvision's ImageNet weights), starter (ships with headstart), or any timm name.",
     ),
     Option("weights", str, _MODEL, "A checkpoint file for the backbone (.safetensors, .pth), instead of a download."),
-    Option("from_run", str, _MODEL, "Start from the backbone of an earlier run.", "--from"),
+    Option("from_run", str, _MODEL, "Start from the backbone of an earlier run (a folder, or hf:REPO).", "--from"),
     Option("cut", str, _MODEL, "End the backbone after this stage or block (layer2.2) and pool."),
     Option("head", str, _MODEL, "linear, or mlp:1024,256 (hidden widths)."),
     Option("dropout", str, _MODEL, "Dropout before each linear layer of the head: 0.5,0.3."),
@@ -81,6 +82,7 @@ OPTIONS = (
         "Any setting of the plan by name: --set weight_decay=0.01. May be repeated.",
         "--set",
     ),
+    Option("log", str, "Output", f"Write the scalars of history.csv to {', '.join(KINDS)} as well."),
     Option("device", str, _MACHINE, "auto, cpu, cuda, cuda:1 or mps."),
 )
 PLAN_FLAGS = ("image_size", "epochs", "batch_size", "lr", "augment", "precision")

@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -35,6 +35,10 @@ from headstart.run import judge, make_task
 from headstart.voice import Voice
 
 ARMS = tuple(s for s in STRATEGIES if s != "auto")
+
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,17 @@ class Comparison:
     text: str
     answer: str
     report: Path | None = None
+
+    def frame(self) -> DataFrame:
+        """The rows as a pandas frame."""
+        from headstart.notebook import frame
+
+        return frame(self.rows)
+
+    def _repr_html_(self) -> str:
+        from headstart.notebook import answer_html
+
+        return answer_html(self.answer, self.rows, self.report)
 
     @property
     def summary(self) -> dict[str, Any]:

@@ -35,10 +35,15 @@ def demo(out: str | Path | None = None, quiet: bool = False) -> Comparison:
     from headstart.comparing import compare
 
     return compare(
-        write_digits(cache_dir() / "demo" / "digits"), arms=ARMS, seeds=SEEDS, shots=SHOTS,
+        demo_digits(), arms=ARMS, seeds=SEEDS, shots=SHOTS,
         out=out or Path("runs") / "demo", overwrite=True, quiet=quiet, backbone="starter", test=0.6, augment="crop",
         epochs=EPOCHS,
     )  # fmt: skip
+
+
+def demo_digits() -> Path:
+    """A folder of the digits, in the cache: photos to try things on that are at hand without a network."""
+    return write_digits(cache_dir() / "demo" / "digits")
 
 
 def write_digits(folder: Path, per_class: int = PER_CLASS) -> Path:

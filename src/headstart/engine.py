@@ -163,13 +163,13 @@ class OpenVino:
         from openvino import PartialShape
 
         self.graph.reshape({0: PartialShape([count, self.size, self.size, 3])})
-        compiled = _core().compile_model(self.graph, "CPU", self.options)
+        compiled = openvino_core().compile_model(self.graph, "CPU", self.options)
         self.ready[count] = compiled.create_infer_request()
         return self.ready[count]
 
 
 @cache
-def _core() -> Any:
+def openvino_core() -> Any:
     """OpenVINO's runtime: one, kept until the process ends.
 
     Its CPU plugin gives the thread that makes it a new stack for signals, and puts the old one back when it goes.

@@ -13,6 +13,7 @@ from typing import Any
 
 from headstart.data.imageset import SplitOptions
 from headstart.errors import OptionError, did_you_mean
+from headstart.tracking import KINDS
 from headstart.training.rules import BOUNDED
 
 DEFAULT_BACKBONE = "resnet18"
@@ -45,6 +46,7 @@ class TrainOptions:
     std: tuple[float, float, float] | None = None
     device: str = "auto"
     on_bad: str = "skip"
+    log: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -54,8 +56,9 @@ class TrainOptions:
 
     def _unknown_words(self) -> list[str]:
         wrong = []
-        for name, value, known in (("strategy", self.strategy, STRATEGIES), ("on-bad", self.on_bad, ON_BAD)):
-            if value not in known:
+        words = (("strategy", self.strategy, STRATEGIES), ("on-bad", self.on_bad, ON_BAD), ("log", self.log, KINDS))
+        for name, value, known in words:
+            if value is not None and value not in known:
                 wrong.append(
                     f"--{name} {value!r} is not one of {', '.join(known)}. {did_you_mean(value, known)}".strip(" .")
                 )

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from headstart import tracking
 from headstart.backbone.backbone import Backbone
 from headstart.backbone.head import check_dropout, parse_head
 from headstart.data.imageset import SPLITS, BadFile, ImageSet, Listing, Split
@@ -86,6 +87,8 @@ def prepare(options: TrainOptions, voice: Voice) -> Prepared:
         DataError, WeightsError, OptionError: see their messages.
     """
     check_overrides(options.settings)
+    if options.log:
+        tracking.check(options.log)
     check_dropout(options.dropout, len(parse_head(options.head)) + 1, options.head)
     listing = find_photos(options.data, voice)
     machine = find_machine(options.device)

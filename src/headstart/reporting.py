@@ -17,12 +17,14 @@ from headstart.data.imageset import SPLITS, Split
 from headstart.data.named import display_name
 from headstart.data.names import natural_key, shown
 from headstart.data.pixels import Pixels, centre
-from headstart.evaluation.mistakes import most_confident
+from headstart.evaluation.mistakes import most_confident, surest_hits
+from headstart.explaining.cam import Explainer, has_maps, overlay
 from headstart.report.data import DataCheck, Fact, Mistake, PlanRow, RunReport
 from headstart.report.run import render_run
 from headstart.runfolder import CONTENTS
 
 if TYPE_CHECKING:
+    from headstart.classifier import Classifier
     from headstart.prepare import Photos, Prepared
     from headstart.run import Results
     from headstart.training.plan import Plan
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 SAMPLES_PER_CLASS = 6
 MISTAKES = 12
+HITS = 12
 
 STRATEGY_NAMES = {
     "probe": "a linear probe on the frozen backbone",
@@ -41,8 +44,9 @@ STRATEGY_NAMES = {
 }
 
 
-def run_page(prepared: Prepared, outcome: Outcome, results: Results, path: Path) -> str:
+def run_page(prepared: Prepared, outcome: Outcome, results: Results, path: Path, classifier: Classifier) -> str:
     """The page of one training."""
+    wrong, right = evidence(prepared, results, plan=outcome.plan, classifier=classifier)
     image_set, plan = prepared.image_set, outcome.plan
     epochs = [{**asdict(row), "phase": row.strategy} for row in outcome.history]
     report = RunReport(
@@ -61,7 +65,8 @@ def run_page(prepared: Prepared, outcome: Outcome, results: Results, path: Path)
         probe_path=[asdict(step) for step in outcome.probe.path] if outcome.probe else [],  # type: ignore[misc]
         chosen_l2=outcome.probe.l2 if outcome.probe else None,
         samples=samples(prepared, plan),
-        mistakes=mistakes(prepared, results, plan),
+        mistakes=wrong,
+        hits=right,
         data_check=data_check(prepared),
         plan=[
             PlanRow(name, f"{value:g}" if isinstance(value, float) else str(value), reason)
@@ -174,18 +179,35 @@ def caveats_side_by_side(one_run: bool, on_val: bool) -> list[str]:
     return notes
 
 
-def mistakes(prepared: Prepared, results: Results, plan: Plan) -> list[Mistake]:
-    """The most confident wrong answers, on test where there is one."""
+def evidence(
+    prepared: Prepared, results: Results, plan: Plan, classifier: Classifier
+) -> tuple[list[Mistake], list[Mistake]]:
+    """(the most confident wrong answers, the surest right ones), on test where there is one, with maps of what spoke
+    for each answer where the network has such maps; without, right answers have nothing to show.
+    """
     split: Split = "test" if "test" in results.probabilities else "val"
     probabilities, labels = results.probabilities[split], prepared.labels[split]
+    wrong, right = most_confident(probabilities, labels, MISTAKES), surest_hits(probabilities, labels, HITS)
+    chosen = [*wrong, *right] if has_maps(classifier) else wrong
+    photos = [picture(prepared.pixels[split], i, plan.image_size) for i in chosen]
+    answers = [int(probabilities[i].argmax()) for i in chosen]
+    looked = _looked(classifier, photos, answers) if has_maps(classifier) else [None] * len(chosen)
     classes, members = prepared.image_set.classes, prepared.image_set.split(split)
-    found = []
-    for i in most_confident(probabilities, labels, MISTAKES):
-        best = int(probabilities[i].argmax())
-        photo = picture(prepared.pixels[split], i, plan.image_size)
-        path = shown(members[i].path, prepared.image_set.root)
-        found.append(Mistake(photo, classes[labels[i]], classes[best], float(probabilities[i, best]), path))
-    return found
+    found = [
+        Mistake(
+            photo, classes[labels[i]], classes[answer], float(probabilities[i, answer]),
+            shown(members[i].path, prepared.image_set.root), seen,
+        )
+        for i, photo, answer, seen in zip(chosen, photos, answers, looked, strict=True)
+    ]  # fmt: skip
+    return found[: len(wrong)], found[len(wrong) :]
+
+
+def _looked(classifier: Classifier, photos: list[np.ndarray], answers: list[int]) -> list[np.ndarray]:
+    if not photos:
+        return []
+    maps = Explainer(classifier).maps(np.stack(photos), answers)
+    return [overlay(photo, heat) for photo, heat in zip(photos, maps, strict=True)]
 
 
 def picture(pixels: Pixels, i: int, size: int) -> np.ndarray:

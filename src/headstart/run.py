@@ -8,12 +8,12 @@ import contextlib
 import platform
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,16 +25,22 @@ from headstart.data.names import shown
 from headstart.data.split import write_splits
 from headstart.errors import Interrupted, RunError
 from headstart.evaluation.metrics import evaluate
+from headstart.modelcard import model_card
 from headstart.network import head_logits, softmax
 from headstart.options import TrainOptions
 from headstart.paths import lasting
 from headstart.prepare import Prepared, check_facts, prepare
 from headstart.runfolder import RunFolder, write_history, write_rows
+from headstart.tracking import Tracker
 from headstart.training.loop import Listener
 from headstart.training.plan import Plan
 from headstart.training.strategies import Outcome, Task, network_logits, pooled_features
 from headstart.training.strategies import train as run_strategy
 from headstart.voice import Voice
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
 
 
 @dataclass
@@ -45,6 +51,30 @@ class Run:
     metrics: dict[str, Any]
     plan: Plan
     classifier: Classifier
+
+    def history(self) -> DataFrame:
+        """history.csv as a pandas frame."""
+        return self._frame("history.csv")
+
+    def predictions(self) -> DataFrame:
+        """predictions.csv as a pandas frame: every val and test photo, its class and the answer."""
+        return self._frame("predictions.csv")
+
+    def _frame(self, name: str) -> DataFrame:
+        from headstart.notebook import read_frame
+
+        return read_frame(self.path / name)
+
+    def figure(self) -> Figure:
+        """Accuracy and loss as they went, as a matplotlib figure."""
+        from headstart.notebook import curves
+
+        return curves(self)
+
+    def _repr_html_(self) -> str:
+        from headstart.notebook import run_html
+
+        return run_html(self)
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -138,18 +168,34 @@ def train_prepared(folder: RunFolder, prepared: Prepared, voice: Voice, mistakes
     folder.remember("plan", prepared.plan.to_json())
     write_splits(prepared.image_set, folder.path / "splits.csv")
     say_plan(prepared.plan, voice)
+    log = prepared.options.log
+    tracker = Tracker(log, folder.path, prepared.plan.to_json()) if log else None
+    task = make_task(prepared, folder.state, voice, folder)
+    if tracker:
+        task = replace(task, listener=replace(task.listener, epoch=_both(task.listener.epoch, tracker.epoch)))
     try:
-        outcome = run_strategy(replace(make_task(prepared, folder.state, voice, folder), mistakes=tuple(mistakes)))
+        outcome = run_strategy(replace(task, mistakes=tuple(mistakes)))
     except (KeyboardInterrupt, Interrupted):
         raise Interrupted(
             f"Stopped; nothing in {folder.path} is lost.",
             f"Go on with: headstart train --resume {shlex.quote(str(folder.path))}",
         ) from None
+    if tracker:
+        tracker.strengths(outcome.probe.path if outcome.probe else ())
+        tracker.close()
     trained = time.monotonic() - began
     results = judge(prepared, outcome, voice)
     results.seconds["training"] = trained
     classifier = make_classifier(prepared, outcome)
     return Run(folder.path, _write(folder, prepared, outcome, results, classifier, voice), outcome.plan, classifier)
+
+
+def _both(first: Callable[[Any], None], second: Callable[[Any], None]) -> Callable[[Any], None]:
+    def tell(row: Any) -> None:
+        first(row)
+        second(row)
+
+    return tell
 
 
 def say_plan(plan: Plan, voice: Voice) -> None:
@@ -235,8 +281,10 @@ def _write(
     write_json(path / "metrics.json", metrics)
     write_json(path / "check.json", check_facts(prepared.photos, prepared.image_set))
     _write_predictions(path / "predictions.csv", prepared, results)
+    card = model_card(path.resolve().name, classifier.description(), metrics, outcome.plan.to_json())
+    write_text(path / "MODEL_CARD.md", card)
     write_text(
-        path / "report.html", run_page(prepared, outcome, results, path)
+        path / "report.html", run_page(prepared, outcome, results, path, classifier)
     )  # last: its presence says that the run is whole
     folder.close()
     with contextlib.suppress(RunError):

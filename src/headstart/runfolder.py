@@ -29,9 +29,14 @@ CONTENTS = {
     "splits.csv": "which photo was in which split",
     "check.json": "what reading the photos found",
     "request.json": "what was asked for; headstart train --resume reads it",
+    "MODEL_CARD.md": "what it is, how good, how trained, its limits: for whoever gets the model",
     "report.html": "this page",
 }
 """Files of a finished run; ``state/`` exists only while it trains."""
+_EXPORTED = [f"model{int8}{suffix}" for int8 in ("", ".int8") for suffix in (".onnx", ".pt2", ".xml", ".bin")]
+ADDED = frozenset({"explained", "logs", *_EXPORTED, *(f"{name}.json" for name in _EXPORTED)})
+"""What ``explain``, ``export`` and ``--log`` add by default: gone with the run that they show."""
+OURS = frozenset({*CONTENTS, "state"})
 
 
 @dataclass
@@ -72,11 +77,9 @@ class RunFolder:
         if not self.path.is_dir():
             raise RunError(f"--out {self.path} is a file.", "Choose another name.")
         strangers = sorted(
-            p.name
-            for p in self.path.iterdir()
-            if p.name not in CONTENTS and p.name != "state" and not p.name.startswith(".")
+            p.name for p in self.path.iterdir() if p.name not in OURS | ADDED and not p.name.startswith(".")
         )
-        if not strangers and not any(p.name in CONTENTS or p.name == "state" for p in self.path.iterdir()):
+        if not strangers and not any(p.name in OURS for p in self.path.iterdir()):
             return  # an empty folder, or one that a kill left before its request was written
         if strangers or not (self.path / "request.json").exists():
             raise RunError(
@@ -98,7 +101,8 @@ class RunFolder:
         """Empty a former run."""
         # The report first: half a run must not pass for a whole one. The request stays until it is replaced: without it
         # this is no run.
-        for name in ["report.html", "state", *(n for n in CONTENTS if n not in {"report.html", "request.json"})]:
+        rest = (name for name in CONTENTS if name not in {"report.html", "request.json"})
+        for name in ("report.html", "state", *ADDED, *rest):
             target = self.path / name
             if target.is_dir():
                 shutil.rmtree(target)

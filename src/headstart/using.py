@@ -8,7 +8,7 @@ import glob
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,11 +20,45 @@ from headstart.errors import DataError, OptionError
 from headstart.evaluation.metrics import evaluate as measure
 from headstart.voice import Voice
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 SPLITS = ("all", "train", "val", "test")
 
 
-def predict(run: str | Path, files: Iterable[str | Path], *, device: str = "auto") -> Iterator[Prediction]:
-    """Name photos with a trained classifier; a generator, so memory stays flat whatever the number of files.
+class Predictions(Iterator[Prediction]):
+    """Answers, one at a time, so that memory stays flat whatever the number of photos. ``frame()``, and a notebook that
+    shows them, read what is left to the end.
+    """
+
+    def __init__(self, answers: Iterator[Prediction], classes: tuple[str, ...]) -> None:
+        self.answers, self.classes = answers, classes
+
+    def __next__(self) -> Prediction:
+        return next(self.answers)
+
+    def frame(self) -> DataFrame:
+        """A row per photo as a pandas frame, with a column per class."""
+        from headstart.notebook import frame
+
+        return frame(
+            {
+                "path": str(one.path), "label": one.label, "confidence": one.confidence, "problem": one.problem,
+                **dict(zip(self.classes, one.probabilities, strict=False)),
+            }
+            for one in self
+        )  # fmt: skip
+
+    def _repr_html_(self) -> str:
+        from headstart.notebook import predictions_html
+
+        shown = list(self)
+        self.answers = iter(shown)  # shown again, or gone through, they are still there
+        return predictions_html(shown)
+
+
+def predict(run: str | Path, files: Iterable[str | Path], *, device: str = "auto") -> Predictions:
+    """Name photos with a trained classifier, one after the other.
 
     Args:
         run: a run folder. files: photos, folders (read with all below them) and globs.
@@ -33,7 +67,7 @@ def predict(run: str | Path, files: Iterable[str | Path], *, device: str = "auto
         RunError: no model there. DataError: a name that matches nothing.
     """
     classifier = Classifier.load(run, device)
-    return classifier.predict(find_files(files))
+    return Predictions(classifier.predict(find_files(files)), classifier.classes)
 
 
 def find_files(files: Iterable[str | Path]) -> list[Path]:

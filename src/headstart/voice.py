@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
 from types import TracebackType
 from typing import Any
 
@@ -22,6 +23,8 @@ class Voice:
     def __init__(self, quiet: bool = False) -> None:
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
         self.quiet = quiet
+        # A notebook draws bars with ipywidgets, where it has them.
+        self.live = self.console.is_terminal or (self.console.is_jupyter and find_spec("ipywidgets") is not None)
         self._bars: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
         self._spoke = time.monotonic()
@@ -55,7 +58,7 @@ class Voice:
         """How far a piece of work is; bars appear only on a terminal, and go away when done."""
         if self.quiet or (done >= total and what not in self._tasks):
             return
-        if not self.console.is_terminal:
+        if not self.live:
             self._heartbeat(what, done, total, note)
             return
         if self._bars is None:

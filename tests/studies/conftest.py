@@ -1,6 +1,4 @@
-"""What study tests share. In: nothing. Out: recipes in files, small studies of the starter backbone, and checkpoints of
-the ResNets that shipped recipes ask for.
-"""
+"""What study tests share. In: nothing. Out: recipes in files, small studies of the starter backbone."""
 
 from __future__ import annotations
 
@@ -71,23 +69,6 @@ def small(
             return study(str(recipe), out=tmp_path / out, **asked)
 
     return run
-
-
-@pytest.fixture(scope="session")
-def resnets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Backbone → a checkpoint with random weights, as ``--weights`` takes it."""
-    import torch
-    from safetensors.torch import save_file
-
-    from headstart.backbone.create import create
-
-    folder = tmp_path_factory.mktemp("resnets")
-    torch.set_num_threads(1)
-    for name in ("resnet18", "resnet50"):
-        torch.manual_seed(20)
-        state = create(name, pretrained=False).state_dict()
-        save_file({key: value.contiguous() for key, value in state.items()}, folder / f"{name}.safetensors")
-    return {path.stem: path for path in folder.iterdir()}
 
 
 @pytest.fixture

@@ -16,30 +16,14 @@ Cli = Callable[..., Any]
 Refused = Callable[..., None]
 ClassFolder = Callable[..., Path]
 
-FLAT: dict[str, Any] = {"classes": ("cat", "dog", "panda"), "per_class": 8}
-TWO: dict[str, Any] = {"classes": ("cat", "dog"), "per_class": 6, "splits": ("train", "test")}
-TRAIN_VAL: dict[str, Any] = {**TWO, "splits": ("train", "val")}
-# Recipe → photos by image set, backbones that start from weights, changes that make it quicker still.
-QUICK: dict[str, tuple[dict[str, dict[str, Any]], list[str], list[str]]] = {
-    "animals": ({"animals": FLAT}, ["resnet18"], ["epochs=1", "shots=2", "image-size=32"]),
-    "cifar-transfer": ({"cifar10": TWO, "cifar100": FLAT | {"splits": ("train", "test")}}, [], ["shots=2"]),
-    "dogs-vs-cats": ({"dogs-vs-cats": TWO}, ["resnet50"], ["epochs=1", "shots=2", "image-size=32"]),
-    "few-shot": (
-        {"cifar10": TWO}, ["resnet50"],
-        ["tenth.shots=2", "fifty.shots=1", "pretrained.shots=2", "probe-at.shots=2", "probe.shots=[1, 2]",
-         "fine-tune.shots=[2]", "scratch.shots=[1]", "probe-at.image_size=[32, 48]"],
-    ),
-    "imagewoof": ({"imagewoof": TRAIN_VAL}, ["resnet50"], ["epochs=1", "shots=2", "image-size=32"]),
-}  # fmt: skip
-
 
 @pytest.mark.parametrize("name", shipped())
 def test_a_shipped_study_runs_in_its_quick_form(
     cli: Cli, class_folder: ClassFolder, resnets: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    name: str,
+    name: str, quick_forms: dict[str, Any],
 ) -> None:  # fmt: skip
     monkeypatch.setattr("headstart.features.BATCH", 4)  # batches are always full: with four photos 32 cost eight times
-    sets, backbones, changes = QUICK[name]
+    sets, backbones, changes = quick_forms[name]
     changes = [*changes, "test_photos=4"]
     words: list[object] = ["study", name, "--quick", "--out", tmp_path / "out", "--device", "cpu"]
     for image_set, layout in sets.items():

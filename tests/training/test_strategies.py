@@ -310,7 +310,7 @@ def test_auto_respects_the_time_it_may_spend(task: MakeTask, monkeypatch: pytest
 def test_timing_a_step_leaves_the_backbone_alone(task: MakeTask) -> None:
     asked = task("finetune")
     before = bits(asked.backbone)
-    assert module.seconds_per_step(asked, asked.plan) > 0
+    assert module.seconds_per_step(asked.backbone, module.new_head(asked), asked.plan, asked.machine) > 0
     assert all(torch.equal(value, before[name]) for name, value in asked.backbone.state_dict().items())
     assert not asked.backbone.training
 

@@ -86,12 +86,12 @@ def _download_from_hub(repo: str, revision: str | None) -> tuple[Path, str | Non
             raise _unreachable(repo, error) from error
         except EntryNotFoundError:
             continue
-        except _transport_errors() as error:
+        except transport_errors() as error:
             raise _unreachable(repo, error) from error
     raise WeightsError(f"{repo} on the Hugging Face hub holds none of {', '.join(_HUB_FILES)}", _INSTEAD)
 
 
-def _transport_errors() -> tuple[type[Exception], ...]:
+def transport_errors() -> tuple[type[Exception], ...]:
     """What the hub's client lets through: its own errors, and those of the HTTP library that it is built on."""
     from huggingface_hub import errors
 

@@ -91,7 +91,11 @@ class Decoded:
 
 
 def decode(
-    source: bytes | Path, resize: int | None = None, interpolation: str = "bilinear", named: str | None = None
+    source: bytes | Path,
+    resize: int | None = None,
+    interpolation: str = "bilinear",
+    named: str | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> Decoded:
     """Decode a photo, upright and in RGB; with ``resize``, its shorter side becomes exactly that many px.
 
@@ -99,10 +103,10 @@ def decode(
     torchvision's Resize has it, and where that is more than ``2 * resize`` the centre ``2 * resize`` px are kept: a
     centre crop needs no more, and a panorama would fill the memory. A JPEG at least twice as large as needed is
     decoded at a reduced scale. ``named`` is the file's name where ``source`` is bytes (for the note "PNG named
-    .jpg"). Raises ``BadPhoto``.
+    .jpg"). A file of more than ``max_pixels`` by its header is not decoded. Raises ``BadPhoto``.
     """
     data, name = _read(source, named)
-    image = _open(data)
+    image = _open(data, max_pixels)
     try:
         notes = [*_name_note(image, name), *_frame_note(image)]
         turn = _UPRIGHT.get(_orientation(image))
@@ -140,7 +144,7 @@ def _read(source: bytes | Path, named: str | None) -> tuple[bytes, str]:
         raise BadPhoto(f"cannot be read ({error.strerror or error})") from error
 
 
-def _open(data: bytes) -> Image.Image:
+def _open(data: bytes, max_pixels: int) -> Image.Image:
     """The image with its header read and no pixel decoded, its size within bounds."""
     if not data:
         raise BadPhoto("empty file (0 bytes)")
@@ -155,7 +159,9 @@ def _open(data: bytes) -> Image.Image:
     except _DAMAGE as error:
         raise BadPhoto(_damage(error)) from error
     width, height = image.size
-    if width * height > MAX_PIXELS:
+    if max_pixels < width * height <= MAX_PIXELS:
+        raise BadPhoto(f"too large: {width} x {height} px, above {max_pixels / 1e6:g} million pixels")
+    if width * height > max_pixels:
         raise BadPhoto(f"decompression bomb: {width} x {height} px by its header, in a file of {len(data):,} bytes")
     if min(width, height) < MIN_SIDE:
         raise BadPhoto(f"too small: {width} x {height} px")

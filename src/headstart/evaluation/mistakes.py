@@ -28,6 +28,22 @@ def most_confident(probabilities: np.ndarray, labels: np.ndarray, k: int) -> lis
     return [int(index) for index in wrong[surest_first[:k]]]
 
 
+def surest_hits(probabilities: np.ndarray, labels: np.ndarray, k: int) -> list[int]:
+    """Indices of at most ``k`` rightly classified photos: the surest of each class, then the second of each, and so on;
+    classes in their order.
+    """
+    predicted = probabilities.argmax(axis=1)
+    right = np.flatnonzero(predicted == labels)
+    surest_first = right[np.argsort(-probabilities[right, labels[right]], kind="stable")]
+    rank: dict[int, int] = {}
+    ranked = []
+    for index in surest_first:
+        label = int(labels[index])
+        rank[label] = rank.get(label, -1) + 1
+        ranked.append((rank[label], label, int(index)))
+    return [index for _, _, index in sorted(ranked)[:k]]
+
+
 def most_confused(confusion: list[list[int]], k: int) -> list[ConfusedPair]:
     """At most ``k`` pairs of classes that were confused: most photos first, then larger share, then class order."""
     pairs = [

@@ -57,13 +57,16 @@ class PlanRow:
 
 @dataclass(frozen=True)
 class Mistake:
-    """A wrongly classified photo; ``confidence`` is p(``predicted``), ``path`` is relative to the data."""
+    """A classified photo that is worth looking at, mostly a wrong one; ``confidence`` is p(``predicted``), ``path`` is
+    relative to the data. ``looked``: the photo with a map of what spoke for ``predicted``.
+    """
 
     photo: np.ndarray
     true: str
     predicted: str
     confidence: float
     path: str = ""
+    looked: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,7 @@ class RunReport:
     history      epochs; ``best_epoch`` is the one whose weights were kept (the last of that number, if phases recount)
     probe_path   a probe's grid of L2, ``chosen_l2`` marked; lp-ft has both this and a history
     samples      class → a few photos
+    hits         the surest right answers, with maps: what the model goes by
     environment  name → version or description ("torch": "2.12.1", "machine": "2 CPU cores")
     contents     file in the run folder → what it holds
     usage        (command, what it does)
@@ -109,6 +113,7 @@ class RunReport:
     chosen_l2: float | None = None
     samples: Mapping[str, Sequence[np.ndarray]] = field(default_factory=dict)
     mistakes: Sequence[Mistake] = ()
+    hits: Sequence[Mistake] = ()
     data_check: DataCheck | None = None
     plan: Sequence[PlanRow] = ()
     environment: Mapping[str, str] = field(default_factory=dict)

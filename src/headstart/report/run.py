@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from headstart.evaluation.mistakes import most_confused
-from headstart.report.data import RunReport
+from headstart.report.data import Mistake, RunReport
 from headstart.report.images import heat_map
 from headstart.report.page import photo, render_page
 from headstart.report.plots import Plot, probe_path, reliability, training_curves
@@ -37,7 +37,8 @@ def render_run(report: RunReport) -> str:
         pairs=most_confused(metrics["confusion"], PAIRS) if metrics else [],
         reliability=reliability(metrics["calibration"]) if metrics else None,
         samples=sample_rows(report.samples, report.names),
-        mistakes=_mistakes(report),
+        mistakes=_shown(report, report.mistakes[:MISTAKES]),
+        hits=_shown(report, report.hits),
         total=_totals(report.counts),
     )
 
@@ -87,16 +88,17 @@ def _confusion_row(true: int, counts: list[int]) -> list[dict[str, Any]]:
     ]
 
 
-def _mistakes(report: RunReport) -> list[dict[str, Any]]:
+def _shown(report: RunReport, photos: Sequence[Mistake]) -> list[dict[str, Any]]:
     return [
         {
             **photo(mistake.photo, 192),
+            "looked": None if mistake.looked is None else photo(mistake.looked, 192),
             "true": report.names.get(mistake.true, mistake.true),
             "predicted": report.names.get(mistake.predicted, mistake.predicted),
             "confidence": mistake.confidence,
             "path": mistake.path,
         }
-        for mistake in report.mistakes[:MISTAKES]
+        for mistake in photos
     ]
 
 

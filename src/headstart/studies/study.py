@@ -30,6 +30,8 @@ from headstart.studies.results import JobResult, read_result
 from headstart.voice import Voice
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from headstart.backbone.backbone import Backbone
     from headstart.data.imageset import Listing
     from headstart.device import Machine
@@ -50,6 +52,19 @@ class Study:
     differences: tuple[StudyDifference, ...]
     answer: str
     text: str
+
+    def frame(self) -> DataFrame:
+        """The rows as a pandas frame."""
+        from headstart.notebook import frame
+
+        return frame(asdict(row) for row in self.rows)
+
+    def _repr_html_(self) -> str:
+        from headstart.notebook import answer_html
+
+        columns = ("arm", "point", "published", "mean", "low", "high", "values", "seconds")
+        rows = [{name: getattr(row, name) for name in columns} for row in self.rows]
+        return answer_html(self.answer, rows, self.path / "report.html")
 
     @property
     def summary(self) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import copy
 import math
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,7 +23,7 @@ from headstart.backbone.spec import Preprocessing
 from headstart.cache import RowStore
 from headstart.data.imageset import Split
 from headstart.data.pixels import Pixels
-from headstart.device import Machine, synchronise
+from headstart.device import Machine
 from headstart.engine import Forward, Normalise
 from headstart.features import TrunkKey, compute_rows, extract, photo_batches
 from headstart.network import Network, head_logits, is_linear, last_linear
@@ -35,6 +34,7 @@ from headstart.training.loop import EpochRow, Listener, Loop
 from headstart.training.plan import Plan
 from headstart.training.probe import L2_GRID, Probe, fit_probe
 from headstart.training.sources import ArraySource, MapSource, PictureSource, Source, as_tensor
+from headstart.training.timing import seconds_per_step
 
 Progress = Callable[[str, int, int], None]
 
@@ -380,23 +380,9 @@ def _decide(task: Task, probe: Outcome) -> rules.Choice:
     if quick.value == "probe":
         return quick
     return rules.next_after_probe(
-        errors, photos, steps * seconds_per_step(task, plan), plan.epochs, plan.budget_minutes
+        errors,
+        photos,
+        steps * seconds_per_step(task.backbone, new_head(task), plan, task.machine),
+        plan.epochs,
+        plan.budget_minutes,
     )
-
-
-def seconds_per_step(task: Task, plan: Plan) -> float:
-    """One training step of the whole network, timed on copies and on noise: two steps, the first of which warms up."""
-    network = nn.Sequential(copy.deepcopy(task.backbone), new_head(task)).to(task.machine.device).train()
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
-    few = min(8, plan.batch_size)
-    x = torch.randn(few, 3, plan.image_size, plan.image_size, device=task.machine.device).to(
-        memory_format=torch.channels_last
-    )
-    taken = 0.0
-    for _ in range(2):
-        began = time.perf_counter()
-        with torch.autocast(task.machine.device.type, torch.bfloat16, enabled=plan.precision == "bf16"):
-            network(x).float().logsumexp(1).mean().backward()
-        synchronise(task.machine.device)
-        taken = time.perf_counter() - began
-    return taken * plan.batch_size / few

@@ -1,0 +1,164 @@
+"""``explain``: why a classifier answers as it does. In: a run and photos. Out: for each photo a picture with a map of
+where the network looked, the training photos most like it, and one page of all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from headstart.classifier import Classifier, Prediction, write_text
+from headstart.data.pixels import centre, stream_photos
+from headstart.errors import DataError, OptionError, did_you_mean
+from headstart.explaining.cam import Explainer, overlay, png
+from headstart.explaining.neighbours import Neighbour, TrainingPhotos
+from headstart.network import head_logits, softmax
+from headstart.report.explain import render_explained
+from headstart.using import find_files
+from headstart.voice import Voice
+
+NEIGHBOURS = 5
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One photo: ``label`` is the class that the map is for; ``photo`` and ``overlay`` uint8 [S, S, 3]; ``heat``
+    float32 [S, S] in [0, 1]; ``image``: the PNG of the overlay.
+    """
+
+    prediction: Prediction
+    label: str
+    photo: np.ndarray = field(repr=False)
+    heat: np.ndarray = field(repr=False)
+    overlay: np.ndarray = field(repr=False)
+    neighbours: tuple[Neighbour, ...] = ()
+    image: Path | None = None
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """All photos of a call; ``page``: the HTML of all; ``bad``: photos that could not be read, with reasons."""
+
+    photos: tuple[Explained, ...]
+    page: Path
+    bad: dict[str, str]
+
+    def _repr_html_(self) -> str:
+        from headstart.report.images import thumbnail
+
+        pictures = (f"<img src='{thumbnail(one.overlay, 192)}' title='{escape(one.label)}'>" for one in self.photos)
+        return f"<div>{' '.join(pictures)}</div><p>{escape(str(self.page))}</p>"
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What ``--json`` prints."""
+        return {"page": str(self.page), "photos": [_summary(photo) for photo in self.photos], "bad": self.bad}
+
+
+def _summary(photo: Explained) -> dict[str, Any]:
+    alike = [{"path": n.shown, "label": n.label, "similarity": round(n.similarity, 4)} for n in photo.neighbours]
+    found = photo.prediction
+    return {
+        "path": str(found.path),
+        "label": found.label,
+        "confidence": found.confidence,
+        "explained": photo.label,
+        "image": str(photo.image),
+        "nearest": alike,
+    }
+
+
+def explain(
+    run: str | Path,
+    photos: Iterable[str | Path],
+    *,
+    out: str | Path | None = None,
+    label: str | None = None,
+    neighbours: int = NEIGHBOURS,
+    overwrite: bool = False,
+    device: str = "auto",
+    quiet: bool = False,
+) -> Explanation:
+    """Show where the network looked, and which training photos are nearest.
+
+    Args:
+        photos: photos, folders and globs. out: a folder, by default ``explained`` in the run folder.
+        label: the class to explain, by default each photo's own answer. neighbours: how many; 0 for none.
+
+    Raises:
+        OptionError: an unknown class, a folder that exists, a network without feature maps. DataError: no photo.
+    """
+    classifier = Classifier.load(run, device)
+    wanted = _class(classifier, label)
+    folder = _folder(Path(out) if out else Path(run) / "explained", overwrite)
+    paths = find_files(photos)
+    explainer = Explainer(classifier)
+    with Voice(quiet) as voice:
+        near = TrainingPhotos(Path(run), classifier, voice.progress) if neighbours else None
+        found, bad = _explained(classifier, explainer, near, paths, wanted, neighbours, voice)
+        if not found:
+            raise DataError("None of the photos can be read.", f"The first: {next(iter(bad.items()))}")
+        folder.mkdir(parents=True, exist_ok=True)
+        kept = tuple(_keep(photo, folder, n) for n, photo in enumerate(found, 1))
+        page = folder / "explained.html"
+        write_text(page, render_explained(kept, bad, Path(run).name))
+        voice.say(f"Page: {page}")
+    return Explanation(kept, page, bad)
+
+
+def _class(classifier: Classifier, label: str | None) -> int | None:
+    if label is None:
+        return None
+    if label not in classifier.classes:
+        raise OptionError(
+            f"--class {label!r}: the model has no such class.",
+            did_you_mean(label, classifier.classes) or f"It knows {', '.join(classifier.classes[:20])}.",
+        )
+    return classifier.classes.index(label)
+
+
+def _folder(folder: Path, overwrite: bool) -> Path:
+    if folder.exists() and not folder.is_dir():
+        raise OptionError(f"--out {folder} is a file.", "Choose another name.")
+    if folder.exists() and any(folder.iterdir()) and not overwrite:
+        raise OptionError(f"--out {folder} exists.", "Use --overwrite to write over it, or choose another folder.")
+    return folder
+
+
+def _explained(
+    classifier: Classifier, explainer: Explainer, near: TrainingPhotos | None, paths: Sequence[Path],
+    wanted: int | None, neighbours: int, voice: Voice,
+) -> tuple[list[Explained], dict[str, str]]:  # fmt: skip
+    expected = classifier.preprocessing
+    forward = classifier.prepare_for(len(paths))
+    found: list[Explained] = []
+    bad: dict[str, str] = {}
+    reads = stream_photos(paths, expected.resize, expected.interpolation)
+    for done, (path, read) in enumerate(zip(paths, reads, strict=True), 1):
+        if read.pixels is None:
+            bad[str(path)] = str(read.problem)
+        else:
+            photo = np.ascontiguousarray(centre(read.pixels, expected.image_size))
+            features = forward(torch.from_numpy(photo[None])).float().numpy()
+            p = softmax(head_logits(classifier.network.head, features))[0]
+            best = int(p.argmax())
+            about = best if wanted is None else wanted
+            heat = explainer.maps(photo[None], [about])[0]
+            answer = Prediction(path, classifier.classes[best], float(p[best]), tuple(map(float, p)))
+            alike = tuple(near.nearest(features[0], neighbours)) if near else ()
+            found.append(Explained(answer, classifier.classes[about], photo, heat, overlay(photo, heat), alike))
+        voice.progress("explaining", done, len(paths))
+    return found, bad
+
+
+def _keep(photo: Explained, folder: Path, number: int) -> Explained:
+    """The overlay as a PNG, numbered, since two photos may have one name."""
+    image = folder / f"{number:04d}-{photo.prediction.path.stem[:80]}.png"
+    image.write_bytes(png(photo.overlay))
+    return replace(photo, image=image)

@@ -1,0 +1,71 @@
+"""The training photos that look most alike to the network. In: a run, photos. Out: for each the nearest training photos
+by their features: a second kind of evidence, beside maps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from headstart.classifier import Classifier
+from headstart.data.pixels import Pixels, centre, read_photos
+from headstart.features import TrunkKey, extract
+from headstart.runphotos import RunPhoto, run_photos
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A training photo: ``similarity`` is the cosine of the two photos' features, 1 for equal ones; ``picture`` uint8
+    [S, S, 3], as the network sees it.
+    """
+
+    shown: str
+    label: str
+    similarity: float
+    picture: np.ndarray
+
+
+class TrainingPhotos:
+    """The features of a run's training photos, from the cache where training left them there.
+
+    Raises:
+        RunError, DataError: the run does not say which they are, or they are gone.
+    """
+
+    def __init__(self, run: Path, classifier: Classifier, progress: Progress = lambda *_: None) -> None:
+        expected = classifier.preprocessing
+        self.size = expected.image_size
+        members = run_photos(run, ("train",))
+        pixels = read_photos(
+            [photo.path for photo in members], expected.resize, expected.interpolation,
+            progress=lambda done, total: progress("reading training photos", done, total),
+        )  # fmt: skip
+        good = [i for i, digest in enumerate(pixels.digests) if digest is not None]
+        self.members: list[RunPhoto] = [members[i] for i in good]
+        self.pixels: Pixels = pixels.take(good)
+        forward = classifier.prepare_for(len(good))
+        backbone = classifier.network.backbone
+        precision = "bf16" if str(forward.dtype) == "torch.bfloat16" else "float32"
+        device = forward.machine.device.type
+        key = TrunkKey(backbone.weights_digest, "end", expected, precision, device, forward.asked)
+        told = lambda done, total: progress("features of training photos", done, total)  # noqa: E731
+        self.features = _unit(extract(lambda: forward, key, self.pixels, progress=told))
+
+    def nearest(self, features: np.ndarray, k: int) -> list[Neighbour]:
+        """The ``k`` nearest to one photo's features [D], the nearest first."""
+        similarity = self.features @ _unit(features[None])[0]
+        best = np.argsort(-similarity, kind="stable")[:k]
+        return [self._neighbour(int(i), float(similarity[i])) for i in best]
+
+    def _neighbour(self, i: int, similarity: float) -> Neighbour:
+        picture = np.ascontiguousarray(centre(self.pixels.row(i), self.size))
+        return Neighbour(self.members[i].shown, self.members[i].label, similarity, picture)
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)

@@ -1,0 +1,39 @@
+"""What a client may ask for. In: nothing. Out: ``Limits``, and ``Refused``: an answer that is a refusal, with its HTTP
+status and a sentence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limits:
+    """``file_mb``, ``request_mb``: of uploads; ``memory_mb``: of all that are at work. ``pixels``: of a photo, by its
+    header; ``files``: of a request; ``requests``: at work at a time; ``waiting``: photos that wait for the network;
+    ``seconds``: for an upload to arrive, and again for its answer.
+    """
+
+    file_mb: float = 30.0
+    request_mb: float = 100.0
+    memory_mb: float = 500.0
+    pixels: int = 60_000_000
+    files: int = 64
+    requests: int = 256
+    waiting: int = 512
+    seconds: float = 30.0
+
+
+class Refused(Exception):  # noqa: N818 - it is an answer, not an error of the server's
+    """``status``: of HTTP; ``sentence``: what is wrong and what to do; ``files``: a problem per file, where there are
+    several.
+    """
+
+    def __init__(self, status: int, sentence: str, files: dict[str, str] | None = None) -> None:
+        super().__init__(sentence)
+        self.status, self.sentence, self.files = status, sentence, files or {}
+
+
+def too_busy(what: str) -> Refused:
+    """Come back later: 429, to which the app adds Retry-After."""
+    return Refused(429, f"Too busy: {what}. Try again in a second.")

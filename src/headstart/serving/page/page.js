@@ -1,0 +1,197 @@
+// The page at /. Photos go to /predict one by one, a few at a time; nothing leaves this server.
+"use strict";
+
+const AT_A_TIME = 4;
+const SHOWN = 5; // classes per photo
+const $ = (id) => document.getElementById(id);
+const rows = []; // {file, label, probability, probabilities} or {file, problem}, in the order of the cards
+let model = { classes: [], explains: false, limits: {} };
+let waiting = [];
+let atWork = 0;
+let stream = null;
+
+async function start() {
+  try {
+    model = await (await fetch("/model")).json();
+  } catch {
+    return say("The server does not answer. Is headstart serve still running?");
+  }
+  $("name").textContent = model.name;
+  const figure = model.figures.test || model.figures.val;
+  const classes = model.classes.length > 12 ? `${model.classes.length} classes` : model.classes.join(", ");
+  const right = figure
+    ? ` It named ${(100 * figure.accuracy.value).toFixed(1)} % of ${figure.photos} ${model.figures.test ? "test" : "validation"} photos correctly.`
+    : "";
+  $("about").textContent = `A classifier for ${classes}.${right}`;
+}
+
+// -- ways in --
+
+$("choose").addEventListener("change", (event) => { add(event.target.files); event.target.value = ""; });
+document.addEventListener("paste", (event) => add(event.clipboardData.files));
+document.addEventListener("dragover", (event) => { event.preventDefault(); $("drop").classList.add("over"); });
+document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) $("drop").classList.remove("over"); });
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  $("drop").classList.remove("over");
+  add(event.dataTransfer.files);
+});
+
+$("camera").addEventListener("click", async () => {
+  try {
+    stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
+  } catch {
+    return say("There is no camera here, or this page may not use it (browsers allow it on localhost and https only).");
+  }
+  $("video").srcObject = stream;
+  $("viewfinder").hidden = false;
+  await $("video").play();
+  $("shoot").focus();
+});
+$("stop").addEventListener("click", closeCamera);
+$("shoot").addEventListener("click", () => {
+  const video = $("video"), canvas = document.createElement("canvas");
+  canvas.width = video.videoWidth;
+  canvas.height = video.videoHeight;
+  canvas.getContext("2d").drawImage(video, 0, 0);
+  canvas.toBlob((blob) => add([new File([blob], `camera-${rows.length + 1}.jpg`, { type: "image/jpeg" })]), "image/jpeg", 0.92);
+});
+
+function closeCamera() {
+  if (stream) stream.getTracks().forEach((track) => track.stop());
+  stream = null;
+  $("viewfinder").hidden = true;
+  $("camera").focus();
+}
+
+// -- from a file to a card --
+
+function add(files) {
+  const given = [...files];
+  if (!given.length) return;
+  $("message").hidden = true;
+  $("results").hidden = false;
+  for (const file of given) waiting.push([file, card(file)]);
+  work();
+}
+
+function card(file) {
+  const node = $("card").content.firstElementChild.cloneNode(true);
+  const picture = node.querySelector(".photo");
+  picture.src = URL.createObjectURL(file);
+  picture.alt = file.name;
+  picture.addEventListener("error", () => { picture.hidden = true; }); // the server says why
+  node.querySelector(".file").textContent = file.name;
+  node.querySelector(".file").title = file.name;
+  node.querySelector(".label").textContent = "…";
+  $("cards").append(node);
+  const row = { file: file.name };
+  rows.push(row);
+  return [node, row];
+}
+
+function work() {
+  while (atWork < AT_A_TIME && waiting.length) {
+    const [file, [node, row]] = waiting.shift();
+    atWork += 1;
+    name(file, node, row).finally(() => { atWork -= 1; work(); });
+  }
+  const left = waiting.length + atWork;
+  $("progress").textContent = left ? `${left} of ${rows.length} to go` : `${rows.length} ${rows.length === 1 ? "photo" : "photos"}`;
+}
+
+async function send(path, file) {
+  const form = new FormData();
+  form.append("files", file, file.name);
+  for (;;) {
+    const response = await fetch(path, { method: "POST", body: form });
+    if (response.status !== 429) return response;
+    await new Promise((done) => setTimeout(done, 1000 * Number(response.headers.get("Retry-After") || 1)));
+  }
+}
+
+async function name(file, node, row) {
+  try {
+    const response = await send("/predict", file);
+    const told = await response.json();
+    if (!response.ok) return fail(node, row, told.error);
+    Object.assign(row, told.predictions[0]);
+    show(node, row, file);
+  } catch {
+    fail(node, row, "The server does not answer.");
+  }
+}
+
+function fail(node, row, problem) {
+  row.problem = problem;
+  const label = node.querySelector(".label");
+  label.textContent = problem;
+  label.classList.add("bad");
+}
+
+function show(node, row, file) {
+  node.querySelector(".label").textContent = row.label;
+  const best = Object.entries(row.probabilities).sort((a, b) => b[1] - a[1]).slice(0, SHOWN);
+  node.querySelector(".bars").replaceChildren(...best.map(([label, p], i) => bar(label, p, i === 0)));
+  const look = node.querySelector(".look");
+  look.hidden = !model.explains;
+  look.addEventListener("click", () => toggle(node, look, file, row.label));
+}
+
+function bar(label, p, best) {
+  const item = document.createElement("li");
+  const [name, value, meter] = ["span", "span", "progress"].map((kind) => document.createElement(kind));
+  item.classList.toggle("best", best);
+  name.textContent = name.title = label;
+  meter.max = 1;
+  meter.value = p;
+  meter.setAttribute("aria-label", label);
+  value.textContent = `${(100 * p).toFixed(1)} %`;
+  item.append(name, value, meter);
+  return item;
+}
+
+async function toggle(node, look, file, label) {
+  const heat = node.querySelector(".heat");
+  if (!heat.src) {
+    look.disabled = true;
+    const response = await send(`/explain?label=${encodeURIComponent(label)}`, file).catch(() => null);
+    look.disabled = false;
+    if (!response || !response.ok) return say(response ? (await response.json()).error : "The server does not answer.");
+    heat.src = URL.createObjectURL(await response.blob());
+    heat.alt = `Where the network looked for ${label}: warm is where`;
+  }
+  heat.hidden = !heat.hidden;
+  look.setAttribute("aria-pressed", String(!heat.hidden));
+}
+
+// -- the table --
+
+$("csv").addEventListener("click", () => {
+  const quoted = (value) => `"${String(value ?? "").replace(/^([=+\-@\t\r])/, "'$1").replaceAll('"', '""')}"`;
+  const head = ["file", "label", "probability", ...model.classes, "problem"];
+  const lines = rows.map((row) => [
+    quoted(row.file), quoted(row.label), row.probability ?? "",
+    ...model.classes.map((label) => row.probabilities?.[label] ?? ""), quoted(row.problem),
+  ].join(","));
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([[head.map(quoted).join(","), ...lines].join("\r\n")], { type: "text/csv" }));
+  link.download = "predictions.csv";
+  link.click();
+});
+
+$("clear").addEventListener("click", () => {
+  waiting = [];
+  rows.length = 0;
+  document.querySelectorAll("#cards img").forEach((image) => URL.revokeObjectURL(image.src));
+  $("cards").replaceChildren();
+  $("results").hidden = true;
+  $("choose").focus();
+});
+
+function say(sentence) {
+  $("message").textContent = sentence;
+  $("message").hidden = false;
+}
+
+start();

@@ -1,0 +1,92 @@
+"""``serve``: a run behind HTTP. In: a run folder, host and port. Out: a server, until it is told to stop."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headstart.classifier import Classifier
+from headstart.errors import OptionError
+from headstart.voice import Voice
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from headstart.serving.limits import Limits
+
+NEEDED = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
+GRACE = 10
+"""Seconds that requests at work have to end in once the server is told to stop."""
+
+
+def serve(
+    run: str | Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    device: str = "auto",
+    limits: Limits | None = None,
+    quiet: bool = False,
+) -> None:
+    """Answer over HTTP until Ctrl-C or SIGTERM; what is at work then is still answered.
+
+    Args:
+        host: by default this machine alone can connect. port: 0 takes a free one. limits: see ``Limits``.
+
+    Raises:
+        OptionError: a package that is not installed, a port that is taken. RunError: no model there.
+    """
+    import uvicorn
+
+    app = application(run, device=device, limits=limits)
+    listening = _listen(host, port)
+    with Voice(quiet) as voice:
+        voice.say(_where(*listening.getsockname()[:2]))
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE, timeout_keep_alive=30,
+        server_header=False,
+    )  # fmt: skip
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+def application(run: str | Path, *, device: str = "auto", limits: Limits | None = None) -> FastAPI:
+    """The ASGI app of a run, for a server of one's own. Raises OptionError, RunError."""
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        raise OptionError(f"Serving needs {', '.join(missing)}, not installed here.", "pip install 'headstart[serve]'")
+    from headstart.serving.app import make_app
+    from headstart.serving.limits import Limits
+    from headstart.serving.service import Service
+
+    return make_app(Service(Path(run), Classifier.load(run, device), limits or Limits()))
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket that listens already: a mistake is said before anything is started. Raises OptionError."""
+    if not 0 <= port < 2**16:  # the system would take it modulo 65536
+        raise OptionError(f"--port {port} must be from 0 (a free one) to 65535.")
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listening = socket.socket(family, socket.SOCK_STREAM)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(1024)
+    except (OSError, OverflowError) as error:
+        raise OptionError(
+            f"Cannot listen on {host}:{port}: {getattr(error, 'strerror', None) or error}.", "Try --port 0, or another."
+        ) from None
+    return listening
+
+
+def _where(host: str, port: int) -> str:
+    shown = f"[{host}]" if ":" in host else host
+    inside = ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    who = (
+        "only this machine can connect (--host 0.0.0.0 lets others)"
+        if inside
+        else "anyone who reaches this machine can connect: there is no password"
+    )
+    return f"Serving on http://{shown}:{port}  ({who}; Ctrl-C stops it)"

@@ -1,0 +1,131 @@
+"""What the server does with photos. In: uploads. Out: probabilities, overlays, and what the model says of itself."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart.classifier import Classifier
+from headstart.data.decode import BadPhoto, decode
+from headstart.data.pixels import centre
+from headstart.explaining.cam import Explainer, has_maps, overlay, png
+from headstart.network import softmax
+from headstart.serving.batching import LENGTHS, Batcher
+from headstart.serving.figures import Figures
+from headstart.serving.limits import Limits, Refused, too_busy
+from headstart.serving.uploads import Memory, Upload
+
+
+class Service:
+    """One classifier behind a server."""
+
+    def __init__(self, run: Path, classifier: Classifier, limits: Limits) -> None:
+        self.run, self.classifier, self.limits = run, classifier, limits
+        self.figures, self.memory = Figures(), Memory(limits.memory_mb * 1e6)
+        self.batcher = Batcher(self._probabilities, limits.waiting, self.figures.batch.observe)
+        self.decoders = ThreadPoolExecutor(max(2, os.cpu_count() or 2), thread_name_prefix="headstart-decode")
+        self.drawer = ThreadPoolExecutor(1, thread_name_prefix="headstart-explain")
+        self.at_work, self.drawing = 0, 0
+        self.explainer: Explainer | None = None
+
+    def start(self) -> None:
+        """Get everything ready before the first request."""
+        size = self.classifier.preprocessing.image_size
+        self.classifier.prepare_for(LENGTHS[-1] * 1000)
+        self.batcher.start(np.zeros((size, size, 3), np.uint8))
+
+    def stop(self) -> None:
+        """Answer what waits, then end."""
+        self.batcher.stop()
+        self.decoders.shutdown(wait=False, cancel_futures=True)
+        self.drawer.shutdown(wait=False, cancel_futures=True)
+
+    def _probabilities(self, photos: np.ndarray) -> np.ndarray:
+        return softmax(self.classifier.logits(photos))
+
+    async def predict(self, uploads: Sequence[Upload]) -> list[np.ndarray]:
+        """Probabilities [C] per upload. Raises Refused (422, 429)."""
+        photos = await self._decoded(uploads)
+        rows = await asyncio.gather(*map(asyncio.wrap_future, self.batcher.submit(photos)))
+        for row in rows:
+            self.figures.photos.labels(self.classifier.classes[int(row.argmax())]).inc()
+        return rows
+
+    async def _decoded(self, uploads: Sequence[Upload]) -> list[np.ndarray]:
+        """Each upload as the network sees it; all that are bad are named. Raises Refused (422)."""
+        loop = asyncio.get_running_loop()
+        found = await asyncio.gather(*(loop.run_in_executor(self.decoders, self._decode, u) for u in uploads))
+        bad = {u.name: photo for u, photo in zip(uploads, found, strict=True) if isinstance(photo, str)}
+        if bad:
+            name, reason = next(iter(bad.items()))
+            raise Refused(422, f"{name} cannot be read as a photo: {reason}.", bad)
+        return [photo for photo in found if not isinstance(photo, str)]
+
+    def _decode(self, upload: Upload) -> np.ndarray | str:
+        expected = self.classifier.preprocessing
+        try:
+            decoded = decode(
+                upload.content, expected.resize, expected.interpolation, upload.name, max_pixels=self.limits.pixels
+            )
+        except BadPhoto as bad:
+            return bad.reason
+        return centre(decoded.pixels, expected.image_size)
+
+    @property
+    def explains(self) -> bool:
+        return has_maps(self.classifier)
+
+    async def overlay(self, upload: Upload, label: str | None) -> bytes:
+        """A PNG: the photo as the network sees it, warm where it looked for a class (the likeliest by default).
+
+        Raises:
+            Refused: 422 for a bad photo or an unknown label, 429, or 501 where the network has no maps.
+        """
+        if not self.explains:
+            raise Refused(501, "This network ends in no feature maps: there is nothing to look at.")
+        if label is not None and label not in self.classifier.classes:
+            raise Refused(422, f"There is no class {label[:60]!r} in this model.")
+        if self.drawing >= 16:
+            raise too_busy("explanations are waiting")
+        self.drawing += 1
+        try:
+            (photo,) = await self._decoded([upload])
+            return await asyncio.get_running_loop().run_in_executor(self.drawer, self._draw, photo, label)
+        finally:
+            self.drawing -= 1
+
+    def _draw(self, photo: np.ndarray, label: str | None) -> bytes:
+        if self.explainer is None:
+            self.explainer = Explainer(self.classifier)
+        wanted = None if label is None else [self.classifier.classes.index(label)]
+        return png(overlay(photo, self.explainer.maps(photo[None], wanted)[0]))
+
+    def about(self) -> dict[str, Any]:
+        """Classes, figures and provenance, as GET /model gives them."""
+        said = self.classifier.description()
+        try:
+            metrics = json.loads((self.run / "metrics.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            metrics = {}
+        figures = {
+            split: {"photos": metrics[split]["photos"], "accuracy": metrics[split]["accuracy"]}
+            for split in ("val", "test")
+            if split in metrics
+        }
+        return {
+            "name": self.run.resolve().name,
+            "classes": said["classes"],
+            "figures": figures,
+            "preprocessing": said["preprocessing"],
+            "architecture": said["architecture"],
+            "provenance": said["provenance"],
+            "explains": self.explains,
+            "limits": {"file_mb": self.limits.file_mb, "files": self.limits.files, "pixels": self.limits.pixels},
+        }

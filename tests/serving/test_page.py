@@ -1,0 +1,153 @@
+"""The page at / in a real browser: by mouse, by keyboard, on a phone, in the dark."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import headstart as hs
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def page(browser: Any, server: Any) -> Any:
+    """The page, every complaint of the browser's a failure."""
+    made = browser.new_page(viewport={"width": 1100, "height": 800})
+    complaints: list[str] = []
+    elsewhere: list[str] = []
+    made.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
+    made.on("pageerror", lambda error: complaints.append(str(error)))
+    made.on("request", lambda asked: elsewhere.append(asked.url) if not _own(asked.url, server) else None)
+    made.goto(server.address)
+    made.wait_for_selector("#about:has-text('A classifier')")  # no wait_for_function: the page's policy forbids eval
+    yield made
+    made.close()
+    assert not elsewhere
+    assert not [c for c in complaints if "422" not in c]
+
+
+def _own(url: str, server: Any) -> bool:
+    return url.startswith((server.address, "data:", "blob:"))
+
+
+def labels(page: Any) -> list[str]:
+    page.wait_for_selector("#progress:text-matches('^\\\\d+ photos?$')")
+    return page.eval_on_selector_all(".card .label", "found => found.map(one => one.textContent)")
+
+
+def test_photos_get_bars_and_a_table(page: Any, probe_run: Path, photos: Path, tmp_path: Path) -> None:
+    assert "cat, dog, owl" in page.text_content("#about")
+    (tmp_path / "bad.png").write_bytes(b"not a photo")
+    names = [*sorted(photos.rglob("*.png"))[::7], tmp_path / "bad.png"]
+    page.set_input_files("#choose", [str(name) for name in names])
+    wanted = list(hs.predict(probe_run, names))
+    found = labels(page)
+    assert found[:-1] == [w.label for w in wanted[:-1]]
+    assert "cannot be read" in found[-1]
+    assert page.locator(".card").first.locator("progress").count() == 3
+    with page.expect_download() as download:
+        page.click("#csv")
+    download.value.save_as(tmp_path / "table.csv")
+    with (tmp_path / "table.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["file"] for row in rows] == [name.name for name in names]
+    assert float(rows[0][str(wanted[0].label)]) == pytest.approx(wanted[0].confidence, abs=1e-3)
+    assert rows[-1]["problem"]
+    page.click("#clear")
+    assert page.locator(".card").count() == 0
+    assert page.is_hidden("#results")
+
+
+def test_where_it_looked_comes_and_goes(page: Any, photos: Path) -> None:
+    page.set_input_files("#choose", str(next(photos.rglob("*.png"))))
+    labels(page)
+    page.click(".look")
+    page.wait_for_selector(".heat:not([hidden])")
+    assert page.get_attribute(".look", "aria-pressed") == "true"
+    assert page.evaluate("document.querySelector('.heat').naturalWidth") == 32
+    page.click(".look")
+    assert page.get_attribute(".look", "aria-pressed") == "false"
+    assert page.is_hidden(".heat")
+
+
+def test_dropping_and_pasting(page: Any, photo_bytes: Callable[..., bytes]) -> None:
+    give = """([kind, bytes]) => {
+        const data = new DataTransfer();
+        data.items.add(new File([new Uint8Array(bytes)], kind + ".png", {type: "image/png"}));
+        const event = kind === "drop" ? new DragEvent("drop", {dataTransfer: data, bubbles: true, cancelable: true})
+                                      : new ClipboardEvent("paste", {clipboardData: data, bubbles: true});
+        document.body.dispatchEvent(event);
+    }"""
+    for kind in ("drop", "paste"):
+        page.evaluate(give, [kind, list(photo_bytes())])
+    assert len(labels(page)) == 2
+
+
+def test_by_keyboard(page: Any, photos: Path) -> None:
+    reached = []
+    for _ in range(4):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.id || document.activeElement.textContent"))
+    assert reached[:2] == ["choose", "camera"]
+    page.focus("#choose")
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Space")
+    chooser.value.set_files(str(next(photos.rglob("*.png"))))
+    labels(page)
+    page.focus(".look")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".heat:not([hidden])")
+
+
+def test_the_camera(browser: Any, server: Any) -> None:
+    """Chromium's own picture stands in for a camera."""
+    context = browser.new_context(permissions=["camera"])
+    page = context.new_page()
+    page.goto(server.address)
+    page.click("#camera")
+    while not page.evaluate("document.getElementById('video').videoWidth"):
+        page.wait_for_timeout(50)
+    page.click("#shoot")
+    assert len(labels(page)) == 1
+    page.click("#stop")
+    assert page.is_hidden("#viewfinder")
+    context.close()
+
+
+@pytest.mark.parametrize("width", [360, 1400])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_and_can_be_read(browser: Any, server: Any, photos: Path, width: int, scheme: str) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    page.goto(server.address)
+    page.set_input_files("#choose", [str(p) for p in sorted(photos.rglob("*.png"))[:3]])
+    labels(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    contrast = page.evaluate(
+        """() => {
+        const light = (colour) => {
+            const [r, g, b] = colour.match(/[\\d.]+/g).slice(0, 3).map(v => v / 255)
+                .map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+            return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+        };
+        const behind = (node) => {
+            for (; node; node = node.parentElement) {
+                const colour = getComputedStyle(node).backgroundColor;
+                if (!/, 0\\)$|transparent/.test(colour)) return colour;
+            }
+            return "rgb(255, 255, 255)";
+        };
+        const texts = [...document.querySelectorAll("h1, h2, p, button, label, .bars span, a")]
+            .filter(node => node.offsetParent && node.textContent.trim());
+        return Math.min(...texts.map(node => {
+            const [a, b] = [light(getComputedStyle(node).color), light(behind(node))].sort((x, y) => y - x);
+            return (a + 0.05) / (b + 0.05);
+        }));
+    }"""
+    )
+    assert contrast >= 4.5
+    page.close()

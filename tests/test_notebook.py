@@ -1,0 +1,92 @@
+"""What a notebook shows: HTML, frames and figures say what the objects hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import headstart as hs
+from headstart.errors import OptionError
+
+pandas = pytest.importorskip("pandas")
+
+
+def test_photos_show_themselves(
+    photos: Path, bad_files: Callable[[Path], dict[str, str | None]], tmp_path: Path
+) -> None:
+    found = hs.photos(photos)
+    assert found.counts == {"cat": 12, "dog": 12, "owl": 12}
+    assert "36 photos" in repr(found)
+    html = found._repr_html_()
+    assert html.count("<img") == 18
+    assert html.index("cat (12)") < html.index("dog (12)") < html.index("owl (12)")
+    table = found.frame()
+    assert list(table.columns) == ["path", "label", "split"]
+    assert table.label.value_counts().to_dict() == found.counts
+    bad_files(tmp_path / "odd" / "one")
+    bad_files(tmp_path / "odd" / "two")
+    assert "<img" in hs.photos(tmp_path / "odd")._repr_html_()  # bad files do not stop it
+
+
+def test_a_run_shows_its_answer_and_its_curves(probe_run: Path) -> None:
+    run = hs.open_run(probe_run)
+    html = run._repr_html_()
+    assert f"{run.metrics['test']['accuracy']['value']:.4f}" in html
+    assert html.count("<svg") == 2
+    assert len(run.predictions()) == 12
+    assert set(run.history().strategy) == {"probe"}
+    axes = run.figure().axes
+    assert [a.get_ylabel() for a in axes] == ["accuracy", "loss"]
+    assert len(axes[0].lines[-1].get_xdata()) == len(run.history())
+
+
+def test_a_run_of_epochs_has_a_line_per_split(photos: Path, weights: Path, tmp_path: Path) -> None:
+    run = hs.train(
+        photos, out=tmp_path / "run", backbone="starter", weights=weights, strategy="finetune", epochs=2, quiet=True
+    )
+    axes = run.figure().axes
+    assert [len(a.lines) for a in axes] == [2, 2]
+    assert list(axes[0].lines[1].get_ydata()) == pytest.approx(list(run.history().val_accuracy))
+    assert run._repr_html_().count("<svg") == 2
+
+
+def test_predictions_are_a_stream_a_gallery_and_a_frame(probe_run: Path, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"no photo")
+    names = [*sorted(photos.rglob("*.png"))[:4], tmp_path / "bad.png"]
+    table = hs.predict(probe_run, names).frame()
+    assert list(table.columns) == ["path", "label", "confidence", "problem", "cat", "dog", "owl"]
+    assert table.problem.notna().tolist() == [False] * 4 + [True]
+    assert table[["cat", "dog", "owl"]].iloc[:4].sum(axis=1).tolist() == pytest.approx([1] * 4)
+    found = hs.predict(probe_run, names)
+    html = found._repr_html_()
+    assert html.count("<img") == 4
+    assert "not an image" in html
+    assert [one.label for one in found] == [*table.label[:4], None]  # shown, they are still there
+
+
+def test_a_comparison_shows_its_table(photos: Path, weights: Path, tmp_path: Path) -> None:
+    found = hs.compare(
+        photos, arms=["probe"], seeds=2, out=tmp_path / "c", quiet=True, backbone="starter", weights=weights
+    )
+    assert found.answer.replace("<", "&lt;")[:20] in found._repr_html_()
+    assert found.frame().arm.tolist() == ["probe"]
+
+
+def test_names_are_escaped(tmp_path: Path, draw_photo: Any) -> None:
+    import numpy as np
+
+    for label in ("<b>one", "two"):
+        for i in range(2):
+            draw_photo(tmp_path / "odd" / label / f"{i}.png", 0, np.random.default_rng(i))
+    assert "<b>one" not in hs.photos(tmp_path / "odd")._repr_html_()
+
+
+def test_without_pandas_it_is_told(probe_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(OptionError, match="pandas"):
+        hs.open_run(probe_run).predictions()
