@@ -1,12 +1,14 @@
 # What a newcomer and a maintainer type. In a fresh clone each target makes the virtual environment that it needs.
 #   make PYTHON=python3.12 …   another Python      make VENV=/path …   another place for the environment
 #   make test ARGS="tests/data -k scan"            options for pytest
-#   make bench BENCH=speed ARGS="--only pass"      one of the two benchmarks (results, speed), and its options
+#   make bench BENCH=speed ARGS="--only pass"      one of the benchmarks (results, speed, serving), and its options
 
 PYTHON ?= python3
 VENV   ?= .venv
 ARGS   ?=
-BENCH  ?= results speed
+BENCH  ?= results speed serving
+# Tests on several cores; a worker takes half a gigabyte.
+SPREAD ?= -n auto --maxprocesses 4 --dist worksteal
 
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 PY  := $(BIN)/python
@@ -28,14 +30,14 @@ demo: $(USER_STAMP)  ## see it work in under a minute, offline: probe, fine-tuni
 	@$(BIN)/headstart demo $(ARGS)
 
 test: $(DEV_STAMP)  ## run the tests (those that need real photos: HEADSTART_ASSETS, see CONTRIBUTING.md)
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest $(SPREAD) $(ARGS)
 
 check: $(DEV_STAMP)  ## lint, format, types, documents generated from the code, tests
 	$(PY) -m ruff check src tests docs benchmarks notebooks
 	$(PY) -m ruff format --check src tests docs benchmarks notebooks
 	$(PY) -m mypy
 	$(PY) docs/make_cli_reference.py --check
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest $(SPREAD) $(ARGS)
 
 bench: $(BENCH_STAMP)  ## measure results and speed, beside peers (HEADSTART_ASSETS names the folder of photos and weights)
 	@test -d "$(HEADSTART_ASSETS)" || { echo "Set HEADSTART_ASSETS to the folder of real photos and weights (see CONTRIBUTING.md)." >&2; exit 1; }

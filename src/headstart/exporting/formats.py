@@ -74,7 +74,8 @@ def _write_torch(graph: WholeClassifier, path: Path, facts: dict[str, Any]) -> N
 
 
 def _open_torch(path: Path) -> Runner:
-    module = torch.export.load(str(path)).module()
+    with _silence():
+        module = torch.export.load(str(path)).module()
 
     def run(photos: np.ndarray) -> np.ndarray:
         with torch.no_grad():
