@@ -231,5 +231,8 @@ def usage(path: Path) -> list[tuple[str, str]]:
     return [
         (f"headstart predict {run} photo.jpg", "name new photos"),
         (f"headstart evaluate {run} other-photos/", "measure it on other labelled photos"),
+        (f"headstart explain {run} photos/", "see where it looks, and which training photos are most alike"),
+        (f"headstart serve {run}", "a page to drop photos on, and HTTP for programs"),
+        (f"headstart export {run}", "one file that runs without headstart"),
         (f"headstart describe {run}", "print the architecture"),
     ]
