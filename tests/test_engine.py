@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -143,6 +144,18 @@ def test_converting_reports_to_nobody(moving_backbone: Backbone, monkeypatch: py
     for name in ("init", "start_session", "send_event"):
         monkeypatch.setattr(telemetry.Telemetry, name, report)
     assert forward_of(moving_backbone, moving_backbone).engine == "openvino"
+
+
+@needs_openvino
+def test_importing_it_reports_to_nobody_and_leaves_nothing_in_the_home(tmp_path: Path) -> None:
+    code = (
+        "import sys; from headstart.engine import openvino_core; openvino_core();"
+        "assert 'openvino_telemetry' not in sys.modules; import openvino_telemetry"
+    )
+    home = {**os.environ, "HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=home)
+    assert done.returncode == 0, done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 @needs_openvino

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import sys
 import warnings
 from collections.abc import Callable
 from functools import cache
@@ -144,6 +145,7 @@ class OpenVino:
     """
 
     def __init__(self, module: nn.Module, preprocessing: Preprocessing, precision: str) -> None:
+        import_openvino()
         self.graph, self.weights = _graph(module, preprocessing)
         self.size = preprocessing.image_size
         self.options: dict[str, Any] = {
@@ -175,9 +177,23 @@ def openvino_core() -> Any:
     Its CPU plugin gives the thread that makes it a new stack for signals, and puts the old one back when it goes.
     Where two of them go in the order they came, what is put back is freed memory: the next Ctrl-C is a crash.
     """
-    import openvino
+    return import_openvino().Core()
 
-    return openvino.Core()
+
+def import_openvino() -> Any:
+    """OpenVINO, imported without its reports: otherwise importing it tells its maker, and leaves an identifier in the
+    user's home. It takes a missing package for a no.
+    """
+    if "openvino" not in sys.modules:
+        before = sys.modules.get("openvino_telemetry")
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # importing it fails
+        try:
+            import openvino  # noqa: F401
+        finally:
+            del sys.modules["openvino_telemetry"]
+            if before is not None:
+                sys.modules["openvino_telemetry"] = before
+    return sys.modules["openvino"]
 
 
 def _graph(module: nn.Module, preprocessing: Preprocessing) -> tuple[Any, Any]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from headstart.engine import openvino_core
+from headstart.engine import import_openvino, openvino_core
 from headstart.errors import OptionError
 from headstart.exporting.graph import WholeClassifier
 
@@ -118,15 +118,13 @@ def _open_onnx(path: Path) -> Runner:
 
 def _write_openvino(graph: WholeClassifier, path: Path, facts: dict[str, Any]) -> None:
     """By way of ONNX, whose graph for any size OpenVINO reads."""
-    from openvino import save_model
-
     between = path.with_suffix(".between.onnx")
     try:
         _write_onnx(graph, between, {})
         model = openvino_core().read_model(str(between))
         for key, value in facts.items():
             model.set_rt_info(_text(value), ["headstart", key])
-        save_model(model, str(path), compress_to_fp16=True)
+        import_openvino().save_model(model, str(path), compress_to_fp16=True)
     finally:
         between.unlink(missing_ok=True)
 

@@ -7,6 +7,7 @@ Only convolutions and products with weights become int8; preprocessing and softm
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from headstart.data.decode import decode
-from headstart.engine import openvino_core
+from headstart.engine import import_openvino, openvino_core
 
 CALIBRATION = 200
 """Photos that the ranges of activations are taken from."""
@@ -60,12 +61,13 @@ def _without_weights(model: Any) -> list[str]:
 def quantise_openvino(source: Path, target: Path, photos: Sequence[Path]) -> None:
     """By NNCF, OpenVINO's tool: per-channel weights, activations by their range."""
     with _quiet():
+        openvino = import_openvino()
+        os.environ.setdefault("NNCF_CI", "1")  # NNCF's way to be told not to report
         import nncf
-        from openvino import save_model
 
         model = openvino_core().read_model(str(source))
         made = nncf.quantize(model, nncf.Dataset(list(_inputs(photos))), subset_size=len(photos))
-        save_model(made, str(target), compress_to_fp16=True)
+        openvino.save_model(made, str(target), compress_to_fp16=True)
 
 
 def _inputs(photos: Sequence[Path]) -> Iterator[np.ndarray]:
