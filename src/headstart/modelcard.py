@@ -108,7 +108,7 @@ def _weak(found: Mapping[str, Any]) -> str:
 def _training(described: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
     said = described["provenance"]
     lines = [
-        f"- Photos: {said['data']['name']}: {said['data']['summary']} Digest of contents, labels and splits: "
+        f"- Photos: {said['data']['summary'].rstrip('.')}. Digest of contents, labels and splits: "
         f"`{said['data']['digest']}`.",
         f"- Start: {said['backbone']['source']} (digest of the weights `{said['backbone']['weights_digest']}`).",
         f"- Strategy: {said['strategy']}, {plan['image_size']} px, seed {said['seed']}, {plan['precision']}.",
