@@ -111,7 +111,9 @@ def _fastai_peers(bench: Bench, network: str) -> list[Contestant]:
 def _with_keras(bench: Bench, experiment: str, photos: Parted) -> None:
     """Keras has no ResNet-18: both work on MobileNetV2 here, from the same file."""
     network, size = "mobilenetv2_100", bench.sizes.image_size
-    mine = [ours(f"headstart {s}, MobileNetV2", network, size, strategy=s) for s in ("probe", "auto")]
+    # The file's weights were made with TensorFlow's padding, and for values from -1 to 1.
+    same: dict[str, Any] = {"backbone": f"{network}:pad_type=same", "mean": (0.5,) * 3, "std": (0.5,) * 3}
+    mine = [ours(f"headstart {s}, MobileNetV2", network, size, strategy=s, **same) for s in ("probe", "auto")]
     head, whole = bench.sizes.keras_epochs
     asked = {"epochs": [head, whole]}
     peers = [Contestant(f"Keras, {head} + {whole} epochs", "speed_peer_keras", "guide", network, asked)]

@@ -46,7 +46,8 @@ OPTIONS = (
         "backbone",
         str,
         _MODEL,
-        "resnet18 … resnet152 (torchvision's ImageNet weights), starter (ships with headstart), or any timm name.",
+        "resnet18 … resnet152 (torchvision's ImageNet weights), starter (ships with headstart), or any timm name, with"
+        " options for timm after a colon (mobilenetv2_100:pad_type=same).",
     ),
     Option("weights", str, _MODEL, "A checkpoint file for the backbone (.safetensors, .pth), instead of a download."),
     Option("from_run", str, _MODEL, "Start from the backbone of an earlier run (a folder, or hf:REPO).", "--from"),

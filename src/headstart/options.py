@@ -142,7 +142,7 @@ class TrainOptions:
     def run_name(self) -> str:
         """The default run folder's name: ``photos-resnet18-auto``."""
         stem = re.sub(r"[^\w.-]+", "-", Path(os.path.abspath(self.data)).name.split(".")[0]) or "photos"
-        backbone = Path(self.from_run).name if self.from_run else self.backbone
+        backbone = Path(self.from_run).name if self.from_run else re.sub(r"[^\w./-]+", "-", self.backbone)
         return f"{stem}-{backbone.split('/')[-1]}-{self.strategy}"
 
     def command(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from safetensors.torch import save_file
 
@@ -90,3 +91,17 @@ def test_a_boundary_inside_a_stage_is_told() -> None:
         "trained",
         "",
     )
+
+
+def test_timm_is_given_the_options_of_the_name() -> None:
+    torch.manual_seed(0)
+    ours = create("mobilenetv2_100:pad_type=same", pretrained=False)
+    torch.manual_seed(0)
+    theirs = timm.create_model("mobilenetv2_100", num_classes=0, pad_type="same").eval()
+    x = torch.randn(1, 3, 64, 64)
+    assert torch.equal(ours(x), theirs(x))
+    torch.manual_seed(0)
+    assert not torch.allclose(create("mobilenetv2_100", pretrained=False)(x), ours(x), atol=1e-4)
+    assert ours.name == "mobilenetv2_100:pad_type=same"
+    with pytest.raises(OptionError, match="paddings"):
+        create("mobilenetv2_100:paddings=same", pretrained=False)

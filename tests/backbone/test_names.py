@@ -49,3 +49,15 @@ def test_the_catalogue_tells_size_family_and_weights() -> None:
 def test_a_pattern_without_a_match() -> None:
     with pytest.raises(OptionError, match="Did you mean 'starter'"):
         backbones("startre")
+
+
+def test_options_follow_a_colon() -> None:
+    entry = resolve("mobilenetv2_100:pad_type=same,drop_rate=0.1,fix_stem=True")
+    assert entry.options == (("pad_type", "same"), ("drop_rate", 0.1), ("fix_stem", True))
+    assert entry.architecture == resolve("mobilenetv2_100").architecture
+    assert entry.name.endswith("fix_stem=True")
+    for wrong in ("mobilenetv2_100:", "mobilenetv2_100:pad_type", "mobilenetv2_100:pad type=1", "mobilenetv2_100:a="):
+        with pytest.raises(OptionError, match="is not an option"):
+            resolve(wrong)
+    with pytest.raises(OptionError, match="takes no options"):
+        resolve("resnet18:pad_type=same")

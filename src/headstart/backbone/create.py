@@ -22,9 +22,9 @@ def create(name: str, *, pretrained: bool = True, weights: Path | None = None, c
     """The backbone of that name, in eval mode.
 
     ``name``: ``starter``, ``resnet18`` ... ``resnet152`` (torchvision's weights), or any timm name, with or without the
-    weights' tag. ``weights``: a checkpoint file to use, with no network, instead of the published weights.
-    ``pretrained=False``: random weights (from torch's global generator: seed it first). ``cut``: the last stage or
-    block to keep. Raises OptionError, WeightsError.
+    weights' tag, and with options after a colon (``mobilenetv2_100:pad_type=same``). ``weights``: a checkpoint file to
+    use, with no network, instead of the published weights. ``pretrained=False``: random weights (from torch's global
+    generator: seed it first). ``cut``: the last stage or block to keep. Raises OptionError, WeightsError.
     """
     entry = resolve(name)
     path = None if weights is not None or not pretrained else _published(entry)
@@ -76,11 +76,13 @@ def _timm_network(entry: Entry, file: Path | None) -> Any:
     """timm's module without a classifier. A file from its hub goes through timm's own loading, which knows the formats
     of its checkpoints.
     """
-    options: dict[str, Any] = {"num_classes": 0}
+    options: dict[str, Any] = {"num_classes": 0, **dict(entry.options)}
     if file is not None:
         options |= {"pretrained": True, "pretrained_cfg_overlay": {"file": str(file)}}
     try:
         return _any_size_network(entry.architecture, options)
+    except TypeError as error:  # an option that this network does not have
+        raise OptionError(f"timm cannot build {entry.name}: {error}", "Leave the option out.") from None
     except (RuntimeError, KeyError, ValueError) as error:
         if file is None:
             raise OptionError(f"timm cannot build {entry.architecture}: {error}", "Choose another backbone.") from None

@@ -4,8 +4,9 @@ nearest names.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import ast
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from headstart.backbone.starter import NAME as STARTER
 from headstart.errors import OptionError, did_you_mean
@@ -29,12 +30,13 @@ _TORCHVISION_TAG = "tv_in1k"
 @dataclass(frozen=True)
 class Entry:
     """``name``: as asked for; ``architecture``: timm's name with the weights' tag, where it has one; ``home``: who
-    publishes the weights.
+    publishes the weights; ``options``: what timm is told besides.
     """
 
     name: str
     architecture: str
     home: Home
+    options: tuple[tuple[str, Any], ...] = ()
 
     @property
     def base(self) -> str:
@@ -49,8 +51,31 @@ class Entry:
 
 
 def resolve(name: str) -> Entry:
-    """The network that a name stands for. Raises OptionError for a name, or a tag of a name, that does not exist."""
-    asked = name.strip()
+    """The network that a name stands for; after a colon, options for timm (``mobilenetv2_100:pad_type=same``).
+
+    Raises:
+        OptionError: a name, or a tag of a name, that does not exist; options that are none.
+    """
+    plain, colon, text = name.strip().partition(":")
+    found = _plain(plain)
+    if not colon:
+        return found
+    if found.home != "timm":
+        raise OptionError(f"backbone {plain} takes no options (:{text})", "Options are for timm's other networks.")
+    return replace(found, name=name.strip(), options=tuple(_option(part, name) for part in text.split(",")))
+
+
+def _option(text: str, name: str) -> tuple[str, Any]:
+    key, sign, value = text.partition("=")
+    if not sign or not key.isidentifier() or not value:
+        raise OptionError(f"backbone {name!r}: {text!r} is not an option", "Write it like name:pad_type=same.")
+    try:
+        return key, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return key, value  # a word
+
+
+def _plain(asked: str) -> Entry:
     base, _, tag = asked.partition(".")
     if asked == STARTER:
         return Entry(asked, asked, "starter")
