@@ -83,6 +83,10 @@ class Classifier:
             "provenance": self.provenance,
         }
 
+    def public_description(self) -> dict[str, Any]:
+        """The description for whoever gets the model, or asks a server: see ``published``."""
+        return published(self.description())
+
     @classmethod
     def load(cls, folder: str | Path, device: str = "auto") -> Classifier:
         """Read a run or model folder, or ``hf:REPO`` (see ``headstart.sharing.fetched``).
@@ -182,6 +186,12 @@ class Classifier:
             else:
                 best = int(p.argmax())
                 yield Prediction(path, self.classes[best], float(p[best]), tuple(float(v) for v in p))
+
+
+def published(described: dict[str, Any]) -> dict[str, Any]:
+    """A description without the command, which names folders of the machine that trained the model."""
+    provenance = {name: value for name, value in described["provenance"].items() if name != "command"}
+    return {**described, "provenance": provenance}
 
 
 def read_description(folder: Path) -> dict[str, Any]:

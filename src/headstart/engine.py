@@ -50,7 +50,7 @@ class Forward:
         precision: str,
         engine: str = "torch",
     ) -> None:
-        self.machine, self.asked, self.engine = machine, engine, "torch"
+        self.machine, self.precision, self.asked, self.engine = machine, precision, engine, "torch"
         self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         folded = fold(module)
         self.converted: Callable[[np.ndarray], np.ndarray] | None = None

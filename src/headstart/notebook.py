@@ -39,20 +39,20 @@ _TILE = "display:inline-block;margin:0 8px 8px 0;vertical-align:top;font-size:12
 
 def frame(rows: Iterable[Mapping[str, Any]]) -> DataFrame:
     """Rows as a pandas frame. Raises OptionError where pandas is not installed."""
-    try:
-        from pandas import DataFrame
-    except ImportError:
-        raise OptionError("Frames need pandas.", "pip install 'headstart[notebook]'") from None
-    return DataFrame(list(rows))
+    return _pandas().DataFrame(list(rows))
 
 
 def read_frame(path: Path) -> DataFrame:
     """One of a run's tables as a pandas frame. Raises OptionError where pandas is not installed."""
+    return _pandas().read_csv(path)
+
+
+def _pandas() -> Any:
     try:
-        from pandas import read_csv
+        import pandas
     except ImportError:
         raise OptionError("Frames need pandas.", "pip install 'headstart[notebook]'") from None
-    return read_csv(path)
+    return pandas
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def _plots(run: Run) -> list[Any]:
     from headstart.report.plots import probe_path, training_curves
 
     epochs, strengths = _history(run)
-    return [*training_curves(epochs, run.metrics["training"].get("best_epoch")), *probe_path(strengths)]
+    return [*training_curves(epochs), *probe_path(strengths)]
 
 
 def _history(run: Run) -> tuple[list[Any], list[Any]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.backbone.hub import transport_errors
-from headstart.classifier import read_description, write_json, write_text
+from headstart.classifier import published, read_description, write_json, write_text
 from headstart.errors import OptionError, RunError
 from headstart.modelcard import model_card
 from headstart.voice import Voice
@@ -56,8 +56,7 @@ def push(run: str | Path, repo: str, *, private: bool = False, quiet: bool = Fal
 
 def _fill(target: Path, run: Path, described: dict[str, Any], repo: str) -> None:
     """What is uploaded, in a folder of its own."""
-    provenance = {name: value for name, value in described["provenance"].items() if name != "command"}
-    described = {**described, "provenance": provenance}
+    described = published(described)
     write_json(target / "model.json", described)
     shutil.copyfile(run / "model.safetensors", target / "model.safetensors")
     for name in ALONG:

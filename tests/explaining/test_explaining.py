@@ -52,6 +52,8 @@ def test_another_class_can_be_asked_for(probe_run: Path, photos: Path, tmp_path:
     assert not np.allclose(dog.heat, owl.heat)
     with pytest.raises(OptionError, match="no such class"):
         hs.explain(probe_run, asked, out=tmp_path / "x", label="fox", quiet=True)
+    with pytest.raises(OptionError, match="negative"):
+        hs.explain(probe_run, asked, out=tmp_path / "x", neighbours=-1, quiet=True)
     assert not (tmp_path / "x").exists()
 
 

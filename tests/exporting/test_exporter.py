@@ -92,6 +92,7 @@ def test_the_file_answers_without_headstart_as_the_classifier_does(run: Path, ph
     assert beside["classes"] == classes
     assert beside["checked"]["same"] == 12
     assert {"preprocessing", "provenance", "input", "output"} <= beside.keys()
+    assert str(photos).encode() not in made.path.read_bytes()  # whoever gets the file learns no folder's name
     left = {p.name for p in run.iterdir() if p.name.startswith(".") or "draft" in p.name or "between" in p.name}
     assert not left
 
@@ -197,6 +198,14 @@ def test_an_existing_file_is_kept_unless_told_otherwise(run: Path) -> None:
     assert (run / "model.pt2").read_bytes() == b"mine"
     hs.export(run, format="torch", overwrite=True, quiet=True)
     assert (run / "model.pt2").stat().st_size > 1000
+
+
+def test_int8_says_when_it_must_calibrate_on_what_it_is_checked_on(
+    run: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run / "splits.csv").unlink()
+    hs.export(run, int8=True, photos=[photos], quiet=True)
+    assert "may flatter" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_missing_package_is_named(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,6 +39,7 @@ def test_the_model_tells_of_itself(client: Client, probe_run: Path) -> None:
     assert found["figures"]["test"]["photos"] == 6
     assert found["provenance"]["strategy"] == "probe"
     assert found["explains"] is True
+    assert "command" not in found["provenance"]  # it names folders of this machine
 
 
 def test_health_metrics_documents_and_the_page(client: Client, photo_bytes: Callable[..., bytes]) -> None:

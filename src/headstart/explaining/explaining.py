@@ -94,6 +94,8 @@ def explain(
     Raises:
         OptionError: an unknown class, a folder that exists, a network without feature maps. DataError: no photo.
     """
+    if neighbours < 0:
+        raise OptionError(f"--neighbours {neighbours} must not be negative.", "0 shows none.")
     classifier = Classifier.load(run, device)
     wanted = _class(classifier, label)
     folder = _folder(Path(out) if out else Path(run) / "explained", overwrite)

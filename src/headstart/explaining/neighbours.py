@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -43,17 +44,15 @@ class TrainingPhotos:
         members = run_photos(run, ("train",))
         pixels = read_photos(
             [photo.path for photo in members], expected.resize, expected.interpolation,
-            progress=lambda done, total: progress("reading training photos", done, total),
+            progress=partial(progress, "reading training photos"),
         )  # fmt: skip
         good = [i for i, digest in enumerate(pixels.digests) if digest is not None]
         self.members: list[RunPhoto] = [members[i] for i in good]
         self.pixels: Pixels = pixels.take(good)
         forward = classifier.prepare_for(len(good))
-        backbone = classifier.network.backbone
-        precision = "bf16" if str(forward.dtype) == "torch.bfloat16" else "float32"
-        device = forward.machine.device.type
-        key = TrunkKey(backbone.weights_digest, "end", expected, precision, device, forward.asked)
-        told = lambda done, total: progress("features of training photos", done, total)  # noqa: E731
+        weights, device = classifier.network.backbone.weights_digest, forward.machine.device.type
+        key = TrunkKey(weights, "end", expected, forward.precision, device, forward.asked)
+        told = partial(progress, "features of training photos")
         self.features = _unit(extract(lambda: forward, key, self.pixels, progress=told))
 
     def nearest(self, features: np.ndarray, k: int) -> list[Neighbour]:

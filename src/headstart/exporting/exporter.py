@@ -18,7 +18,7 @@ from headstart.errors import DataError, HeadstartError, OptionError, RunError, d
 from headstart.exporting.formats import FORMATS, Format
 from headstart.exporting.graph import WholeClassifier
 from headstart.exporting.parity import Parity, answers, compare, expected
-from headstart.exporting.quantise import CALIBRATION, quantise_onnx, quantise_openvino
+from headstart.exporting.quantise import CALIBRATION
 from headstart.runphotos import RunPhoto, evenly, run_photos
 from headstart.using import find_files
 from headstart.voice import Voice
@@ -26,7 +26,6 @@ from headstart.voice import Voice
 CALL_PHOTOS = "Name some: --photos FOLDER"
 CHECKED = 500
 """Photos that a file is checked on, where there are so many."""
-INT8 = {"onnx": quantise_onnx, "openvino": quantise_openvino}
 
 
 @dataclass(frozen=True)
@@ -112,8 +111,9 @@ def _judged(run: Path) -> list[RunPhoto]:
 def _format(name: str, int8: bool) -> Format:
     if name not in FORMATS:
         raise OptionError(f"--format {name!r} is not one of {', '.join(FORMATS)}.", did_you_mean(name, FORMATS))
-    if int8 and name not in INT8:
-        raise OptionError(f"--int8 goes with --format {' or '.join(INT8)}, not with {name}.", "Leave it out.")
+    if int8 and FORMATS[name].quantise is None:
+        able = " or ".join(form.name for form in FORMATS.values() if form.quantise)
+        raise OptionError(f"--int8 goes with --format {able}, not with {name}.", "Leave it out.")
     FORMATS[name].check(int8)
     return FORMATS[name]
 
@@ -137,7 +137,7 @@ def _exact(classifier: Classifier) -> Classifier:
 
 def _facts(classifier: Classifier) -> dict[str, Any]:
     """What a file says of itself."""
-    said = classifier.description()
+    said = classifier.public_description()
     return {
         "classes": said["classes"],
         "input": "images: uint8 RGB photos of any one size [photos, height, width, 3], upright",
@@ -164,7 +164,7 @@ def _checked(
         return Exported(draft, form.name, _size(form, draft), before)
     was = {"bytes": _size(form, draft), "ms": before.ms, "accuracy": _accuracy(before_table, right)}
     voice.say("Quantising …")
-    _quantise(run, form, draft, good)
+    _quantise(form, draft, _calibration(run, good, voice))
     after, after_table = _measured(form, draft, good, wanted, voice)
     now = {"bytes": _size(form, draft), "ms": after.ms, "accuracy": _accuracy(after_table, right)}
     return Exported(draft, form.name, _size(form, draft), after, {"before": was, "after": now})
@@ -177,16 +177,22 @@ def _measured(
     return compare(wanted, table, ms), table
 
 
-def _quantise(run: Path, form: Format, draft: Path, fallback: list[Path]) -> None:
+def _calibration(run: Path, checked: list[Path], voice: Voice) -> list[Path]:
+    """Training photos, or, said aloud, some of those that the file is checked on."""
     try:
-        photos = [photo.path for photo in evenly(run_photos(run, ("train",)), CALIBRATION)]
-    except DataError:
-        photos = fallback[:CALIBRATION]
+        return [photo.path for photo in evenly(run_photos(run, ("train",)), CALIBRATION)]
+    except HeadstartError as error:
+        voice.warn(f"{error.problem} It is calibrated on photos that it is checked on: its accuracy may flatter.")
+        return checked[:CALIBRATION]
+
+
+def _quantise(form: Format, draft: Path, photos: list[Path]) -> None:
+    assert form.quantise is not None
     wide = draft.with_name(f".wide{draft.name}")
     try:
         for made, kept in zip(form.files(draft), form.files(wide), strict=True):
             os.replace(made, kept)
-        INT8[form.name](wide, draft, photos)
+        form.quantise(wide, draft, photos)
     finally:
         for kept in form.files(wide):
             kept.unlink(missing_ok=True)

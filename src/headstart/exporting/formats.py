@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -22,6 +22,7 @@ import torch
 from headstart.engine import import_openvino, openvino_core
 from headstart.errors import OptionError
 from headstart.exporting.graph import WholeClassifier
+from headstart.exporting.quantise import quantise_onnx, quantise_openvino
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -35,27 +36,35 @@ Runner = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Format:
-    """``write(graph, path, facts)``; ``open(path)`` gives a runner; ``needs`` names packages, by their import name."""
+    """``write(graph, path, facts)``; ``open(path)`` gives a runner; ``quantise(source, target, photos)`` makes int8 of
+    it, where there is a tool. ``needs``, ``int8_needs``: packages, by their import name; ``beside``: suffixes of further
+    files.
+    """
 
     name: str
     suffix: str
     needs: tuple[str, ...]
     write: Callable[[WholeClassifier, Path, dict[str, Any]], None]
     open: Callable[[Path], Runner]
+    quantise: Callable[[Path, Path, Sequence[Path]], None] | None = None
+    int8_needs: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
 
     def check(self, int8: bool = False) -> None:
         """Raises OptionError where a package that it needs is not installed."""
-        needed = (*self.needs, "nncf") if int8 and self.name == "openvino" else self.needs
-        missing = [name for name in needed if find_spec(name) is None]
+        missing = [name for name in self.needs if find_spec(name) is None]
         if missing:
             raise OptionError(
-                f"--format {self.name}{' --int8' if int8 else ''} needs {', '.join(missing)}, not installed here.",
-                f"pip install {'nncf' if missing == ['nncf'] else chr(39) + 'headstart[export]' + chr(39)}",
+                f"--format {self.name} needs {', '.join(missing)}, not installed here.",
+                "pip install 'headstart[export]'",
             )
+        missing = [name for name in self.int8_needs if int8 and find_spec(name) is None]
+        if missing:
+            raise OptionError(f"--int8 needs {', '.join(missing)}, not installed here.", f"pip install {missing[0]}")
 
     def files(self, path: Path) -> list[Path]:
-        """The files that make up a model of this format: OpenVINO's has a second one."""
-        return [path, path.with_suffix(".bin")] if self.name == "openvino" else [path]
+        """The files that make up a model of this format."""
+        return [path, *(path.with_suffix(suffix) for suffix in self.beside)]
 
 
 def captured(graph: WholeClassifier) -> ExportedProgram:
@@ -138,9 +147,18 @@ def _open_openvino(path: Path) -> Runner:
 FORMATS = {
     form.name: form
     for form in (
-        Format("onnx", ".onnx", ("onnx", "onnxscript", "onnxruntime"), _write_onnx, _open_onnx),
+        Format("onnx", ".onnx", ("onnx", "onnxscript", "onnxruntime"), _write_onnx, _open_onnx, quantise_onnx),
         Format("torch", ".pt2", (), _write_torch, _open_torch),
-        Format("openvino", ".xml", ("onnx", "onnxscript", "openvino"), _write_openvino, _open_openvino),
+        Format(
+            "openvino",
+            ".xml",
+            ("onnx", "onnxscript", "openvino"),
+            _write_openvino,
+            _open_openvino,
+            quantise_openvino,
+            ("nncf",),
+            (".bin",),
+        ),
     )
 }
 

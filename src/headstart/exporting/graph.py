@@ -16,8 +16,7 @@ from headstart.engine import fold
 from headstart.errors import OptionError
 from headstart.network import Network
 
-SUPPORT = {"bilinear": 1.0, "bicubic": 2.0}
-"""Half the width of a filter, in px of the smaller grid."""
+FILTERS = ("bilinear", "bicubic")
 
 
 class WholeClassifier(nn.Module):
@@ -29,10 +28,10 @@ class WholeClassifier(nn.Module):
 
     def __init__(self, network: Network, preprocessing: Preprocessing) -> None:
         super().__init__()
-        if preprocessing.interpolation not in SUPPORT:
+        if preprocessing.interpolation not in FILTERS:
             raise OptionError(
                 f"A model whose photos are resized by {preprocessing.interpolation} cannot be exported.",
-                f"Known: {', '.join(SUPPORT)}.",
+                f"Known: {', '.join(FILTERS)}.",
             )
         self.preprocessing = preprocessing
         self.backbone = fold(network.backbone)
@@ -51,7 +50,7 @@ class WholeClassifier(nn.Module):
         height, width = (torch.scalar_tensor(images.shape[axis], dtype=torch.int64) for axis in (1, 2))
         short = torch.minimum(height, width)
         x = images.permute(0, 3, 1, 2).to(torch.float32)
-        # As Pillow does: along the rows first, and whole numbers in between.
+        # As Pillow does: along the rows first (unless a photo is very tall), and whole numbers in between.
         x = _whole(x @ self._weights(width, short, images.shape[2]).T)
         x = _whole(self._weights(height, short, images.shape[1]) @ x)
         return (x - self.mean) / self.std

@@ -109,7 +109,7 @@ class Service:
 
     def about(self) -> dict[str, Any]:
         """Classes, figures and provenance, as GET /model gives them."""
-        said = self.classifier.description()
+        said = self.classifier.public_description()
         try:
             metrics = json.loads((self.run / "metrics.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
