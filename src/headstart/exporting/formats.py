@@ -37,8 +37,8 @@ Runner = Callable[[np.ndarray], np.ndarray]
 @dataclass(frozen=True)
 class Format:
     """``write(graph, path, facts)``; ``open(path)`` gives a runner; ``quantise(source, target, photos)`` makes int8 of
-    it, where there is a tool. ``needs``, ``int8_needs``: packages, by their import name; ``beside``: suffixes of further
-    files.
+    it, where there is a tool. ``needs``, ``int8_needs``: packages, by their import name; ``beside``: further files'
+    suffixes.
     """
 
     name: str
