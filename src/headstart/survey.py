@@ -1,0 +1,111 @@
+"""Photos before any training, as a frozen backbone sees them. In: options. Out: ``Survey``: photos that can be read,
+their classes and their features, which ``check``, ``recommend`` and ``forecast`` judge.
+
+The features are those that a probe would train on, and lie in the cache under the same name: whichever comes first
+computes them for the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from headstart.backbone.backbone import Backbone
+from headstart.backbone.spec import Preprocessing
+from headstart.data.imageset import Listing, Photo
+from headstart.data.names import natural_key
+from headstart.data.pixels import Pixels
+from headstart.device import Machine, find_machine
+from headstart.engine import Forward, has_openvino
+from headstart.features import TrunkKey, extract
+from headstart.options import TrainOptions
+from headstart.prepare import Photos, find_photos, input_size, make_backbone, read, usual_side
+from headstart.training.plan import Plan, check_overrides, resolve
+from headstart.training.rules import Facts
+from headstart.voice import Voice
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The usable photos of some data, in the order of the listing.
+
+    ``photos``: all that was found and read; ``members`` [N]: which of its photos are usable (indices into the listing);
+    ``labels`` [N]: indices into ``classes``, which are in natural order; ``features`` [N, D] float32.
+    """
+
+    photos: Photos
+    members: np.ndarray
+    classes: tuple[str, ...]
+    labels: np.ndarray
+    backbone: Backbone
+    preprocessing: Preprocessing
+    machine: Machine
+    plan: Plan
+    features: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def photo(self, i: int) -> Photo:
+        """Usable photo ``i`` as it was found."""
+        return self.photos.listing.photos[int(self.members[i])]
+
+    @property
+    def pixels(self) -> Pixels:
+        """The pixels of the usable photos, in their order."""
+        return self.photos.pixels.take(self.members.tolist())
+
+
+def survey(options: TrainOptions, voice: Voice, listing: Listing | None = None) -> Survey:
+    """Find and read the photos, and run each once through the backbone (from the cache where it has them).
+
+    Args:
+        options: as for ``train``; of the strategy nothing is used. listing: the photos, where they are found already.
+
+    Raises:
+        DataError, WeightsError, OptionError: see their messages.
+    """
+    options = replace(options, strategy="probe", boundary=None)
+    check_overrides(options.settings)
+    listing = listing or find_photos(options.data, voice)
+    machine = find_machine(options.device)
+    backbone = make_backbone(options)
+    size, resize = input_size(options, listing, backbone)
+    backbone.check_image_size(size)
+    photos = read(listing, resize, backbone.preprocessing.interpolation, options.on_bad, voice)
+    return survey_of(photos, backbone, machine, options, voice)
+
+
+def survey_of(photos: Photos, backbone: Backbone, machine: Machine, options: TrainOptions, voice: Voice) -> Survey:
+    """The part of ``survey`` after reading."""
+    members = np.array([i for i, digest in enumerate(photos.pixels.digests) if digest is not None], dtype=np.int64)
+    classes, labels = labels_of([photos.listing.photos[i] for i in members])
+    plan = plan_of(photos.listing, len(members), len(classes), backbone, machine, options)
+    seen = backbone.preprocessing.at(plan.image_size, plan.resize)
+    key = TrunkKey(backbone.weights_digest, "end", seen, plan.precision, machine.device.type, plan.engine)
+    features = extract(
+        lambda: Forward(backbone, seen, machine, plan.precision, plan.engine), key,
+        photos.pixels.take(members.tolist()), progress=partial(voice.progress, f"features by {backbone.name}"),
+    )  # fmt: skip
+    return Survey(photos, members, classes, labels, backbone, seen, machine, plan, features)
+
+
+def plan_of(
+    listing: Listing, photos: int, classes: int, backbone: Backbone, machine: Machine, options: TrainOptions
+) -> Plan:
+    """The plan of a probe that reads so many photos: what decides input size, precision and engine."""
+    facts = Facts(
+        photos, classes, usual_side(listing), backbone.preprocessing.image_size, "probe", machine.device.type,
+        machine.fast_bf16, weights=sum(p.numel() for p in backbone.parameters()), openvino=has_openvino(),
+    )  # fmt: skip
+    return resolve(facts, options.seed, None, options.settings)
+
+
+def labels_of(photos: Sequence[Photo]) -> tuple[tuple[str, ...], np.ndarray]:
+    """(class names in natural order, the index of each photo's class)."""
+    classes = tuple(sorted({photo.label for photo in photos}, key=natural_key))
+    index = {label: i for i, label in enumerate(classes)}
+    return classes, np.array([index[photo.label] for photo in photos], dtype=np.int64)
