@@ -30,6 +30,7 @@ Results go to standard output, everything else (the plan, progress, notes, error
 | 2 | something about the request or the data: one message says what, where, and what to do |
 | 130 | interrupted with Ctrl-C: the message says how to go on |
 
+`check` ends with 1 where photos should not be trained on as they are, and prints why.
 `predict` also ends with 2 when a photo could not be read: it names that photo and answers for the others.
 With `--json`, an error is printed as `{"error": …, "exit_code": …}` on standard output too.
 """

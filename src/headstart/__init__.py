@@ -19,6 +19,7 @@ from headstart._version import __version__
 
 if TYPE_CHECKING:
     from headstart.backbone.catalogue import backbones
+    from headstart.checking.checking import check
     from headstart.classifier import Classifier, Prediction
     from headstart.comparing import compare
     from headstart.digits import demo
@@ -36,6 +37,7 @@ _HOMES = {
     "Prediction": "headstart.classifier",
     "Run": "headstart.run",
     "backbones": "headstart.backbone.catalogue",
+    "check": "headstart.checking.checking",
     "compare": "headstart.comparing",
     "demo": "headstart.digits",
     "describe": "headstart.using",
@@ -58,6 +60,7 @@ __all__ = [
     "Run",
     "__version__",
     "backbones",
+    "check",
     "compare",
     "demo",
     "describe",

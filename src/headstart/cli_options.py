@@ -43,6 +43,13 @@ OPTIONS = (
     Option("seed", int, _DATA, "Decides splits, shots, order, crops and random weights."),
     Option("on_bad", str, _DATA, f"What to do with files that cannot be used: {' or '.join(ON_BAD)}."),
     Option(
+        "allow_leakage",
+        bool,
+        _DATA,
+        "Go on although splits of the data share pictures. Same files leave the earlier split; near copies stay, and"
+        " the report counts them.",
+    ),
+    Option(
         "backbone",
         str,
         _MODEL,

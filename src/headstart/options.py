@@ -46,6 +46,7 @@ class TrainOptions:
     std: tuple[float, float, float] | None = None
     device: str = "auto"
     on_bad: str = "skip"
+    allow_leakage: bool = False
     log: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
 

@@ -9,6 +9,7 @@ import statistics
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ import numpy as np
 from headstart import tracking
 from headstart.backbone.backbone import Backbone
 from headstart.backbone.head import check_dropout, parse_head
+from headstart.checking.copies import unit_of
+from headstart.checking.leakage import in_words, leaks, near_pairs
 from headstart.data.imageset import SPLITS, BadFile, ImageSet, Listing, Split
 from headstart.data.names import shown
 from headstart.data.pixels import Pixels, read_photos, sample_sizes
@@ -50,6 +53,16 @@ class Photos:
         )
         return hashlib.blake2b("\n".join(sorted(rows)).encode(errors="surrogateescape"), digest_size=16).hexdigest()
 
+    @cached_property
+    def near(self) -> np.ndarray:
+        """Pairs of near copies [P, 2], by their places in the listing."""
+        return near_pairs(self)
+
+    @property
+    def alike(self) -> list[int]:
+        """A number per photo of the listing, the same for near copies."""
+        return unit_of(len(self.listing.photos), self.near)
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -64,6 +77,7 @@ class Prepared:
     machine: Machine
     plan: Plan
     facts: Facts
+    leaked: int = 0
     ready: dict[TrunkKey, Forward] = field(default_factory=dict)
 
     def plan_for(self, strategy: str) -> Plan:
@@ -106,7 +120,8 @@ def find_photos(data: str, voice: Voice) -> Listing:
 
 def split(options: TrainOptions, photos: Photos, backbone: Backbone, machine: Machine, voice: Voice) -> Prepared:
     """The part of ``prepare`` that depends on seed, shots and strategy."""
-    image_set = make_image_set(photos.listing, photos.pixels.digests, photos.bad, options.split_options)
+    leaked = _leakage(photos, options.allow_leakage, voice)
+    image_set = make_image_set(photos.listing, photos.pixels.digests, photos.bad, options.split_options, photos.alike)
     voice.say(f"{photos.listing.name} ({photos.listing.layout}): {image_set.summary}")
     for note in image_set.notes:
         voice.warn(note)
@@ -123,7 +138,35 @@ def split(options: TrainOptions, photos: Photos, backbone: Backbone, machine: Ma
     )  # fmt: skip
     plan = resolve(facts, options.seed, options.boundary, options.settings)
     backbone.split_at(plan.boundary)  # an unknown boundary is said before training
-    return Prepared(options, image_set, photos, pixels, labels, backbone, machine, plan, facts)
+    return Prepared(options, image_set, photos, pixels, labels, backbone, machine, plan, facts, leaked)
+
+
+def _leakage(photos: Photos, allowed: bool, voice: Voice) -> int:
+    """How many near copies the data's own splits part. Splits of a named set are what others measure on: there, and
+    where it is allowed, they are told of only.
+
+    Raises:
+        DataError: splits share pictures.
+    """
+    listing = photos.listing
+    found = leaks(listing, photos.pixels.digests, photos.near)
+    if not found:
+        return 0
+    known = listing.layout.startswith("named set")
+    words = (
+        f"{len(found)} pairs of one picture stand in two splits of {listing.name}: {in_words(found, listing)}."
+        if len(found) > 1
+        else f"One picture stands in two splits of {listing.name}: {in_words(found, listing)}."
+    )
+    if not (allowed or known):
+        raise DataError(
+            f"{words} The accuracy would flatter",
+            "headstart check DATA --fix clean.csv writes a list without them; --allow-leakage goes on all the same.",
+        )
+    near = sum(not leak.exact for leak in found)
+    if near:
+        voice.warn(f"{words} Same files leave the earlier split; the {near} near copies stay, and flatter.")
+    return near
 
 
 def make_backbone(options: TrainOptions) -> Backbone:

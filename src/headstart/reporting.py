@@ -115,6 +115,11 @@ def caveats(prepared: Prepared, metrics: dict[str, Any]) -> list[str]:
         )
     elif metrics["test"]["photos"] < 100:
         notes.append(f"Only {metrics['test']['photos']} test photos: the interval is wide.")
+    if prepared.leaked:
+        notes.append(
+            f"The data's own splits share {prepared.leaked} pairs of near copies, which flatters the accuracy:"
+            " `headstart check` shows them."
+        )
     if prepared.options.strategy == "scratch":
         notes.append("No pretrained weights were used: compare with --strategy auto to see what they would add.")
     return notes

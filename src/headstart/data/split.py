@@ -42,6 +42,7 @@ class _Drawn:
     root: Path
     photos: list[Photo]
     digests: list[str]
+    alike: list[int]
     splits: list[Split | None]
     notes: list[str] = field(default_factory=list)
 
@@ -71,18 +72,23 @@ class SplitRow:
 
 
 def make_image_set(
-    listing: Listing, digests: Sequence[str | None], bad: Sequence[BadFile], options: SplitOptions
+    listing: Listing,
+    digests: Sequence[str | None],
+    bad: Sequence[BadFile],
+    options: SplitOptions,
+    alike: Sequence[int] | None = None,
 ) -> ImageSet:
     """Fix the class list and the splits of ``listing``.
 
     ``digests[i]`` belongs to ``listing.photos[i]``; None leaves that photo out (``bad`` says why). Splits that the data
     brings are kept. Val is cut from train where it lacks; test is cut where the data brings neither val nor test, or
     where ``options.test`` asks for it. ``options.shots``: so many photos per class for train, and at most so many for
-    val; ``options.fraction``: that part of train. For one seed, fewer shots are a subset of more.
+    val; ``options.fraction``: that part of train. For one seed, fewer shots are a subset of more. ``alike[i]``:
+    a number that near copies of photo i share with it; splits that are drawn keep them together.
     Raises ``OptionError``, and ``DataError`` for classes with too few photos (all of them named).
     """
     _check_options(options)
-    draw = _usable(listing, digests)
+    draw = _usable(listing, digests, alike)
     check_labels(draw.photos, listing.name)
     classes = tuple(sorted({p.label for p in draw.photos}, key=natural_key))
     given = [split for split in SPLITS if split in draw.splits]
@@ -145,12 +151,13 @@ def _check_options(options: SplitOptions) -> None:
         raise OptionError(f"--seed {options.seed}: a seed is a whole number from 0")
 
 
-def _usable(listing: Listing, digests: Sequence[str | None]) -> _Drawn:
+def _usable(listing: Listing, digests: Sequence[str | None], alike: Sequence[int] | None = None) -> _Drawn:
     """The photos that could be read; a class that has none left is named and left out."""
-    kept = [(p, d) for p, d in zip(listing.photos, digests, strict=True) if d is not None]
+    numbers = range(len(listing.photos)) if alike is None else alike
+    kept = [(p, d, n) for p, d, n in zip(listing.photos, digests, numbers, strict=True) if d is not None]
     kept.sort(key=lambda item: natural_key(shown(item[0].path, listing.root)))
-    photos = [p for p, _ in kept]
-    draw = _Drawn(listing.root, photos, [d for _, d in kept], [p.split for p in photos])
+    photos = [p for p, _, _ in kept]
+    draw = _Drawn(listing.root, photos, [d for _, d, _ in kept], [n for *_, n in kept], [p.split for p in photos])
     if not photos:
         raise DataError(f"none of the {len(listing.photos)} photos in {listing.name} can be read")
     lost = Counter(p.label for p in listing.photos)
@@ -229,7 +236,7 @@ def _cut(draw: _Drawn, parts: dict[Split, float], seed: int) -> None:
     """Draw the parts from the photos in train (all photos, where the data brings no splits)."""
     pool = [i for i, photo in enumerate(draw.photos) if draw.splits[i] == "train" or photo.split is None]
     labels = [draw.photos[i].label for i in pool]
-    unit = units([draw.photos[i].group for i in pool], [draw.digests[i] for i in pool])
+    unit = units([draw.photos[i].group for i in pool], [draw.digests[i] for i in pool], _together(draw, pool))
     _refuse_few(labels, unit, list(parts))
     names = list(parts)
     for i, part in zip(pool, assign(labels, unit, list(parts.values()), seed), strict=True):
@@ -241,6 +248,26 @@ def _cut(draw: _Drawn, parts: dict[Split, float], seed: int) -> None:
                 f"no photo of {_quoted(lacking)} can be given to {split}: its groups (or copies) cannot be parted",
                 "Add photos of other groups, or bring your own splits.",
             )
+
+
+def _together(draw: _Drawn, pool: list[int]) -> list[int | None]:
+    """What near copies among ``pool`` share; nothing where a class is so much of one look (frames of a film, plain
+    drawings) that hardly anything of it could be parted.
+    """
+    photos, looks = Counter(draw.photos[i].label for i in pool), defaultdict(set)
+    for i in pool:
+        looks[draw.photos[i].label].add(draw.alike[i])
+    one_look = sorted((label for label, n in photos.items() if len(looks[label]) < n / 2), key=natural_key)
+    extra = len(pool) - len({draw.alike[i] for i in pool})
+    if one_look:
+        draw.notes.append(
+            f"most photos of {_quoted(one_look)} are near copies of each other, and stand in several splits: the"
+            " accuracy will flatter"
+        )
+        return [None] * len(pool)
+    if extra:
+        draw.notes.append(f"{_photos(extra)} nearly the same as others; near copies stay in one split")
+    return [draw.alike[i] for i in pool]
 
 
 def _refuse_few(labels: list[str], unit: list[int], splits: list[Split]) -> None:

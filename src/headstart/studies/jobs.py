@@ -77,7 +77,9 @@ def _job(
     elif asked.get("strategy") != "scratch":
         backbone = str(asked.get("backbone", DEFAULT_BACKBONE))
         asked["weights"] = weights.get(backbone, weights.get(""))
-    gathered = TrainOptions.gather(places[arm.images], None, {**asked, "seed": seed, "device": device})
+    gathered = TrainOptions.gather(
+        places[arm.images], None, {**asked, "seed": seed, "device": device, "allow_leakage": True}
+    )
     return Job(arm, point, seed, gathered, job_folder(out, arm.name, point, seed))
 
 

@@ -1,0 +1,183 @@
+"""What files and counts tell, before any network is asked. In: photos as read. Out: findings about files, shapes,
+classes and splits.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from headstart.checking.findings import Case, Finding, Severity, counted
+from headstart.data.imageset import SPLITS, Listing
+from headstart.data.names import natural_key, shown
+from headstart.data.scan import check_labels
+from headstart.errors import DataError
+
+if TYPE_CHECKING:
+    from headstart.prepare import Photos
+
+TINY = 32
+"""Shorter side, px, below which a photo among larger ones holds hardly anything."""
+LONG = 4.0
+"""Longer by shorter side from which a centre crop loses most of a photo."""
+FLAT = 2.0
+"""Standard deviation of gray levels (of 255) below which a photo shows nothing."""
+FEW = 20
+"""Photos of a class below which val and test hold a handful."""
+UNEVEN, VERY_UNEVEN = 3, 10
+TELLING = 0.3
+"""Share of the doubt about the class that a property of the file takes away, from which it is worth a warning."""
+
+
+def file_findings(photos: Photos, thumbs: np.ndarray, members: np.ndarray) -> list[Finding]:
+    """Findings about single files; ``thumbs`` [N, S, S] are those of the usable photos ``members`` [N]."""
+    return [*_unreadable(photos), *_sizes(photos, members), *_blank(thumbs, members), *_converted(photos)]
+
+
+def class_findings(photos: Photos, members: np.ndarray) -> list[Finding]:
+    """Findings about classes and the splits that the data brings."""
+    listing = photos.listing
+    usable = [listing.photos[i] for i in members]
+    try:
+        check_labels(usable, listing.name)
+    except DataError as error:
+        return [Finding("classes", "error", error.problem, error.hint)]
+    return [*_lost(listing, members), *_missing(listing, members), *_counts(listing, members)]
+
+
+def _unreadable(photos: Photos) -> list[Finding]:
+    bad = [(shown(b.path, photos.listing.root), b.reason) for b in (*photos.listing.skipped, *photos.bad)]
+    if not bad:
+        return []
+    sentence = f"{counted(len(bad), 'file')} cannot be used as a photo"
+    return [Finding("unreadable", "warning", sentence, "train leaves them out.", files=tuple(bad))]
+
+
+def _sizes(photos: Photos, members: np.ndarray) -> list[Finding]:
+    sizes = np.array([photos.pixels.sizes[i] for i in members]).reshape(-1, 2)
+    short, long = sizes.min(1), sizes.max(1)
+    found = []
+    tiny = np.flatnonzero((short < TINY) & (np.median(short) >= 2 * TINY))
+    if len(tiny):
+        sentence = f"{counted(len(tiny), 'photo')} with a side below {TINY} px among photos of {np.median(short):.0f}"
+        cases = [Case((int(members[i]),), f"{sizes[i][0]} x {sizes[i][1]} px", 1 / short[i]) for i in tiny]
+        found.append(Finding("tiny", "warning", sentence, "Are they thumbnails or icons?", _surest(cases)))
+    odd = np.flatnonzero(long / short >= LONG)
+    if len(odd):
+        sentence = f"{counted(len(odd), 'photo')} {LONG:g} times as long as wide and more"
+        cases = [Case((int(members[i]),), f"{sizes[i][0]} x {sizes[i][1]} px", long[i] / short[i]) for i in odd]
+        found.append(Finding("shape", "note", sentence, "Only their centre is seen.", _surest(cases)))
+    return found
+
+
+def _blank(thumbs: np.ndarray, members: np.ndarray) -> list[Finding]:
+    spread = thumbs.reshape(len(thumbs), -1).std(1) if len(thumbs) else np.zeros(0)
+    flat = np.flatnonzero(spread < FLAT)
+    if not len(flat):
+        return []
+    cases = [Case((int(members[i]),), "one colour", -float(spread[i])) for i in flat]
+    return [Finding("blank", "warning", f"{counted(len(flat), 'photo')} with nothing in them", "", _surest(cases))]
+
+
+def _converted(photos: Photos) -> list[Finding]:
+    if not photos.conversions:
+        return []
+    words = ", ".join(f"{count:,} {what}" for what, count in photos.conversions.items())
+    return [Finding("converted", "note", f"read all the same: {words}")]
+
+
+def _lost(listing: Listing, members: np.ndarray) -> list[Finding]:
+    kept = {listing.photos[i].label for i in members}
+    lost = sorted({photo.label for photo in listing.photos} - kept, key=natural_key)
+    return [
+        Finding("classes", "error", f"class {label!r} has no photo that can be read", "Mend or remove it.")
+        for label in lost
+    ]
+
+
+def _missing(listing: Listing, members: np.ndarray) -> list[Finding]:
+    held: dict[str, set[str]] = defaultdict(set)
+    for i in members:
+        held[str(listing.photos[i].split)].add(listing.photos[i].label)
+    every = set().union(*held.values())
+    found = []
+    for split in SPLITS[1:]:
+        lacking = sorted(every - held[split], key=natural_key) if split in held else []
+        if lacking:
+            named = ", ".join(map(repr, lacking[:5])) + (f" and {len(lacking) - 5} more" if len(lacking) > 5 else "")
+            found.append(
+                Finding("missing", "warning", f"{split} holds no photo of {named}", "It says nothing of them.")
+            )
+    return found
+
+
+def _counts(listing: Listing, members: np.ndarray) -> list[Finding]:
+    brings = any(listing.photos[i].split for i in members)
+    counts = Counter(listing.photos[i].label for i in members if listing.photos[i].split in (None, "train"))
+    needed, found = 1 if brings else 3, []
+    none = sorted((label for label, n in counts.items() if n < needed), key=natural_key)
+    few = sorted((label for label, n in counts.items() if needed <= n < FEW), key=natural_key)
+    if none:
+        words = f"too few photos for train, val and test: {_with_counts(none, counts)}"
+        found.append(Finding("few", "error", words, "Add photos, leave the class out, or --test 0."))
+    if few:
+        words = f"fewer than {FEW} photos to learn from: {_with_counts(few, counts)}"
+        found.append(
+            Finding("few", "warning", words, "Figures will be rough: headstart forecast tells what more give.")
+        )
+    most, least = max(counts.values()), min(counts.values())
+    if most >= UNEVEN * least:
+        words = f"classes are uneven: {_extremes(counts)}"
+        severity: Severity = "warning" if most >= VERY_UNEVEN * least else "note"
+        found.append(Finding("uneven", severity, words, "Look at the macro averages and at each class's recall."))
+    return found
+
+
+def _with_counts(labels: list[str], counts: Counter[str]) -> str:
+    named = ", ".join(f"{label!r} has {counts[label]}" for label in labels[:5])
+    return named + (f" and {len(labels) - 5} more" if len(labels) > 5 else "")
+
+
+def _extremes(counts: Counter[str]) -> str:
+    (high, most), *_, (low, least) = counts.most_common()
+    return f"{most:,} photos of {high!r}, {least:,} of {low!r}"
+
+
+def giveaways(photos: Photos, members: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) -> list[Finding]:
+    """Properties of the files that tell the class: the network may learn them in place of what is shown."""
+    pixels, listing = photos.pixels, photos.listing
+    properties: dict[str, Callable[[int], str]] = {
+        "file type": lambda i: listing.photos[i].path.suffix.lower(),
+        "size": lambda i: "{} x {} px".format(*pixels.sizes[i]),
+        "colour": lambda i: "gray" if "grayscale" in pixels.remarks[i] else "colour",
+    }
+    found = []
+    for name, read in properties.items():
+        values = [read(int(i)) for i in members]
+        share, value, label = _telling(values, labels)
+        if share >= TELLING:
+            words = f"the {name} of the files tells classes apart: {value} means {classes[label]!r} nearly always"
+            advice = "The network may learn that instead of what photos show: save all classes alike."
+            found.append(Finding("giveaway", "warning", words, advice))
+    return found
+
+
+def _telling(values: Iterable[str], labels: np.ndarray) -> tuple[float, str, int]:
+    """(share of the errors of always naming the largest class that knowing the value avoids, the value that tells most,
+    its class); a value that fewer than ten photos have tells nothing.
+    """
+    names, place = np.unique(np.array(list(values)), return_inverse=True)
+    table = np.zeros((len(names), int(labels.max()) + 1), np.int64)
+    np.add.at(table, (place, labels), 1)
+    usual = table.sum(0).argmax()
+    wrong = len(labels) - table.sum(0).max()
+    gained = np.where(table.sum(1) >= 10, table.max(1) - table[:, usual], 0)
+    best = int(gained.argmax())
+    return float(gained.sum() / max(1, wrong)), str(names[best]), int(table[best].argmax())
+
+
+def _surest(cases: list[Case]) -> tuple[Case, ...]:
+    return tuple(sorted(cases, key=lambda case: -case.score))

@@ -1,0 +1,69 @@
+"""What a photo looks like, in a kilobyte. In: pixels. Out: ``Fingerprints``: a perceptual hash, that of the mirror
+image and a thumbnail of each photo, computed once and cached by content.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from headstart.cache import RowStore
+from headstart.data.pixels import Pixels, reader_threads
+
+SIDE = 32
+"""Of the thumbnail, px: ImageHash computes its hash from as many, and the photos of CIFAR have no more."""
+BITS = 64
+SHARD = 8192
+FORMAT = 1
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Fingerprints:
+    """``hashes`` bool [N, 2, 64]: of the photo and of its mirror image; ``thumbs`` uint8 [N, 32, 32]: the whole photo,
+    gray, squeezed into a square.
+    """
+
+    hashes: np.ndarray
+    thumbs: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.thumbs)
+
+    def take(self, members: Sequence[int] | np.ndarray) -> Fingerprints:
+        """Those of some photos."""
+        return Fingerprints(self.hashes[members], self.thumbs[members])
+
+
+def fingerprints(pixels: Pixels, progress: Progress | None = None) -> Fingerprints:
+    """The fingerprints of photos that can all be read, from the cache where it has them. Raises RunError."""
+    store = RowStore(f"fingerprints-v{FORMAT}-{pixels.resize}-{pixels.interpolation}", "uint8")
+    digests = [str(digest) for digest in pixels.digests]
+    first = {digest: i for i, digest in reversed(list(enumerate(digests))) if digest not in store}
+    missing = sorted(first.values())
+    with ThreadPoolExecutor(reader_threads()) as pool:
+        for start in range(0, len(missing), SHARD):
+            part = missing[start : start + SHARD]
+            with store.writing() as writer:
+                for done, (i, row) in enumerate(zip(part, pool.map(lambda i: _row(pixels, i), part), strict=True), 1):
+                    writer.add(digests[i], row)
+                    if progress is not None:
+                        progress(start + done, len(missing))
+    rows = store.gather(digests).reshape(len(digests), -1)
+    bits = np.unpackbits(rows[:, : 2 * BITS // 8], axis=1).astype(bool)
+    return Fingerprints(bits.reshape(-1, 2, BITS), rows[:, 2 * BITS // 8 :].reshape(-1, SIDE, SIDE))
+
+
+def _row(pixels: Pixels, i: int) -> np.ndarray:
+    """The two hashes, packed, and the thumbnail as one row of bytes."""
+    import imagehash  # only where something is missing
+
+    small = Image.fromarray(pixels.row(i)).convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
+    mirror = small.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    bits = np.stack([imagehash.phash(image).hash.ravel() for image in (small, mirror)])
+    return np.concatenate([np.packbits(bits), np.asarray(small).ravel()])

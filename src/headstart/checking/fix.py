@@ -1,0 +1,87 @@
+"""The cleaned list. In: photos and findings. Out: a CSV of what is left, and one of what was left out and why."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from headstart.checking.copies import groups_of
+from headstart.checking.copying import COPIES
+from headstart.checking.findings import Finding
+from headstart.classifier import write_text
+from headstart.data.imageset import Listing
+from headstart.data.names import shown
+
+if TYPE_CHECKING:
+    from headstart.prepare import Photos
+
+_GUARD = {None: 0, "train": 0, "val": 1, "test": 2}
+
+
+def write_cleaned(photos: Photos, findings: Sequence[Finding], path: Path) -> int:
+    """Write the photos that are in nobody's way to ``path``, the others with their reasons to ``<name>-left-out.csv``;
+    returns how many were left out. Nothing is moved or deleted. Raises RunError.
+    """
+    reasons = left_out(photos, findings)
+    listing = photos.listing
+    brings = any(photo.split for photo in listing.photos)
+    grouped = any(photo.group for photo in listing.photos)
+    header = ("path", "label", *["split"] * brings, *["group"] * grouped)
+    kept, gone = [header], [("path", "label", "split", "reason")]
+    for i, photo in enumerate(listing.photos):
+        place = _relative(photo.path, path)
+        if i in reasons:
+            gone.append((place, photo.label, photo.split or "", reasons[i]))
+        else:
+            kept.append((place, photo.label, *[photo.split or ""] * brings, *[photo.group or ""] * grouped))
+    write_text(path, _as_csv(kept))
+    write_text(path.with_name(f"{path.stem}-left-out{path.suffix}"), _as_csv(gone))
+    return len(reasons)
+
+
+def left_out(photos: Photos, findings: Sequence[Finding]) -> dict[int, str]:
+    """Which photos of the listing go, and why.
+
+    Of copies one stays, the most guarded: a photo of test leaves none of them in train. Of copies under two labels none
+    stays. Labels that are probably wrong and photos like no class go: whoever knows better puts them back.
+    """
+    reasons = {i: str(problem) for i, problem in enumerate(photos.pixels.problems) if problem}
+    for finding in findings:
+        if finding.kind in {"label", "stranger", "blank"}:
+            reasons |= {case.photos[0]: case.words for case in finding.cases}
+    pairs = [case.photos for finding in findings if finding.kind in COPIES for case in finding.cases]
+    for group in groups_of(len(photos.listing.photos), np.array(pairs, dtype=np.int64).reshape(-1, 2)):
+        reasons |= _spare([i for i in group if i not in reasons], photos.listing)
+    return reasons
+
+
+def _spare(copies: Sequence[int], listing: Listing) -> dict[int, str]:
+    """Of copies those to leave out, with reasons."""
+    if len({listing.photos[i].label for i in copies}) > 1:
+        return dict.fromkeys(copies, "the same picture stands under two labels")
+    kept = max(copies, key=lambda i: (_GUARD[listing.photos[i].split], -i), default=None)
+    return {
+        i: f"a copy of {shown(listing.photos[kept].path, listing.root)}"
+        for i in copies
+        if i != kept and kept is not None
+    }
+
+
+def _relative(photo: Path, table: Path) -> str:
+    """How the table names the photo: from its own folder where that is possible."""
+    try:
+        return Path(os.path.relpath(photo, table.resolve().parent)).as_posix()
+    except ValueError:  # another drive
+        return str(photo)
+
+
+def _as_csv(rows: Sequence[Sequence[str]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()

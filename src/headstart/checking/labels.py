@@ -1,0 +1,102 @@
+"""Labels that are probably wrong, and photos that look like no class. In: features and labels. Out: for each photo what
+a probe that never saw it says, and how far it is from all others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from headstart.data.draw import assign
+from headstart.training.logistic import Rows, precise_enough, solve
+from headstart.training.probe import USUAL_L2
+
+FOLDS = 5
+NEIGHBOUR = 30
+"""A stranger may have a few of its kind beside it: the thirtieth nearest photo tells how far it is from the set."""
+STRANGE = 3.25
+"""Distance beyond the median, in standard deviations of the upper half, from which a photo is like no other
+(benchmarks/check.py)."""
+DOUBTED = 0.2
+"""Probability of the own label below which another may be thought the right one: with more, a class that is merely hard
+fills the list."""
+CHUNK = 1024
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """``probabilities`` [N, C] by probes that did not see the photo; ``suspect`` [N]: its label is probably wrong;
+    ``strangeness`` [N]: how far it is from the others, in standard deviations.
+    """
+
+    probabilities: np.ndarray
+    suspect: np.ndarray
+    strangeness: np.ndarray
+
+    @property
+    def answers(self) -> np.ndarray:
+        """The most probable class of each photo [N]."""
+        return self.probabilities.argmax(1)
+
+    @property
+    def strange(self) -> np.ndarray:
+        """Which photos look like no class [N]."""
+        return self.strangeness > STRANGE
+
+
+def judge_labels(features: np.ndarray, labels: np.ndarray, classes: int, units: list[int]) -> Opinion:
+    """What the photos themselves say of their labels.
+
+    Args:
+        features: [N, D]. labels: [N], every class at least twice. units: copies have one number, and are never on both
+            sides of a fold.
+    """
+    probabilities = out_of_fold(features, labels, classes, units)
+    return Opinion(probabilities, suspects(probabilities, labels), strangeness(features))
+
+
+def out_of_fold(features: np.ndarray, labels: np.ndarray, classes: int, units: list[int], seed: int = 0) -> np.ndarray:
+    """Probabilities [N, C] of each photo, by a probe on the other folds."""
+    parts = min(FOLDS, int(np.bincount(labels, minlength=classes).min()))
+    fold = np.array(assign([str(y) for y in labels], units, [1.0] * parts, seed))
+    found = np.zeros((len(labels), classes))
+    for part in range(parts):
+        rest = np.flatnonzero(fold != part)
+        rows = Rows(torch.from_numpy(features[rest]), precise_enough(features.size, 1, classes))
+        (_, weight, bias), *_ = next(iter(solve(rows, torch.from_numpy(labels[rest]), classes, [USUAL_L2], 1e-3)))
+        judged = np.flatnonzero(fold == part)
+        logits = torch.cat(list(Rows(torch.from_numpy(features[judged]), like=rows).logits(weight, bias)))
+        found[judged] = logits.double().softmax(1).numpy()
+    return found
+
+
+def suspects(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Which labels are probably wrong [N]: another class is as probable as it usually is for photos that carry its
+    label, and the own one is not.
+
+    Confident learning (Northcutt et al. 2021, "Confident learning: estimating uncertainty in dataset labels", section
+    3.1): a class's threshold is the mean probability that its own photos give it.
+    """
+    classes = probabilities.shape[1]
+    usual = np.array([probabilities[labels == c, c].mean() if (labels == c).any() else 1.0 for c in range(classes)])
+    sure = np.where(probabilities >= usual, probabilities, -1.0)
+    own = probabilities[np.arange(len(labels)), labels]
+    return (sure.max(1) > 0) & (sure.argmax(1) != labels) & (own < DOUBTED)
+
+
+def strangeness(features: np.ndarray) -> np.ndarray:
+    """How far each photo is from the others [N]: its distance to the ``NEIGHBOUR`` th nearest, above the median and in
+    standard deviations of the upper half.
+
+    Distances to neighbours tell photos of another world (Sun et al. 2022, "Out-of-distribution detection with deep
+    nearest neighbors"), here with square roots of the features, so that one large feature does not decide alone.
+    """
+    rows = torch.from_numpy(features)
+    rows = torch.nn.functional.normalize(rows.sign() * rows.abs().sqrt())
+    k = max(1, min(NEIGHBOUR, len(rows) // 4))
+    far = torch.cat([(rows[i : i + CHUNK] @ rows.T).topk(k + 1)[0][:, k] for i in range(0, len(rows), CHUNK)])
+    distance = 1 - far.double().numpy()  # the photo itself is the nearest of all
+    middle, high = np.quantile(distance, [0.5, 0.9])
+    return (distance - middle) / max((high - middle) / 1.2816, 1e-9)
