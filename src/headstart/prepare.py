@@ -18,8 +18,8 @@ import numpy as np
 from headstart import tracking
 from headstart.backbone.backbone import Backbone
 from headstart.backbone.head import check_dropout, parse_head
-from headstart.checking.copies import unit_of
 from headstart.checking.leakage import in_words, leaks, near_pairs
+from headstart.data.draw import linked
 from headstart.data.imageset import SPLITS, BadFile, ImageSet, Listing, Split
 from headstart.data.names import shown
 from headstart.data.pixels import Pixels, read_photos, sample_sizes
@@ -61,7 +61,7 @@ class Photos:
     @property
     def alike(self) -> list[int]:
         """A number per photo of the listing, the same for near copies."""
-        return unit_of(len(self.listing.photos), self.near)
+        return linked(len(self.listing.photos), self.near.tolist())
 
 
 @dataclass(frozen=True)

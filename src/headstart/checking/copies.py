@@ -14,6 +14,7 @@ import torch
 
 from headstart.checking.alignment import SAME, alignment, too_plain
 from headstart.checking.fingerprints import BITS, Fingerprints
+from headstart.data.draw import linked
 
 NEAREST = 5
 """Of each photo's nearest by each measure, so many are compared."""
@@ -59,18 +60,9 @@ def near_copies(
 def groups_of(count: int, pairs: np.ndarray) -> list[list[int]]:
     """Photos that are copies of each other, directly or by way of others, as groups of two and more."""
     members: dict[int, list[int]] = defaultdict(list)
-    for i, unit in enumerate(unit_of(count, pairs)):
+    for i, unit in enumerate(linked(count, pairs.tolist())):
         members[unit].append(i)
     return [group for group in members.values() if len(group) > 1]
-
-
-def unit_of(count: int, pairs: np.ndarray) -> list[int]:
-    """A number for each of ``count`` photos, the same for copies."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    linked = coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
-    return connected_components(linked, directed=False)[1].tolist()
 
 
 def _nearest_hashes(hashes: np.ndarray) -> set[tuple[int, int]]:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headstart.checking.copies import exact_copies, near_copies, unit_of
+from headstart.checking.copies import exact_copies, near_copies
 from headstart.checking.findings import Case, Finding, counted
 from headstart.checking.fingerprints import Fingerprints
+from headstart.data.draw import linked
 from headstart.data.imageset import Photo
 
 COPIES = ("leakage", "conflict", "near-conflict", "copies")
@@ -28,7 +29,7 @@ class Copies:
 
     def units(self, count: int) -> list[int]:
         """A number per photo, the same for copies."""
-        return unit_of(count, self.pairs)
+        return linked(count, self.pairs.tolist())
 
 
 def find_copies(seen: Fingerprints, digests: Sequence[str | None], features: np.ndarray | None) -> Copies:

@@ -48,7 +48,16 @@ def quotas(count: int, parts: Sequence[float]) -> list[int]:
 
 def units(*keys: Sequence[Hashable | None]) -> list[int]:
     """The unit of each photo: those that share a value (not None) in any of ``keys``, directly or by way of others."""
-    parent = list(range(len(keys[0])))
+    pairs: list[tuple[int, int]] = []
+    for values in keys:
+        first: dict[Hashable, int] = {}
+        pairs += [(first.setdefault(value, i), i) for i, value in enumerate(values) if value is not None]
+    return linked(len(keys[0]), pairs)
+
+
+def linked(count: int, pairs: Iterable[tuple[int, int]]) -> list[int]:
+    """The unit of each of ``count`` photos where each pair stays together: the lowest of the photos in it."""
+    parent = list(range(count))
 
     def root(i: int) -> int:
         while parent[i] != i:
@@ -56,13 +65,10 @@ def units(*keys: Sequence[Hashable | None]) -> list[int]:
             i = parent[i]
         return i
 
-    for values in keys:
-        first: dict[Hashable, int] = {}
-        for i, value in enumerate(values):
-            if value is not None:
-                a, b = root(first.setdefault(value, i)), root(i)
-                parent[max(a, b)] = min(a, b)
-    return [root(i) for i in range(len(parent))]
+    for a, b in pairs:
+        low, high = sorted((root(a), root(b)))
+        parent[high] = low
+    return [root(i) for i in range(count)]
 
 
 def assign(labels: Sequence[str], unit: Sequence[int], parts: Sequence[float], seed: int) -> list[int]:

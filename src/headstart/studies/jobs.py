@@ -77,9 +77,9 @@ def _job(
     elif asked.get("strategy") != "scratch":
         backbone = str(asked.get("backbone", DEFAULT_BACKBONE))
         asked["weights"] = weights.get(backbone, weights.get(""))
-    gathered = TrainOptions.gather(
-        places[arm.images], None, {**asked, "seed": seed, "device": device, "allow_leakage": True}
-    )
+    # A study measures on the splits that others measured on, shared pictures and all.
+    asked |= {"seed": seed, "device": device, "allow_leakage": True}
+    gathered = TrainOptions.gather(places[arm.images], None, asked)
     return Job(arm, point, seed, gathered, job_folder(out, arm.name, point, seed))
 
 
