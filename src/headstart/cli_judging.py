@@ -1,4 +1,6 @@
-"""The commands that judge photos before or between trainings. In: photos, or a run. Out: typer commands, for ``cli``."""
+"""The commands that judge photos before training, or between two. In: photos, or a run. Out: typer commands, for
+``cli``.
+"""
 
 from __future__ import annotations
 
@@ -51,16 +53,23 @@ def forecast(
     with loading():
         from headstart.forecasting.forecasting import forecast as look_ahead
 
-    default, given = train_arguments(_given(unasked())), train_arguments(_given(options or {}))
-    asked = {name: value for name, value in given.items() if default.get(name) != value}
     found = look_ahead(
-        data, more=numbers, target=target, level=level, out=out, overwrite=overwrite, quiet=quiet, **asked
+        data,
+        more=numbers,
+        target=target,
+        level=level,
+        out=out,
+        overwrite=overwrite,
+        quiet=quiet,
+        **_asked(options or {}),
     )
     print_json(found.summary) if as_json else print(found.text)
 
 
-def _given(options: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if name not in _OF_TRAINING}
+def _asked(options: dict[str, Any]) -> dict[str, Any]:
+    """What was typed, and no default: a run takes few options, and has to know which were meant."""
+    usual = unasked()
+    return train_arguments({name: value for name, value in options.items() if value != usual[name]})
 
 
 def _bad_more(text: str) -> int:

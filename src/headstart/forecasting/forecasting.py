@@ -1,8 +1,5 @@
 """``forecast``: how many more photos are needed? In: photos, or a run. Out: ``Forecast``: what a probe would reach with
 more of them, with bands, what a target takes, and a page.
-
-Photos counted are those to learn from, val among them; the test photos of a run, or of data that brings some, are left
-alone. What is forecast is a probe: its features are there already, so a learning curve costs minutes at most.
 """
 
 from __future__ import annotations
@@ -10,6 +7,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,18 +15,12 @@ import numpy as np
 
 from headstart.classifier import write_text
 from headstart.data.draw import units
-from headstart.data.imageset import Listing, Photo
-from headstart.data.names import natural_key
 from headstart.data.scan import check_labels
-from headstart.data.split import read_splits
-from headstart.errors import DataError, OptionError, RunError
-from headstart.forecasting.learning_curve import FAR, Band, LearningCurve, Needed, Points, fit, points
+from headstart.errors import DataError, OptionError
+from headstart.forecasting.learning_curve import Band, LearningCurve, Needed, Points, fit, points
 from headstart.forecasting.measuring import FEWEST, few, measure
+from headstart.forecasting.source import Source, find_source
 from headstart.forecasting.telling import Asked, answer_of, notes_of, table_of
-from headstart.options import TrainOptions
-from headstart.prepare import find_photos
-from headstart.runfolder import RunFolder
-from headstart.runphotos import run_photos
 from headstart.survey import Survey, survey
 from headstart.voice import Voice
 
@@ -37,10 +29,6 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 LEVEL = 0.9
-FITTED = ("finetune", "partial", "lp-ft")
-"""Strategies whose backbone has learned the photos that it was trained on."""
-OF_NO_USE = ("val", "test", "shots", "fraction", "head", "dropout", "strategy", "boundary", "log")
-"""Options of ``train`` that a forecast has no use for: it draws its own splits, and always fits a linear probe."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +123,7 @@ def forecast(
         data: photos as for ``train``, or the folder of a run: then its own train and val photos, and the pretrained
             backbone that it began with.
         more: photos per class to add, several to compare; by default as many again, and three times as many.
-        target: an accuracy to reach. level: how often bands should hold the truth.
+        target: an accuracy to reach. level: how often a band should hold the truth.
         out: a folder (``forecast.html`` is written there) or a file that ends in .html; by default no page is written.
         options: backbone and preprocessing as for ``train``, ``seed``, ``device``, ``on_bad``; with a run, only the
             last three.
@@ -147,15 +135,10 @@ def forecast(
     asked.check()
     page = page_path(out, overwrite)
     with Voice(quiet) as voice:
-        request, listing, remarks = _what(data, options, voice)
-        seen = survey(request, voice, listing)
-        unit = units([seen.photo(i).group for i in range(len(seen))], seen.pixels.digests)
-        refuse_few(seen.classes, seen.labels, unit)
-        made = measure(
-            seen.features, seen.labels, unit, request.seed, lambda d, t: voice.progress("probes of parts", d, t)
-        )
-        measured = points(made.sizes, made.right, made.unit)
-        found = conclude(seen, measured, asked, remarks, request.seed)
+        source = find_source(data, options, voice)
+        seen = survey(source.options, voice, source.listing)
+        asked.check_reach(asked.more, len(seen) / len(seen.classes))
+        found = conclude(seen, _measured(seen, source.options.seed, voice), asked, source)
         for note in found.notes:
             voice.warn(note)
         if page is None:
@@ -163,25 +146,33 @@ def forecast(
         from headstart.report.forecast import render_forecast
 
         found = replace(found, page=page, text=f"{found.text}\n\nPage: {page}")
-        write_text(
-            page, render_forecast(found, _command(data, asked, request, listing is not None), seen.machine.words)
-        )
+        write_text(page, render_forecast(found, source.command + asked.words, seen.machine.words))
     return found
 
 
-def conclude(seen: Survey, measured: Points, asked: Asked, remarks: Sequence[str], seed: int) -> Forecast:
-    """Fit the curve, and say what it means. Raises OptionError for more photos than a curve can reach."""
+def _measured(seen: Survey, seed: int, voice: Voice) -> Points:
+    """Accuracy of probes of growing parts of the photos. Raises DataError for too few of them."""
+    check_labels([seen.photo(i) for i in range(len(seen))], seen.photos.listing.name)
+    unit = units([seen.photo(i).group for i in range(len(seen))], seen.pixels.digests)
+    refuse_few(seen.classes, seen.labels, unit)
+    listing = seen.photos.listing
+    voice.say(f"{listing.name} ({listing.layout}): {len(seen.classes)} classes, {len(seen)} photos to learn from")
+    found = measure(seen.features, seen.labels, unit, seed, partial(voice.progress, "probes of parts of them"))
+    return points(found.sizes, found.right, found.unit)
+
+
+def conclude(seen: Survey, measured: Points, asked: Asked, source: Source) -> Forecast:
+    """Fit the curve, and say what it means."""
     tally = Counter(seen.labels.tolist())
     counts = {label: tally[i] for i, label in enumerate(seen.classes)}
     photos, classes = len(seen), len(counts)
     more = asked.more or default_more(photos / classes)
-    asked.check_reach(more, photos / classes)
-    curve = fit(measured, seed)
+    curve = fit(measured, source.options.seed)
     places = np.array([photos, *(photos + classes * m for m in more)], float)
     now, *ahead = curve.bands(places, asked.level)
     gains = curve.gains(places, asked.level)[1:]
     needed = None if asked.target is None else curve.needed(asked.target, photos, asked.level)
-    notes = (*remarks, *notes_of(counts, now, ahead))
+    notes = (*source.remarks, *notes_of(counts, now, ahead))
     answer = answer_of(counts, now, more, ahead, needed)
     text = "\n".join([*_lines(now, more, ahead), "", answer])
     return Forecast(
@@ -216,7 +207,7 @@ def refuse_few(classes: Sequence[str], labels: np.ndarray, unit: Sequence[int]) 
         named = ", ".join(f"{classes[label]!r} has {n}" for label, n in list(lacking.items())[:5])
         more = f" and {len(lacking) - 5} more classes" if len(lacking) > 5 else ""
         raise DataError(
-            f"A forecast needs at least {FEWEST} photos of every class (copies and groups count as one): {named}{more}.",
+            f"A forecast needs at least {FEWEST} photos of every class, copies and groups counted once: {named}{more}.",
             "Add photos, or leave the class out.",
         )
 
@@ -233,94 +224,3 @@ def page_path(out: str | Path | None, overwrite: bool) -> Path | None:
     if page.exists() and not overwrite:
         raise OptionError(f"--out {page} exists.", "Use --overwrite to replace it, or choose another name.")
     return page
-
-
-# -- which photos, which backbone --
-
-
-def _what(data: str | Path, options: dict[str, Any], voice: Voice) -> tuple[TrainOptions, Listing, list[str]]:
-    """(what the survey is asked for, the photos to learn from, remarks)."""
-    wrong = [name for name in options if name in OF_NO_USE]
-    if wrong:
-        raise OptionError(f"forecast has no option {wrong[0]!r}.", "It draws its own splits and fits a linear probe.")
-    if (Path(data) / "request.json").is_file():
-        return _of_run(Path(data), options)
-    request = TrainOptions.gather(data, None, {**options, "strategy": "probe"})
-    listing = find_photos(request.data, voice)
-    check_labels(listing.photos, listing.name)
-    kept = tuple(photo for photo in listing.photos if photo.split != "test")
-    left = len(listing.photos) - len(kept)
-    if left:
-        voice.say(f"{listing.name}: its {left} test photos are left alone")
-    return request, replace(listing, photos=kept), _seen_before(request)
-
-
-def _of_run(run: Path, options: dict[str, Any]) -> tuple[TrainOptions, Listing, list[str]]:
-    """A run's own photos, and the backbone that it began with.
-
-    Not the backbone that it ended with, where that was trained: it has learned these very photos, so a probe of its
-    features would be right about them as it never is about new ones.
-    """
-    strangers = sorted(options.keys() - {"seed", "device", "on_bad", "settings"}) + sorted(
-        options.get("settings") or ()
-    )
-    if strangers:
-        raise OptionError(
-            f"{run} is a run: backbone and preprocessing are its own, so it takes no {strangers[0]!r}.",
-            "Leave that out, or name the photos in place of the run.",
-        )
-    folder, before = RunFolder.open(run)
-    if before.strategy == "scratch":
-        raise RunError(
-            f"{run} was trained from scratch: its network has learned these very photos, and no other is there to"
-            " forecast with.",
-            f"Forecast a pretrained one: headstart forecast {before.data}",
-        )
-    plan = folder.read_json("plan.json")
-    settings = {name: plan[name] for name in ("image_size", "resize", "precision") if name in plan}
-    request = TrainOptions.gather(
-        before.data, None,
-        {name: getattr(before, name) for name in ("backbone", "weights", "from_run", "cut", "mean", "std")}
-        | {"strategy": "probe", "settings": settings, **{k: v for k, v in options.items() if k != "settings"}},
-    )  # fmt: skip
-    members = run_photos(run, ("train", "val"))
-    photos = tuple(
-        Photo(photo.path, photo.label, group=photo.group)
-        for photo in sorted(members, key=lambda p: natural_key(p.shown))
-    )
-    listing = Listing(Path(before.data), run.name, "photos of a run", photos)
-    return request, listing, [*_trained_on(run, folder, plan, before), *_seen_before(request)]
-
-
-def _trained_on(run: Path, folder: RunFolder, plan: dict[str, Any], before: TrainOptions) -> list[str]:
-    if plan["strategy"] not in FITTED:
-        return []
-    metrics = folder.read_json("metrics.json")
-    split = "test" if "test" in metrics else "val"
-    return [
-        f"{run.name} was fine-tuned ({plan['strategy']}): its own network has learned these photos, so what is forecast"
-        f" is a probe of the pretrained {before.backbone}. The run reached {metrics[split]['accuracy']['value']:.3f} on"
-        f" its {split} photos."
-    ]
-
-
-def _seen_before(request: TrainOptions) -> list[str]:
-    """A remark where the backbone comes from a run that trained it: perhaps on photos of these."""
-    table = Path(request.from_run or "") / "splits.csv"
-    if not request.from_run or not table.is_file():
-        return []
-    trained = RunFolder(Path(request.from_run)).read_json("plan.json")["strategy"] in (*FITTED, "scratch")
-    if not trained or not read_splits(table):
-        return []
-    return [
-        f"the backbone of {request.from_run} was trained on photos of its own: where they are among these, the forecast"
-        " flatters"
-    ]
-
-
-def _command(data: str | Path, asked: Asked, request: TrainOptions, of_run: bool) -> str:
-    words = request.command().replace("headstart train", "headstart forecast", 1).replace(" --strategy probe", "")
-    return f"{words}{asked.words}"
-
-
-__all__ = ["FAR", "Forecast", "forecast"]

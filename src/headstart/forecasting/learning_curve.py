@@ -6,14 +6,16 @@ and Loog 2023, "The shape of learning curves: a review", section 4, where it fit
 as ``error(n) = e (floor + (1 - floor) (n / top)^-c)`` with ``e`` the error at the largest size measured: of the three
 parameters the data then know one well, and priors say what is usual of the other two.
 
-Three kinds of doubt are in a band:
+Four kinds of doubt are in a band:
 
 * *few photos judged*: the sizes were judged on the same photos, so their errors go together. That covariance is taken
   from the answers themselves, photo by photo (copies and groups count as one), on the arcsine scale, where the variance
-  of a share does not depend on it (Anscombe 1948, "The transformation of Poisson, binomial and negative-binomial data").
+  of a share does not depend on it (Anscombe 1948, "The transformation of Poisson, binomial and negative-binomial
+  data").
 * *the parameters*: the posterior on a grid, so nothing has to converge.
 * *the law itself*, which holds only roughly: the logarithm of the error wanders about it as a random walk in log n that
   starts at the largest size (``DRIFT``). So small sizes count less, and bands widen with distance.
+* *one probe's luck*: with its photos, and with what val chose (``LUCK``).
 """
 
 from __future__ import annotations
@@ -22,8 +24,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-DRIFT = 0.08
+LUCK = 0.04
+"""Standard deviation of log error between probes that differ in their draw of photos and in what val chose."""
+DRIFT = 0.03
 """Standard deviation of the walk of log error per square root of e-fold of photos."""
+SHARED = 0.2
+"""Part of that variance which repeats have in common, as far as they draw the same photos; the rest averages out."""
 DECAY = (0.5, 0.6)
 """Prior of c: median, and standard deviation of its logarithm."""
 DRAWS = 8000
@@ -51,8 +57,8 @@ class Band:
 
 @dataclass(frozen=True)
 class Needed:
-    """Photos in all that reach an accuracy: median and band, None beyond ``FAR`` times those at hand; ``reachable``: the
-    chance that so many would do at all.
+    """Photos in all that reach an accuracy: median and band, None beyond ``FAR`` times those at hand. ``reachable``:
+    the chance that so many would do at all.
     """
 
     target: float
@@ -65,13 +71,14 @@ class Needed:
 @dataclass(frozen=True)
 class Points:
     """What was measured: ``sizes`` [S], growing; ``accuracy`` [S]; ``scatter`` [S, S]: covariance on the arcsine scale;
-    ``photos``: how many were judged.
+    ``photos``: how many were judged, ``repeats``: how often a size was drawn anew.
     """
 
     sizes: Floats
     accuracy: Floats
     scatter: Floats
     photos: int
+    repeats: int
 
 
 def points(sizes: Floats, right: Floats, unit: Floats) -> Points:
@@ -92,7 +99,9 @@ def points(sizes: Floats, right: Floats, unit: Floats) -> Points:
     usual = np.where(np.eye(len(sizes), dtype=bool), 1.0, USUAL_CORRELATION) * size_of_units
     wrong = float((1 - accuracy).min() * photos)
     share = wrong / (wrong + PRIOR_ERRORS)
-    return Points(np.asarray(sizes, float), accuracy, (share * found + (1 - share) * usual) / photos, photos)
+    return Points(
+        np.asarray(sizes, float), accuracy, (share * found + (1 - share) * usual) / photos, photos, len(right)
+    )
 
 
 def _smooth(accuracy: Floats, photos: int) -> Floats:
@@ -108,7 +117,7 @@ def _angle(error: Floats) -> Floats:
 @dataclass(frozen=True)
 class LearningCurve:
     """Draws [D] from the posterior of a curve: ``error`` at ``top`` photos, ``floor`` (what stays of it for ever, as a
-    share) and ``decay``; ``steps`` [D, K]: the walk's own random numbers.
+    share) and ``decay``; ``drift`` and ``luck`` as the constants have them.
     """
 
     top: float
@@ -116,6 +125,7 @@ class LearningCurve:
     floor: Floats
     decay: Floats
     drift: float
+    luck: float
     seed: int
 
     def law(self, photos: Floats) -> Floats:
@@ -133,9 +143,15 @@ class LearningCurve:
         walk[:, order] = np.cumsum(steps, axis=1)
         return np.asarray(np.minimum(self.law(photos) * np.exp(self.drift * walk), 1.0))
 
+    def probes(self, photos: Floats) -> Floats:
+        """The error of one probe per draw [D, P]: ``errors``, and the luck of its own photos."""
+        errors = self.errors(photos)
+        luck = np.random.default_rng([self.seed, 3]).standard_normal(errors.shape)
+        return np.asarray(np.minimum(errors * np.exp(self.luck * luck), 1.0))
+
     def bands(self, photos: Floats, level: float, judged: int | None = None) -> list[Band]:
         """Accuracy at ``photos`` (in all); with ``judged``, as so many fresh photos would show it."""
-        accuracy = 1 - self.errors(photos)
+        accuracy = 1 - self.probes(photos)
         if judged is not None:
             accuracy = np.random.default_rng([self.seed, 2]).binomial(judged, accuracy) / judged
         low, middle, high = np.quantile(accuracy, [0.5 - level / 2, 0.5, 0.5 + level / 2], axis=0)
@@ -163,27 +179,36 @@ class LearningCurve:
         return Needed(target, value, low, high, float(reached.any(1).mean()))
 
 
-def fit(measured: Points, seed: int = 0, drift: float = DRIFT, prior: tuple[float, float] = DECAY) -> LearningCurve:
+def fit(measured: Points, seed: int = 0, drift: float = DRIFT, luck: float = LUCK) -> LearningCurve:
     """The posterior of the curve's parameters on a grid, given the accuracies and their covariance."""
-    top, x = measured.sizes[-1], measured.sizes / measured.sizes[-1]
+    x = measured.sizes / measured.sizes[-1]
     seen = _smooth(measured.accuracy, measured.photos)
-    slope = np.sqrt(seen / (1 - seen))  # of the angle by the logarithm of the error
-    away = -np.log(x)
-    walk = drift**2 * np.minimum.outer(away, away) * np.outer(slope, slope)
-    cholesky = np.linalg.cholesky(measured.scatter + walk + 1e-9 * np.eye(len(x)))
-    angles = np.linspace(0.001, _angle(np.array(min(0.98, 3 * seen[-1] + 8 / measured.photos))), 120)
-    error, floor, decay = (
-        grid.ravel()
-        for grid in np.meshgrid(
-            np.sin(angles / 2) ** 2, (np.arange(24) + 0.5) / 24, prior[0] * np.exp(prior[1] * np.linspace(-2.5, 2.5, 24)),
-            indexing="ij",
-        )
-    )  # fmt: skip
+    highest = min(0.98, 3 * seen[-1] + 8 / measured.photos)
+    error, floor, decay = _grid(float(highest))
     law = error * (floor + (1 - floor) * x[:, None] ** -decay)  # [S, grid]
     residual = _angle(seen)[:, None] - _angle(np.minimum(law, 1.0))
+    cholesky = np.linalg.cholesky(measured.scatter + _doubt(measured, seen, drift, luck))
     misfit = np.square(np.linalg.solve(cholesky, residual)).sum(0)
-    log_p = -0.5 * misfit - 0.5 * np.square(np.log(decay / prior[0]) / prior[1])
+    log_p = -0.5 * misfit - 0.5 * np.square(np.log(decay / DECAY[0]) / DECAY[1])
     weight = np.exp(log_p - log_p.max())
-    rng = np.random.default_rng([seed, 0])
-    chosen = rng.choice(len(weight), DRAWS, p=weight / weight.sum())
-    return LearningCurve(float(top), error[chosen], floor[chosen], decay[chosen], drift, seed)
+    chosen = np.random.default_rng([seed, 0]).choice(len(weight), DRAWS, p=weight / weight.sum())
+    return LearningCurve(float(measured.sizes[-1]), error[chosen], floor[chosen], decay[chosen], drift, luck, seed)
+
+
+def _grid(highest: float) -> tuple[Floats, Floats, Floats]:
+    """Every combination of error (even on the arcsine scale: Jeffreys' prior), floor (even) and decay."""
+    errors = np.square(np.sin(np.linspace(0.001, float(_angle(np.array(highest))), 120) / 2))
+    floors = (np.arange(24) + 0.5) / 24
+    decays = DECAY[0] * np.exp(DECAY[1] * np.linspace(-2.5, 2.5, 24))
+    error, floor, decay = np.meshgrid(errors, floors, decays, indexing="ij")
+    return error.ravel(), floor.ravel(), decay.ravel()
+
+
+def _doubt(measured: Points, error: Floats, drift: float, luck: float) -> Floats:
+    """Covariance [S, S] of the accuracies about the law, beyond that of few photos judged; arcsine scale."""
+    away = np.log(measured.sizes[-1] / measured.sizes)
+    used = np.minimum(measured.sizes / measured.photos, 1.0)
+    of_law = drift**2 * np.minimum.outer(away, away)
+    of_luck = luck**2 * np.diag(SHARED * used + 1 / measured.repeats)
+    slope = np.sqrt(error / (1 - error))  # of the angle by the logarithm of the error
+    return np.asarray((of_law + of_luck) * np.outer(slope, slope) + 1e-9 * np.eye(len(error)))

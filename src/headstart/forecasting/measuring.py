@@ -37,18 +37,14 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Measured:
-    """``sizes`` [S]: photos learned from, val among them, growing; ``right`` [R, S, N]: 1 or 0 where repeat R held photo
-    N out and was right or wrong about it at that size, NaN where it did not; ``unit`` [N]: photos that belong together.
+    """``sizes`` [S]: photos learned from, val among them, growing; ``right`` [R, S, N]: 1 or 0 where repeat R held
+    photo N out and was right or wrong about it at that size, NaN where it did not; ``unit`` [N]: photos that belong
+    together.
     """
 
     sizes: np.ndarray
     right: np.ndarray
     unit: np.ndarray
-
-    @property
-    def accuracy(self) -> np.ndarray:
-        """Accuracy per repeat and size [R, S]."""
-        return np.asarray(np.nanmean(self.right, axis=2))
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ def target_words(counts: Mapping[str, int], now: Band, needed: Needed) -> str:
     """What the target takes, or why that cannot be said."""
     photos, classes, target = sum(counts.values()), len(counts), f"{needed.target:g}"
     if needed.reachable < (1 - now.level) / 2:
-        return f"{target} is out of reach of this network, however many photos like these (a probe of it, that is)."
+        return f"{target} is out of reach of a probe of this network, however many photos like these are added."
 
     def per_class(total: float) -> str:
         return f"{max(0, round_up((total - photos) / classes)):,}"
@@ -90,13 +90,13 @@ def target_words(counts: Mapping[str, int], now: Band, needed: Needed) -> str:
             f"{target} is about what the photos at hand reach; to be sure of it takes "
             + (f"{per_class(needed.high)} more per class{even}." if needed.high else "more than can be said.")
         )  # fmt: skip
-    far = f"{int((FAR - 1) * photos / classes):,} per class"
     if needed.value is None:
-        least = "" if needed.low is None else f" (at the very least {per_class(needed.low)})"
-        return f"{target} takes more than {far} more{even}{least}, if it can be reached at all: too far to say."
-    upper = f"to {per_class(needed.high)}" if needed.high is not None else f"to more than {far}, or never"
+        far = f"{int((FAR - 1) * photos / classes):,} more per class"
+        least = "" if needed.low is None else f", and at least {per_class(needed.low)}"
+        return f"{target} takes perhaps more than {far}{even}{least}, if it can be reached at all: too far to say."
     low = per_class(needed.low or photos)
-    return f"{target} takes about {per_class(needed.value)} more per class{even} ({low} {upper})."
+    upper = per_class(needed.high) if needed.high is not None else "out of reach"
+    return f"{target} takes about {per_class(needed.value)} more per class{even} ({low} to {upper})."
 
 
 def round_up(number: float) -> int:

@@ -34,7 +34,7 @@ def render_forecast(found: Forecast, command: str, machine: str) -> str:
 
     report = SimpleNamespace(
         title=f"{found.data}: forecast",
-        answer=found.answer,
+        answer=found.answer.replace("–", "–\u2060"),  # no line ends within a band
         more=(
             f"A band holds the truth about {100 * found.now.level:g} times in 100: the accuracy that a probe of"
             f" {found.backbone} would have on fresh photos like these. Fine-tuning may do better."
@@ -92,10 +92,9 @@ def learning_curve_plot(found: Forecast) -> Plot:
         keys.append(Key(f"target {found.needed.target:g}", "bad", "dashed"))
     _photo_axis(axes, [*(found.measured.sizes / classes), found.per_class, *(b.photos / classes for b in found.ahead)])
     percent_axis(axes, "y")
-    words = "; ".join(
-        f"{b.value:.1%} ({b.low:.1%} to {b.high:.1%}) at {b.photos:.0f}" for b in (found.now, *found.ahead)
-    )
-    return Plot("Learning curve", to_svg(figure, "learning-curve", f"Accuracy by photos: {words}"), tuple(keys))
+    ends = (f"{b.value:.1%} ({b.low:.1%} to {b.high:.1%}) at {b.photos:.0f}" for b in (found.now, *found.ahead))
+    svg = to_svg(figure, "learning-curve", f"Accuracy by photos: {'; '.join(ends)}")
+    return Plot("Learning curve", svg, tuple(keys))
 
 
 def _photo_axis(axes: Axes, numbers: list[float]) -> None:
