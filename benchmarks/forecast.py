@@ -1,12 +1,15 @@
 """Do the bands of ``forecast`` hold the truth as often as they say?
 
-    python benchmarks/forecast.py ASSETS [--networks resnet18] [--sets animals,…] [--repeats 12] [--keep FOLDER]
+    python benchmarks/forecast.py ASSETS [--networks resnet18] [--sets animals,…] [--repeats 12] [--shots 40]
+                                  [--keep FOLDER]
 
 ASSETS holds data/ (animals, dogs-vs-cats, imagewoof160, cifar10, cifar100) and weights/NETWORK.fp16.safetensors. Each
 repeat draws a test part and training photos anew, fits the curve to a quarter of the training photos, and asks it for
 the accuracy of a probe of all of them. The truth is that of such a probe, strength chosen on val from the whole grid,
 on the test part; so the band asked for is that of as many judged photos. Beside it, the band of someone who thinks that
 accuracy stays as it is: what the quarter measured, with the binomial doubt of both sets of photos.
+
+With --shots, so many training photos per class are all there are: the curve sees a quarter of those.
 
 Repeats on one set share its photos, so intervals of coverage are a little too narrow. Measurements are kept in FOLDER
 and not made again.
@@ -15,6 +18,7 @@ and not made again.
 from __future__ import annotations
 
 import argparse
+import math
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -67,28 +71,31 @@ def main() -> None:
     parser.add_argument("--networks", default="resnet18")
     parser.add_argument("--sets", default="animals,dogs-vs-cats,imagewoof160,cifar10")
     parser.add_argument("--repeats", type=int, default=12)
+    parser.add_argument("--shots", type=int)
     parser.add_argument("--keep", type=Path)
     asked = parser.parse_args()
     keep = asked.keep or Path(tempfile.mkdtemp())
     keep.mkdir(parents=True, exist_ok=True)
     everything = []
-    print(f"{'set and network':30}{'truth':>7} {'error':>7}  {'80 % band':16}{'90 % band':16}{'as it is, 90 %':16}")
+    print("Of each band: how often it held the truth, its mean width, its mean interval score (lower is better).")
+    names = [*(f"{level:.0%} band" for level in LEVELS), f"as it is, {LEVELS[-1]:.0%}"]
+    print(f"{'set and network':26}{'truth':>7}  {''.join(f'{name:24}' for name in names)}errors of the middles")
     for network in asked.networks.split(","):
         for name in asked.sets.split(","):
-            rows = [judge(one) for one in measurements(name, network, asked.assets, asked.repeats, keep)]
+            rows = [judge(one) for one in measurements(name, network, asked, keep)]
             everything.append(np.array(rows))
             tell(f"{name}, {network}", everything[-1])
     tell("all", np.concatenate(everything))
 
 
-def measurements(name: str, network: str, assets: Path, repeats: int, keep: Path) -> Iterator[dict[str, np.ndarray]]:
+def measurements(name: str, network: str, asked: argparse.Namespace, keep: Path) -> Iterator[dict[str, np.ndarray]]:
     """What each repeat measured, from the folder where it is there."""
     photos: Photos | None = None
-    for repeat in range(repeats):
-        file = keep / f"{name}-{network}-{repeat}.npz"
+    for repeat in range(asked.repeats):
+        file = keep / f"{name}-{network}-{f'{asked.shots}-shots-' if asked.shots else ''}{repeat}.npz"
         if not file.exists():
-            photos = photos or load(name, network, assets)
-            np.savez_compressed(file, **measured(photos, repeat))
+            photos = photos or load(name, network, asked.assets)
+            np.savez_compressed(file, **measured(photos, repeat, asked.shots))
         with np.load(file) as kept:
             yield dict(kept)
 
@@ -118,46 +125,55 @@ def _some(listing: Listing, most: dict[str, int]) -> Listing:
     return replace(listing, photos=tuple(kept))
 
 
-def measured(photos: Photos, repeat: int) -> dict[str, np.ndarray]:
+def measured(photos: Photos, repeat: int, shots: int | None) -> dict[str, np.ndarray]:
     """The curve of a quarter, and the truth of all."""
-    train = 1 - photos.test
-    everyone = np.arange(len(photos.labels))
-    part = photos.part(everyone, [photos.test, train / 4, 3 * train / 4], 1000 + repeat)
-    test, quarter, all_of_it = part == 0, np.flatnonzero(part == 1), np.concatenate(
-        [np.flatnonzero(part == 1), np.flatnonzero(part == 2)]
-    )  # fmt: skip
+    total, classes = len(photos.labels), int(photos.labels.max()) + 1
+    train = shots * classes / total if shots else 1 - photos.test
+    shares = [photos.test, train / 4, 3 * train / 4, *([1 - photos.test - train] if shots else [])]
+    part = photos.part(np.arange(total), shares, 1000 + repeat)
+    test, quarter, rest = (np.flatnonzero(part == p) for p in range(3))
     found = measure(photos.features[quarter], photos.labels[quarter], photos.unit[quarter].tolist(), repeat)
-    chosen = photos.part(all_of_it, [1 - DEFAULT_FRACTION, DEFAULT_FRACTION], repeat)
-    truth = right_answers(
-        photos.features, photos.labels, all_of_it[chosen == 0], all_of_it[chosen == 1], np.flatnonzero(test), L2_GRID
-    )
+    everyone = np.concatenate([quarter, rest])
+    chosen = photos.part(everyone, [1 - DEFAULT_FRACTION, DEFAULT_FRACTION], repeat)
+    train_val = everyone[chosen == 0], everyone[chosen == 1]
     return {
-        "sizes": found.sizes, "right": found.right, "unit": found.unit, "truth": truth,
-        "n": np.array(len(quarter)), "N": np.array(len(all_of_it)),
+        "sizes": found.sizes, "right": found.right, "unit": found.unit,
+        "truth": right_answers(photos.features, photos.labels, *train_val, test, L2_GRID),
+        "n": np.array(len(quarter)), "N": np.array(len(everyone)),
     }  # fmt: skip
 
 
 def judge(one: dict[str, np.ndarray]) -> list[float]:
-    """Truth, error of the median, then (inside, width) for each level, then the same for "it stays as it is"."""
+    """Truth and error of the median; (inside, width, score) for each level; the same for "it stays as it is", and its
+    error.
+    """
     truth, judged = float(one["truth"].mean()), len(one["truth"])
     seen = points(one["sizes"], one["right"], one["unit"])
-    curve, row = fit(seen), []
-    for level in LEVELS:
-        band = curve.bands(np.array([float(one["N"])]), level, judged)[0]
-        row += [band.low <= truth <= band.high, band.high - band.low]
-    now, photos = seen.accuracy[-1], int(one["n"])
+    curve = fit(seen)
+    bands = [curve.bands(np.array([float(one["N"])]), level, judged)[0] for level in LEVELS]
+    rows = [_held(truth, band.low, band.high, band.level) for band in bands]
+    now, photos = float(seen.accuracy[-1]), int(one["n"])
     spread = max(now * (1 - now), 1 / photos) * (1 / photos + 1 / judged)
-    half = NormalDist().inv_cdf(0.95) * float(np.sqrt(spread))
-    return [truth, band.value - truth, *row, abs(now - truth) <= half, 2 * half, now - truth]
+    half = NormalDist().inv_cdf(0.5 + LEVELS[-1] / 2) * math.sqrt(spread)
+    naive = _held(truth, now - half, now + half, LEVELS[-1])
+    return [truth, bands[0].value - truth, *rows[0], *rows[1], *naive, now - truth]
+
+
+def _held(truth: float, low: float, high: float, level: float) -> tuple[bool, float, float]:
+    """Whether the band held the truth, its width, and its interval score: the width, and 2 / (1 - level) times what it
+    missed by (Gneiting and Raftery 2007, "Strictly proper scoring rules", section 6.2); lower is better.
+    """
+    missed = max(0.0, low - truth, truth - high)
+    return low <= truth <= high, high - low, high - low + 2 / (1 - level) * missed
 
 
 def tell(name: str, rows: np.ndarray) -> None:
-    """One line: truth, root mean square error of the median, coverage and mean width of the bands."""
-    cells = [_cell(rows[:, column], rows[:, column + 1]) for column in (2, 4, 6)]
-    shown = f"{name:30}{rows[:, 0].mean():7.4f} {_error(rows[:, 1]):7.4f}  {''.join(f'{cell:16}' for cell in cells)}"
-    print(f"{shown}(error {_error(rows[:, 8]):.4f})", flush=True)
+    """One line: the truth; how often bands held it, their mean width and score; errors of the middles."""
+    cells = [_cell(rows[:, column : column + 3]) for column in (2, 5, 8)]
+    errors = f"{_error(rows[:, 1]):.4f}, {_error(rows[:, 11]):.4f}"
+    print(f"{name:26}{rows[:, 0].mean():7.4f}  {''.join(f'{cell:24}' for cell in cells)}{errors}", flush=True)
     if name == "all":
-        for level, column in zip(LEVELS, (2, 4), strict=True):
+        for level, column in zip(LEVELS, (2, 5), strict=True):
             held = wilson(int(rows[:, column].sum()), len(rows))
             print(f"  {level:.0%} band: held in {held.value:.3f} of {len(rows)} ({held.low:.3f} to {held.high:.3f})")
 
@@ -166,8 +182,9 @@ def _error(gaps: np.ndarray) -> float:
     return float(np.sqrt(np.square(gaps).mean()))
 
 
-def _cell(inside: np.ndarray, width: np.ndarray) -> str:
-    return f"{int(inside.sum())}/{len(inside)}, {width.mean():.4f}"
+def _cell(rows: np.ndarray) -> str:
+    inside, width, score = rows.T
+    return f"{int(inside.sum())}/{len(rows)}, {width.mean():.4f}, {score.mean():.4f}"
 
 
 if __name__ == "__main__":
