@@ -35,7 +35,10 @@ def test_a_narrow_band_has_the_digits_to_be_seen() -> None:
         (Needed(0.99, None, None, None, 0.03), "0.99 is out of reach of a probe of this network"),
         (Needed(0.99, None, 3010, None, 0.3), "at least 1,000, if it can be reached at all: too far to say"),
         (Needed(0.97, 2010, 1210, 9010, 1.0), "0.97 takes about 500 more per class (100 to 4,000)."),
-        (Needed(0.97, 2010, 1210, None, 0.9), "0.97 takes about 500 more per class (100 to out of reach)."),
+        (
+            Needed(0.97, 2010, 1210, None, 0.9),
+            "0.97 takes about 500 more per class (at least 100, or out of reach).",
+        ),
         (Needed(0.9, 1010, 1010, 1010, 1.0), "0.9 is reached with the photos at hand."),
         (Needed(0.957, 1010, 1010, 1300, 1.0), "to be sure of it takes 150 more per class."),
         (Needed(0.957, 1010, 1010, None, 0.8), "to be sure of it takes more than can be said."),
@@ -48,11 +51,11 @@ def test_a_target_has_a_number_or_a_reason_for_none(needed: Needed, said: str) -
 
 
 def test_notes_say_what_the_data_cannot() -> None:
-    assert notes_of(EVEN, NOW, [THEN]) == [] or "small" in notes_of(EVEN, NOW, [THEN])[0]
+    assert notes_of(EVEN, NOW, [THEN], 0.02) == []
     wide, far = Band(1010, 0.8, 0.7, 0.9, 0.9), Band(1010 * 5, 0.9, 0.85, 0.95, 0.9)
-    little, gain, beyond = notes_of(EVEN, wide, [Band(1410, 0.82, 0.7, 0.9, 0.9), far])
+    little, gain, beyond = notes_of(EVEN, wide, [Band(1410, 0.82, 0.7, 0.9, 0.9), far], 0.1)
     assert "1010 photos say little" in little
-    assert "too small" in gain
+    assert "10.0 points at most" in gain
     assert "checked up to 4 times" in beyond
 
 

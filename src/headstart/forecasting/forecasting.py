@@ -172,7 +172,7 @@ def conclude(seen: Survey, measured: Points, asked: Asked, source: Source) -> Fo
     now, *ahead = curve.bands(places, asked.level)
     gains = curve.gains(places, asked.level)[1:]
     needed = None if asked.target is None else curve.needed(asked.target, photos, asked.level)
-    notes = (*source.remarks, *notes_of(counts, now, ahead))
+    notes = (*source.remarks, *notes_of(counts, now, ahead, max(high for _, high in gains)))
     answer = answer_of(counts, now, more, ahead, needed)
     text = "\n".join([*_lines(now, more, ahead), "", answer])
     return Forecast(

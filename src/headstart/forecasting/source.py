@@ -120,6 +120,6 @@ def _trained_before(from_run: str | None) -> tuple[str, ...]:
     if RunFolder(Path(from_run)).read_json("plan.json")["strategy"] not in TRAINED:
         return ()
     return (
-        f"the backbone of {from_run} learned from the photos of that run: where some of them are among these, the "
-        "forecast is too good",
+        f"The backbone of {from_run} learned from the photos of that run: where some of them are among these, the "
+        "forecast is too good.",
     )

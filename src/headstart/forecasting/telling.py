@@ -95,8 +95,10 @@ def target_words(counts: Mapping[str, int], now: Band, needed: Needed) -> str:
         least = "" if needed.low is None else f", and at least {per_class(needed.low)}"
         return f"{target} takes perhaps more than {far}{even}{least}, if it can be reached at all: too far to say."
     low = per_class(needed.low or photos)
-    upper = per_class(needed.high) if needed.high is not None else "out of reach"
-    return f"{target} takes about {per_class(needed.value)} more per class{even} ({low} to {upper})."
+    ends = (
+        f"at least {low}; perhaps it is out of reach" if needed.high is None else f"{low} to {per_class(needed.high)}"
+    )
+    return f"{target} takes about {per_class(needed.value)} more per class{even} ({ends})."
 
 
 def round_up(number: float) -> int:
@@ -105,18 +107,21 @@ def round_up(number: float) -> int:
     return int(-(-number // step) * step)
 
 
-def notes_of(counts: Mapping[str, int], now: Band, ahead: Sequence[Band]) -> list[str]:
-    """What a careful reader should know of this forecast."""
+def notes_of(counts: Mapping[str, int], now: Band, ahead: Sequence[Band], most: float) -> list[str]:
+    """What a careful reader should know of this forecast; ``most``: the upper end of the largest gain."""
     notes, photos = [], sum(counts.values())
     if now.high - now.low > WIDE:
         notes.append(
-            f"{photos} photos say little: even what a probe of all of them reaches is known to {now.high - now.low:.2f}"
-            " only. Take the bands by their word, and ask again with more photos."
+            f"{photos} photos say little: even what a probe of all of them reaches is known to within "
+            f"{now.high - now.low:.2f} only. Ask again with more photos."
         )
-    if any(band.low <= now.value for band in ahead):
-        notes.append("the gain may be too small to notice: some of the bands hold the accuracy of now")
+    if most < now.high - now.low:
+        notes.append(
+            f"The gain is small: {100 * most:.1f} points at most, less than these photos leave open about the accuracy "
+            "now. So the bands overlap, though more photos do help a little."
+        )
     if any(band.photos > CHECKED * photos * 1.01 for band in ahead):
-        notes.append(f"bands were checked up to {CHECKED:g} times the photos: what lies beyond rests on the law alone")
+        notes.append(f"Bands were checked up to {CHECKED:g} times the photos; beyond, they rest on the law alone.")
     return notes
 
 
