@@ -78,10 +78,21 @@ def test_few_judged_photos_widen_the_band(curve: LearningCurve) -> None:
     assert some.high - some.low == pytest.approx(np.hypot(endless.high - endless.low, noise), rel=0.1)
 
 
-def test_where_a_size_stands_among_others_does_not_change_its_band(curve: LearningCurve) -> None:
-    alone = curve.bands(np.array([3200.0]), 0.9)[0]
-    among = curve.bands(np.array([9000.0, 3200.0, 800.0]), 0.9)[1]
-    assert (among.low, among.high) == pytest.approx((alone.low, alone.high), abs=0.002)
+def test_where_a_size_stands_among_others_does_not_change_its_band() -> None:
+    far = fit(simulated(law(SIZES, 0.03, 0.8, 0.5)), drift=0.3)
+    alone = far.bands(np.array([3200.0]), 0.9)[0]
+    among = far.bands(np.array([9000.0, 3200.0, 800.0]), 0.9)[1]
+    assert (among.low, among.high) == pytest.approx((alone.low, alone.high), abs=0.004)
+    assert alone.high - alone.low > 0.03
+
+
+def test_what_wanders_goes_on_from_where_it_was() -> None:
+    """The walk's steps add up: a far size knows of a near one."""
+    far = fit(simulated(law(SIZES, 0.03, 0.8, 0.5)), drift=0.5)
+    ahead = np.array([2560.0, 1280.0])  # e-folds of 1.39 and 0.69: the variance shared is half of the further one's
+    strayed = np.log(far.errors(ahead) / far.law(ahead))
+    assert strayed.std(0) == pytest.approx(0.5 * np.sqrt(np.log([4.0, 2.0])), rel=0.05)
+    assert np.corrcoef(strayed.T)[0, 1] == pytest.approx(np.sqrt(0.5), abs=0.05)
 
 
 def test_copies_count_as_one_photo() -> None:
