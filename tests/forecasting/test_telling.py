@@ -52,11 +52,13 @@ def test_a_target_has_a_number_or_a_reason_for_none(needed: Needed, said: str) -
 
 def test_notes_say_what_the_data_cannot() -> None:
     assert notes_of(EVEN, NOW, [THEN], 0.02) == []
-    wide, far = Band(1010, 0.8, 0.7, 0.9, 0.9), Band(1010 * 5, 0.9, 0.85, 0.95, 0.9)
-    little, gain, beyond = notes_of(EVEN, wide, [Band(1410, 0.82, 0.7, 0.9, 0.9), far], 0.1)
-    assert "1010 photos say little" in little
-    assert "10.0 points at most" in gain
+    far = Band(1010 * 5, 0.975, 0.968, 0.982, 0.9)
+    gain, beyond = notes_of(EVEN, NOW, [THEN, far], 0.01)
+    assert "1.0 points at most" in gain
     assert "checked up to 4 times" in beyond
+    little = notes_of(EVEN, Band(1010, 0.8, 0.7, 0.9, 0.9), [THEN], 0.01)
+    assert len(little) == 1  # few photos: nothing is said of a small gain
+    assert "1010 photos say little" in little[0]
 
 
 def test_all_that_is_wrong_is_said_at_once() -> None:

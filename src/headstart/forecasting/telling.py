@@ -115,7 +115,7 @@ def notes_of(counts: Mapping[str, int], now: Band, ahead: Sequence[Band], most: 
             f"{photos} photos say little: even what a probe of all of them reaches is known to within "
             f"{now.high - now.low:.2f} only. Ask again with more photos."
         )
-    if most < now.high - now.low:
+    elif most < now.high - now.low:
         notes.append(
             f"The gain is small: {100 * most:.1f} points at most, less than these photos leave open about the accuracy "
             "now. So the bands overlap, though more photos do help a little."
