@@ -79,7 +79,7 @@ def main() -> None:
     everything = []
     print("Of each band: how often it held the truth, its mean width, its mean interval score (lower is better).")
     names = [*(f"{level:.0%} band" for level in LEVELS), f"as it is, {LEVELS[-1]:.0%}"]
-    print(f"{'set and network':26}{'truth':>7}  {''.join(f'{name:24}' for name in names)}errors of the middles")
+    print(f"{'set and network':31}{'truth':>7}  {''.join(f'{name:24}' for name in names)}errors of the middles")
     for network in asked.networks.split(","):
         for name in asked.sets.split(","):
             rows = [judge(one) for one in measurements(name, network, asked, keep)]
@@ -171,7 +171,7 @@ def tell(name: str, rows: np.ndarray) -> None:
     """One line: the truth; how often bands held it, their mean width and score; errors of the middles."""
     cells = [_cell(rows[:, column : column + 3]) for column in (2, 5, 8)]
     errors = f"{_error(rows[:, 1]):.4f}, {_error(rows[:, 11]):.4f}"
-    print(f"{name:26}{rows[:, 0].mean():7.4f}  {''.join(f'{cell:24}' for cell in cells)}{errors}", flush=True)
+    print(f"{name:31}{rows[:, 0].mean():7.4f}  {''.join(f'{cell:24}' for cell in cells)}{errors}", flush=True)
     if name == "all":
         for level, column in zip(LEVELS, (2, 5), strict=True):
             held = wilson(int(rows[:, column].sum()), len(rows))

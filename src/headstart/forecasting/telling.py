@@ -95,9 +95,7 @@ def target_words(counts: Mapping[str, int], now: Band, needed: Needed) -> str:
         least = "" if needed.low is None else f", and at least {per_class(needed.low)}"
         return f"{target} takes perhaps more than {far}{even}{least}, if it can be reached at all: too far to say."
     low = per_class(needed.low or photos)
-    ends = (
-        f"at least {low}; perhaps it is out of reach" if needed.high is None else f"{low} to {per_class(needed.high)}"
-    )
+    ends = f"{low} to {per_class(needed.high)}" if needed.high is not None else f"at least {low}, or out of reach"
     return f"{target} takes about {per_class(needed.value)} more per class{even} ({ends})."
 
 
