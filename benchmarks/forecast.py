@@ -1,7 +1,7 @@
 """Do the bands of ``forecast`` hold the truth as often as they say?
 
     python benchmarks/forecast.py ASSETS [--networks resnet18] [--sets animals,…] [--repeats 12] [--shots 40]
-                                  [--keep FOLDER]
+                                  [--drift 0.03] [--luck 0.04] [--keep FOLDER]
 
 ASSETS holds data/ (animals, dogs-vs-cats, imagewoof160, cifar10, cifar100) and weights/NETWORK.fp16.safetensors. Each
 repeat draws a test part and training photos anew, fits the curve to a quarter of the training photos, and asks it for
@@ -30,7 +30,7 @@ import numpy as np
 from headstart.data.draw import assign, units
 from headstart.data.imageset import DEFAULT_FRACTION, Listing
 from headstart.evaluation.intervals import wilson
-from headstart.forecasting.learning_curve import fit, points
+from headstart.forecasting.learning_curve import DRIFT, LUCK, fit, points
 from headstart.forecasting.measuring import measure, right_answers
 from headstart.options import TrainOptions
 from headstart.prepare import find_photos
@@ -72,6 +72,8 @@ def main() -> None:
     parser.add_argument("--sets", default="animals,dogs-vs-cats,imagewoof160,cifar10")
     parser.add_argument("--repeats", type=int, default=12)
     parser.add_argument("--shots", type=int)
+    parser.add_argument("--drift", type=float, default=DRIFT, help="how roughly the law holds")
+    parser.add_argument("--luck", type=float, default=LUCK, help="how far probes of one size differ")
     parser.add_argument("--keep", type=Path)
     asked = parser.parse_args()
     keep = asked.keep or Path(tempfile.mkdtemp())
@@ -82,7 +84,7 @@ def main() -> None:
     print(f"{'set and network':31}{'truth':>7}  {''.join(f'{name:24}' for name in names)}errors of the middles")
     for network in asked.networks.split(","):
         for name in asked.sets.split(","):
-            rows = [judge(one) for one in measurements(name, network, asked, keep)]
+            rows = [judge(one, asked.drift, asked.luck) for one in measurements(name, network, asked, keep)]
             everything.append(np.array(rows))
             tell(f"{name}, {network}", everything[-1])
     tell("all", np.concatenate(everything))
@@ -143,13 +145,13 @@ def measured(photos: Photos, repeat: int, shots: int | None) -> dict[str, np.nda
     }  # fmt: skip
 
 
-def judge(one: dict[str, np.ndarray]) -> list[float]:
+def judge(one: dict[str, np.ndarray], drift: float, luck: float) -> list[float]:
     """Truth and error of the median; (inside, width, score) for each level; the same for "it stays as it is", and its
     error.
     """
     truth, judged = float(one["truth"].mean()), len(one["truth"])
     seen = points(one["sizes"], one["right"], one["unit"])
-    curve = fit(seen)
+    curve = fit(seen, drift=drift, luck=luck)
     bands = [curve.bands(np.array([float(one["N"])]), level, judged)[0] for level in LEVELS]
     rows = [_held(truth, band.low, band.high, band.level) for band in bands]
     now, photos = float(seen.accuracy[-1]), int(one["n"])
