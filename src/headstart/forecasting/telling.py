@@ -118,7 +118,7 @@ def notes_of(counts: Mapping[str, int], now: Band, ahead: Sequence[Band], most: 
             f"The gain is small: {100 * most:.1f} points at most, less than these photos leave open about the accuracy "
             "now. So the bands overlap, though more photos do help a little."
         )
-    if any(band.photos > CHECKED * photos * 1.01 for band in ahead):
+    if any(band.photos > CHECKED * photos * 1.05 for band in ahead):
         notes.append(f"Bands were checked up to {CHECKED:g} times the photos; beyond, they rest on the law alone.")
     return notes
 
