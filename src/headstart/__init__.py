@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from headstart.digits import demo
     from headstart.explaining.explaining import explain
     from headstart.exporting.exporter import export
+    from headstart.forecasting.forecasting import forecast
     from headstart.notebook import photos
     from headstart.run import Run, open_run, resume, train
     from headstart.serving.server import serve
@@ -44,6 +45,7 @@ _HOMES = {
     "evaluate": "headstart.using",
     "explain": "headstart.explaining.explaining",
     "export": "headstart.exporting.exporter",
+    "forecast": "headstart.forecasting.forecasting",
     "open_run": "headstart.run",
     "photos": "headstart.notebook",
     "predict": "headstart.using",
@@ -67,6 +69,7 @@ __all__ = [
     "evaluate",
     "explain",
     "export",
+    "forecast",
     "open_run",
     "photos",
     "predict",

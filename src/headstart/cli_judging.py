@@ -10,8 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
-from headstart.cli_options import train_arguments, with_train_options
+from headstart.cli_options import train_arguments, unasked, with_train_options
 from headstart.cli_parts import Json, Overwrite, Quiet, loading, print_json
+from headstart.errors import OptionError
 
 _OF_TRAINING = (
     "val", "test", "shots", "fraction", "head", "dropout", "strategy", "boundary", "epochs", "batch_size", "lr",
@@ -54,4 +55,61 @@ def check(
         sys.exit(1)
 
 
-COMMANDS = (check,)
+@with_train_options(leave_out=_OF_TRAINING)
+def forecast(
+    data: Annotated[
+        str, typer.Argument(metavar="DATA | RUN", help="Photos as for train, or a run's folder.", show_default=False)
+    ],
+    more: Annotated[
+        str,
+        typer.Option(
+            "--more", help="Photos per class to add; several: 100,200,400. \\[default: as many again, and three times]"
+        ),
+    ] = "",
+    target: Annotated[
+        float | None, typer.Option("--target", help="An accuracy to reach (0.99): how many photos does it take?")
+    ] = None,
+    level: Annotated[float, typer.Option("--level", help="How often a band should hold the truth.")] = 0.9,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            help=r"Write a page: a folder, or a file that ends in .html. \[default: none]",
+            rich_help_panel="Output",
+            show_default=False,
+        ),
+    ] = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    options: dict[str, Any] | None = None,
+) -> None:
+    """How many more photos are needed? A learning curve of a probe, with bands, and what more photos would bring."""
+    numbers = tuple(int(m) if m.strip().isdigit() else _bad_more(m) for m in more.split(",") if m.strip())
+    with loading():
+        from headstart.forecasting.forecasting import forecast as look_ahead
+
+    found = look_ahead(
+        data,
+        more=numbers,
+        target=target,
+        level=level,
+        out=out,
+        overwrite=overwrite,
+        quiet=quiet,
+        **_asked(options or {}),
+    )
+    print_json(found.summary) if as_json else print(found.text)
+
+
+def _asked(options: dict[str, Any]) -> dict[str, Any]:
+    """What was typed, and no default: a run takes few options, and has to know which were meant."""
+    usual = unasked()
+    return train_arguments({name: value for name, value in options.items() if value != usual[name]})
+
+
+def _bad_more(text: str) -> int:
+    raise OptionError(f"--more {text!r} is not a whole number.", "Write it like --more 100,200.")
+
+
+COMMANDS = (check, forecast)

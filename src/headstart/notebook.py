@@ -21,6 +21,7 @@ from headstart.data.names import natural_key
 from headstart.data.pixels import centre
 from headstart.data.scan import scan
 from headstart.errors import OptionError
+from headstart.report.forecast import drawn_bands
 from headstart.report.images import thumbnail
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from headstart.classifier import Prediction
+    from headstart.forecasting.forecasting import Forecast
     from headstart.run import Run
 
 SIDE = 112
@@ -168,6 +170,21 @@ def curves(run: Run) -> Figure:
                 axes.plot(*zip(*pairs, strict=True), style, marker="o", markersize=3, label=split)
         axes.set(xlabel=axis, ylabel=measure, xscale="log" if axis == "l2" else "linear")
         axes.legend()
+    return figure
+
+
+def learning_curve(forecast: Forecast) -> Figure:
+    """What was measured and what is forecast, accuracy over photos, with the band."""
+    bands = drawn_bands(forecast)
+    figure = _figure(6, 3.6)
+    axes = figure.subplots()
+    photos = [band.photos for band in bands]
+    axes.fill_between(photos, [b.low for b in bands], [b.high for b in bands], alpha=0.2, label="band")
+    axes.plot(photos, [b.value for b in bands], label="expected")
+    axes.plot(forecast.measured.sizes, forecast.measured.accuracy, "o", markersize=4, label="measured")
+    axes.axvline(forecast.photos, linestyle="--", linewidth=1, color="grey")
+    axes.set(xlabel="photos", ylabel="accuracy", xscale="log")
+    axes.legend(loc="lower right")
     return figure
 
 

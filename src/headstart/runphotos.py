@@ -22,6 +22,7 @@ class RunPhoto:
     label: str
     split: Split
     digest: str
+    group: str | None = None
 
 
 def run_photos(run: Path, splits: Sequence[Split]) -> list[RunPhoto]:
@@ -35,7 +36,7 @@ def run_photos(run: Path, splits: Sequence[Split]) -> list[RunPhoto]:
     rows = [row for row in read_splits(run / "splits.csv") if row.split in splits]
     data = RunFolder.open(run)[1].data
     root = scan(data, for_training=False).root
-    found = [RunPhoto(root / row.path, row.path, row.label, row.split, row.digest) for row in rows]
+    found = [RunPhoto(root / row.path, row.path, row.label, row.split, row.digest, row.group) for row in rows]
     there = [photo for photo in found if photo.path.exists()]
     if found and not there:
         raise DataError(f"None of the {len(found)} photos that {run} names are in {data} any more.")
