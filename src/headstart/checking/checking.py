@@ -239,7 +239,7 @@ def opinion_findings(
     if len(strange):
         far = opinion.strangeness[strange]
         cases = [
-            Case((int(members[i]),), f"{s:.1f} deviations from the others", float(s))
+            Case((int(members[i]),), f"strangeness {s:.1f}", float(s))
             for i, s in sorted(zip(strange, far, strict=True), key=lambda pair: -pair[1])
         ]
         sentence = f"{counted(len(strange), 'photo looks', 'photos look')} like no class"

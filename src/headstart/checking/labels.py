@@ -16,9 +16,8 @@ from headstart.training.probe import USUAL_L2
 FOLDS = 5
 NEIGHBOUR = 30
 """A stranger may have a few of its kind beside it: the thirtieth nearest photo tells how far it is from the set."""
-STRANGE = 3.25
-"""Distance beyond the median, in standard deviations of the upper half, from which a photo is like no other
-(benchmarks/check.py)."""
+STRANGE = 3.5
+"""Strangeness from which a photo looks like no class (benchmarks/check.py)."""
 DOUBTED = 0.2
 """Probability of the own label below which another may be thought the right one: with more, a class that is merely hard
 fills the list."""
@@ -28,7 +27,7 @@ CHUNK = 1024
 @dataclass(frozen=True)
 class Opinion:
     """``probabilities`` [N, C] by probes that did not see the photo; ``suspect`` [N]: its label is probably wrong;
-    ``strangeness`` [N]: how far it is from the others, in standard deviations.
+    ``strangeness`` [N]: how far it is from the others, in standard deviations, and how much its label is doubted.
     """
 
     probabilities: np.ndarray
@@ -54,7 +53,9 @@ def judge_labels(features: np.ndarray, labels: np.ndarray, classes: int, units: 
             sides of a fold.
     """
     probabilities = out_of_fold(features, labels, classes, units)
-    return Opinion(probabilities, suspects(probabilities, labels), strangeness(features))
+    # An odd photo of a class still looks like it to the probe; one of another world does not, whatever it is called.
+    doubt = 1 - probabilities[np.arange(len(labels)), labels]
+    return Opinion(probabilities, suspects(probabilities, labels), distances(features) + doubt)
 
 
 def out_of_fold(features: np.ndarray, labels: np.ndarray, classes: int, units: list[int], seed: int = 0) -> np.ndarray:
@@ -86,7 +87,7 @@ def suspects(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return (sure.max(1) > 0) & (sure.argmax(1) != labels) & (own < DOUBTED)
 
 
-def strangeness(features: np.ndarray) -> np.ndarray:
+def distances(features: np.ndarray) -> np.ndarray:
     """How far each photo is from the others [N]: its distance to the ``NEIGHBOUR`` th nearest, above the median and in
     standard deviations of the upper half.
 
