@@ -107,7 +107,15 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
 def test_there_and_back(hub: Hub, probe_run: Path, photos: Path, tmp_path: Path, starter: tuple[str, ...]) -> None:
     address = push(probe_run, "someone/pets", quiet=True)
     assert address == f"{hub.address}/someone/pets"
-    wanted = {"model.json", "model.safetensors", "metrics.json", "plan.json", "history.csv", "README.md"}
+    wanted = {
+        "model.json",
+        "model.safetensors",
+        "certainty.safetensors",
+        "metrics.json",
+        "plan.json",
+        "history.csv",
+        "README.md",
+    }
     assert hub.files["someone/pets"].keys() == wanted
     paths = sorted(photos.rglob("*.png"))[:4]
     assert list(hs.predict("hf:someone/pets", paths)) == list(hs.predict(probe_run, paths))

@@ -10,10 +10,12 @@ import json
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from headstart.backbone.hub import transport_errors
+from headstart.certainty.certainty import FILE as CERTAINTY
 from headstart.classifier import published, read_description, write_json, write_text
 from headstart.errors import OptionError, RunError
 from headstart.modelcard import model_card
@@ -21,8 +23,8 @@ from headstart.voice import Voice
 
 PREFIX = "hf:"
 MODEL = ("model.json", "model.safetensors")
-"""What ``fetched`` needs."""
-ALONG = ("metrics.json", "plan.json", "history.csv")
+"""What ``fetched`` needs; certainty.safetensors comes along where there is one."""
+ALONG = (CERTAINTY, "metrics.json", "plan.json", "history.csv")
 
 
 def push(run: str | Path, repo: str, *, private: bool = False, quiet: bool = False) -> str:
@@ -89,6 +91,8 @@ def fetched(place: str | Path) -> Path:
         raise RunError(f"{text} holds no model of headstart's (no {' or no '.join(MODEL)}).") from None
     except transport_errors() as error:
         raise _refused(repo, error) from None
+    with suppress(EntryNotFoundError, LocalEntryNotFoundError, *transport_errors()):  # older models have none
+        hf_hub_download(repo, CERTAINTY, revision=revision or None, endpoint=endpoint)
     return files[0].parent
 
 
