@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from headstart.certainty.certainty import USUAL
 from headstart.evaluation.mistakes import most_confused
 from headstart.report.data import Mistake, RunReport
 from headstart.report.images import heat_map
@@ -37,7 +38,8 @@ def render_run(report: RunReport) -> str:
         pairs=most_confused(metrics["confusion"], PAIRS) if metrics else [],
         reliability=reliability(metrics["calibration"]) if metrics else None,
         scaled=_scaled(report.metrics),
-        temperature=report.temperature,
+        sure=(metrics or {}).get("certainty"),
+        usual=USUAL,
         samples=sample_rows(report.samples, report.names),
         mistakes=_shown(report, report.mistakes[:MISTAKES]),
         hits=_shown(report, report.hits),
