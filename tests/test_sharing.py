@@ -126,6 +126,24 @@ def test_there_and_back(hub: Hub, probe_run: Path, photos: Path, tmp_path: Path,
     assert begun.metrics["test"]["accuracy"] == hs.open_run(probe_run).metrics["test"]["accuracy"]
 
 
+def test_what_says_how_sure_an_answer_is_comes_along(hub: Hub, sure_run: Path) -> None:
+    push(sure_run, "someone/sure", quiet=True)
+    paths = [sure_run.parent / "photos" / "cat" / "cat_00.png"]
+    (found,) = hs.predict("hf:someone/sure", paths, coverage=0.9)
+    assert found == next(hs.predict(sure_run, paths, coverage=0.9))
+    assert found.distance is not None
+
+
+def test_a_model_of_an_older_headstart_has_none(hub: Hub, sure_run: Path) -> None:
+    push(sure_run, "someone/older", quiet=True)
+    del hub.files["someone/older"]["certainty.safetensors"]
+    paths = [sure_run.parent / "photos" / "cat" / "cat_00.png"]
+    (found,) = hs.predict("hf:someone/older", paths)
+    assert found.unknown is None
+    with pytest.raises(RunError, match="older headstart"):
+        hs.predict("hf:someone/older", paths, coverage=0.9)
+
+
 def test_what_stays_at_home(hub: Hub, probe_run: Path, photos: Path) -> None:
     push(probe_run, "someone/pets", quiet=True)
     together = b"".join(hub.files["someone/pets"].values())

@@ -1,7 +1,8 @@
 """Models on a hub. In: a run and a repository's name. Out: the run's model there, or a model from there here.
 
-What goes up is the model, its card and its figures. Photos, and tables and pages that show or name them, stay at home;
-so does the command, which holds paths of this machine. HF_ENDPOINT names another hub than huggingface.co.
+What goes up is the model, what it knows unknown photos by (a mean of features per class), its card and its figures.
+Photos, and tables and pages that show or name them, stay at home; so does the command, which holds paths of this
+machine. HF_ENDPOINT names another hub than huggingface.co.
 """
 
 from __future__ import annotations
@@ -85,14 +86,14 @@ def fetched(place: str | Path) -> Path:
     endpoint = os.environ.get("HF_ENDPOINT") or None
     try:
         files = [Path(hf_hub_download(repo, name, revision=revision or None, endpoint=endpoint)) for name in MODEL]
+        with suppress(EntryNotFoundError, LocalEntryNotFoundError):  # models of older headstarts have none
+            hf_hub_download(repo, CERTAINTY, revision=revision or None, endpoint=endpoint)
     except LocalEntryNotFoundError as error:  # no network, and not fetched before
         raise _refused(repo, error) from None
     except EntryNotFoundError:
         raise RunError(f"{text} holds no model of headstart's (no {' or no '.join(MODEL)}).") from None
     except transport_errors() as error:
         raise _refused(repo, error) from None
-    with suppress(EntryNotFoundError, LocalEntryNotFoundError, *transport_errors()):  # older models have none
-        hf_hub_download(repo, CERTAINTY, revision=revision or None, endpoint=endpoint)
     return files[0].parent
 
 

@@ -56,11 +56,15 @@ class Certainty:
         k = rank(len(self.far), USUAL)
         return max(float(self.far[k - 1]), 1e-6) if k <= len(self.far) else None
 
+    @cached_property
+    def _wide(self) -> np.ndarray:
+        return self.means.astype(np.float32)  # once: numpy is slow at it, and a server is asked for one photo
+
     def distances(self, features: np.ndarray) -> list[float] | list[None]:
         """Of photos with features [N, D], in units of ``usual``: above 1 is unknown. None where that is not known."""
         if self.usual is None:
             return [None] * len(features)
-        return [float(d) for d in likeness.distances(features, self.means) / self.usual]
+        return [float(d) for d in likeness.distances(features, self._wide) / self.usual]
 
     def promise(self, coverage: float) -> str:
         """What sets at this coverage promise, in words. Raises OptionError."""
