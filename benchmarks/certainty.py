@@ -25,6 +25,7 @@ from sklearn.metrics import roc_auc_score
 import headstart as hs
 from headstart.certainty.certainty import USUAL
 from headstart.certainty.conformal import label_set, least_probability, rank
+from headstart.data.imageset import Listing
 from headstart.data.scan import scan
 from headstart.digits import write_digits
 from headstart.evaluation.metrics import calibration
@@ -38,9 +39,12 @@ SIZE = 160
 HOMES = {"animals": "animals", "imagewoof160": "imagewoof160/train"}
 SHOTS = (None, 20)
 FOREIGN = {
-    "animals": "animals", "imagewoof160": "imagewoof160/train", "dogs-vs-cats": "dogs-vs-cats/test",
-    "cifar10": "cifar10/test", "cifar100": "cifar100/test",
+    "dogs-vs-cats": ("dogs-vs-cats/test", ("cats", "dogs")), "imagewoof160": ("imagewoof160/train", ()),
+    "cats, pandas": ("animals", ("cats", "panda")), "cifar10": ("cifar10/test", ()), "cifar100": ("cifar100/test", ()),
 }  # fmt: skip
+"""Name → folder, classes (all where none are named)."""
+OWN = {"animals": ("cats, pandas",), "imagewoof160": ("imagewoof160",)}
+"""What is no foreign set for a home, for its photos are the home's."""
 MANY = 500
 """Foreign photos per set, drawn once."""
 
@@ -63,10 +67,16 @@ class Bench:
         asked = Namespace(data=data, backbone=self.backbone, weights=self.weights, seeds=self.seeds)
         return Probing(asked, {"image_size": SIZE})
 
-    def foreign(self) -> dict[str, Path]:
-        """Folders of photos that may be foreign to a set: the other sets, drawn digits, noise."""
-        places = {name: self.assets / "data" / folder for name, folder in FOREIGN.items()}
-        return {**places, "drawn digits": write_digits(self.scratch / "digits", 30), "noise": self._noise()}
+    def foreign(self, home: str | None = None) -> dict[str, Listing]:
+        """Photos that may be foreign to a set: the other sets, drawn digits, noise."""
+        drawn = {"drawn digits": write_digits(self.scratch / "digits", 30), "noise": self._noise()}
+        found = {name: scan(str(folder)) for name, folder in drawn.items()}
+        for name, (folder, labels) in FOREIGN.items():
+            if name not in OWN.get(home or "", ()):
+                listing = scan(str(self.assets / "data" / folder))
+                photos = tuple(photo for photo in listing.photos if not labels or photo.label in labels)
+                found[name] = replace(listing, photos=photos)
+        return found
 
     def _noise(self) -> Path:
         folder, rng = self.scratch / "noise", np.random.default_rng(0)
@@ -157,29 +167,29 @@ def _error(p: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
 
 def unknown(bench: Bench) -> None:
     """Which part of own test photos and of foreign photos is called unknown, by several distances."""
-    places = bench.foreign()
-    others = {name: _survey(bench, place) for name, place in places.items()}
     for home in HOMES:
         probing = bench.probing(home)
-        foreign = [name for name in others if name != home]
+        others = {name: _survey(bench, listing) for name, listing in bench.foreign(home).items()}
         for shots in SHOTS:
             print(f"\n{home}, {shots or 'all'} per class: AUROC / part called unknown, {bench.backbone}")
-            table("distance", "own test photos", *foreign)
+            table("distance", "own test photos", *others)
             draws = [splits for _, splits in probing.draws(shots)]
             for name, fit in DISTANCES.items():
-                own, told = _judge_distance(fit, draws, [others[f] for f in foreign])
+                own, told = _judge_distance(fit, draws, list(others.values()))
                 row(name, spread(own), *(f"{auc:.3f} / {part:.2f}" for auc, part in told))
 
 
-def _survey(bench: Bench, place: Path) -> np.ndarray:
-    """Features of some of a folder's photos."""
-    listing = scan(str(place))
-    chosen = sorted(np.random.default_rng(0).permutation(len(listing.photos))[:MANY])
-    some = replace(listing, photos=tuple(listing.photos[i] for i in chosen))
+def _some(listing: Listing, count: int) -> Listing:
+    chosen = sorted(np.random.default_rng(0).permutation(len(listing.photos))[:count])
+    return replace(listing, photos=tuple(listing.photos[i] for i in chosen))
+
+
+def _survey(bench: Bench, listing: Listing) -> np.ndarray:
+    """Features of some of the photos."""
     options = TrainOptions(
-        str(place), backbone=bench.backbone, weights=bench.weights, settings={"image_size": SIZE}, on_bad="skip"
+        listing.name, backbone=bench.backbone, weights=bench.weights, settings={"image_size": SIZE}, on_bad="skip"
     )
-    return survey(options, Voice(quiet=True), some).features
+    return survey(options, Voice(quiet=True), _some(listing, MANY)).features
 
 
 Fit = Callable[[np.ndarray, np.ndarray], Callable[[np.ndarray], np.ndarray]]
@@ -209,8 +219,8 @@ TUNED = (("probe", {}), ("lp-ft", {}), ("finetune", {}), ("probe", {"head": "mlp
 
 def tuned(bench: Bench) -> None:
     """Trained networks, through ``train`` and ``predict``: calibration before and after, sets, unknown photos."""
-    places = bench.foreign()
-    pictures = {name: _some_files(place, 100) for name, place in places.items() if name != "animals"}
+    others = {name: _some(listing, 100) for name, listing in bench.foreign("animals").items()}
+    pictures = {name: [photo.path for photo in listing.photos] for name, listing in others.items()}
     table(
         "strategy", "accuracy", "temperature", "ECE val", "ECE test", "holds at 0.8, 0.9, 0.95", "labels per set",
         "own unknown", *(f"{name} unknown" for name in pictures),
@@ -246,11 +256,6 @@ def _one(
     marks = [test["certainty"]["unknown"]]
     marks += [float(np.mean([bool(p.unknown) for p in hs.predict(run.path, files)])) for files in pictures.values()]
     return figures, marks
-
-
-def _some_files(place: Path, count: int) -> list[Path]:
-    photos = [photo.path for photo in scan(str(place)).photos]
-    return [photos[i] for i in sorted(np.random.default_rng(0).permutation(len(photos))[:count])]
 
 
 PARTS = {"coverage": coverage, "calibration": calibrated, "unknown": unknown, "tuned": tuned}
