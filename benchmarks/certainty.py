@@ -1,6 +1,6 @@
 """Prints the figures of docs/certainty.md: coverage of sets, calibration error before and after, unknown photos.
 
-    python benchmarks/certainty.py ASSETS [--only coverage,calibration,unknown,tuned] [--seeds 20] [--backbone resnet18]
+    python benchmarks/certainty.py ASSETS [--only cost,coverage,calibration,unknown,tuned] [--seeds 20]
 
 ASSETS holds data/animals, data/imagewoof160, data/dogs-vs-cats, data/cifar10, data/cifar100 and weights/. Features are
 those of a probe, at 160 px, and lie in the cache; each seed draws train, val and test anew. ``tuned`` trains networks.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+import time
 from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -23,8 +24,9 @@ from scipy.stats import betabinom
 from sklearn.metrics import roc_auc_score
 
 import headstart as hs
-from headstart.certainty.certainty import USUAL
+from headstart.certainty.certainty import FILE, USUAL, Certainty
 from headstart.certainty.conformal import label_set, least_probability, rank
+from headstart.certainty.likeness import class_means
 from headstart.data.imageset import Listing
 from headstart.data.scan import scan
 from headstart.digits import write_digits
@@ -258,7 +260,24 @@ def _one(
     return figures, marks
 
 
-PARTS = {"coverage": coverage, "calibration": calibrated, "unknown": unknown, "tuned": tuned}
+def cost(bench: Bench) -> None:
+    """What the mark costs, whatever the photos show: time per photo in batches of 32, size of the file."""
+    table("classes x features", "µs per photo", "kB")
+    rng = np.random.default_rng(0)
+    for classes, dim in ((3, 512), (100, 2048), (1000, 2048)):
+        means = class_means(rng.random((classes, dim)), np.arange(classes))
+        kept = Certainty(np.sort(rng.random(450)), np.sort(rng.random(450)), means)
+        features, taken = rng.random((32, dim)).astype(np.float32), []
+        for _ in range(50):
+            began = time.perf_counter()
+            kept.distances(features)
+            taken.append(time.perf_counter() - began)
+        kept.save(bench.scratch)
+        size = (bench.scratch / FILE).stat().st_size / 1000
+        row(f"{classes} x {dim}", f"{1e6 * np.median(taken) / 32:.1f}", f"{size:.0f}")
+
+
+PARTS = {"cost": cost, "coverage": coverage, "calibration": calibrated, "unknown": unknown, "tuned": tuned}
 
 
 def main() -> None:

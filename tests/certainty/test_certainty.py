@@ -94,6 +94,13 @@ def test_a_photo_of_another_world_is_marked(cli: Cli, sure_run: Path, foreign: P
     assert "unknown?" in hs.predict(sure_run, [foreign])._repr_html_()
 
 
+def test_an_explanation_carries_the_mark(sure_run: Path, foreign: Path, tmp_path: Path) -> None:
+    usual = own(sure_run) / "cat" / "cat_00.png"
+    found = hs.explain(sure_run, [foreign, usual], out=tmp_path / "explained", neighbours=0, quiet=True)
+    assert [one["unknown"] for one in found.summary["photos"]] == [True, False]
+    assert found.page.read_text(encoding="utf-8").count("Unknown?") == 1
+
+
 def test_sets_in_every_form(cli: Cli, sure_run: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"no photo")
     one = own(sure_run) / "owl" / "owl_00.png"
