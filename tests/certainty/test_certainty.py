@@ -61,7 +61,7 @@ def test_sets_and_marks_are_those_of_the_files(sure_run: Path) -> None:
     assert sum(d > 1.0001 for d in far) == len(far) - int(np.ceil((len(far) + 1) * 0.95))
 
 
-def test_the_test_photos_tell_how_it_does(sure_run: Path) -> None:
+def test_the_test_photos_tell_how_it_does(cli: Cli, sure_run: Path) -> None:
     metrics = json.loads((sure_run / "metrics.json").read_text(encoding="utf-8"))
     told = metrics["test"]["certainty"]
     assert "certainty" not in metrics["val"]  # it was made by them
@@ -74,6 +74,7 @@ def test_the_test_photos_tell_how_it_does(sure_run: Path) -> None:
     again = hs.evaluate(sure_run, own(sure_run), quiet=True)["certainty"]
     assert [row["coverage"] for row in again["sets"]] == [0.8, 0.9, 0.95]
     assert 0 < again["unknown"] < 0.2
+    assert f"unlike the training photos: {again['unknown']:.1%}" in cli("evaluate", sure_run, own(sure_run)).out
 
 
 def test_a_photo_of_another_world_is_marked(cli: Cli, sure_run: Path, foreign: Path) -> None:
