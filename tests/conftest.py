@@ -350,6 +350,24 @@ def probe_run(photos: Path, weights: Path, tmp_path_factory: pytest.TempPathFact
     return run.path
 
 
+@pytest.fixture(scope="session")
+def sure_run(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As ``probe_run``, with enough photos, in ``photos`` beside it, to say which are unlike them; never written to."""
+    from headstart.run import train
+
+    place, rng = tmp_path_factory.mktemp("sure"), np.random.default_rng(4)
+    for index, label in enumerate(CLASSES):
+        for i in range(60):
+            _draw_photo(place / "photos" / label / f"{label}_{i:02d}.png", index, rng)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEADSTART_CACHE", str(place / "cache"))
+        run = train(
+            place / "photos", out=place / "run", backbone="starter", weights=str(weights), strategy="probe", quiet=True,
+            val=0.4, settings={"precision": "float32"},
+        )  # fmt: skip
+    return run.path
+
+
 @pytest.fixture
 def train(cli: Callable[..., Answer], starter: tuple[str, ...], tmp_path: Path) -> Callable[..., Answer]:
     """``train(data, ...)``: a probe into ``tmp_path/run``, unless other options say otherwise."""

@@ -339,7 +339,7 @@ def test_ctrl_c_says_how_to_resume_and_the_resumed_run_is_the_same(
     assert cli("predict", tmp_path / "run", photos / "cat").code == 2
     resumed = cli("train", "--resume", tmp_path / "run")
     assert resumed.code == 0, resumed
-    for name in ("model.safetensors", "predictions.csv"):
+    for name in ("model.safetensors", "certainty.safetensors", "predictions.csv"):
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 

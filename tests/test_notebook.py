@@ -57,7 +57,7 @@ def test_predictions_are_a_stream_a_gallery_and_a_frame(probe_run: Path, photos:
     (tmp_path / "bad.png").write_bytes(b"no photo")
     names = [*sorted(photos.rglob("*.png"))[:4], tmp_path / "bad.png"]
     table = hs.predict(probe_run, names).frame()
-    assert list(table.columns) == ["path", "label", "confidence", "problem", "cat", "dog", "owl"]
+    assert list(table.columns) == ["path", "label", "confidence", "problem", "unknown", "distance", "cat", "dog", "owl"]
     assert table.problem.notna().tolist() == [False] * 4 + [True]
     assert table[["cat", "dog", "owl"]].iloc[:4].sum(axis=1).tolist() == pytest.approx([1] * 4)
     found = hs.predict(probe_run, names)

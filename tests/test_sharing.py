@@ -107,7 +107,15 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
 def test_there_and_back(hub: Hub, probe_run: Path, photos: Path, tmp_path: Path, starter: tuple[str, ...]) -> None:
     address = push(probe_run, "someone/pets", quiet=True)
     assert address == f"{hub.address}/someone/pets"
-    wanted = {"model.json", "model.safetensors", "metrics.json", "plan.json", "history.csv", "README.md"}
+    wanted = {
+        "model.json",
+        "model.safetensors",
+        "certainty.safetensors",
+        "metrics.json",
+        "plan.json",
+        "history.csv",
+        "README.md",
+    }
     assert hub.files["someone/pets"].keys() == wanted
     paths = sorted(photos.rglob("*.png"))[:4]
     assert list(hs.predict("hf:someone/pets", paths)) == list(hs.predict(probe_run, paths))
@@ -116,6 +124,24 @@ def test_there_and_back(hub: Hub, probe_run: Path, photos: Path, tmp_path: Path,
         photos, out=tmp_path / "next", from_run="hf:someone/pets", strategy="probe", quiet=True, settings=settings
     )
     assert begun.metrics["test"]["accuracy"] == hs.open_run(probe_run).metrics["test"]["accuracy"]
+
+
+def test_what_says_how_sure_an_answer_is_comes_along(hub: Hub, sure_run: Path) -> None:
+    push(sure_run, "someone/sure", quiet=True)
+    paths = [sure_run.parent / "photos" / "cat" / "cat_00.png"]
+    (found,) = hs.predict("hf:someone/sure", paths, coverage=0.9)
+    assert found == next(hs.predict(sure_run, paths, coverage=0.9))
+    assert found.distance is not None
+
+
+def test_a_model_of_an_older_headstart_has_none(hub: Hub, sure_run: Path) -> None:
+    push(sure_run, "someone/older", quiet=True)
+    del hub.files["someone/older"]["certainty.safetensors"]
+    paths = [sure_run.parent / "photos" / "cat" / "cat_00.png"]
+    (found,) = hs.predict("hf:someone/older", paths)
+    assert found.unknown is None
+    with pytest.raises(RunError, match="older headstart"):
+        hs.predict("hf:someone/older", paths, coverage=0.9)
 
 
 def test_what_stays_at_home(hub: Hub, probe_run: Path, photos: Path) -> None:

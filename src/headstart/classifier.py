@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +18,8 @@ import torch
 from headstart.backbone.create import create
 from headstart.backbone.head import build_head
 from headstart.backbone.spec import Preprocessing
+from headstart.certainty.certainty import Certainty, is_unknown
+from headstart.certainty.conformal import label_set, least_probability
 from headstart.data.pixels import PhotoRead, centre, stream_photos
 from headstart.device import Machine, find_machine
 from headstart.engine import Forward, has_openvino
@@ -34,7 +36,8 @@ FORMAT = 1
 @dataclass(frozen=True)
 class Prediction:
     """The answer for one photo; ``problem`` says why there is none. ``probabilities`` has one value per class, in class
-    order.
+    order. ``distance``: how unlike the training photos it is, 1 being as far as photos of val usually lie; None where
+    the run does not know. ``labels``: the set that was asked for by a coverage, the likeliest first.
     """
 
     path: Path
@@ -42,6 +45,20 @@ class Prediction:
     confidence: float | None
     probabilities: tuple[float, ...] = ()
     problem: str | None = None
+    distance: float | None = None
+    labels: tuple[str, ...] | None = None
+
+    @property
+    def unknown(self) -> bool | None:
+        """Whether the photo is unlike the training photos; None where that is not known."""
+        return is_unknown(self.distance)
+
+
+class Answer(NamedTuple):
+    """What the network says of one photo: probabilities [C]; the distance as in ``Prediction``."""
+
+    probabilities: np.ndarray
+    distance: float | None
 
 
 @dataclass
@@ -55,14 +72,17 @@ class Classifier:
     dropout: tuple[float, ...] = ()
     precision: str = "float32"
     provenance: dict[str, Any] = field(default_factory=dict)
+    certainty: Certainty | None = None
     _machine: Machine | None = field(default=None, repr=False)
     _forward: Forward | None = field(default=None, repr=False)
 
     # -- on disk --
 
     def save(self, folder: Path) -> None:
-        """Write ``model.safetensors`` and ``model.json``, each atomically. Raises RunError."""
+        """Write the model's files (see ``load``), each atomically. Raises RunError."""
         save_state(folder / "model.safetensors", self.network.state_dict(), {"format": FORMAT})
+        if self.certainty is not None:
+            self.certainty.save(folder)
         write_json(folder / "model.json", self.description())
 
     def description(self) -> dict[str, Any]:
@@ -119,6 +139,7 @@ class Classifier:
             tuple(shape["dropout"]),
             described["precision"],
             described["provenance"],
+            Certainty.load(folder, shape["dim"]),
         )
         return loaded.to(find_machine(device))
 
@@ -148,13 +169,23 @@ class Classifier:
 
     # -- predictions --
 
+    def features(self, photos: np.ndarray) -> np.ndarray:
+        """What the head sees, float32 [N, D], of photos that are cut to size already: uint8 [N, S, S, 3]."""
+        forward = self._forward or self.prepare_for(len(photos))
+        return forward(torch.from_numpy(photos)).float().numpy()
+
     def logits(self, photos: np.ndarray) -> np.ndarray:
         """Logits [N, C] of photos that are cut to size already: uint8 [N, S, S, 3]."""
-        forward = self._forward or self.prepare_for(len(photos))
-        return head_logits(self.network.head, forward(torch.from_numpy(photos)).float().numpy())
+        return head_logits(self.network.head, self.features(photos))
 
-    def stream(self, paths: Sequence[Path]) -> Iterator[tuple[Path, PhotoRead, np.ndarray | None]]:
-        """(path, what was read, probabilities [C] or None for a bad photo), in order, with flat memory."""
+    def answers(self, features: np.ndarray) -> list[Answer]:
+        """What is said of photos with these features [N, D]."""
+        rows = softmax(head_logits(self.network.head, features))
+        far = self.certainty.distances(features) if self.certainty else [None] * len(rows)
+        return [Answer(row, distance) for row, distance in zip(rows, far, strict=True)]
+
+    def stream(self, paths: Sequence[Path]) -> Iterator[tuple[Path, PhotoRead, Answer | None]]:
+        """(path, what was read, the answer or None for a bad photo), in order, with flat memory."""
         self.prepare_for(len(paths))
         waiting: list[tuple[Path, PhotoRead]] = []
         for path, read in zip(
@@ -166,26 +197,53 @@ class Classifier:
                 waiting = []
         yield from self._answer(waiting)
 
-    def _answer(self, waiting: list[tuple[Path, PhotoRead]]) -> Iterator[tuple[Path, PhotoRead, np.ndarray | None]]:
+    def _answer(self, waiting: list[tuple[Path, PhotoRead]]) -> Iterator[tuple[Path, PhotoRead, Answer | None]]:
         size = self.preprocessing.image_size
         good = [centre(read.pixels, size) for _, read in waiting if read.pixels is not None]
-        answers: Iterator[np.ndarray] = iter(())
+        answers: Iterator[Answer] = iter(())
         if good:
             # always the same size: an answer does not depend on its neighbours
             batch = np.zeros((BATCH, size, size, 3), np.uint8)
             batch[: len(good)] = good
-            answers = iter(softmax(self.logits(batch)[: len(good)]))
+            answers = iter(self.answers(self.features(batch)))
         for path, read in waiting:
             yield path, read, next(answers) if read.pixels is not None else None
 
-    def predict(self, paths: Iterable[str | Path]) -> Iterator[Prediction]:
-        """One ``Prediction`` per path, in order."""
-        for path, read, p in self.stream([Path(p) for p in paths]):
-            if p is None:
+    def predict(self, paths: Iterable[str | Path], coverage: float | None = None) -> Iterator[Prediction]:
+        """One ``Prediction`` per path, in order; with ``coverage``, each with a set of labels (see ``Certainty``).
+
+        Raises:
+            OptionError: a coverage outside (0, 1). RunError: the run kept nothing to make sets by.
+        """
+        least = None if coverage is None else least_probability(self.known_certainty.own, coverage)
+        return self._predictions([Path(p) for p in paths], least)
+
+    def _predictions(self, paths: Sequence[Path], least: float | None) -> Iterator[Prediction]:
+        for path, read, answer in self.stream(paths):
+            if answer is None:
                 yield Prediction(path, None, None, problem=read.problem)
             else:
-                best = int(p.argmax())
-                yield Prediction(path, self.classes[best], float(p[best]), tuple(float(v) for v in p))
+                yield self.prediction(path, answer, least)
+
+    def prediction(self, path: Path, answer: Answer, least: float | None = None) -> Prediction:
+        """An answer with names; ``least``: the probability that a label needs to be in the set, if one is wanted."""
+        p = answer.probabilities
+        best = int(p.argmax())
+        labels = None if least is None else tuple(self.classes[c] for c in label_set(p, least))
+        return Prediction(
+            path, self.classes[best], float(p[best]), tuple(float(v) for v in p), None, answer.distance, labels
+        )
+
+    @property
+    def known_certainty(self) -> Certainty:
+        """What sets of labels are made by. Raises RunError where the run kept nothing."""
+        if self.certainty is None:
+            raise RunError(
+                "This model has no certainty.safetensors, which sets of labels are made by: it was trained by an older"
+                " headstart.",
+                "Train it again, or leave out --coverage.",
+            )
+        return self.certainty
 
 
 def published(described: dict[str, Any]) -> dict[str, Any]:

@@ -17,15 +17,21 @@ def predict(
     files: Annotated[list[str], typer.Argument(metavar="FILES", help="Photos, folders and globs.", show_default=False)],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per photo and line.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV with a column per class.")] = False,
+    coverage: Annotated[
+        float | None,
+        typer.Option(
+            "--coverage", help="Also sets of labels that hold the true class for this part of the photos: 0.95."
+        ),
+    ] = None,
     device: Device = "auto",
 ) -> None:
-    """Name new photos with a trained classifier."""
+    """Name new photos with a trained classifier; those unlike its training photos are marked unknown."""
     if as_json and as_csv:
         raise OptionError("--json and --csv are two forms of one output: give one.")
     with loading():
         from headstart.output import print_predictions
 
-    problems = print_predictions(run, files, "json" if as_json else "csv" if as_csv else "text", device)
+    problems = print_predictions(run, files, "json" if as_json else "csv" if as_csv else "text", coverage, device)
     if problems:
         raise SomeUnread(2)
 
@@ -58,6 +64,8 @@ def evaluate(
         f"\naccuracy {found['value']:.4f} (95 % interval {found['low']:.4f} to {found['high']:.4f}) on "
         f"{figures['photos']} photos of {figures['data']}"
     )
+    if figures.get("certainty", {}).get("unknown") is not None:
+        print(f"unlike the training photos: {figures['certainty']['unknown']:.1%}")
     for bad in figures["bad"]:
         print(f"left out: {bad['path']}: {bad['reason']}", file=sys.stderr)
 

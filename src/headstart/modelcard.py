@@ -68,7 +68,10 @@ def _what(described: Mapping[str, Any]) -> str:
 
 
 def _figures(split: str, found: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
-    rows = ["| photos | accuracy | 95 % interval over photos | macro F1 | calibration error |", "|---|---|---|---|---|"]
+    rows = [
+        "| photos | accuracy | 95 % interval over photos | macro F1 | calibration error | before scaling |",
+        "|---|---|---|---|---|---|",
+    ]
     for name in ("val", "test"):
         if name in metrics:
             m = metrics[name]
@@ -76,13 +79,36 @@ def _figures(split: str, found: Mapping[str, Any], metrics: Mapping[str, Any]) -
             rows.append(
                 f"| {name}, {m['photos']} | {a['value']:.4f} | {a['low']:.4f} to {a['high']:.4f} |"
                 f" {m['report']['macro']['f1']:.4f} | {m['calibration']['ece']:.4f} |"
+                f" {_before(m)} |"
             )
     said = (
         "The test photos were read once, after everything had been chosen on the val photos."
         if split == "test"
         else "There was no test split: choices were made on the val photos, so their figures are a little too good."
     )
-    return "\n".join(rows) + f"\n\n{said} One training: another seed draws other splits."
+    said = f"{said} One training: another seed draws other splits."
+    return "\n\n".join(["\n".join(rows), said, *_sureness(found, metrics)])
+
+
+def _before(found: Mapping[str, Any]) -> str:
+    before = found["calibration"].get("before")
+    return f"{before['ece']:.4f}" if before else "–"
+
+
+def _sureness(found: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[str]:
+    """What there is to say of single answers: the temperature, sets of labels, unknown photos."""
+    lines = []
+    if temperature := metrics.get("training", {}).get("temperature"):
+        lines.append(
+            f"Its outputs are divided by {temperature:.3f}, fitted on the val photos, so that its confidence can be"
+            " taken for a probability; the calibration errors are after that and before."
+        )
+    if sure := found.get("certainty"):
+        sets = ", ".join(f"{s['coverage']:.0%} ({s['holds']:.1%}, {s['labels']:.2f} labels)" for s in sure["sets"])
+        lines.append(f"Sets of labels made to hold the true class, and how many of the test photos' do: {sets}.")
+        if sure["unknown"] is not None:
+            lines.append(f"Marked as unlike the training photos: {sure['unknown']:.1%} of the test photos.")
+    return lines
 
 
 def _weak(found: Mapping[str, Any]) -> str:
@@ -119,7 +145,8 @@ def _training(described: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
 
 def _limits(described: Mapping[str, Any], split: str, found: Mapping[str, Any]) -> str:
     lines = [
-        "- It answers with one of its classes whatever the photo shows, and can be confident about photos of anything.",
+        "- It answers with one of its classes whatever the photo shows, and can be confident about photos of anything."
+        " The mark `unknown` finds photos of another world, and misses some that are only a little unlike.",
         "- The figures hold for photos like those that it was trained on: from the same cameras, places and people.",
         "- Of a long photo it sees the centre only.",
     ]

@@ -105,7 +105,8 @@ def predictions_html(predictions: Sequence[Prediction]) -> str:
     """A gallery of answers."""
     tiles = []
     for one in predictions[:MOST]:
-        words = escape(one.problem or f"{one.label} {one.confidence:.3f}")
+        mark = " unknown?" if one.unknown else ""
+        words = escape(one.problem or f"{one.label} {one.confidence:.3f}{mark}")
         tiles.append(_picture(one.path, f"{words}<br><span style='opacity:.6'>{escape(one.path.name)}</span>"))
     left = len(predictions) - MOST
     return "<div>" + "".join(tiles) + "</div>" + (f"<p>… and {left} more</p>" if left > 0 else "")

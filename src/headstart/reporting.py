@@ -59,6 +59,7 @@ def run_page(prepared: Prepared, outcome: Outcome, results: Results, path: Path,
         names={label: display_name(label) for label in image_set.classes if display_name(label) != label},
         facts=facts(prepared, outcome, results),
         metrics=results.metrics,
+        temperature=outcome.temperature or 1.0,
         counts={split: image_set.counts(split) for split in SPLITS if len(prepared.labels[split])},
         history=epochs,  # type: ignore[arg-type]
         best_epoch=outcome.best_epoch,

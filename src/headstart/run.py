@@ -19,6 +19,9 @@ import numpy as np
 
 from headstart._version import __version__
 from headstart.cache import trim
+from headstart.certainty.certainty import Certainty
+from headstart.certainty.likeness import class_means, some_of_each
+from headstart.certainty.temperature import before_scaling, scale_head
 from headstart.classifier import Classifier, write_json, write_text
 from headstart.data.imageset import Split
 from headstart.data.names import shown
@@ -34,7 +37,7 @@ from headstart.runfolder import RunFolder, write_history, write_rows
 from headstart.tracking import Tracker
 from headstart.training.loop import Listener
 from headstart.training.plan import Plan
-from headstart.training.strategies import Outcome, Task, network_logits, pooled_features
+from headstart.training.strategies import Outcome, Task, network_features, pooled_features
 from headstart.training.strategies import train as run_strategy
 from headstart.voice import Voice
 
@@ -90,8 +93,9 @@ class Run:
 
 @dataclass
 class Results:
-    """What a trained network does on val and test: probabilities [N, C] and metrics per split."""
+    """What a trained network does on val and test: features [N, D], probabilities [N, C] and metrics per split."""
 
+    features: dict[Split, np.ndarray]
     probabilities: dict[Split, np.ndarray]
     metrics: dict[str, Any]
     seconds: dict[str, float]
@@ -186,7 +190,7 @@ def train_prepared(folder: RunFolder, prepared: Prepared, voice: Voice, mistakes
     trained = time.monotonic() - began
     results = judge(prepared, outcome, voice)
     results.seconds["training"] = trained
-    classifier = make_classifier(prepared, outcome)
+    classifier = make_classifier(prepared, outcome, find_certainty(prepared, outcome, results, voice))
     return Run(folder.path, _write(folder, prepared, outcome, results, classifier, voice), outcome.plan, classifier)
 
 
@@ -215,26 +219,52 @@ def make_task(prepared: Prepared, state: Path, voice: Voice, folder: RunFolder |
 
 
 def judge(prepared: Prepared, outcome: Outcome, voice: Voice) -> Results:
-    """Read val, and test for the one time, with the network that val chose."""
-    task = replace(make_task(prepared, Path(), voice), plan=prepared.plan)
+    """Read val, and test for the one time, with the network that val chose; val also says what its head's logits are
+    divided by, if that has not been done.
+    """
     began = time.monotonic()
+    judged: tuple[Split, ...] = ("val", "test")
+    features = {s: _features(prepared, outcome, s, voice) for s in judged if len(prepared.labels[s])}
+    head = outcome.network.head
+    if outcome.temperature is None:
+        outcome.temperature = scale_head(head, features["val"], prepared.labels["val"]) if "val" in features else 1.0
     probabilities: dict[Split, np.ndarray] = {}
     metrics: dict[str, Any] = {}
-    splits: tuple[Split, ...] = ("val", "test")
-    for split in splits:
-        if len(prepared.labels[split]):
-            frozen = outcome.network.backbone is prepared.backbone
-            logits = (
-                head_logits(outcome.network.head, pooled_features(task, split))
-                if frozen
-                else network_logits(outcome.network, task, prepared.pixels[split])
-            )
-            probabilities[split] = softmax(logits)
-            metrics[split] = evaluate(probabilities[split], prepared.labels[split], prepared.image_set.classes)
-    return Results(probabilities, metrics, {"evaluation": time.monotonic() - began})
+    for split, rows in features.items():
+        logits, labels = head_logits(head, rows), prepared.labels[split]
+        probabilities[split] = softmax(logits)
+        metrics[split] = evaluate(probabilities[split], labels, prepared.image_set.classes)
+        metrics[split]["calibration"]["before"] = before_scaling(logits, labels, outcome.temperature)
+    return Results(features, probabilities, metrics, {"evaluation": time.monotonic() - began})
 
 
-def make_classifier(prepared: Prepared, outcome: Outcome) -> Classifier:
+def _features(
+    prepared: Prepared, outcome: Outcome, split: Split, voice: Voice, members: np.ndarray | None = None
+) -> np.ndarray:
+    """What the trained network's head sees of a split [N, D], or of some of its photos."""
+    task = replace(make_task(prepared, Path(), voice), plan=prepared.plan)
+    if outcome.network.backbone is prepared.backbone:  # frozen: in the cache
+        rows = pooled_features(task, split)
+        return rows if members is None else rows[members]
+    pixels = prepared.pixels[split]
+    return network_features(outcome.network, task, pixels if members is None else pixels.take(members.tolist()))
+
+
+def find_certainty(prepared: Prepared, outcome: Outcome, results: Results, voice: Voice) -> Certainty | None:
+    """What the run keeps to say how sure an answer is, and how that did on test, in ``results.metrics``."""
+    if "val" not in results.features:
+        return None
+    labels = prepared.labels
+    members = some_of_each(labels["train"])
+    means = class_means(_features(prepared, outcome, "train", voice, members), labels["train"][members])
+    found = Certainty.learn(means, results.features["val"], results.probabilities["val"], labels["val"])
+    if "test" in results.features:
+        far = found.distances(results.features["test"])
+        results.metrics["test"]["certainty"] = found.measured(far, results.probabilities["test"], labels["test"])
+    return found
+
+
+def make_classifier(prepared: Prepared, outcome: Outcome, certainty: Certainty | None = None) -> Classifier:
     """The artefact, with where it comes from."""
     import torch
 
@@ -247,7 +277,7 @@ def make_classifier(prepared: Prepared, outcome: Outcome) -> Classifier:
             "name": prepared.image_set.name, "digest": prepared.image_set.digest, "summary": prepared.image_set.summary
         },
         "backbone": {"source": prepared.backbone.source, "weights_digest": prepared.backbone.weights_digest},
-        "strategy": plan.strategy, "seed": options.seed,
+        "strategy": plan.strategy, "seed": options.seed, "temperature": outcome.temperature,
     }  # fmt: skip
     preprocessing = prepared.backbone.preprocessing.at(plan.image_size, plan.resize)
     return Classifier(
@@ -258,6 +288,7 @@ def make_classifier(prepared: Prepared, outcome: Outcome) -> Classifier:
         tuple(options.dropout),
         plan.precision,
         provenance,
+        certainty,
     )
 
 
@@ -275,6 +306,7 @@ def _write(
         "strategy": outcome.plan.strategy,
         "parts": outcome.parts,
         "decision": outcome.decision,
+        "temperature": outcome.temperature,
         "seconds": results.seconds,
     }
     metrics = {**results.metrics, "training": extra}

@@ -22,6 +22,7 @@ from headstart.options import TrainOptions
 CONTENTS = {
     "model.safetensors": "the weights",
     "model.json": "classes, preprocessing, architecture, provenance",
+    "certainty.safetensors": "how sure an answer is: for sets of labels and for unknown photos",
     "plan.json": "every setting with its reason",
     "history.csv": "losses and accuracies per epoch (a probe: per L2 strength)",
     "metrics.json": "accuracy with interval, classification report, confusion matrix, calibration, per split",

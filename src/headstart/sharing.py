@@ -1,7 +1,8 @@
 """Models on a hub. In: a run and a repository's name. Out: the run's model there, or a model from there here.
 
-What goes up is the model, its card and its figures. Photos, and tables and pages that show or name them, stay at home;
-so does the command, which holds paths of this machine. HF_ENDPOINT names another hub than huggingface.co.
+What goes up is the model, what it knows unknown photos by (a mean of features per class), its card and its figures.
+Photos, and tables and pages that show or name them, stay at home; so does the command, which holds paths of this
+machine. HF_ENDPOINT names another hub than huggingface.co.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ import json
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from headstart.backbone.hub import transport_errors
+from headstart.certainty.certainty import FILE as CERTAINTY
 from headstart.classifier import published, read_description, write_json, write_text
 from headstart.errors import OptionError, RunError
 from headstart.modelcard import model_card
@@ -21,8 +24,8 @@ from headstart.voice import Voice
 
 PREFIX = "hf:"
 MODEL = ("model.json", "model.safetensors")
-"""What ``fetched`` needs."""
-ALONG = ("metrics.json", "plan.json", "history.csv")
+"""What ``fetched`` needs; certainty.safetensors comes along where there is one."""
+ALONG = (CERTAINTY, "metrics.json", "plan.json", "history.csv")
 
 
 def push(run: str | Path, repo: str, *, private: bool = False, quiet: bool = False) -> str:
@@ -83,6 +86,8 @@ def fetched(place: str | Path) -> Path:
     endpoint = os.environ.get("HF_ENDPOINT") or None
     try:
         files = [Path(hf_hub_download(repo, name, revision=revision or None, endpoint=endpoint)) for name in MODEL]
+        with suppress(EntryNotFoundError, LocalEntryNotFoundError):  # models of older headstarts have none
+            hf_hub_download(repo, CERTAINTY, revision=revision or None, endpoint=endpoint)
     except LocalEntryNotFoundError as error:  # no network, and not fetched before
         raise _refused(repo, error) from None
     except EntryNotFoundError:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from headstart.certainty.conformal import check_coverage
 from headstart.classifier import Classifier, Prediction
 from headstart.data.imageset import BadFile, Listing, Photo
 from headstart.data.names import is_hidden, is_image_name, natural_key, shown
@@ -28,11 +29,11 @@ SPLITS = ("all", "train", "val", "test")
 
 class Predictions(Iterator[Prediction]):
     """Answers, one at a time, so that memory stays flat whatever the number of photos. ``frame()``, and a notebook that
-    shows them, read what is left to the end.
+    shows them, read what is left to the end. ``promise``: what the sets of labels promise, where there are any.
     """
 
-    def __init__(self, answers: Iterator[Prediction], classes: tuple[str, ...]) -> None:
-        self.answers, self.classes = answers, classes
+    def __init__(self, answers: Iterator[Prediction], classes: tuple[str, ...], promise: str | None = None) -> None:
+        self.answers, self.classes, self.promise = answers, classes, promise
 
     def __next__(self) -> Prediction:
         return next(self.answers)
@@ -44,6 +45,8 @@ class Predictions(Iterator[Prediction]):
         return frame(
             {
                 "path": str(one.path), "label": one.label, "confidence": one.confidence, "problem": one.problem,
+                "unknown": one.unknown, "distance": one.distance,
+                **({} if self.promise is None else {"labels": one.labels}),
                 **dict(zip(self.classes, one.probabilities, strict=False)),
             }
             for one in self
@@ -57,17 +60,25 @@ class Predictions(Iterator[Prediction]):
         return predictions_html(shown)
 
 
-def predict(run: str | Path, files: Iterable[str | Path], *, device: str = "auto") -> Predictions:
+def predict(
+    run: str | Path, files: Iterable[str | Path], *, coverage: float | None = None, device: str = "auto"
+) -> Predictions:
     """Name photos with a trained classifier, one after the other.
 
     Args:
-        run: a run folder. files: photos, folders (read with all below them) and globs.
+        run: a run folder. files: photos, folders (read with all below them) and globs. coverage: such as 0.95: also
+            the set of labels (``Prediction.labels``) that holds the true class for this part of the photos;
+            ``Predictions.promise`` says what exactly that means.
 
     Raises:
-        RunError: no model there. DataError: a name that matches nothing.
+        RunError: no model there, or one that cannot make sets. DataError: a name that matches nothing. OptionError: a
+            coverage outside (0, 1).
     """
+    if coverage is not None:
+        check_coverage(coverage)
     classifier = Classifier.load(run, device)
-    return Predictions(classifier.predict(find_files(files)), classifier.classes)
+    promise = None if coverage is None else classifier.known_certainty.promise(coverage)
+    return Predictions(classifier.predict(find_files(files), coverage), classifier.classes, promise)
 
 
 def find_files(files: Iterable[str | Path]) -> list[Path]:
@@ -128,16 +139,17 @@ def evaluate(
     listing = scan(data, for_training=False)
     photos, chosen = _chosen(listing, split)
     index = _class_index(photos, classifier, listing)
-    rows, labels, bad = [], [], []
+    rows, far, labels, bad = [], [], [], []
     with Voice(quiet) as voice:
-        for done, (photo, (path, read, p)) in enumerate(
+        for done, (photo, (path, read, answer)) in enumerate(
             zip(photos, classifier.stream([q.path for q in photos]), strict=True), 1
         ):
             voice.progress("reading photos", done, len(photos))
-            if p is None:
+            if answer is None:
                 bad.append(BadFile(path, str(read.problem)))
             else:
-                rows.append(p)
+                rows.append(answer.probabilities)
+                far.append(answer.distance)
                 labels.append(index[photo.label])
     if not rows:
         raise DataError(
@@ -145,6 +157,8 @@ def evaluate(
             f"The first: {bad[0].path}: {bad[0].reason}.",
         )
     figures = measure(np.stack(rows), np.array(labels), classifier.classes)
+    if classifier.certainty is not None:
+        figures["certainty"] = classifier.certainty.measured(far, np.stack(rows), np.array(labels))
     named_bad = [{"path": shown(b.path, listing.root), "reason": b.reason} for b in (*listing.skipped, *bad)]
     return {"data": listing.name, "split": chosen, "classes": list(classifier.classes), **figures, "bad": named_bad}
 

@@ -20,15 +20,15 @@ from headstart.serving.limits import Limits
 
 @pytest.fixture
 def client(probe_run: Path) -> Iterator[Callable[..., Any]]:
-    """``client(files=3, ...)``: a client of a server with these limits."""
+    """``client(files=3, ...)``: a client of a server with these limits; ``run``: of another run than ``probe_run``."""
     from starlette.testclient import TestClient
 
     from headstart.serving.server import application
 
     opened = []
 
-    def make(**limits: Any) -> Any:
-        app = application(probe_run, device="cpu", limits=Limits(**limits))
+    def make(run: Path = probe_run, **limits: Any) -> Any:
+        app = application(run, device="cpu", limits=Limits(**limits))
         opened.append(TestClient(app, raise_server_exceptions=False).__enter__())
         return opened[-1]
 
@@ -72,11 +72,11 @@ class Server:
 
 @pytest.fixture
 def start_server(probe_run: Path) -> Iterator[Callable[..., Server]]:
-    """``start_server("--port", "0")``: a server's process; it is stopped after the test."""
+    """``start_server("--port", "0")``: a server's process, of ``run``; it is stopped after the test."""
     started: list[Server] = []
 
-    def start(*words: str) -> Server:
-        started.append(Server(probe_run, *words))
+    def start(*words: str, run: Path = probe_run) -> Server:
+        started.append(Server(run, *words))
         return started[-1]
 
     yield start

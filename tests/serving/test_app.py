@@ -33,6 +33,28 @@ def test_answers_are_those_of_predict(client: Client, probe_run: Path, photos: P
         assert list(mine["probabilities"]) == ["cat", "dog", "owl"]
 
 
+def test_photos_unlike_the_training_photos_are_marked(
+    client: Client, sure_run: Path, photo_bytes: Callable[..., bytes]
+) -> None:
+    usual = (sure_run.parent / "photos" / "cat" / "cat_00.png").read_bytes()
+    server = client(run=sure_run)
+    found = server.post("/predict", files=sent(photo_bytes(), usual)).json()["predictions"]
+    assert [one["unknown"] for one in found] == [True, False]
+    assert found[0]["distance"] > 1 > found[1]["distance"]
+    assert found[0]["label"] in ("cat", "dog", "owl")
+    assert "headstart_unknown_photos_total 1.0" in server.get("/metrics").text
+    schema = server.get("/openapi.json").json()["components"]["schemas"]["Named"]
+    assert {"unknown", "distance"} <= set(schema["required"])
+    assert "unlike the training photos" in schema["properties"]["unknown"]["description"]
+    assert "boolean or null" in server.get("/docs").text
+
+
+def test_a_model_that_cannot_tell_says_null(client: Client, photo_bytes: Callable[..., bytes]) -> None:
+    (found,) = client().post("/predict", files=sent(photo_bytes())).json()["predictions"]
+    assert found["unknown"] is None
+    assert found["distance"] is None
+
+
 def test_the_model_tells_of_itself(client: Client, probe_run: Path) -> None:
     found = client().get("/model").json()
     assert found["classes"] == ["cat", "dog", "owl"]

@@ -151,3 +151,25 @@ def test_it_fits_and_can_be_read(browser: Any, server: Any, photos: Path, width:
     )
     assert contrast >= 4.5
     page.close()
+
+
+def test_a_photo_unlike_the_training_photos_carries_a_mark(
+    browser: Any, start_server: Callable[..., Any], sure_run: Path, photo_bytes: Callable[..., bytes], tmp_path: Path
+) -> None:
+    (tmp_path / "noise.png").write_bytes(photo_bytes())
+    server = start_server("--port", "0", run=sure_run)
+    page = browser.new_page()
+    page.goto(server.address)
+    page.wait_for_selector("#about:has-text('A classifier')")
+    page.set_input_files(
+        "#choose", [str(tmp_path / "noise.png"), str(sure_run.parent / "photos" / "cat" / "cat_00.png")]
+    )
+    assert all(label in ("cat", "dog", "owl") for label in labels(page))
+    marks = page.locator(".card .unknown")
+    assert [marks.nth(i).is_visible() for i in range(2)] == [True, False]
+    with page.expect_download() as download:
+        page.click("#csv")
+    download.value.save_as(tmp_path / "table.csv")
+    with (tmp_path / "table.csv").open(encoding="utf-8", newline="") as file:
+        assert [row["unknown"] for row in csv.DictReader(file)] == ["yes", "no"]
+    page.close()

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from headstart.training import logistic, probe
 from headstart.training.logistic import Rows, _Objective, principal_axes, solve, standardiser
-from headstart.training.probe import L2_GRID, USUAL_L2, ProbeStep, choose, fit_probe, temperature
+from headstart.training.probe import L2_GRID, USUAL_L2, ProbeStep, choose, fit_probe
 
 
 def blobs(n: int, d: int, classes: int, seed: int = 0, apart: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -160,19 +160,6 @@ def test_one_photo_per_class_is_enough() -> None:
     probe = fit_probe((features, labels), (features, labels), 3)
     assert probe.weight.shape == (3, 50)
     assert all(step.train_accuracy == 1.0 for step in probe.path[:5])
-
-
-def test_the_temperature_is_the_one_that_labels_were_drawn_with() -> None:
-    rng = np.random.default_rng(0)
-    logits = torch.from_numpy(rng.normal(size=(20_000, 4)) * 2)
-    chances = (logits / 3).softmax(1).numpy()
-    labels = torch.from_numpy((chances.cumsum(1) < rng.random((len(chances), 1))).sum(1).clip(max=3))
-    assert temperature(logits, labels) == pytest.approx(3, rel=0.05)
-
-
-def test_few_photos_all_right_do_not_ask_for_certainty() -> None:
-    logits, labels = torch.tensor([[1.0, 0.0], [0.0, 1.0]], dtype=torch.float64), torch.tensor([0, 1])
-    assert 0.2 < temperature(logits, labels) < 1
 
 
 @pytest.fixture

@@ -47,7 +47,7 @@ def evaluate(probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[st
         "confusion": confusion.tolist(),
         "top5": _top5(probabilities, labels),
         "calibration": calibration(probabilities.max(axis=1), predicted == labels),
-        "log_loss": _log_loss(probabilities, labels),
+        "log_loss": log_loss(probabilities, labels),
     }
 
 
@@ -108,6 +108,14 @@ def calibration(confidence: np.ndarray, correct: np.ndarray, bins: int = CALIBRA
     return {"ece": float(np.abs(accuracy - mean_confidence) @ count / count.sum()), "bins": rows}
 
 
+def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Mean of −ln p(true class) in nats. Clipped at the float64 epsilon, as scikit-learn does: one probability of
+    exactly 0 shall not make the mean infinite.
+    """
+    own = probabilities[np.arange(len(labels)), labels]
+    return float(-np.log(np.clip(own, np.finfo(np.float64).eps, None)).mean())
+
+
 def format_report(metrics: dict[str, Any], classes: Sequence[str] | None = None) -> str:
     """The classification report as text: Label, f1-score, precision, recall, support; one row per class, then the three
     averages.
@@ -159,13 +167,6 @@ def _top5(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any] | Non
     earlier = np.arange(classes)[None, :] < labels[:, None]
     rank = ((probabilities > own) | ((probabilities == own) & earlier)).sum(axis=1)
     return wilson(int((rank < 5).sum()), len(labels)).to_json()
-
-
-def _log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Clipped at the float64 epsilon, as scikit-learn does: one probability of exactly 0 shall not make the mean
-    infinite."""
-    own = probabilities[np.arange(len(labels)), labels]
-    return float(-np.log(np.clip(own, np.finfo(np.float64).eps, None)).mean())
 
 
 def _ratio(over: np.ndarray, under: np.ndarray) -> np.ndarray:

@@ -18,7 +18,6 @@ from headstart.data.pixels import centre, stream_photos
 from headstart.errors import DataError, OptionError, did_you_mean
 from headstart.explaining.cam import Explainer, overlay, png
 from headstart.explaining.neighbours import Neighbour, TrainingPhotos
-from headstart.network import head_logits, softmax
 from headstart.report.explain import render_explained
 from headstart.using import find_files
 from headstart.voice import Voice
@@ -68,6 +67,7 @@ def _summary(photo: Explained) -> dict[str, Any]:
         "path": str(found.path),
         "label": found.label,
         "confidence": found.confidence,
+        "unknown": found.unknown,
         "explained": photo.label,
         "image": str(photo.image),
         "nearest": alike,
@@ -148,11 +148,10 @@ def _explained(
         else:
             photo = np.ascontiguousarray(centre(read.pixels, expected.image_size))
             features = forward(torch.from_numpy(photo[None])).float().numpy()
-            p = softmax(head_logits(classifier.network.head, features))[0]
-            best = int(p.argmax())
-            about = best if wanted is None else wanted
+            (said,) = classifier.answers(features)
+            about = int(said.probabilities.argmax()) if wanted is None else wanted
             heat = explainer.maps(photo[None], [about])[0]
-            answer = Prediction(path, classifier.classes[best], float(p[best]), tuple(map(float, p)))
+            answer = classifier.prediction(path, said)
             alike = tuple(near.nearest(features[0], neighbours)) if near else ()
             found.append(Explained(answer, classifier.classes[about], photo, heat, overlay(photo, heat), alike))
         voice.progress("explaining", done, len(paths))

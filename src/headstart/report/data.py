@@ -86,6 +86,7 @@ class RunReport:
 
     answer       the one sentence to take home; ``more`` a second one; ``caveats`` what a careful reader should know
     metrics      split ("val", "test") → what ``evaluate.metrics.evaluate`` returned; the page tells of test if it can
+    temperature  what the outputs were divided by (metrics tell of calibration before and after)
     counts       split → photos per class, in the order of ``classes``
     names        class → name to show, where it differs (a breed for its WordNet number)
     history      epochs; ``best_epoch`` is the one whose weights were kept (the last of that number, if phases recount)
@@ -105,6 +106,7 @@ class RunReport:
     caveats: Sequence[str] = ()
     facts: Sequence[Fact] = ()
     metrics: Mapping[str, dict[str, Any] | None] = field(default_factory=dict)
+    temperature: float = 1.0
     counts: Mapping[str, Sequence[int]] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
     history: Sequence[EpochRow] = ()

@@ -37,6 +37,7 @@ def _row(one: Explained) -> dict[str, Any]:
         "overlay": photo(one.overlay, SIDE),
         "label": found.label,
         "confidence": found.confidence,
+        "unknown": found.unknown,
         "explained": one.label,
         "path": found.path.name,
         "neighbours": [

@@ -70,22 +70,34 @@ def probe_path(rows: Sequence[ProbeRow], chosen_l2: float | None = None) -> list
 
 
 def reliability(calibration: dict[str, Any]) -> Plot:
-    """How often the model is right when it says that it is p sure: a dot per bin, its area growing with its photos."""
+    """How often the model is right when it says that it is p sure: a dot per bin, its area growing with its photos.
+    Faint: the same before the temperature, where ``calibration["before"]`` tells.
+    """
     figure, axes = new_figure((4.9, 3.6))
-    bins = [b for b in calibration["bins"] if b["count"]]
-    most = max(b["count"] for b in bins)
-    x, y = [b["confidence"] for b in bins], [b["accuracy"] for b in bins]
     axes.plot([0, 1], [0, 1], color=COLOURS["muted"], linewidth=1, linestyle=(0, (3, 3)))
-    areas = [16 + 120 * b["count"] / most for b in bins]
-    axes.scatter(x, y, s=areas, color=COLOURS["accent"], edgecolor=COLOURS["paper"], linewidth=0.8, zorder=3)
+    key = [Key("a bin of photos", "accent", "dot"), Key("ideal", "muted", "dashed")]
+    if before := calibration.get("before"):
+        _bins(axes, before["bins"], color="none", edgecolor=COLOURS["muted"], linewidth=1.1, zorder=2, alpha=0.75)
+        key.insert(1, Key("before scaling", "muted", "ring"))
+    bins = _bins(
+        axes, calibration["bins"], color=COLOURS["accent"], edgecolor=COLOURS["paper"], linewidth=0.8, zorder=3
+    )
     axes.set(xlim=(-0.02, 1.04), ylim=(-0.02, 1.06), xlabel="confidence of the answer", ylabel="how often it was right")
     percent_axis(axes, "x")
     percent_axis(axes, "y")
     words = "; ".join(
         f"{b['count']} photos at {b['confidence']:.0%} confidence: {b['accuracy']:.0%} right" for b in bins
     )
-    key = (Key("a bin of photos", "accent", "dot"), Key("ideal", "muted", "dashed"))
-    return Plot("Confidence and accuracy", to_svg(figure, "reliability", f"Reliability diagram. {words}"), key)
+    return Plot("Confidence and accuracy", to_svg(figure, "reliability", f"Reliability diagram. {words}"), tuple(key))
+
+
+def _bins(axes: Axes, every: Sequence[dict[str, Any]], **style: Any) -> list[dict[str, Any]]:
+    """A dot for each bin that holds photos; returns those."""
+    bins = [b for b in every if b["count"]]
+    most = max(b["count"] for b in bins)
+    areas = [16 + 120 * b["count"] / most for b in bins]
+    axes.scatter([b["confidence"] for b in bins], [b["accuracy"] for b in bins], s=areas, **style)
+    return bins
 
 
 def new_figure(size: tuple[float, float] = SIZE) -> tuple[Figure, Axes]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from headstart.certainty.certainty import USUAL
 from headstart.evaluation.mistakes import most_confused
 from headstart.report.data import Mistake, RunReport
 from headstart.report.images import heat_map
@@ -36,6 +37,9 @@ def render_run(report: RunReport) -> str:
         confusion=_confusion(metrics["confusion"]) if metrics else None,
         pairs=most_confused(metrics["confusion"], PAIRS) if metrics else [],
         reliability=reliability(metrics["calibration"]) if metrics else None,
+        scaled=_scaled(report.metrics),
+        sure=(metrics or {}).get("certainty"),
+        usual=USUAL,
         samples=sample_rows(report.samples, report.names),
         mistakes=_shown(report, report.mistakes[:MISTAKES]),
         hits=_shown(report, report.hits),
@@ -62,6 +66,21 @@ def sample_rows(samples: Mapping[str, Sequence[np.ndarray]], names: Mapping[str,
     most = 1 if many else PHOTOS_PER_CLASS
     rows = [{"name": name, "photos": [photo(pixels) for pixels in photos[:most]]} for name, photos in shown]
     return {"many": many, "rows": rows, "left_out": len(filled) - len(shown)}
+
+
+def _scaled(metrics: Mapping[str, dict[str, Any] | None]) -> list[dict[str, Any]]:
+    """Calibration error and log loss before and after the temperature, per split that tells of both."""
+    rows = []
+    for split, name in (("val", "validation"), ("test", "test")):
+        found = metrics.get(split)
+        if found and (before := found["calibration"].get("before")):
+            rows.append(
+                {
+                    "split": name, "before": before["ece"], "after": found["calibration"]["ece"],
+                    "loss_before": before["log_loss"], "loss_after": found["log_loss"],
+                }
+            )  # fmt: skip
+    return rows
 
 
 def _other_split(metrics: Mapping[str, dict[str, Any] | None], shown: str) -> dict[str, Any] | None:

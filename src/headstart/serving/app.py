@@ -14,13 +14,14 @@ from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import Any
 
-import numpy as np
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from headstart._version import __version__
+from headstart.certainty.certainty import is_unknown
+from headstart.classifier import Answer
 from headstart.serving.limits import Refused, too_busy
 from headstart.serving.service import Service
 from headstart.serving.uploads import FIELD, read_uploads
@@ -35,19 +36,26 @@ POLICY = "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:
 """What the page may load: its own files only."""
 
 
-class Answer(BaseModel):
+class Named(BaseModel):
     """The answer for one photo."""
 
     file: str = Field(description="The name that the client gave the file")
     label: str = Field(description="The likeliest class")
     probability: float = Field(description="Its probability, calibrated where the run is")
     probabilities: dict[str, float] = Field(description="Of every class")
+    unknown: bool | None = Field(
+        description="Whether the photo is unlike the training photos, so that no label may be right; null where the"
+        " model does not know"
+    )
+    distance: float | None = Field(
+        description="How unlike the training photos it is: 95 % of photos like them are below 1, unknown ones above"
+    )
 
 
 class Answers(BaseModel):
     """The answers of a request, in the order of its files."""
 
-    predictions: list[Answer]
+    predictions: list[Named]
 
 
 class Problem(BaseModel):
@@ -125,10 +133,18 @@ def _answers(app: FastAPI, service: Service) -> None:
             return Response(await _in_time(service.overlay(uploads[0], label), service), media_type="image/png")
 
 
-def _answer(name: str, row: np.ndarray, classes: tuple[str, ...]) -> dict[str, Any]:
-    best = int(row.argmax())
-    every = {label: round(float(p), 6) for label, p in zip(classes, row, strict=True)}
-    return {"file": name, "label": classes[best], "probability": every[classes[best]], "probabilities": every}
+def _answer(name: str, answer: Answer, classes: tuple[str, ...]) -> dict[str, Any]:
+    best = int(answer.probabilities.argmax())
+    every = {label: round(float(p), 6) for label, p in zip(classes, answer.probabilities, strict=True)}
+    far = answer.distance
+    return {
+        "file": name,
+        "label": classes[best],
+        "probability": every[classes[best]],
+        "probabilities": every,
+        "unknown": is_unknown(far),
+        "distance": None if far is None else round(far, 4),
+    }
 
 
 @asynccontextmanager

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 
@@ -20,15 +21,15 @@ LENGTHS = (1, 4, 16, 32)
 
 
 class Batcher:
-    """One thread that answers. ``answer``: photos uint8 [N, S, S, 3] -> probabilities [N, C]; ``limit``: how many
+    """One thread that answers. ``answer``: photos uint8 [N, S, S, 3] -> N answers of any kind; ``limit``: how many
     photos may wait; ``observe(photos)`` is told of each batch.
     """
 
     def __init__(
-        self, answer: Callable[[np.ndarray], np.ndarray], limit: int, observe: Callable[[int], None] = lambda _: None
+        self, answer: Callable[[np.ndarray], Iterable[Any]], limit: int, observe: Callable[[int], None] = lambda _: None
     ) -> None:
         self.answer, self.limit, self.observe = answer, limit, observe
-        self.waiting: deque[tuple[np.ndarray, Future[np.ndarray]]] = deque()
+        self.waiting: deque[tuple[np.ndarray, Future[Any]]] = deque()
         self.changed = threading.Condition()
         self.stopped = False
         self.thread = threading.Thread(target=self._work, name="headstart-batches", daemon=True)
@@ -50,12 +51,12 @@ class Batcher:
     def alive(self) -> bool:
         return self.thread.is_alive()
 
-    def submit(self, photos: Sequence[np.ndarray]) -> list[Future[np.ndarray]]:
+    def submit(self, photos: Sequence[np.ndarray]) -> list[Future[Any]]:
         """A future per photo, all or none. Raises Refused (429) where too many wait already."""
         with self.changed:
             if self.stopped or len(self.waiting) + len(photos) > self.limit:
                 raise too_busy(f"{len(self.waiting)} photos are waiting")
-            pairs: list[tuple[np.ndarray, Future[np.ndarray]]] = [(photo, Future()) for photo in photos]
+            pairs: list[tuple[np.ndarray, Future[Any]]] = [(photo, Future()) for photo in photos]
             self.waiting.extend(pairs)
             self.changed.notify()
         return [future for _, future in pairs]
@@ -76,11 +77,11 @@ class Batcher:
                 with suppress(Exception):
                     future.set_result(row)
 
-    def _next(self) -> list[tuple[np.ndarray, Future[np.ndarray]]]:
+    def _next(self) -> list[tuple[np.ndarray, Future[Any]]]:
         """Everything that waits, at most the longest batch; empty at the end."""
         with self.changed:
             while True:
-                batch: list[tuple[np.ndarray, Future[np.ndarray]]] = []
+                batch: list[tuple[np.ndarray, Future[Any]]] = []
                 while self.waiting and len(batch) < LENGTHS[-1]:
                     photo, future = self.waiting.popleft()
                     if future.set_running_or_notify_cancel():

@@ -56,4 +56,6 @@ def _shape(api: dict[str, Any], schema: dict[str, Any]) -> Any:
         return [_shape(api, schema["items"])]
     if isinstance(schema.get("additionalProperties"), dict):
         return {"…": _shape(api, schema["additionalProperties"])}
+    if "anyOf" in schema:
+        return " or ".join(str(_shape(api, inner)) for inner in schema["anyOf"])
     return schema.get("type", "any")

@@ -23,6 +23,7 @@ class Figures:
             buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
         )
         self.photos = Counter("headstart_photos", "Photos that were named", ["label"], registry=self.registry)
+        self.unknown = Counter("headstart_unknown_photos", "Photos unlike the training photos", registry=self.registry)
         self.batch = Histogram(
             "headstart_batch_photos", "Photos that shared a batch", registry=self.registry, buckets=LENGTHS
         )

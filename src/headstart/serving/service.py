@@ -1,4 +1,4 @@
-"""What the server does with photos. In: uploads. Out: probabilities, overlays, and what the model says of itself."""
+"""What the server does with photos. In: uploads. Out: answers, overlays, and what the model says of itself."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from headstart.classifier import Classifier
+from headstart.certainty.certainty import is_unknown
+from headstart.classifier import Answer, Classifier
 from headstart.data.decode import BadPhoto, decode
 from headstart.data.pixels import centre
 from headstart.explaining.cam import Explainer, has_maps, overlay, png
-from headstart.network import softmax
 from headstart.serving.batching import LENGTHS, Batcher
 from headstart.serving.figures import Figures
 from headstart.serving.limits import Limits, Refused, too_busy
@@ -29,7 +29,7 @@ class Service:
     def __init__(self, run: Path, classifier: Classifier, limits: Limits) -> None:
         self.run, self.classifier, self.limits = run, classifier, limits
         self.figures, self.memory = Figures(), Memory(limits.memory_mb * 1e6)
-        self.batcher = Batcher(self._probabilities, limits.waiting, self.figures.batch.observe)
+        self.batcher = Batcher(self._answers, limits.waiting, self.figures.batch.observe)
         self.decoders = ThreadPoolExecutor(max(2, os.cpu_count() or 2), thread_name_prefix="headstart-decode")
         self.drawer = ThreadPoolExecutor(1, thread_name_prefix="headstart-explain")
         self.at_work, self.drawing = 0, 0
@@ -47,16 +47,17 @@ class Service:
         self.decoders.shutdown(wait=False, cancel_futures=True)
         self.drawer.shutdown(wait=False, cancel_futures=True)
 
-    def _probabilities(self, photos: np.ndarray) -> np.ndarray:
-        return softmax(self.classifier.logits(photos))
+    def _answers(self, photos: np.ndarray) -> list[Answer]:
+        return self.classifier.answers(self.classifier.features(photos))
 
-    async def predict(self, uploads: Sequence[Upload]) -> list[np.ndarray]:
-        """Probabilities [C] per upload. Raises Refused (422, 429)."""
+    async def predict(self, uploads: Sequence[Upload]) -> list[Answer]:
+        """An answer per upload. Raises Refused (422, 429)."""
         photos = await self._decoded(uploads)
-        rows = await asyncio.gather(*map(asyncio.wrap_future, self.batcher.submit(photos)))
-        for row in rows:
-            self.figures.photos.labels(self.classifier.classes[int(row.argmax())]).inc()
-        return rows
+        answers = await asyncio.gather(*map(asyncio.wrap_future, self.batcher.submit(photos)))
+        for answer in answers:
+            self.figures.photos.labels(self.classifier.classes[int(answer.probabilities.argmax())]).inc()
+            self.figures.unknown.inc(bool(is_unknown(answer.distance)))
+        return answers
 
     async def _decoded(self, uploads: Sequence[Upload]) -> list[np.ndarray]:
         """Each upload as the network sees it; all that are bad are named. Raises Refused (422)."""

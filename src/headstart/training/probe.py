@@ -14,6 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from headstart.certainty.temperature import temperature
 from headstart.training.logistic import Rows, precise_enough, solve
 
 L2_GRID = tuple(float(v) for v in np.logspace(-3, 2, 11))
@@ -95,24 +96,6 @@ def _merit(step: ProbeStep, photos: int) -> float:
 def choose(path: Sequence[ProbeStep], photos: int) -> int:
     """The index of the strength that a probe takes."""
     return max(range(len(path)), key=lambda g: _merit(path[g], photos))
-
-
-def temperature(logits: torch.Tensor, labels: torch.Tensor) -> float:
-    """The number to divide logits [N, C] by, so that probabilities fit the labels [N]; no answer changes.
-
-    A strong L2 leaves a head that is right but timid. Temperature scaling (Guo et al. 2017, "On calibration of modern
-    neural networks"), with a standard normal prior on its logarithm: few val photos, all of them right, would otherwise
-    ask for certainty.
-    """
-
-    def cost(t: torch.Tensor) -> torch.Tensor:
-        return F.cross_entropy(logits / t.exp(), labels, reduction="sum") + 0.5 * t * t
-
-    found = torch.zeros((), dtype=torch.float64)
-    for reach, count in ((4.0, 21), (0.4, 41)):  # the whole range roughly, then finely around the best
-        grid = found + torch.linspace(-reach, reach, count, dtype=torch.float64)
-        found = grid[torch.stack([cost(t) for t in grid]).argmin()]
-    return float(found.exp())
 
 
 def _loss_accuracy(rows: Rows, y: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> tuple[float, float]:

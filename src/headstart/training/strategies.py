@@ -72,7 +72,7 @@ class Task:
 @dataclass
 class Outcome:
     """A trained network and its story. ``val``: (loss, accuracy) that decided; ``parts``: what auto tried, with
-    their val figures.
+    their val figures; ``temperature``: what the head's logits are divided by already, None where nobody asked yet.
     """
 
     network: Network
@@ -83,6 +83,7 @@ class Outcome:
     probe: Probe | None = None
     parts: list[dict[str, Any]] = field(default_factory=list)
     decision: str = ""
+    temperature: float | None = None
 
 
 def train(task: Task) -> Outcome:
@@ -151,8 +152,9 @@ def _probe(task: Task) -> Outcome:
         last_linear(head).bias.copy_(probe.bias)
     figures = loss_accuracy(head_logits(head, val[0]), val[1])
     return Outcome(
-        Network(task.backbone, head), task.plan_for("probe"), figures, probe=probe, parts=[_part("probe", figures)]
-    )
+        Network(task.backbone, head), task.plan_for("probe"), figures, probe=probe, parts=[_part("probe", figures)],
+        temperature=probe.temperature,
+    )  # fmt: skip
 
 
 def new_head(task: Task) -> nn.Module:
@@ -293,12 +295,12 @@ def _store(task: Task, trunk: nn.Module, split: Split, view: View) -> RowStore:
     )
 
 
-def network_logits(network: Network, task: Task, pixels: Pixels) -> np.ndarray:
-    """Logits [N, C] of the whole network, computed the way that predict computes them."""
+def network_features(network: Network, task: Task, pixels: Pixels) -> np.ndarray:
+    """The features [N, D] that the whole network's head sees, computed the way that predict computes them."""
     forward = _forward(task, network.backbone)
     size, out = task.plan.image_size, []
     for batch, photos in photo_batches(pixels, range(len(pixels)), size, View()):
-        out.append(head_logits(network.head, forward(torch.from_numpy(photos)).float().numpy()[: len(batch)]))
+        out.append(forward(torch.from_numpy(photos)).float().numpy()[: len(batch)])
     return np.concatenate(out)
 
 

@@ -4,7 +4,7 @@
 const AT_A_TIME = 4;
 const SHOWN = 5; // classes per photo
 const $ = (id) => document.getElementById(id);
-const rows = []; // {file, label, probability, probabilities} or {file, problem}, in the order of the cards
+const rows = []; // {file, label, probability, probabilities, unknown, distance} or {file, problem}, in the order of the cards
 let model = { classes: [], explains: false, limits: {} };
 let waiting = [];
 let atWork = 0;
@@ -131,6 +131,7 @@ function fail(node, row, problem) {
 
 function show(node, row, file) {
   node.querySelector(".label").textContent = row.label;
+  node.querySelector(".unknown").hidden = !row.unknown;
   const best = Object.entries(row.probabilities).sort((a, b) => b[1] - a[1]).slice(0, SHOWN);
   node.querySelector(".bars").replaceChildren(...best.map(([label, p], i) => bar(label, p, i === 0)));
   const look = node.querySelector(".look");
@@ -169,10 +170,11 @@ async function toggle(node, look, file, label) {
 
 $("csv").addEventListener("click", () => {
   const quoted = (value) => `"${String(value ?? "").replace(/^([=+\-@\t\r])/, "'$1").replaceAll('"', '""')}"`;
-  const head = ["file", "label", "probability", ...model.classes, "problem"];
+  const head = ["file", "label", "probability", ...model.classes, "problem", "unknown", "distance"];
   const lines = rows.map((row) => [
     quoted(row.file), quoted(row.label), row.probability ?? "",
     ...model.classes.map((label) => row.probabilities?.[label] ?? ""), quoted(row.problem),
+    quoted({ true: "yes", false: "no" }[row.unknown]), row.distance ?? "",
   ].join(","));
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([[head.map(quoted).join(","), ...lines].join("\r\n")], { type: "text/csv" }));
