@@ -165,7 +165,8 @@ def _leakage(photos: Photos, allowed: bool, voice: Voice) -> int:
         )
     near = sum(not leak.exact for leak in found)
     if near:
-        voice.warn(f"{words} Same files leave the earlier split; the {near} near copies stay, and flatter.")
+        stay = "one near copy stays, and flatters" if near == 1 else f"{near} near copies stay, and flatter"
+        voice.warn(f"{words} Same files leave the earlier split; {stay}.")
     return near
 
 

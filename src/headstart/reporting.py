@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headstart._version import __version__
+from headstart.checking.findings import counted
 from headstart.data.imageset import SPLITS, Split
 from headstart.data.named import display_name
 from headstart.data.names import natural_key, shown
@@ -118,7 +119,7 @@ def caveats(prepared: Prepared, metrics: dict[str, Any]) -> list[str]:
         notes.append(f"Only {metrics['test']['photos']} test photos: the interval is wide.")
     if prepared.leaked:
         notes.append(
-            f"The data's own splits share {prepared.leaked} pairs of near copies, which flatters the accuracy:"
+            f"Splits of the data share {counted(prepared.leaked, 'pair')} of near copies, which flatters the accuracy:"
             " `headstart check` shows them."
         )
     if prepared.options.strategy == "scratch":

@@ -1,0 +1,179 @@
+"""``headstart check``: the whole command, its exit code, page and cleaned list; and what ``train`` does of it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageOps
+
+import headstart as hs
+from headstart.cli import main
+from headstart.errors import DataError
+
+Make = Callable[..., Path]
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
+    monkeypatch.setattr("sys.argv", ["headstart", *map(str, words)])
+    try:
+        main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+@pytest.fixture
+def leaking(scenes: Make) -> Path:
+    """Splits that share two pictures: one by its bytes, one mirrored."""
+    folder = scenes(splits=("train", "test"), per_class=8)
+    shutil.copy(folder / "train" / "cat" / "cat-0.png", folder / "test" / "cat" / "copy.png")
+    ImageOps.mirror(Image.open(folder / "train" / "dog" / "dog-1.png")).save(folder / "test" / "dog" / "mirror.jpg")
+    return folder
+
+
+def test_leaking_splits_end_with_1_and_are_shown(
+    leaking: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "page.html"
+    assert run(monkeypatch, "check", leaking, "--backbone", "starter", "--out", page) == 1
+    shown = capsys.readouterr().out
+    assert "error    2 pairs of one picture in two splits" in shown
+    assert "train/cat/cat-0.png = test/cat/copy.png (cat)  the same file" in shown or "test/cat/copy.png = " in shown
+    text = page.read_text()
+    assert "The same picture in two splits" in text
+    assert text.count("mirror.jpg") == 1
+    assert text.count("data:image/jpeg") >= 4
+
+
+def test_the_cleaned_list_is_fit_and_nothing_is_moved(
+    leaking: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (leaking / "train" / "dog" / "cut.jpg").write_bytes(b"\xff\xd8\xff")
+    before = sorted(leaking.rglob("*"))
+    clean = tmp_path / "lists" / "clean.csv"
+    asked = ("--quick", "--out", tmp_path / "page.html", "--json", "--quiet")
+    assert run(monkeypatch, "check", leaking, "--fix", clean, *asked) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert (told["fit"], told["left_out"], told["cleaned"]) == (False, 3, str(clean))
+    assert sorted(leaking.rglob("*")) == before
+    with (clean.parent / "clean-left-out.csv").open() as file:
+        gone = {Path(row["path"]).name: row["reason"] for row in csv.DictReader(file)}
+    assert gone.keys() == {"cat-0.png", "dog-1.png", "cut.jpg"}  # those of train: what judges stays whole
+    assert gone["cat-0.png"] == "a copy of test/cat/copy.png"
+    assert run(monkeypatch, "check", clean, *asked, "--overwrite") == 0
+    kept = json.loads(capsys.readouterr().out)
+    assert (kept["fit"], kept["photos"]) == (True, 32)
+
+
+def test_one_picture_under_two_labels_is_an_error_and_leaves_no_copy(scenes: Make, tmp_path: Path) -> None:
+    folder = scenes(per_class=20)
+    shutil.copy(folder / "cat" / "cat-0.png", folder / "dog" / "same.png")
+    ImageOps.mirror(Image.open(folder / "cat" / "cat-1.png")).save(folder / "dog" / "near.jpg")
+    found = hs.check(folder, quick=True, quiet=True, out=tmp_path / "p.html", fix=tmp_path / "clean.csv")
+    assert [(f.kind, f.severity) for f in found.findings] == [("conflict", "error"), ("near-conflict", "warning")]
+    assert found.left_out == 4
+    assert not found.fit
+
+
+def test_copies_in_one_class_are_a_note_and_all_but_one_go(scenes: Make, tmp_path: Path) -> None:
+    folder = scenes(per_class=20)
+    for name in ("same.png", "again.png"):
+        shutil.copy(folder / "cat" / "cat-0.png", folder / "cat" / name)
+    found = hs.check(folder, quick=True, quiet=True, out=tmp_path / "p.html", fix=tmp_path / "clean.csv")
+    assert found.fit
+    assert [(f.kind, f.severity, len(f.cases)) for f in found.findings] == [("copies", "note", 2)]
+    assert found.left_out == 2
+    assert len(found.frame()) == 4
+    assert "one picture in one class" in found._repr_html_()
+
+
+def test_labels_are_judged_by_the_network(class_folder: Make, tmp_path: Path) -> None:
+    folder = class_folder(classes=("cat", "dog"), per_class=60)
+    for i in range(4):
+        shutil.move(folder / "cat" / f"cat_00{i}.png", folder / "dog" / f"moved-{i}.png")
+    found = hs.check(folder, backbone="starter", quiet=True, out=tmp_path / "p.html")
+    labels = next(f for f in found.findings if f.kind == "label")
+    named = {found.about(case.photos[0])["path"] for case in labels.cases}
+    assert len(named) >= 2  # others are far enough from all to count as strangers
+    assert named <= {f"dog/moved-{i}.png" for i in range(4)}
+    assert all("looks like cat" in case.words for case in labels.cases)
+
+
+def test_files_that_exist_are_not_written_over(scenes: Make, tmp_path: Path) -> None:
+    folder = scenes(per_class=4)
+    (tmp_path / "mine.csv").write_text("precious")
+    with pytest.raises(hs.errors.OptionError, match=r"mine\.csv exists"):
+        hs.check(folder, quick=True, quiet=True, out=tmp_path / "p.html", fix=tmp_path / "mine.csv")
+    assert (tmp_path / "mine.csv").read_text() == "precious"
+
+
+def test_without_weights_the_rest_is_checked_all_the_same(
+    leaking: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HEADSTART_MIRROR", "http://127.0.0.1:9")  # nothing answers there
+    found = hs.check(leaking, backbone="resnet18", out=tmp_path / "p.html")
+    assert "labels are not judged" in capsys.readouterr().err
+    assert {f.kind for f in found.findings} == {"leakage", "few"}
+
+
+def test_weights_that_were_named_must_be_there(leaking: Path, tmp_path: Path) -> None:
+    with pytest.raises(hs.errors.WeightsError):
+        hs.check(leaking, backbone="resnet18", weights=tmp_path / "none.pth", quiet=True)
+
+
+# -- what train does of it --
+
+
+TRAIN = {"backbone": "starter", "strategy": "probe", "quiet": True}
+
+
+def test_train_stops_at_splits_that_share_pictures(leaking: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError) as stopped:
+        hs.train(leaking, out=tmp_path / "run", **TRAIN)
+    message = str(stopped.value)
+    assert "2 pairs of one picture stand in two splits" in message
+    assert "cat-0.png (train)" in message
+    assert "copy.png (test)" in message
+    assert "--allow-leakage" in message
+    assert "--fix" in message
+    assert not (tmp_path / "run").exists()
+
+
+def test_train_goes_on_where_it_is_allowed_and_the_report_counts_them(leaking: Path, tmp_path: Path) -> None:
+    run = hs.train(leaking, out=tmp_path / "run", allow_leakage=True, **TRAIN)
+    splits = (run.path / "splits.csv").read_text()
+    assert "train/cat/cat-0.png" not in splits  # the same bytes leave train
+    assert "train/dog/dog-1.png" in splits  # a near copy stays
+    assert "share 1 pair of near copies" in (run.path / "report.html").read_text()
+
+
+def test_splits_that_train_draws_keep_near_copies_together(scenes: Make, tmp_path: Path) -> None:
+    folder = scenes(per_class=20)
+    for i in range(10):
+        ImageOps.mirror(Image.open(folder / "cat" / f"cat-{i}.png")).save(folder / "cat" / f"mirror-{i}.jpg")
+    for seed in range(3):
+        run = hs.train(folder, out=tmp_path / f"run{seed}", seed=seed, **TRAIN)
+        with (run.path / "splits.csv").open() as file:
+            split = {Path(row["path"]).stem: row["split"] for row in csv.DictReader(file)}
+        assert all(split[f"cat-{i}"] == split[f"mirror-{i}"] for i in range(10))
+        assert "nearly the same as others" in (run.path / "check.json").read_text()
+
+
+@pytest.mark.assets
+@pytest.mark.slow
+def test_what_nature_planted_in_real_photos(assets: Path, tmp_path: Path) -> None:
+    found = hs.check(
+        assets / "data/animals", weights=assets / "weights/resnet18.fp16.safetensors", image_size=160, quiet=True,
+        out=tmp_path / "p.html",
+    )  # fmt: skip
+    assert found.fit
+    by_kind = {f.kind: {found.about(i)["path"] for case in f.cases for i in case.photos} for f in found.findings}
+    assert by_kind["copies"] == {"dogs/dogs_00276.jpg", "dogs/dogs_00404.jpg"}
+    logos = {"cats/cats_00374.jpg", "cats/cats_00556.jpg", "dogs/dogs_00065.jpg", "dogs/dogs_00403.jpg"}
+    assert logos <= by_kind["stranger"]
+    assert len(by_kind["stranger"]) < 20

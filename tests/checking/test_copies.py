@@ -1,0 +1,117 @@
+"""The same picture twice: found whatever was done to it, and only then."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from headstart.checking.alignment import SCALES, _details, alignment, too_plain
+from headstart.checking.copies import exact_copies, groups_of, near_copies
+from headstart.checking.fingerprints import Fingerprints, fingerprints
+from headstart.data.pixels import read_photos
+
+from .conftest import COPIES, Scene
+
+PHOTOS = 40
+
+
+def prints_of(folder: Path, images: list[Image.Image]) -> tuple[Fingerprints, list[str | None]]:
+    folder.mkdir(exist_ok=True)
+    paths = []
+    for i, image in enumerate(images):
+        paths.append(folder / f"{i:03d}.jpg")
+        image.save(paths[-1], quality=90 - i % 30)
+    pixels = read_photos(paths, 96)
+    return fingerprints(pixels), pixels.digests
+
+
+@pytest.mark.parametrize("kind", COPIES)
+def test_a_copy_is_found_and_nothing_else(scene: Scene, tmp_path: Path, kind: str) -> None:
+    pictures = [scene(i) for i in range(PHOTOS)]
+    seen, digests = prints_of(tmp_path / "photos", [*pictures, COPIES[kind](pictures[7])])
+    # Features that find the copy, as a network's do where hashes fail.
+    features = np.eye(PHOTOS + 1, dtype=np.float32)
+    features[PHOTOS, 7] = 2.0
+    pairs, likeness = near_copies(seen, digests, features)
+    assert pairs.tolist() == [[7, PHOTOS]]
+    assert 0.7 <= likeness[0] <= 1.0001
+
+
+@pytest.mark.parametrize("kind", ["again", "resized", "mirrored", "brighter"])
+def test_hashes_alone_find_copies_that_are_not_cropped(scene: Scene, tmp_path: Path, kind: str) -> None:
+    pictures = [scene(i) for i in range(PHOTOS)]
+    pairs, _ = near_copies(*prints_of(tmp_path / "photos", [*pictures, COPIES[kind](pictures[7])]))
+    assert pairs.tolist() == [[7, PHOTOS]]
+
+
+def test_like_features_alone_make_no_copy(scene: Scene, tmp_path: Path) -> None:
+    seen, digests = prints_of(tmp_path / "photos", [scene(i) for i in range(PHOTOS)])
+    pairs, _ = near_copies(seen, digests, np.ones((PHOTOS, 4), np.float32))
+    assert not len(pairs)
+
+
+def test_plain_drawings_are_not_compared() -> None:
+    draw = np.random.default_rng(0)
+    digits = np.full((50, 32, 32), 255, np.uint8)
+    for digit in digits:  # strokes of about one length and place
+        left = 14 + draw.integers(0, 3)
+        digit[6:26, left : left + 4] = 0
+    assert too_plain(digits)
+    seen = Fingerprints(np.zeros((50, 2, 64), bool), digits)
+    assert not len(near_copies(seen, [str(i) for i in range(50)])[0])
+
+
+def test_scenes_are_not_plain(scene: Scene, tmp_path: Path) -> None:
+    seen, _ = prints_of(tmp_path / "photos", [scene(i) for i in range(PHOTOS)])
+    assert not too_plain(seen.thumbs)
+
+
+def test_alignment_is_the_best_correlation_over_places(scene: Scene) -> None:
+    """Against a plain loop over mirror images, sizes and places, in float64."""
+    a, b = (np.asarray(scene(i).convert("L").resize((32, 32), Image.Resampling.BOX)) for i in (3, 4))
+    mixed = (0.6 * a[:, ::-1] + 0.4 * b).astype(np.uint8)  # alike enough to be looked at closely
+    thumbs = np.stack([a, mixed])
+    found = alignment(thumbs, np.array([[0, 1]]))[0]
+    assert found == pytest.approx(_by_hand(thumbs), abs=2e-3)
+    assert found > 0.5
+
+
+def _by_hand(thumbs: np.ndarray) -> float:
+    first, second = _details(torch.from_numpy(thumbs).float()).double()
+    best, sides = -1.0, [round(32 * scale) for scale in SCALES]
+    for whole, part in ((first, second), (second, first)):
+        for turned in (part, part.flip(1)):
+            for i, h in enumerate(sides):
+                for j, w in enumerate(sides):
+                    if abs(i - j) <= 1:
+                        best = max(best, _slid(whole, turned, h, w))
+    return best
+
+
+def _slid(whole: torch.Tensor, part: torch.Tensor, h: int, w: int) -> float:
+    small = torch.nn.functional.interpolate(part[None, None], size=(h, w), mode="bilinear", antialias=True)[0, 0]
+    places = [(y, x) for y in range(33 - h) for x in range(33 - w)]
+    windows = [whole[y : y + h, x : x + w].flatten() for y, x in places]
+    return max(float(np.corrcoef(window, small.flatten())[0, 1]) for window in windows)
+
+
+def test_exact_copies_are_groups_of_the_same_bytes() -> None:
+    assert exact_copies(["a", "b", None, "a", None, "c", "a"]) == [[0, 3, 6]]
+
+
+def test_groups_follow_chains() -> None:
+    assert groups_of(6, np.array([[0, 3], [3, 5], [1, 2]])) == [[0, 3, 5], [1, 2]]
+
+
+def test_fingerprints_are_computed_once(scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures = [scene(i) for i in range(4)]
+    first, _ = prints_of(tmp_path / "photos", pictures)
+    monkeypatch.setattr("headstart.checking.fingerprints._row", lambda *_: pytest.fail("they are in the cache"))
+    second, _ = prints_of(tmp_path / "photos", pictures)
+    assert np.array_equal(first.hashes, second.hashes)
+    assert np.array_equal(first.thumbs, second.thumbs)
+    assert first.take([2, 0]).thumbs.shape == (2, 32, 32)

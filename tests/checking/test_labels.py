@@ -1,0 +1,91 @@
+"""Labels that are probably wrong and photos like no class: planted, and found."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from headstart.checking.labels import distances, judge_labels, out_of_fold, suspects
+from headstart.training.probe import USUAL_L2
+
+CLASSES, PER_CLASS, DIMENSIONS = 3, 60, 24
+
+
+@pytest.fixture
+def blobs() -> tuple[np.ndarray, np.ndarray]:
+    """Features of three classes that come apart, none negative, as after a ReLU."""
+    draw = np.random.default_rng(0)
+    labels = np.repeat(np.arange(CLASSES), PER_CLASS)
+    centres = draw.uniform(0, 4, (CLASSES, DIMENSIONS))
+    return np.abs(centres[labels] + 0.7 * draw.normal(size=(len(labels), DIMENSIONS))).astype(np.float32), labels
+
+
+def test_wrong_labels_are_found(blobs: tuple[np.ndarray, np.ndarray]) -> None:
+    features, labels = blobs
+    wrong = [3, 71, 130, 170]
+    given = labels.copy()
+    given[wrong] = (labels[wrong] + 1) % CLASSES
+    opinion = judge_labels(features, given, CLASSES, list(range(len(labels))))
+    assert np.flatnonzero(opinion.suspect).tolist() == wrong
+    assert opinion.answers[wrong].tolist() == labels[wrong].tolist()
+    assert not opinion.strange.any()
+
+
+def test_photos_of_another_world_are_found(blobs: tuple[np.ndarray, np.ndarray]) -> None:
+    features, labels = blobs
+    strangers = np.abs(np.random.default_rng(1).normal(size=(4, DIMENSIONS)) * 6).astype(np.float32)
+    opinion = judge_labels(
+        np.concatenate([features, strangers]), np.r_[labels, 0, 1, 2, 0], CLASSES, list(range(len(labels) + 4))
+    )
+    assert np.flatnonzero(opinion.strange).tolist() == [180, 181, 182, 183]
+
+
+def test_a_photo_is_judged_by_others_only(blobs: tuple[np.ndarray, np.ndarray]) -> None:
+    """A copy with the same wrong label must not vouch for it."""
+    features, labels = blobs
+    features, given = np.concatenate([features, features[:1]]), np.r_[labels, 1]
+    given[0] = 1
+    unit = [*range(len(labels)), 0]
+    together = judge_labels(features, given, CLASSES, unit)
+    assert together.suspect[[0, 180]].all()
+
+
+def test_out_of_fold_probabilities_are_a_logistic_regressions(blobs: tuple[np.ndarray, np.ndarray]) -> None:
+    features, labels = blobs
+    draw = np.random.default_rng(2)
+    mixed = (features + draw.normal(size=features.shape) * 3).astype(np.float32)
+    unit = list(range(len(labels)))
+    found = out_of_fold(mixed, labels, CLASSES, unit)
+    assert np.allclose(found.sum(1), 1)
+    from headstart.data.draw import assign
+
+    fold = np.array(assign([str(y) for y in labels], unit, [1.0] * 5, 0))
+    rest, judged = np.flatnonzero(fold != 0), np.flatnonzero(fold == 0)
+    mean, scale = mixed[rest].mean(0, dtype=np.float64), mixed[rest].std(0, dtype=np.float64)
+    reference = LogisticRegression(C=1 / (USUAL_L2 * len(rest)), max_iter=2000, tol=1e-8)
+    reference.fit((mixed[rest] - mean) / scale, labels[rest])
+    assert np.abs(reference.predict_proba((mixed[judged] - mean) / scale) - found[judged]).max() < 0.01
+
+
+def test_a_hard_class_is_held_to_its_own_measure() -> None:
+    """A probability that is usual for a class's own photos counts; the same one in an easy class does not."""
+    labels = np.array([0] * 10 + [1] * 10 + [0, 0])
+    p0 = np.r_[np.full(10, 0.95), np.full(10, 0.4), 0.15, 0.35]
+    probabilities = np.stack([p0, 1 - p0], 1)
+    probabilities[-1] = 0.45, 0.55
+    assert np.flatnonzero(suspects(probabilities, labels)).tolist() == [20]
+
+
+def test_distance_is_that_of_the_thirtieth_neighbour(blobs: tuple[np.ndarray, np.ndarray]) -> None:
+    features, _ = blobs
+    rows = np.sqrt(features.astype(np.float64))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    own = np.sort(1 - rows @ rows.T, axis=1)[:, 30]
+    middle, high = np.quantile(own, [0.5, 0.9])
+    assert distances(features) == pytest.approx((own - middle) / ((high - middle) / 1.2816), abs=1e-3)
+
+
+def test_few_photos_have_fewer_neighbours() -> None:
+    features = np.abs(np.random.default_rng(0).normal(size=(6, 4))).astype(np.float32)
+    assert np.isfinite(distances(features)).all()
