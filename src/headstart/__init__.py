@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from headstart.explaining.explaining import explain
     from headstart.exporting.exporter import export
     from headstart.notebook import photos
+    from headstart.recommending.recommending import recommend
     from headstart.run import Run, open_run, resume, train
     from headstart.serving.server import serve
     from headstart.sharing import push
@@ -46,6 +47,7 @@ _HOMES = {
     "photos": "headstart.notebook",
     "predict": "headstart.using",
     "push": "headstart.sharing",
+    "recommend": "headstart.recommending.recommending",
     "resume": "headstart.run",
     "serve": "headstart.serving.server",
     "study": "headstart.studies.study",
@@ -68,6 +70,7 @@ __all__ = [
     "photos",
     "predict",
     "push",
+    "recommend",
     "resume",
     "serve",
     "study",

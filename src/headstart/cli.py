@@ -17,7 +17,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from headstart import cli_using
+from headstart import cli_judging, cli_using
 from headstart._version import __version__
 from headstart.cli_options import train_arguments, unasked, with_train_options
 from headstart.cli_parts import Device, Json, Out, Overwrite, Quiet, SomeUnread, loading, print_json
@@ -212,7 +212,7 @@ def _named(given: Sequence[str], flag: str) -> dict[str, str]:
     return found
 
 
-for _command in cli_using.COMMANDS:
+for _command in (*cli_judging.COMMANDS, *cli_using.COMMANDS):
     app.command()(_command)
 
 
