@@ -1,12 +1,12 @@
 """Does what ``recommend`` says of a sample hold for the real thing? In: a folder of photos and weights. Out: a table of
 scores and real accuracies, and Kendall's tau between them.
 
-    python benchmarks/recommend.py ASSETS [--only animals,cifar10] [--sample 1000] [--seeds 3] [--image-size 96]
-                                   [--finetune 30] [--networks resnet18,…] [--json FILE]
+    python benchmarks/recommend.py ASSETS [--only animals,cifar10] [--sample 500] [--seeds 3] [--image-size 96]
+                                   [--finetune 20] [--networks resnet18,…] [--json FILE]
 
-Per set: a pool of training photos and other photos to test on. The scores see a sample of the pool; the real accuracy
-is that of a probe of the whole pool (``train --strategy probe``), or with ``--finetune K`` of fine-tuning on K photos
-per class, on the test photos, which no score has seen. Ties count half (tau-b).
+Per set: a pool of training photos and other photos to test on. The scores see samples of the pool; the real accuracy is
+that of a probe of the whole pool, or with ``--finetune K`` of ``train --strategy finetune`` on K photos per class, on
+the test photos, which no score has seen. Tau is tau-b, which counts ties half.
 """
 
 from __future__ import annotations
@@ -14,23 +14,32 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import sys
 import tempfile
-import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from scipy.stats import kendalltau
 
 import headstart as hs
-from headstart.data.draw import shuffled
-from headstart.data.imageset import Photo
+from headstart.data.draw import assign, shuffled
+from headstart.data.imageset import Listing, Photo
 from headstart.data.scan import scan
+from headstart.options import TrainOptions
+from headstart.recommending.recommending import units_of
+from headstart.recommending.sampling import choosable, sampled
+from headstart.recommending.scores import score
+from headstart.survey import Survey, survey
+from headstart.training.probe import fit_probe
+from headstart.voice import Voice
 
 HALF = (0.5, 0.5, 0.5)
 SCORES = ("accuracy", "knn", "logme")
+L2 = (2.0, 0.63, 0.2, 0.063, 0.02)
 
 
 @dataclass(frozen=True)
@@ -45,9 +54,9 @@ class Pool:
 
 POOLS = {
     "animals": Pool("animals", None, 2100, 900),
-    "dogs-vs-cats": Pool("dogs-vs-cats", "test", 2000, 1000),
-    "imagewoof160": Pool("imagewoof160", "val", 3000, 1000),
-    "cifar10": Pool("cifar10", "test", 4000, 1500),
+    "dogs-vs-cats": Pool("dogs-vs-cats", "test", 1600, 800),
+    "imagewoof160": Pool("imagewoof160", "val", 2000, 1000),
+    "cifar10": Pool("cifar10", "test", 2000, 1000),
 }
 
 
@@ -63,6 +72,7 @@ def networks(assets: Path, image_size: int) -> dict[str, dict[str, Any]]:
         found |= {
             f"{name}{f'@{cut}' if cut else ''}": {"backbone": name, "weights": file, "cut": cut}
             for cut in (None, "layer3", "layer2")
+            if (name, cut) != ("resnet18", "layer2")
         }
     return {name: one | {"image_size": image_size} for name, one in found.items()} | {
         "starter": {"backbone": "starter"}
@@ -89,7 +99,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("assets", type=Path)
     parser.add_argument("--only", help="sets of photos, by commas")
     parser.add_argument("--networks", help="by commas")
-    parser.add_argument("--sample", type=int, default=1000)
+    parser.add_argument("--sample", type=int, default=500)
     parser.add_argument("--seeds", type=int, default=3, help="samples that are drawn")
     parser.add_argument("--image-size", type=int, default=96)
     parser.add_argument("--finetune", type=int, help="photos per class; by default the real thing is a probe")
@@ -123,40 +133,55 @@ def stratified(photos: Sequence[Photo], number: int) -> list[Photo]:
 
 def measure(data: Path, tried: dict[str, dict[str, Any]], asked: argparse.Namespace) -> dict[str, Any]:
     """Per network the scores of each sample, and the real accuracy."""
-    scores = [
-        hs.recommend(data, backbones=list(tried.values()), sample=asked.sample, seed=seed, quiet=True)
-        for seed in range(asked.seeds)
-    ]
     found: dict[str, Any] = {}
     for name, network in tried.items():
-        label = label_of(network)
-        rows = [next(row for row in one.rows if row["backbone"] == label) for one in scores]
-        real, seconds = really(data, network, asked.finetune)
-        found[name] = {"real": real, "seconds": seconds, "ms": rows[0]["ms"]}
-        found[name] |= {score: [row[score] for row in rows] for score in SCORES}
+        seen = survey(options_of(data, network), Voice(quiet=True))
+        split = np.array([seen.photo(i).split for i in range(len(seen))])
+        scores = [one_sample(seen, asked.sample, seed) for seed in range(asked.seeds)]
+        real = finetuned(data, network, asked.finetune) if asked.finetune else probed(seen, split)
+        found[name] = {"real": real, **{kind: [one[kind] for one in scores] for kind in SCORES}}
+        print(f"  {name}: {found[name]}", file=sys.stderr, flush=True)
     return found
 
 
-def label_of(network: dict[str, Any]) -> str:
-    cut, size = network.get("cut"), network.get("image_size")
-    return f"{network['backbone']}{f'@{cut}' if cut else ''}{f' {size} px' if size else ''}"
+def options_of(data: Path, network: dict[str, Any]) -> TrainOptions:
+    return TrainOptions.gather(data, None, {name: value for name, value in network.items() if value is not None})
 
 
-def really(data: Path, network: dict[str, Any], shots: int | None) -> tuple[float, float]:
-    """(accuracy on the test photos, seconds) of a probe of the whole pool, or of fine-tuning on ``shots`` per class."""
+def one_sample(seen: Survey, size: int, seed: int) -> dict[str, float]:
+    """The scores as ``recommend`` works them out, of a sample that it would draw."""
+    listing: Listing = sampled(choosable(seen.photos.listing), size, seed)
+    chosen = {photo.path for photo in listing.photos}
+    rows = np.array([i for i in range(len(seen)) if seen.photo(i).path in chosen])
+    found = score(seen.features[rows], seen.labels[rows], seen.classes, units_of(seen)[rows], seed)
+    return {"accuracy": found.accuracy, "knn": found.knn, "logme": found.logme}
+
+
+def probed(seen: Survey, split: np.ndarray) -> float:
+    """Test accuracy of a probe of the pool, its strength chosen on 15 % of it."""
+    pool, test = np.flatnonzero(split == "train"), split == "test"
+    names = [seen.classes[seen.labels[i]] for i in pool]
+    part = np.array(assign(names, range(len(pool)), (0.85, 0.15), 0))
+    fit, choose = pool[part == 0], pool[part == 1]
+    x, y = seen.features, seen.labels
+    probe = fit_probe((x[fit], y[fit]), (x[choose], y[choose]), len(seen.classes), L2)
+    answers = (x[test] @ probe.weight.numpy().T + probe.bias.numpy()).argmax(1)
+    return float((answers == y[test]).mean())
+
+
+def finetuned(data: Path, network: dict[str, Any], shots: int) -> float:
+    """Test accuracy of a network that was fine-tuned on ``shots`` photos per class."""
     options = {name: value for name, value in network.items() if value is not None}
-    options |= {"strategy": "finetune", "shots": shots} if shots else {"strategy": "probe"}
-    began = time.monotonic()
     with tempfile.TemporaryDirectory() as out:
-        run = hs.train(data, out=Path(out) / "run", quiet=True, **options)
-    return run.metrics["test"]["accuracy"]["value"], time.monotonic() - began
+        run = hs.train(data, out=Path(out) / "run", strategy="finetune", shots=shots, quiet=True, **options)
+    return float(run.metrics["test"]["accuracy"]["value"])
 
 
 def print_set(name: str, found: dict[str, Any]) -> None:
-    print(f"\n{name}\n\n| network | real | probe | k-NN | LogME | ms/photo |\n|---|---|---|---|---|---|")
+    print(f"\n{name}\n\n| network | real | probe | k-NN | LogME |\n|---|---|---|---|---|")
     for network, row in sorted(found.items(), key=lambda item: -item[1]["real"]):
         scores = " | ".join(f"{sum(row[s]) / len(row[s]):.3f}" for s in SCORES)
-        print(f"| `{network}` | {row['real']:.3f} | {scores} | {row['ms']:.1f} |", flush=True)
+        print(f"| `{network}` | {row['real']:.3f} | {scores} |", flush=True)
 
 
 def print_taus(found: dict[str, Any]) -> None:
@@ -166,18 +191,18 @@ def print_taus(found: dict[str, Any]) -> None:
     means: dict[str, list[float]] = defaultdict(list)
     for name, rows in found.items():
         cells = []
-        for score in SCORES:
-            values = taus(rows, score)
-            means[score].append(sum(values) / len(values))
-            cells.append(f"{means[score][-1]:.2f} ({min(values):.2f} to {max(values):.2f})")
+        for kind in SCORES:
+            values = taus(rows, kind)
+            means[kind].append(sum(values) / len(values))
+            cells.append(f"{means[kind][-1]:.2f} ({min(values):.2f} to {max(values):.2f})")
         print(f"| {name} | {' | '.join(cells)} | {lost(rows):.3f} |")
     print(f"| mean | {' | '.join(f'{sum(v) / len(v):.2f}' for v in means.values())} | |", flush=True)
 
 
-def taus(rows: dict[str, Any], score: str) -> list[float]:
+def taus(rows: dict[str, Any], kind: str) -> list[float]:
     real = [row["real"] for row in rows.values()]
-    samples = len(next(iter(rows.values()))[score])
-    return [float(kendalltau(real, [row[score][s] for row in rows.values()]).statistic) for s in range(samples)]
+    samples = len(next(iter(rows.values()))[kind])
+    return [float(kendalltau(real, [row[kind][s] for row in rows.values()]).statistic) for s in range(samples)]
 
 
 def lost(rows: dict[str, Any]) -> float:

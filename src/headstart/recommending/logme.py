@@ -36,11 +36,8 @@ def log_evidence(x: np.ndarray, targets: np.ndarray) -> np.ndarray:
     With singular values s and z = U'y: evidence(t) = -N/2 (log(2 pi S(t) / N) + 1) + 1/2 sum log(t / (t + s^2)), where
     S(t) = sum z^2 t / (t + s^2) + |y|^2 - |z|^2 is N / beta at the best beta.
     """
-    u, s, _ = np.linalg.svd(x, full_matrices=False)
-    squares = np.square(s[s > s.max(initial=0.0) * 1e-10])
-    if not len(squares):
-        squares, u = np.ones(1), np.zeros((len(x), 1))  # no features: nothing but noise
-    z = np.square(u[:, : len(squares)].T @ targets).T
+    squares, u = _spectrum(x)
+    z = np.square(u.T @ targets).T
     rest = np.maximum(np.square(targets).sum(0) - z.sum(1), 0.0)
     scaled = squares / squares.max()
     at = np.broadcast_to(GRID, (len(z), len(GRID)))
@@ -53,6 +50,19 @@ def log_evidence(x: np.ndarray, targets: np.ndarray) -> np.ndarray:
         found = _zoomed(at, z, rest, scaled, len(x))
         step *= ZOOM[1] - ZOOM[0]
     return found.max(1)
+
+
+def _spectrum(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Squared singular values [R] and left singular vectors [N, R] of x, by the smaller of its two Gram matrices: a
+    fraction of a singular value decomposition's time.
+    """
+    wide = x.shape[0] <= x.shape[1]
+    values, vectors = np.linalg.eigh(x @ x.T if wide else x.T @ x)
+    keep = values > 1e-12 * values[-1]
+    if not keep.any():
+        return np.ones(1), np.zeros((len(x), 1))  # no features: nothing but noise
+    values, vectors = values[keep], vectors[:, keep]
+    return values, vectors if wide else x @ vectors / np.sqrt(values)
 
 
 def _shrink(log_t: np.ndarray, squares: np.ndarray) -> np.ndarray:

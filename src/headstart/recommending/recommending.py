@@ -21,16 +21,15 @@ from headstart.data.draw import units
 from headstart.data.imageset import Listing
 from headstart.device import Machine, find_machine
 from headstart.engine import Forward
-from headstart.errors import DataError, OptionError, WeightsError, did_you_mean
+from headstart.errors import OptionError, WeightsError, did_you_mean
 from headstart.features import BATCH
 from headstart.options import TrainOptions
 from headstart.prepare import Photos, find_photos, input_size, read
 from headstart.recommending.budget import Budget, seconds_of
 from headstart.recommending.candidates import Candidate, candidates
-from headstart.recommending.logme import logme
 from headstart.recommending.ranking import order, resample
 from headstart.recommending.sampling import choosable, sampled
-from headstart.recommending.scores import folds_of, knn_right, out_of_fold
+from headstart.recommending.scores import score
 from headstart.recommending.supply import Supply, megabytes
 from headstart.recommending.text import answer, table
 from headstart.survey import Survey, plan_of, survey_of
@@ -161,18 +160,26 @@ class _Trial:
     def __post_init__(self) -> None:
         self.machine: Machine = find_machine(self.options.device)
         self.supply = Supply(self.options)
-        self.everything = choosable(find_photos(self.options.data, self.voice))
-        self.sample: Listing = sampled(self.everything, self.size, self.options.seed)
+        self.everything: Listing = find_photos(self.options.data, self.voice)
+        allowed = choosable(self.everything)
+        self.allowed = len(allowed.photos)
+        self.sample: Listing = sampled(allowed, self.size, self.options.seed)
         self.read_at: dict[tuple[int, str], Photos] = {}
 
     def run(self, tried: Sequence[Candidate]) -> Recommendation:
+        """Measure them and rank them. Raises OptionError or WeightsError where none is left."""
         usable = self._usable(tried)
+        self.voice.say(
+            f"{self.everything.name} ({self.everything.layout}): {len(self.sample.photos)} of {self.allowed} photos, "
+            f"{len(usable)} of {len(tried)} backbones"
+        )
         scores = []
         for number, candidate in enumerate(usable):
             self.voice.progress("backbones", number, len(usable))
             score = self._measure(candidate)
             if score is not None:
                 scores.append(score)
+        self.voice.progress("backbones", len(usable), len(usable))
         if not scores:
             raise self._nothing_left()
         return self._ranked(scores)
@@ -253,20 +260,14 @@ class _Trial:
         }  # fmt: skip
 
     def _judged(self, candidate: Candidate, seen: Survey, row: Row) -> _Score:
-        self.units = _units(seen)
-        classes = len(seen.classes)
-        folds = folds_of([seen.photo(i).label for i in range(len(seen))], self.units.tolist(), self.options.seed)
-        if classes < 2 or len(np.unique(folds)) < 2:
-            raise DataError("Too few photos can be read to judge by.", "Give at least two readable photos per class.")
-        right = out_of_fold(seen.features, seen.labels, classes, folds).right(seen.labels, folds)
-        near = knn_right(seen.features, seen.labels, self.units)
+        self.units = units_of(seen)
+        scores = score(seen.features, seen.labels, seen.classes, self.units, self.options.seed)
         row |= {
-            "accuracy": float(right.mean()), "knn": float(near.mean()),
-            "logme": logme(seen.features, seen.labels, classes), "precision": seen.plan.precision,
+            "accuracy": scores.accuracy, "knn": scores.knn, "logme": scores.logme, "precision": seen.plan.precision,
             "engine": seen.plan.engine,
         }  # fmt: skip
         self.voice.say(f"  {candidate.name}: {row['accuracy']:.3f} by a probe, {row['ms']:.3g} ms per photo")
-        return _Score(candidate, row, right)
+        return _Score(candidate, row, scores.right)
 
     def _ranked(self, scores: Sequence[_Score]) -> Recommendation:
         found = resample(np.stack([s.right for s in scores]), self.units, self.options.seed)
@@ -279,7 +280,7 @@ class _Trial:
         words, take = answer(rows, len(self.units))
         return Recommendation(
             tuple(rows), tuple(self.over), tuple(self.left_out), words, self._command(scores[ranked[take]].candidate),
-            {"photos": len(self.units), "of": len(self.everything.photos), "data": self.everything.name,
+            {"photos": len(self.units), "of": self.allowed, "data": self.everything.name,
              "machine": self.machine.words, "seed": self.options.seed},
         )  # fmt: skip
 
@@ -295,7 +296,7 @@ class _Trial:
         return shlex.join(words)
 
 
-def _units(seen: Survey) -> np.ndarray:
+def units_of(seen: Survey) -> np.ndarray:
     """What belongs together: photos of one group, copies of one file."""
     groups = [seen.photo(i).group for i in range(len(seen))]
     return np.array(units(groups, seen.pixels.digests))
