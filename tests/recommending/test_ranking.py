@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from headstart.recommending.ranking import Resampled, chances, order, resample, tied
+from headstart.recommending.ranking import chances, order, resample
 from headstart.recommending.text import answer
 
 
@@ -39,14 +39,6 @@ def test_what_belongs_together_is_drawn_together() -> None:
 
 def test_order_is_by_accuracy_and_of_equals_by_speed() -> None:
     assert order([0.8, 0.9, 0.8, 0.7], [5, 9, 4, 1]) == [1, 2, 0, 3]
-
-
-def test_tied_are_those_that_the_first_is_not_clearly_ahead_of() -> None:
-    first = np.full(100, 0.5)
-    close, far = first - 0.1, first - 0.1
-    close[:6] += 0.2  # the first is ahead in 94 of 100
-    found = Resampled(np.stack([far, first, close]))
-    assert tied([1, 2, 0], found) == [1, 2]
 
 
 @pytest.mark.parametrize(

@@ -63,11 +63,9 @@ def test_a_fold_has_no_say_in_the_strength_that_answers_for_it() -> None:
 
 
 def test_of_equal_strengths_the_usual_one_answers() -> None:
-    logits = np.zeros((3, 4, 2))
-    logits[[0, 2], :, 1] = 1
-    logits[:, 0, 1] = 0
-    logits[1, 0, 1] = 0
-    assert OutOfFold((2.0, 0.2, 0.02), logits).right(np.zeros(4, dtype=int), np.array([0, 0, 1, 1])).all()
+    folds, logits = np.array([0, 0, 1, 1]), np.zeros((3, 4, 2))
+    logits[[[0], [2]], [0, 1], 1] = 1  # all are right on fold 1, on fold 0 the usual one alone
+    assert OutOfFold((2.0, 0.2, 0.02), logits).right(np.zeros(4, dtype=int), folds).all()
 
 
 def test_folds_keep_units_whole_and_classes_even() -> None:

@@ -1,5 +1,5 @@
 """How sure a ranking is. In: right answers of several backbones on the same photos. Out: bands, how often one is ahead
-of another, and which cannot be told from the best.
+of another.
 """
 
 from __future__ import annotations
@@ -49,11 +49,6 @@ def resample(right: np.ndarray, units: np.ndarray, seed: int, draws: int = RESAM
 def order(accuracy: Sequence[float], ms: Sequence[float]) -> list[int]:
     """Indices from the best to the worst: by accuracy, of equals the faster first."""
     return sorted(range(len(accuracy)), key=lambda i: (-accuracy[i], ms[i]))
-
-
-def tied(ranked: Sequence[int], found: Resampled) -> list[int]:
-    """The first, and those of the others that it is not clearly ahead of, in rank order."""
-    return [i for i in ranked if i == ranked[0] or found.ahead(ranked[0], i) < AHEAD]
 
 
 def chances(share: float) -> str:

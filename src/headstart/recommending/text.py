@@ -32,7 +32,7 @@ def answer(rows: Sequence[Row], photos: int) -> tuple[str, int]:
     why = "which leads and is also the fastest of them" if take is first else "the fastest of them"
     return (
         f"{_list([row['backbone'] for row in alike])} cannot be told apart by these {photos} photos "
-        f"({first['backbone']} is ahead {shown}): take {take['backbone']}, {why} ({take['ms']:.3g} ms per photo)."
+        f"({first['backbone']} is ahead {shown}): take {take['backbone']}, {why} ({_short(take['ms'])} ms per photo)."
     ), rows.index(take)
 
 
@@ -57,5 +57,9 @@ def _cells(row: Row) -> tuple[str, ...]:
     known = row["imagenet"]
     return (
         f"{row['accuracy']:.3f}", f"{row['low']:.3f}–{row['high']:.3f}", f"{row['knn']:.3f}", f"{row['logme']:.3f}",
-        f"{row['ms']:.3g}", duration(row["seconds"]), f"{row['mb']:.3g}", "–" if known is None else f"{known:.1f}",
+        _short(row["ms"]), duration(row["seconds"]), _short(row["mb"]), "–" if known is None else f"{known:.1f}",
     )  # fmt: skip
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
