@@ -35,7 +35,7 @@ def seconds_per_step(backbone: nn.Module, head: nn.Module, plan: Plan, machine: 
 
 
 ENOUGH_SECONDS = 1.0
-BATCHES = (3, 20)
+BATCHES = (5, 20)
 """The least and the most that are timed."""
 
 
