@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from headstart.exporting.exporter import export
     from headstart.forecasting.forecasting import forecast
     from headstart.notebook import photos
+    from headstart.recommending.recommending import recommend
     from headstart.run import Run, open_run, resume, train
     from headstart.serving.server import serve
     from headstart.sharing import push
@@ -50,6 +51,7 @@ _HOMES = {
     "photos": "headstart.notebook",
     "predict": "headstart.using",
     "push": "headstart.sharing",
+    "recommend": "headstart.recommending.recommending",
     "resume": "headstart.run",
     "serve": "headstart.serving.server",
     "study": "headstart.studies.study",
@@ -74,6 +76,7 @@ __all__ = [
     "photos",
     "predict",
     "push",
+    "recommend",
     "resume",
     "serve",
     "study",

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from headstart.cli_options import train_arguments, unasked, with_train_options
+from headstart.cli_options import OPTIONS, train_arguments, unasked, with_train_options
 from headstart.cli_parts import Json, Overwrite, Quiet, loading, print_json
 from headstart.errors import OptionError
 
@@ -18,6 +18,9 @@ _OF_TRAINING = (
     "val", "test", "shots", "fraction", "head", "dropout", "strategy", "boundary", "epochs", "batch_size", "lr",
     "augment", "log", "allow_leakage",
 )  # fmt: skip
+_SEEN = ("seed", "on_bad", "image_size", "precision", "settings", "device")
+"""The options of ``train`` that decide what a frozen network sees."""
+_BUDGET = "Budget"
 _SHOWN = 3
 """Cases of a finding that are named on a terminal; the page shows them."""
 
@@ -53,6 +56,46 @@ def check(
     print_json(found.summary) if as_json else print(found.text(_SHOWN))
     if not found.fit:
         sys.exit(1)
+
+
+@with_train_options(leave_out=tuple(option.name for option in OPTIONS if option.name not in _SEEN))
+def recommend(
+    data: Annotated[str, typer.Argument(metavar="DATA", help="Labelled photos, as for train.", show_default=False)],
+    backbones: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--backbones",
+            help="Names by commas; NAME@STAGE ends one there. train's --weights, --cut, --mean, --std and "
+            '--image-size may follow in the same quotes: "resnet50@layer3 --weights FILE". May be repeated. '
+            "\\[default: a short list]",
+            show_default=False,
+        ),
+    ] = None,
+    sample: Annotated[int, typer.Option("--sample", help="Photos to look at, about: at least 5 of each class.")] = 1000,
+    max_ms: Annotated[
+        float | None,
+        typer.Option("--max-ms", help="Milliseconds per photo on this machine, at most.", rich_help_panel=_BUDGET),
+    ] = None,
+    max_mb: Annotated[
+        float | None, typer.Option("--max-mb", help="Megabytes of weights, at most.", rich_help_panel=_BUDGET)
+    ] = None,
+    time: Annotated[
+        str | None,
+        typer.Option("--time", help="For one pass over all photos, at most: 90s, 10m, 1h30m.", rich_help_panel=_BUDGET),
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    options: dict[str, Any] | None = None,
+) -> None:
+    """Which pretrained backbone suits these photos? Ranked before any training, and how sure the ranking is."""
+    asked = train_arguments(options or {})
+    with loading():
+        from headstart.recommending.recommending import recommend as judge
+
+    found = judge(
+        data, backbones=backbones or (), sample=sample, max_ms=max_ms, max_mb=max_mb, time=time, quiet=quiet, **asked
+    )
+    print_json(found.summary) if as_json else print(found.text)
 
 
 @with_train_options(leave_out=_OF_TRAINING)
@@ -112,4 +155,4 @@ def _bad_more(text: str) -> int:
     raise OptionError(f"--more {text!r} is not a whole number.", "Write it like --more 100,200.")
 
 
-COMMANDS = (check, forecast)
+COMMANDS = (check, recommend, forecast)

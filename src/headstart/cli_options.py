@@ -15,7 +15,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from headstart.errors import OptionError
-from headstart.options import ON_BAD, STRATEGIES, TrainOptions
+from headstart.options import ON_BAD, STRATEGIES, TrainOptions, numbers
 from headstart.tracking import KINDS
 
 
@@ -151,17 +151,10 @@ def train_arguments(options: dict[str, Any]) -> dict[str, Any]:
     }
     for name in _LISTS:
         if name in given:
-            given[name] = _numbers(name, given[name])
+            given[name] = numbers(name, given[name])
     settings = dict(_pair(text) for text in options.get("settings") or ())
     settings |= {name: options[name] for name in PLAN_FLAGS if options.get(name) is not None}
     return {**given, "settings": settings}
-
-
-def _numbers(name: str, text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise OptionError(f"--{name} {text!r} is not a list of numbers.", f"Write it like --{name} 0.5,0.3.") from None
 
 
 def _pair(text: str) -> tuple[str, str]:

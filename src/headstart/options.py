@@ -161,3 +161,11 @@ class TrainOptions:
         for name, value in self.settings.items():
             words += ["--set", f"{name}={value}"]
         return shlex.join(words)
+
+
+def numbers(name: str, text: str) -> tuple[float, ...]:
+    """The numbers of a list as it is typed, ``0.5,0.3``. Raises OptionError that names the option."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise OptionError(f"--{name} {text!r} is not a list of numbers.", f"Write it like --{name} 0.5,0.3.") from None

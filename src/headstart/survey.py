@@ -79,15 +79,24 @@ def survey(options: TrainOptions, voice: Voice, listing: Listing | None = None) 
     return survey_of(photos, backbone, machine, options, voice)
 
 
-def survey_of(photos: Photos, backbone: Backbone, machine: Machine, options: TrainOptions, voice: Voice) -> Survey:
-    """The part of ``survey`` after reading."""
+def survey_of(
+    photos: Photos,
+    backbone: Backbone,
+    machine: Machine,
+    options: TrainOptions,
+    voice: Voice,
+    ready: tuple[Plan, Forward] | None = None,
+) -> Survey:
+    """The part of ``survey`` after reading. ``ready``: a plan for more photos than these, which are a sample of them,
+    and the network made ready as that plan says.
+    """
     members = np.array([i for i, digest in enumerate(photos.pixels.digests) if digest is not None], dtype=np.int64)
     classes, labels = labels_of([photos.listing.photos[i] for i in members])
-    plan = plan_of(photos.listing, len(members), len(classes), backbone, machine, options)
+    plan = ready[0] if ready else plan_of(photos.listing, len(members), len(classes), backbone, machine, options)
     seen = backbone.preprocessing.at(plan.image_size, plan.resize)
     key = TrunkKey(backbone.weights_digest, "end", seen, plan.precision, machine.device.type, plan.engine)
     features = extract(
-        lambda: Forward(backbone, seen, machine, plan.precision, plan.engine), key,
+        lambda: ready[1] if ready else Forward(backbone, seen, machine, plan.precision, plan.engine), key,
         photos.pixels.take(members.tolist()), progress=partial(voice.progress, f"features by {backbone.name}"),
     )  # fmt: skip
     return Survey(photos, members, classes, labels, backbone, seen, machine, plan, features)

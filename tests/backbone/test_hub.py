@@ -107,7 +107,9 @@ def test_a_torchvision_file_is_fetched_once_and_kept(
     content = pickled(net)
     name = named_by_digest(monkeypatch, content)
     home.files[name] = content
+    assert not hub.at_hand(resolve("resnet18"))
     backbone = create("resnet18")
+    assert hub.at_hand(resolve("resnet18"))
     assert (backbone.source, backbone.pretrained) == ("torchvision ImageNet-1k", True)
     assert torch.equal(backbone.get_parameter("conv1.weight"), net.conv1.weight)
     assert (tmp_path / "cache" / "weights" / name).is_file()
@@ -130,7 +132,9 @@ def test_bytes_that_are_not_the_named_ones_are_refused(
 def test_weights_from_the_hub_go_through_timm_and_are_kept(home: Home) -> None:
     net = shaken(timm.create_model("test_vit"))
     home.files["model.safetensors"] = save(net.state_dict())
+    assert not hub.at_hand(resolve("test_vit"))
     backbone = create("test_vit")
+    assert hub.at_hand(resolve("test_vit"))
     assert (backbone.source, backbone.pretrained) == (f"timm {resolve('test_vit').architecture}", True)
     assert torch.equal(backbone.state_dict()["pos_embed"], net.pos_embed)
     home.close()
@@ -164,6 +168,12 @@ def test_no_network_says_what_to_do_instead(home: Home, monkeypatch: pytest.Monk
 def test_an_empty_repository(home: Home) -> None:
     with pytest.raises(WeightsError, match="holds none of"):
         create("test_vit")
+
+
+def test_looking_for_weights_on_this_machine_asks_nobody(home: Home) -> None:
+    found = [hub.at_hand(resolve(name)) for name in ("starter", "resnet50", "test_vit", "test_vit_relpos")]
+    assert found == [True, False, False, False]
+    assert not home.asked
 
 
 def test_a_network_that_nobody_trained(home: Home) -> None:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from headstart.checking.labels import distances, judge_labels, out_of_fold, suspects
+from headstart.checking.labels import distances, judge_labels, suspects
+from headstart.training.folds import folds_of
 from headstart.training.probe import USUAL_L2
 
 CLASSES, PER_CLASS, DIMENSIONS = 3, 60, 24
@@ -56,11 +57,9 @@ def test_out_of_fold_probabilities_are_a_logistic_regressions(blobs: tuple[np.nd
     draw = np.random.default_rng(2)
     mixed = (features + draw.normal(size=features.shape) * 3).astype(np.float32)
     unit = list(range(len(labels)))
-    found = out_of_fold(mixed, labels, CLASSES, unit)
+    found = judge_labels(mixed, labels, CLASSES, unit).probabilities
     assert np.allclose(found.sum(1), 1)
-    from headstart.data.draw import assign
-
-    fold = np.array(assign([str(y) for y in labels], unit, [1.0] * 5, 0))
+    fold = folds_of([str(y) for y in labels], unit, seed=0)
     rest, judged = np.flatnonzero(fold != 0), np.flatnonzero(fold == 0)
     mean, scale = mixed[rest].mean(0, dtype=np.float64), mixed[rest].std(0, dtype=np.float64)
     reference = LogisticRegression(C=1 / (USUAL_L2 * len(rest)), max_iter=2000, tol=1e-8)

@@ -40,15 +40,34 @@ def fetch(entry: Entry) -> Path:
     return _from_url(cfg.url)
 
 
+def at_hand(entry: Entry) -> bool:
+    """Whether the weights lie on this machine already, so that ``fetch`` needs no network."""
+    if entry.home == "starter":
+        return True
+    if entry.home == "torchvision":
+        return _place(TORCHVISION_RESNETS[entry.base]).is_file()
+    from timm.models import get_pretrained_cfg
+
+    cfg = get_pretrained_cfg(entry.architecture, allow_unregistered=True)
+    if cfg is not None and cfg.hf_hub_id:
+        return _in_hub_cache(*_revision(cfg.hf_hub_id)) is not None
+    return cfg is not None and bool(cfg.url) and _place(cfg.url).is_file()
+
+
+def _place(url: str) -> Path:
+    from headstart.paths import cache_dir
+
+    return cache_dir() / "weights" / url.rpartition("/")[2]
+
+
 def _from_url(url: str) -> Path:
     """``.../resnet18-f37072fd.pth``: the digits before the suffix are the start of the file's SHA-256."""
     from headstart.download import download
-    from headstart.paths import cache_dir
 
-    name = url.rpartition("/")[2]
-    digits = re.search(r"-([0-9a-f]{8,64})\.\w+$", name)
+    to = _place(url)
+    digits = re.search(r"-([0-9a-f]{8,64})\.\w+$", to.name)
     try:
-        return download(url, cache_dir() / "weights" / name, sha256_prefix=digits[1] if digits else None, hint=_INSTEAD)
+        return download(url, to, sha256_prefix=digits[1] if digits else None, hint=_INSTEAD)
     except DownloadError as error:
         raise WeightsError(f"the weights could not be fetched: {error.problem}", error.hint) from error
 
@@ -57,16 +76,26 @@ def _from_hub(repo: str) -> Path:
     """Looked for in the hub's cache first: a file that is there needs no network, not even to ask whether it is the
     newest.
     """
-    from huggingface_hub import try_to_load_from_cache
-
-    repo, _, revision = repo.partition("@")
-    for name in _HUB_FILES:
-        known = try_to_load_from_cache(repo, name, revision=revision or None)
-        if isinstance(known, str):
-            return Path(known)
-    path, announced = _download_from_hub(repo, revision or None)
+    repo, revision = _revision(repo)
+    known = _in_hub_cache(repo, revision)
+    if known is not None:
+        return known
+    path, announced = _download_from_hub(repo, revision)
     _verify(path, announced, repo)
     return path
+
+
+def _revision(repo: str) -> tuple[str, str | None]:
+    """``owner/name@revision`` parted; None stands for the main one."""
+    repo, _, revision = repo.partition("@")
+    return repo, revision or None
+
+
+def _in_hub_cache(repo: str, revision: str | None) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    found = (try_to_load_from_cache(repo, name, revision=revision) for name in _HUB_FILES)
+    return next((Path(path) for path in found if isinstance(path, str)), None)
 
 
 def _download_from_hub(repo: str, revision: str | None) -> tuple[Path, str | None]:

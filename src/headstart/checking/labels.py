@@ -9,11 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from headstart.data.draw import assign
-from headstart.training.logistic import Rows, precise_enough, solve
+from headstart.network import softmax
+from headstart.training.folds import FOLDS, folds_of, out_of_fold
 from headstart.training.probe import USUAL_L2
 
-FOLDS = 5
 NEIGHBOUR = 30
 """A stranger may have a few of its kind beside it: the thirtieth nearest photo tells how far it is from the set."""
 STRANGE = 3.5
@@ -52,25 +51,13 @@ def judge_labels(features: np.ndarray, labels: np.ndarray, classes: int, units: 
         features: [N, D]. labels: [N], every class at least twice. units: copies have one number, and are never on both
             sides of a fold.
     """
-    probabilities = out_of_fold(features, labels, classes, units)
+    least = int(np.bincount(labels, minlength=classes).min())
+    folds = folds_of([str(label) for label in labels], units, seed=0, folds=min(FOLDS, least))
+    logits = out_of_fold(features, labels, classes, folds, (USUAL_L2,), tolerance=1e-3).logits[0]
+    probabilities = softmax(logits)
     # An odd photo of a class still looks like it to the probe; one of another world does not, whatever it is called.
     doubt = 1 - probabilities[np.arange(len(labels)), labels]
     return Opinion(probabilities, suspects(probabilities, labels), distances(features) + doubt)
-
-
-def out_of_fold(features: np.ndarray, labels: np.ndarray, classes: int, units: list[int], seed: int = 0) -> np.ndarray:
-    """Probabilities [N, C] of each photo, by a probe on the other folds."""
-    parts = min(FOLDS, int(np.bincount(labels, minlength=classes).min()))
-    fold = np.array(assign([str(y) for y in labels], units, [1.0] * parts, seed))
-    found = np.zeros((len(labels), classes))
-    for part in range(parts):
-        rest = np.flatnonzero(fold != part)
-        rows = Rows(torch.from_numpy(features[rest]), precise_enough(features.size, 1, classes))
-        (_, weight, bias), *_ = next(iter(solve(rows, torch.from_numpy(labels[rest]), classes, [USUAL_L2], 1e-3)))
-        judged = np.flatnonzero(fold == part)
-        logits = torch.cat(list(Rows(torch.from_numpy(features[judged]), like=rows).logits(weight, bias)))
-        found[judged] = logits.double().softmax(1).numpy()
-    return found
 
 
 def suspects(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -90,7 +90,12 @@ def _merit(step: ProbeStep, photos: int) -> float:
     On few val photos most strengths tie; then the usual one is the better guess than the lowest loss, which favours
     weak penalties (benchmarks/l2_choice.py compares the two).
     """
-    return step.val_accuracy * photos - 0.5 * abs(float(np.log10(step.l2 / USUAL_L2)))
+    return step.val_accuracy * photos - lean(step.l2)
+
+
+def lean(l2: float) -> float:
+    """What a strength has to make up for in photos: half a one per decade away from the usual strength."""
+    return 0.5 * abs(float(np.log10(l2 / USUAL_L2)))
 
 
 def choose(path: Sequence[ProbeStep], photos: int) -> int:
