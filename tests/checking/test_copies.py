@@ -48,6 +48,14 @@ def test_hashes_alone_find_copies_that_are_not_cropped(scene: Scene, tmp_path: P
     assert pairs.tolist() == [[7, PHOTOS]]
 
 
+def test_small_pictures_are_held_to_more(scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headstart.checking.copies.alignment", lambda thumbs, pairs: np.full(len(pairs), 0.75))
+    for size, found in (((160, 120), 1), ((48, 36), 0)):
+        pictures = [scene(i).resize(size) for i in range(PHOTOS)]
+        seen, digests = prints_of(tmp_path / str(size[0]), [*pictures, COPIES["brighter"](pictures[7])])
+        assert len(near_copies(seen, digests)[0]) == found
+
+
 def test_like_features_alone_make_no_copy(scene: Scene, tmp_path: Path) -> None:
     seen, digests = prints_of(tmp_path / "photos", [scene(i) for i in range(PHOTOS)])
     pairs, _ = near_copies(seen, digests, np.ones((PHOTOS, 4), np.float32))
@@ -61,7 +69,7 @@ def test_plain_drawings_are_not_compared() -> None:
         left = 14 + draw.integers(0, 3)
         digit[6:26, left : left + 4] = 0
     assert too_plain(digits)
-    seen = Fingerprints(np.zeros((50, 2, 64), bool), digits)
+    seen = Fingerprints(np.zeros((50, 2, 64), bool), digits, np.zeros(50, bool))
     assert not len(near_copies(seen, [str(i) for i in range(50)])[0])
 
 

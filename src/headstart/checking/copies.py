@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from headstart.checking.alignment import SAME, alignment, too_plain
+from headstart.checking.alignment import SAME, SAME_SMALL, alignment, too_plain
 from headstart.checking.fingerprints import BITS, Fingerprints
 from headstart.data.draw import linked
 
@@ -54,7 +54,8 @@ def near_copies(
         candidates |= _nearest_features(features[chosen])
     pairs = chosen[np.array(sorted(candidates), dtype=np.int64).reshape(-1, 2)]
     likeness = alignment(seen.thumbs, pairs)
-    return pairs[likeness >= SAME], likeness[likeness >= SAME]
+    same = likeness >= np.where(seen.small[pairs].any(1), SAME_SMALL, SAME)
+    return pairs[same], likeness[same]
 
 
 def groups_of(count: int, pairs: np.ndarray) -> list[list[int]]:

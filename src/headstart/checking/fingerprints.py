@@ -26,18 +26,19 @@ Progress = Callable[[int, int], None]
 @dataclass(frozen=True)
 class Fingerprints:
     """``hashes`` bool [N, 2, 64]: of the photo and of its mirror image; ``thumbs`` uint8 [N, 32, 32]: the whole photo,
-    gray, squeezed into a square.
+    gray, squeezed into a square; ``small`` bool [N]: the photo itself has hardly more pixels than that.
     """
 
     hashes: np.ndarray
     thumbs: np.ndarray
+    small: np.ndarray
 
     def __len__(self) -> int:
         return len(self.thumbs)
 
     def take(self, members: Sequence[int] | np.ndarray) -> Fingerprints:
         """Those of some photos."""
-        return Fingerprints(self.hashes[members], self.thumbs[members])
+        return Fingerprints(self.hashes[members], self.thumbs[members], self.small[members])
 
 
 def fingerprints(pixels: Pixels, progress: Progress | None = None) -> Fingerprints:
@@ -56,7 +57,8 @@ def fingerprints(pixels: Pixels, progress: Progress | None = None) -> Fingerprin
                         progress(start + done, len(missing))
     rows = store.gather(digests).reshape(len(digests), -1)
     bits = np.unpackbits(rows[:, : 2 * BITS // 8], axis=1).astype(bool)
-    return Fingerprints(bits.reshape(-1, 2, BITS), rows[:, 2 * BITS // 8 :].reshape(-1, SIDE, SIDE))
+    small = np.array([min(size) < 2 * SIDE for size in pixels.sizes], dtype=bool)
+    return Fingerprints(bits.reshape(-1, 2, BITS), rows[:, 2 * BITS // 8 :].reshape(-1, SIDE, SIDE), small)
 
 
 def _row(pixels: Pixels, i: int) -> np.ndarray:

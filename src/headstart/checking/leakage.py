@@ -19,7 +19,7 @@ from headstart.data.names import shown
 if TYPE_CHECKING:
     from headstart.prepare import Photos
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
