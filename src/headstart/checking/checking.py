@@ -5,12 +5,14 @@ in question, and a cleaned list where one is asked for.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from headstart.cache import trim
 from headstart.checking.copying import copy_findings, find_copies
 from headstart.checking.files import class_findings, file_findings, giveaways
 from headstart.checking.findings import SEVERITIES, Case, Finding, counted
@@ -21,7 +23,7 @@ from headstart.classifier import write_text
 from headstart.data.names import shown
 from headstart.data.scan import scan
 from headstart.device import find_machine
-from headstart.errors import OptionError, WeightsError
+from headstart.errors import OptionError, RunError, WeightsError
 from headstart.options import TrainOptions
 from headstart.prepare import Photos, input_size, make_backbone, read
 from headstart.survey import Survey, labels_of, survey_of
@@ -97,8 +99,9 @@ class Checked:
         return "\n".join(lines)
 
     def _case_line(self, case: Case) -> str:
-        names = [self.about(i) for i in case.photos]
-        return f"{' = '.join(name['path'] for name in names)} ({names[0]['label']})  {case.words}".rstrip()
+        told = [self.about(i) for i in case.photos]
+        labels = dict.fromkeys(one["label"] for one in told)
+        return f"{' = '.join(one['path'] for one in told)} ({', '.join(labels)})  {case.words}".rstrip()
 
     def about(self, i: int) -> dict[str, Any]:
         """Path, label and split of a photo of the listing."""
@@ -155,6 +158,8 @@ def check(
 
         found = replace(found, page=page)
         write_text(page, render_check(found))
+        with suppress(RunError):
+            trim()
     return found
 
 
