@@ -7,6 +7,7 @@ computes them for the others.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,9 +16,11 @@ import numpy as np
 
 from headstart.backbone.backbone import Backbone
 from headstart.backbone.spec import Preprocessing
+from headstart.data.draw import units
 from headstart.data.imageset import Listing, Photo
 from headstart.data.names import natural_key
 from headstart.data.pixels import Pixels
+from headstart.data.split import too_alike
 from headstart.device import Machine, find_machine
 from headstart.engine import Forward, has_openvino
 from headstart.features import TrunkKey, extract
@@ -52,6 +55,21 @@ class Survey:
     def photo(self, i: int) -> Photo:
         """Usable photo ``i`` as it was found."""
         return self.photos.listing.photos[int(self.members[i])]
+
+    @property
+    def units(self) -> list[int]:
+        """What belongs together: photos of one group, copies of one file, and near copies but for classes that hardly
+        have anything else.
+        """
+        members = [int(i) for i in self.members]
+        every = self.photos.alike
+        alike: list[int | None] = [every[i] for i in members]
+        for c in range(len(self.classes)):
+            own = np.flatnonzero(self.labels == c)
+            if too_alike(list(Counter(alike[i] for i in own).values())):
+                for i in own:
+                    alike[i] = None
+        return units([self.photo(i).group for i in range(len(self))], self.pixels.digests, alike)
 
     @property
     def pixels(self) -> Pixels:

@@ -104,12 +104,78 @@ def test_labels_are_judged_by_the_network(class_folder: Make, tmp_path: Path) ->
     assert all("looks like cat" in case.words for case in labels.cases)
 
 
-def test_files_that_exist_are_not_written_over(scenes: Make, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["mine.csv", "mine-left-out.csv"])
+def test_files_that_exist_are_not_written_over(scenes: Make, tmp_path: Path, name: str) -> None:
     folder = scenes(per_class=4)
-    (tmp_path / "mine.csv").write_text("precious")
-    with pytest.raises(hs.errors.OptionError, match=r"mine\.csv exists"):
+    (tmp_path / name).write_text("precious")
+    with pytest.raises(hs.errors.OptionError, match=rf"{name} exists"):
         hs.check(folder, quick=True, quiet=True, out=tmp_path / "p.html", fix=tmp_path / "mine.csv")
-    assert (tmp_path / "mine.csv").read_text() == "precious"
+    assert (tmp_path / name).read_text() == "precious"
+
+
+def test_the_list_must_not_replace_the_data_nor_the_page(scenes: Make, tmp_path: Path) -> None:
+    folder = scenes(per_class=4)
+    table = tmp_path / "photos.csv"
+    table.write_text("path,label\n" + "\n".join(f"{p},{p.parent.name}" for p in sorted(folder.glob("*/*"))))
+    with pytest.raises(hs.errors.OptionError, match="is the data itself"):
+        hs.check(table, quick=True, quiet=True, fix=table, overwrite=True)
+    with pytest.raises(hs.errors.OptionError, match="is the page itself"):
+        hs.check(table, quick=True, quiet=True, out=tmp_path / "x.html", fix=tmp_path / "x.html")
+
+
+def test_a_page_that_cannot_be_written_is_one_message(scenes: Make, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(hs.errors.RunError, match="could not be written"):
+        hs.check(scenes(per_class=4), quick=True, quiet=True, out=tmp_path / "file" / "page.html")
+
+
+def test_a_list_that_cannot_be_trained_on_says_so(scenes: Make, tmp_path: Path) -> None:
+    folder = scenes(splits=("train", "test"), per_class=8)
+    for photo in (folder / "train" / "dog").iterdir():
+        shutil.copy(photo, folder / "test" / "dog" / f"again-{photo.name}")
+    found = hs.check(folder, quick=True, quiet=True, out=tmp_path / "p.html", fix=tmp_path / "clean.csv")
+    assert "'dog' is only in test" in found.lost
+    assert "It cannot be trained on" in found.text(3)
+
+
+def test_a_run_is_no_data(scenes: Make, tmp_path: Path) -> None:
+    run = hs.train(scenes(per_class=12), out=tmp_path / "run", **TRAIN)
+    with pytest.raises(DataError, match="is a run, not photos"):
+        hs.check(run.path, quick=True, quiet=True)
+
+
+def test_bursts_stay_together_and_one_picture_alone_is_told_of(
+    scenes: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Eight scenes a class with four frames each can be parted; a class that is one scene cannot."""
+    folder = scenes(per_class=8)
+    for photo in sorted(folder.glob("*/*")):
+        for n in range(3):
+            frame = Image.open(photo).copy()
+            frame.putpixel((n, n), (255, 0, 0))
+            frame.save(photo.with_name(f"{photo.stem}-{n}.png"))
+    run = hs.train(folder, out=tmp_path / "run", **TRAIN)
+    with (run.path / "splits.csv").open() as file:
+        where = {Path(row["path"]).stem: row["split"] for row in csv.DictReader(file)}
+    scenes_of = {name[:5]: {split for other, split in where.items() if other[:5] == name[:5]} for name in where}
+    assert all(len(splits) == 1 for splits in scenes_of.values())
+    for photo in (folder / "dog").iterdir():
+        if not photo.stem.startswith("dog-1"):
+            photo.unlink()
+    for n in range(16):
+        frame = Image.open(folder / "dog" / "dog-1.png").copy()
+        frame.putpixel((30, n), (0, 255, 0))
+        frame.save(folder / "dog" / f"dog-1x{n}.png")
+    hs.train(folder, out=tmp_path / "run2", **TRAIN)
+    assert "most photos of 'dog' are near copies of each other" in capsys.readouterr().err
+    found = hs.check(folder, backbone="starter", quiet=True, out=tmp_path / "p.html")
+    assert "unjudged" in {f.kind for f in found.findings}
+
+
+def test_no_findings_are_an_empty_frame(scenes: Make, tmp_path: Path) -> None:
+    found = hs.check(scenes(per_class=20), quick=True, quiet=True, out=tmp_path / "p.html")
+    assert found.frame().columns[0] == "kind"
+    assert not len(found.frame())
 
 
 def test_without_weights_the_rest_is_checked_all_the_same(

@@ -73,6 +73,19 @@ def test_plain_drawings_are_not_compared() -> None:
     assert not len(near_copies(seen, [str(i) for i in range(50)])[0])
 
 
+def test_sets_of_hardly_anything_but_copies_are_not_plain(scene: Scene, tmp_path: Path) -> None:
+    """One pixel changed in each of many copies of two pictures."""
+    images = []
+    for i in range(40):
+        changed = scene(i % 2)
+        changed.putpixel((i, i), (255, 0, 0))
+        images.append(changed)
+    seen, digests = prints_of(tmp_path / "photos", images)
+    assert not too_plain(seen.thumbs)
+    assert len(groups_of(40, near_copies(seen, digests)[0])) >= 2
+    assert all(len({i % 2 for i in group}) == 1 for group in groups_of(40, near_copies(seen, digests)[0]))
+
+
 def test_scenes_are_not_plain(scene: Scene, tmp_path: Path) -> None:
     seen, _ = prints_of(tmp_path / "photos", [scene(i) for i in range(PHOTOS)])
     assert not too_plain(seen.thumbs)

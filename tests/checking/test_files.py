@@ -103,6 +103,24 @@ def test_a_file_type_that_tells_the_class_is_a_warning(scenes: Make) -> None:
     assert "'dog'" in found["giveaway"][1] or "'cat'" in found["giveaway"][1]
 
 
+def test_a_size_that_tells_the_largest_class_is_a_warning(scenes: Make, scene: Callable[[int], Image.Image]) -> None:
+    folder = scenes(per_class=20)
+    for i, photo in enumerate(sorted((folder / "dog").iterdir())):
+        scene(500 + i).resize((100 + i, 90 + 2 * i)).save(photo)
+    assert "160 x 120 px means 'cat'" in found_in(folder)["giveaway"][1]
+
+
+def test_groups_in_several_splits_are_an_error(scenes: Make, tmp_path: Path) -> None:
+    folder = scenes(splits=("train", "test"), per_class=20)
+    rows = ["path,label,split,group"]
+    for photo in sorted(folder.glob("*/*/*")):
+        rows.append(f"{photo},{photo.parent.name},{photo.parts[-3]},g{photo.stem[-1]}")
+    (tmp_path / "photos.csv").write_text("\n".join(rows))
+    severity, sentence = found_in(tmp_path / "photos.csv")["groups"]
+    assert severity == "error"
+    assert sentence == "10 groups have photos in several splits: g0, g1, g2 and 7 more"
+
+
 def test_what_was_converted_is_told(scenes: Make) -> None:
     folder = scenes(per_class=20)
     for label in ("cat", "dog"):
@@ -114,5 +132,7 @@ def test_what_was_converted_is_told(scenes: Make) -> None:
 def test_too_few_of_a_value_tell_nothing() -> None:
     from headstart.checking.files import _telling
 
-    share, *_ = _telling(["a"] * 40 + [str(i) for i in range(40)], np.repeat([0, 1], 40))
-    assert share == 0
+    labels = np.repeat([0, 1], 40)
+    assert _telling([str(i) for i in range(80)], labels)[0] == 0
+    assert _telling(["a", "b"] * 40, labels)[0] == 0
+    assert _telling(["a"] * 40 + [str(i) for i in range(40)], labels) == (1.0, "a", 0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from headstart.checking.labels import distances, judge_labels, suspects
+from headstart.checking.labels import can_judge, distances, judge_labels, suspects
 from headstart.training.folds import folds_of
 from headstart.training.probe import USUAL_L2
 
@@ -65,6 +65,21 @@ def test_out_of_fold_probabilities_are_a_logistic_regressions(blobs: tuple[np.nd
     reference = LogisticRegression(C=1 / (USUAL_L2 * len(rest)), max_iter=2000, tol=1e-8)
     reference.fit((mixed[rest] - mean) / scale, labels[rest])
     assert np.abs(reference.predict_proba((mixed[judged] - mean) / scale) - found[judged]).max() < 0.01
+
+
+def test_noise_says_nothing_of_labels() -> None:
+    draw = np.random.default_rng(0)
+    opinion = judge_labels(
+        np.abs(draw.normal(size=(80, 16))).astype(np.float32), np.repeat([0, 1], 40), 2, list(range(80))
+    )
+    assert not opinion.suspect.any()
+
+
+def test_a_class_of_one_picture_cannot_be_judged() -> None:
+    labels = np.repeat([0, 1], 20)
+    assert can_judge(labels, list(range(40)))
+    assert not can_judge(labels, [*range(20), *[20] * 20])
+    assert not can_judge(labels, [*range(20), *[20, 21, 22, 23] * 5])
 
 
 def test_a_hard_class_is_held_to_its_own_measure() -> None:

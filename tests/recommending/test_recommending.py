@@ -250,7 +250,7 @@ def test_one_photo_per_class_that_can_be_read(class_folder: Callable[..., Path])
     folder = class_folder(per_class=2)
     for label in ("cat", "dog"):
         next((folder / label).iterdir()).write_bytes(b"\xff\xd8\xff\xe0 no photo")
-    with pytest.raises(DataError, match="Too few photos can be read"):
+    with pytest.raises(DataError, match="Too few different photos"):
         hs.recommend(folder, backbones="starter", **FLOAT)
 
 

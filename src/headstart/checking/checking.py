@@ -4,6 +4,7 @@ in question, and a cleaned list where one is asked for.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -17,8 +18,8 @@ from headstart.checking.copying import copy_findings, find_copies
 from headstart.checking.files import class_findings, file_findings, giveaways
 from headstart.checking.findings import SEVERITIES, Case, Finding, counted
 from headstart.checking.fingerprints import fingerprints
-from headstart.checking.fix import write_cleaned
-from headstart.checking.labels import Opinion, judge_labels
+from headstart.checking.fix import left_out_path, write_cleaned
+from headstart.checking.labels import Opinion, can_judge, judge_labels
 from headstart.classifier import write_text
 from headstart.data.names import shown
 from headstart.data.scan import scan
@@ -27,6 +28,7 @@ from headstart.errors import OptionError, RunError, WeightsError
 from headstart.options import TrainOptions
 from headstart.prepare import Photos, input_size, make_backbone, read
 from headstart.survey import Survey, labels_of, survey_of
+from headstart.training.folds import FOLDS
 from headstart.voice import Voice
 
 if TYPE_CHECKING:
@@ -38,7 +40,9 @@ QUICK_SIZE = 224
 
 @dataclass(frozen=True)
 class Checked:
-    """What a check found; ``page``: the HTML sheet; ``cleaned``: the list that ``fix`` wrote."""
+    """What a check found; ``page``: the HTML sheet; ``cleaned``: the list that ``fix`` wrote, ``left_out``: how many
+    photos are not in it, ``lost``: why it cannot be trained on, if so.
+    """
 
     name: str
     photos: Photos = field(repr=False)
@@ -46,6 +50,7 @@ class Checked:
     page: Path | None = None
     cleaned: Path | None = None
     left_out: int = 0
+    lost: str = ""
 
     @property
     def fit(self) -> bool:
@@ -73,6 +78,7 @@ class Checked:
             "findings": [self._told(finding) for finding in self.findings],
             **{name: str(path) if path else None for name, path in paths.items()},
             "left_out": self.left_out,
+            "lost": self.lost,
         }
 
     def _told(self, finding: Finding) -> dict[str, Any]:
@@ -96,6 +102,8 @@ class Checked:
         lines.append(f"\npage: {self.page}")
         if self.cleaned:
             lines.append(f"cleaned list: {self.cleaned} ({counted(self.left_out, 'photo')} left out)")
+        if self.lost:
+            lines.append(f"It cannot be trained on: {self.lost}.")
         return "\n".join(lines)
 
     def _case_line(self, case: Case) -> str:
@@ -113,11 +121,18 @@ class Checked:
         from headstart.notebook import frame
 
         return frame(
-            {"kind": f.kind, "severity": f.severity, "case": n, **self.about(i), "words": case.words}
+            {
+                **{"kind": f.kind, "severity": f.severity, "case": n},
+                **{"path": one["path"], "label": one["label"], "split": one["split"], "words": words},
+            }
             for f in self.findings
-            for n, case in enumerate(f.cases)
-            for i in case.photos
-        )
+            for n, (about, words) in enumerate(self._rows(f))
+            for one in about
+        ).reindex(columns=["kind", "severity", "case", "path", "label", "split", "words"])
+
+    def _rows(self, finding: Finding) -> list[tuple[list[dict[str, Any]], str]]:
+        files = [([{"path": path, "label": None, "split": None}], reason) for path, reason in finding.files]
+        return [([self.about(i) for i in case.photos], case.words) for case in finding.cases] + files
 
     def _repr_html_(self) -> str:
         from headstart.report.check import sheet_part
@@ -147,13 +162,15 @@ def check(
         DataError: no photos there. OptionError: a file that exists.
     """
     asked = TrainOptions.gather(data, None, {**options, "on_bad": "skip"})
-    page = Path(out) if out else Path("runs") / f"{asked.run_name().removesuffix('-auto')}-check.html"
-    _refuse([path for path in (page if out else None, fix) if path], overwrite)
+    name = f"{asked.run_name().removesuffix('-auto')}-check{'-quick' if quick else ''}.html"
+    page = Path(out) if out else Path("runs") / name
+    _refuse(asked.data, Path(out) if out else None, Path(fix) if fix else None, overwrite)
     with Voice(quiet) as voice:
         photos, seen = look(asked, quick, voice)
         found = Checked(photos.listing.name, photos, tuple(judged(photos, seen, voice)))
         if fix:
-            found = replace(found, cleaned=Path(fix), left_out=write_cleaned(photos, found.findings, Path(fix)))
+            left_out, lost = write_cleaned(photos, found.findings, Path(fix))
+            found = replace(found, cleaned=Path(fix), left_out=left_out, lost=lost)
         from headstart.report.check import render_check
 
         found = replace(found, page=page)
@@ -163,8 +180,14 @@ def check(
     return found
 
 
-def _refuse(paths: Sequence[str | Path], overwrite: bool) -> None:
-    there = [str(path) for path in paths if Path(path).exists()]
+def _refuse(data: str, page: Path | None, fix: Path | None, overwrite: bool) -> None:
+    """Raise OptionError for files that would be lost."""
+    if fix and os.path.abspath(fix) in (os.path.abspath(data), os.path.abspath(page) if page else ""):
+        raise OptionError(
+            f"--fix {fix} is the {'data' if page is None or fix != page else 'page'} itself.", "Name another file."
+        )
+    written = [path for path in (page, fix, left_out_path(fix) if fix else None) if path]
+    there = [str(path) for path in written if os.path.exists(path)]
     if there and not overwrite:
         raise OptionError(f"{there[0]} exists.", "Choose another name, or use --overwrite.")
 
@@ -184,7 +207,9 @@ def look(asked: TrainOptions, quick: bool, voice: Voice) -> tuple[Photos, Survey
     except WeightsError as error:
         if asked.weights or asked.from_run:
             raise
-        voice.warn(f"{error.problem} Without a network labels are not judged, and few cropped copies are found.")
+        voice.warn(
+            f"{error.problem.rstrip('.')}. Without a backbone labels are not judged, and few cropped copies found."
+        )
         return look(asked, True, voice)
     size, resize = input_size(replace(asked, strategy="probe"), listing, backbone)
     backbone.check_image_size(size)
@@ -218,10 +243,15 @@ def judged(photos: Photos, seen: Survey | None, voice: Voice) -> list[Finding]:
     classes, labels = labels_of(usable)
     if len(classes) > 1:
         found += giveaways(photos, members, labels, classes)
-    if seen and len(classes) > 1 and np.bincount(labels).min() > 1:
-        voice.say("Asking probes that did not see them about the labels.")
-        opinion = judge_labels(seen.features, labels, len(classes), copies.units(len(members)))
-        found += opinion_findings(opinion, labels, classes, members)
+    if seen and len(classes) > 1:
+        unit = copies.units(len(members))
+        if can_judge(labels, unit):
+            voice.say("Asking probes that did not see them about the labels.")
+            opinion = judge_labels(seen.features, labels, len(classes), unit)
+            found += opinion_findings(opinion, labels, classes, members)
+        else:
+            sentence = f"labels are not judged: a class has fewer than {FOLDS} different pictures"
+            found.append(Finding("unjudged", "note", sentence))
     order = {severity: n for n, severity in enumerate(SEVERITIES)}
     return sorted(found, key=lambda finding: order[finding.severity])
 

@@ -74,5 +74,9 @@ def _finding(kind: str, cases: list[Case]) -> Finding:
             kind, "warning", f"{number} of nearly the same photo under two labels", "One may be wrong.", ordered
         )
     return Finding(
-        kind, "note", f"{number} of one picture in one class", "Splits that train draws keep them together.", ordered
+        kind,
+        "note",
+        f"{number} of one picture in one class",
+        "train keeps them in one split where it draws splits.",
+        ordered,
     )

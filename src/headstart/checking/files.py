@@ -5,7 +5,7 @@ classes and splits.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,7 +45,12 @@ def class_findings(photos: Photos, members: np.ndarray) -> list[Finding]:
         check_labels(usable, listing.name)
     except DataError as error:
         return [Finding("classes", "error", error.problem, error.hint)]
-    return [*_lost(listing, members), *_missing(listing, members), *_counts(listing, members)]
+    return [
+        *_groups(listing, members),
+        *_lost(listing, members),
+        *_missing(listing, members),
+        *_counts(listing, members),
+    ]
 
 
 def _unreadable(photos: Photos) -> list[Finding]:
@@ -53,7 +58,7 @@ def _unreadable(photos: Photos) -> list[Finding]:
     if not bad:
         return []
     sentence = f"{counted(len(bad), 'file')} cannot be used as a photo"
-    return [Finding("unreadable", "warning", sentence, "train leaves them out.", files=tuple(bad))]
+    return [Finding("unreadable", "warning", sentence, "train goes on without.", files=tuple(bad))]
 
 
 def _sizes(photos: Photos, members: np.ndarray) -> list[Finding]:
@@ -79,7 +84,7 @@ def _blank(thumbs: np.ndarray, members: np.ndarray) -> list[Finding]:
     if not len(flat):
         return []
     cases = [Case((int(members[i]),), "one colour", -float(spread[i])) for i in flat]
-    return [Finding("blank", "warning", f"{counted(len(flat), 'photo')} with nothing in them", "", _surest(cases))]
+    return [Finding("blank", "warning", f"{counted(len(flat), 'photo')} of one colour", "", _surest(cases))]
 
 
 def _converted(photos: Photos) -> list[Finding]:
@@ -87,6 +92,21 @@ def _converted(photos: Photos) -> list[Finding]:
         return []
     words = ", ".join(f"{count:,} {what}" for what, count in photos.conversions.items())
     return [Finding("converted", "note", f"read all the same: {words}")]
+
+
+def _groups(listing: Listing, members: np.ndarray) -> list[Finding]:
+    """Groups (a patient, a burst) that the data's own splits part."""
+    where: dict[str, set[str]] = defaultdict(set)
+    for i in members:
+        photo = listing.photos[i]
+        if photo.group and photo.split:
+            where[photo.group].add(photo.split)
+    torn = sorted((group for group, splits in where.items() if len(splits) > 1), key=natural_key)
+    if not torn:
+        return []
+    named = ", ".join(torn[:3]) + (f" and {len(torn) - 3} more" if len(torn) > 3 else "")
+    sentence = f"{counted(len(torn), 'group has', 'groups have')} photos in several splits: {named}"
+    return [Finding("groups", "error", sentence, "Accuracy would flatter: give each group to one split.")]
 
 
 def _lost(listing: Listing, members: np.ndarray) -> list[Finding]:
@@ -165,18 +185,19 @@ def giveaways(photos: Photos, members: np.ndarray, labels: np.ndarray, classes: 
     return found
 
 
-def _telling(values: Iterable[str], labels: np.ndarray) -> tuple[float, str, int]:
+def _telling(values: Sequence[str], labels: np.ndarray) -> tuple[float, str, int]:
     """(share of the errors of always naming the largest class that knowing the value avoids, the value that tells most,
-    its class); a value that fewer than ten photos have tells nothing.
+    its class); a value that fewer than ten photos have counts as one with others like it.
     """
-    names, place = np.unique(np.array(list(values)), return_inverse=True)
+    counts = Counter(values)
+    names, place = np.unique(np.array([v if counts[v] >= 10 else "" for v in values]), return_inverse=True)
     table = np.zeros((len(names), int(labels.max()) + 1), np.int64)
     np.add.at(table, (place, labels), 1)
-    usual = table.sum(0).argmax()
-    wrong = len(labels) - table.sum(0).max()
-    gained = np.where(table.sum(1) >= 10, table.max(1) - table[:, usual], 0)
-    best = int(gained.argmax())
-    return float(gained.sum() / max(1, wrong)), str(names[best]), int(table[best].argmax())
+    wrong, still = len(labels) - table.sum(0).max(), len(labels) - table.max(1).sum()
+    # Of the values the one that says most: far more of one class than that class has elsewhere.
+    clear = np.where(names != "", table.max(1) - table.sum(1) * table.sum(0).max() / len(labels), -1)
+    best = int(clear.argmax())
+    return float((wrong - still) / max(1, wrong)), str(names[best]), int(table[best].argmax())
 
 
 def _surest(cases: list[Case]) -> tuple[Case, ...]:

@@ -15,8 +15,10 @@ from headstart.checking.copies import groups_of
 from headstart.checking.copying import COPIES
 from headstart.checking.findings import Finding
 from headstart.classifier import write_text
-from headstart.data.imageset import Listing
-from headstart.data.names import shown
+from headstart.data.imageset import Listing, Photo
+from headstart.data.names import natural_key, shown
+from headstart.data.scan import check_labels
+from headstart.errors import DataError
 
 if TYPE_CHECKING:
     from headstart.prepare import Photos
@@ -24,9 +26,17 @@ if TYPE_CHECKING:
 _GUARD = {None: 0, "train": 0, "val": 1, "test": 2}
 
 
-def write_cleaned(photos: Photos, findings: Sequence[Finding], path: Path) -> int:
-    """Write the photos that are in nobody's way to ``path``, the others with their reasons to ``<name>-left-out.csv``;
-    returns how many were left out. Nothing is moved or deleted. Raises RunError.
+def left_out_path(path: Path) -> Path:
+    """Where the photos that are not in the cleaned list are named."""
+    return path.with_name(f"{path.stem}-left-out{path.suffix}")
+
+
+def write_cleaned(photos: Photos, findings: Sequence[Finding], path: Path) -> tuple[int, str]:
+    """Write the photos that are in nobody's way to ``path``, the others with their reasons to ``<name>-left-out.csv``.
+
+    Returns:
+        how many were left out, and why what is left cannot be trained on ("" where it can). Nothing is moved or
+        deleted. Raises RunError.
     """
     reasons = left_out(photos, findings)
     listing = photos.listing
@@ -41,8 +51,19 @@ def write_cleaned(photos: Photos, findings: Sequence[Finding], path: Path) -> in
         else:
             kept.append((place, photo.label, *[photo.split or ""] * brings, *[photo.group or ""] * grouped))
     write_text(path, _as_csv(kept))
-    write_text(path.with_name(f"{path.stem}-left-out{path.suffix}"), _as_csv(gone))
-    return len(reasons)
+    write_text(left_out_path(path), _as_csv(gone))
+    return len(reasons), _what_is_lost([photo for i, photo in enumerate(listing.photos) if i not in reasons], listing)
+
+
+def _what_is_lost(kept: Sequence[Photo], listing: Listing) -> str:
+    lost = sorted({photo.label for photo in listing.photos} - {photo.label for photo in kept}, key=natural_key)
+    if lost:
+        return f"no photo of {', '.join(map(repr, lost[:5]))} is left"
+    try:
+        check_labels(kept, "it")
+    except DataError as error:
+        return error.problem
+    return ""
 
 
 def left_out(photos: Photos, findings: Sequence[Finding]) -> dict[int, str]:

@@ -48,16 +48,30 @@ def judge_labels(features: np.ndarray, labels: np.ndarray, classes: int, units: 
     """What the photos themselves say of their labels.
 
     Args:
-        features: [N, D]. labels: [N], every class at least twice. units: copies have one number, and are never on both
-            sides of a fold.
+        features: [N, D]. labels: [N]. units: copies have one number, and are never on both sides of a fold;
+            ``can_judge`` says whether there are enough.
     """
-    least = int(np.bincount(labels, minlength=classes).min())
-    folds = folds_of([str(label) for label in labels], units, seed=0, folds=min(FOLDS, least))
+    folds = folds_of([str(label) for label in labels], units, seed=0)
     logits = out_of_fold(features, labels, classes, folds, (USUAL_L2,), tolerance=1e-3).logits[0]
     probabilities = softmax(logits)
     # An odd photo of a class still looks like it to the probe; one of another world does not, whatever it is called.
     doubt = 1 - probabilities[np.arange(len(labels)), labels]
-    return Opinion(probabilities, suspects(probabilities, labels), distances(features) + doubt)
+    doubted = suspects(probabilities, labels)
+    if not _knows(probabilities, labels):
+        doubt, doubted = np.zeros_like(doubt), np.zeros_like(doubted)
+    return Opinion(probabilities, doubted, distances(features) + doubt)
+
+
+def can_judge(labels: np.ndarray, units: list[int]) -> bool:
+    """Whether probes can be asked: of every class each fold leaves some other picture to learn from."""
+    return all(len({units[i] for i in np.flatnonzero(labels == c)}) >= FOLDS for c in np.unique(labels))
+
+
+def _knows(probabilities: np.ndarray, labels: np.ndarray) -> bool:
+    """Whether the probes are right more often than by always naming the largest class, beyond chance."""
+    share = np.bincount(labels).max() / len(labels)
+    noise = float(np.sqrt(share * (1 - share) / len(labels)))
+    return bool((probabilities.argmax(1) == labels).mean() > share + 2 * noise)
 
 
 def suspects(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:

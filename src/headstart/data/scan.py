@@ -83,6 +83,8 @@ def _find(data: str, progress: Progress | None) -> Listing:
 
 def _local(path: Path) -> Listing:
     if path.is_dir():
+        if (path / "request.json").is_file() and (path / "splits.csv").is_file():
+            raise DataError(f"{path} is a run, not photos", "Name the photos that it was trained on, or others.")
         return _folder(path)
     if path.suffix.lower() in TABLE_SUFFIXES:
         return _table(path)

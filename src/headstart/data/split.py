@@ -32,6 +32,8 @@ from headstart.data.scan import check_labels
 from headstart.errors import DataError, OptionError, RunError
 
 _GUARD = {"train": 0, "val": 1, "test": 2}
+FEWEST_LOOKS = 6
+"""Different pictures of a class from which near copies can be kept together: two for each split."""
 _COLUMNS = ("path", "label", "split", "digest", "group")
 
 
@@ -250,14 +252,23 @@ def _cut(draw: _Drawn, parts: dict[Split, float], seed: int) -> None:
             )
 
 
-def _together(draw: _Drawn, pool: list[int]) -> list[int | None]:
-    """What near copies among ``pool`` share; nothing where a class is so much of one look (frames of a film, plain
-    drawings) that hardly anything of it could be parted.
+def too_alike(copies: Sequence[int]) -> bool:
+    """Whether a class cannot be parted with near copies kept together; ``copies``: how many photos each of its
+    different pictures has.
     """
-    photos, looks = Counter(draw.photos[i].label for i in pool), defaultdict(set)
+    return len(copies) < FEWEST_LOOKS or max(copies) > sum(copies) / 2
+
+
+def _together(draw: _Drawn, pool: list[int]) -> list[int | None]:
+    """What near copies among ``pool`` share; nothing where most of a class is one picture (frames of a film), or it has
+    too few different ones to be parted.
+    """
+    looks: dict[str, Counter[int]] = defaultdict(Counter)
     for i in pool:
-        looks[draw.photos[i].label].add(draw.alike[i])
-    one_look = sorted((label for label, n in photos.items() if len(looks[label]) < n / 2), key=natural_key)
+        looks[draw.photos[i].label][draw.alike[i]] += 1
+    one_look = sorted(
+        (label for label, n in looks.items() if len(n) < n.total() and too_alike(list(n.values()))), key=natural_key
+    )
     extra = len(pool) - len({draw.alike[i] for i in pool})
     if one_look:
         draw.notes.append(

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headstart.classifier import write_text
-from headstart.data.draw import units
 from headstart.data.scan import check_labels
 from headstart.errors import DataError, OptionError
 from headstart.forecasting.learning_curve import Band, LearningCurve, Needed, Points, fit, points
@@ -153,7 +152,7 @@ def forecast(
 def _measured(seen: Survey, seed: int, voice: Voice) -> Points:
     """Accuracy of probes of growing parts of the photos. Raises DataError for too few of them."""
     check_labels([seen.photo(i) for i in range(len(seen))], seen.photos.listing.name)
-    unit = units([seen.photo(i).group for i in range(len(seen))], seen.pixels.digests)
+    unit = seen.units
     refuse_few(seen.classes, seen.labels, unit)
     listing = seen.photos.listing
     voice.say(f"{listing.name} ({listing.layout}): {len(seen.classes)} classes, {len(seen)} photos to learn from")

@@ -17,7 +17,6 @@ import numpy as np
 
 from headstart.backbone.backbone import Backbone
 from headstart.cache import trim
-from headstart.data.draw import units
 from headstart.data.imageset import Listing
 from headstart.device import Machine, find_machine
 from headstart.engine import Forward
@@ -260,7 +259,7 @@ class _Trial:
         }  # fmt: skip
 
     def _judged(self, candidate: Candidate, seen: Survey, row: Row) -> _Score:
-        self.units = units_of(seen)
+        self.units = np.array(seen.units)
         scores = score(seen.features, seen.labels, seen.classes, self.units, self.options.seed)
         row |= {
             "accuracy": scores.accuracy, "knn": scores.knn, "logme": scores.logme, "precision": seen.plan.precision,
@@ -294,9 +293,3 @@ class _Trial:
         for name, value in self.options.settings.items():
             words += ["--set", f"{name}={value}"]
         return shlex.join(words)
-
-
-def units_of(seen: Survey) -> np.ndarray:
-    """What belongs together: photos of one group, copies of one file."""
-    groups = [seen.photo(i).group for i in range(len(seen))]
-    return np.array(units(groups, seen.pixels.digests))

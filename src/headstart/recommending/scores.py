@@ -42,7 +42,7 @@ def score(features: np.ndarray, labels: np.ndarray, names: Sequence[str], units:
     """
     folds = folds_of([names[label] for label in labels], units.tolist(), seed)
     if len(names) < 2 or len(np.unique(folds)) < 2:
-        raise DataError("Too few photos can be read to judge by.", "Give at least two readable photos per class.")
+        raise DataError("Too few different photos to judge by.", "Give at least two of each class that are no copies.")
     right = out_of_fold(features, labels, len(names), folds).right(labels, folds)
     near = knn_right(features, labels, units)
     return Scores(right, float(near.mean()), logme(features, labels, len(names)))

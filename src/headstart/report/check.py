@@ -24,6 +24,8 @@ HEADINGS = {
     "leakage": "The same picture in two splits",
     "conflict": "The same file under two labels",
     "near-conflict": "Nearly the same photo under two labels",
+    "groups": "Groups in several splits",
+    "unjudged": "Labels",
     "missing": "Classes that a split lacks",
     "unreadable": "Files that cannot be used",
     "giveaway": "Files that give the class away",
