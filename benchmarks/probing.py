@@ -38,7 +38,12 @@ class Probing:
 
     def __init__(self, asked: argparse.Namespace, settings: dict[str, Any]) -> None:
         self.options = TrainOptions(
-            asked.data, backbone=asked.backbone, weights=asked.weights, strategy="probe", settings=settings
+            asked.data,
+            backbone=asked.backbone,
+            weights=asked.weights,
+            strategy="probe",
+            allow_leakage=True,
+            settings=settings,
         )
         self.voice, self.backbone, self.machine = Voice(quiet=True), make_backbone(self.options), find_machine("auto")
         self.voice.warn = lambda sentence: None  # type: ignore[method-assign]

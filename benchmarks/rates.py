@@ -62,6 +62,7 @@ def _cell(assets: Path, photos: tuple[str, int], options: dict[str, Any], seeds:
                 image_size=size,
                 seed=seed,
                 quiet=True,
+                allow_leakage=True,
                 **options,
             )
             judged = run.metrics.get("test") or run.metrics["val"]
