@@ -30,7 +30,6 @@ from headstart.data.draw import assign, shuffled
 from headstart.data.imageset import Listing, Photo
 from headstart.data.scan import scan
 from headstart.options import TrainOptions
-from headstart.recommending.recommending import units_of
 from headstart.recommending.sampling import choosable, sampled
 from headstart.recommending.scores import score
 from headstart.survey import Survey, survey
@@ -153,7 +152,7 @@ def one_sample(seen: Survey, size: int, seed: int) -> dict[str, float]:
     listing: Listing = sampled(choosable(seen.photos.listing), size, seed)
     chosen = {photo.path for photo in listing.photos}
     rows = np.array([i for i in range(len(seen)) if seen.photo(i).path in chosen])
-    found = score(seen.features[rows], seen.labels[rows], seen.classes, units_of(seen)[rows], seed)
+    found = score(seen.features[rows], seen.labels[rows], seen.classes, np.array(seen.units)[rows], seed)
     return {"accuracy": found.accuracy, "knn": found.knn, "logme": found.logme}
 
 
