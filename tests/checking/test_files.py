@@ -135,4 +135,5 @@ def test_too_few_of_a_value_tell_nothing() -> None:
     labels = np.repeat([0, 1], 40)
     assert _telling([str(i) for i in range(80)], labels)[0] == 0
     assert _telling(["a", "b"] * 40, labels)[0] == 0
-    assert _telling(["a"] * 40 + [str(i) for i in range(40)], labels) == (1.0, "a", 0)
+    assert _telling(["a"] * 40 + [str(i) for i in range(40)], labels) == (0.5, "a", 0)
+    assert _telling(["a"] * 40 + ["b"] * 10, np.repeat([0, 1], [45, 5]))[0] == 0

@@ -28,8 +28,11 @@ FLAT = 2.0
 FEW = 20
 """Photos of a class below which val and test hold a handful."""
 UNEVEN, VERY_UNEVEN = 3, 10
-TELLING = 0.3
-"""Share of the doubt about the class that a property of the file takes away, from which it is worth a warning."""
+TELLING = 0.2
+"""Share of the photos whose class a property of the file tells, from which it is worth a warning."""
+PURE, COMMON = 0.95, 0.75
+"""Share of one class among the photos with a value from which the value is said to mean that class; share of a class
+among all photos above which that says nothing."""
 
 
 def file_findings(photos: Photos, thumbs: np.ndarray, members: np.ndarray) -> list[Finding]:
@@ -186,18 +189,18 @@ def giveaways(photos: Photos, members: np.ndarray, labels: np.ndarray, classes: 
 
 
 def _telling(values: Sequence[str], labels: np.ndarray) -> tuple[float, str, int]:
-    """(share of the errors of always naming the largest class that knowing the value avoids, the value that tells most,
-    its class); a value that fewer than ten photos have counts as one with others like it.
+    """(share of the photos whose value nearly always means one class, the value of these that most have, its class).
+
+    Of a class that most photos belong to no value can tell anything; nor can one that fewer than ten photos have.
     """
-    counts = Counter(values)
-    names, place = np.unique(np.array([v if counts[v] >= 10 else "" for v in values]), return_inverse=True)
+    names, place = np.unique(np.array(list(values)), return_inverse=True)
     table = np.zeros((len(names), int(labels.max()) + 1), np.int64)
     np.add.at(table, (place, labels), 1)
-    wrong, still = len(labels) - table.sum(0).max(), len(labels) - table.max(1).sum()
-    # Of the values the one that says most: far more of one class than that class has elsewhere.
-    clear = np.where(names != "", table.max(1) - table.sum(1) * table.sum(0).max() / len(labels), -1)
-    best = int(clear.argmax())
-    return float((wrong - still) / max(1, wrong)), str(names[best]), int(table[best].argmax())
+    photos, meant = table.sum(1), table.argmax(1)
+    usual = table.sum(0)[meant] / len(labels)
+    pure = (photos >= 10) & (table.max(1) >= PURE * photos) & (usual <= COMMON)
+    best = int(np.where(pure, photos, 0).argmax())
+    return float(photos[pure].sum() / len(labels)), str(names[best]), int(meant[best])
 
 
 def _surest(cases: list[Case]) -> tuple[Case, ...]:
