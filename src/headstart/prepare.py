@@ -104,18 +104,35 @@ def prepare(options: TrainOptions, voice: Voice) -> Prepared:
     if options.log:
         tracking.check(options.log)
     check_dropout(options.dropout, len(parse_head(options.head)) + 1, options.head)
-    listing = find_photos(options.data, voice)
+    photos, backbone, machine = read_for(options, find_photos(options.data, voice), voice)
+    return split(options, photos, backbone, machine, voice)
+
+
+def find_photos(data: str, voice: Voice, for_training: bool = True) -> Listing:
+    """The labelled photos of ``data`` (see ``scan``), fetched if need be. Raises DataError, DownloadError."""
+    return scan(
+        data,
+        for_training=for_training,
+        progress=lambda done, total: voice.progress(f"fetching {data}", done, total or done + 1),
+    )
+
+
+def read_for(
+    options: TrainOptions, listing: Listing, voice: Voice, on_bad: str | None = None
+) -> tuple[Photos, Backbone, Machine]:
+    """The photos read at the size that the backbone wants, the backbone, and where it will run.
+
+    ``on_bad``: as for ``read``, where it is not what the options say. Raises DataError, WeightsError, OptionError.
+    """
     machine = find_machine(options.device)
     backbone = make_backbone(options)
     size, resize = input_size(options, listing, backbone)
     backbone.check_image_size(size)
-    photos = read(listing, resize, backbone.preprocessing.interpolation, options.on_bad, voice)
-    return split(options, photos, backbone, machine, voice)
-
-
-def find_photos(data: str, voice: Voice) -> Listing:
-    """The labelled photos of ``data``, fetched if need be. Raises DataError, DownloadError."""
-    return scan(data, progress=lambda done, total: voice.progress(f"fetching {data}", done, total or done + 1))
+    return (
+        read(listing, resize, backbone.preprocessing.interpolation, on_bad or options.on_bad, voice),
+        backbone,
+        machine,
+    )
 
 
 def split(options: TrainOptions, photos: Photos, backbone: Backbone, machine: Machine, voice: Voice) -> Prepared:
@@ -213,7 +230,7 @@ def _side(sizes: Sequence[tuple[int, int]]) -> int:
 
 
 def read(listing: Listing, resize: int, interpolation: str, on_bad: str, voice: Voice) -> Photos:
-    """Read every photo once and name those that cannot be used.
+    """Read every photo once and name those that cannot be used; ``on_bad`` "tell" leaves the telling to the caller.
 
     Raises:
         DataError: ``on_bad`` is "fail" and there are some, or nothing usable is left.
@@ -229,7 +246,7 @@ def read(listing: Listing, resize: int, interpolation: str, on_bad: str, voice: 
             f"{len(every)} files cannot be used:\n" + _lines(every, listing.root, len(every)),
             "Mend or remove them, or use --on-bad skip.",
         )
-    if every:
+    if every and on_bad != "tell":
         voice.warn(f"{len(every)} files are left out:\n" + _lines(every, listing.root, 40))
     if len(bad) == len(paths):
         raise DataError(f"None of the {len(paths)} photos in {listing.name} can be read.", "See the reasons above.")

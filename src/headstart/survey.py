@@ -21,11 +21,11 @@ from headstart.data.imageset import Listing, Photo
 from headstart.data.names import natural_key
 from headstart.data.pixels import Pixels
 from headstart.data.split import too_alike
-from headstart.device import Machine, find_machine
+from headstart.device import Machine
 from headstart.engine import Forward, has_openvino
 from headstart.features import TrunkKey, extract
 from headstart.options import TrainOptions
-from headstart.prepare import Photos, find_photos, input_size, make_backbone, read, usual_side
+from headstart.prepare import Photos, find_photos, read_for, usual_side
 from headstart.training.plan import Plan, check_overrides, resolve
 from headstart.training.rules import Facts
 from headstart.voice import Voice
@@ -88,12 +88,7 @@ def survey(options: TrainOptions, voice: Voice, listing: Listing | None = None) 
     """
     options = replace(options, strategy="probe", boundary=None)
     check_overrides(options.settings)
-    listing = listing or find_photos(options.data, voice)
-    machine = find_machine(options.device)
-    backbone = make_backbone(options)
-    size, resize = input_size(options, listing, backbone)
-    backbone.check_image_size(size)
-    photos = read(listing, resize, backbone.preprocessing.interpolation, options.on_bad, voice)
+    photos, backbone, machine = read_for(options, listing or find_photos(options.data, voice), voice)
     return survey_of(photos, backbone, machine, options, voice)
 
 

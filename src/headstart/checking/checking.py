@@ -22,11 +22,9 @@ from headstart.checking.fix import left_out_path, write_cleaned
 from headstart.checking.labels import Opinion, can_judge, judge_labels
 from headstart.classifier import write_text
 from headstart.data.names import shown
-from headstart.data.scan import scan
-from headstart.device import find_machine
 from headstart.errors import OptionError, RunError, WeightsError
 from headstart.options import TrainOptions
-from headstart.prepare import Photos, input_size, make_backbone, read
+from headstart.prepare import Photos, find_photos, read, read_for
 from headstart.survey import Survey, labels_of, survey_of
 from headstart.training.folds import FOLDS
 from headstart.voice import Voice
@@ -194,16 +192,11 @@ def _refuse(data: str, page: Path | None, fix: Path | None, overwrite: bool) -> 
 
 def look(asked: TrainOptions, quick: bool, voice: Voice) -> tuple[Photos, Survey | None]:
     """The photos, and where there is a network for it how it sees them."""
-    listing = scan(
-        asked.data,
-        for_training=False,
-        progress=lambda done, total: voice.progress(f"fetching {asked.data}", done, total or done + 1),
-    )
-    hushed = _Hushed(voice)
+    listing = find_photos(asked.data, voice, for_training=False)
     if quick:
-        return read(listing, asked.settings.get("image_size") or QUICK_SIZE, "bilinear", "skip", hushed), None
+        return read(listing, asked.settings.get("image_size") or QUICK_SIZE, "bilinear", "tell", voice), None
     try:
-        backbone = make_backbone(replace(asked, strategy="probe"))
+        photos, backbone, machine = read_for(replace(asked, strategy="probe"), listing, voice, "tell")
     except WeightsError as error:
         if asked.weights or asked.from_run:
             raise
@@ -211,20 +204,7 @@ def look(asked: TrainOptions, quick: bool, voice: Voice) -> tuple[Photos, Survey
             f"{error.problem.rstrip('.')}. Without a backbone labels are not judged, and few cropped copies found."
         )
         return look(asked, True, voice)
-    size, resize = input_size(replace(asked, strategy="probe"), listing, backbone)
-    backbone.check_image_size(size)
-    photos = read(listing, resize, backbone.preprocessing.interpolation, "skip", hushed)
-    return photos, survey_of(photos, backbone, find_machine(asked.device), asked, voice)
-
-
-class _Hushed(Voice):
-    """Shows progress, but leaves warnings of bad files to the list of findings."""
-
-    def __init__(self, voice: Voice) -> None:
-        self.__dict__ = voice.__dict__  # one console, one set of bars
-
-    def warn(self, sentence: str) -> None:
-        pass
+    return photos, survey_of(photos, backbone, machine, asked, voice)
 
 
 def judged(photos: Photos, seen: Survey | None, voice: Voice) -> list[Finding]:
