@@ -1,10 +1,10 @@
 """What ``headstart check`` finds. In: the folder of real photos and weights. Out: Markdown for docs/check.md.
 
-    python benchmarks/check.py ASSETS [--only planted|real|growth] [--seeds 3] [--pictures docs/images]
+    python benchmarks/check.py ASSETS [--only planted|margins|real|growth] [--seeds 3] [--pictures docs/images]
 
 planted: animals with copies across splits, wrong labels and photos of another world put in by a seed: precision and
 recall of each kind. real: the copies in imagewoof160, and the share of CIFAR-10's test images that train holds nearly.
-growth: time and memory over 2,500 and 25,000 photos, in processes of their own.
+margins: how far copies and other pairs are apart by each measure. growth: time and memory over 2,500 and 25,000 photos, in processes of their own.
 """
 
 from __future__ import annotations
@@ -27,10 +27,19 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
+from headstart.checking.alignment import alignment, usual_likeness
 from headstart.checking.checking import Checked, check
+from headstart.checking.copies import near_copies, nearest_pairs
+from headstart.checking.fingerprints import Fingerprints, fingerprints
+from headstart.data.pixels import read_photos
+from headstart.data.scan import scan
+from headstart.digits import write_digits
+from headstart.options import TrainOptions
+from headstart.survey import Survey, survey
+from headstart.voice import Voice
 
 WEIGHTS = "weights/resnet18.fp16.safetensors"
-PARTS = ("planted", "real", "growth")
+PARTS = ("planted", "margins", "real", "growth")
 CIFAIR = 0.033
 """Of CIFAR-10's test images, those with a near copy in train (Barz & Denzler 2020, "Do we train on test data?")."""
 # Classes of CIFAR-100 in which nothing lives.
@@ -55,7 +64,7 @@ def main() -> None:
     if asked.child:
         _timed(asked.assets, asked.child)
         return
-    for part, measure in {"planted": planted, "real": real, "growth": growth}.items():
+    for part, measure in {"planted": planted, "margins": margins, "real": real, "growth": growth}.items():
         if asked.only in (None, part):
             measure(asked)
 
@@ -164,6 +173,55 @@ def told(found: Checked) -> dict[str, set[Any]]:
 def _precision_recall(found: set[Any], truth: set[Any]) -> str:
     right = len(found & truth)
     return f"{right / max(1, len(found)):.2f} / {right / len(truth):.2f} ({len(found)} found)"
+
+
+# -- margins --
+
+
+def margins(asked: argparse.Namespace) -> None:
+    """By features, hashes and details: what near copies reach at least, and what other pairs reach at most."""
+    with tempfile.TemporaryDirectory() as folder:
+        truth = plant(asked.assets, Path(folder), np.random.default_rng(0))["near"]
+        seen = looked_at(asked.assets, Path(folder) / "photos.csv", 160)
+        prints = fingerprints(seen.pixels)
+        where = {str(seen.photo(i).path): i for i in range(len(seen))}
+        planted_pairs = np.array([sorted(where[path] for path in pair) for pair in truth])
+        order = [
+            int(Path(seen.photo(int(max(pair))).path).stem.split("-")[-1]) % len(ALTERED) for pair in planted_pairs
+        ]
+        print("| pairs | cosine | bits that differ | likeness |\n|---|---|---|---|")
+        for kind, alter in enumerate(ALTERED):
+            _margin(alter.__name__.strip("_"), planted_pairs[np.array(order) == kind], seen.features, prints)
+        same, _ = near_copies(prints, seen.pixels.digests, seen.features)
+        known = {tuple(pair) for pair in (*planted_pairs.tolist(), *same.tolist())}
+        first = {digest: i for i, digest in reversed(list(enumerate(map(str, seen.pixels.digests))))}
+        near = nearest_pairs(prints, seen.features)
+        digests = seen.pixels.digests
+        others = [p for p in near if p not in known and digests[p[0]] != digests[p[1]]]
+        others = [p for p in others if first[str(digests[p[0]])] == p[0] and first[str(digests[p[1]])] == p[1]]
+        _margin("nearest others", np.array(others), seen.features, prints)
+    for name, size in (("animals", 160), ("imagewoof160", 160), ("cifar10", 32)):
+        photos = scan(asked.assets / "data" / name).photos
+        some = read_photos([p.path for p in photos[:: max(1, len(photos) // 1000)]], size)
+        print(f"- half of all pairs of {name}: {usual_likeness(fingerprints(some).thumbs):.2f}")
+    with tempfile.TemporaryDirectory() as folder:
+        digits = read_photos(sorted(write_digits(Path(folder) / "digits", 100).glob("*/*")), 32)
+        print(f"- half of all pairs of drawn digits: {usual_likeness(fingerprints(digits).thumbs):.2f}")
+
+
+def looked_at(assets: Path, data: Path, size: int) -> Survey:
+    options = TrainOptions(str(data), weights=str(assets / WEIGHTS), allow_leakage=True, settings={"image_size": size})
+    return survey(options, Voice(quiet=True))
+
+
+def _margin(name: str, pairs: np.ndarray, features: np.ndarray, prints: Fingerprints) -> None:
+    rows = features / np.linalg.norm(features, axis=1, keepdims=True)
+    cosine = (rows[pairs[:, 0]] * rows[pairs[:, 1]]).sum(1)
+    one, other = prints.hashes[pairs[:, 0], :1], prints.hashes[pairs[:, 1]]
+    bits = (one != other).sum(2).min(1)
+    like = alignment(prints.thumbs, pairs)
+    spans = (f"{cosine.min():.2f} to {cosine.max():.2f}", f"{bits.min()} to {bits.max()}")
+    print(f"| {name} ({len(pairs)}) | {' | '.join(spans)} | {like.min():.2f} to {like.max():.2f} |", flush=True)
 
 
 # -- real --

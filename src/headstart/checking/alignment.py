@@ -54,8 +54,16 @@ def too_plain(thumbs: np.ndarray, seed: int = 0) -> bool:
     """Whether any two of these pictures have so much in common (digits, icons, drawings on one ground) that likeness
     says nothing of copies. ``thumbs``: uint8 [N, S, S].
     """
+    usual = usual_likeness(thumbs, seed)
+    return usual is None or usual > PLAIN
+
+
+def usual_likeness(thumbs: np.ndarray, seed: int = 0) -> float | None:
+    """The correlation of details that half of all pairs reach, leaving out pairs that only copies can be; None where
+    there is no pair, 0 where all are copies.
+    """
     if len(thumbs) < 2:
-        return True
+        return None
     draw = np.random.default_rng(seed)
     first = draw.integers(0, len(thumbs), SAMPLED)
     chosen = np.concatenate([first, (first + draw.integers(1, len(thumbs), SAMPLED)) % len(thumbs)])
@@ -63,7 +71,7 @@ def too_plain(thumbs: np.ndarray, seed: int = 0) -> bool:
     with _one_thread():
         found = _correlations(_details(torch.from_numpy(thumbs[chosen]).float()), pairs)
     others = found[found < ALIKE]
-    return len(others) > 0 and bool(np.median(others) > PLAIN)
+    return float(np.median(others)) if len(others) else 0.0
 
 
 @contextmanager

@@ -49,9 +49,7 @@ def near_copies(
     chosen = np.sort(first)
     if too_plain(seen.thumbs[chosen]):
         return np.zeros((0, 2), np.int64), np.zeros(0, np.float32)
-    candidates = _nearest_hashes(seen.hashes[chosen])
-    if features is not None:
-        candidates |= _nearest_features(features[chosen])
+    candidates = nearest_pairs(seen.take(chosen), features[chosen] if features is not None else None)
     pairs = chosen[np.array(sorted(candidates), dtype=np.int64).reshape(-1, 2)]
     likeness = alignment(seen.thumbs, pairs)
     same = likeness >= np.where(seen.small[pairs].any(1), SAME_SMALL, SAME)
@@ -64,6 +62,12 @@ def groups_of(count: int, pairs: np.ndarray) -> list[list[int]]:
     for i, unit in enumerate(linked(count, pairs.tolist())):
         members[unit].append(i)
     return [group for group in members.values() if len(group) > 1]
+
+
+def nearest_pairs(seen: Fingerprints, features: np.ndarray | None) -> set[tuple[int, int]]:
+    """Pairs (i < j) that are worth comparing: each photo's nearest by hash and by features [N, D]."""
+    found = _nearest_hashes(seen.hashes)
+    return found | _nearest_features(features) if features is not None else found
 
 
 def _nearest_hashes(hashes: np.ndarray) -> set[tuple[int, int]]:
