@@ -24,18 +24,18 @@ from scipy.stats import betabinom
 from sklearn.metrics import roc_auc_score
 
 import headstart as hs
-from headstart.certainty.certainty import FILE, USUAL, Certainty
-from headstart.certainty.conformal import label_set, least_probability, rank
-from headstart.certainty.likeness import class_means
-from headstart.data.imageset import Listing
-from headstart.data.scan import scan
-from headstart.digits import write_digits
+from headstart.core.events import Events
+from headstart.data.schema import Manifest
+from headstart.data.sources.detect import scan
+from headstart.evaluation.conformal import label_set, least_probability, rank
 from headstart.evaluation.metrics import calibration
-from headstart.network import softmax
-from headstart.options import TrainOptions
-from headstart.survey import survey
-from headstart.training.probe import fit_probe
-from headstart.voice import Voice
+from headstart.evaluation.ood import class_means
+from headstart.evaluation.uncertainty import FILE, USUAL, Uncertainty
+from headstart.models.network import softmax
+from headstart.training.config import TrainOptions
+from headstart.training.embeddings import embed_dataset
+from headstart.training.linear_probe import fit_probe
+from headstart.workflows.demo import write_digits
 
 SIZE = 160
 HOMES = {"animals": "animals", "imagewoof160": "imagewoof160/train"}
@@ -69,15 +69,15 @@ class Bench:
         asked = Namespace(data=data, backbone=self.backbone, weights=self.weights, seeds=self.seeds)
         return Probing(asked, {"image_size": SIZE})
 
-    def foreign(self, home: str | None = None) -> dict[str, Listing]:
+    def foreign(self, home: str | None = None) -> dict[str, Manifest]:
         """Photos that may be foreign to a set: the other sets, drawn digits, noise."""
         drawn = {"drawn digits": write_digits(self.scratch / "digits", 30), "noise": self._noise()}
         found = {name: scan(str(folder)) for name, folder in drawn.items()}
         for name, (folder, labels) in FOREIGN.items():
             if name not in OWN.get(home or "", ()):
-                listing = scan(str(self.assets / "data" / folder))
-                photos = tuple(photo for photo in listing.photos if not labels or photo.label in labels)
-                found[name] = replace(listing, photos=photos)
+                manifest = scan(str(self.assets / "data" / folder))
+                photos = tuple(photo for photo in manifest.photos if not labels or photo.label in labels)
+                found[name] = replace(manifest, photos=photos)
         return found
 
     def _noise(self) -> Path:
@@ -171,7 +171,7 @@ def unknown(bench: Bench) -> None:
     """Which part of own test photos and of foreign photos is called unknown, by several distances."""
     for home in HOMES:
         probing = bench.probing(home)
-        others = {name: _survey(bench, listing) for name, listing in bench.foreign(home).items()}
+        others = {name: _survey(bench, manifest) for name, manifest in bench.foreign(home).items()}
         for shots in SHOTS:
             print(f"\n{home}, {shots or 'all'} per class: AUROC / part called unknown, {bench.backbone}")
             table("distance", "own test photos", *others)
@@ -181,17 +181,17 @@ def unknown(bench: Bench) -> None:
                 row(name, spread(own), *(f"{auc:.3f} / {part:.2f}" for auc, part in told))
 
 
-def _some(listing: Listing, count: int) -> Listing:
-    chosen = sorted(np.random.default_rng(0).permutation(len(listing.photos))[:count])
-    return replace(listing, photos=tuple(listing.photos[i] for i in chosen))
+def _some(manifest: Manifest, count: int) -> Manifest:
+    chosen = sorted(np.random.default_rng(0).permutation(len(manifest.photos))[:count])
+    return replace(manifest, photos=tuple(manifest.photos[i] for i in chosen))
 
 
-def _survey(bench: Bench, listing: Listing) -> np.ndarray:
+def _survey(bench: Bench, manifest: Manifest) -> np.ndarray:
     """Features of some of the photos."""
     options = TrainOptions(
-        listing.name, backbone=bench.backbone, weights=bench.weights, settings={"image_size": SIZE}, on_bad="skip"
+        manifest.name, backbone=bench.backbone, weights=bench.weights, settings={"image_size": SIZE}, on_bad="skip"
     )
-    return survey(options, Voice(quiet=True), _some(listing, MANY)).features
+    return embed_dataset(options, Events(), _some(manifest, MANY)).features
 
 
 Fit = Callable[[np.ndarray, np.ndarray], Callable[[np.ndarray], np.ndarray]]
@@ -221,8 +221,8 @@ TUNED = (("probe", {}), ("lp-ft", {}), ("finetune", {}), ("probe", {"head": "mlp
 
 def tuned(bench: Bench) -> None:
     """Trained networks, through ``train`` and ``predict``: calibration before and after, sets, unknown photos."""
-    others = {name: _some(listing, 100) for name, listing in bench.foreign("animals").items()}
-    pictures = {name: [photo.path for photo in listing.photos] for name, listing in others.items()}
+    others = {name: _some(manifest, 100) for name, manifest in bench.foreign("animals").items()}
+    pictures = {name: [photo.path for photo in manifest.photos] for name, manifest in others.items()}
     table(
         "strategy", "accuracy", "temperature", "ECE val", "ECE test", "holds at 0.8, 0.9, 0.95", "labels per set",
         "own unknown", *(f"{name} unknown" for name in pictures),
@@ -266,7 +266,7 @@ def cost(bench: Bench) -> None:
     rng = np.random.default_rng(0)
     for classes, dim in ((3, 512), (100, 2048), (1000, 2048)):
         means = class_means(rng.random((classes, dim)), np.arange(classes))
-        kept = Certainty(np.sort(rng.random(450)), np.sort(rng.random(450)), means)
+        kept = Uncertainty(np.sort(rng.random(450)), np.sort(rng.random(450)), means)
         features, taken = rng.random((32, dim)).astype(np.float32), []
         for _ in range(50):
             began = time.perf_counter()

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from headstart.certainty.likeness import class_means, distances, some_of_each
-from headstart.network import softmax
-from headstart.training.probe import USUAL_L2, fit_probe
+from headstart.evaluation.ood import class_means, distances, some_of_each
+from headstart.models.network import softmax
+from headstart.training.linear_probe import USUAL_L2, fit_probe
 
 Far = Callable[[np.ndarray], np.ndarray]
 MOST = 2000

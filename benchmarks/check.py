@@ -27,16 +27,17 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
-from headstart.checking.alignment import alignment, usual_likeness
-from headstart.checking.checking import Checked, check
-from headstart.checking.copies import near_copies, nearest_pairs
-from headstart.checking.fingerprints import Fingerprints, fingerprints
-from headstart.data.pixels import read_photos
-from headstart.data.scan import scan
-from headstart.digits import write_digits
-from headstart.options import TrainOptions
-from headstart.survey import Survey, survey
-from headstart.voice import Voice
+from headstart.core.events import Events
+from headstart.data.duplicates.fingerprints import Fingerprints, fingerprints
+from headstart.data.duplicates.pairs import near_duplicates, nearest_pairs
+from headstart.data.duplicates.verify import alignment, typical_similarity
+from headstart.data.images import read_photos
+from headstart.data.sources.detect import scan
+from headstart.training.config import TrainOptions
+from headstart.training.embeddings import EmbeddedDataset, embed_dataset
+from headstart.workflows.check.check import check
+from headstart.workflows.check.result import CheckResult
+from headstart.workflows.demo import write_digits
 
 WEIGHTS = "weights/resnet18.fp16.safetensors"
 PARTS = ("planted", "margins", "real", "growth")
@@ -69,7 +70,7 @@ def main() -> None:
             measure(asked)
 
 
-def checked(assets: Path, data: Path, size: int | None = 160) -> Checked:
+def checked(assets: Path, data: Path, size: int | None = 160) -> CheckResult:
     with tempfile.TemporaryDirectory() as folder:
         return check(data, weights=assets / WEIGHTS, image_size=size, out=Path(folder) / "page.html")
 
@@ -157,15 +158,15 @@ def write_csv(path: Path, rows: Iterable[Row]) -> None:
         csv.writer(file).writerows([("path", "label", "split"), *rows])
 
 
-def told(found: Checked) -> dict[str, set[Any]]:
+def told(found: CheckResult) -> dict[str, set[Any]]:
     """What was found, as pairs of paths or paths."""
-    listing, every = found.photos.listing.photos, {f.kind: f.cases for f in found.findings}
+    manifest, every = found.photos.manifest.photos, {f.kind: f.cases for f in found.findings}
     pairs = {
-        (frozenset(str(listing[i].path) for i in case.photos), case.words)
+        (frozenset(str(manifest[i].path) for i in case.photos), case.words)
         for kind in ("leakage", "conflict", "near-conflict", "copies")
         for case in every.get(kind, ())
     }
-    single = {k: {str(listing[c.photos[0]].path) for c in every.get(k, ())} for k in ("label", "stranger")}
+    single = {k: {str(manifest[c.photos[0]].path) for c in every.get(k, ())} for k in ("label", "stranger")}
     exact = {pair for pair, words in pairs if words == "the same file"}
     return {"exact": exact, "near": {pair for pair, _ in pairs} - exact, **single}
 
@@ -192,7 +193,7 @@ def margins(asked: argparse.Namespace) -> None:
         print("| pairs | cosine | bits that differ | likeness |\n|---|---|---|---|")
         for kind, alter in enumerate(ALTERED):
             _margin(alter.__name__.strip("_"), planted_pairs[np.array(order) == kind], seen.features, prints)
-        same, _ = near_copies(prints, seen.pixels.digests, seen.features)
+        same, _ = near_duplicates(prints, seen.pixels.digests, seen.features)
         known = {tuple(pair) for pair in (*planted_pairs.tolist(), *same.tolist())}
         first = {digest: i for i, digest in reversed(list(enumerate(map(str, seen.pixels.digests))))}
         near = nearest_pairs(prints, seen.features)
@@ -203,15 +204,15 @@ def margins(asked: argparse.Namespace) -> None:
     for name, size in (("animals", 160), ("imagewoof160", 160), ("cifar10", 32)):
         photos = scan(asked.assets / "data" / name).photos
         some = read_photos([p.path for p in photos[:: max(1, len(photos) // 1000)]], size)
-        print(f"- half of all pairs of {name}: {usual_likeness(fingerprints(some).thumbs):.2f}")
+        print(f"- half of all pairs of {name}: {typical_similarity(fingerprints(some).thumbs):.2f}")
     with tempfile.TemporaryDirectory() as folder:
         digits = read_photos(sorted(write_digits(Path(folder) / "digits", 100).glob("*/*")), 32)
-        print(f"- half of all pairs of drawn digits: {usual_likeness(fingerprints(digits).thumbs):.2f}")
+        print(f"- half of all pairs of drawn digits: {typical_similarity(fingerprints(digits).thumbs):.2f}")
 
 
-def looked_at(assets: Path, data: Path, size: int) -> Survey:
+def looked_at(assets: Path, data: Path, size: int) -> EmbeddedDataset:
     options = TrainOptions(str(data), weights=str(assets / WEIGHTS), allow_leakage=True, settings={"image_size": size})
-    return survey(options, Voice(quiet=True))
+    return embed_dataset(options, Events())
 
 
 def _margin(name: str, pairs: np.ndarray, features: np.ndarray, prints: Fingerprints) -> None:
@@ -235,7 +236,7 @@ def real(asked: argparse.Namespace) -> None:
             print("  - " + " = ".join(woof.about(i)["path"] for i in case.photos) + f" ({case.words})")
     cifar = checked(asked.assets, asked.assets / "data/cifar10", None)
     cases = next(f.cases for f in cifar.findings if f.kind == "leakage")
-    photos = cifar.photos.listing.photos
+    photos = cifar.photos.manifest.photos
     shared = {i for case in cases for i in case.photos if photos[i].split == "test"}
     every = sum(photo.split == "test" for photo in photos)
     print(f"- CIFAR-10: {len(shared)} of {every} test images ({len(shared) / every:.1%}) have a copy in train;")
@@ -248,14 +249,14 @@ def real(asked: argparse.Namespace) -> None:
         montage(cifar, spread).save(asked.pictures / "check-cifar10.png")
 
 
-def montage(found: Checked, cases: Iterable[Any], across: int = 6, side: int = 96) -> Image.Image:
+def montage(found: CheckResult, cases: Iterable[Any], across: int = 6, side: int = 96) -> Image.Image:
     """Pairs side by side."""
     chosen = list(cases)
     rows = -(-len(chosen) // across)
     sheet = Image.new("RGB", (across * (2 * side + 14), rows * (side + 10)), "white")
     for n, case in enumerate(chosen):
         for k, i in enumerate(case.photos):
-            photo = Image.open(found.photos.listing.photos[i].path).convert("RGB").resize((side, side))
+            photo = Image.open(found.photos.manifest.photos[i].path).convert("RGB").resize((side, side))
             sheet.paste(photo, ((n % across) * (2 * side + 14) + k * (side + 2), (n // across) * (side + 10)))
     return sheet
 

@@ -27,16 +27,16 @@ from statistics import NormalDist
 
 import numpy as np
 
-from headstart.data.draw import assign, units
-from headstart.data.imageset import DEFAULT_FRACTION, Listing
-from headstart.evaluation.intervals import wilson
-from headstart.forecasting.learning_curve import DRIFT, LUCK, fit, points
-from headstart.forecasting.measuring import measure, right_answers
-from headstart.options import TrainOptions
-from headstart.prepare import find_photos
-from headstart.survey import survey
-from headstart.training.probe import L2_GRID
-from headstart.voice import Voice
+from headstart.core.events import Events
+from headstart.data.loading import find_photos
+from headstart.data.schema import DEFAULT_FRACTION, Manifest
+from headstart.data.stratify import assign, units
+from headstart.evaluation.learning_curve import DRIFT, LUCK, fit, points
+from headstart.evaluation.statistics import wilson
+from headstart.training.config import TrainOptions
+from headstart.training.embeddings import embed_dataset
+from headstart.training.linear_probe import L2_GRID
+from headstart.workflows.forecast.measure import measure, right_answers
 
 LEVELS = (0.8, 0.9)
 SETS = {
@@ -51,7 +51,7 @@ OPTIONS_OF = {"mobilenetv2_100": "mobilenetv2_100:pad_type=same"}
 
 
 @dataclass(frozen=True)
-class Photos:
+class LoadedImages:
     """Features [N, D], labels [N] and units [N] of a set, and the share of it to test on."""
 
     features: np.ndarray
@@ -92,7 +92,7 @@ def main() -> None:
 
 def measurements(name: str, network: str, asked: argparse.Namespace, keep: Path) -> Iterator[dict[str, np.ndarray]]:
     """What each repeat measured, from the folder where it is there."""
-    photos: Photos | None = None
+    photos: LoadedImages | None = None
     for repeat in range(asked.repeats):
         file = keep / f"{name}-{network}-{f'{asked.shots}-shots-' if asked.shots else ''}{repeat}.npz"
         if not file.exists():
@@ -102,32 +102,32 @@ def measurements(name: str, network: str, asked: argparse.Namespace, keep: Path)
             yield dict(kept)
 
 
-def load(name: str, network: str, assets: Path) -> Photos:
+def load(name: str, network: str, assets: Path) -> LoadedImages:
     """The photos of a set as the network sees them."""
     size, test, most = SETS[name]
     options = TrainOptions(
         str(assets / "data" / name), backbone=OPTIONS_OF.get(network, network), settings={"image_size": size},
         weights=str(assets / "weights" / f"{network}.fp16.safetensors"),
     )  # fmt: skip
-    voice = Voice()
-    listing = find_photos(options.data, voice)
-    seen = survey(options, voice, _some(listing, most) if most else listing)
+    events = Events()
+    manifest = find_photos(options.data, events)
+    seen = embed_dataset(options, events, _some(manifest, most) if most else manifest)
     unit = units([None] * len(seen), seen.pixels.digests)
-    return Photos(seen.features, seen.labels, np.array(unit), test)
+    return LoadedImages(seen.features, seen.labels, np.array(unit), test)
 
 
-def _some(listing: Listing, most: dict[str, int]) -> Listing:
+def _some(manifest: Manifest, most: dict[str, int]) -> Manifest:
     """The first photos of every class, as many of each."""
-    classes, counts, kept = len({photo.label for photo in listing.photos}), {}, []  # type: ignore[var-annotated]
-    for photo in listing.photos:
+    classes, counts, kept = len({photo.label for photo in manifest.photos}), {}, []  # type: ignore[var-annotated]
+    for photo in manifest.photos:
         key = (photo.split, photo.label)
         counts[key] = counts.get(key, 0) + 1
         if counts[key] <= most[str(photo.split)] // classes:
             kept.append(photo)
-    return replace(listing, photos=tuple(kept))
+    return replace(manifest, photos=tuple(kept))
 
 
-def measured(photos: Photos, repeat: int, shots: int | None) -> dict[str, np.ndarray]:
+def measured(photos: LoadedImages, repeat: int, shots: int | None) -> dict[str, np.ndarray]:
     """The curve of a quarter, and the truth of all."""
     total, classes = len(photos.labels), int(photos.labels.max()) + 1
     train = shots * classes / total if shots else 1 - photos.test

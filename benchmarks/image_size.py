@@ -12,7 +12,7 @@ import time
 import numpy as np
 from probing import Probing, arguments
 
-from headstart.training.probe import fit_probe
+from headstart.training.linear_probe import fit_probe
 
 SIZES = (
     {"image_size": 128},

@@ -2,7 +2,7 @@
 
     python benchmarks/l2_choice.py DATA --weights FILE [--image-size 224] [--seeds 8]
 
-Prints, per number of shots, the mean test accuracy of: the lowest val loss, ``headstart.training.probe.choose``, and
+Prints, per number of shots, the mean test accuracy of: the lowest val loss, ``headstart.training.linear_probe.choose``, and
 the best in hindsight.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from probing import Probing, arguments
 
-from headstart.training.probe import choose, fit_probe
+from headstart.training.linear_probe import choose, fit_probe
 
 
 def main() -> None:

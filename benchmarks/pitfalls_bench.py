@@ -20,20 +20,20 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from headstart.backbone.backbone import Backbone
-from headstart.backbone.create import create
-from headstart.backbone.spec import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from headstart.data.decode import decode
-from headstart.data.imageset import Photo
-from headstart.data.names import natural_key
-from headstart.data.pixels import centre
-from headstart.data.scan import scan
-from headstart.device import find_machine
-from headstart.engine import Forward, Normalise
-from headstart.evaluation.intervals import difference_over_seeds
-from headstart.features import BATCH
-from headstart.training.probe import Probe, fit_probe
-from headstart.training.sources import batch_bounds
+from headstart.data.filenames import natural_key
+from headstart.data.images import centre
+from headstart.data.schema import Photo
+from headstart.data.sources.detect import scan
+from headstart.evaluation.statistics import difference_over_seeds
+from headstart.inference.device import find_machine
+from headstart.inference.features import BATCH
+from headstart.inference.runner import FrozenNetwork, Normalise
+from headstart.models.backbone import Backbone
+from headstart.models.factory import create
+from headstart.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from headstart.training.batches import batch_bounds
+from headstart.training.linear_probe import Probe, fit_probe
 
 MACHINE = find_machine("cpu")
 PRECISION = "bf16" if MACHINE.fast_bf16 else "float32"
@@ -114,7 +114,7 @@ def normalised(mean: Channels = IMAGENET_MEAN, std: Channels = IMAGENET_STD) -> 
 
 def features(backbone: nn.Module, photos: Photos, preprocessing: Preprocessing | None = None) -> np.ndarray:
     """Pooled features [N, D] of a frozen backbone in eval mode, through headstart's own forward pass."""
-    forward = Forward(backbone, preprocessing or normalised(), MACHINE, PRECISION)
+    forward = FrozenNetwork(backbone, preprocessing or normalised(), MACHINE, PRECISION)
     parts = [photos.pixels[i : i + BATCH] for i in range(0, len(photos), BATCH)]
     return np.concatenate([forward(torch.from_numpy(part)).float().numpy() for part in parts])
 

@@ -32,14 +32,14 @@ from pitfalls_bench import (
 from pitfalls_input import NORMALISATIONS
 from torch import nn
 
-from headstart.backbone.backbone import Backbone
-from headstart.backbone.create import create
-from headstart.backbone.freeze import freeze
-from headstart.backbone.spec import IMAGENET_STD, Preprocessing
-from headstart.engine import Normalise
-from headstart.evaluation.intervals import Interval, wilson
-from headstart.features import BATCH
-from headstart.training.sources import batch_bounds
+from headstart.evaluation.statistics import Interval, wilson
+from headstart.inference.features import BATCH
+from headstart.inference.runner import Normalise
+from headstart.models.backbone import Backbone
+from headstart.models.factory import create
+from headstart.models.freeze import freeze
+from headstart.models.preprocessing import IMAGENET_STD, Preprocessing
+from headstart.training.batches import batch_bounds
 
 Result = float | str
 RAW, UNIT = NORMALISATIONS["none: values 0 to 255"], NORMALISATIONS["none: values 0 to 1"]

@@ -24,10 +24,10 @@ from pitfalls_bench import (
     whole,
 )
 
-from headstart.backbone.spec import Preprocessing
 from headstart.data.decode import decode, header_size
-from headstart.data.pixels import centre
-from headstart.engine import Normalise
+from headstart.data.images import centre
+from headstart.inference.runner import Normalise
+from headstart.models.preprocessing import Preprocessing
 
 NORMALISATIONS = {
     "ImageNet's (right)": normalised(),

@@ -32,19 +32,19 @@ from pitfalls_bench import (
 from pitfalls_input import NORMALISATIONS
 from torch import nn
 
-from headstart.data.imageset import ImageSet, Listing, Photo, Split, SplitOptions
-from headstart.data.names import natural_key
-from headstart.data.split import make_image_set
-from headstart.training.logistic import Rows, solve, standardiser
-from headstart.training.probe import L2_GRID, Probe, fit_probe
-from headstart.training.sources import batch_bounds
+from headstart.data.filenames import natural_key
+from headstart.data.schema import Manifest, Photo, Split, SplitDataset, SplitOptions
+from headstart.data.splits import split_dataset
+from headstart.training.batches import batch_bounds
+from headstart.training.linear_probe import L2_GRID, Probe, fit_probe
+from headstart.training.logistic_regression import Rows, solve, standardiser
 
 
-def _image_set(named: list[tuple[Split, str, str]]) -> ImageSet:
+def _image_set(named: list[tuple[Split, str, str]]) -> SplitDataset:
     """headstart's own image set of (split, label, digest)."""
     photos = tuple(Photo(Path(f"{i}.jpg"), label, split) for i, (split, label, _) in enumerate(named))
-    listing = Listing(Path("."), "photos", "split folders", photos)
-    return make_image_set(listing, [digest for _, _, digest in named], [], SplitOptions())
+    manifest = Manifest(Path("."), "photos", "split folders", photos)
+    return split_dataset(manifest, [digest for _, _, digest in named], [], SplitOptions())
 
 
 # -- class order --

@@ -28,10 +28,10 @@ from pitfalls_bench import (
 )
 from torch import nn
 
-from headstart.backbone.backbone import Backbone
-from headstart.backbone.freeze import freeze, thaw
-from headstart.training.logistic import standardiser
-from headstart.training.sources import batch_bounds
+from headstart.models.backbone import Backbone
+from headstart.models.freeze import freeze, thaw
+from headstart.training.batches import batch_bounds
+from headstart.training.logistic_regression import standardiser
 
 
 def _breeds(bench: Bench, per_class: int) -> tuple[Photos, Photos]:

@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from headstart.data.scan import scan
-from headstart.device import find_machine
-from headstart.options import TrainOptions
-from headstart.prepare import make_backbone, read, split
-from headstart.run import make_task
+from headstart.core.events import Events
+from headstart.data.loading import read
+from headstart.data.sources.detect import scan
+from headstart.inference.device import find_machine
+from headstart.training.config import TrainOptions
+from headstart.training.preparation import make_backbone, split
 from headstart.training.strategies import pooled_features
-from headstart.voice import Voice
+from headstart.workflows.train.assess import make_context
 
 Splits = tuple[tuple[np.ndarray, np.ndarray], ...]
 
@@ -34,7 +35,7 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
 
 
 class Probing:
-    """Photos read and a backbone loaded once; splits are drawn per seed."""
+    """LoadedImages read and a backbone loaded once; splits are drawn per seed."""
 
     def __init__(self, asked: argparse.Namespace, settings: dict[str, Any]) -> None:
         self.options = TrainOptions(
@@ -45,18 +46,18 @@ class Probing:
             allow_leakage=True,
             settings=settings,
         )
-        self.voice, self.backbone, self.machine = Voice(quiet=True), make_backbone(self.options), find_machine("auto")
-        self.voice.warn = lambda sentence: None  # type: ignore[method-assign]
+        self.events, self.backbone, self.machine = Events(), make_backbone(self.options), find_machine("auto")
+        self.events.warn = lambda sentence: None  # type: ignore[method-assign]
         resize = settings.get("resize", settings["image_size"])
-        self.photos = read(scan(asked.data), resize, self.backbone.preprocessing.interpolation, "skip", self.voice)
+        self.photos = read(scan(asked.data), resize, self.backbone.preprocessing.interpolation, "skip", self.events)
         self.seeds = asked.seeds
 
     def draws(self, shots: int | None) -> Iterator[tuple[int, Splits]]:
         """(number of classes, (train, val, test)) for each seed."""
         for seed in range(self.seeds):
             prepared = split(
-                replace(self.options, seed=seed, shots=shots), self.photos, self.backbone, self.machine, self.voice
+                replace(self.options, seed=seed, shots=shots), self.photos, self.backbone, self.machine, self.events
             )
-            task = make_task(prepared, Path("unused"), self.voice)
+            task = make_context(prepared, Path("unused"), self.events)
             splits = tuple((pooled_features(task, s), prepared.labels[s]) for s in ("train", "val", "test"))  # type: ignore[arg-type]
-            yield len(prepared.image_set.classes), splits
+            yield len(prepared.dataset.classes), splits

@@ -26,15 +26,15 @@ import numpy as np
 from scipy.stats import kendalltau
 
 import headstart as hs
-from headstart.data.draw import assign, shuffled
-from headstart.data.imageset import Listing, Photo
-from headstart.data.scan import scan
-from headstart.options import TrainOptions
-from headstart.recommending.sampling import choosable, sampled
-from headstart.recommending.scores import score
-from headstart.survey import Survey, survey
-from headstart.training.probe import fit_probe
-from headstart.voice import Voice
+from headstart.core.events import Events
+from headstart.data.sampling import choosable, sampled
+from headstart.data.schema import Manifest, Photo
+from headstart.data.sources.detect import scan
+from headstart.data.stratify import assign, shuffled
+from headstart.training.config import TrainOptions
+from headstart.training.embeddings import EmbeddedDataset, embed_dataset
+from headstart.training.linear_probe import fit_probe
+from headstart.workflows.recommend.scores import score
 
 HALF = (0.5, 0.5, 0.5)
 SCORES = ("accuracy", "knn", "logme")
@@ -108,11 +108,13 @@ def arguments() -> argparse.Namespace:
 
 def write_pool(folder: Path, pool: Pool, to: Path) -> Path:
     """The pool as a CSV with splits, classes drawn alike."""
-    listing = scan(str(folder))
-    parts = [p for p in listing.photos if pool.tested_by in (None, p.split)]
+    manifest = scan(str(folder))
+    parts = [p for p in manifest.photos if pool.tested_by in (None, p.split)]
     test = stratified(parts, pool.test)
     chosen = {p.path for p in test}
-    rest = [p for p in listing.photos if p.path not in chosen and (pool.tested_by is None or p.split != pool.tested_by)]
+    rest = [
+        p for p in manifest.photos if p.path not in chosen and (pool.tested_by is None or p.split != pool.tested_by)
+    ]
     with to.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(("path", "label", "split"))
@@ -134,7 +136,7 @@ def measure(data: Path, tried: dict[str, dict[str, Any]], asked: argparse.Namesp
     """Per network the scores of each sample, and the real accuracy."""
     found: dict[str, Any] = {}
     for name, network in tried.items():
-        seen = survey(options_of(data, network), Voice(quiet=True))
+        seen = embed_dataset(options_of(data, network), Events())
         split = np.array([seen.photo(i).split for i in range(len(seen))])
         scores = [one_sample(seen, asked.sample, seed) for seed in range(asked.seeds)]
         real = finetuned(data, network, asked.finetune) if asked.finetune else probed(seen, split)
@@ -147,16 +149,16 @@ def options_of(data: Path, network: dict[str, Any]) -> TrainOptions:
     return TrainOptions.gather(data, None, {name: value for name, value in network.items() if value is not None})
 
 
-def one_sample(seen: Survey, size: int, seed: int) -> dict[str, float]:
+def one_sample(seen: EmbeddedDataset, size: int, seed: int) -> dict[str, float]:
     """The scores as ``recommend`` works them out, of a sample that it would draw."""
-    listing: Listing = sampled(choosable(seen.photos.listing), size, seed)
-    chosen = {photo.path for photo in listing.photos}
+    manifest: Manifest = sampled(choosable(seen.photos.manifest), size, seed)
+    chosen = {photo.path for photo in manifest.photos}
     rows = np.array([i for i in range(len(seen)) if seen.photo(i).path in chosen])
     found = score(seen.features[rows], seen.labels[rows], seen.classes, np.array(seen.units)[rows], seed)
     return {"accuracy": found.accuracy, "knn": found.knn, "logme": found.logme}
 
 
-def probed(seen: Survey, split: np.ndarray) -> float:
+def probed(seen: EmbeddedDataset, split: np.ndarray) -> float:
     """Test accuracy of a probe of the pool, its strength chosen on 15 % of it."""
     pool, test = np.flatnonzero(split == "train"), split == "test"
     names = [seen.classes[seen.labels[i]] for i in pool]

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-HEADSTART = [sys.executable, "-c", "from headstart.cli import main; main()"]
+HEADSTART = [sys.executable, "-c", "from headstart.cli.app import main; main()"]
 
 
 class Bench:
@@ -110,7 +110,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np, torch, timm
 from PIL import Image
 from safetensors.torch import load_file
-from headstart.device import cpu_has_bf16
+from headstart.inference.device import cpu_has_bf16
 data, weights, size = sys.argv[1], sys.argv[2], int(sys.argv[3])
 net = timm.create_model("resnet18", num_classes=0).eval().to(memory_format=torch.channels_last)
 net.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in load_file(weights).items()}, strict=False)
@@ -133,7 +133,7 @@ print(time.perf_counter() - began)
 """
 OURS = """
 import sys, time
-import headstart as hs, headstart.run, headstart.reporting, timm, matplotlib.figure, scipy.stats
+import headstart as hs, headstart.workflows.train.train, headstart.workflows.train.report, timm, matplotlib.figure, scipy.stats
 began = time.perf_counter()
 size = {"image_size": int(sys.argv[3])}
 hs.train(

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 HERE = Path(__file__).parent
 PEERS = frozenset({"loop", "timm", "fastai", "keras"})
-HEADSTART = [sys.executable, "-c", "from headstart.cli import main; main()"]
+HEADSTART = [sys.executable, "-c", "from headstart.cli.app import main; main()"]
 Item = TypeVar("Item")
 
 

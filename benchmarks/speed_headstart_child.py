@@ -94,7 +94,7 @@ def head(asked: dict[str, Any]) -> dict[str, Any]:
     """The L2 grid of a probe alone, on features around a random centre per class."""
     import numpy as np
 
-    from headstart.training.probe import fit_probe
+    from headstart.training.linear_probe import fit_probe
 
     photos, width, classes = asked["size"]
     random = np.random.default_rng(0)

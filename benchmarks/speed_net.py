@@ -126,17 +126,17 @@ def openvino(net: nn.Module, size: int) -> Pass:
 
 
 def headstart(engine: str) -> Callable[[nn.Module, int, str, str], Pass]:
-    """headstart's own ``Forward`` with one of its engines; see ``make``."""
+    """headstart's own ``FrozenNetwork`` with one of its engines; see ``make``."""
 
     def build(net: nn.Module, size: int, name: str, weights: str) -> Pass:
-        from headstart.backbone.create import create
-        from headstart.device import find_machine
-        from headstart.engine import Forward
+        from headstart.inference.device import find_machine
+        from headstart.inference.runner import FrozenNetwork
+        from headstart.models.factory import create
 
         machine = find_machine("cpu")
         backbone = create(name, weights=Path(weights))
         precision = "bf16" if machine.fast_bf16 else "float32"
-        forward = Forward(backbone, backbone.preprocessing.at(size, size), machine, precision, engine)
+        forward = FrozenNetwork(backbone, backbone.preprocessing.at(size, size), machine, precision, engine)
         if forward.engine != engine:
             raise SystemExit(f"headstart computes with {forward.engine}, not with {engine}")
         return forward

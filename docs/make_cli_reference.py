@@ -51,7 +51,7 @@ class Parameter(NamedTuple):
 
 def reference() -> str:
     """The whole page as Markdown."""
-    from headstart.cli import app
+    from headstart.cli.app import app
 
     commands = {c.name or c.callback.__name__: c.callback for c in app.registered_commands if c.callback}
     contents = [f"- [headstart {name}](#headstart-{name}): {_summary(run)}" for name, run in commands.items()]

@@ -18,11 +18,13 @@ import pytest
 from PIL import Image, ImageDraw
 
 if TYPE_CHECKING:  # importing it here would import torch before the line below
-    from headstart.backbone.backbone import Backbone
+    from headstart.models.backbone import Backbone
 
 # Tests run side by side with other work; before torch is imported, one thread is asked for, here and in processes that
 # tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+pytest_plugins = ["helpers.pages", "helpers.scenes"]
 
 COLOURS = ((200, 60, 50), (60, 80, 200), (70, 170, 80), (210, 180, 60), (150, 70, 170), (60, 170, 170))
 
@@ -214,7 +216,7 @@ class Answer(NamedTuple):
 @pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
     """``cli("train", folder, "--seed", 1)`` runs the command in this process and gives its ``Answer``."""
-    from headstart.cli import main
+    from headstart.cli.app import main
 
     def run(*words: object) -> Answer:
         capsys.readouterr()
@@ -252,7 +254,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from safetensors.torch import save_file
 
-    from headstart.backbone.create import create
+    from headstart.models.factory import create
 
     torch.set_num_threads(1)
     torch.manual_seed(20)
@@ -267,7 +269,7 @@ def resnets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     import torch
     from safetensors.torch import save_file
 
-    from headstart.backbone.create import create
+    from headstart.models.factory import create
 
     folder = tmp_path_factory.mktemp("resnets")
     torch.set_num_threads(1)
@@ -308,7 +310,7 @@ def moving_backbone(weights: Path) -> Backbone:
     """
     import torch
 
-    from headstart.backbone.create import create
+    from headstart.models.factory import create
 
     made = create("starter", weights=weights)
     generator = torch.Generator().manual_seed(0)
@@ -338,7 +340,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def probe_run(photos: Path, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished probe of ``photos``; shared, so never written to."""
-    from headstart.run import train
+    from headstart.workflows.train.train import train
 
     place = tmp_path_factory.mktemp("probe")
     with pytest.MonkeyPatch.context() as patch:
@@ -353,7 +355,7 @@ def probe_run(photos: Path, weights: Path, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(scope="session")
 def sure_run(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """As ``probe_run``, with enough photos, in ``photos`` beside it, to say which are unlike them; never written to."""
-    from headstart.run import train
+    from headstart.workflows.train.train import train
 
     place, rng = tmp_path_factory.mktemp("sure"), np.random.default_rng(4)
     for index, label in enumerate(CLASSES):

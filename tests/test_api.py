@@ -14,9 +14,9 @@ FUNCTIONS = ("train", "resume", "open_run", "compare", "predict", "evaluate", "d
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_name_is_the_function_though_a_subpackage_has_it(name: str) -> None:
-    from headstart.backbone import stages
     from headstart.evaluation import metrics
-    from headstart.training import loop
+    from headstart.models import stages
+    from headstart.training import trainer as loop
 
     assert all((stages, metrics, loop))  # imported before
     for _ in range(2):
@@ -38,6 +38,8 @@ def test_in_a_fresh_process_too(first: str) -> None:
 
 
 def test_importing_it_imports_nothing_heavy() -> None:
-    code = "import sys, headstart, headstart.cli; print(sorted({'torch', 'timm', 'numpy', 'PIL'} & set(sys.modules)))"
+    code = (
+        "import sys, headstart, headstart.cli.app; print(sorted({'torch', 'timm', 'numpy', 'PIL'} & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr

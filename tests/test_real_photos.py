@@ -11,12 +11,13 @@ import pytest
 import torch
 
 import headstart as hs
-from headstart.classifier import Classifier
-from headstart.data.pixels import centre, stream_photos
-from headstart.device import find_machine
-from headstart.engine import Forward, has_openvino
-from headstart.evaluation.intervals import wilson
-from headstart.network import head_logits
+from headstart.data.images import centre, stream_photos
+from headstart.evaluation.statistics import wilson
+from headstart.inference.classifier import Classifier
+from headstart.inference.device import find_machine
+from headstart.inference.openvino import has_openvino
+from headstart.inference.runner import FrozenNetwork
+from headstart.models.network import head_logits
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +89,7 @@ def test_bf16_folding_and_openvino_name_photos_as_float32_does(probe_run: hs.Run
     labels = np.array([classifier.classes.index(path.parent.name) for path in paths])
 
     def named(how: str, precision: str) -> np.ndarray:
-        forward = Forward(network.backbone, preprocessing, find_machine("cpu"), precision, how)
+        forward = FrozenNetwork(network.backbone, preprocessing, find_machine("cpu"), precision, how)
         assert forward.engine == how
         rows = torch.cat([forward(batch).float() for batch in photos.split(50)])
         return head_logits(network.head, rows.numpy()).argmax(1)

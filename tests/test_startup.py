@@ -13,7 +13,7 @@ NEVER = {"timm", "torchvision", "torch._dynamo", "sympy", "huggingface_hub", "li
 REPORT = {"matplotlib", "jinja2"}
 RUNNER = """
 import gc, json, sys
-from headstart.cli import main
+from headstart.cli.app import main
 for words in json.loads(sys.argv[1]):
     sys.argv = ["headstart", *words]
     try:
@@ -52,7 +52,7 @@ def test_a_probe_needs_no_timm_and_no_epoch_loop(photos: Path, weights: Path, tm
 
 
 def test_torchvisions_resnets_are_made_without_timm() -> None:
-    making = "from headstart.backbone.create import create; create('resnet18', pretrained=False)"
+    making = "from headstart.models.factory import create; create('resnet18', pretrained=False)"
     code = f"import sys; {making}; print(sorted({NEVER!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr

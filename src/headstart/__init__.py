@@ -18,46 +18,46 @@ from typing import TYPE_CHECKING, Any
 from headstart._version import __version__
 
 if TYPE_CHECKING:
-    from headstart.backbone.catalogue import backbones
-    from headstart.checking.checking import check
-    from headstart.classifier import Classifier, Prediction
-    from headstart.comparing import compare
-    from headstart.digits import demo
-    from headstart.explaining.explaining import explain
-    from headstart.exporting.exporter import export
-    from headstart.forecasting.forecasting import forecast
-    from headstart.notebook import photos
-    from headstart.recommending.recommending import recommend
-    from headstart.run import Run, open_run, resume, train
+    from headstart.inference.classifier import Classifier, Prediction
+    from headstart.models.listing import backbones
     from headstart.serving.server import serve
-    from headstart.sharing import push
-    from headstart.studies.study import study
-    from headstart.using import describe, evaluate, predict
+    from headstart.workflows.check.check import check
+    from headstart.workflows.demo import demo
+    from headstart.workflows.experiment.compare import compare
+    from headstart.workflows.experiment.study import study
+    from headstart.workflows.explain.explain import explain
+    from headstart.workflows.export.export import export
+    from headstart.workflows.forecast.forecast import forecast
+    from headstart.workflows.predict import describe, evaluate, predict
+    from headstart.workflows.preview import photos
+    from headstart.workflows.push import push
+    from headstart.workflows.recommend.recommend import recommend
+    from headstart.workflows.train.result import Run
+    from headstart.workflows.train.train import open_run, resume, train
 
 _HOMES = {
-    "Classifier": "headstart.classifier",
-    "Prediction": "headstart.classifier",
-    "Run": "headstart.run",
-    "backbones": "headstart.backbone.catalogue",
-    "check": "headstart.checking.checking",
-    "compare": "headstart.comparing",
-    "demo": "headstart.digits",
-    "describe": "headstart.using",
-    "evaluate": "headstart.using",
-    "explain": "headstart.explaining.explaining",
-    "export": "headstart.exporting.exporter",
-    "forecast": "headstart.forecasting.forecasting",
-    "open_run": "headstart.run",
-    "photos": "headstart.notebook",
-    "predict": "headstart.using",
-    "push": "headstart.sharing",
-    "recommend": "headstart.recommending.recommending",
-    "resume": "headstart.run",
+    "Classifier": "headstart.inference.classifier",
+    "Prediction": "headstart.inference.classifier",
+    "Run": "headstart.workflows.train.result",
+    "backbones": "headstart.models.listing",
+    "check": "headstart.workflows.check.check",
+    "compare": "headstart.workflows.experiment.compare",
+    "demo": "headstart.workflows.demo",
+    "describe": "headstart.workflows.predict",
+    "evaluate": "headstart.workflows.predict",
+    "explain": "headstart.workflows.explain.explain",
+    "export": "headstart.workflows.export.export",
+    "forecast": "headstart.workflows.forecast.forecast",
+    "open_run": "headstart.workflows.train.train",
+    "photos": "headstart.workflows.preview",
+    "predict": "headstart.workflows.predict",
+    "push": "headstart.workflows.push",
+    "recommend": "headstart.workflows.recommend.recommend",
+    "resume": "headstart.workflows.train.train",
     "serve": "headstart.serving.server",
-    "study": "headstart.studies.study",
-    "train": "headstart.run",
+    "study": "headstart.workflows.experiment.study",
+    "train": "headstart.workflows.train.train",
 }
-
 __all__ = [
     "Classifier",
     "Prediction",

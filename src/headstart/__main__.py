@@ -1,6 +1,6 @@
 """``python -m headstart``: the command line, where its script is not on the path."""
 
-from headstart.cli import main
+from headstart.cli.app import main
 
 if __name__ == "__main__":
     main()

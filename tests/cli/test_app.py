@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from headstart.runfolder import CONTENTS
+from headstart.runs.folder import CONTENTS
 
 Cli = Callable[..., Any]
 Refused = Callable[..., None]
-MAIN = "from headstart.cli import main; main()"
+MAIN = "from headstart.cli.app import main; main()"
 
 
 # -- what works --

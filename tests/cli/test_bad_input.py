@@ -251,9 +251,9 @@ def test_an_existing_out_is_refused_at_once_and_left_alone(
     assert train(photos).code == 0
     before = {p.name: p.read_bytes() for p in (tmp_path / "run").iterdir()}
     with monkeypatch.context() as patch:
-        from headstart import prepare
+        from headstart.data import loading
 
-        patch.setattr(prepare, "read_photos", lambda *_, **__: pytest.fail("photos were read for nothing"))
+        patch.setattr(loading, "read_photos", lambda *_, **__: pytest.fail("photos were read for nothing"))
         refused(train(photos), "exists", "--overwrite")
     assert {p.name: p.read_bytes() for p in (tmp_path / "run").iterdir()} == before
     refused(train(tmp_path / "nowhere", "--overwrite"), "no such")
@@ -289,10 +289,10 @@ def full_disk(*_: object, **__: object) -> None:
 def test_a_full_disk_is_said_and_the_run_can_be_resumed(
     train: Cli, cli: Cli, refused: Refused, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strategy: str
 ) -> None:
-    from headstart.training import checkpoint
+    from headstart.models import serialization
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "save_file", full_disk)
+        patch.setattr(serialization, "save_file", full_disk)
         refused(train(photos, "--strategy", strategy, "--epochs", 1), "No space left")
     assert not (tmp_path / "run" / "model.json").exists()
     assert not (tmp_path / "run" / "report.html").exists()
@@ -320,18 +320,18 @@ def test_a_loss_that_is_no_number_stops_and_says_where(
 def test_ctrl_c_says_how_to_resume_and_the_resumed_run_is_the_same(
     train: Cli, cli: Cli, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from headstart.voice import Voice
+    from headstart.core.events import Events
 
     words = (photos, "--strategy", "finetune", "--epochs", 2, "--batch-size", 8)
     assert train(*words, "--out", tmp_path / "whole").code == 0
     count = iter(range(100))
 
-    def step(self: Voice, *_: object) -> None:
-        if next(count) == 2:
+    def progress(self: Events, task: str, *_: object) -> None:
+        if task == "training" and next(count) == 2:
             signal.raise_signal(signal.SIGINT)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Voice, "step", step)
+        patch.setattr(Events, "progress", progress)
         answer = train(*words)
     assert answer.code == 130
     assert f"headstart train --resume {tmp_path / 'run'}" in answer.err
@@ -346,12 +346,12 @@ def test_ctrl_c_says_how_to_resume_and_the_resumed_run_is_the_same(
 def test_ctrl_c_before_training_leaves_nothing(
     train: Cli, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from headstart import prepare
+    from headstart.data import loading
 
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(prepare, "read_photos", stop)
+    monkeypatch.setattr(loading, "read_photos", stop)
     answer = train(photos)
     assert answer.code == 130
     assert "Traceback" not in answer.err

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headstart import cache
-from headstart.cache import STALE_SECONDS, RowStore, limit_bytes, trim
+from headstart.core import array_store as cache
+from headstart.core.array_store import STALE_SECONDS, RowStore, limit_bytes, trim
 from headstart.errors import RunError
 
 

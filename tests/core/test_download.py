@@ -11,8 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from headstart import download as module
-from headstart.download import download, mirrored
+from headstart.core import download as module
+from headstart.core.download import download, mirrored
 from headstart.errors import DownloadError
 
 DATA = bytes(range(256)) * 4000

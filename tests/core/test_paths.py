@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from headstart import paths
+from headstart.core import paths
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from headstart.training.augment import (
+from headstart.data.augment import (
     LEVELS,
     Augmentation,
     View,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from headstart.data.names import clean_label, content_kind, is_hidden, label_in_name, natural_key, shown, split_of
+from headstart.data.filenames import clean_label, content_kind, is_hidden, label_in_name, natural_key, shown, split_of
 
 
 def test_natural_order():

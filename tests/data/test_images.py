@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from headstart.data import pixels as module
+from headstart.data import images as module
 from headstart.data.decode import decode
-from headstart.data.pixels import CHUNK, centre, read_photos, sample_sizes, stream_photos
+from headstart.data.images import CHUNK, centre, read_photos, sample_sizes, stream_photos
 
 
 @pytest.fixture

@@ -8,39 +8,39 @@ from pathlib import Path
 
 import pytest
 
-from headstart.data.imageset import BadFile, Listing, Photo, SplitOptions
-from headstart.data.split import SplitRow, make_image_set, read_splits, write_splits
+from headstart.data.schema import BadFile, Manifest, Photo, SplitOptions
+from headstart.data.splits import SplitRow, read_splits, split_dataset, write_splits
 from headstart.errors import DataError, OptionError, RunError
 
 ROOT = Path("/photos").absolute()
 
 
-def listing(spec, groups=None):
-    """``{"cat": 10}`` or ``{("train", "cat"): 10}`` as a listing; no files are needed."""
+def manifest(spec, groups=None):
+    """``{"cat": 10}`` or ``{("train", "cat"): 10}`` as a manifest; no files are needed."""
     photos = []
     for key, count in spec.items():
         split, label = key if isinstance(key, tuple) else (None, key)
         for i in range(count):
             path = ROOT / (split or "") / label / f"{i}.jpg"
             photos.append(Photo(path, label, split, groups(label, i) if groups else None))
-    return Listing(ROOT, "photos", "class folders", tuple(photos))
+    return Manifest(ROOT, "photos", "class folders", tuple(photos))
 
 
 def split(found, digests=None, bad=(), **options):
     names = digests or [p.path.as_posix() for p in found.photos]
-    return make_image_set(found, names, bad, SplitOptions(**options))
+    return split_dataset(found, names, bad, SplitOptions(**options))
 
 
-def where(image_set):
-    return {s.path: s.split for s in image_set.samples}
+def where(dataset):
+    return {s.path: s.split for s in dataset.samples}
 
 
-def counts(image_set):
-    return {name: image_set.counts(name) for name in ("train", "val", "test")}
+def counts(dataset):
+    return {name: dataset.counts(name) for name in ("train", "val", "test")}
 
 
 def test_no_splits_given():
-    found = split(listing({"cat": 1000, "dog": 1000, "panda": 1000}))
+    found = split(manifest({"cat": 1000, "dog": 1000, "panda": 1000}))
     assert counts(found) == {"train": [700] * 3, "val": [150] * 3, "test": [150] * 3}
     assert found.summary == (
         "3 classes, 3000 photos, no splits: 70/15/15 stratified, seed 0 (train 2100, val 450, test 450)"
@@ -49,29 +49,29 @@ def test_no_splits_given():
 
 
 def test_fractions_of_choice():
-    found = split(listing({"cat": 100, "dog": 50}), val=0.1, test=0.3, seed=4)
+    found = split(manifest({"cat": 100, "dog": 50}), val=0.1, test=0.3, seed=4)
     assert counts(found) == {"train": [60, 30], "val": [10, 5], "test": [30, 15]}
     assert "60/10/30 stratified, seed 4" in found.summary
 
 
 def test_the_draw_depends_on_the_seed_and_not_on_the_order_of_files():
-    photos = listing({"cat": 40, "dog": 30})
+    photos = manifest({"cat": 40, "dog": 30})
     mixed = list(photos.photos)
     random.Random(0).shuffle(mixed)
-    again = Listing(ROOT, "photos", "class folders", tuple(mixed))
+    again = Manifest(ROOT, "photos", "class folders", tuple(mixed))
     assert split(again).samples == split(photos).samples
     assert where(split(photos, seed=1)) != where(split(photos))
     assert split(photos).digest == split(again).digest
 
 
 def test_classes_stand_in_natural_order():
-    found = split(listing({"c10": 5, "c2": 5, "B": 5, "a": 5}))
+    found = split(manifest({"c10": 5, "c2": 5, "B": 5, "a": 5}))
     assert found.classes == ("a", "B", "c2", "c10")
     assert all(found.classes[s.label] == s.path.parent.name for s in found.samples)
 
 
 def test_train_and_test_given():
-    photos = listing({("train", "cat"): 100, ("train", "dog"): 60, ("test", "cat"): 9, ("test", "dog"): 7})
+    photos = manifest({("train", "cat"): 100, ("train", "dog"): 60, ("test", "cat"): 9, ("test", "dog"): 7})
     found = split(photos)
     assert counts(found) == {"train": [85, 51], "val": [15, 9], "test": [9, 7]}
     assert found.summary == (
@@ -82,7 +82,7 @@ def test_train_and_test_given():
 
 
 def test_train_and_val_given():
-    photos = listing({(s, label): 20 for s in ("train", "val") for label in ("cat", "dog")})
+    photos = manifest({(s, label): 20 for s in ("train", "val") for label in ("cat", "dog")})
     found = split(photos)
     assert counts(found) == {"train": [20, 20], "val": [20, 20], "test": [0, 0]}
     assert found.summary == "2 classes, 80 photos, train and val given (train 40, val 40)"
@@ -93,7 +93,7 @@ def test_train_and_val_given():
 
 
 def test_all_three_given_and_an_option_without_effect():
-    photos = listing({(s, label): 4 for s in ("train", "val", "test") for label in ("cat", "dog")})
+    photos = manifest({(s, label): 4 for s in ("train", "val", "test") for label in ("cat", "dog")})
     found = split(photos, val=0.3)
     assert counts(found) == {"train": [4, 4], "val": [4, 4], "test": [4, 4]}
     assert found.summary == "2 classes, 24 photos, train, val, test given (train 8, val 8, test 8)"
@@ -101,19 +101,19 @@ def test_all_three_given_and_an_option_without_effect():
 
 
 def test_only_train_given():
-    found = split(listing({("train", "cat"): 20, ("train", "dog"): 20}))
+    found = split(manifest({("train", "cat"): 20, ("train", "dog"): 20}))
     assert counts(found) == {"train": [14, 14], "val": [3, 3], "test": [3, 3]}
     assert "only train: 70/15/15" in found.summary
 
 
 def test_no_test_where_none_is_wanted():
-    found = split(listing({"cat": 20, "dog": 20}), test=0)
+    found = split(manifest({"cat": 20, "dog": 20}), test=0)
     assert counts(found) == {"train": [17, 17], "val": [3, 3], "test": [0, 0]}
     assert any("no test split" in note for note in found.notes)
 
 
 def test_groups_never_straddle():
-    photos = listing({"cat": 60, "dog": 60}, groups=lambda label, i: f"visit {i // 3}")
+    photos = manifest({"cat": 60, "dog": 60}, groups=lambda label, i: f"visit {i // 3}")
     found = split(photos)
     splits = {}
     for sample in found.samples:
@@ -123,7 +123,7 @@ def test_groups_never_straddle():
 
 
 def test_exact_copies_never_straddle():
-    photos = listing({"cat": 40, "dog": 40})
+    photos = manifest({"cat": 40, "dog": 40})
     digests = [f"{p.label}{int(p.path.stem) // 2}" for p in photos.photos]
     found = split(photos, digests)
     splits = {}
@@ -134,7 +134,7 @@ def test_exact_copies_never_straddle():
 
 
 def test_copies_with_other_labels_are_named():
-    photos = listing({"cat": 10, "dog": 10})
+    photos = manifest({"cat": 10, "dog": 10})
     digests = [p.path.as_posix() for p in photos.photos]
     digests[0] = digests[10] = "same"
     assert any("cat/0.jpg (cat) = dog/0.jpg (dog)" in note for note in split(photos, digests).notes)
@@ -142,7 +142,7 @@ def test_copies_with_other_labels_are_named():
 
 def test_of_copies_in_given_splits_the_test_copy_stays():
     spec = {(s, label): 10 for s in ("train", "val", "test") for label in ("cat", "dog")}
-    photos = listing(spec)
+    photos = manifest(spec)
     digests = [p.path.as_posix() for p in photos.photos]
     index = {p.path.relative_to(ROOT).as_posix(): i for i, p in enumerate(photos.photos)}
     digests[index["train/cat/0.jpg"]] = digests[index["test/cat/3.jpg"]] = "one"
@@ -158,7 +158,7 @@ def test_of_copies_in_given_splits_the_test_copy_stays():
 
 
 def test_shots_are_nested_and_leave_test_alone():
-    photos = listing({"cat": 100, "dog": 80})
+    photos = manifest({"cat": 100, "dog": 80})
     full, five, ten = split(photos), split(photos, shots=5), split(photos, shots=10)
     assert counts(five) == {"train": [5, 5], "val": [5, 5], "test": full.counts("test")}
     assert counts(ten) == {"train": [10, 10], "val": [10, 10], "test": full.counts("test")}
@@ -169,7 +169,7 @@ def test_shots_are_nested_and_leave_test_alone():
 
 
 def test_fraction_is_nested_stratified_and_keeps_every_class():
-    photos = listing({"cat": 200, "dog": 20})
+    photos = manifest({"cat": 200, "dog": 20})
     full, tenth, half = split(photos), split(photos, fraction=0.01), split(photos, fraction=0.5)
     assert counts(tenth) == {"train": [1, 1], "val": full.counts("val"), "test": full.counts("test")}
     assert half.counts("train") == [70, 7]
@@ -178,7 +178,7 @@ def test_fraction_is_nested_stratified_and_keeps_every_class():
 
 
 def test_bad_photos_are_out_and_a_class_of_them_is_left_out():
-    photos = listing({"cat": 10, "dog": 10, "broken": 2})
+    photos = manifest({"cat": 10, "dog": 10, "broken": 2})
     digests = [None if p.label == "broken" or p.path.stem == "0" else p.path.as_posix() for p in photos.photos]
     bad = [BadFile(p.path, "truncated") for p, d in zip(photos.photos, digests, strict=True) if d is None]
     found = split(photos, digests, bad)
@@ -187,9 +187,9 @@ def test_bad_photos_are_out_and_a_class_of_them_is_left_out():
     assert found.bad == tuple(bad)
     assert "class 'broken' is left out: none of its 2 files can be read" in found.notes
     with pytest.raises(DataError, match="one class only"):
-        split(listing({"cat": 5, "dog": 1}), ["1", "2", "3", "4", "5", None])
+        split(manifest({"cat": 5, "dog": 1}), ["1", "2", "3", "4", "5", None])
     with pytest.raises(DataError, match="none of the 2 photos"):
-        split(listing({"cat": 1, "dog": 1}), [None, None])
+        split(manifest({"cat": 1, "dog": 1}), [None, None])
 
 
 @pytest.mark.parametrize(
@@ -202,22 +202,22 @@ def test_bad_photos_are_out_and_a_class_of_them_is_left_out():
 )
 def test_too_few_photos_are_named_with_class_and_count(spec, options, words):
     with pytest.raises(DataError) as error:
-        split(listing(spec), **options)
+        split(manifest(spec), **options)
     assert words in str(error.value)
     assert error.value.hint
 
 
 def test_three_photos_of_a_class_suffice():
-    assert counts(split(listing({"cat": 3, "dog": 30}))) == {"train": [1, 21], "val": [1, 5], "test": [1, 4]}
+    assert counts(split(manifest({"cat": 3, "dog": 30}))) == {"train": [1, 21], "val": [1, 5], "test": [1, 4]}
 
 
 def test_groups_too_few_to_part():
     with pytest.raises(DataError, match="'cat' has 10 photos in 2 groups that cannot be parted"):
-        split(listing({"cat": 10, "dog": 10}, groups=lambda label, i: i % 2 if label == "cat" else None))
+        split(manifest({"cat": 10, "dog": 10}, groups=lambda label, i: i % 2 if label == "cat" else None))
 
 
 def test_a_given_test_may_lack_a_class_and_it_is_said():
-    photos = listing({("train", "cat"): 10, ("train", "dog"): 10, ("test", "cat"): 5})
+    photos = manifest({("train", "cat"): 10, ("train", "dog"): 10, ("test", "cat"): 5})
     assert any("test holds no photo of 'dog'" in note for note in split(photos).notes)
 
 
@@ -228,11 +228,11 @@ def test_a_given_test_may_lack_a_class_and_it_is_said():
 )  # fmt: skip
 def test_options_without_meaning(options):
     with pytest.raises(OptionError):
-        split(listing({"cat": 20, "dog": 20}), **options)
+        split(manifest({"cat": 20, "dog": 20}), **options)
 
 
 def test_splits_are_written_and_read(tmp_path):
-    photos = listing({"cat": 10, 'größe, "quoted"': 10}, groups=lambda label, i: f"{label} {i}")
+    photos = manifest({"cat": 10, 'größe, "quoted"': 10}, groups=lambda label, i: f"{label} {i}")
     found = split(photos)
     write_splits(found, tmp_path / "splits.csv")
     rows = read_splits(tmp_path / "splits.csv")

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from headstart.data.draw import assign, quotas, shuffled, units
+from headstart.data.stratify import assign, quotas, shuffled, units
 
 
 @pytest.mark.parametrize(

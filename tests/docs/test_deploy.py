@@ -16,7 +16,7 @@ import pytest
 
 import headstart as hs
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "deploy.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "deploy.md"
 
 
 def block(kind: str) -> str:

@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 NAMES = [str(p.relative_to(ROOT)) for p in PAGES]
 
@@ -30,7 +30,7 @@ def commands() -> dict[str, set[str]]:
     """Every command with its options, as typer itself parses them."""
     from typer.main import get_command
 
-    from headstart.cli import app
+    from headstart.cli.app import app
 
     found = get_command(app).commands  # type: ignore[attr-defined]
     return {name: {"--help", *(o for p in c.params for o in p.opts)} for name, c in found.items()}
@@ -114,14 +114,14 @@ def test_documents_name_only_modules_that_exist(page: Path) -> None:
 
 
 def test_formats_names_every_file_of_a_run() -> None:
-    from headstart.runfolder import CONTENTS
+    from headstart.runs.folder import CONTENTS
 
     page = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
     assert not [name for name in CONTENTS if f"`{name}`" not in page]
 
 
 def test_the_readme_has_a_row_for_every_strategy() -> None:
-    from headstart.options import STRATEGIES
+    from headstart.training.config import STRATEGIES
 
     rows = re.findall(r"^\| `([\w-]+)` ", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.M)
     assert set(STRATEGIES) <= set(rows)

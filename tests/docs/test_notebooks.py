@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from headstart.studies.catalogue import shipped
+from headstart.workflows.experiment.catalogue import shipped
 
 nbformat = pytest.importorskip("nbformat")
 nbclient = pytest.importorskip("nbclient")
 
-FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
+FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 ALL = sorted(path.stem for path in FOLDER.glob("*.ipynb"))
 
 
@@ -63,7 +63,7 @@ def test_a_study(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sets, backbones, changes = quick_forms[name]
-    data = {image_set: str(class_folder(image_set, **layout)) for image_set, layout in sets.items()}
+    data = {dataset: str(class_folder(dataset, **layout)) for dataset, layout in sets.items()}
     weights = {backbone: str(resnets[backbone]) for backbone in backbones}
     settings = f"DATA = {data!r}\nWEIGHTS = {weights!r}\nCHANGES = {[*changes, 'test_photos=4']!r}"
     html = shown(run(name, settings, tmp_path, monkeypatch))

@@ -12,9 +12,9 @@ from scipy.optimize import minimize_scalar
 from sklearn.metrics import log_loss as sklearn_log_loss
 
 import headstart as hs
-from headstart.backbone.head import build_head
-from headstart.certainty.temperature import before_scaling, scale_head, temperature
-from headstart.network import head_logits, softmax
+from headstart.evaluation.calibration import before_scaling, scale_head, temperature
+from headstart.models.heads import build_head
+from headstart.models.network import head_logits, softmax
 
 
 def drawn(count: int, truth: float, classes: int = 4, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

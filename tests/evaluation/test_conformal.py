@@ -7,8 +7,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from headstart.certainty.conformal import check_coverage, label_set, least_probability, photos_needed, rank
 from headstart.errors import OptionError
+from headstart.evaluation.conformal import check_coverage, label_set, least_probability, photos_needed, rank
 
 
 @pytest.mark.parametrize("share", [0.07, 0.57, 0.8, 0.9, 0.95, 0.99])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from headstart.evaluation.mistakes import ConfusedPair, most_confident, most_confused
+from headstart.evaluation.examples import ConfusedPair, most_confident, most_confused
 
 PROBABILITIES = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.3, 0.7], [0.2, 0.8], [0.45, 0.55]])
 LABELS = np.array([0, 1, 0, 0, 0, 1])  # wrong: 1 (0.6), 2 (0.8), 3 (0.7), 4 (0.8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from headstart.forecasting.learning_curve import FAR, LearningCurve, Points, fit, points
+from headstart.evaluation.learning_curve import FAR, LearningCurve, Points, fit, points
 
 SIZES = np.array([40.0, 80.0, 160.0, 320.0, 640.0])
 PHOTOS = 800

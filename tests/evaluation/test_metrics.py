@@ -13,7 +13,7 @@ from headstart.evaluation.metrics import calibration, classification_report, eva
 
 
 def outputs(photos: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Random softmax rows that lean towards random labels."""
+    """Random softmax rows that prior_penalty towards random labels."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, classes, photos)
     logits = rng.normal(size=(photos, classes)) + 1.5 * np.eye(classes)[labels]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from headstart.certainty.likeness import class_means, distances, some_of_each
+from headstart.evaluation.ood import class_means, distances, some_of_each
 
 
 def test_the_distance_is_one_minus_the_cosine_to_the_nearest_mean() -> None:

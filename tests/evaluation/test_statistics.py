@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from headstart.evaluation.intervals import (
+from headstart.evaluation.statistics import (
     bootstrap_accuracy,
     difference_over_seeds,
     mcnemar,

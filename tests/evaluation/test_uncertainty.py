@@ -15,9 +15,9 @@ import pytest
 from PIL import Image
 
 import headstart as hs
-from headstart.certainty.certainty import FILE, Certainty, unknown_share
 from headstart.errors import OptionError, RunError
-from headstart.training.checkpoint import load_state, save_state
+from headstart.evaluation.uncertainty import FILE, Uncertainty, unknown_share
+from headstart.models.serialization import load_state, save_state
 
 Cli = Callable[..., Any]
 
@@ -132,9 +132,9 @@ def test_too_few_val_photos_are_said(cli: Cli, probe_run: Path, photos: Path) ->
 
 
 def test_answers_that_are_right_often_enough_say_so() -> None:
-    kept = Certainty(np.linspace(0.6, 0.99, 40), np.linspace(0.1, 0.5, 40), np.eye(3, dtype=np.float16))
+    kept = Uncertainty(np.linspace(0.6, 0.99, 40), np.linspace(0.1, 0.5, 40), np.eye(3, dtype=np.float16))
     assert "every set holds one label" in kept.promise(0.9)
-    assert "every set holds one label" not in Certainty(kept.own / 2, kept.far, kept.means).promise(0.9)
+    assert "every set holds one label" not in Uncertainty(kept.own / 2, kept.far, kept.means).promise(0.9)
 
 
 @pytest.mark.parametrize("coverage", ["0", "1", "95", "-0.1", "nan"])
@@ -173,9 +173,9 @@ def test_a_file_that_does_not_fit_is_refused(old_run: Path, sure_run: Path) -> N
 
 def test_distances_are_in_units_of_what_is_usual() -> None:
     far = np.arange(1, 41) / 100
-    kept = Certainty(np.linspace(0.1, 0.9, 40), far, np.eye(3, dtype=np.float16))
+    kept = Uncertainty(np.linspace(0.1, 0.9, 40), far, np.eye(3, dtype=np.float16))
     assert kept.usual == pytest.approx(0.39)  # the ⌈41 · 0.95⌉-th of 40
-    assert Certainty(kept.own, far[:18], kept.means).usual is None
+    assert Uncertainty(kept.own, far[:18], kept.means).usual is None
     assert kept.distances(np.array([[1.0, 0, 0], [1, 1, 1]])) == pytest.approx([0, (1 - 3**-0.5) / 0.39], abs=1e-3)
     assert unknown_share([0.5, 1.5, 2.0, None]) == pytest.approx(2 / 3)
     assert unknown_share([None, None]) is None

@@ -10,19 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headstart.data.imageset import BadFile
+from headstart.data.schema import BadFile
 from headstart.evaluation.metrics import evaluate
-from headstart.report.data import (
-    ArmRow,
-    CompareReport,
-    Curve,
-    DataCheck,
-    DifferenceRow,
-    Fact,
-    Mistake,
-    PlanRow,
-    RunReport,
-)
+from headstart.reporting.page import Fact
+from headstart.workflows.experiment.compare_rows import ArmRow, CompareReport, Curve, DifferenceRow
+from headstart.workflows.train.page import DataCheck, Mistake, PlanRow, RunReport
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 

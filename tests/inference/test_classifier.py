@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 import torch
 
-from headstart.classifier import Classifier, load_backbone, read_description, write_text
+from headstart.core.files import write_text
 from headstart.errors import RunError, WeightsError
+from headstart.inference.classifier import Classifier, load_backbone
+from headstart.inference.model_files import read_description
 
 
 @pytest.fixture

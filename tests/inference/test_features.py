@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 import torch
 
-from headstart.backbone.backbone import Backbone
-from headstart.data.pixels import Pixels, centre, read_photos
-from headstart.device import Machine
-from headstart.engine import Forward, Normalise
-from headstart.features import TrunkKey, as_rows, compute_rows, extract
-from headstart.training.augment import View, render
-from headstart.training.sources import as_tensor
+from headstart.data.augment import View, render
+from headstart.data.images import DecodedImages, centre, read_photos
+from headstart.inference.device import Machine
+from headstart.inference.features import FeatureKey, as_rows, compute_rows, extract
+from headstart.inference.runner import FrozenNetwork, Normalise
+from headstart.models.backbone import Backbone
+from headstart.training.batches import as_tensor
 
 CPU = Machine(torch.device("cpu"), False, "a CPU")
 
 
 @pytest.fixture
-def pixels(photos: Path) -> Pixels:
+def pixels(photos: Path) -> DecodedImages:
     return read_photos(sorted(photos.rglob("*.png"))[:35], 32)
 
 
@@ -31,20 +31,20 @@ def backbone(moving_backbone: Backbone) -> Backbone:
     return moving_backbone
 
 
-def key_of(backbone: Backbone, **changes: object) -> TrunkKey:
-    key = TrunkKey(backbone.weights_digest, "end", backbone.preprocessing, "float32", "cpu", "torch")
+def key_of(backbone: Backbone, **changes: object) -> FeatureKey:
+    key = FeatureKey(backbone.weights_digest, "end", backbone.preprocessing, "float32", "cpu", "torch")
     return replace(key, **changes)  # type: ignore[arg-type]
 
 
-def trunk_of(backbone: Backbone) -> Callable[[], Forward]:
-    return lambda: Forward(backbone, backbone.preprocessing, CPU, "float32")
+def trunk_of(backbone: Backbone) -> Callable[[], FrozenNetwork]:
+    return lambda: FrozenNetwork(backbone, backbone.preprocessing, CPU, "float32")
 
 
-def never() -> Forward:
+def never() -> FrozenNetwork:
     raise AssertionError("the trunk was built")
 
 
-def plain_features(backbone: Backbone, pixels: Pixels) -> np.ndarray:
+def plain_features(backbone: Backbone, pixels: DecodedImages) -> np.ndarray:
     photos = np.stack([centre(pixels.row(i), 32) for i in range(len(pixels))])
     x = torch.from_numpy(photos).permute(0, 3, 1, 2).float() / 255
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in (backbone.preprocessing.mean, backbone.preprocessing.std))
@@ -52,7 +52,7 @@ def plain_features(backbone: Backbone, pixels: Pixels) -> np.ndarray:
         return backbone((x - mean) / std).numpy()
 
 
-def test_features_are_the_networks_own(backbone: Backbone, pixels: Pixels) -> None:
+def test_features_are_the_networks_own(backbone: Backbone, pixels: DecodedImages) -> None:
     found = extract(trunk_of(backbone), key_of(backbone), pixels)
     assert found.shape == (35, backbone.dim)
     assert found.dtype == np.float32
@@ -60,7 +60,7 @@ def test_features_are_the_networks_own(backbone: Backbone, pixels: Pixels) -> No
     assert found.std(0).max() > 1e-3  # photos differ in them
 
 
-def test_a_second_time_nothing_is_computed(backbone: Backbone, pixels: Pixels) -> None:
+def test_a_second_time_nothing_is_computed(backbone: Backbone, pixels: DecodedImages) -> None:
     first = extract(trunk_of(backbone), key_of(backbone), pixels)
     order = list(range(len(pixels)))[::-1]
     assert np.array_equal(extract(never, key_of(backbone), pixels.take(order)), first[::-1])
@@ -82,7 +82,7 @@ def test_whatever_decides_the_output_decides_the_key(backbone: Backbone, what: s
 
 
 def test_a_row_does_not_depend_on_its_neighbours_or_on_an_interruption(
-    backbone: Backbone, pixels: Pixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    backbone: Backbone, pixels: DecodedImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = extract(trunk_of(backbone), key_of(backbone), pixels)
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "other"))
@@ -93,10 +93,10 @@ def test_a_row_does_not_depend_on_its_neighbours_or_on_an_interruption(
     assert np.array_equal(rest, whole)
 
 
-def test_copies_are_computed_once(backbone: Backbone, pixels: Pixels) -> None:
+def test_copies_are_computed_once(backbone: Backbone, pixels: DecodedImages) -> None:
     seen: list[int] = []
 
-    def counting() -> Forward:
+    def counting() -> FrozenNetwork:
         ready = trunk_of(backbone)()
         inner = ready.module.forward
         ready.module.forward = lambda x: (seen.append(len(x)), inner(x))[1]
@@ -107,16 +107,16 @@ def test_copies_are_computed_once(backbone: Backbone, pixels: Pixels) -> None:
     assert np.array_equal(found[0], found[2])
 
 
-def test_progress_counts_to_the_end(backbone: Backbone, pixels: Pixels) -> None:
+def test_progress_counts_to_the_end(backbone: Backbone, pixels: DecodedImages) -> None:
     seen: list[tuple[int, int]] = []
     extract(trunk_of(backbone), key_of(backbone), pixels.take([0, 1, 2]), progress=lambda *done: seen.append(done))
     assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
 
 
-def test_maps_are_kept_as_bfloat16_and_come_back(backbone: Backbone, pixels: Pixels) -> None:
+def test_maps_are_kept_as_bfloat16_and_come_back(backbone: Backbone, pixels: DecodedImages) -> None:
     trunk, tail = backbone.split_at("layer4")
     store = compute_rows(
-        lambda: Forward(trunk, backbone.preprocessing, CPU, "float32"),
+        lambda: FrozenNetwork(trunk, backbone.preprocessing, CPU, "float32"),
         key_of(backbone, end="before layer4"),
         pixels,
         View(),
@@ -130,14 +130,14 @@ def test_maps_are_kept_as_bfloat16_and_come_back(backbone: Backbone, pixels: Pix
     assert np.abs(found - expected).max() < 0.02 * np.abs(expected).max()
 
 
-def test_pooled_outputs_in_a_store_of_maps_come_back_too(backbone: Backbone, pixels: Pixels) -> None:
+def test_pooled_outputs_in_a_store_of_maps_come_back_too(backbone: Backbone, pixels: DecodedImages) -> None:
     store = compute_rows(trunk_of(backbone), key_of(backbone, end="after all"), pixels, View(), "uint16")
     found = as_tensor(store.gather([str(d) for d in pixels.digests])).float().numpy()
     expected = plain_features(backbone, pixels)
     assert np.abs(found - expected).max() < 0.02 * np.abs(expected).max()
 
 
-def test_views_are_rendered_before_the_trunk_reads_them(backbone: Backbone, pixels: Pixels) -> None:
+def test_views_are_rendered_before_the_trunk_reads_them(backbone: Backbone, pixels: DecodedImages) -> None:
     view = View(1)
     found = extract(trunk_of(backbone), key_of(backbone), pixels.take([0]), view)
     mirrored = render(pixels.row(0), 32, view, str(pixels.digests[0]))

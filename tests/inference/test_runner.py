@@ -14,14 +14,15 @@ import pytest
 import torch
 from torch import nn
 
-from headstart import engine
-from headstart.backbone.backbone import Backbone
-from headstart.backbone.spec import Preprocessing
-from headstart.classifier import Classifier
-from headstart.device import Machine
-from headstart.engine import Forward, Normalise, fold, has_openvino
 from headstart.errors import OptionError
-from headstart.training import rules
+from headstart.inference import backends, openvino
+from headstart.inference import runner as engine
+from headstart.inference.classifier import Classifier
+from headstart.inference.device import Machine
+from headstart.inference.openvino import has_openvino
+from headstart.inference.runner import FrozenNetwork, Normalise, fold
+from headstart.models.backbone import Backbone
+from headstart.models.preprocessing import Preprocessing
 
 CPU = Machine(torch.device("cpu"), False, "a CPU")
 needs_openvino = pytest.mark.skipif(not has_openvino(), reason="OpenVINO is not installed")
@@ -31,8 +32,10 @@ def photos_of(count: int, size: int = 32, seed: int = 0) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(seed).integers(0, 256, (count, size, size, 3), dtype=np.uint8))
 
 
-def forward_of(module: nn.Module, backbone: Backbone, how: str = "openvino", precision: str = "float32") -> Forward:
-    return Forward(module, backbone.preprocessing, CPU, precision, how)
+def forward_of(
+    module: nn.Module, backbone: Backbone, how: str = "openvino", precision: str = "float32"
+) -> FrozenNetwork:
+    return FrozenNetwork(module, backbone.preprocessing, CPU, precision, how)
 
 
 def wanted(module: nn.Module, backbone: Backbone, photos: torch.Tensor) -> torch.Tensor:
@@ -94,12 +97,12 @@ def test_outputs_are_those_of_the_network_in_float64(moving_backbone: Backbone, 
 AFTER_SEVERAL = """
 import signal, torch
 from torch import nn
-from headstart.backbone.spec import Preprocessing
-from headstart.device import Machine
-from headstart.engine import Forward
+from headstart.models.preprocessing import Preprocessing
+from headstart.inference.device import Machine
+from headstart.inference.runner import FrozenNetwork
 
 cpu, small = Machine(torch.device("cpu"), False, "a CPU"), Preprocessing(8, 8)
-forwards = [Forward(nn.Conv2d(3, 2, 3), small, cpu, "float32", "openvino") for _ in range(3)]
+forwards = [FrozenNetwork(nn.Conv2d(3, 2, 3), small, cpu, "float32", "openvino") for _ in range(3)]
 assert all(f.engine == "openvino" for f in forwards)
 while forwards:
     del forwards[0]
@@ -149,7 +152,7 @@ def test_converting_reports_to_nobody(moving_backbone: Backbone, monkeypatch: py
 @needs_openvino
 def test_importing_it_reports_to_nobody_and_leaves_nothing_in_the_home(tmp_path: Path) -> None:
     code = (
-        "import sys; from headstart.engine import openvino_core; openvino_core();"
+        "import sys; from headstart.inference.openvino import openvino_core; openvino_core();"
         "assert 'openvino_telemetry' not in sys.modules; import openvino_telemetry"
     )
     home = {**os.environ, "HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}
@@ -165,7 +168,7 @@ def test_a_network_that_cannot_be_converted_is_left_to_pytorch(
     def fails(*_: Any) -> Any:
         raise RuntimeError("no such operation")
 
-    monkeypatch.setattr(engine, "_graph", fails)
+    monkeypatch.setattr(openvino, "_graph", fails)
     forward, photos = forward_of(moving_backbone, moving_backbone), photos_of(2)
     assert (forward.asked, forward.engine) == ("openvino", "torch")
     assert torch.allclose(
@@ -195,7 +198,7 @@ def test_openvino_that_is_not_there_is_refused(moving_backbone: Backbone, monkey
 def test_openvino_on_another_device_is_refused(moving_backbone: Backbone) -> None:
     machine = Machine(torch.device("cuda", 0), True, "a GPU")
     with pytest.raises(OptionError, match="for CPUs"):
-        Forward(moving_backbone, moving_backbone.preprocessing, machine, "bf16", "openvino")
+        FrozenNetwork(moving_backbone, moving_backbone.preprocessing, machine, "bf16", "openvino")
 
 
 @needs_openvino
@@ -207,7 +210,7 @@ def test_a_classifier_converts_for_many_photos_only(
     few = [p.probabilities for p in classifier.predict(files)]
     assert classifier._forward is not None
     assert classifier._forward.engine == "torch"
-    monkeypatch.setattr(rules, "CONVERSION_PAYS", 1.0)
+    monkeypatch.setattr(backends, "CONVERSION_PAYS", 1.0)
     many = [p.probabilities for p in classifier.predict(files)]
     assert classifier._forward.engine == "openvino"
     assert np.allclose(few, many, atol=1e-3)

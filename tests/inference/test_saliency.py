@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from headstart.backbone.create import create
-from headstart.backbone.head import build_head
-from headstart.classifier import Classifier
 from headstart.errors import OptionError
-from headstart.explaining.cam import Explainer, has_maps, overlay, png
-from headstart.network import Network
+from headstart.inference.classifier import Classifier
+from headstart.inference.saliency import Explainer, has_maps
+from headstart.models.factory import create
+from headstart.models.heads import build_head
+from headstart.models.network import Network
+from headstart.reporting.images import overlay, png
 
 
 def classifier(name: str, head: str = "linear", size: int = 64, seed: int = 0, classes: int = 4) -> Classifier:

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from headstart.backbone.backbone import Backbone
-from headstart.backbone.create import create
+from headstart.models.backbone import Backbone
+from headstart.models.factory import create
 
 torch.set_num_threads(1)
 

@@ -9,8 +9,8 @@ import pytest
 import timm
 import torch
 
-from headstart.backbone.create import create
 from headstart.errors import OptionError
+from headstart.models.factory import create
 
 from .conftest import photos, shaken, small
 

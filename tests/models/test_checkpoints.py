@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from headstart.backbone.create import create
-from headstart.backbone.weights import fit_weights, read_state_dict
 from headstart.errors import WeightsError
+from headstart.models.checkpoints import fit_weights, read_state_dict
+from headstart.models.factory import create
 
 from .conftest import photos, small
 

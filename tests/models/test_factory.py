@@ -9,12 +9,12 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from headstart.backbone import starter
-from headstart.backbone.create import create
-from headstart.backbone.describe import describe, stage_rows
-from headstart.backbone.head import build_head
-from headstart.backbone.parts import take_apart
 from headstart.errors import OptionError, WeightsError
+from headstart.models import starter
+from headstart.models.blocks import take_apart
+from headstart.models.factory import create
+from headstart.models.heads import build_head
+from headstart.models.summary import describe, stage_rows
 
 from .conftest import photos, small
 

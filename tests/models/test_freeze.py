@@ -8,7 +8,7 @@ import pickle
 import torch
 from torch import nn
 
-from headstart.backbone.freeze import freeze, is_frozen, thaw, trainable_parameters
+from headstart.models.freeze import freeze, is_frozen, thaw, trainable_parameters
 
 from .conftest import photos, small
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from headstart.backbone.head import build_head
 from headstart.errors import OptionError
+from headstart.models.heads import build_head
 
 
 def test_the_published_head() -> None:

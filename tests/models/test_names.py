@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from headstart.backbone.catalogue import backbones
-from headstart.backbone.create import create
-from headstart.backbone.names import TORCHVISION_RESNETS, resolve
 from headstart.errors import OptionError
+from headstart.models.factory import create
+from headstart.models.listing import backbones
+from headstart.models.names import TORCHVISION_RESNETS, resolve
 
 
 def test_the_short_names_are_torchvisions() -> None:

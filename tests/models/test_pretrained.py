@@ -14,10 +14,10 @@ import timm
 import torch
 from safetensors.torch import save
 
-from headstart.backbone import hub
-from headstart.backbone.create import create
-from headstart.backbone.names import TORCHVISION_RESNETS, resolve
 from headstart.errors import OptionError, WeightsError
+from headstart.models import pretrained as hub
+from headstart.models.factory import create
+from headstart.models.names import TORCHVISION_RESNETS, resolve
 
 from .conftest import shaken
 
@@ -158,7 +158,7 @@ def test_a_file_that_is_not_the_announced_one_is_deleted(home: Home, tmp_path: P
 
 
 def test_no_network_says_what_to_do_instead(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headstart.download.BACKOFF_S", 0.0)
+    monkeypatch.setattr("headstart.core.download.BACKOFF_S", 0.0)
     home.close()
     for name in ("resnet18", "test_vit"):
         with pytest.raises(WeightsError, match=r"could not be fetched(?s:.)*--weights FILE(?s:.)*starter"):

@@ -10,10 +10,10 @@ import torch
 from timm.models import resnet as theirs
 from torch import nn
 
-from headstart.backbone.create import create
-from headstart.backbone.names import TORCHVISION_RESNETS
-from headstart.backbone.starter import CHANNELS
-from headstart.engine import fold
+from headstart.inference.runner import fold
+from headstart.models.factory import create
+from headstart.models.names import TORCHVISION_RESNETS
+from headstart.models.starter import CHANNELS
 
 from .conftest import photos, shaken
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from headstart.backbone.stages import boundary_index, cut_index, place_names, stage_names
 from headstart.errors import OptionError
+from headstart.models.stages import boundary_index, cut_index, place_names, stage_names
 
 RESNET = ("conv1", "bn1", "act1", "maxpool", "layer1.0", "layer1.1", "layer2.0", "layer2.1", "layer10.0", "pool")
 EFFICIENTNET = ("conv_stem", "bn1", "blocks.0.0", "blocks.0.1", "blocks.1.0", "blocks.10.0", "conv_head", "bn2", "pool")

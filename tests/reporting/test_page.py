@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from headstart.report.images import heat_map, thumbnail
-from headstart.report.page import interval, p_value, percent, plural, points, prose, render_page
-from headstart.report.plots import probe_path, training_curves
-from headstart.report.run import render_run
+from headstart.core.text import plural
+from headstart.reporting.images import heat_map, thumbnail
+from headstart.reporting.page import interval, p_value, percent, points, prose, render_page
+from headstart.reporting.plots import probe_path, training_curves
+from headstart.workflows.train.page import render_run
 
 
 def picture(address: str) -> Image.Image:
@@ -51,7 +52,7 @@ def test_a_template_that_misses_a_value_fails_loudly() -> None:
     from jinja2 import UndefinedError
 
     with pytest.raises(UndefinedError):
-        render_page("run.html.j2")
+        render_page("workflows/train/run.html.j2")
 
 
 @pytest.mark.parametrize(("size", "expected"), [((300, 600), (128, 64)), ((40, 30), (30, 40))])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from headstart.report.scale import nice_scale
+from headstart.reporting.scale import nice_scale
 
 
 @pytest.mark.parametrize(

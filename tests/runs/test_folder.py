@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from headstart import runfolder as module
+from headstart.core.files import write_rows
 from headstart.errors import RunError
-from headstart.options import TrainOptions
-from headstart.runfolder import CONTENTS, RunFolder, write_history, write_rows
-from headstart.training.loop import EpochRow
-from headstart.training.probe import ProbeStep
+from headstart.runs import folder as module
+from headstart.runs.folder import CONTENTS, RunFolder, write_history
+from headstart.training.config import TrainOptions
+from headstart.training.linear_probe import ProbeStep
+from headstart.training.trainer import EpochRow
 
 ASKED = TrainOptions("photos", seed=4)
 

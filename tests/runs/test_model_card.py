@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from headstart.modelcard import model_card
+from headstart.runs.model_card import model_card
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from headstart.device import Machine
+from headstart.inference.device import Machine
 from headstart.training.plan import Plan, resolve
 from headstart.training.rules import Facts
-from headstart.training.strategies import Task
+from headstart.training.strategies import FitContext
 
 CPU = Machine(torch.device("cpu"), False, "a CPU for tests")
 
@@ -34,20 +34,22 @@ def plan() -> Callable[..., Plan]:
 
 
 @pytest.fixture
-def task(photos: Path, weights: Path, tmp_path: Path) -> Callable[..., Task]:
+def task(photos: Path, weights: Path, tmp_path: Path) -> Callable[..., FitContext]:
     """``task("partial", epochs=2, ...)``: the task of that strategy on the drawn photos."""
-    from headstart.options import TrainOptions
-    from headstart.prepare import prepare
-    from headstart.run import make_task
-    from headstart.voice import Voice
+    from headstart.core.events import Events
+    from headstart.training.config import TrainOptions
+    from headstart.training.preparation import prepare
+    from headstart.workflows.train.assess import make_context
 
-    def make(strategy: str, boundary: str | None = None, head: str = "linear", seed: int = 0, **settings: Any) -> Task:
+    def make(
+        strategy: str, boundary: str | None = None, head: str = "linear", seed: int = 0, **settings: Any
+    ) -> FitContext:
         options = TrainOptions(
             data=str(photos), backbone="starter", weights=None if strategy == "scratch" else str(weights),
             strategy=strategy, boundary=boundary, head=head, seed=seed, device="cpu",
             settings={"precision": "float32", "epochs": 2, "batch_size": 8, **settings},
         )  # fmt: skip
-        voice = Voice(quiet=True)
-        return make_task(prepare(options, voice), tmp_path / "state", voice)
+        events = Events()
+        return make_context(prepare(options, events), tmp_path / "state", events)
 
     return make

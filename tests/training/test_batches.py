@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from headstart.cache import RowStore
-from headstart.data.pixels import centre, read_photos
-from headstart.training.augment import Augmentation
-from headstart.training.sources import ArraySource, MapSource, PictureSource, as_tensor, batch_bounds
+from headstart.core.array_store import RowStore
+from headstart.data.augment import Augmentation
+from headstart.data.images import centre, read_photos
+from headstart.training.batches import ArraySource, MapSource, PictureSource, as_tensor, batch_bounds
 
 
 @pytest.mark.parametrize("photos", [1, 2, 3, 16, 17, 33, 100, 1025])

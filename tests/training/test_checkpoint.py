@@ -9,16 +9,9 @@ import torch
 from torch import nn
 
 from headstart.errors import RunError
-from headstart.training import checkpoint
-from headstart.training.checkpoint import (
-    load_state,
-    optimiser_tensors,
-    restore_optimiser,
-    save_state,
-    snapshot,
-    with_prefix,
-    without_prefix,
-)
+from headstart.models import serialization
+from headstart.models.serialization import load_state, save_state
+from headstart.training.checkpoint import optimiser_tensors, restore_optimiser, snapshot, with_prefix, without_prefix
 
 ODD = {
     "floats": torch.tensor([0.1, -0.0, float("inf"), 1e-45]),
@@ -49,7 +42,7 @@ def test_a_failed_write_keeps_the_old_state_and_no_remains(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(*((checkpoint, "save_file") if where == "save_file" else (checkpoint.os, where)), full)
+    monkeypatch.setattr(*((serialization, "save_file") if where == "save_file" else (serialization.os, where)), full)
     with pytest.raises(RunError, match="No space left"):
         save_state(path, {"a": torch.zeros(1)}, {"epoch": 2})
     assert load_state(path)[1] == {"epoch": 1}

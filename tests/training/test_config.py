@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from headstart.errors import OptionError
-from headstart.options import TrainOptions
+from headstart.training.config import TrainOptions
 
 
 @pytest.mark.parametrize(
@@ -74,12 +74,12 @@ def test_the_command_asks_for_exactly_this(
     options: TrainOptions, cli: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
     """The command of the report, given to the real command line, arrives as the same request."""
-    from headstart import run as module
     from headstart.training.plan import check_overrides
+    from headstart.workflows.train import train as module
 
     arrived: list[TrainOptions] = []
 
-    def stop(asked: TrainOptions, voice: object) -> None:
+    def stop(asked: TrainOptions, events: object) -> None:
         arrived.append(asked)
         raise OptionError("far enough")
 

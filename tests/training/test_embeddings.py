@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headstart.options import TrainOptions
-from headstart.prepare import prepare
-from headstart.run import make_task
-from headstart.survey import survey
+from headstart.core.events import Events
+from headstart.training.config import TrainOptions
+from headstart.training.embeddings import embed_dataset
+from headstart.training.preparation import prepare
 from headstart.training.strategies import pooled_features
-from headstart.voice import Voice
+from headstart.workflows.train.assess import make_context
 
 
 @pytest.fixture
@@ -24,25 +24,27 @@ def options(class_folder: Callable[..., Path]) -> TrainOptions:
 
 
 def test_features_are_those_that_a_probe_trains_on(options: TrainOptions, tmp_path: Path) -> None:
-    seen = survey(options, Voice(quiet=True))
-    prepared = prepare(options, Voice(quiet=True))
+    seen = embed_dataset(options, Events())
+    prepared = prepare(options, Events())
     where = {seen.photo(i).path: i for i in range(len(seen))}
-    task = make_task(prepared, tmp_path, Voice(quiet=True))
+    task = make_context(prepared, tmp_path, Events())
     for split in ("train", "val", "test"):
-        rows = [where[sample.path] for sample in prepared.image_set.split(split)]
+        rows = [where[sample.path] for sample in prepared.dataset.split(split)]
         assert np.array_equal(seen.features[rows], pooled_features(task, split))
         assert np.array_equal(seen.labels[rows], prepared.labels[split])
-    assert seen.classes == prepared.image_set.classes
+    assert seen.classes == prepared.dataset.classes
 
 
 def test_a_photo_that_cannot_be_read_is_left_out_and_named(options: TrainOptions) -> None:
-    seen = survey(options, Voice(quiet=True))
+    seen = embed_dataset(options, Events())
     assert len(seen) == 24 == len(seen.features) == len(seen.pixels)
     assert [bad.path.name for bad in seen.photos.bad] == ["cut.jpg"]
     assert all(seen.photo(i).label == seen.classes[label] for i, label in enumerate(seen.labels))
 
 
 def test_nothing_is_computed_twice(options: TrainOptions, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = survey(options, Voice(quiet=True))
-    monkeypatch.setattr("headstart.survey.Forward", lambda *_: pytest.fail("the features are in the cache"))
-    assert np.array_equal(survey(options, Voice(quiet=True)).features, first.features)
+    first = embed_dataset(options, Events())
+    monkeypatch.setattr(
+        "headstart.training.embeddings.FrozenNetwork", lambda *_: pytest.fail("the features are in the cache")
+    )
+    assert np.array_equal(embed_dataset(options, Events()).features, first.features)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from headstart import tracking
+from headstart.training import loggers as tracking
 
 Cli = Callable[..., Any]
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from headstart.errors import OptionError
-from headstart.options import STRATEGIES
 from headstart.training import rules
+from headstart.training.config import STRATEGIES
 from headstart.training.plan import SETTINGS, YOURS, Plan, check_overrides, resolve
 from headstart.training.rules import Facts
 

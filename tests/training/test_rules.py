@@ -9,8 +9,8 @@ from itertools import pairwise
 
 import pytest
 
-from headstart.options import STRATEGIES
 from headstart.training import rules
+from headstart.training.config import STRATEGIES
 from headstart.training.rules import Facts
 
 FACTS = Facts(photos=500, classes=3, side=300, native_size=224, strategy="finetune")

@@ -12,21 +12,15 @@ import pytest
 import torch
 from torch import nn
 
-from headstart.backbone.head import build_head
+from headstart.core.choice import Choice
 from headstart.errors import HeadstartError
-from headstart.network import Network, head_logits
+from headstart.models.heads import build_head
+from headstart.models.network import Network, head_logits
 from headstart.training import strategies as module
-from headstart.training.loop import EpochRow
-from headstart.training.rules import Choice
-from headstart.training.strategies import (
-    Outcome,
-    Task,
-    parameter_groups,
-    pooled_features,
-    train,
-)
+from headstart.training.strategies import FitContext, FitResult, parameter_groups, pooled_features, train
+from headstart.training.trainer import EpochRow
 
-MakeTask = Callable[..., Task]
+MakeTask = Callable[..., FitContext]
 ALL = ("probe", "finetune", "partial", "lp-ft", "scratch", "auto")
 
 
@@ -43,7 +37,7 @@ class Untouchable(dict):
     items = values
 
 
-def poisoned(task: Task) -> Task:
+def poisoned(task: FitContext) -> FitContext:
     return replace(task, pixels=Untouchable(task.pixels), labels=Untouchable(task.labels))
 
 
@@ -188,7 +182,7 @@ def test_a_head_with_hidden_layers_learns_on_raw_features(task: MakeTask) -> Non
 # -- partial's fixed views --
 
 
-def views_read(task: Task, monkeypatch: pytest.MonkeyPatch) -> list[module.View]:
+def views_read(task: FitContext, monkeypatch: pytest.MonkeyPatch) -> list[module.View]:
     read: list[module.View] = []
     compute = module.compute_rows
 
@@ -245,7 +239,7 @@ def test_frozen_parameters_are_in_no_group() -> None:
 # -- auto --
 
 
-def decisions(task: Task, kept: dict[str, Any]) -> Task:
+def decisions(task: FitContext, kept: dict[str, Any]) -> FitContext:
     return replace(task, remember=kept.__setitem__, recall=kept.get)
 
 
@@ -268,14 +262,14 @@ def test_auto_keeps_its_decision_and_a_resumed_run_does_not_decide_anew(
 )
 def test_auto_takes_what_val_says(task: MakeTask, monkeypatch: pytest.MonkeyPatch, val: Any, chosen: str) -> None:
     asked = decisions(task("auto"), {"auto": ["lp-ft", "there are errors left"]})
-    seen: list[Outcome] = []
+    seen: list[FitResult] = []
 
-    def tuned(part: Task, start: Outcome) -> Outcome:
+    def tuned(part: FitContext, start: FitResult) -> FitResult:
         seen.append(start)
         loss, accuracy = start.val
         figures = {"better loss": (loss / 2, accuracy), "worse loss": (loss * 2 + 1, accuracy)}.get(val, val)
         row = EpochRow("lp-ft", 1, 1.0, 0.5, *figures, 0.1, 1.0)
-        return Outcome(Network(copy.deepcopy(asked.backbone), start.network.head), part.plan, figures, [row], 1)
+        return FitResult(Network(copy.deepcopy(asked.backbone), start.network.head), part.plan, figures, [row], 1)
 
     monkeypatch.setattr(module, "_finetune", tuned)
     if chosen == "lp-ft" and isinstance(val, tuple):

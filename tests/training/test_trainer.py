@@ -15,14 +15,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from headstart.device import Machine
+from headstart.core.events import Event, Events, Message, Progress
 from headstart.errors import Interrupted, RunError, TrainingError
-from headstart.training import loop as module
-from headstart.training.checkpoint import load_state
-from headstart.training.loop import Listener, Loop, schedule
+from headstart.inference.device import Machine
+from headstart.models.serialization import load_state
+from headstart.training import trainer as module
+from headstart.training.batches import ArraySource, Batch, batch_bounds
 from headstart.training.plan import Plan
-from headstart.training.sources import ArraySource, Batch, batch_bounds
 from headstart.training.strategies import parameter_groups
+from headstart.training.trainer import Trainer, schedule
 
 MakePlan = Callable[..., Plan]
 
@@ -41,7 +42,7 @@ def network(dropout: float = 0.0, norm: bool = False) -> nn.Sequential:
     return nn.Sequential(nn.Linear(6, 8, bias=not norm), *extra, nn.ReLU(), nn.Dropout(dropout), nn.Linear(8, 3))
 
 
-def make_loop(folder: Path, machine: Machine, plan: Plan, net: nn.Module, source: Any = None, **more: Any) -> Loop:
+def make_loop(folder: Path, machine: Machine, plan: Plan, net: nn.Module, source: Any = None, **more: Any) -> Trainer:
     source = source or rows()
 
     def validate() -> tuple[float, float]:
@@ -52,7 +53,7 @@ def make_loop(folder: Path, machine: Machine, plan: Plan, net: nn.Module, source
         return F.cross_entropy(logits, y).item(), (logits.argmax(1) == y).double().mean().item()
 
     groups = parameter_groups(net.named_parameters(), plan.lr, plan.weight_decay)
-    return Loop(net, source, more.pop("validate", validate), plan, machine, folder, groups, **more)
+    return Trainer(net, source, more.pop("validate", validate), plan, machine, folder, groups, **more)
 
 
 def weights_of(net: nn.Module) -> dict[str, torch.Tensor]:
@@ -88,12 +89,12 @@ def test_the_loop_does_what_a_plain_loop_does(tmp_path: Path, machine: Machine, 
 
 
 def test_history_tells_of_each_epoch(tmp_path: Path, machine: Machine, plan: MakePlan) -> None:
-    seen: list[tuple[int, ...]] = []
-    listener = Listener(step=lambda e, es, b, bs, loss: seen.append((e, es, b, bs)))
-    trained = make_loop(tmp_path, machine, plan(lr=0.05), network(), listener=listener).run()
+    seen: list[tuple[int, int, str]] = []
+    events = Events(after_each_batch(lambda step: seen.append((step.done, step.total, step.note[:9]))))
+    trained = make_loop(tmp_path, machine, plan(lr=0.05), network(), events=events).run()
     assert [row.epoch for row in trained.history] == [1, 2, 3]
     assert trained.history[-1].train_loss < trained.history[0].train_loss
-    assert seen == [(e, 3, b, 3) for e in (1, 2, 3) for b in (1, 2, 3)]
+    assert seen == [(n, 9, f"epoch {(n + 2) // 3}/3") for n in range(1, 10)]
     assert 0 < trained.history[-1].lr < trained.history[0].lr <= 0.05
 
 
@@ -164,8 +165,9 @@ def test_a_batch_that_does_not_fit_is_halved_with_the_same_gradients(
     halved = gradients_of_first_step(small, tmp_path / "small", machine, settings)
     assert len(whole) == len(halved) == 4
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(whole, halved, strict=True))
-    listener, again = Listener(say=said.append), Small(network(), 3, words)
-    make_loop(tmp_path / "said", machine, settings, again, validate=better_each_time(), listener=listener).run()
+    events = Events(lambda event: said.append(event.text) if isinstance(event, Message) else None)
+    again = Small(network(), 3, words)
+    make_loop(tmp_path / "said", machine, settings, again, validate=better_each_time(), events=events).run()
     assert len([s for s in said if "memory" in s]) == 1
     assert "3 at a time" in said[0]
     assert small.sizes[0] == 7
@@ -222,14 +224,24 @@ def test_weights_that_burst_in_the_last_step_are_noticed(tmp_path: Path, machine
 # -- stopping and going on --
 
 
-def interrupted_at(batch: int) -> Listener:
+def after_each_batch(work: Callable[[Progress], Any]) -> Callable[[Event], None]:
+    """A listener that does something after each batch of a training."""
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Progress) and event.task == "training":
+            work(event)
+
+    return listen
+
+
+def interrupted_at(batch: int) -> Events:
     count = iter(range(1, 1000))
 
-    def step(*_: Any) -> None:
+    def step(_: Progress) -> None:
         if next(count) == batch:
             signal.raise_signal(signal.SIGINT)
 
-    return Listener(step=step)
+    return Events(after_each_batch(step))
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 5, 8])
@@ -241,7 +253,7 @@ def test_ctrl_c_stops_at_a_batch_and_a_resumed_run_ends_with_the_same_bits(
     expected = make_loop(tmp_path / "whole", machine, settings, whole).run()
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(Interrupted):
-        make_loop(tmp_path / "cut", machine, settings, first, listener=interrupted_at(batch)).run()
+        make_loop(tmp_path / "cut", machine, settings, first, events=interrupted_at(batch)).run()
     assert signal.getsignal(signal.SIGINT) is before
     _, facts = load_state(tmp_path / "cut" / "last.safetensors")
     assert facts["epoch"] * 3 + facts["batch"] == batch
@@ -261,7 +273,7 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path: Path, machine: Machine, plan: M
         signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        make_loop(tmp_path, machine, plan(), network(), listener=Listener(step=twice)).run()
+        make_loop(tmp_path, machine, plan(), network(), events=Events(after_each_batch(twice))).run()
 
 
 def test_a_loop_whose_last_state_was_written_gives_its_result_again(
@@ -287,7 +299,7 @@ def test_states_within_an_epoch_are_written_when_due(
         path = tmp_path / "last.safetensors"
         seen.append(load_state(path)[1]["batch"] if path.exists() else -1)
 
-    make_loop(tmp_path, machine, plan(epochs=1), network(), listener=Listener(step=look)).run()
+    make_loop(tmp_path, machine, plan(epochs=1), network(), events=Events(after_each_batch(look))).run()
     assert seen == [-1, 1, 2]
 
 
@@ -364,7 +376,7 @@ def test_convolutions_go_on_with_the_same_bits(tmp_path: Path, machine: Machine,
             settings,
             first,
             Pictures(),
-            listener=interrupted_at(batch),
+            events=interrupted_at(batch),
             validate=better_each_time(),
         ).run()
     answers = better_each_time()

@@ -16,7 +16,8 @@ import yaml
 
 import headstart as hs
 from headstart.errors import OptionError, RunError
-from headstart.sharing import fetched, push
+from headstart.inference.hub import fetched
+from headstart.workflows.push import push
 
 OWNER = "someone"
 

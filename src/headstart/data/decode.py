@@ -18,22 +18,28 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from headstart.data.names import content_kind
+from headstart.data.filenames import content_kind
 from headstart.errors import DataError, OptionError, did_you_mean
 
 MAX_PIXELS = 300_000_000
 """Above this many pixels by its header a file is taken for a decompression bomb (phones reach 200 million)."""
 MIN_SIDE = 2
 
+
 # Pillow's own limit (179 million) would refuse real phone photos; ours is checked before any pixel is decoded.
 if Image.MAX_IMAGE_PIXELS is not None:
     Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, MAX_PIXELS)
 
+
 # Only formats that are photos: Pillow would start a PostScript interpreter for an EPS file that somebody named .jpg.
 _READERS = ("Jpeg", "Mpo", "Png", "WebP", "Gif", "Bmp", "Tiff", "Ppm", "Avif", "Jpeg2K", "Ico", "Qoi", "Pcx")
+
+
 for _reader in _READERS:
     with suppress(ImportError):  # not every build of Pillow brings each
         importlib.import_module(f"PIL.{_reader}ImagePlugin")
+
+
 _FORMATS = tuple(f for f in Image.OPEN if f in {*map(str.upper, _READERS), "DIB", "JPEG2000"})
 _SUFFIXES = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from headstart.errors import TrainingError
-from headstart.evaluation.intervals import wilson
+from headstart.evaluation.statistics import wilson
 
 CALIBRATION_BINS = 15  # as in Guo et al. (2017)
 TOP5_FROM_CLASSES = 10  # below ten classes five guesses say little

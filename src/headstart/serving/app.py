@@ -20,8 +20,8 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from headstart._version import __version__
-from headstart.certainty.certainty import is_unknown
-from headstart.classifier import Answer
+from headstart.evaluation.uncertainty import is_unknown
+from headstart.inference.classifier import Answer
 from headstart.serving.limits import Refused, too_busy
 from headstart.serving.service import Service
 from headstart.serving.uploads import FIELD, read_uploads

@@ -8,14 +8,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headstart.classifier import Classifier
 from headstart.errors import OptionError
-from headstart.voice import Voice
+from headstart.inference.classifier import Classifier
+from headstart.reporting.console import console_events
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from headstart.serving.limits import Limits
+
 
 NEEDED = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
 GRACE = 10
@@ -43,8 +44,8 @@ def serve(
 
     app = application(run, device=device, limits=limits)
     listening = _listen(host, port)
-    with Voice(quiet) as voice:
-        voice.say(_where(*listening.getsockname()[:2]))
+    with console_events(quiet) as events:
+        events.message(_where(*listening.getsockname()[:2]))
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE, timeout_keep_alive=30,
         server_header=False,

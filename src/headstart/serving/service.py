@@ -12,14 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from headstart.certainty.certainty import is_unknown
-from headstart.classifier import Answer, Classifier
 from headstart.data.decode import BadPhoto, decode
-from headstart.data.pixels import centre
-from headstart.explaining.cam import Explainer, has_maps, overlay, png
+from headstart.data.images import centre
+from headstart.evaluation.uncertainty import is_unknown
+from headstart.inference.classifier import Answer, Classifier
+from headstart.inference.saliency import Explainer, has_maps
+from headstart.reporting.images import overlay, png
 from headstart.serving.batching import LENGTHS, Batcher
-from headstart.serving.figures import Figures
 from headstart.serving.limits import Limits, Refused, too_busy
+from headstart.serving.metrics import Figures
 from headstart.serving.uploads import Memory, Upload
 
 

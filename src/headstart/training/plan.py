@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
+from headstart.core.choice import Choice
+from headstart.data.augment import LEVELS
 from headstart.errors import OptionError, did_you_mean
+from headstart.inference.backends import ENGINES
 from headstart.training import rules
-from headstart.training.augment import LEVELS
-from headstart.training.rules import Choice, Facts
+from headstart.training.rules import Facts
 
 YOURS = "you chose it"
 
@@ -84,7 +86,7 @@ SETTINGS = tuple(f.name for f in fields(Plan) if f.name not in {"reasons", "stra
 _CHOICES: dict[str, tuple[str, ...]] = {
     "batchnorm": rules.BATCHNORM,
     "precision": ("bf16", "float32"),
-    "engine": rules.ENGINES,
+    "engine": ENGINES,
     "augment": LEVELS,
 }
 _POSITIVE = frozenset("image_size resize batch_size epochs lr lr_backbone stage_decay views budget_minutes".split())

@@ -9,14 +9,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
-
-class Choice(NamedTuple):
-    """A value and why it is this one."""
-
-    value: Any
-    reason: str
+from headstart.core.choice import Choice
+from headstart.inference.backends import choose_engine
 
 
 @dataclass(frozen=True)
@@ -59,24 +54,10 @@ def precision(facts: Facts) -> Choice:
     return Choice("float32", f"this {facts.device.upper()} has no fast bf16")
 
 
-ENGINES = ("openvino", "torch")
-MULTIPLICATIONS_PER_WEIGHT = 170
-"""Of a convolutional network at 224 px: ResNet-18 163, ResNet-50 174, MobileNetV2 136."""
-CONVERSION_PAYS = 5e11
-"""Multiplications from which OpenVINO is ahead, its conversion included (docs/performance.md): 550 photos at 160 px
-through ResNet-18, 120 at 224 px through ResNet-50."""
-
-
 def engine(facts: Facts, image_size: int) -> Choice:
-    """What computes the outputs of frozen networks. OpenVINO is the fastest on CPUs, once the network is converted."""
-    if facts.device != "cpu":
-        return Choice("torch", f"PyTorch computes on this {facts.device.upper()}")
-    if not facts.openvino:
-        return Choice("torch", "OpenVINO, which is faster for large sets, is not installed")
+    """What computes the outputs of frozen networks."""
     read = facts.judged + (facts.photos if facts.strategy in {"auto", "probe", "head", "partial", "lp-ft"} else 0)
-    if read * facts.weights * MULTIPLICATIONS_PER_WEIGHT * (image_size / 224) ** 2 < CONVERSION_PAYS:
-        return Choice("torch", f"{read} photos to read: converting the network would cost more than it gains")
-    return Choice("openvino", f"the fastest on this CPU; {read} photos to read are worth the conversion")
+    return choose_engine(facts.device, facts.openvino, read, facts.weights, image_size)
 
 
 def batch_size(facts: Facts) -> Choice:

@@ -16,38 +16,37 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from headstart.backbone.backbone import Backbone
-from headstart.backbone.freeze import freeze, thaw
-from headstart.backbone.head import build_head
-from headstart.backbone.spec import Preprocessing
-from headstart.cache import RowStore
-from headstart.data.imageset import Split
-from headstart.data.pixels import Pixels
-from headstart.device import Machine
-from headstart.engine import Forward, Normalise
-from headstart.features import TrunkKey, compute_rows, extract, photo_batches
-from headstart.network import Network, head_logits, is_linear, last_linear
+from headstart.core.array_store import RowStore
+from headstart.core.events import Events
+from headstart.data.augment import Augmentation, View
+from headstart.data.images import DecodedImages
+from headstart.data.schema import Split
+from headstart.inference.device import Machine
+from headstart.inference.features import FeatureKey, compute_rows, extract, photo_batches
+from headstart.inference.runner import FrozenNetwork, Normalise
+from headstart.models.backbone import Backbone
+from headstart.models.freeze import freeze, thaw
+from headstart.models.heads import build_head
+from headstart.models.network import Network, head_logits, is_linear, last_linear
+from headstart.models.preprocessing import Preprocessing
 from headstart.training import rules
-from headstart.training.augment import Augmentation, View
-from headstart.training.logistic import standardiser
-from headstart.training.loop import EpochRow, Listener, Loop
+from headstart.training.batches import ArraySource, MapSource, PictureSource, Source, as_tensor
+from headstart.training.linear_probe import L2_GRID, Probe, fit_probe
+from headstart.training.logistic_regression import standardiser
 from headstart.training.plan import Plan
-from headstart.training.probe import L2_GRID, Probe, fit_probe
-from headstart.training.sources import ArraySource, MapSource, PictureSource, Source, as_tensor
-from headstart.training.timing import seconds_per_step
-
-Progress = Callable[[str, int, int], None]
+from headstart.training.throughput import seconds_per_step
+from headstart.training.trainer import EpochRow, Trainer
 
 
 @dataclass(frozen=True)
-class Task:
+class FitContext:
     """What a strategy needs. ``pixels`` and ``labels`` per split; ``plan_for(strategy)`` resolves the plan of a part
     of ``auto``; ``mistakes``: made on purpose, by a study alone; ``ready``: the frozen trunk that was read last, which
     the next split or view may need again.
     """
 
     classes: int
-    pixels: dict[Split, Pixels]
+    pixels: dict[Split, DecodedImages]
     labels: dict[Split, np.ndarray]
     backbone: Backbone
     head: str
@@ -56,13 +55,12 @@ class Task:
     plan_for: Callable[[str], Plan]
     machine: Machine
     state: Path
-    listener: Listener = field(default_factory=Listener)
-    progress: Progress = lambda *_: None
+    events: Events = field(default_factory=Events)
     remember: Callable[[str, Any], None] = lambda *_: None
     recall: Callable[[str], Any] = lambda _: None
     l2_grid: Sequence[float] = L2_GRID
     mistakes: tuple[str, ...] = ()
-    ready: dict[TrunkKey, Forward] = field(default_factory=dict)
+    ready: dict[FeatureKey, FrozenNetwork] = field(default_factory=dict)
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -70,7 +68,7 @@ class Task:
 
 
 @dataclass
-class Outcome:
+class FitResult:
     """A trained network and its story. ``val``: (loss, accuracy) that decided; ``parts``: what auto tried, with
     their val figures; ``temperature``: what the head's logits are divided by already, None where nobody asked yet.
     """
@@ -86,11 +84,11 @@ class Outcome:
     temperature: float | None = None
 
 
-def train(task: Task) -> Outcome:
+def train(task: FitContext) -> FitResult:
     """Run the plan's strategy.
 
     Raises:
-        TrainingError, Interrupted, RunError: see ``loop.Loop.run``.
+        TrainingError, Interrupted, RunError: see ``loop.Trainer.run``.
     """
     strategy = task.plan.strategy
     if strategy == "auto":
@@ -102,12 +100,9 @@ def train(task: Task) -> Outcome:
     return _finetune(task, None)
 
 
-# -- the backbone frozen as a whole --
-
-
-def trunk_key(task: Task, end: str) -> TrunkKey:
+def feature_key(task: FitContext, end: str) -> FeatureKey:
     """The name of the trunk's outputs in the cache."""
-    return TrunkKey(
+    return FeatureKey(
         task.backbone.weights_digest,
         end,
         task.preprocessing,
@@ -117,11 +112,11 @@ def trunk_key(task: Task, end: str) -> TrunkKey:
     )
 
 
-def _forward(task: Task, module: nn.Module) -> Forward:
-    return Forward(module, task.preprocessing, task.machine, task.plan.precision, task.plan.engine)
+def _forward(task: FitContext, module: nn.Module) -> FrozenNetwork:
+    return FrozenNetwork(module, task.preprocessing, task.machine, task.plan.precision, task.plan.engine)
 
 
-def _ready(task: Task, trunk: nn.Module, key: TrunkKey) -> Forward:
+def _ready(task: FitContext, trunk: nn.Module, key: FeatureKey) -> FrozenNetwork:
     """A frozen trunk ready to be read: folded and converted once for all splits and views."""
     if key not in task.ready:
         task.ready.clear()
@@ -129,18 +124,18 @@ def _ready(task: Task, trunk: nn.Module, key: TrunkKey) -> Forward:
     return task.ready[key]
 
 
-def pooled_features(task: Task, split: Split) -> np.ndarray:
+def pooled_features(task: FitContext, split: Split) -> np.ndarray:
     """The backbone's features of a split's photos, float32 [N, D], from the cache where it has them."""
-    key = trunk_key(task, "end")
+    key = feature_key(task, "end")
     return extract(
         lambda: _ready(task, task.backbone, key),
         key,
         task.pixels[split],
-        progress=lambda done, total: task.progress(f"features of {split}", done, total),
+        progress=lambda done, total: task.events.progress(f"features of {split}", done, total),
     )
 
 
-def _probe(task: Task) -> Outcome:
+def _probe(task: FitContext) -> FitResult:
     train = (pooled_features(task, "train"), task.labels["train"])
     val = (pooled_features(task, "val"), task.labels["val"])
     head = new_head(task)
@@ -151,21 +146,21 @@ def _probe(task: Task) -> Outcome:
         last_linear(head).weight.copy_(probe.weight)
         last_linear(head).bias.copy_(probe.bias)
     figures = loss_accuracy(head_logits(head, val[0]), val[1])
-    return Outcome(
+    return FitResult(
         Network(task.backbone, head), task.plan_for("probe"), figures, probe=probe, parts=[_part("probe", figures)],
         temperature=probe.temperature,
     )  # fmt: skip
 
 
-def new_head(task: Task) -> nn.Module:
+def new_head(task: FitContext) -> nn.Module:
     """The task's head with random weights that the seed decides."""
     torch.manual_seed(task.plan.seed)
     return build_head(task.head, task.backbone.dim, task.classes, task.dropout)
 
 
 def _train_head(
-    task: Task, head: nn.Module, train: tuple[np.ndarray, np.ndarray], val: tuple[np.ndarray, np.ndarray]
-) -> Outcome:
+    task: FitContext, head: nn.Module, train: tuple[np.ndarray, np.ndarray], val: tuple[np.ndarray, np.ndarray]
+) -> FitResult:
     """A head with hidden layers, trained on cached features. They are standardised, which is folded into its first
     layer afterwards.
     """
@@ -175,16 +170,16 @@ def _train_head(
     # Small matrices: a GPU would wait for its launches.
     machine = Machine(torch.device("cpu"), task.machine.fast_bf16, task.machine.words)
     quick = plan.changed("features are small: float32 costs nothing", precision="float32")
-    loop = Loop(
+    loop = Trainer(
         head, ArraySource(rows, train[1], plan.seed), lambda: loss_accuracy(head_logits(head, val_rows), val[1]),
         quick, machine, task.state / "head", parameter_groups(head.named_parameters(), plan.lr, plan.weight_decay),
-        task.listener,
+        task.events,
     )  # fmt: skip
     trained = loop.run()
     _fold_standardiser(head, mean, scale)
     val_figures = loss_accuracy(head_logits(head, val[0]), val[1])
     network, parts = Network(task.backbone, head), [_part("probe", val_figures)]
-    return Outcome(network, plan, val_figures, trained.history, trained.best_epoch, parts=parts)
+    return FitResult(network, plan, val_figures, trained.history, trained.best_epoch, parts=parts)
 
 
 @torch.no_grad()
@@ -195,10 +190,7 @@ def _fold_standardiser(head: nn.Module, mean: np.ndarray, scale: np.ndarray) -> 
     first.weight.copy_(weight.float())
 
 
-# -- training some or all of the backbone --
-
-
-def _finetune(task: Task, start: Outcome | None) -> Outcome:
+def _finetune(task: FitContext, start: FitResult | None) -> FitResult:
     """finetune, partial, scratch, and the second half of lp-ft (``start``: the probe's outcome)."""
     plan = task.plan
     head = copy.deepcopy(start.network.head) if start else new_head(task)
@@ -215,20 +207,20 @@ def _finetune(task: Task, start: Outcome | None) -> Outcome:
     def validate() -> tuple[float, float]:
         return loss_accuracy(_current_logits(trainee, reading.val(), task), task.labels["val"])
 
-    loop = Loop(trainee, reading.train, validate, plan, task.machine, state, groups, task.listener)
+    loop = Trainer(trainee, reading.train, validate, plan, task.machine, state, groups, task.events)
     trainee.to(task.machine.device)
     trained = loop.run()
     trainee.to("cpu")
     thaw(trunk)
     network.eval()
     best = trained.history[trained.best_epoch - 1]
-    outcome = Outcome(network, plan, (best.val_loss, best.val_accuracy), trained.history, trained.best_epoch)
+    outcome = FitResult(network, plan, (best.val_loss, best.val_accuracy), trained.history, trained.best_epoch)
     outcome.parts = [*(start.parts if start else []), _part(plan.strategy, outcome.val)]
     outcome.probe = start.probe if start else None
     return outcome
 
 
-def _intended_mistakes(task: Task) -> list[nn.Module]:
+def _intended_mistakes(task: FitContext) -> list[nn.Module]:
     """What stands between head and loss only in a study that shows what it costs: a sigmoid, as in the Imagewoof
     project. The order of the answers stays, so the classifier that is kept names photos as this network does.
     """
@@ -243,7 +235,7 @@ class _Reading:
     val: Callable[[], Iterator[torch.Tensor]]
 
 
-def _pictures(task: Task) -> _Reading:
+def _pictures(task: FitContext) -> _Reading:
     plan, val = task.plan, task.pixels["val"]
     how = Augmentation.named(plan.augment)
     source = PictureSource(task.pixels["train"], task.labels["train"], plan.image_size, how, plan.seed)
@@ -255,7 +247,7 @@ def _pictures(task: Task) -> _Reading:
     return _Reading(source, read_val)
 
 
-def _maps(task: Task, trunk: nn.Module) -> _Reading:
+def _maps(task: FitContext, trunk: nn.Module) -> _Reading:
     """Read the frozen trunk once per view, for training and for val; the epochs then see its outputs only."""
     how = Augmentation.named(task.plan.augment)
     # Without crops there are the centre and, where mirroring is allowed, its mirror image.
@@ -273,7 +265,7 @@ def _maps(task: Task, trunk: nn.Module) -> _Reading:
 
 
 @torch.inference_mode()
-def _current_logits(trainee: nn.Module, inputs: Iterator[torch.Tensor], task: Task) -> np.ndarray:
+def _current_logits(trainee: nn.Module, inputs: Iterator[torch.Tensor], task: FitContext) -> np.ndarray:
     """Logits [N, C] of a network in the middle of its training. Not folded: to fold it for each epoch would cost more
     than it saves, and on a few dozen photos more than the epoch.
     """
@@ -283,19 +275,19 @@ def _current_logits(trainee: nn.Module, inputs: Iterator[torch.Tensor], task: Ta
         return np.concatenate([trainee(x.to(device)).float().cpu().numpy() for x in inputs])
 
 
-def _store(task: Task, trunk: nn.Module, split: Split, view: View) -> RowStore:
-    key = trunk_key(task, f"before {task.plan.boundary}")
+def _store(task: FitContext, trunk: nn.Module, split: Split, view: View) -> RowStore:
+    key = feature_key(task, f"before {task.plan.boundary}")
     return compute_rows(
         lambda: _ready(task, trunk, key),
         key,
         task.pixels[split],
         view,
         "uint16",
-        lambda done, total: task.progress(f"trunk outputs of {split}, view {view.number + 1}", done, total),
+        lambda done, total: task.events.progress(f"trunk outputs of {split}, view {view.number + 1}", done, total),
     )
 
 
-def network_features(network: Network, task: Task, pixels: Pixels) -> np.ndarray:
+def network_features(network: Network, task: FitContext, pixels: DecodedImages) -> np.ndarray:
     """The features [N, D] that the whole network's head sees, computed the way that predict computes them."""
     forward = _forward(task, network.backbone)
     size, out = task.plan.image_size, []
@@ -345,10 +337,7 @@ def _part(name: str, val: tuple[float, float]) -> dict[str, Any]:
     return {"strategy": name, "val_loss": val[0], "val_accuracy": val[1]}
 
 
-# -- auto --
-
-
-def _auto(task: Task) -> Outcome:
+def _auto(task: FitContext) -> FitResult:
     """A probe; then, where val still has errors that time allows to mend, lp-ft from it; the better of both on val."""
     probe = _probe(task)
     decided = task.recall("auto")
@@ -356,7 +345,7 @@ def _auto(task: Task) -> Outcome:
         decided = list(_decide(task, probe))
         task.remember("auto", decided)  # timings differ from run to run: a resumed run must not decide anew
     choice = rules.Choice(*decided)
-    task.listener.say(f"auto: {choice.reason}.")
+    task.events.message(f"auto: {choice.reason}.")
     if choice.value == "probe":
         probe.decision = choice.reason
         return probe
@@ -369,11 +358,11 @@ def _auto(task: Task) -> Outcome:
     return chosen
 
 
-def _with_plan(task: Task, plan: Plan) -> Task:
+def _with_plan(task: FitContext, plan: Plan) -> FitContext:
     return replace(task, plan=plan)
 
 
-def _decide(task: Task, probe: Outcome) -> rules.Choice:
+def _decide(task: FitContext, probe: FitResult) -> rules.Choice:
     photos = len(task.labels["val"])
     errors = round((1 - probe.val[1]) * photos)
     plan = task.plan_for("lp-ft")

@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.scenes import COPIES, Scene
 from PIL import Image
 
-from headstart.checking.alignment import SCALES, _details, alignment, too_plain
-from headstart.checking.copies import exact_copies, groups_of, near_copies
-from headstart.checking.fingerprints import Fingerprints, fingerprints
-from headstart.data.pixels import read_photos
-
-from .conftest import COPIES, Scene
+from headstart.data.duplicates.fingerprints import Fingerprints, fingerprints
+from headstart.data.duplicates.pairs import exact_duplicates, groups_of, near_duplicates
+from headstart.data.duplicates.verify import SCALES, _details, alignment, too_plain
+from headstart.data.images import read_photos
 
 PHOTOS = 40
 
@@ -36,7 +35,7 @@ def test_a_copy_is_found_and_nothing_else(scene: Scene, tmp_path: Path, kind: st
     # Features that find the copy, as a network's do where hashes fail.
     features = np.eye(PHOTOS + 1, dtype=np.float32)
     features[PHOTOS, 7] = 2.0
-    pairs, likeness = near_copies(seen, digests, features)
+    pairs, likeness = near_duplicates(seen, digests, features)
     assert pairs.tolist() == [[7, PHOTOS]]
     assert 0.7 <= likeness[0] <= 1.0001
 
@@ -44,21 +43,21 @@ def test_a_copy_is_found_and_nothing_else(scene: Scene, tmp_path: Path, kind: st
 @pytest.mark.parametrize("kind", ["again", "resized", "mirrored", "brighter"])
 def test_hashes_alone_find_copies_that_are_not_cropped(scene: Scene, tmp_path: Path, kind: str) -> None:
     pictures = [scene(i) for i in range(PHOTOS)]
-    pairs, _ = near_copies(*prints_of(tmp_path / "photos", [*pictures, COPIES[kind](pictures[7])]))
+    pairs, _ = near_duplicates(*prints_of(tmp_path / "photos", [*pictures, COPIES[kind](pictures[7])]))
     assert pairs.tolist() == [[7, PHOTOS]]
 
 
 def test_small_pictures_are_held_to_more(scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headstart.checking.copies.alignment", lambda thumbs, pairs: np.full(len(pairs), 0.75))
+    monkeypatch.setattr("headstart.data.duplicates.pairs.alignment", lambda thumbs, pairs: np.full(len(pairs), 0.75))
     for size, found in (((160, 120), 1), ((48, 36), 0)):
         pictures = [scene(i).resize(size) for i in range(PHOTOS)]
         seen, digests = prints_of(tmp_path / str(size[0]), [*pictures, COPIES["brighter"](pictures[7])])
-        assert len(near_copies(seen, digests)[0]) == found
+        assert len(near_duplicates(seen, digests)[0]) == found
 
 
 def test_like_features_alone_make_no_copy(scene: Scene, tmp_path: Path) -> None:
     seen, digests = prints_of(tmp_path / "photos", [scene(i) for i in range(PHOTOS)])
-    pairs, _ = near_copies(seen, digests, np.ones((PHOTOS, 4), np.float32))
+    pairs, _ = near_duplicates(seen, digests, np.ones((PHOTOS, 4), np.float32))
     assert not len(pairs)
 
 
@@ -70,7 +69,7 @@ def test_plain_drawings_are_not_compared() -> None:
         digit[6:26, left : left + 4] = 0
     assert too_plain(digits)
     seen = Fingerprints(np.zeros((50, 2, 64), bool), digits, np.zeros(50, bool))
-    assert not len(near_copies(seen, [str(i) for i in range(50)])[0])
+    assert not len(near_duplicates(seen, [str(i) for i in range(50)])[0])
 
 
 def test_sets_of_hardly_anything_but_copies_are_not_plain(scene: Scene, tmp_path: Path) -> None:
@@ -82,8 +81,8 @@ def test_sets_of_hardly_anything_but_copies_are_not_plain(scene: Scene, tmp_path
         images.append(changed)
     seen, digests = prints_of(tmp_path / "photos", images)
     assert not too_plain(seen.thumbs)
-    assert len(groups_of(40, near_copies(seen, digests)[0])) >= 2
-    assert all(len({i % 2 for i in group}) == 1 for group in groups_of(40, near_copies(seen, digests)[0]))
+    assert len(groups_of(40, near_duplicates(seen, digests)[0])) >= 2
+    assert all(len({i % 2 for i in group}) == 1 for group in groups_of(40, near_duplicates(seen, digests)[0]))
 
 
 def test_scenes_are_not_plain(scene: Scene, tmp_path: Path) -> None:
@@ -121,7 +120,7 @@ def _slid(whole: torch.Tensor, part: torch.Tensor, h: int, w: int) -> float:
 
 
 def test_exact_copies_are_groups_of_the_same_bytes() -> None:
-    assert exact_copies(["a", "b", None, "a", None, "c", "a"]) == [[0, 3, 6]]
+    assert exact_duplicates(["a", "b", None, "a", None, "c", "a"]) == [[0, 3, 6]]
 
 
 def test_groups_follow_chains() -> None:
@@ -131,7 +130,7 @@ def test_groups_follow_chains() -> None:
 def test_fingerprints_are_computed_once(scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pictures = [scene(i) for i in range(4)]
     first, _ = prints_of(tmp_path / "photos", pictures)
-    monkeypatch.setattr("headstart.checking.fingerprints._row", lambda *_: pytest.fail("they are in the cache"))
+    monkeypatch.setattr("headstart.data.duplicates.fingerprints._row", lambda *_: pytest.fail("they are in the cache"))
     second, _ = prints_of(tmp_path / "photos", pictures)
     assert np.array_equal(first.hashes, second.hashes)
     assert np.array_equal(first.thumbs, second.thumbs)

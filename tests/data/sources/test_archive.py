@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from headstart.data import archive
-from headstart.data.scan import scan
+from headstart.core.paths import cache_dir
+from headstart.data.sources import archive
+from headstart.data.sources.detect import scan
 from headstart.errors import DataError
-from headstart.paths import cache_dir
 
 
 @pytest.fixture

@@ -9,12 +9,12 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from headstart.data.scan import scan
+from headstart.data.sources.detect import scan
 from headstart.errors import DataError
 
 
-def counts(listing):
-    return Counter((p.split, p.label) for p in listing.photos)
+def counts(manifest):
+    return Counter((p.split, p.label) for p in manifest.photos)
 
 
 def flatten(folder, to, pattern="{label}.{number}.png"):

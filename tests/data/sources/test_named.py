@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headstart import download
-from headstart.data import named
+from headstart.core import download
+from headstart.core.paths import cache_dir
 from headstart.data.decode import decode
-from headstart.data.scan import scan
+from headstart.data.sources import named
+from headstart.data.sources.detect import scan
 from headstart.errors import DataError, DownloadError
-from headstart.paths import cache_dir
 
 
 @pytest.fixture

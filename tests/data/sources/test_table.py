@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from headstart.data.scan import scan
-from headstart.data.table import read_table
+from headstart.data.sources.detect import scan
+from headstart.data.sources.table import read_table
 from headstart.errors import DataError
 
 

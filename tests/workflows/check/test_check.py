@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageOps
 
 import headstart as hs
-from headstart.cli import main
+from headstart.cli.app import main
 from headstart.errors import DataError
 
 Make = Callable[..., Path]

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from headstart.checking.checking import Checked, check
+from headstart.workflows.check.check import check
+from headstart.workflows.check.result import CheckResult
 
 Make = Callable[..., Path]
 
@@ -35,7 +36,7 @@ def test_files_that_cannot_be_read_are_named_with_reasons(scenes: Make) -> None:
     assert found.fit
 
 
-def checked(folder: Path) -> Checked:
+def checked(folder: Path) -> CheckResult:
     return check(folder, quick=True, quiet=True, out=folder.parent / "page.html", overwrite=True)
 
 
@@ -130,7 +131,7 @@ def test_what_was_converted_is_told(scenes: Make) -> None:
 
 
 def test_too_few_of_a_value_tell_nothing() -> None:
-    from headstart.checking.files import _telling
+    from headstart.workflows.check.files import _telling
 
     labels = np.repeat([0, 1], 40)
     assert _telling([str(i) for i in range(80)], labels)[0] == 0

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from headstart.checking.labels import can_judge, distances, judge_labels, suspects
-from headstart.training.folds import folds_of
-from headstart.training.probe import USUAL_L2
+from headstart.training.cross_validation import assign_folds
+from headstart.training.linear_probe import USUAL_L2
+from headstart.workflows.check.labels import distances, enough_to_judge, find_label_issues, suspects
 
 CLASSES, PER_CLASS, DIMENSIONS = 3, 60, 24
 
@@ -27,7 +27,7 @@ def test_wrong_labels_are_found(blobs: tuple[np.ndarray, np.ndarray]) -> None:
     wrong = [3, 71, 130, 170]
     given = labels.copy()
     given[wrong] = (labels[wrong] + 1) % CLASSES
-    opinion = judge_labels(features, given, CLASSES, list(range(len(labels))))
+    opinion = find_label_issues(features, given, CLASSES, list(range(len(labels))))
     assert np.flatnonzero(opinion.suspect).tolist() == wrong
     assert opinion.answers[wrong].tolist() == labels[wrong].tolist()
     assert not opinion.strange.any()
@@ -36,7 +36,7 @@ def test_wrong_labels_are_found(blobs: tuple[np.ndarray, np.ndarray]) -> None:
 def test_photos_of_another_world_are_found(blobs: tuple[np.ndarray, np.ndarray]) -> None:
     features, labels = blobs
     strangers = np.abs(np.random.default_rng(1).normal(size=(4, DIMENSIONS)) * 6).astype(np.float32)
-    opinion = judge_labels(
+    opinion = find_label_issues(
         np.concatenate([features, strangers]), np.r_[labels, 0, 1, 2, 0], CLASSES, list(range(len(labels) + 4))
     )
     assert np.flatnonzero(opinion.strange).tolist() == [180, 181, 182, 183]
@@ -48,7 +48,7 @@ def test_a_photo_is_judged_by_others_only(blobs: tuple[np.ndarray, np.ndarray]) 
     features, given = np.concatenate([features, features[:1]]), np.r_[labels, 1]
     given[0] = 1
     unit = [*range(len(labels)), 0]
-    together = judge_labels(features, given, CLASSES, unit)
+    together = find_label_issues(features, given, CLASSES, unit)
     assert together.suspect[[0, 180]].all()
 
 
@@ -57,9 +57,9 @@ def test_out_of_fold_probabilities_are_a_logistic_regressions(blobs: tuple[np.nd
     draw = np.random.default_rng(2)
     mixed = (features + draw.normal(size=features.shape) * 3).astype(np.float32)
     unit = list(range(len(labels)))
-    found = judge_labels(mixed, labels, CLASSES, unit).probabilities
+    found = find_label_issues(mixed, labels, CLASSES, unit).probabilities
     assert np.allclose(found.sum(1), 1)
-    fold = folds_of([str(y) for y in labels], unit, seed=0)
+    fold = assign_folds([str(y) for y in labels], unit, seed=0)
     rest, judged = np.flatnonzero(fold != 0), np.flatnonzero(fold == 0)
     mean, scale = mixed[rest].mean(0, dtype=np.float64), mixed[rest].std(0, dtype=np.float64)
     reference = LogisticRegression(C=1 / (USUAL_L2 * len(rest)), max_iter=2000, tol=1e-8)
@@ -69,7 +69,7 @@ def test_out_of_fold_probabilities_are_a_logistic_regressions(blobs: tuple[np.nd
 
 def test_noise_says_nothing_of_labels() -> None:
     draw = np.random.default_rng(0)
-    opinion = judge_labels(
+    opinion = find_label_issues(
         np.abs(draw.normal(size=(80, 16))).astype(np.float32), np.repeat([0, 1], 40), 2, list(range(80))
     )
     assert not opinion.suspect.any()
@@ -77,9 +77,9 @@ def test_noise_says_nothing_of_labels() -> None:
 
 def test_a_class_of_one_picture_cannot_be_judged() -> None:
     labels = np.repeat([0, 1], 20)
-    assert can_judge(labels, list(range(40)))
-    assert not can_judge(labels, [*range(20), *[20] * 20])
-    assert not can_judge(labels, [*range(20), *[20, 21, 22, 23] * 5])
+    assert enough_to_judge(labels, list(range(40)))
+    assert not enough_to_judge(labels, [*range(20), *[20] * 20])
+    assert not enough_to_judge(labels, [*range(20), *[20, 21, 22, 23] * 5])
 
 
 def test_a_hard_class_is_held_to_its_own_measure() -> None:

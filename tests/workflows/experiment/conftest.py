@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from headstart.studies.study import Study, study
-from headstart.training import loop
+from headstart.training import trainer as loop
+from headstart.workflows.experiment.study import study
+from headstart.workflows.experiment.study_result import Study
 
 WriteRecipe = Callable[..., Path]
 
@@ -37,7 +38,7 @@ def _quick_collections() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _plain_run_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing the page of every run takes longer than these trainings do; it has tests of its own."""
-    monkeypatch.setattr("headstart.reporting.run_page", lambda *_: "a page")
+    monkeypatch.setattr("headstart.workflows.train.report.run_page", lambda *_: "a page")
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def small(
         asked = {"data": photos, "weights": weights, "device": "cpu", "quiet": True, **options}
         with monkeypatch.context() as patch:
             if not page:
-                patch.setattr("headstart.studies.page.write_page", lambda *_: None)
+                patch.setattr("headstart.workflows.experiment.report.write_page", lambda *_: None)
             return study(str(recipe), out=tmp_path / out, **asked)
 
     return run
@@ -74,7 +75,7 @@ def small(
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The folder names of all trainings, as they begin."""
-    from headstart import run
+    from headstart.workflows.train import train as run
 
     names: list[str] = []
     real = run.run_strategy
@@ -90,18 +91,18 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.fixture
 def count_steps(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[int]]:
     """``count_steps(stop=9)``: the list grows by one with every training step; Ctrl-C before step 9."""
-    real = loop.Loop._step
+    real = loop.Trainer._step
 
     def count(stop: int | None = None) -> list[int]:
         steps: list[int] = []
 
-        def step(self: loop.Loop, *rest: Any) -> Any:
+        def step(self: loop.Trainer, *rest: Any) -> Any:
             if len(steps) + 1 == stop:
                 raise KeyboardInterrupt
             steps.append(self.state.batch)
             return real(self, *rest)
 
-        monkeypatch.setattr(loop.Loop, "_step", step)
+        monkeypatch.setattr(loop.Trainer, "_step", step)
         return steps
 
     return count

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headstart.options import TrainOptions
-from headstart.studies import findings
-from headstart.studies.jobs import Job
-from headstart.studies.recipe import Recipe, parse
-from headstart.studies.results import JobResult
+from headstart.training.config import TrainOptions
+from headstart.workflows.experiment import analysis as findings
+from headstart.workflows.experiment.jobs import Job
+from headstart.workflows.experiment.recipe import Recipe, parse
+from headstart.workflows.experiment.results import JobResult
 
 PHOTOS = 40
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from headstart.errors import OptionError
-from headstart.studies.catalogue import find, load
-from headstart.studies.recipe import Recipe
+from headstart.workflows.experiment.catalogue import find, load
+from headstart.workflows.experiment.recipe import Recipe
 
 WriteRecipe = Callable[..., Path]
 Load = Callable[..., Recipe]

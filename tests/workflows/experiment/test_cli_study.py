@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from headstart.studies.catalogue import load, shipped
+from headstart.workflows.experiment.catalogue import load, shipped
 
 Cli = Callable[..., Any]
 Refused = Callable[..., None]
@@ -22,12 +22,14 @@ def test_a_shipped_study_runs_in_its_quick_form(
     cli: Cli, class_folder: ClassFolder, resnets: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     name: str, quick_forms: dict[str, Any],
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("headstart.features.BATCH", 4)  # batches are always full: with four photos 32 cost eight times
+    monkeypatch.setattr(
+        "headstart.inference.features.BATCH", 4
+    )  # batches are always full: with four photos 32 cost eight times
     sets, backbones, changes = quick_forms[name]
     changes = [*changes, "test_photos=4"]
     words: list[object] = ["study", name, "--quick", "--out", tmp_path / "out", "--device", "cpu"]
-    for image_set, layout in sets.items():
-        words += ["--data", f"{image_set}={class_folder(image_set, **layout)}"]
+    for dataset, layout in sets.items():
+        words += ["--data", f"{dataset}={class_folder(dataset, **layout)}"]
     for backbone in backbones:
         words += ["--weights", f"{backbone}={resnets[backbone]}"]
     for change in changes:

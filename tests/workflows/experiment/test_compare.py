@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headstart import comparing as module
-from headstart.comparing import ArmResult, Comparison, compare
 from headstart.errors import Interrupted, OptionError, RunError
-from headstart.evaluation.intervals import difference_over_seeds, t_interval
+from headstart.evaluation.statistics import difference_over_seeds, t_interval
+from headstart.workflows.experiment import compare as module
+from headstart.workflows.experiment.compare import compare
+from headstart.workflows.experiment.compare_result import ArmResult, Comparison
 
 Compare = Callable[..., Comparison]
 
@@ -69,15 +70,15 @@ def test_rows_and_differences_are_those_of_the_results(run: Compare) -> None:
 
 def test_arms_of_a_seed_see_the_same_photos_and_seeds_others(run: Compare, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[tuple[str, int], Any] = {}
-    make_task = module.make_task
+    make_context = module.make_context
 
     def spy(prepared: Any, *rest: Any) -> Any:
         seen[prepared.options.strategy, prepared.options.seed] = prepared
-        return make_task(prepared, *rest)
+        return make_context(prepared, *rest)
 
-    monkeypatch.setattr(module, "make_task", spy)
+    monkeypatch.setattr(module, "make_context", spy)
     run(arms=("probe", "finetune", "scratch"))
-    digests = {key: prepared.image_set.digest for key, prepared in seen.items()}
+    digests = {key: prepared.dataset.digest for key, prepared in seen.items()}
     for seed in (0, 1):
         assert len({digests[arm, seed] for arm in ("probe", "finetune", "scratch")}) == 1
     assert digests["probe", 0] != digests["probe", 1]

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from headstart.report.compare import render_compare
-from headstart.report.data import ArmRow, DifferenceRow
+from headstart.workflows.experiment.compare_page import render_compare
+from headstart.workflows.experiment.compare_rows import ArmRow, DifferenceRow
 
 Make = Callable[..., Any]
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from headstart.data.imageset import Listing, Photo
+from headstart.core.events import Events
+from headstart.core.paths import lasting
+from headstart.data.schema import Manifest, Photo
 from headstart.errors import DataError, OptionError
-from headstart.paths import lasting
-from headstart.studies.images import Library, as_wanted, assign_paths
-from headstart.studies.recipe import Images, Recipe, parse
-from headstart.voice import Voice
+from headstart.workflows.experiment.datasets import Library, as_wanted, assign_paths
+from headstart.workflows.experiment.recipe import Images, Recipe, parse
 
 
 def recipe(images: dict[str, Any], *used: str) -> Recipe:
@@ -23,13 +23,13 @@ def recipe(images: dict[str, Any], *used: str) -> Recipe:
     return parse({"name": "own", "images": images, "arms": arms}, "own.yaml")
 
 
-def listing(*splits: tuple[str | None, str, int]) -> Listing:
+def manifest(*splits: tuple[str | None, str, int]) -> Manifest:
     """Photos by (split, label, how many)."""
     photos = [Photo(Path(f"/p/{s}/{label}/{i}.png"), label, s) for s, label, n in splits for i in range(n)]  # type: ignore[arg-type]
-    return Listing(Path("/p"), "pets", "split folders", tuple(photos))
+    return Manifest(Path("/p"), "pets", "split folders", tuple(photos))
 
 
-def judged(found: Listing) -> list[Photo]:
+def judged(found: Manifest) -> list[Photo]:
     return [photo for photo in found.photos if photo.split == "test"]
 
 
@@ -82,23 +82,25 @@ def test_a_path_lasts_and_a_name_stays(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_val_can_be_the_split_that_judges() -> None:
-    found = as_wanted(listing(("train", "cat", 3), ("val", "cat", 2)), Images("pets", judge_on="val"))
+    found = as_wanted(manifest(("train", "cat", 3), ("val", "cat", 2)), Images("pets", judge_on="val"))
     assert Counter(photo.split for photo in found.photos) == {"train": 3, "test": 2}
     assert [photo.path.parts[2] for photo in judged(found)] == ["val", "val"]
 
 
 def test_val_cannot_judge_where_there_is_a_test_split() -> None:
     with pytest.raises(DataError, match="pets has a test split: judge_on: val would leave it unused"):
-        as_wanted(listing(("train", "cat", 3), ("val", "cat", 2), ("test", "cat", 1)), Images("pets", judge_on="val"))
+        as_wanted(manifest(("train", "cat", 3), ("val", "cat", 2), ("test", "cat", 1)), Images("pets", judge_on="val"))
 
 
 def test_without_a_wish_the_listing_stays_as_it_is() -> None:
-    given = listing(("train", "cat", 3), ("test", "cat", 2))
+    given = manifest(("train", "cat", 3), ("test", "cat", 2))
     assert as_wanted(given, Images("pets")) is given
 
 
 def test_fewer_test_photos_are_drawn_from_each_class_in_proportion() -> None:
-    given = listing(("train", "a", 9), ("test", "cat", 40), ("test", "dog", 20), ("test", "owl", 20), ("val", "owl", 5))
+    given = manifest(
+        ("train", "a", 9), ("test", "cat", 40), ("test", "dog", 20), ("test", "owl", 20), ("val", "owl", 5)
+    )
     found = as_wanted(given, Images("pets", test_photos=20))
     assert Counter(photo.label for photo in judged(found)) == {"cat": 10, "dog": 5, "owl": 5}
     others = [photo for photo in given.photos if photo.split != "test"]
@@ -106,30 +108,30 @@ def test_fewer_test_photos_are_drawn_from_each_class_in_proportion() -> None:
 
 
 def test_fewer_test_photos_are_always_the_same_ones_and_not_the_first_ones() -> None:
-    given = listing(("train", "cat", 1), ("test", "cat", 60), ("test", "dog", 60))
+    given = manifest(("train", "cat", 1), ("test", "cat", 60), ("test", "dog", 60))
     found = judged(as_wanted(given, Images("pets", test_photos=20)))
     assert judged(as_wanted(given, Images("pets", test_photos=20))) == found
-    backwards = Listing(given.root, given.name, given.layout, tuple(reversed(given.photos)))
+    backwards = Manifest(given.root, given.name, given.layout, tuple(reversed(given.photos)))
     assert len(judged(as_wanted(backwards, Images("pets", test_photos=20)))) == 20
     cats, dogs = judged(given)[:60], judged(given)[60:]
     assert found != [*cats[:10], *dogs[:10]]
-    more_classes = listing(("train", "cat", 1), ("test", "cat", 60), ("test", "dog", 60), ("test", "owl", 60))
+    more_classes = manifest(("train", "cat", 1), ("test", "cat", 60), ("test", "dog", 60), ("test", "owl", 60))
     again = judged(as_wanted(more_classes, Images("pets", test_photos=30)))
     assert [photo for photo in again if photo.label == "cat"] == found[:10]  # other classes do not change the draw
 
 
 def test_val_that_judges_can_be_made_fewer_too() -> None:
-    found = as_wanted(listing(("train", "cat", 3), ("val", "cat", 9)), Images("pets", judge_on="val", test_photos=4))
+    found = as_wanted(manifest(("train", "cat", 3), ("val", "cat", 9)), Images("pets", judge_on="val", test_photos=4))
     assert len(judged(found)) == 4
 
 
 def test_every_class_is_judged_by_a_photo_at_least() -> None:
-    given = listing(("train", "cat", 1), *(("test", f"class {i}", 10) for i in range(6)))
+    given = manifest(("train", "cat", 1), *(("test", f"class {i}", 10) for i in range(6)))
     assert len(judged(as_wanted(given, Images("pets", test_photos=3)))) == 6
 
 
 def test_no_more_photos_than_there_are() -> None:
-    given = listing(("train", "cat", 3), ("test", "cat", 4))
+    given = manifest(("train", "cat", 3), ("test", "cat", 4))
     assert as_wanted(given, Images("pets", test_photos=4)).photos == given.photos
     assert as_wanted(given, Images("pets", test_photos=400)).photos == given.photos
 
@@ -151,10 +153,10 @@ def test_a_set_is_scanned_once_and_read_once_for_each_size(photos: Path, monkeyp
 
         monkeypatch.setattr(f"{module}.{name}", go)
 
-    counted("scan", "headstart.prepare")
-    counted("read", "headstart.prepare")
-    library = Library(recipe({"pets": None}), {"pets": str(photos)}, Voice(quiet=True))
+    counted("scan", "headstart.data.loading")
+    counted("read", "headstart.data.loading")
+    library = Library(recipe({"pets": None}), {"pets": str(photos)}, Events())
     for size in (32, 48, 32, 48):
-        assert len(library.photos("pets", size, "bilinear").listing.photos) == 36
-    assert library.listing("pets").photos == library.photos("pets", 32, "bilinear").listing.photos
+        assert len(library.photos("pets", size, "bilinear").manifest.photos) == 36
+    assert library.manifest("pets").photos == library.photos("pets", 32, "bilinear").manifest.photos
     assert done == [("scan", None), ("read", 32), ("read", 48)]

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from headstart.errors import OptionError
-from headstart.studies.catalogue import load, shipped
-from headstart.studies.jobs import Estimate, Job, in_words, make_jobs, work
-from headstart.studies.recipe import Recipe, parse
-from headstart.studies.study import check_architectures
+from headstart.workflows.experiment.catalogue import load, shipped
+from headstart.workflows.experiment.jobs import Estimate, Job, in_words, make_jobs, work
+from headstart.workflows.experiment.recipe import Recipe, parse
+from headstart.workflows.experiment.study import check_architectures
 
 OUT = Path("out")
 

@@ -10,9 +10,17 @@ from xml.etree import ElementTree
 
 import pytest
 
-from headstart.report.data import Fact
-from headstart.report.study import expectation, in_time, render_study, study_pictures
-from headstart.report.study_data import StudyCurve, StudyDifference, StudyReport, StudyRow, StudyText, Sweep, SweepLine
+from headstart.reporting.page import Fact
+from headstart.workflows.experiment.page import expectation, in_time, render_study, study_pictures
+from headstart.workflows.experiment.rows import (
+    StudyCurve,
+    StudyDifference,
+    StudyReport,
+    StudyRow,
+    StudyText,
+    Sweep,
+    SweepLine,
+)
 
 Make = Callable[..., Any]
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from headstart.errors import OptionError
-from headstart.studies.catalogue import load, shipped
-from headstart.studies.recipe import Recipe, parse
+from headstart.workflows.experiment.catalogue import load, shipped
+from headstart.workflows.experiment.recipe import Recipe, parse
 
 PROBE = {"strategy": "probe"}
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 import headstart as hs
-from headstart.engine import Forward
 from headstart.errors import DataError, Interrupted, OptionError, RunError
-from headstart.studies.study import Study
-from headstart.training import loop
+from headstart.inference.runner import FrozenNetwork
+from headstart.training import trainer as loop
+from headstart.workflows.experiment.study_result import Study
 
 Small = Callable[..., Study]
 
@@ -339,13 +339,13 @@ def test_a_resumed_run_makes_the_mistake_that_it_began_with(
 
 def test_arms_on_the_same_frozen_network_share_its_features(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
     passes: list[int] = []
-    real = Forward.__call__
+    real = FrozenNetwork.__call__
 
-    def counted(self: Forward, inputs: Any) -> Any:
+    def counted(self: FrozenNetwork, inputs: Any) -> Any:
         passes.append(len(inputs))
         return real(self, inputs)
 
-    monkeypatch.setattr(Forward, "__call__", counted)
+    monkeypatch.setattr(FrozenNetwork, "__call__", counted)
     arms = {
         "probe": "{strategy: probe}", "own-head": "{strategy: probe, head: 'mlp:8', dropout: [0.2]}",
         "few": "{strategy: probe, shots: [2, 4]}",
@@ -360,7 +360,7 @@ def test_arms_on_the_same_frozen_network_share_its_features(small: Small, monkey
 def test_a_network_is_loaded_once_for_the_arms_that_follow_each_other(
     small: Small, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from headstart import prepare
+    from headstart.training import preparation as prepare
 
     made: list[tuple[str, int]] = []
     real = prepare.make_backbone

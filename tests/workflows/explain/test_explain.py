@@ -33,7 +33,7 @@ def test_each_photo_gets_a_picture_and_its_neighbours(probe_run: Path, photos: P
 
 
 def test_a_training_photo_is_its_own_nearest(probe_run: Path, photos: Path, tmp_path: Path) -> None:
-    from headstart.runphotos import run_photos
+    from headstart.runs.images import run_photos
 
     member = run_photos(probe_run, ("train",))[5]
     found = hs.explain(probe_run, [member.path], out=tmp_path / "why", neighbours=1, quiet=True)

@@ -19,9 +19,9 @@ from PIL import Image
 
 import headstart as hs
 from headstart.errors import DataError, OptionError, RunError
-from headstart.exporting import formats
-from headstart.exporting.formats import FORMATS
-from headstart.exporting.parity import compare
+from headstart.workflows.export import formats
+from headstart.workflows.export.formats import FORMATS
+from headstart.workflows.export.parity import compare
 
 EVERY = tuple(FORMATS)
 SCRIPTS = {
@@ -126,7 +126,7 @@ def test_int8_is_smaller_and_says_what_it_cost(run: Path, form: str) -> None:
 
 
 def photos_of(run: Path) -> list[Path]:
-    from headstart.runphotos import run_photos
+    from headstart.runs.images import run_photos
 
     return [photo.path for photo in run_photos(run, ("val", "test"))]
 
@@ -150,7 +150,7 @@ def test_a_file_that_disagrees_is_not_left(run: Path, monkeypatch: pytest.Monkey
 
     before = sorted(p.name for p in run.iterdir())
     wrong = replace(FORMATS["torch"], write=write)
-    monkeypatch.setattr("headstart.exporting.exporter.FORMATS", {**FORMATS, "torch": wrong})
+    monkeypatch.setattr("headstart.workflows.export.export.FORMATS", {**FORMATS, "torch": wrong})
     with pytest.raises(RunError, match="does not answer as"):
         hs.export(run, format="torch", quiet=True)
     assert sorted(p.name for p in run.iterdir()) == before

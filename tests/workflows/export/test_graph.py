@@ -9,13 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
-from headstart.backbone.backbone import Backbone
-from headstart.backbone.head import build_head
 from headstart.data.decode import decode
-from headstart.data.pixels import centre
+from headstart.data.images import centre
 from headstart.errors import OptionError
-from headstart.exporting.graph import WholeClassifier
-from headstart.network import Network
+from headstart.models.backbone import Backbone
+from headstart.models.heads import build_head
+from headstart.models.network import Network
+from headstart.workflows.export.graph import WholeClassifier
 
 SIZES = [(60, 80), (80, 60), (41, 41), (32, 32), (7, 5), (33, 32), (500, 333), (32, 180), (300, 40), (1000, 20)]
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import headstart as hs
+from headstart.core.events import Events
 from headstart.errors import DataError, OptionError, RunError
-from headstart.voice import Voice
 
 
 @pytest.fixture(scope="module")
@@ -206,7 +206,7 @@ def test_a_backbone_that_was_trained_before_is_told_of(
 
 def test_progress_is_told(photos: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[tuple[int, int]] = []
-    monkeypatch.setattr(Voice, "progress", lambda _, what, done, total: told.append((what, done, total)))
+    monkeypatch.setattr(Events, "progress", lambda _, what, done, total: told.append((what, done, total)))
     hs.forecast(photos, backbone="starter", weights=weights, quiet=True)
     assert [total for what, _, total in told if what.startswith("probes")] == [len(told_of(told))] * len(told_of(told))
 

@@ -7,16 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from headstart.forecasting.measuring import (
-    FOLDS,
-    ROUNDS,
-    Subset,
-    few,
-    measure,
-    right_answers,
-    sizes_for,
-    subsets,
-)
+from headstart.workflows.forecast.measure import FOLDS, ROUNDS, Subset, few, measure, right_answers, sizes_for, subsets
 
 LABELS = np.repeat([0, 1, 2], [50, 30, 20])
 UNIT = np.arange(100) - (np.arange(100) % 10 == 1)  # every tenth photo goes with the one before it

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from headstart.errors import OptionError
-from headstart.forecasting.forecasting import default_more
-from headstart.forecasting.learning_curve import Band, Needed
-from headstart.forecasting.telling import Asked, answer_of, notes_of, round_up, target_words
+from headstart.evaluation.learning_curve import Band, Needed
+from headstart.workflows.forecast.forecast import default_more
+from headstart.workflows.forecast.text import Asked, answer_of, notes_of, round_up, target_words
 
 EVEN, UNEVEN = {"cat": 500, "dog": 510}, {"cat": 900, "dog": 100}
 NOW = Band(1010, 0.957, 0.95, 0.963, 0.9)

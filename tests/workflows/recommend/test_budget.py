@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from headstart.errors import OptionError
-from headstart.recommending.budget import Budget, duration, seconds_of
+from headstart.workflows.recommend.budget import Budget, duration, seconds_of
 
 
 @pytest.mark.parametrize(

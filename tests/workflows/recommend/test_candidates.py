@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from headstart.backbone.names import resolve
 from headstart.errors import OptionError
-from headstart.options import TrainOptions
-from headstart.recommending.candidates import CURATED, IMAGENET_TOP1, Candidate, candidates
+from headstart.models.names import resolve
+from headstart.training.config import TrainOptions
+from headstart.workflows.recommend.candidates import CURATED, IMAGENET_TOP1, Candidate, candidates
 
 HALF = (0.5, 0.5, 0.5)
 READ = {

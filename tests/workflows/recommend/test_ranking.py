@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from headstart.recommending.ranking import chances, order, resample
-from headstart.recommending.text import answer
+from headstart.workflows.recommend.ranking import chances, order, resample
+from headstart.workflows.recommend.text import answer
 
 
 def test_the_spread_is_that_of_a_share() -> None:

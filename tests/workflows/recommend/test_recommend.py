@@ -13,16 +13,17 @@ import pytest
 from PIL import Image
 
 import headstart as hs
-from headstart.backbone import hub
 from headstart.errors import DataError, OptionError, WeightsError
-from headstart.recommending import recommending, supply
+from headstart.models import pretrained as hub
+from headstart.workflows.recommend import recommend as recommending
+from headstart.workflows.recommend import supply
 
 FLOAT: dict[str, Any] = {"quiet": True, "precision": "float32"}
 
 
 @pytest.fixture(autouse=True)
 def _short_timing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headstart.training.timing.ENOUGH_SECONDS", 0.0)
+    monkeypatch.setattr("headstart.training.throughput.ENOUGH_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -71,13 +72,13 @@ def test_features_are_those_that_a_probe_will_train_on(
     photos: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hs.recommend(photos, backbones=f"starter --weights {weights}", **FLOAT)
-    monkeypatch.setattr("headstart.features.photo_batches", lambda *_: pytest.fail("they are in the cache"))
+    monkeypatch.setattr("headstart.inference.features.photo_batches", lambda *_: pytest.fail("they are in the cache"))
     hs.train(photos, out=tmp_path / "run", backbone="starter", weights=weights, strategy="probe", **FLOAT)
 
 
 def test_every_figure_is_what_it_says(photos: Path, weights: Path) -> None:
     row = hs.recommend(photos, backbones=f"starter --weights {weights}", **FLOAT).rows[0]
-    from headstart.backbone.create import create
+    from headstart.models.factory import create
 
     made = create("starter", weights=weights)
     assert row["parameters"] == sum(p.numel() for p in made.parameters())
@@ -183,12 +184,12 @@ def test_without_a_network_each_home_is_asked_once(photos: Path, weights: Path, 
 def test_weights_on_the_machine_count_without_a_network(
     photos: Path, offline: list[str], resnets: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from headstart.paths import cache_dir
+    from headstart.core.paths import cache_dir
 
     place = cache_dir() / "weights" / hub.TORCHVISION_RESNETS["resnet18"]
     place.parent.mkdir(parents=True)
     place.write_bytes(resnets["resnet18"].read_bytes())
-    monkeypatch.setattr("headstart.backbone.create.fetch", lambda entry: place)
+    monkeypatch.setattr("headstart.models.factory.fetch", lambda entry: place)
     found = hs.recommend(photos, backbones="resnet34,resnet18", image_size=32, **FLOAT)
     assert [row["backbone"] for row in found.rows] == ["resnet18"]
     assert offline == ["resnet34"]
@@ -257,7 +258,7 @@ def test_one_photo_per_class_that_can_be_read(class_folder: Callable[..., Path])
 def test_a_size_that_a_network_does_not_take_leaves_it_out(
     photos: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from headstart.backbone import backbone
+    from headstart.models import backbone
 
     dry_run = backbone.dry_run
     monkeypatch.setattr(backbone, "dry_run", lambda net, size: dry_run(net, 0 if size == 40 else size))

@@ -9,8 +9,8 @@ from sklearn.model_selection import LeaveOneOut, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
-from headstart.recommending.scores import knn_right
-from headstart.training.folds import OutOfFold, folds_of, out_of_fold
+from headstart.training.cross_validation import CrossValidated, assign_folds, cross_validate
+from headstart.workflows.recommend.scores import knn_right
 
 
 @pytest.fixture
@@ -42,8 +42,8 @@ def test_neighbours_of_one_unit_do_not_vote(drawn: tuple[np.ndarray, np.ndarray]
 
 def test_probes_are_scikit_learns(drawn: tuple[np.ndarray, np.ndarray]) -> None:
     x, labels = drawn
-    folds = folds_of(list(map(str, labels)), range(90), 0)
-    found = out_of_fold(x, labels, 3, folds)
+    folds = assign_folds(list(map(str, labels)), range(90), 0)
+    found = cross_validate(x, labels, 3, folds)
     for s, l2 in enumerate(found.strengths):
         for fold in range(5):
             own = folds == fold
@@ -60,18 +60,18 @@ def test_a_fold_has_no_say_in_the_strength_that_answers_for_it() -> None:
     logits = np.zeros((2, 6, 2))
     logits[0, :3, 1] = 1  # strength 0 is wrong on fold 0 and right on fold 1,
     logits[1, 3:, 1] = 1  # strength 1 the other way round: each fold would choose the one that flatters it
-    assert not OutOfFold((0.2, 0.2), logits).right(labels, folds).any()
+    assert not CrossValidated((0.2, 0.2), logits).right(labels, folds).any()
 
 
 def test_of_equal_strengths_the_usual_one_answers() -> None:
     folds, logits = np.array([0, 0, 1, 1]), np.zeros((3, 4, 2))
     logits[[[0], [2]], [0, 1], 1] = 1  # all are right on fold 1, on fold 0 the usual one alone
-    assert OutOfFold((2.0, 0.2, 0.02), logits).right(np.zeros(4, dtype=int), folds).all()
+    assert CrossValidated((2.0, 0.2, 0.02), logits).right(np.zeros(4, dtype=int), folds).all()
 
 
 def test_folds_keep_units_whole_and_classes_even() -> None:
     labels, units = ["a"] * 40 + ["b"] * 20, [i // 2 for i in range(60)]
-    folds = folds_of(labels, units, 3)
+    folds = assign_folds(labels, units, 3)
     assert all(folds[i] == folds[i + 1] for i in range(0, 60, 2))
     assert np.bincount(folds[:40]).tolist() == [8] * 5
     assert np.bincount(folds[40:]).tolist() == [4] * 5

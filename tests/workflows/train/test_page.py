@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
-from headstart.data.imageset import BadFile
-from headstart.report.data import DataCheck, Mistake, RunReport
-from headstart.report.run import render_run
-from headstart.report.svg import COLOURS
+from headstart.data.schema import BadFile
+from headstart.reporting.svg import COLOURS
+from headstart.workflows.train.page import DataCheck, Mistake, RunReport, render_run
 
 Make = Callable[..., Any]
 

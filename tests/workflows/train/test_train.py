@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 import headstart as hs
-from headstart.data.split import read_splits
+from headstart.core.events import Events
+from headstart.data.splits import read_splits
 from headstart.errors import Interrupted, OptionError, RunError
-from headstart.options import TrainOptions
-from headstart.prepare import prepare
-from headstart.runfolder import CONTENTS
-from headstart.voice import Voice
+from headstart.runs.folder import CONTENTS
+from headstart.training.config import TrainOptions
+from headstart.training.preparation import prepare
 
 
 def test_a_run_holds_what_it_promises(probe_run: Path, photos: Path) -> None:
@@ -99,7 +99,7 @@ def stopped(data: Path | str, weights: Path | str, out: Path | str, monkeypatch:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("headstart.run.run_strategy", stop)
+        patch.setattr("headstart.workflows.train.train.run_strategy", stop)
         with pytest.raises(Interrupted, match="--resume"):
             hs.train(data, out=out, backbone="starter", weights=weights, strategy="probe", quiet=True)
 
@@ -142,14 +142,14 @@ def test_a_size_is_chosen_once_for_reading_and_for_the_plan(
             big = draw_photo(tmp_path / "p" / label / f"{i}.png", c, rng, (200, 200))
             big.write_bytes(big.read_bytes()[:-3000])
     options = TrainOptions(str(tmp_path / "p"), backbone="resnet18", strategy="scratch")
-    prepared = prepare(options, Voice(quiet=True))
+    prepared = prepare(options, Events())
     assert prepared.photos.pixels.resize == max(prepared.plan.image_size, prepared.plan.resize)
 
 
 def test_a_resize_below_the_input_size_is_refused(photos: Path, weights: Path) -> None:
     options = TrainOptions(str(photos), backbone="starter", weights=str(weights), settings={"resize": 20})
     with pytest.raises(OptionError, match="resize"):
-        prepare(options, Voice(quiet=True))
+        prepare(options, Events())
 
 
 def test_a_larger_resize_crops_the_centre_everywhere(photos: Path, weights: Path, tmp_path: Path) -> None:
@@ -179,14 +179,15 @@ DRIVER = '''
 """Train in forked children that are killed at chosen moments, resume, and print the digest of the weights each time."""
 import hashlib, json, os, signal, sys
 import headstart as hs
-from headstart import run as orchestration
-from headstart.cache import RowStore
-from headstart.classifier import Classifier
-from headstart.training import checkpoint, loop
+from headstart.workflows.train import train as orchestration
+from headstart.core.array_store import RowStore
+from headstart.inference.classifier import Classifier
+from headstart.models import serialization
+from headstart.training import trainer as loop
 import lightning.fabric, matplotlib.figure, timm, torch  # once here, and not in every child
-import headstart.backbone.create, headstart.reporting
+import headstart.models.factory, headstart.workflows.train.report
 
-headstart.reporting.run_page = lambda *_: "a page"  # drawing it takes as long as the training here
+headstart.workflows.train.report.run_page = lambda *_: "a page"  # drawing it takes as long as the training here
 photos, weights, place, strategy, head = sys.argv[1:]
 torch.set_num_threads(1)
 loop.CHECKPOINT_SECONDS = -1.0  # a state after every batch, so that kills fall between and within them
@@ -239,9 +240,9 @@ def half_a_file(tensors, path, **_):
 
 
 MOMENTS = {
-    "the first state is about to be written": (checkpoint, "save_state", 1, True, None),
-    "a state is half-written": (checkpoint, "save_file", 3, False, half_a_file),
-    "a state was written": (checkpoint, "save_state", 5, False, None),
+    "the first state is about to be written": (loop, "save_state", 1, True, None),
+    "a state is half-written": (serialization, "save_file", 3, False, half_a_file),
+    "a state was written": (loop, "save_state", 5, False, None),
     "a file is renamed": (os, "replace", 7, False, None),
     "the weights are written": (Classifier, "save", 1, False, None),
     "the report is about to be written": (orchestration, "write_text", 1, True, None),

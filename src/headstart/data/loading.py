@@ -1,0 +1,101 @@
+"""A dataset's images, found and decoded at one size."""
+
+from __future__ import annotations
+
+import hashlib
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from headstart.core.events import Events
+from headstart.data.duplicates.leakage import near_pairs
+from headstart.data.filenames import shown
+from headstart.data.images import DecodedImages, read_photos, sample_sizes
+from headstart.data.schema import BadFile, Manifest
+from headstart.data.sources.detect import scan
+from headstart.data.stratify import linked
+from headstart.errors import DataError
+
+
+@dataclass(frozen=True)
+class LoadedImages:
+    """LoadedImages that were found and read, before they are split: seeds and shots may differ, this does not."""
+
+    manifest: Manifest
+    pixels: DecodedImages
+    bad: tuple[BadFile, ...]
+    conversions: dict[str, int]
+
+    @property
+    def digest(self) -> str:
+        """A hex digest of contents, labels and given splits: equal for equal photos wherever they lie."""
+        rows = (
+            f"{d} {p.label} {p.split} {p.group}" for d, p in zip(self.pixels.digests, self.manifest.photos, strict=True)
+        )
+        return hashlib.blake2b("\n".join(sorted(rows)).encode(errors="surrogateescape"), digest_size=16).hexdigest()
+
+    @cached_property
+    def near(self) -> np.ndarray:
+        """Pairs of near copies [P, 2], by their places in the manifest."""
+        return near_pairs(self.pixels, self.digest)
+
+    @property
+    def alike(self) -> list[int]:
+        """A number per photo of the manifest, the same for near copies."""
+        return linked(len(self.manifest.photos), self.near.tolist())
+
+
+def find_photos(data: str, events: Events, for_training: bool = True) -> Manifest:
+    """The labelled photos of ``data`` (see ``scan``), fetched if need be. Raises DataError, DownloadError."""
+    return scan(
+        data,
+        for_training=for_training,
+        progress=lambda done, total: events.progress(f"fetching {data}", done, total or done + 1),
+    )
+
+
+def usual_side(manifest: Manifest) -> int:
+    """The median shorter side of the photos (px), by the headers of some: known before anything is decoded."""
+    return _side(sample_sizes([photo.path for photo in manifest.photos]))
+
+
+def _side(sizes: Sequence[tuple[int, int]]) -> int:
+    sides = [min(size) for size in sizes if min(size) > 0]
+    return int(statistics.median(sides)) if sides else 224
+
+
+def read(manifest: Manifest, resize: int, interpolation: str, on_bad: str, events: Events) -> LoadedImages:
+    """Read every photo once and name those that cannot be used; ``on_bad`` "tell" leaves the telling to the caller.
+
+    Raises:
+        DataError: ``on_bad`` is "fail" and there are some, or nothing usable is left.
+    """
+    paths = [photo.path for photo in manifest.photos]
+    pixels = read_photos(
+        paths, resize, interpolation, progress=lambda done, total: events.progress("reading photos", done, total)
+    )
+    bad = tuple(BadFile(path, str(problem)) for path, problem in zip(paths, pixels.problems, strict=True) if problem)
+    every = (*manifest.skipped, *bad)
+    if every and on_bad == "fail":
+        raise DataError(
+            f"{len(every)} files cannot be used:\n" + _lines(every, manifest.root, len(every)),
+            "Mend or remove them, or use --on-bad skip.",
+        )
+    if every and on_bad != "tell":
+        events.warning(f"{len(every)} files are left out:\n" + _lines(every, manifest.root, 40))
+    if len(bad) == len(paths):
+        raise DataError(f"None of the {len(paths)} photos in {manifest.name} can be read.", "See the reasons above.")
+    conversions = Counter(remark for remarks in pixels.remarks for remark in remarks)
+    return LoadedImages(manifest, pixels, bad, dict(conversions.most_common()))
+
+
+def _lines(bad: Sequence[BadFile], root: Path, at_most: int) -> str:
+    lines = [f"    {shown(b.path, root)}: {b.reason}" for b in bad[:at_most]]
+    return "\n".join(
+        [*lines, f"    … and {len(bad) - at_most} more (all are in check.json)"][: len(lines) + (len(bad) > at_most)]
+    )

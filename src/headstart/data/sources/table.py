@@ -1,0 +1,169 @@
+"""Photos listed in a table. In: a CSV or TSV file. Out: its labelled photos, unusable rows named with their lines."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from headstart.data.filenames import clean_label, split_of
+from headstart.data.schema import BadFile, Photo, Split
+from headstart.errors import DataError, did_you_mean
+
+_COLUMNS = {
+    "path": (
+        "path",
+        "file",
+        "filename",
+        "filepath",
+        "image",
+        "imagepath",
+        "imagefile",
+        "imagename",
+        "img",
+        "imgpath",
+        "photo",
+    ),
+    "label": ("label", "labels", "class", "classname", "category", "target", "tag"),
+    "split": ("split", "set", "subset", "partition", "usage"),
+    "group": ("group", "groups", "groupid", "patient", "patientid", "subject", "subjectid"),
+}
+_HINT = "A table needs a header with the columns path and label (and optionally split and group), one photo per line."
+
+
+@dataclass
+class Table:
+    """What a table holds; ``skipped`` has one entry per unusable row."""
+
+    photos: list[Photo] = field(default_factory=list)
+    skipped: list[BadFile] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def lists_photos(path: Path) -> bool:
+    """Whether a table's header names a path and a label column (so that it can stand for the folder it lies in)."""
+    try:
+        header = next(_rows(path), (1, []))[1]
+    except DataError:
+        return False
+    return {"path", "label"} <= _columns(header).keys()
+
+
+def read_table(path: Path, within: Path | None = None) -> Table:
+    """All photos of a table; paths in it are relative to its own folder.
+
+    Delimiter (comma, semicolon, tab, bar), encoding (UTF-8 with or without a byte-order mark, UTF-16, Windows-1252) and
+    the usual names of the columns are recognised. ``within``: refuse paths that lead out of this folder (a table that
+    came in an archive must not name other files). Raises ``DataError`` where the header does not serve or most rows
+    point to no file.
+    """
+    rows = _rows(path)
+    header = next(rows, (1, []))[1]
+    columns = _columns(header)
+    for needed in ("path", "label"):
+        if needed not in columns:
+            close = did_you_mean(needed, [h.strip() for h in header])
+            raise DataError(
+                f"{path} has no column {needed!r} (its columns: {', '.join(header) or 'none'})", close or _HINT
+            )
+    table = _read_rows(rows, columns, path, within)
+    _refuse_mostly_missing(table, path)
+    used = [f"{header[at].strip()} as {what}" for what, at in columns.items() if header[at].strip().casefold() != what]
+    if used:
+        table.notes.append(f"columns of {path.name}: {', '.join(used)}")
+    return table
+
+
+def _read_rows(
+    rows: Iterator[tuple[int, list[str]]], columns: dict[str, int], path: Path, within: Path | None
+) -> Table:
+    table = Table()
+    first_line: dict[str, tuple[int, str]] = {}
+    for line, cells in rows:
+        cell = {what: cells[at].strip() if at < len(cells) else "" for what, at in columns.items()}
+        place = os.path.normpath(os.path.join(path.parent, cell["path"].replace("\\", "/")))
+        problem = _problem(cell, len(cells) > max(columns.values()), place, within)
+        label = clean_label(cell["label"])
+        if not problem and place in first_line:
+            line_before, label_before = first_line[place]
+            problem = f"listed on line {line_before} already" + (
+                f" as {label_before!r}" if label_before != label else ""
+            )
+        if problem:
+            table.skipped.append(BadFile(Path(place), f"line {line} of {path.name}: {problem}"))
+            continue
+        first_line[place] = (line, label)
+        split: Split | None = split_of(cell.get("split", ""))
+        table.photos.append(Photo(Path(place), label, split, clean_label(cell.get("group", "")) or None))
+    return _drop_unsplit(table, path)
+
+
+def _problem(cell: dict[str, str], complete: bool, place: str, within: Path | None) -> str:
+    if not complete:
+        return "too few cells"
+    for what in ("path", "label"):
+        if not cell[what]:
+            return f"no {what}"
+    if cell.get("split") and not split_of(cell["split"]):
+        return f"unknown split {cell['split']!r} (train, val or test)"
+    if within and not Path(place).resolve().is_relative_to(within.resolve()):
+        return "its path leads out of the archive"
+    return "" if os.path.isfile(place) else "no such file"
+
+
+def _drop_unsplit(table: Table, path: Path) -> Table:
+    """Where rows name a split, one without is a mistake: drawing for it could put its twin in another split."""
+    if any(p.split for p in table.photos):
+        unsplit = [p for p in table.photos if not p.split]
+        table.photos = [p for p in table.photos if p.split]
+        table.skipped += [BadFile(p.path, f"{path.name}: no split, though other rows have one") for p in unsplit]
+    return table
+
+
+def _refuse_mostly_missing(table: Table, path: Path) -> None:
+    rows = len(table.photos) + len(table.skipped)
+    if not rows:
+        raise DataError(f"{path} lists no photos", _HINT)
+    if 2 * len(table.skipped) > rows:
+        first = "".join(f"\n    {bad.path}: {bad.reason}" for bad in table.skipped[:5])
+        raise DataError(
+            f"{len(table.skipped)} of the {rows} rows of {path} cannot be used, first of all:{first}",
+            f"Paths in a table are relative to the table's own folder ({path.parent}).",
+        )
+
+
+def _columns(header: list[str]) -> dict[str, int]:
+    """Column index of path, label, split and group, as far as the header names them."""
+    plain = ["".join(filter(str.isalnum, h.casefold())) for h in header]
+    found = {what: [plain.index(name) for name in names if name in plain] for what, names in _COLUMNS.items()}
+    return {what: at[0] for what, at in found.items() if at}
+
+
+def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """(line number, cells) of every line that is not blank, the header first. Raises ``DataError``."""
+    try:
+        text = _decoded(path.read_bytes())
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text))
+        yield from ((reader.line_num, cells) for cells in reader if any(c.strip() for c in cells))
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror or error})") from error
+    except csv.Error as error:
+        raise DataError(f"{path} is not a table that can be read ({error})", _HINT) from error
+
+
+def _decoded(data: bytes) -> str:
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16", "replace")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("cp1252", "replace")
+
+
+def _delimiter(text: str) -> str:
+    """The delimiter that the header line holds most of (rows mislead: paths may hold commas)."""
+    header = text.lstrip().partition("\n")[0]
+    return max(",;\t|", key=header.count)

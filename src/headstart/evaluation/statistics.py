@@ -1,0 +1,204 @@
+"""How sure a figure is. In: right answers, counted or one flag per photo; or one figure per seed. Out: ``Interval``.
+
+Two kinds of doubt, never mixed: *photos* (another test set would give another figure: Wilson, bootstrap, McNemar) and
+*seeds* (another run on the same photos would: Student's t over runs). ``method`` says which one an interval speaks of.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+
+LEVEL = 0.95
+DRAWS = 10_000  # the percentiles of a 95 % bootstrap interval move by about 1 % of its width between seeds at this many
+ONE_RUN = "one run"
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure with its interval; for one run ``low`` and ``high`` are None and ``method`` is "one run"."""
+
+    value: float
+    low: float | None
+    high: float | None
+    method: str
+
+    def to_json(self) -> dict[str, Any]:
+        """``{"value", "low", "high", "method"}``, as metrics.json holds it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Difference(Interval):
+    """a − b with its interval, and the two-sided p-value of "there is no difference" (None where it cannot be told)."""
+
+    p_value: float | None = None
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """Photos that only a, or only b, got right, and the exact two-sided p-value of "both are equally often right"."""
+
+    only_a: int
+    only_b: int
+    p_value: float
+
+
+def wilson(right: int, photos: int, level: float = LEVEL) -> Interval:
+    """The share of right answers with Wilson's score interval.
+
+    Unlike the textbook ``p ± z·se`` it stays within [0, 1] and keeps its width where every answer is right (50 of 50 is
+    92.9-100 %, not 100-100 %). Source: Wilson (1927), JASA 22:209; recommended over the alternatives by Brown, Cai &
+    DasGupta (2001), Stat. Sci. 16:101. Raises ValueError unless ``0 <= right <= photos`` and ``photos >= 1``.
+    """
+    if photos < 1 or not 0 <= right <= photos:
+        raise ValueError(f"{right} right answers of {photos} photos")
+    z = NormalDist().inv_cdf(0.5 + level / 2)  # scipy has it too, but a probe needs nothing else of scipy
+    share = right / photos
+    centre = (share + z * z / (2 * photos)) / (1 + z * z / photos)
+    half = z / (1 + z * z / photos) * math.sqrt(share * (1 - share) / photos + z * z / (4 * photos * photos))
+    # At the ends the bound is the end itself; rounding would leave 1e-17 beside it.
+    low = 0.0 if right == 0 else centre - half
+    high = 1.0 if right == photos else centre + half
+    return Interval(share, low, high, f"Wilson {_percent(level)}")
+
+
+def t_interval(values: Sequence[float], level: float = LEVEL, within: tuple[float, float] | None = None) -> Interval:
+    """The mean over runs (one value per seed) with Student's t interval, ``mean ± t(n−1) · sd / √n``.
+
+    One value has no interval: ``low`` and ``high`` are None and ``method`` says "one run". ``within`` clips the bounds
+    to what the figure can be ((0, 1) for an accuracy), which never lowers the coverage. Source: Student (1908),
+    Biometrika 6:1. Raises ValueError for no value.
+    """
+    mean, half = _t_mean(values, level)
+    if half is None:
+        return Interval(mean, None, None, ONE_RUN)
+    low, high = mean - half, mean + half
+    if within is not None:
+        low, high = max(low, within[0]), min(high, within[1])
+    return Interval(mean, low, high, _t_method(level, len(values)))
+
+
+def difference_over_seeds(a: Sequence[float], b: Sequence[float], level: float = LEVEL) -> Difference:
+    """Mean of a − b over seeds, with its t interval and p-value; ``a[i]`` and ``b[i]`` share seed i and its photos.
+
+    Pairing matters: the draw of few photos moves both arms together, and the pairs take that out. The p-value (paired
+    t-test) is None for one pair, and where all pairs differ by the same amount: no spread is left to judge by. Raises
+    ValueError for unequal or no lengths.
+    """
+    if len(a) != len(b):
+        raise ValueError(f"{len(a)} and {len(b)} runs cannot be paired by seed")
+    gaps = [float(x) - float(y) for x, y in zip(a, b, strict=True)]
+    mean, half = _t_mean(gaps, level)
+    if half is None:
+        return Difference(mean, None, None, ONE_RUN)
+    method = _t_method(level, len(gaps), "pairs")
+    return Difference(mean, mean - half, mean + half, method, _t_p_value(gaps))
+
+
+def bootstrap_accuracy(correct: np.ndarray, seed: int = 0, draws: int = DRAWS, level: float = LEVEL) -> Interval:
+    """Accuracy over photos with its percentile bootstrap interval; ``correct`` [N] is True where the answer was right.
+
+    Drawing N photos with replacement gives Binomial(N, accuracy) right answers, so the counts are drawn directly. Where
+    every answer is right the interval has no width: ``wilson`` is the one to report, this is its cross-check. Source:
+    Efron & Tibshirani (1993), ch. 13.
+    """
+    flags = _flags(correct)
+    share = float(flags.mean())
+    shares = np.random.default_rng(seed).binomial(len(flags), share, size=draws) / len(flags)
+    low, high = _percentiles(shares, level)
+    return Interval(share, low, high, f"bootstrap {_percent(level)}, {draws} draws of photos")
+
+
+def paired_difference(
+    correct_a: np.ndarray, correct_b: np.ndarray, seed: int = 0, draws: int = DRAWS, level: float = LEVEL
+) -> Difference:
+    """Accuracy of a − accuracy of b on the same photos: paired percentile bootstrap interval, McNemar's exact p-value.
+
+    ``correct_a``, ``correct_b``: [N] bool, the same photos in the same order. Each photo counts +1 (only a right), −1
+    (only b right) or 0; drawing photos with replacement draws these three counts from a multinomial, which is done
+    directly.
+    """
+    test = mcnemar(correct_a, correct_b)
+    photos = len(correct_a)
+    shares = np.array([test.only_a, test.only_b, photos - test.only_a - test.only_b]) / photos
+    counts = np.random.default_rng(seed).multinomial(photos, shares, size=draws)
+    low, high = _percentiles((counts[:, 0] - counts[:, 1]) / photos, level)
+    method = f"paired bootstrap {_percent(level)}, {draws} draws of photos; McNemar exact"
+    return Difference((test.only_a - test.only_b) / photos, low, high, method, test.p_value)
+
+
+def mcnemar(correct_a: np.ndarray, correct_b: np.ndarray) -> McNemar:
+    """McNemar's exact test: of the photos that exactly one of a and b got right, did each get half?
+
+    The exact binomial form (no mid-p, no chi-square) is used: it holds for any number of photos and errs, if at all, on
+    the careful side. Source: McNemar (1947), Psychometrika 12:153. Raises ValueError for flags of unequal length, or
+    none.
+    """
+    from scipy.special import bdtr
+
+    a, b = _flags(correct_a), _flags(correct_b)
+    if a.shape != b.shape:
+        raise ValueError(f"{len(a)} and {len(b)} photos cannot be paired")
+    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
+    # Binomial(n, 1/2) is symmetric: p is twice the smaller tail, and 1 where both tails share the middle.
+    p_value = min(1.0, 2 * float(bdtr(min(only_a, only_b), only_a + only_b, 0.5)))
+    return McNemar(only_a, only_b, p_value)
+
+
+def verdict(gap: Difference) -> str:
+    """The difference in words; nothing is called better whose interval holds zero."""
+    if gap.low is None or gap.high is None:
+        return "one run: not to be judged"
+    if gap.low <= 0 <= gap.high:
+        return "no difference that these runs can tell from chance"
+    return "far better" if gap.value >= 0.1 else "better"
+
+
+def _t_mean(values: Sequence[float], level: float) -> tuple[float, float | None]:
+    """(mean, half width of the t interval, None for one value)."""
+    from scipy.special import stdtrit
+
+    if len(values) == 0:
+        raise ValueError("no runs to take a mean of")
+    sample = np.asarray(values, dtype=np.float64)
+    if len(sample) == 1:
+        return float(sample[0]), None
+    t = float(stdtrit(len(sample) - 1, 0.5 + level / 2))
+    return float(sample.mean()), t * float(sample.std(ddof=1)) / math.sqrt(len(sample))
+
+
+def _t_p_value(gaps: Sequence[float]) -> float | None:
+    """Two-sided p of a mean of zero; None where the spread is nothing but rounding."""
+    from scipy.special import stdtr
+
+    sample = np.asarray(gaps, dtype=np.float64)
+    error = float(sample.std(ddof=1)) / math.sqrt(len(sample))
+    if error < 1e-12:
+        return None
+    return 2 * float(stdtr(len(sample) - 1, -abs(float(sample.mean())) / error))
+
+
+def _t_method(level: float, runs: int, unit: str = "runs") -> str:
+    return f"Student t {_percent(level)}, {runs} {unit}"
+
+
+def _flags(correct: np.ndarray) -> np.ndarray:
+    flags = np.asarray(correct, dtype=bool)
+    if flags.ndim != 1 or len(flags) == 0:
+        raise ValueError(f"expected one flag per photo, got shape {flags.shape}")
+    return flags
+
+
+def _percentiles(draws: np.ndarray, level: float) -> tuple[float, float]:
+    low, high = np.quantile(draws, [0.5 - level / 2, 0.5 + level / 2])
+    return float(low), float(high)
+
+
+def _percent(level: float) -> str:
+    return f"{100 * level:g} %"

@@ -1,0 +1,137 @@
+"""What a run keeps to say how sure an answer is. In: val photos' probabilities and distances. Out: ``Uncertainty``: sets
+of labels, the mark of unknown photos, and ``certainty.safetensors``.
+
+It holds numbers of val photos without their names, and one mean of features per class: no photo, and the features of
+one only where a class was trained on one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from headstart.errors import RunError
+from headstart.evaluation import ood as likeness
+from headstart.evaluation.conformal import label_set, least_probability, photos_needed, rank
+from headstart.models.serialization import load_state, save_state
+
+FILE = "certainty.safetensors"
+FORMAT = 1
+USUAL = 0.95
+"""The part of val photos that is as near to the training photos as photos are expected to be; what lies farther is
+called unknown."""
+LEVELS = (0.8, 0.9, 0.95)
+"""Coverages that metrics.json tells of."""
+
+
+@dataclass(frozen=True)
+class Uncertainty:
+    """``own`` [n] float64, ascending: the probability of each val photo's own class. ``far`` [n] float64, ascending:
+    its distance to ``means`` [K, D] float16 (see ``likeness``).
+    """
+
+    own: np.ndarray
+    far: np.ndarray
+    means: np.ndarray
+
+    @classmethod
+    def learn(
+        cls, means: np.ndarray, features: np.ndarray, probabilities: np.ndarray, labels: np.ndarray
+    ) -> Uncertainty:
+        """From val photos: features [n, D], probabilities [n, C], labels [n]."""
+        own = probabilities[np.arange(len(labels)), labels]
+        return cls(np.sort(own).astype(np.float64), np.sort(likeness.distances(features, means)), means)
+
+    # -- answers --
+
+    @cached_property
+    def usual(self) -> float | None:
+        """The distance that counts as 1: a new photo like those of val is nearer with probability ``USUAL``, at least.
+        None with fewer than 19 val photos, which cannot tell.
+        """
+        k = rank(len(self.far), USUAL)
+        return max(float(self.far[k - 1]), 1e-6) if k <= len(self.far) else None
+
+    @cached_property
+    def _wide(self) -> np.ndarray:
+        return self.means.astype(np.float32)  # once: numpy is slow at it, and a server is asked for one photo
+
+    def distances(self, features: np.ndarray) -> list[float] | list[None]:
+        """Of photos with features [N, D], in units of ``usual``: above 1 is unknown. None where that is not known."""
+        if self.usual is None:
+            return [None] * len(features)
+        return [float(d) for d in likeness.distances(features, self._wide) / self.usual]
+
+    def promise(self, coverage: float) -> str:
+        """What sets at this coverage promise, in words. Raises OptionError."""
+        least = least_probability(self.own, coverage)
+        if len(self.own) < (needed := photos_needed(coverage)):
+            return (
+                f"Sets at {coverage:g} hold every class and say nothing: they need {needed} validation photos, and this"
+                f" run had {len(self.own)}."
+            )
+        return (
+            f"Of new photos like the {len(self.own)} validation photos, at least {100 * coverage:g} % of the sets hold"
+            " the true class: on average, not for each class nor each photo."
+            + (" The answers alone are right as often, so every set holds one label." if least > 0.5 else "")
+        )
+
+    # -- figures --
+
+    def measured(self, far: Sequence[float | None], probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+        """How sets and the mark do on photos that had no part in them; ``far``: what ``distances`` says of them.
+
+        Returns ``sets``: a dict per coverage of ``LEVELS`` with ``coverage``, ``holds`` (part of the sets that hold the
+        true class), ``labels`` (mean size); ``unknown``: the part of the photos that is called so, or None.
+        """
+        sets = []
+        for coverage in LEVELS:
+            least = least_probability(self.own, coverage)
+            found = [label_set(row, least) for row in probabilities]
+            holds = np.mean([label in chosen for label, chosen in zip(labels.tolist(), found, strict=True)])
+            sets.append(
+                {"coverage": coverage, "holds": float(holds), "labels": float(np.mean([len(s) for s in found]))}
+            )
+        return {"sets": sets, "unknown": unknown_share(far)}
+
+    # -- on disk --
+
+    def save(self, folder: Path) -> None:
+        """Write ``certainty.safetensors``, atomically. Raises RunError."""
+        arrays = {"own": self.own, "far": self.far, "means": self.means}
+        save_state(folder / FILE, {name: torch.from_numpy(a) for name, a in arrays.items()}, {"format": FORMAT})
+
+    @classmethod
+    def load(cls, folder: Path, dim: int) -> Uncertainty | None:
+        """What a run keeps; None for a run of a headstart that kept nothing. ``dim``: features of its network.
+
+        Raises:
+            RunError: the file is damaged, newer than this headstart, or of another model.
+        """
+        path = folder / FILE
+        if not path.exists():
+            return None
+        tensors, facts = load_state(path)
+        if not isinstance(facts, dict) or facts.get("format", 0) > FORMAT:
+            raise RunError(f"{path} is newer than this headstart reads.", "Update headstart.")
+        found = {name: t.numpy() for name, t in tensors.items()}
+        if not {"own", "far", "means"} <= found.keys() or found["means"].shape[1:] != (dim,):
+            raise RunError(f"{path} does not fit the model beside it.", "Train it again.")
+        return cls(found["own"], found["far"], found["means"])
+
+
+def is_unknown(distance: float | None) -> bool | None:
+    """Whether a photo at this distance is called unknown; None where the distance is not known."""
+    return None if distance is None else distance > 1
+
+
+def unknown_share(distances: Sequence[float | None]) -> float | None:
+    """The part of some photos that is unknown, by their distances; None where that is not known."""
+    told = [is_unknown(d) for d in distances if d is not None]
+    return sum(map(bool, told)) / len(told) if told else None

@@ -1,0 +1,255 @@
+"""The classifier. In: a trained network, its preprocessing and classes. Out: a folder (``model.safetensors``,
+``model.json``), and predictions from it.
+
+Loading reads tensors and JSON only: it never executes code from the folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from headstart.core.files import write_json
+from headstart.data.images import PhotoRead, centre, stream_photos
+from headstart.errors import RunError, WeightsError
+from headstart.evaluation.conformal import label_set, least_probability
+from headstart.evaluation.uncertainty import Uncertainty, is_unknown
+from headstart.inference.backends import choose_engine
+from headstart.inference.device import Machine, find_machine
+from headstart.inference.features import BATCH
+from headstart.inference.model_files import FORMAT, published, read_description
+from headstart.inference.openvino import has_openvino
+from headstart.inference.runner import FrozenNetwork
+from headstart.models.factory import create
+from headstart.models.heads import build_head
+from headstart.models.network import Network, head_logits, softmax
+from headstart.models.preprocessing import Preprocessing
+from headstart.models.serialization import load_state, save_state
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for one photo; ``problem`` says why there is none. ``probabilities`` has one value per class, in class
+    order. ``distance``: how unlike the training photos it is, 1 being as far as photos of val usually lie; None where
+    the run does not know. ``labels``: the set that was asked for by a coverage, the likeliest first.
+    """
+
+    path: Path
+    label: str | None
+    confidence: float | None
+    probabilities: tuple[float, ...] = ()
+    problem: str | None = None
+    distance: float | None = None
+    labels: tuple[str, ...] | None = None
+
+    @property
+    def unknown(self) -> bool | None:
+        """Whether the photo is unlike the training photos; None where that is not known."""
+        return is_unknown(self.distance)
+
+
+class Answer(NamedTuple):
+    """What the network says of one photo: probabilities [C]; the distance as in ``Prediction``."""
+
+    probabilities: np.ndarray
+    distance: float | None
+
+
+@dataclass
+class Classifier:
+    """Backbone, head, preprocessing, class list and provenance: everything that turns a photo into a label."""
+
+    network: Network
+    preprocessing: Preprocessing
+    classes: tuple[str, ...]
+    head: str
+    dropout: tuple[float, ...] = ()
+    precision: str = "float32"
+    provenance: dict[str, Any] = field(default_factory=dict)
+    certainty: Uncertainty | None = None
+    _machine: Machine | None = field(default=None, repr=False)
+    _forward: FrozenNetwork | None = field(default=None, repr=False)
+
+    # -- on disk --
+
+    def save(self, folder: Path) -> None:
+        """Write the model's files (see ``load``), each atomically. Raises RunError."""
+        save_state(folder / "model.safetensors", self.network.state_dict(), {"format": FORMAT})
+        if self.certainty is not None:
+            self.certainty.save(folder)
+        write_json(folder / "model.json", self.description())
+
+    def description(self) -> dict[str, Any]:
+        """What model.json says."""
+        backbone = self.network.backbone
+        return {
+            "format": FORMAT,
+            "classes": list(self.classes),
+            "preprocessing": self.preprocessing.to_json(),
+            "architecture": {
+                "backbone": backbone.name,
+                "cut": backbone.cut,
+                "dim": backbone.dim,
+                "head": self.head,
+                "dropout": list(self.dropout),
+            },
+            "precision": self.precision,
+            "provenance": self.provenance,
+        }
+
+    def public_description(self) -> dict[str, Any]:
+        """The description for whoever gets the model, or asks a server: see ``published``."""
+        return published(self.description())
+
+    @classmethod
+    def load(cls, folder: str | Path, device: str = "auto") -> Classifier:
+        """Read a run or model folder, or ``hf:REPO`` (see ``headstart.inference.hub.fetched``).
+
+        Raises:
+            RunError: the folder is no model, or is damaged.
+        """
+        from headstart.inference.hub import fetched
+
+        folder = fetched(folder)
+        described = read_description(folder)
+        shape = described["architecture"]
+        backbone = create(shape["backbone"], pretrained=False, cut=shape["cut"])
+        head = build_head(shape["head"], shape["dim"], len(described["classes"]), shape["dropout"])
+        network = Network(backbone, head)
+        tensors, _ = load_state(folder / "model.safetensors")
+        try:
+            network.load_state_dict(tensors)
+        except RuntimeError as error:
+            raise RunError(
+                f"{folder}: model.safetensors does not fit model.json: {str(error).splitlines()[-1].strip()}",
+                "Train it again.",
+            ) from error
+        backbone.source, backbone.pretrained = f"run {folder.name}", True
+        loaded = cls(
+            network.eval(),
+            Preprocessing.from_json(described["preprocessing"]),
+            tuple(described["classes"]),
+            shape["head"],
+            tuple(shape["dropout"]),
+            described["precision"],
+            described["provenance"],
+            Uncertainty.load(folder, shape["dim"]),
+        )
+        return loaded.to(find_machine(device))
+
+    def to(self, machine: Machine) -> Classifier:
+        """Predict on this machine from now on, in bf16 only where it was trained so and the machine multiplies it."""
+        self._machine, self._forward = machine, None
+        self.network.head.to(machine.device).eval()
+        return self
+
+    def prepare_for(self, photos: int) -> FrozenNetwork:
+        """The backbone ready to read so many photos; once it is made for many, it also reads few."""
+        machine = self._machine or self.to(find_machine())._machine
+        assert machine is not None
+        engine = self._engine(machine, photos)
+        if self._forward is None or (engine, self._forward.asked) == ("openvino", "torch"):
+            precision = self.precision if machine.fast_bf16 else "float32"
+            self._forward = FrozenNetwork(self.network.backbone, self.preprocessing, machine, precision, engine)
+        return self._forward
+
+    def _engine(self, machine: Machine, photos: int) -> str:
+        weights = sum(p.numel() for p in self.network.backbone.parameters())
+        size = self.preprocessing.image_size
+        return str(choose_engine(machine.device.type, has_openvino(), photos, weights, size).value)
+
+    # -- predictions --
+
+    def features(self, photos: np.ndarray) -> np.ndarray:
+        """What the head sees, float32 [N, D], of photos that are cut to size already: uint8 [N, S, S, 3]."""
+        forward = self._forward or self.prepare_for(len(photos))
+        return forward(torch.from_numpy(photos)).float().numpy()
+
+    def logits(self, photos: np.ndarray) -> np.ndarray:
+        """Logits [N, C] of photos that are cut to size already: uint8 [N, S, S, 3]."""
+        return head_logits(self.network.head, self.features(photos))
+
+    def answers(self, features: np.ndarray) -> list[Answer]:
+        """What is said of photos with these features [N, D]."""
+        rows = softmax(head_logits(self.network.head, features))
+        far = self.certainty.distances(features) if self.certainty else [None] * len(rows)
+        return [Answer(row, distance) for row, distance in zip(rows, far, strict=True)]
+
+    def stream(self, paths: Sequence[Path]) -> Iterator[tuple[Path, PhotoRead, Answer | None]]:
+        """(path, what was read, the answer or None for a bad photo), in order, with flat memory."""
+        self.prepare_for(len(paths))
+        waiting: list[tuple[Path, PhotoRead]] = []
+        for path, read in zip(
+            paths, stream_photos(paths, self.preprocessing.resize, self.preprocessing.interpolation), strict=True
+        ):
+            waiting.append((path, read))
+            if sum(r.problem is None for _, r in waiting) == BATCH:
+                yield from self._answer(waiting)
+                waiting = []
+        yield from self._answer(waiting)
+
+    def _answer(self, waiting: list[tuple[Path, PhotoRead]]) -> Iterator[tuple[Path, PhotoRead, Answer | None]]:
+        size = self.preprocessing.image_size
+        good = [centre(read.pixels, size) for _, read in waiting if read.pixels is not None]
+        answers: Iterator[Answer] = iter(())
+        if good:
+            # always the same size: an answer does not depend on its neighbours
+            batch = np.zeros((BATCH, size, size, 3), np.uint8)
+            batch[: len(good)] = good
+            answers = iter(self.answers(self.features(batch)))
+        for path, read in waiting:
+            yield path, read, next(answers) if read.pixels is not None else None
+
+    def predict(self, paths: Iterable[str | Path], coverage: float | None = None) -> Iterator[Prediction]:
+        """One ``Prediction`` per path, in order; with ``coverage``, each with a set of labels (see ``Uncertainty``).
+
+        Raises:
+            OptionError: a coverage outside (0, 1). RunError: the run kept nothing to make sets by.
+        """
+        least = None if coverage is None else least_probability(self.known_uncertainty.own, coverage)
+        return self._predictions([Path(p) for p in paths], least)
+
+    def _predictions(self, paths: Sequence[Path], least: float | None) -> Iterator[Prediction]:
+        for path, read, answer in self.stream(paths):
+            if answer is None:
+                yield Prediction(path, None, None, problem=read.problem)
+            else:
+                yield self.prediction(path, answer, least)
+
+    def prediction(self, path: Path, answer: Answer, least: float | None = None) -> Prediction:
+        """An answer with names; ``least``: the probability that a label needs to be in the set, if one is wanted."""
+        p = answer.probabilities
+        best = int(p.argmax())
+        labels = None if least is None else tuple(self.classes[c] for c in label_set(p, least))
+        return Prediction(
+            path, self.classes[best], float(p[best]), tuple(float(v) for v in p), None, answer.distance, labels
+        )
+
+    @property
+    def known_uncertainty(self) -> Uncertainty:
+        """What sets of labels are made by. Raises RunError where the run kept nothing."""
+        if self.certainty is None:
+            raise RunError(
+                "This model has no certainty.safetensors, which sets of labels are made by: it was trained by an older"
+                " headstart.",
+                "Train it again, or leave out --coverage.",
+            )
+        return self.certainty
+
+
+def load_backbone(folder: Path) -> Any:
+    """The backbone of an earlier run, for ``--from``. Raises RunError, WeightsError."""
+    try:
+        classifier = Classifier.load(folder, "cpu")
+    except RunError as error:
+        raise WeightsError(f"--from {folder}: {error.problem}", error.hint) from None
+    backbone, used = classifier.network.backbone, classifier.preprocessing
+    backbone.preprocessing = replace(
+        backbone.preprocessing, mean=used.mean, std=used.std, interpolation=used.interpolation
+    )
+    return backbone

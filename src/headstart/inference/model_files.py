@@ -1,0 +1,48 @@
+"""model.json: read and checked, and its public form."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from headstart.errors import RunError
+
+FORMAT = 1
+
+
+def published(described: dict[str, Any]) -> dict[str, Any]:
+    """A description without the command, which names folders of the machine that trained the model."""
+    provenance = {name: value for name, value in described["provenance"].items() if name != "command"}
+    return {**described, "provenance": provenance}
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """model.json of a run folder, checked.
+
+    Raises:
+        RunError: there is none, or it is not headstart's.
+    """
+    path = folder / "model.json"
+    try:
+        described = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        unfinished = (folder / "request.json").exists()
+        hint = (
+            f"Its training did not end: headstart train --resume {folder}"
+            if unfinished
+            else "Name the folder that headstart train made."
+        )
+        raise RunError(f"{folder} holds no model (no model.json).", hint) from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read: {error}.", "Train it again.") from None
+    needed = {"format", "classes", "preprocessing", "architecture", "precision", "provenance"}
+    if not isinstance(described, dict) or not needed <= described.keys():
+        raise RunError(
+            f"{path} is not a description of a headstart model.", "Name the folder that headstart train made."
+        )
+    if described["format"] > FORMAT:
+        raise RunError(
+            f"{path} has format {described['format']}, newer than this headstart reads ({FORMAT}).", "Update headstart."
+        )
+    return described

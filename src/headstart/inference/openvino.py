@@ -1,0 +1,105 @@
+"""OpenVINO: a network converted and run on the CPU."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from functools import cache
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from headstart.models.preprocessing import Preprocessing
+
+
+@cache
+def has_openvino() -> bool:
+    """Whether OpenVINO is installed."""
+    return find_spec("openvino") is not None
+
+
+class OpenVino:
+    """A module run by OpenVINO on the CPU, normalisation inside its graph. ``__call__``: uint8 photos [N, S, S, 3] ->
+    float32 outputs.
+    """
+
+    def __init__(self, module: nn.Module, preprocessing: Preprocessing, precision: str) -> None:
+        import_openvino()
+        self.graph, self.weights = _graph(module, preprocessing)
+        self.size = preprocessing.image_size
+        self.options: dict[str, Any] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        }
+        self.ready: dict[int, Any] = {}
+
+    def __call__(self, photos: np.ndarray) -> np.ndarray:
+        request = self.ready.get(len(photos)) or self._compile(len(photos))
+        # Copied: the request's own memory is written anew by the next call.
+        return request.infer([photos], share_inputs=True)[0]
+
+    def _compile(self, count: int) -> Any:
+        """A request for batches of one length: with fixed shapes the convolutions are laid out best."""
+        from openvino import PartialShape
+
+        self.graph.reshape({0: PartialShape([count, self.size, self.size, 3])})
+        compiled = openvino_core().compile_model(self.graph, "CPU", self.options)
+        self.ready[count] = compiled.create_infer_request()
+        return self.ready[count]
+
+
+@cache
+def openvino_core() -> Any:
+    """OpenVINO's runtime: one, kept until the process ends.
+
+    Its CPU plugin gives the thread that makes it a new stack for signals, and puts the old one back when it goes.
+    Where two of them go in the order they came, what is put back is freed memory: the next Ctrl-C is a crash.
+    """
+    return import_openvino().Core()
+
+
+def import_openvino() -> Any:
+    """OpenVINO, imported without its reports: otherwise importing it tells its maker, and leaves an identifier in the
+    user's home. It takes a missing package for a no.
+    """
+    if "openvino" not in sys.modules:
+        before = sys.modules.get("openvino_telemetry")
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # importing it fails
+        try:
+            import openvino  # noqa: F401
+        finally:
+            del sys.modules["openvino_telemetry"]
+            if before is not None:
+                sys.modules["openvino_telemetry"] = before
+    return sys.modules["openvino"]
+
+
+def _graph(module: nn.Module, preprocessing: Preprocessing) -> tuple[Any, Any]:
+    """The module as an OpenVINO graph with uint8 photos as its input, and the owner of the weights that it shares.
+
+    ``openvino.convert_model`` would do it in one call, but reports each conversion to its maker unless the user
+    has forbidden it; the front end that it calls does not.
+    """
+    from openvino import Layout, Type
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+    from openvino.preprocess import PrePostProcessor
+
+    size = preprocessing.image_size
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # of the tracer: what it freezes are the shapes, which are fixed here
+        traced = torch.jit.trace(module, torch.zeros(1, 3, size, size), check_trace=False)
+    front = FrontEndManager().load_by_framework("pytorch")
+    decoder = TorchScriptPythonDecoder(traced)  # named, because the front end does not keep it alive
+    graph = front.convert(front.load(decoder))
+    steps = PrePostProcessor(graph)
+    steps.input().tensor().set_element_type(Type.u8).set_layout(Layout("NHWC"))
+    steps.input().model().set_layout(Layout("NCHW"))
+    steps.input().preprocess().convert_element_type(Type.f32).mean([255 * v for v in preprocessing.mean]).scale(
+        [255 * v for v in preprocessing.std]
+    )
+    return steps.build(), decoder

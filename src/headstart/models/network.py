@@ -1,0 +1,51 @@
+"""A backbone with a head. In: photos [N, 3, S, S], normalised. Out: logits [N, C]."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from headstart.models.backbone import Backbone
+
+
+class Network(nn.Module):
+    """What a classifier computes with; the softmax belongs to the loss and to ``predict``."""
+
+    def __init__(self, backbone: Backbone, head: nn.Module) -> None:
+        super().__init__()
+        self.backbone, self.head = backbone, head
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.backbone(x))
+
+
+@torch.inference_mode()
+def head_logits(head: nn.Module, features: np.ndarray) -> np.ndarray:
+    """The head's logits [N, C] for pooled features [N, D], in float32 on the CPU, Dropout off."""
+    was_training = head.training
+    head.eval()
+    logits = (
+        head(torch.from_numpy(np.asarray(features, np.float32)).to(next(head.parameters()).device))
+        .float()
+        .cpu()
+        .numpy()
+    )
+    head.train(was_training)
+    return logits
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities [N, C] in float64, each row summing to one."""
+    shifted = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
+    return shifted / shifted.sum(1, keepdims=True)
+
+
+def last_linear(head: nn.Module) -> nn.Linear:
+    """The layer that makes the logits."""
+    return [m for m in head.modules() if isinstance(m, nn.Linear)][-1]
+
+
+def is_linear(head: nn.Module) -> bool:
+    """Whether the head is one Linear and nothing else, which can be fitted in closed steps on cached features."""
+    return isinstance(head, nn.Linear)

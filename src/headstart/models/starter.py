@@ -1,0 +1,60 @@
+"""The starter backbone: a small ResNet for 32 px images whose weights ship with headstart. In: nothing. Out: the
+network, and its weights file.
+
+BasicBlocks of He et al., "Deep Residual Learning for Image Recognition" (2016), one per stage of 32, 64, 128 and 256
+channels. The stem is a 3x3 convolution of stride 1, then max-pooling: theirs for ImageNet (7x7, stride 2, pooling)
+leaves 8 x 8 of 32 x 32 places before the first block has seen them; theirs for CIFAR (no pooling) costs four times as
+much for a network whose purpose is to be quick. 1.2 million parameters, features of 256 numbers. scripts/pack_starter.py has
+the command that trains it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headstart.errors import WeightsError
+from headstart.models.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    from headstart.models.resnet import ResNet
+
+
+NAME = "starter"
+IMAGE_SIZE = 32
+CHANNELS = (32, 64, 128, 256)
+# Of the training images of CIFAR-100, on which it is trained, per channel.
+MEAN = (0.5071, 0.4866, 0.4409)
+STD = (0.2673, 0.2564, 0.2762)
+
+
+def build_starter() -> ResNet:
+    """The network without a classifier, randomly initialised; ``[N, 3, H, W]`` to ``[N, 256]``; 32 px is what it is
+    made for.
+    """
+    from torch import nn
+
+    from headstart.models.resnet import BasicBlock, ResNet
+
+    net = ResNet(BasicBlock, (1, 1, 1, 1), CHANNELS)
+    stem = CHANNELS[0]  # a ResNet's own stem is 64 wide whatever the stages are
+    net.conv1 = nn.Conv2d(3, stem, kernel_size=3, padding=1, bias=False)
+    net.bn1 = nn.BatchNorm2d(stem)
+    net.layer1 = nn.Sequential(BasicBlock(stem, stem))
+    net.init_weights()
+    return net
+
+
+def starter_preprocessing() -> Preprocessing:
+    return Preprocessing(image_size=IMAGE_SIZE, resize=IMAGE_SIZE, mean=MEAN, std=STD)
+
+
+def starter_weights() -> Path:
+    """The shipped weights file. Raises WeightsError where the installation lacks it."""
+    path = Path(__file__).with_name("starter.safetensors")
+    if not path.is_file():
+        raise WeightsError(
+            f"the starter's weights are not in this installation ({path})",
+            "Install headstart again, or name another backbone (--backbone resnet18).",
+        )
+    return path

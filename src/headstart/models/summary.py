@@ -1,0 +1,82 @@
+"""The architecture in words. In: backbone, head, boundary. Out: text: the modules as torch prints them, and a table of
+stages.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from headstart.models.backbone import Backbone
+from headstart.models.stages import boundary_index, stage_names
+
+
+@dataclass(frozen=True)
+class StageRow:
+    """A stage: the shape it makes of one photo (without the batch), its parameters, and whether they are trained,
+    partly or not at all.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    parameters: int
+    state: str
+
+
+def describe(backbone: Backbone, head: nn.Module, boundary: str) -> str:
+    """Both modules as torch prints them, then one row per stage and the head, then the sums. Raises OptionError for an
+    unknown boundary.
+    """
+    rows = stage_rows(backbone, head, boundary)
+    size = backbone.preprocessing.image_size
+    trained = sum(p.numel() for p in _trained(backbone, head, boundary))
+    total = sum(row.parameters for row in rows)
+    closing = f"{total:,} parameters, {trained:,} of them trained; input 3 x {size} x {size}, {backbone.source}"
+    return "\n\n".join([f"backbone {backbone.name}: {backbone}", f"head: {head}", _table(rows), closing])
+
+
+def stage_rows(backbone: Backbone, head: nn.Module, boundary: str) -> list[StageRow]:
+    """One row per stage of the backbone, in order, and one for the head."""
+    at = boundary_index(boundary, backbone.block_names, backbone.name)
+    shapes = _shapes(backbone)
+    rows = []
+    for stage in stage_names(backbone.block_names):
+        inside = [i for i, block in enumerate(backbone.block_names) if block == stage or block.startswith(stage + ".")]
+        parameters = sum(p.numel() for p in backbone.get_submodule(stage).parameters())
+        state = "frozen" if inside[-1] < at else "trained" if inside[0] >= at else f"trained from {boundary}"
+        rows.append(StageRow(stage, shapes[inside[-1]], parameters, state if parameters else ""))
+    outputs = [m.out_features for m in head.modules() if isinstance(m, nn.Linear)]
+    return [*rows, StageRow("head", tuple(outputs[-1:]), sum(p.numel() for p in head.parameters()), "trained")]
+
+
+@torch.no_grad()
+def _shapes(backbone: Backbone) -> list[tuple[int, ...]]:
+    """What each block makes of one black photo, as [C, H, W], [L, C] or [C]."""
+    size, device = backbone.preprocessing.image_size, next(backbone.parameters()).device
+    modes = [(m, m.training) for m in backbone.modules()]
+    x: Tensor = torch.zeros(1, 3, size, size, device=device)
+    shapes = []
+    try:
+        backbone.eval()
+        for _, block in backbone.named_blocks():
+            x = block(x)
+            shapes.append(tuple(x.shape[1:]))
+    finally:
+        for module, mode in modes:
+            module.training = mode
+    return shapes
+
+
+def _trained(backbone: Backbone, head: nn.Module, boundary: str) -> list[nn.Parameter]:
+    return [*backbone.split_at(boundary)[1].parameters(), *head.parameters()]
+
+
+def _table(rows: list[StageRow]) -> str:
+    cells = [("stage", "output", "parameters", "")]
+    cells += [
+        (r.name, " x ".join(map(str, r.shape)), f"{r.parameters:,}" if r.parameters else "", r.state) for r in rows
+    ]
+    name, shape, number = (max(len(row[i]) for row in cells) for i in range(3))
+    return "\n".join(f"{a:<{name}}  {b:<{shape}}  {c:>{number}}  {d}".rstrip() for a, b, c, d in cells)

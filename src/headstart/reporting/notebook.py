@@ -1,0 +1,91 @@
+"""At home in a notebook. In: photos, runs, comparisons, studies, predictions. Out: HTML that shows them, pandas frames,
+matplotlib figures.
+
+The objects themselves call this (``_repr_html_``, ``frame``, ``figure``); nothing here is needed outside a notebook.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headstart.data.decode import BadPhoto, decode
+from headstart.data.images import centre
+from headstart.errors import OptionError
+from headstart.reporting.images import thumbnail
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+
+SIDE = 112
+MOST = 24
+"""Classes, or predictions, that are shown."""
+_TILE = "display:inline-block;margin:0 8px 8px 0;vertical-align:top;font-size:12px;line-height:1.35"
+
+
+def frame(rows: Iterable[Mapping[str, Any]]) -> DataFrame:
+    """Rows as a pandas frame. Raises OptionError where pandas is not installed."""
+    return _pandas().DataFrame(list(rows))
+
+
+def read_frame(path: Path) -> DataFrame:
+    """One of a run's tables as a pandas frame. Raises OptionError where pandas is not installed."""
+    return _pandas().read_csv(path)
+
+
+def _pandas() -> Any:
+    try:
+        import pandas
+    except ImportError:
+        raise OptionError("Frames need pandas.", "pip install 'headstart[notebook]'") from None
+    return pandas
+
+
+def photo_tile(path: Path, words: str = "") -> str:
+    try:
+        source = thumbnail(centre(decode(path, SIDE).pixels, SIDE), SIDE)
+    except BadPhoto as bad:
+        return f"<div style='{_TILE}'>{escape(path.name)}: {escape(bad.reason)}</div>"
+    return f"<div style='{_TILE}'><img src='{source}' width='{SIDE}' height='{SIDE}'><br>{words}</div>"
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """A figure (inches) that a notebook shows though pyplot does not know it."""
+    from matplotlib.figure import Figure
+
+    class Shown(Figure):
+        def _repr_png_(self) -> bytes:
+            out = io.BytesIO()
+            self.savefig(out, format="png", dpi=110)
+            return out.getvalue()
+
+    return Shown(figsize=(width, height), layout="constrained")
+
+
+def table_html(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A plain table."""
+    if not rows:
+        return ""
+    head = "".join(f"<th>{escape(str(name))}</th>" for name in rows[0])
+    cells = ("".join(f"<td>{escape(_words(value))}</td>" for value in row.values()) for row in rows)
+    body = "".join(f"<tr>{row}</tr>" for row in cells)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if isinstance(value, list | tuple):
+        return " ".join(map(_words, value))
+    return "" if value is None else str(value)
+
+
+def answer_html(answer: str, rows: Sequence[Mapping[str, Any]], report: Path | None) -> str:
+    """A comparison or a study: its sentence and its table."""
+    where = f"<p>{escape(str(report))}</p>" if report else ""
+    return f"<p><b>{escape(answer)}</b></p>{table_html(rows)}{where}"

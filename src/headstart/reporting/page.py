@@ -1,0 +1,111 @@
+"""From template to page. In: a template's name and what it shows. Out: HTML, all text escaped."""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headstart._version import __version__
+from headstart.core.text import count, plural
+from headstart.reporting.images import thumbnail
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A tile at the top of the page: "training", "38 s", "2 CPU cores, bf16"."""
+
+    label: str
+    value: str
+    note: str = ""
+
+
+PACKAGE = Path(__file__).parents[1]
+TEMPLATES = Path(__file__).parent / "templates"
+TINY = 64
+"""Photos below this many px are shown with hard pixels: blurred, a 32 px digit is a smear."""
+
+
+def render_page(template: str, **shown: Any) -> str:
+    """The page of a template, named from the package's root (``workflows/train/run.html.j2``); a name that a template uses and nobody gave is an error, not a blank."""
+    return _environment().get_template(template).render(version=__version__, **shown)
+
+
+def photo(pixels: Any, side: int = 128) -> dict[str, Any]:
+    """What the ``photo`` macro needs: the image's address and whether it is tiny."""
+    return {"src": thumbnail(pixels, side), "tiny": max(pixels.shape[:2]) < TINY}
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """0.9781 → "97.8 %" (with a narrow space that does not break), None → "–"."""
+    return "–" if share is None else f"{100 * share:.{digits}f}\u202f%"
+
+
+def interval(low: float | None, high: float | None, digits: int = 1) -> str:
+    """ "95.9–98.8 %", or "one run" where there is no interval."""
+    if low is None or high is None:
+        return "one run"
+    return f"{100 * low:.{digits}f}–{percent(high, digits)}"
+
+
+def points(difference: float, digits: int = 1) -> str:
+    """A difference of shares in percentage points, signed: 0.031 → "+3.1", with a true minus sign."""
+    text = f"{100 * difference:.{digits}f}"
+    if not float(text):
+        return text.lstrip("-")
+    return f"−{text[1:]}" if text.startswith("-") else f"+{text}"
+
+
+def p_value(p: float | None) -> str:
+    """ "p = 0.012", "p < 0.001", or nothing where there is none."""
+    if p is None:
+        return ""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+
+
+def prose(text: str) -> Markup:
+    """Text with its `backticked` words as code; everything else is escaped."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
+def shorten(items: Sequence[Any], most: int) -> tuple[Sequence[Any], Sequence[Any]]:
+    """(the first ``most``, the rest): what is shown at once, and what waits behind a click."""
+    return items[:most], items[most:]
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader([TEMPLATES, PACKAGE], encoding="utf-8"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    filters = (percent, points, p_value, count, plural, prose, shorten)
+    environment.filters.update({function.__name__: function for function in filters})
+    environment.globals["interval"] = interval
+    return environment
+
+
+def environment(machine: str) -> dict[str, str]:
+    """Versions and machine, for the foot of a page."""
+    import torch
+
+    return {
+        "headstart": __version__, "torch": torch.__version__, "timm": version("timm"),
+        "python": platform.python_version(), "machine": machine, "system": f"{platform.system()} {platform.machine()}",
+    }  # fmt: skip

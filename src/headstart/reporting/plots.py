@@ -1,0 +1,316 @@
+"""The plots of a run. In: history, a probe's grid, calibration bins. Out: ``Plot``: SVG, heading and key.
+
+Drawn through matplotlib's Figure API alone: no pyplot, no global state, no display needed.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from headstart.reporting.svg import COLOURS, to_svg
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+class EpochRow(TypedDict, total=False):
+    """One epoch of history.csv. ``phase`` names the part of the strategy ("finetune"); None: that was not measured."""
+
+    epoch: int
+    phase: str
+    train_loss: float | None
+    train_accuracy: float | None
+    val_loss: float | None
+    val_accuracy: float | None
+    lr: float | None
+    seconds: float | None
+
+
+class ProbeRow(TypedDict, total=False):
+    """One L2 strength of a probe's grid and how it did."""
+
+    l2: float
+    train_accuracy: float | None
+    val_accuracy: float | None
+    val_loss: float | None
+
+
+# Inches of 72 units: narrow, because a plot is scaled to its column and its text must still be read on a phone.
+SIZE = (4.9, 2.9)
+FONT = 10
+
+
+@dataclass(frozen=True)
+class Key:
+    """One entry of a plot's key: ``colour`` is the name of a CSS variable, ``line`` one of solid, dashed, dot."""
+
+    label: str
+    colour: str
+    line: str = "solid"
+
+
+_KEYS = {"train": Key("train", "muted", "dashed"), "val": Key("validation", "accent")}
+_LINES: dict[str, dict[str, Any]] = {
+    "train": {"color": COLOURS["muted"], "linewidth": 1.3, "linestyle": (0, (4, 2.5))},
+    "val": {"color": COLOURS["accent"], "linewidth": 2.0},
+}
+
+
+@dataclass(frozen=True)
+class Plot:
+    """An SVG element, what to write above it, and what its colours mean."""
+
+    heading: str
+    svg: str
+    key: tuple[Key, ...] = ()
+
+
+def training_curves(history: Sequence[EpochRow], best_epoch: int | None = None) -> list[Plot]:
+    """Accuracy and loss per epoch, train and val, a ring on the best epoch; a figure that no epoch has is left out."""
+    plots = [
+        _training_curve(history, best_epoch, "accuracy", "Accuracy"),
+        _training_curve(history, best_epoch, "loss", "Loss"),
+    ]
+    return [plot for plot in plots if plot is not None]
+
+
+def probe_path(rows: Sequence[ProbeRow], chosen_l2: float | None = None) -> list[Plot]:
+    """Accuracy and loss over the grid of L2, weakest first; the chosen strength carries a ring."""
+    ordered = sorted(rows, key=lambda row: row["l2"])
+    chosen = next(
+        (i for i, row in enumerate(ordered) if chosen_l2 is not None and math.isclose(row["l2"], chosen_l2)), None
+    )
+    plots = [
+        _probe_plot(ordered, chosen, "accuracy", "Accuracy over L2 strength"),
+        _probe_plot(ordered, chosen, "loss", "Loss over L2 strength"),
+    ]
+    return [plot for plot in plots if plot is not None]
+
+
+def reliability(calibration: dict[str, Any]) -> Plot:
+    """How often the model is right when it says that it is p sure: a dot per bin, its area growing with its photos.
+    Faint: the same before the temperature, where ``calibration["before"]`` tells.
+    """
+    figure, axes = new_figure((4.9, 3.6))
+    axes.plot([0, 1], [0, 1], color=COLOURS["muted"], linewidth=1, linestyle=(0, (3, 3)))
+    key = [Key("a bin of photos", "accent", "dot"), Key("ideal", "muted", "dashed")]
+    if before := calibration.get("before"):
+        _bins(axes, before["bins"], color="none", edgecolor=COLOURS["muted"], linewidth=1.1, zorder=2, alpha=0.75)
+        key.insert(1, Key("before scaling", "muted", "ring"))
+    bins = _bins(
+        axes, calibration["bins"], color=COLOURS["accent"], edgecolor=COLOURS["paper"], linewidth=0.8, zorder=3
+    )
+    axes.set(xlim=(-0.02, 1.04), ylim=(-0.02, 1.06), xlabel="confidence of the answer", ylabel="how often it was right")
+    percent_axis(axes, "x")
+    percent_axis(axes, "y")
+    words = "; ".join(
+        f"{b['count']} photos at {b['confidence']:.0%} confidence: {b['accuracy']:.0%} right" for b in bins
+    )
+    return Plot("Confidence and accuracy", to_svg(figure, "reliability", f"Reliability diagram. {words}"), tuple(key))
+
+
+def _bins(axes: Axes, every: Sequence[dict[str, Any]], **style: Any) -> list[dict[str, Any]]:
+    """A dot for each bin that holds photos; returns those."""
+    bins = [b for b in every if b["count"]]
+    most = max(b["count"] for b in bins)
+    areas = [16 + 120 * b["count"] / most for b in bins]
+    axes.scatter([b["confidence"] for b in bins], [b["accuracy"] for b in bins], s=areas, **style)
+    return bins
+
+
+def new_figure(size: tuple[float, float] = SIZE) -> tuple[Figure, Axes]:
+    """An empty plot in the page's style: no box, faint horizontal lines, muted labels."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02)  # type: ignore[union-attr, call-arg]
+    axes = figure.subplots()
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(COLOURS["line"])
+    axes.tick_params(length=0, labelsize=FONT, labelcolor=COLOURS["muted"], pad=4)
+    axes.xaxis.label.set(color=COLOURS["muted"], fontsize=FONT)
+    axes.yaxis.label.set(color=COLOURS["muted"], fontsize=FONT)
+    axes.grid(axis="y", color=COLOURS["line"], linewidth=0.8)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def percent_axis(axes: Axes, which: str) -> None:
+    """Labels of shares as percent; no label beyond 100 %."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    axis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g} %" if share <= 1 + 1e-9 else ""))
+
+
+def epoch_axis(axes: Axes, epochs: int) -> None:
+    """Whole numbers only, whatever the number of epochs."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_xlim(1 - 0.02 * epochs, epochs * 1.02)
+    axes.xaxis.set_major_locator(MaxNLocator(min(8, max(1, epochs)), integer=True))
+    axes.set_xlabel("epoch")
+
+
+def _training_curve(history: Sequence[EpochRow], best_epoch: int | None, measure: str, heading: str) -> Plot | None:
+    lines = _measured(history, measure, ("train", "val"))
+    if not lines:
+        return None
+    figure, axes = new_figure()
+    places = list(range(1, len(history) + 1))  # phases may each count their epochs from one
+    for split, values in lines.items():
+        axes.plot(places, values, marker="o" if len(history) <= 12 else "", markersize=3, **_LINES[split])
+    _mark_phases(axes, history)
+    epoch_axis(axes, len(history))
+    if measure == "accuracy":
+        percent_axis(axes, "y")
+    keys = [_KEYS[split] for split in lines]
+    kept = [place for place, row in zip(places, history, strict=True) if row.get("epoch", -1) == best_epoch]
+    if kept and "val" in lines:
+        _ring(axes, kept[-1], lines["val"][kept[-1] - 1])
+        keys.append(Key("kept", "bad", "ring"))
+    ends = ", ".join(f"{split} from {values[0]:.3g} to {values[-1]:.3g}" for split, values in lines.items())
+    return Plot(heading, to_svg(figure, f"curve-{measure}", f"{heading} by epoch: {ends}"), tuple(keys))
+
+
+def _probe_plot(rows: Sequence[ProbeRow], chosen: int | None, measure: str, heading: str) -> Plot | None:
+    lines = _measured(rows, measure, ("train", "val"))
+    if not lines:
+        return None
+    figure, axes = new_figure()
+    for split, values in lines.items():
+        axes.plot(values, marker="o", markersize=3, **_LINES[split])
+    # Evenly spaced: grids are geometric, and one that begins with 0 has no place on a logarithmic axis.
+    step = max(1, math.ceil(len(rows) / 6))
+    axes.set_xticks(range(0, len(rows), step), [_strength(row["l2"]) for row in rows[::step]])
+    axes.set_xlabel("L2")
+    if measure == "accuracy":
+        percent_axis(axes, "y")
+    keys = [_KEYS[split] for split in lines]
+    if chosen is not None and "val" in lines:
+        _ring(axes, chosen, lines["val"][chosen])
+        keys.append(Key(f"chosen: {_strength(rows[chosen]['l2'])}", "bad", "ring"))
+    return Plot(heading, to_svg(figure, f"probe-{measure}", f"{heading}, {len(rows)} strengths"), tuple(keys))
+
+
+def _measured(
+    rows: Sequence[EpochRow] | Sequence[ProbeRow], measure: str, splits: tuple[str, ...]
+) -> dict[str, list[float]]:
+    """Split → its figure per row, for the splits that have any."""
+    lines = {split: [_number(row.get(f"{split}_{measure}")) for row in rows] for split in splits}
+    return {split: values for split, values in lines.items() if any(math.isfinite(v) for v in values)}
+
+
+def _mark_phases(axes: Axes, history: Sequence[EpochRow]) -> None:
+    """A thin line and a name where one part of the strategy ends and the next begins."""
+    phases = [row.get("phase", "") for row in history]
+    starts = [i for i, phase in enumerate(phases) if i == 0 or phase != phases[i - 1]]
+    if len(starts) < 2:
+        return
+    for start in starts:
+        if start:
+            axes.axvline(start + 0.5, color=COLOURS["line"], linewidth=1)
+        axes.annotate(
+            phases[start],
+            (max(start + 0.5, 1), 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(3, 2),
+            textcoords="offset points",
+            fontsize=FONT - 1,
+            color=COLOURS["muted"],
+        )
+
+
+def _ring(axes: Axes, x: float, y: float) -> None:
+    axes.plot([x], [y], color=COLOURS["bad"], marker="o", markersize=9, markerfacecolor="none", markeredgewidth=1.6)
+
+
+def _strength(l2: float) -> str:
+    """0.00001 → "1e-5", 0.01 → "0.01", 316.2 → "320"."""
+    return f"{float(f'{l2:.2g}'):g}".replace("e-0", "e-")
+
+
+def _number(value: Any) -> float:
+    """A figure as matplotlib wants it: what was not measured, or is not finite, is a gap."""
+    return math.nan if value is None or not math.isfinite(value) else float(value)
+
+
+_LETTER = 0.56  # width of a letter, in font sizes, on the safe side
+_NARROW, _WIDE = frozenset("fijlrt.,:;'|()[]-/ 1I"), frozenset("mwMWQO%@…")
+
+
+def standalone(plot: Plot) -> str:
+    """The plot as an SVG file: heading and key in the picture, colours of the light scheme, a white ground."""
+    opening, body = plot.svg.split(">", 1)
+    box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', opening)
+    if box is None:
+        raise ValueError("the plot's svg has no viewBox from 0 0")
+    margin, scale = 12.0, 1.7
+    width, height = float(box[1]) + 2 * margin, float(box[2])
+    head, top = _picture_head(plot, margin, width - margin)
+    total = top + height + margin
+    text = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+        f'width="{width * scale:.0f}" height="{total * scale:.0f}" viewBox="0 0 {width:g} {total:g}" '
+        f'font-family="Helvetica, Arial, Liberation Sans, sans-serif" role="img" {_label(opening)}>'
+        f'<rect width="100%" height="100%" fill="#ffffff"/>{head}'
+        f'<g transform="translate({margin:g} {top:g})" stroke-linejoin="round">'
+        f"{body.strip().removesuffix('</svg>')}</g></svg>\n"
+    )
+    # What XML cannot hold (control characters, in the name of a folder) is dropped.
+    return re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f]", "", _light(text))
+
+
+def _picture_head(plot: Plot, left: float, right: float) -> tuple[str, float]:
+    """Heading and key as SVG, wrapped to the width, and where the plot below them begins."""
+    size = min(13.0, 13.0 * (right - left) / max(1.0, 1.08 * _width(plot.heading, 13.0)))  # bold is wider
+    parts = [
+        f'<text x="{left:g}" y="22" font-size="{size:.3g}" font-weight="600" fill="var(--ink)">'
+        f"{escape(plot.heading)}</text>"
+    ]
+    x, y = left, 40.0
+    for key in plot.key:
+        width = 24 + _width(key.label, 9.5)
+        if x > left and x + width > right:
+            x, y = left, y + 14
+        dash = ' stroke-dasharray="4 2.5"' if key.line == "dashed" else ""
+        parts.append(
+            f'<path d="M{x:g} {y - 3:g}h14" stroke="var(--{key.colour})" stroke-width="2"{dash}/>'
+            f'<text x="{x + 18:g}" y="{y:g}" font-size="9.5" fill="var(--muted)">{escape(key.label)}</text>'
+        )
+        x += width + 10
+    return "".join(parts), y + 8
+
+
+def _width(text: str, size: float) -> float:
+    """About how wide a sans-serif font sets the text: a little more than most do."""
+    return size * sum(0.32 if letter in _NARROW else 0.88 if letter in _WIDE else _LETTER for letter in text)
+
+
+def _label(opening: str) -> str:
+    found = re.search(r'aria-label="[^"]*"', opening)
+    return found.group() if found else ""
+
+
+def _light(text: str) -> str:
+    """CSS variables replaced by their colours in the light scheme; the ground is white."""
+    colours = {**_light_scheme(), "paper": "#ffffff"}
+    return re.sub(r"var\(--([\w-]+)\)", lambda match: colours.get(match[1], match[0]), text)
+
+
+@lru_cache(maxsize=1)
+def _light_scheme() -> dict[str, str]:
+    """Variable → colour, read where the page's own colours are kept: the light scheme stands first there."""
+    style = (Path(__file__).parent / "templates" / "style.css").read_text(encoding="utf-8")
+    first = style[: style.index("@media")]
+    return dict(re.findall(r"--([\w-]+): (#[0-9a-fA-F]{6})\b", first))

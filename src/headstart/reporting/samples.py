@@ -1,0 +1,53 @@
+"""A few photos of each class, for the sample grid of a page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headstart.data.filenames import natural_key
+from headstart.data.images import DecodedImages, centre
+from headstart.reporting.page import photo
+
+if TYPE_CHECKING:
+    from headstart.data.loading import LoadedImages
+
+
+SAMPLE_ROWS = 12  # beyond this many classes, one photo per class
+SAMPLE_CLASSES = 48
+PHOTOS_PER_CLASS = 8
+
+
+def sample_rows(samples: Mapping[str, Sequence[np.ndarray]], names: Mapping[str, str]) -> dict[str, Any] | None:
+    """A row of photos per class for few classes; one photo each, in one grid, for many; None where there are none."""
+    filled = [(names.get(label, label), photos) for label, photos in samples.items() if len(photos)]
+    if not filled:
+        return None
+    many = len(filled) > SAMPLE_ROWS
+    shown = filled[:SAMPLE_CLASSES]
+    most = 1 if many else PHOTOS_PER_CLASS
+    rows = [{"name": name, "photos": [photo(pixels) for pixels in photos[:most]]} for name, photos in shown]
+    return {"many": many, "rows": rows, "left_out": len(filled) - len(shown)}
+
+
+def samples_by_class(
+    photos: LoadedImages, most_classes: int | None = None, per_class: int = 4
+) -> dict[str, list[np.ndarray]]:
+    """A few photos of each class, before they are split; of many classes those that come first."""
+    by_class: dict[str, list[int]] = {}
+    for i, photo in enumerate(photos.manifest.photos):
+        if photos.pixels.digests[i] is not None:
+            by_class.setdefault(photo.label, []).append(i)
+    chosen = {}
+    for label in sorted(by_class, key=natural_key)[:most_classes]:
+        members = by_class[label]
+        spread = [members[j] for j in np.linspace(0, len(members) - 1, per_class).astype(int)]
+        chosen[label] = [picture(photos.pixels, i, photos.pixels.resize) for i in spread]
+    return chosen
+
+
+def picture(pixels: DecodedImages, i: int, size: int) -> np.ndarray:
+    """Photo i as the network sees it, uint8 [size, size, 3]."""
+    return np.ascontiguousarray(centre(pixels.row(i), size))

@@ -1,0 +1,121 @@
+"""What the epoch loop reads. In: pixels or cached maps, labels, a seed. Out: batches, each a function of (seed,
+epoch, number) alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from headstart.core.array_store import RowStore
+from headstart.data.augment import Augmentation, draw_epoch, training_picture
+from headstart.data.images import DecodedImages
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+
+
+class Source(Protocol):
+    """Training data for the epoch loop."""
+
+    def __len__(self) -> int: ...
+
+    def batches(self, epoch: int, batch_size: int, start: int = 0) -> Iterator[Batch]:
+        """Batches ``start`` ... of one epoch as (input on the CPU, labels [B])."""
+        ...
+
+
+def batch_bounds(photos: int, batch_size: int) -> list[tuple[int, int]]:
+    """Where an epoch is cut: batches of nearly equal size, none above ``batch_size``, so that none holds one photo
+    (which BatchNorm cannot take).
+    """
+    count = max(1, -(-photos // batch_size))
+    edges = [round(i * photos / count) for i in range(count + 1)]
+    return list(pairwise(edges))
+
+
+@dataclass(frozen=True)
+class PictureSource:
+    """Photos, each cropped, mirrored and coloured anew in every epoch; batches are uint8 [B, S, S, 3]."""
+
+    pixels: DecodedImages
+    labels: np.ndarray
+    size: int
+    how: Augmentation
+    seed: int
+    workers: int = 2
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batches(self, epoch: int, batch_size: int, start: int = 0) -> Iterator[Batch]:
+        order, draws = draw_epoch(self.seed, epoch, len(self))
+        bounds = batch_bounds(len(self), batch_size)
+
+        def prepare(number: int) -> Batch:
+            first, last = bounds[number]
+            photos = np.empty((last - first, self.size, self.size, 3), np.uint8)
+            for slot, place in enumerate(range(first, last)):
+                photos[slot] = training_picture(self.pixels.row(int(order[place])), self.size, self.how, draws[place])
+            return torch.from_numpy(photos), torch.from_numpy(self.labels[order[first:last]])
+
+        with ThreadPoolExecutor(self.workers) as pool:
+            waiting = {n: pool.submit(prepare, n) for n in range(start, min(start + 2 * self.workers, len(bounds)))}
+            for number in range(start, len(bounds)):
+                ready = waiting.pop(number).result()
+                following = number + 2 * self.workers
+                if following < len(bounds):
+                    waiting[following] = pool.submit(prepare, following)
+                yield ready
+
+
+@dataclass(frozen=True)
+class MapSource:
+    """Outputs of a frozen trunk, a view drawn anew for each photo in every epoch; batches are float32 [B, D, H, W]
+    or [B, D].
+    """
+
+    stores: tuple[RowStore, ...]
+    digests: tuple[str, ...]
+    labels: np.ndarray
+    seed: int
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batches(self, epoch: int, batch_size: int, start: int = 0) -> Iterator[Batch]:
+        order, draws = draw_epoch(self.seed, epoch, len(self))
+        for first, last in batch_bounds(len(self), batch_size)[start:]:
+            places = range(first, last)
+            rows = [self.stores[int(draws[p, 0] * len(self.stores))].row(self.digests[order[p]]) for p in places]
+            yield as_tensor(np.stack(rows)).float(), torch.from_numpy(self.labels[order[first:last]])
+
+
+@dataclass(frozen=True)
+class ArraySource:
+    """Rows in memory (pooled features), drawn in a new order in every epoch; batches are float32 [B, D]."""
+
+    rows: np.ndarray
+    labels: np.ndarray
+    seed: int
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batches(self, epoch: int, batch_size: int, start: int = 0) -> Iterator[Batch]:
+        order, _ = draw_epoch(self.seed, epoch, len(self))
+        for first, last in batch_bounds(len(self), batch_size)[start:]:
+            chosen = order[first:last]
+            yield torch.from_numpy(self.rows[chosen]), torch.from_numpy(self.labels[chosen])
+
+
+def as_tensor(rows: np.ndarray) -> torch.Tensor:
+    """Cached rows as a tensor: uint16 holds the bits of bfloat16 maps (see ``features.as_rows``)."""
+    if rows.dtype == np.uint16:
+        return torch.from_numpy(rows.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(rows)

@@ -1,0 +1,135 @@
+"""LoadedImages before any training, as a frozen backbone sees them. In: options. Out: ``EmbeddedDataset``: photos that can be read,
+their classes and their features, which ``check``, ``recommend`` and ``forecast`` judge.
+
+The features are those that a probe would train on, and lie in the cache under the same name: whichever comes first
+computes them for the others.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from headstart.core.events import Events
+from headstart.data.filenames import natural_key
+from headstart.data.images import DecodedImages
+from headstart.data.loading import LoadedImages, find_photos, usual_side
+from headstart.data.schema import Manifest, Photo
+from headstart.data.splits import too_alike
+from headstart.data.stratify import units
+from headstart.inference.device import Machine
+from headstart.inference.features import FeatureKey, extract
+from headstart.inference.openvino import has_openvino
+from headstart.inference.runner import FrozenNetwork
+from headstart.models.backbone import Backbone
+from headstart.models.preprocessing import Preprocessing
+from headstart.training.config import TrainOptions
+from headstart.training.plan import Plan, check_overrides, resolve
+from headstart.training.preparation import read_for
+from headstart.training.rules import Facts
+
+
+@dataclass(frozen=True)
+class EmbeddedDataset:
+    """The usable photos of some data, in the order of the manifest.
+
+    ``photos``: all that was found and read; ``members`` [N]: which of its photos are usable (indices into the manifest);
+    ``labels`` [N]: indices into ``classes``, which are in natural order; ``features`` [N, D] float32.
+    """
+
+    photos: LoadedImages
+    members: np.ndarray
+    classes: tuple[str, ...]
+    labels: np.ndarray
+    backbone: Backbone
+    preprocessing: Preprocessing
+    machine: Machine
+    plan: Plan
+    features: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def photo(self, i: int) -> Photo:
+        """Usable photo ``i`` as it was found."""
+        return self.photos.manifest.photos[int(self.members[i])]
+
+    @property
+    def units(self) -> list[int]:
+        """What belongs together: photos of one group, copies of one file, and near copies but for classes that hardly
+        have anything else.
+        """
+        members = [int(i) for i in self.members]
+        every = self.photos.alike
+        alike: list[int | None] = [every[i] for i in members]
+        for c in range(len(self.classes)):
+            own = np.flatnonzero(self.labels == c)
+            if too_alike(list(Counter(alike[i] for i in own).values())):
+                for i in own:
+                    alike[i] = None
+        return units([self.photo(i).group for i in range(len(self))], self.pixels.digests, alike)
+
+    @property
+    def pixels(self) -> DecodedImages:
+        """The pixels of the usable photos, in their order."""
+        return self.photos.pixels.take(self.members.tolist())
+
+
+def embed_dataset(options: TrainOptions, events: Events, manifest: Manifest | None = None) -> EmbeddedDataset:
+    """Find and read the photos, and run each once through the backbone (from the cache where it has them).
+
+    Args:
+        options: as for ``train``; of the strategy nothing is used. manifest: the photos, where they are found already.
+
+    Raises:
+        DataError, WeightsError, OptionError: see their messages.
+    """
+    options = replace(options, strategy="probe", boundary=None)
+    check_overrides(options.settings)
+    photos, backbone, machine = read_for(options, manifest or find_photos(options.data, events), events)
+    return embed_images(photos, backbone, machine, options, events)
+
+
+def embed_images(
+    photos: LoadedImages,
+    backbone: Backbone,
+    machine: Machine,
+    options: TrainOptions,
+    events: Events,
+    ready: tuple[Plan, FrozenNetwork] | None = None,
+) -> EmbeddedDataset:
+    """The part of ``survey`` after reading. ``ready``: a plan for more photos than these, which are a sample of them,
+    and the network made ready as that plan says.
+    """
+    members = np.array([i for i, digest in enumerate(photos.pixels.digests) if digest is not None], dtype=np.int64)
+    classes, labels = labels_of([photos.manifest.photos[i] for i in members])
+    plan = ready[0] if ready else plan_of(photos.manifest, len(members), len(classes), backbone, machine, options)
+    seen = backbone.preprocessing.at(plan.image_size, plan.resize)
+    key = FeatureKey(backbone.weights_digest, "end", seen, plan.precision, machine.device.type, plan.engine)
+    features = extract(
+        lambda: ready[1] if ready else FrozenNetwork(backbone, seen, machine, plan.precision, plan.engine), key,
+        photos.pixels.take(members.tolist()), progress=partial(events.progress, f"features by {backbone.name}"),
+    )  # fmt: skip
+    return EmbeddedDataset(photos, members, classes, labels, backbone, seen, machine, plan, features)
+
+
+def plan_of(
+    manifest: Manifest, photos: int, classes: int, backbone: Backbone, machine: Machine, options: TrainOptions
+) -> Plan:
+    """The plan of a probe that reads so many photos: what decides input size, precision and engine."""
+    facts = Facts(
+        photos, classes, usual_side(manifest), backbone.preprocessing.image_size, "probe", machine.device.type,
+        machine.fast_bf16, weights=sum(p.numel() for p in backbone.parameters()), openvino=has_openvino(),
+    )  # fmt: skip
+    return resolve(facts, options.seed, None, options.settings)
+
+
+def labels_of(photos: Sequence[Photo]) -> tuple[tuple[str, ...], np.ndarray]:
+    """(class names in natural order, the index of each photo's class)."""
+    classes = tuple(sorted({photo.label for photo in photos}, key=natural_key))
+    index = {label: i for i, label in enumerate(classes)}
+    return classes, np.array([index[photo.label] for photo in photos], dtype=np.int64)

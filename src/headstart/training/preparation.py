@@ -1,0 +1,191 @@
+"""Everything before training. In: options. Out: ``Prepared``: image set, pixels per split, backbone, machine and
+plan, all checked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart.core.events import Events
+from headstart.data.duplicates.leakage import in_words, leaks
+from headstart.data.filenames import shown
+from headstart.data.images import DecodedImages
+from headstart.data.loading import LoadedImages, find_photos, read, usual_side
+from headstart.data.schema import SPLITS, Manifest, Split, SplitDataset
+from headstart.data.splits import split_dataset
+from headstart.errors import DataError, OptionError
+from headstart.inference.device import Machine, find_machine
+from headstart.inference.features import FeatureKey
+from headstart.inference.openvino import has_openvino
+from headstart.inference.runner import FrozenNetwork
+from headstart.models.backbone import Backbone
+from headstart.models.heads import check_dropout, parse_head
+from headstart.training import loggers as tracking
+from headstart.training import rules
+from headstart.training.config import TrainOptions
+from headstart.training.plan import Plan, check_overrides, resolve
+from headstart.training.rules import Facts
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that a training needs, and all that its report tells."""
+
+    options: TrainOptions
+    dataset: SplitDataset
+    photos: LoadedImages
+    pixels: dict[Split, DecodedImages]
+    labels: dict[Split, np.ndarray]
+    backbone: Backbone
+    machine: Machine
+    plan: Plan
+    facts: Facts
+    leaked: int = 0
+    ready: dict[FeatureKey, FrozenNetwork] = field(default_factory=dict)
+
+    def plan_for(self, strategy: str) -> Plan:
+        """The plan of a part of ``auto``, by the same rules and with the same overrides."""
+        facts = replace(self.facts, strategy=_kind(self.options, strategy))
+        return resolve(facts, self.options.seed, None, self.options.settings)
+
+
+def _kind(options: TrainOptions, strategy: str) -> str:
+    """A probe whose head has hidden layers or dropout is no linear fit but a training of the head, with settings of
+    its own.
+    """
+    linear = not parse_head(options.head) and not any(options.dropout)
+    return "head" if strategy == "probe" and not linear else strategy
+
+
+def prepare(options: TrainOptions, events: Events) -> Prepared:
+    """Find, read, check and split the photos; load the backbone; resolve the plan.
+
+    Raises:
+        DataError, WeightsError, OptionError: see their messages.
+    """
+    check_overrides(options.settings)
+    if options.log:
+        tracking.check(options.log)
+    check_dropout(options.dropout, len(parse_head(options.head)) + 1, options.head)
+    photos, backbone, machine = read_for(options, find_photos(options.data, events), events)
+    return split(options, photos, backbone, machine, events)
+
+
+def read_for(
+    options: TrainOptions, manifest: Manifest, events: Events, on_bad: str | None = None
+) -> tuple[LoadedImages, Backbone, Machine]:
+    """The photos read at the size that the backbone wants, the backbone, and where it will run.
+
+    ``on_bad``: as for ``read``, where it is not what the options say. Raises DataError, WeightsError, OptionError.
+    """
+    machine = find_machine(options.device)
+    backbone = make_backbone(options)
+    size, resize = input_size(options, manifest, backbone)
+    backbone.check_image_size(size)
+    return (
+        read(manifest, resize, backbone.preprocessing.interpolation, on_bad or options.on_bad, events),
+        backbone,
+        machine,
+    )
+
+
+def split(
+    options: TrainOptions, photos: LoadedImages, backbone: Backbone, machine: Machine, events: Events
+) -> Prepared:
+    """The part of ``prepare`` that depends on seed, shots and strategy."""
+    leaked = _leakage(photos, options.allow_leakage, events)
+    dataset = split_dataset(photos.manifest, photos.pixels.digests, photos.bad, options.split_options, photos.alike)
+    events.message(f"{photos.manifest.name} ({photos.manifest.layout}): {dataset.summary}")
+    for note in dataset.notes:
+        events.warning(note)
+    where = {photo.path: i for i, photo in enumerate(photos.manifest.photos)}
+    members = {s: dataset.split(s) for s in SPLITS}
+    pixels = {s: photos.pixels.take([where[m.path] for m in members[s]]) for s in SPLITS}
+    labels = {s: np.array([m.label for m in members[s]], dtype=np.int64) for s in SPLITS}
+    facts = Facts(
+        photos=len(members["train"]), classes=len(dataset.classes), side=usual_side(photos.manifest),
+        native_size=backbone.preprocessing.image_size, strategy=_kind(options, options.strategy),
+        device=machine.device.type, fast_bf16=machine.fast_bf16, head=options.head,
+        judged=len(members["val"]) + len(members["test"]), weights=sum(p.numel() for p in backbone.parameters()),
+        openvino=has_openvino(),
+    )  # fmt: skip
+    plan = resolve(facts, options.seed, options.boundary, options.settings)
+    backbone.split_at(plan.boundary)  # an unknown boundary is said before training
+    return Prepared(options, dataset, photos, pixels, labels, backbone, machine, plan, facts, leaked)
+
+
+def _leakage(photos: LoadedImages, allowed: bool, events: Events) -> int:
+    """How many near copies the data's own splits part. Splits of a named set are what others measure on: there, and
+    where it is allowed, they are told of only.
+
+    Raises:
+        DataError: splits share pictures.
+    """
+    manifest = photos.manifest
+    found = leaks(manifest, photos.pixels.digests, photos.near)
+    if not found:
+        return 0
+    known = manifest.layout.startswith("named set")
+    words = (
+        f"{len(found)} pairs of one picture stand in two splits of {manifest.name}: {in_words(found, manifest)}."
+        if len(found) > 1
+        else f"One picture stands in two splits of {manifest.name}: {in_words(found, manifest)}."
+    )
+    if not (allowed or known):
+        raise DataError(
+            f"{words} The accuracy would flatter",
+            "headstart check DATA --fix clean.csv writes a list without them; --allow-leakage goes on all the same.",
+        )
+    near = sum(not leak.exact for leak in found)
+    if near:
+        stay = "one near copy stays, and flatters" if near == 1 else f"{near} near copies stay, and flatter"
+        events.warning(f"{words} Same files leave the earlier split; {stay}.")
+    return near
+
+
+def make_backbone(options: TrainOptions) -> Backbone:
+    """The backbone that the options ask for, its preprocessing overridden where they say so. Raises WeightsError,
+    OptionError.
+    """
+    import torch
+
+    from headstart.inference.classifier import load_backbone
+    from headstart.models.factory import create
+
+    torch.manual_seed(options.seed)  # decides the random weights of scratch
+    if options.from_run:
+        backbone = load_backbone(Path(options.from_run))
+        backbone = backbone.truncated(options.cut) if options.cut else backbone
+    else:
+        weights = Path(options.weights) if options.weights else None
+        backbone = create(options.backbone, pretrained=options.strategy != "scratch", weights=weights, cut=options.cut)
+    changes = {name: getattr(options, name) for name in ("mean", "std") if getattr(options, name)}
+    backbone.preprocessing = replace(backbone.preprocessing, **changes)
+    return backbone
+
+
+def input_size(options: TrainOptions, manifest: Manifest, backbone: Backbone) -> tuple[int, int]:
+    """(input size, shorter side to resize to) in px; the plan's rule on the photos' headers, or the user's word."""
+    settings = check_overrides(options.settings)
+    facts = Facts(0, 0, usual_side(manifest), backbone.preprocessing.image_size, options.strategy)
+    size = settings.get("image_size") or rules.image_size(facts).value
+    resize = settings.get("resize", size)
+    if resize < size:
+        raise OptionError(f"resize={resize} is below the input size of {size} px.", "Leave out one of the two.")
+    return size, resize
+
+
+def check_facts(photos: LoadedImages, dataset: SplitDataset) -> dict[str, Any]:
+    """What check.json says."""
+    return {
+        "summary": dataset.summary,
+        "layout": dataset.layout,
+        "photos": len(dataset.samples),
+        "bad": [{"path": shown(b.path, dataset.root), "reason": b.reason} for b in dataset.bad],
+        "conversions": photos.conversions,
+        "notes": list(dataset.notes),
+    }

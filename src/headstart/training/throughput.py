@@ -1,0 +1,54 @@
+"""How long training would take. In: a network, a plan, a machine. Out: seconds per step, or photos per second, measured
+on the spot.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+
+import numpy as np
+import torch
+from torch import nn
+
+from headstart.inference.device import Machine, synchronise
+from headstart.inference.runner import FrozenNetwork
+from headstart.training.plan import Plan
+
+
+def seconds_per_step(backbone: nn.Module, head: nn.Module, plan: Plan, machine: Machine) -> float:
+    """One training step of the whole network, timed on copies and on noise: two steps, the first of which warms up."""
+    network = nn.Sequential(copy.deepcopy(backbone), head).to(machine.device).train()
+    network.to(memory_format=torch.channels_last)
+    few = min(8, plan.batch_size)
+    x = torch.randn(few, 3, plan.image_size, plan.image_size, device=machine.device).to(
+        memory_format=torch.channels_last
+    )
+    taken = 0.0
+    for _ in range(2):
+        began = time.perf_counter()
+        with torch.autocast(machine.device.type, torch.bfloat16, enabled=plan.precision == "bf16"):
+            network(x).float().logsumexp(1).mean().backward()
+        synchronise(machine.device)
+        taken = time.perf_counter() - began
+    return taken * plan.batch_size / few
+
+
+ENOUGH_SECONDS = 1.0
+BATCHES = (5, 20)
+"""The least and the most that are timed."""
+
+
+def photos_per_second(trunk: FrozenNetwork, image_size: int, batch: int) -> float:
+    """How many photos a frozen network reads in a second: full batches of noise, already resized, one after the other;
+    the fastest of them counts, which other work on the machine disturbs least. Converting the network, and a first
+    batch that warms up, are left out.
+    """
+    photos = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (batch, image_size, image_size, 3), np.uint8))
+    trunk(photos)
+    taken: list[float] = []
+    while len(taken) < BATCHES[0] or (sum(taken) < ENOUGH_SECONDS and len(taken) < BATCHES[1]):
+        began = time.perf_counter()
+        trunk(photos)
+        taken.append(time.perf_counter() - began)
+    return batch / min(taken)

@@ -1,0 +1,87 @@
+"""The sheet of a check. In: what was found. Out: one HTML file with the photos in question side by side."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from headstart.core.text import plural
+from headstart.reporting.page import Fact, photo, render_page
+from headstart.workflows.check.findings import Case, Finding
+from headstart.workflows.check.result import CheckResult
+
+SHOWN = 48
+"""Cases of a kind with pictures; the rest is in ``--json``."""
+SIDE = 128
+HEADINGS = {
+    "classes": "Classes",
+    "few": "Too few photos",
+    "leakage": "The same picture in two splits",
+    "conflict": "The same file under two labels",
+    "near-conflict": "Nearly the same photo under two labels",
+    "groups": "Groups in several splits",
+    "unjudged": "Labels",
+    "missing": "Classes that a split lacks",
+    "unreadable": "Files that cannot be used",
+    "giveaway": "Files that give the class away",
+    "label": "Labels that are probably wrong",
+    "stranger": "Photos like no class",
+    "blank": "Photos with nothing in them",
+    "tiny": "Tiny photos",
+    "uneven": "Uneven classes",
+    "shape": "Very long photos",
+    "copies": "Copies in one class",
+    "converted": "Converted while reading",
+}
+
+
+def render_check(found: CheckResult) -> str:
+    """One self-contained HTML page."""
+    manifest = found.photos.manifest
+    unreadable = sum(len(f.files) for f in found.findings)
+    report = SimpleNamespace(
+        title=found.name,
+        answer=found.answer + ".",
+        more="Nothing was moved or deleted. " + _fixed(found),
+        caveats=[],
+        facts=[
+            Fact("photos", f"{len(manifest.photos):,}", manifest.layout),
+            Fact("classes", f"{len({p.label for p in manifest.photos}):,}"),
+            Fact("cannot be read", f"{unreadable:,}"),
+            *(Fact(f"{word}s", str(sum(f.severity == word for f in found.findings))) for word in ("error", "warning")),
+        ],
+    )
+    return render_page(
+        "workflows/check/check.html.j2", report=report, sections=[_section(found, f) for f in found.findings]
+    )
+
+
+def _fixed(found: CheckResult) -> str:
+    if found.cleaned is None:
+        return "`headstart check DATA --fix clean.csv` writes a list without the photos that are in the way."
+    return f"`{found.cleaned.name}` leaves {plural(found.left_out, 'photo')} out."
+
+
+def _section(found: CheckResult, finding: Finding) -> dict[str, Any]:
+    return {
+        "id": finding.kind,
+        "heading": HEADINGS[finding.kind],
+        "severity": finding.severity,
+        "sentence": finding.sentence,
+        "advice": finding.advice,
+        "cases": [_case(found, case) for case in finding.cases[:SHOWN]],
+        "more": max(0, len(finding.cases) - SHOWN),
+        "files": finding.files[:200],
+        "more_files": max(0, len(finding.files) - 200),
+    }
+
+
+def _case(found: CheckResult, case: Case) -> dict[str, Any]:
+    return {"words": case.words, "photos": [{**photo(_picture(found, i), SIDE), **found.about(i)} for i in case.photos]}
+
+
+def _picture(found: CheckResult, i: int) -> np.ndarray:
+    """The whole photo: what was cut off matters here."""
+    return found.photos.pixels.row(i)

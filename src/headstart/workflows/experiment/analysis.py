@@ -1,0 +1,193 @@
+"""What a study found. In: results of its jobs. Out: the table's rows, differences, curves and sweeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+
+import numpy as np
+
+from headstart.core.text import plural
+from headstart.evaluation.statistics import (
+    difference_over_seeds,
+    mcnemar,
+    paired_difference,
+    t_interval,
+    verdict,
+    wilson,
+)
+from headstart.workflows.experiment.recipe import Arm, Recipe
+from headstart.workflows.experiment.results import JobResult
+from headstart.workflows.experiment.rows import StudyCurve, StudyDifference, StudyRow, Sweep, SweepLine
+
+_AXES = {
+    "shots": "photos per class", "fraction": "part of the training photos", "cut": "the network ends after",
+    "image_size": "input size, px",
+}  # fmt: skip
+Members = Sequence[JobResult]
+
+
+def grouped(results: Sequence[JobResult]) -> dict[tuple[str, str], list[JobResult]]:
+    """(arm, point) → its results, by seed."""
+    groups: dict[tuple[str, str], list[JobResult]] = {}
+    for result in sorted(results, key=lambda r: r.job.seed):
+        groups.setdefault((result.arm, result.job.point), []).append(result)
+    return groups
+
+
+def table(recipe: Recipe, results: Sequence[JobResult]) -> list[StudyRow]:
+    """A row per arm and point, in the recipe's order."""
+    groups = grouped(results)
+    keys = [(arm, point) for arm in recipe.arms for point, _ in arm.points() if (arm.name, point) in groups]
+    return [_row(arm, point, groups[arm.name, point]) for arm, point in keys]
+
+
+def _row(arm: Arm, point: str, members: Members) -> StudyRow:
+    values, first = [m.accuracy for m in members], members[0]
+    several = len(values) > 1
+    interval = t_interval(values, within=(0, 1)) if several else wilson(int(first.right.sum()), len(first.right))
+    return StudyRow(
+        arm.name, interval.value, values, interval.low, interval.high,
+        interval.method if several else f"one run; {interval.method} over photos",
+        arm.images, point, arm.published, arm.said, arm.expected, _setting(first),
+        float(np.mean([m.seconds for m in members])), len(first.right), arm.note,
+    )  # fmt: skip
+
+
+def _setting(result: JobResult) -> str:
+    """ "finetune, 160 px, 10 epochs, 7671 photos": what the table says of an arm."""
+    plan = result.plan
+    epochs = f", {plural(len(result.history), 'epoch')}" if result.history else ""
+    cut = f", cut after {result.job.options.cut}" if result.job.options.cut else ""
+    return f"{plan['strategy']}{cut}, {plan['image_size']} px{epochs}, {plural(result.train_photos, 'photo')}"
+
+
+def differences(recipe: Recipe, results: Sequence[JobResult]) -> list[StudyDifference]:
+    """Every pair of arms at every point they share: over seeds where there are several, and over the photos of the
+    first seed.
+    """
+    groups = grouped(results)
+    found: list[StudyDifference] = []
+    for first, second in told_pairs(recipe):
+        for point in _shared_points(recipe.arm(first), recipe.arm(second)):
+            a, b = groups.get((first, point[0])), groups.get((second, point[1]))
+            if a and b:
+                found += _pair(a, b, point[0] or point[1])
+    return found
+
+
+def told_pairs(recipe: Recipe) -> list[tuple[str, str]]:
+    """The pairs that the recipe names; else all arms on the same photos."""
+    if recipe.pairs:
+        return list(recipe.pairs)
+    return [(a.name, b.name) for a, b in combinations(recipe.arms, 2) if a.images == b.images]
+
+
+def _shared_points(a: Arm, b: Arm) -> list[tuple[str, str]]:
+    """Points of both that are to be compared: the same one of the same sweep, or one arm's only one with each."""
+    mine, yours = [label for label, _ in a.points()], [label for label, _ in b.points()]
+    if a.sweep and b.sweep:
+        return [(label, label) for label in mine if label in yours] if a.sweep[0] == b.sweep[0] else []
+    return [(x, y) for x in mine for y in yours]
+
+
+def _pair(a: Members, b: Members, point: str) -> Iterator[StudyDifference]:
+    yours = {m.job.seed: m for m in b}
+    by_seed = [(m, yours[m.job.seed]) for m in a if m.job.seed in yours]
+    if not by_seed:
+        return
+    if sum(x.accuracy - y.accuracy for x, y in by_seed) < 0:  # name the better first
+        a, b, by_seed = b, a, [(y, x) for x, y in by_seed]
+    if len(by_seed) > 1:
+        gap = difference_over_seeds([x.accuracy for x, _ in by_seed], [y.accuracy for _, y in by_seed])
+        yield StudyDifference(
+            a[0].arm, b[0].arm, gap.value, gap.low, gap.high, gap.p_value, gap.method, "seeds", a[0].job.arm.images,
+            point, verdict=verdict(gap),
+        )  # fmt: skip
+    x, y = by_seed[0]
+    swept = len(by_seed) > 1 and (a[0].job.arm.sweep or b[0].job.arm.sweep)  # a curve's many points: seeds tell enough
+    if not swept and x.judged_digest == y.judged_digest:
+        yield _over_photos(x, y, point)
+
+
+def _over_photos(x: JobResult, y: JobResult, point: str) -> StudyDifference:
+    gap, test = paired_difference(x.right, y.right), mcnemar(x.right, y.right)
+    return StudyDifference(
+        x.arm, y.arm, gap.value, gap.low, gap.high, gap.p_value, f"{gap.method}; seed {x.job.seed}", "photos",
+        x.job.arm.images, point, test.only_a, test.only_b, verdict(gap),
+    )  # fmt: skip
+
+
+def curves(recipe: Recipe, results: Sequence[JobResult]) -> list[StudyCurve]:
+    """Epoch by epoch, for arms that are not swept."""
+    groups = grouped(results)
+    shown = [groups[arm.name, ""] for arm in recipe.arms if not arm.sweep and (arm.name, "") in groups]
+    return [_curve(members) for members in shown] if any(m.history for ms in shown for m in ms) else []
+
+
+def _curve(members: Members) -> StudyCurve:
+    if not all(m.history for m in members):  # probes, and what ``auto`` left as one with some seed
+        return StudyCurve(members[0].arm, [1], val_accuracy=[_mean([m.val_accuracy for m in members])], level=True)
+    epochs = range(min(len(m.history) for m in members))
+
+    def mean(measure: str) -> list[float]:
+        return [_mean([m.history[e][measure] for m in members]) for e in epochs]
+
+    bands = [t_interval([m.history[e]["val_accuracy"] for m in members], within=(0, 1)) for e in epochs]
+    several = len(members) > 1
+    return StudyCurve(
+        members[0].arm, [e + 1 for e in epochs], mean("train_loss"), mean("val_loss"), mean("train_accuracy"),
+        mean("val_accuracy"), [float(b.low or 0) for b in bands] if several else (),
+        [float(b.high or 0) for b in bands] if several else (),
+    )  # fmt: skip
+
+
+def sweeps(recipe: Recipe, rows: Sequence[StudyRow]) -> list[Sweep]:
+    """One figure per image set and swept option, with the arms that are swept along it."""
+    keys = list(dict.fromkeys((arm.images, arm.sweep[0]) for arm in recipe.arms if arm.sweep))
+    return [_sweep(recipe, rows, images, key, len({k for _, k in keys}) < len(keys)) for images, key in keys]
+
+
+def _sweep(recipe: Recipe, rows: Sequence[StudyRow], images: str, key: str, tell_images: bool) -> Sweep:
+    lines = []
+    for arm in recipe.arms:
+        mine = [row for row in rows if row.arm == arm.name]
+        if arm.sweep and arm.sweep[0] == key and arm.images == images and mine:
+            several = len(mine[0].values) > 1
+            lows, highs = [r.low or 0.0 for r in mine], [r.high or 0.0 for r in mine]
+            lines.append(
+                SweepLine(
+                    arm.name, [r.point for r in mine], [r.mean for r in mine], lows if several else (),
+                    highs if several else (),
+                )
+            )  # fmt: skip
+    axis = _AXES[key]
+    heading = f"Accuracy by {'cut' if key == 'cut' else axis}{f' ({images})' if tell_images else ''}"
+    return Sweep(key, heading, axis, lines, _levels(recipe, rows, images, key))
+
+
+def _levels(recipe: Recipe, rows: Sequence[StudyRow], images: str, key: str) -> list[tuple[str, float]]:
+    """Arms on the same photos that are not swept, as level lines; none beside input sizes, where they would mislead."""
+    plain = [arm.name for arm in recipe.arms if arm.images == images and not arm.sweep and not arm.mistakes]
+    return [] if key == "image_size" else [(row.arm, row.mean) for row in rows if row.arm in plain]
+
+
+def answer(recipe: Recipe, rows: Sequence[StudyRow], found: Sequence[StudyDifference]) -> str:
+    """The sentence to take home: the first pair's difference, or else the best arm."""
+    if not found:
+        best = max(rows, key=lambda row: row.mean)
+        return f"{_named(best.arm, best.point)} names {best.mean:.1%} of {best.judged} photos correctly."
+    gap = found[-1] if recipe.arm(found[0].first).sweep else found[0]
+    values = {(row.arm, row.point): row.values for row in rows}
+    first, second = ((arm, gap.point if recipe.arm(arm).sweep else "") for arm in (gap.first, gap.second))
+    runs = 1 if gap.over == "photos" else min(len(values[first]), len(values[second]))  # those that were compared
+    a, b = (_mean(values[each][:runs]) for each in (first, second))
+    return f"{_named(*first)} names {a:.1%} of the photos correctly, {_named(*second)} {b:.1%}: {gap.verdict}."
+
+
+def _named(arm: str, point: str) -> str:
+    return f"{arm} at {point}" if point else arm
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values))

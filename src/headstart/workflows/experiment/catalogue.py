@@ -1,0 +1,159 @@
+"""Where recipes come from. In: a name or a file, overrides. Out: the recipe's text, and the ``Recipe`` with overrides
+applied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from headstart.errors import OptionError, did_you_mean
+from headstart.workflows.experiment.recipe import ARM_KEYS, Recipe, parse
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+@dataclass(frozen=True)
+class RecipeFile:
+    """A recipe as it lies on disk."""
+
+    path: Path
+    text: str
+
+    @property
+    def summary(self) -> str:
+        """The first sentence of the opening comment."""
+        lines = [line.lstrip("# ").strip() for line in self.text.splitlines() if line.startswith("#")]
+        return lines[0] if lines else ""
+
+
+def shipped() -> dict[str, RecipeFile]:
+    """The recipes that come with headstart, by name."""
+    return {path.stem: _read(path) for path in sorted(RECIPES.glob("*.yaml"))}
+
+
+def find(name: str) -> RecipeFile:
+    """A recipe that ships, or a file of the user's. Raises OptionError."""
+    if name in (known := [path.stem for path in RECIPES.glob("*.yaml")]):
+        return _read(RECIPES / f"{name}.yaml")
+    path = Path(name)
+    if path.suffix in {".yaml", ".yml"} or path.is_file():
+        return _read(path)
+    hint = did_you_mean(name, known) or f"Studies that ship: {', '.join(sorted(known))}; or give a recipe.yaml."
+    raise OptionError(f"There is no study {name!r}.", hint)
+
+
+def _read(path: Path) -> RecipeFile:
+    try:
+        return RecipeFile(path, path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise OptionError(f"{path} cannot be read: {error.strerror or error}.") from None
+    except UnicodeDecodeError:
+        raise OptionError(f"{path} is no text in UTF-8: a recipe is a YAML file.") from None
+
+
+def load(name: str, settings: Sequence[str] = (), quick: bool = False, seeds: int | None = None) -> Recipe:
+    """The recipe ``name`` with ``--quick``, ``--seeds`` and ``--set`` applied, in this order. Raises OptionError."""
+    file = find(name)
+    raw = _yaml(file)
+    if isinstance(raw, Mapping):
+        changes = raw.get("quick") if quick else None
+        if isinstance(changes, Mapping):
+            raw = _change(raw, changes, f"{file.path.name}, quick")
+        raw = _change(raw, {} if seeds is None else {"seeds": seeds}, "--seeds")
+        raw = _change(raw, dict(map(_setting, settings)), "--set")
+    recipe = parse(raw, file.path.name)
+    if quick or settings:  # what is expected holds for the recipe as it is written
+        recipe = replace(recipe, arms=tuple(replace(arm, expected=None) for arm in recipe.arms))
+    return recipe
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which no key may stand twice: of two arms of one name the first would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"{key.value} stands twice", problem_mark=key.start_mark
+                )
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
+def _yaml(file: RecipeFile) -> Any:
+    try:
+        return yaml.load(file.text, _Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise OptionError(f"{file.path}{where} is not YAML: {getattr(error, 'problem', error)}.") from None
+    except (ValueError, RecursionError) as error:  # a date that no calendar has; brackets without an end
+        raise OptionError(f"{file.path} is not YAML: {error}.") from None
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    name, sign, value = text.partition("=")
+    if not sign or not name.strip():
+        hint = "Write it like --set epochs=3, or --set scratch.epochs=3."
+        raise OptionError(f"--set {text!r} is not NAME=VALUE.", hint)
+    try:
+        return name.strip(), yaml.safe_load(value)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return name.strip(), value
+
+
+def _change(raw: Mapping[str, Any], changes: Mapping[str, Any], origin: str) -> dict[str, Any]:
+    """Apply ``epochs: 3`` (every arm), ``scratch.epochs: 3`` (one arm), ``test_photos: 500`` (every image set) and
+    ``seeds: 1``. What is not a mapping where one should be is left for ``parse`` to name.
+    """
+    given = {str(name): own for name, own in _as_mapping(raw.get("arms")).items()}
+    arms = {name: dict(own or {}) for name, own in given.items() if isinstance(own or {}, Mapping)}
+    changed, wrong = dict(raw), []
+    for name, value in changes.items():
+        arm, dot, key = str(name).rpartition(".")
+        key = key.replace("-", "_") if key.replace("-", "_") in (*ARM_KEYS, "test_photos") else key
+        if dot and arm not in arms:
+            wrong.append(f"{name}: no arm is named {arm!r}. {did_you_mean(arm, arms)}".strip())
+        elif key == "seeds" and not dot:
+            changed |= {"seeds": value, "every_arm": _without(changed.get("every_arm"), "seeds")}
+            arms = {each: _without(own, "seeds") for each, own in arms.items()}
+        elif key == "test_photos" and not dot:
+            images = _as_mapping(changed.get("images"))
+            changed["images"] = {
+                each: {**(own or {}), key: value} if isinstance(own or {}, Mapping) else own
+                for each, own in images.items()
+            } or changed.get("images")
+        elif key not in ARM_KEYS:
+            hint = did_you_mean(key, ARM_KEYS if dot else (*ARM_KEYS, "test_photos"))
+            wrong.append(f"{name}: unknown key {key!r}. {hint}".strip())
+        else:
+            for each in [arm] if dot else arms:
+                arms[each] = _with(arms[each], changed.get("every_arm"), key, value)
+    if wrong:
+        raise OptionError(f"{origin}: " + "; ".join(wrong))
+    return {**changed, "arms": {**given, **arms} or raw.get("arms")}
+
+
+def _as_mapping(value: Any) -> Mapping[Any, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _without(value: Any, key: str) -> Any:
+    return {k: v for k, v in value.items() if k != key} if isinstance(value, Mapping) else value
+
+
+def _with(arm: dict[str, Any], every: Any, key: str, value: Any) -> dict[str, Any]:
+    """The arm with one option changed. Shots and fraction both say how much to train on: the new one replaces the
+    other.
+    """
+    other = {"shots": "fraction", "fraction": "shots"}.get(key)
+    changed = {k: v for k, v in arm.items() if k != other}
+    if other and isinstance(every, Mapping) and other in every:
+        changed[other] = None
+    return {**changed, key: value}

@@ -1,0 +1,109 @@
+"""The photos of a study. In: the recipe's image sets and where the user has them. Out: listings, and photos read once
+for all arms that need them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from headstart.data.schema import Manifest, Photo
+from headstart.data.stratify import quotas, shuffled
+from headstart.errors import DataError, OptionError, did_you_mean
+from headstart.workflows.experiment.recipe import Images, Recipe
+
+if TYPE_CHECKING:
+    from headstart.core.events import Events
+    from headstart.data.loading import LoadedImages
+
+
+def assign_paths(recipe: Recipe, given: Mapping[str, str]) -> dict[str, str]:
+    """Image set → folder, file or named set to scan. ``given`` is what the user said; the name "" stands for the only
+    set of the recipe.
+
+    Raises:
+        OptionError: a name that the recipe does not have, or a set that is neither given nor can be fetched.
+    """
+    used = list(dict.fromkeys(arm.images for arm in recipe.arms))
+    places: dict[str, str] = {}
+    wrong = []
+    for name, path in given.items():
+        if not name and len(used) == 1:
+            places[used[0]] = path
+        elif name in recipe.images:
+            places[name] = path
+        else:
+            example = f"Image sets of {recipe.name}: {', '.join(recipe.images)} (--data {used[0]}={path})."
+            hint = did_you_mean(name, recipe.images) or example
+            wrong.append(f"--data {name or path}: {'no image set has that name' if name else 'which set?'}. {hint}")
+    for name in used:
+        home = recipe.images[name].home
+        if name not in places and home is None:
+            words = recipe.images[name].words
+            wrong.append(f"{recipe.name} needs photos of yours: --data {name}=FOLDER. {words}".strip())
+        places.setdefault(name, home or "")
+    if wrong:
+        raise OptionError("; ".join(wrong))
+    return {name: places[name] for name in used}
+
+
+@dataclass
+class Library:
+    """The study's photos: listings by name, pixels by name and size."""
+
+    recipe: Recipe
+    places: Mapping[str, str]
+    events: Events
+    _listings: dict[str, Manifest] = field(default_factory=dict)
+    _photos: dict[tuple[str, int, str], LoadedImages] = field(default_factory=dict)
+
+    def manifest(self, name: str) -> Manifest:
+        """The photos of an image set as the recipe wants them split. Raises DataError, DownloadError."""
+        from headstart.data.loading import find_photos
+
+        if name not in self._listings:
+            found = find_photos(self.places[name], self.events)
+            self._listings[name] = as_wanted(found, self.recipe.images[name])
+        return self._listings[name]
+
+    def any_size(self, name: str) -> LoadedImages | None:
+        """The set's photos at a size that was read before, if one was."""
+        return next((photos for key, photos in self._photos.items() if key[0] == name), None)
+
+    def photos(self, name: str, resize: int, interpolation: str) -> LoadedImages:
+        """The set's photos at a size, read once. Raises DataError."""
+        from headstart.data.loading import read
+
+        key = (name, resize, interpolation)
+        if key not in self._photos:
+            self._photos[key] = read(self.manifest(name), resize, interpolation, "skip", self.events)
+        return self._photos[key]
+
+
+def as_wanted(manifest: Manifest, images: Images) -> Manifest:
+    """The manifest with the split to judge on called test, and no more of its photos than asked for (always the same
+    ones, of each class in proportion, but one at least). Raises DataError.
+    """
+    if images.judge_on == "val":
+        if any(photo.split == "test" for photo in manifest.photos):
+            raise DataError(f"{manifest.name} has a test split: judge_on: val would leave it unused.", "Take it out.")
+        photos = tuple(replace(p, split="test") if p.split == "val" else p for p in manifest.photos)
+        manifest = replace(manifest, photos=photos)
+    if images.test_photos is None:
+        return manifest
+    return replace(manifest, photos=_fewer_test_photos(manifest.photos, images.test_photos))
+
+
+def _fewer_test_photos(photos: tuple[Photo, ...], most: int) -> tuple[Photo, ...]:
+    by_label: dict[str, list[int]] = {}
+    for i, photo in enumerate(photos):
+        if photo.split == "test":
+            by_label.setdefault(photo.label, []).append(i)
+    if sum(map(len, by_label.values())) <= most:
+        return photos
+    shares = quotas(most, [len(members) for members in by_label.values()])
+    kept: set[int] = set()
+    for (label, members), share in zip(by_label.items(), shares, strict=True):
+        kept.update(shuffled(members, 0, label)[: max(1, share)])
+    return tuple(p for i, p in enumerate(photos) if p.split != "test" or i in kept)

@@ -1,0 +1,222 @@
+"""The plots of a study. In: curves and sweeps. Out: ``Plot`` for the page, or the same plot as a picture for documents.
+
+Arms keep their colour in every plot: it is that of their place in ``arms``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from headstart.reporting.plots import _LETTER, FONT, SIZE, Key, Plot, epoch_axis, new_figure, percent_axis
+from headstart.reporting.svg import COLOURS, SERIES, series_colour, to_svg
+from headstart.workflows.experiment.rows import StudyCurve, Sweep, SweepLine
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+LONGEST_NAME = 22  # letters of a point's name under an axis
+_LEVEL = (0, (5, 2.5))
+_TRAIN = (0, (2.5, 1.8))
+_TRAIN_KEY = Key("training", "muted", "dashed")
+
+
+def curve_plots(curves: Sequence[StudyCurve], arms: Sequence[str]) -> dict[str, Plot]:
+    """File stem → accuracy and loss per epoch, all arms in one plot; a measure that no arm has is left out."""
+    plots = {
+        "accuracy-per-epoch": _curve_plot(curves, arms, "accuracy", "Accuracy per epoch"),
+        "loss-per-epoch": _curve_plot(curves, arms, "loss", "Loss per epoch"),
+    }
+    return {stem: plot for stem, plot in plots.items() if plot is not None}
+
+
+def sweep_plot(sweep: Sweep, arms: Sequence[str], name: str) -> Plot | None:
+    """Accuracy over the points: on a logarithmic axis where all are numbers above zero, else evenly spaced.
+
+    ``name`` (unique on the page) keeps the ids of the svg apart. None where no line has a value.
+    """
+    lines = [line for line in sweep.lines if any(math.isfinite(value) for value in line.mean)]
+    if not lines:
+        return None
+    points = sweep_points(sweep)
+    numbers = _numbers(points)
+    names = [] if numbers else [_short(point) for point in points]
+    slanted = max(map(len, names), default=0) * FONT * _LETTER + 6 > 72 * SIZE[0] * 0.85 / len(points)
+    # Slanted names take room below; the plot above them keeps its height.
+    figure, axes = new_figure((SIZE[0], SIZE[1] + (0.045 * max(map(len, names)) if slanted else 0.0)))
+    places = dict(zip(points, numbers or [float(n) for n in range(len(points))], strict=True))
+    keys = []
+    for line in lines:
+        place = _place(line.arm, arms)
+        _draw_line(axes, line, places, series_colour(place))
+        keys.append(Key(line.arm, f"series-{place % SERIES + 1}"))
+    keys += _draw_levels(axes, sweep.levels, arms)
+    ends = [end for line in lines for end in (*line.mean, *line.low, *line.high)]
+    _accuracy_limits(axes, [*ends, *(level for _, level in sweep.levels)])
+    if numbers:
+        _number_axis(axes, points, numbers)
+    else:
+        _name_axis(axes, names, slanted)
+    axes.set_xlabel(sweep.axis, parse_math=False)
+    words = "; ".join(_line_words(line) for line in lines)
+    return Plot(sweep.heading, to_svg(figure, name, f"{sweep.heading}. {words}"), tuple(keys))
+
+
+def sweep_points(sweep: Sweep) -> list[str]:
+    """The points of all lines, each once: numbers in order of size, names as they come."""
+    points = list(dict.fromkeys(point for line in sweep.lines for point in line.points))
+    numbers = _numbers(points)
+    return points if numbers is None else [point for _, point in sorted(zip(numbers, points, strict=True))]
+
+
+def _curve_plot(curves: Sequence[StudyCurve], arms: Sequence[str], measure: str, heading: str) -> Plot | None:
+    """Validation as a solid line with its band, training as a thin dashed one, in the colour of the arm."""
+    drawn = [(curve, _values(curve, "val", measure), _values(curve, "train", measure)) for curve in curves]
+    drawn = [(curve, val, () if curve.level else train) for curve, val, train in drawn]
+    drawn = [(curve, val, train) for curve, val, train in drawn if val or train]
+    if not drawn:
+        return None
+    figure, axes = new_figure()
+    longest = max((epoch for curve, _, _ in drawn if not curve.level for epoch in curve.epochs), default=1)
+    keys, ends, words = [], [], []
+    for curve, val, train in drawn:
+        place = _place(curve.arm, arms)
+        band = (curve.val_accuracy_low, curve.val_accuracy_high) if measure == "accuracy" else ((), ())
+        _draw_curve(axes, curve, (val, train), band, series_colour(place), longest)
+        ends += [*val, *train, *band[0], *band[1]]
+        keys.append(Key(curve.arm, f"series-{place % SERIES + 1}", "dashed" if curve.level else "solid"))
+        words.append(_curve_words(curve.arm, val or train, measure))
+    if measure == "accuracy":
+        _accuracy_limits(axes, ends)
+    epoch_axis(axes, longest)
+    if any(train for _, _, train in drawn):
+        keys.append(_TRAIN_KEY)
+    svg = to_svg(figure, f"curve-{measure}", f"{heading}. {'; '.join(words)}")
+    return Plot(heading, svg, tuple(keys))
+
+
+def _draw_curve(
+    axes: Axes,
+    curve: StudyCurve,
+    lines: tuple[Sequence[float], Sequence[float]],
+    band: tuple[Sequence[float], Sequence[float]],
+    colour: str,
+    longest: int,
+) -> None:
+    val, train = lines
+    if curve.level:
+        # The last value, over all epochs: an arm without epochs has nothing else to say.
+        across = [min(1, longest - 1), longest]
+        if band[0] and band[1]:
+            axes.fill_between(across, [band[0][-1]] * 2, [band[1][-1]] * 2, color=colour, alpha=0.14, linewidth=0)
+        axes.plot(across, [val[-1]] * 2, color=colour, linewidth=2, linestyle=_LEVEL)
+        return
+    epochs, marker = list(curve.epochs), "o" if len(curve.epochs) <= 12 else ""
+    if band[0] and band[1]:
+        axes.fill_between(epochs, band[0], band[1], color=colour, alpha=0.16, linewidth=0)
+    if train:
+        axes.plot(epochs, train, color=colour, linewidth=1.1, linestyle=_TRAIN)
+    if val:
+        axes.plot(epochs, val, color=colour, linewidth=2, marker=marker, markersize=3)
+
+
+def _values(curve: StudyCurve, split: str, measure: str) -> Sequence[float]:
+    """One line of a curve; what is not finite becomes a gap, and a line of gaps alone is none."""
+    values = [v if math.isfinite(v) else math.nan for v in getattr(curve, f"{split}_{measure}")]
+    return values if any(math.isfinite(v) for v in values) else ()
+
+
+def _curve_words(arm: str, values: Sequence[float], measure: str) -> str:
+    last = next(v for v in reversed(values) if math.isfinite(v))
+    return f"{arm} ends at {last:.1%}" if measure == "accuracy" else f"{arm} ends at {last:.3g}"
+
+
+def _draw_line(axes: Axes, line: SweepLine, places: dict[str, float], colour: str) -> None:
+    """The arm at its points, from left to right, each with a dot; a band where low and high are given."""
+    order = sorted(range(len(line.points)), key=lambda n: places[line.points[n]])
+    x = [places[line.points[n]] for n in order]
+    if line.low and line.high:
+        low, high = ([values[n] for n in order] for values in (line.low, line.high))
+        axes.fill_between(x, low, high, color=colour, alpha=0.16, linewidth=0)
+        if len(x) == 1:  # a band of no width cannot be seen
+            axes.vlines(x, low, high, color=colour, alpha=0.4, linewidth=4)
+    axes.plot(x, [line.mean[n] for n in order], color=colour, linewidth=2, marker="o", markersize=4)
+
+
+def _draw_levels(axes: Axes, levels: Sequence[tuple[str, float]], arms: Sequence[str]) -> list[Key]:
+    """Dashed lines right across: an arm in its own colour, the others in ink, then in colours that no arm has."""
+    keys = []
+    spare = ["ink", "muted", *(f"series-{n % SERIES + 1}" for n in range(len(arms), len(arms) + len(levels)))]
+    for label, level in levels:
+        if not math.isfinite(level):
+            continue
+        name = f"series-{arms.index(label) % SERIES + 1}" if label in arms else spare.pop(0)
+        axes.axhline(level, color=COLOURS[name], linewidth=1.6, linestyle=_LEVEL)
+        keys.append(Key(label, name, "dashed"))
+    return keys
+
+
+def _line_words(line: SweepLine) -> str:
+    values = (f"{mean:.1%} at {p}" for p, mean in zip(line.points, line.mean, strict=True) if math.isfinite(mean))
+    return f"{line.arm}: {', '.join(values)}"
+
+
+def _accuracy_limits(axes: Axes, ends: Sequence[float]) -> None:
+    """All values with a little air, never beyond what accuracy can be by more than that air."""
+    found = [value for value in ends if math.isfinite(value)]
+    margin = 0.05 * max(max(found) - min(found), 0.02)
+    axes.set_ylim(max(min(found), 0.0) - margin, min(max(found), 1.0) + margin)
+    percent_axis(axes, "y")
+
+
+def _number_axis(axes: Axes, points: Sequence[str], numbers: Sequence[float]) -> None:
+    """A logarithmic axis, a tick at every point, and its label where it does not run into the one before."""
+    from matplotlib.ticker import NullLocator
+
+    low, high = min(numbers), max(numbers)
+    air = max(math.log(high / low) * 0.04, 0.02) if high > low else 0.5
+    axes.set_xscale("log")
+    axes.set_xlim(low * math.exp(-air), high * math.exp(air))
+    room = 72 * SIZE[0] * 0.85 / (math.log(high / low) + 2 * air)
+    labels: list[tuple[float, str]] = []
+    for number, point in sorted(zip(numbers, points, strict=True), reverse=True):
+        width = FONT * _LETTER * len(point) + 4
+        # From the right: the end of a sweep must be named, and points crowd there.
+        if not labels or room * math.log(labels[-1][0] / number) > width:
+            labels.append((number, point))
+    kept = dict(labels)
+    axes.set_xticks(list(numbers), [kept.get(number, "") for number in numbers], parse_math=False)
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.tick_params(axis="x", length=3, color=COLOURS["line"])
+
+
+def _name_axis(axes: Axes, names: Sequence[str], slanted: bool) -> None:
+    """Evenly spaced names, slanted where the widest does not fit between its neighbours."""
+    step = max(1, math.ceil(FONT * 1.3 * len(names) / (72 * SIZE[0] * 0.85))) if slanted else 1
+    axes.set_xticks(range(0, len(names), step), names[::step], parse_math=False)
+    axes.set_xlim(-0.4, len(names) - 0.6)
+    if slanted:
+        for label in axes.get_xticklabels():
+            label.set(rotation=38, ha="right", va="top", rotation_mode="anchor")
+
+
+def _short(name: str) -> str:
+    """A name that fits under an axis; what is left out is in the middle, since names differ at their ends."""
+    half = (LONGEST_NAME - 1) // 2
+    return name if len(name) <= LONGEST_NAME else f"{name[:half]}…{name[-half:]}"
+
+
+def _numbers(points: Sequence[str]) -> list[float] | None:
+    """The points as numbers, if all are finite, above zero and apart; else None."""
+    try:
+        numbers = [float(point) for point in points]
+    except ValueError:
+        return None
+    apart = len(set(numbers)) == len(numbers)
+    return numbers if apart and all(math.isfinite(n) and n > 0 for n in numbers) else None
+
+
+def _place(arm: str, arms: Sequence[str]) -> int:
+    return arms.index(arm) if arm in arms else len(arms)

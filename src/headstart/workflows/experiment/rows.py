@@ -1,0 +1,166 @@
+"""All that the page of a study shows. In: what a study found. Out: ``StudyReport``, free of HTML.
+
+A study measures several arms beside the figures that a published project reports. Shares (accuracy) are in [0, 1];
+photos are uint8 arrays [h, w, 3]. Everything beyond title, answer, command and rows may be left out, and its section is
+then left out too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from headstart.reporting.page import Fact
+
+
+@dataclass(frozen=True)
+class StudyRow:
+    """One arm at one point: a line of the table. Shares in [0, 1].
+
+    values           one per seed
+    method           how low and high were found: "Student t 95 %, 3 runs", "one run; Wilson 95 % over photos"
+    images           name of the image set
+    point            "10" where the arm is swept over shots, "layer2.2" over cuts; else ""
+    published        what the published project says; None: it has no such arm
+    published_words  "over 90 %": shown in place of the number where given
+    expected         the recipe's range at full size
+    setting          "finetune, 160 px, 10 epochs, 7671 photos"
+    seconds          mean per run
+    judged           number of photos that it was judged on
+    note             what is particular about this arm (prose, may hold `code`)
+    """
+
+    arm: str
+    mean: float
+    values: Sequence[float]
+    low: float | None = None
+    high: float | None = None
+    method: str = ""
+    images: str = ""
+    point: str = ""
+    published: float | None = None
+    published_words: str = ""
+    expected: tuple[float, float] | None = None
+    setting: str = ""
+    seconds: float = 0.0
+    judged: int = 0
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class StudyDifference:
+    """``first`` − ``second`` in accuracy on the same photos.
+
+    method                   "Student t 95 %, 3 pairs" or "paired bootstrap 95 %, …; McNemar exact"
+    over                     what the interval ranges over: "seeds" or "photos"
+    only_first, only_second  McNemar's counts: photos that one arm alone got right, where ``over`` is "photos"
+    """
+
+    first: str
+    second: str
+    mean: float
+    low: float | None
+    high: float | None
+    p_value: float | None
+    method: str
+    over: str
+    images: str = ""
+    point: str = ""
+    only_first: int | None = None
+    only_second: int | None = None
+    verdict: str = ""
+
+
+@dataclass(frozen=True)
+class StudyCurve:
+    """One arm's epochs, mean over seeds; a measure that was not taken is an empty sequence.
+
+    Bands (low, high) are over seeds, where there are several. ``level``: an arm without epochs (a probe), whose one
+    value is drawn as a level dashed line.
+    """
+
+    arm: str
+    epochs: Sequence[int]
+    train_loss: Sequence[float] = ()
+    val_loss: Sequence[float] = ()
+    train_accuracy: Sequence[float] = ()
+    val_accuracy: Sequence[float] = ()
+    val_accuracy_low: Sequence[float] = ()
+    val_accuracy_high: Sequence[float] = ()
+    level: bool = False
+
+
+@dataclass(frozen=True)
+class SweepLine:
+    """Accuracy of one arm over the points of a sweep: numbers as text ("1", "5") or names."""
+
+    arm: str
+    points: Sequence[str]
+    mean: Sequence[float]
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Arms over one thing that was varied.
+
+    key      "shots", "cut", "fraction", "image_size"
+    heading  "Accuracy by photos per class"; ``axis``: "photos per class"
+    levels   (label, accuracy): level dashed lines, such as an arm without a sweep, or a published figure
+    """
+
+    key: str
+    heading: str
+    axis: str
+    lines: Sequence[SweepLine]
+    levels: Sequence[tuple[str, float]] = ()
+
+
+@dataclass(frozen=True)
+class StudyText:
+    """A block of plain text behind a click: a classification report, an architecture."""
+
+    heading: str
+    text: str
+    open: bool = False
+
+
+@dataclass(frozen=True)
+class StudyReport:
+    """One study, for ``render_study``.
+
+    answer   the sentence to take home; ``about``: what the published project did (prose with `code`)
+    rows     arms are shown, and coloured, in the order in which rows name them first
+    samples  class → a few photos; ``names``: class → name to show, where it differs
+    """
+
+    title: str
+    answer: str
+    command: str
+    rows: Sequence[StudyRow]
+    about: str = ""
+    caveats: Sequence[str] = ()
+    facts: Sequence[Fact] = ()
+    differences: Sequence[StudyDifference] = ()
+    curves: Sequence[StudyCurve] = ()
+    sweeps: Sequence[Sweep] = ()
+    samples: Mapping[str, Sequence[np.ndarray]] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+    texts: Sequence[StudyText] = ()
+    notes: Sequence[str] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def more(self) -> str:
+        """What stands under the answer at the head of the page."""
+        return self.about
+
+    @property
+    def arms(self) -> list[str]:
+        """Arm names, each once: those of the rows in their order, then any that only a curve or a sweep names."""
+        curves = [curve.arm for curve in self.curves]
+        swept = [line.arm for sweep in self.sweeps for line in sweep.lines]
+        return list(dict.fromkeys([*(row.arm for row in self.rows), *curves, *swept]))

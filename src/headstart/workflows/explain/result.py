@@ -1,0 +1,73 @@
+"""What ``explain`` returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart.inference.classifier import Prediction
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One photo: ``label`` is the class that the map is for; ``photo`` and ``overlay`` uint8 [S, S, 3]; ``heat``
+    float32 [S, S] in [0, 1]; ``image``: the PNG of the overlay.
+    """
+
+    prediction: Prediction
+    label: str
+    photo: np.ndarray = field(repr=False)
+    heat: np.ndarray = field(repr=False)
+    overlay: np.ndarray = field(repr=False)
+    neighbours: tuple[Neighbour, ...] = ()
+    image: Path | None = None
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """All photos of a call; ``page``: the HTML of all; ``bad``: photos that could not be read, with reasons."""
+
+    photos: tuple[Explained, ...]
+    page: Path
+    bad: dict[str, str]
+
+    def _repr_html_(self) -> str:
+        from headstart.reporting.images import thumbnail
+
+        pictures = (f"<img src='{thumbnail(one.overlay, 192)}' title='{escape(one.label)}'>" for one in self.photos)
+        return f"<div>{' '.join(pictures)}</div><p>{escape(str(self.page))}</p>"
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What ``--json`` prints."""
+        return {"page": str(self.page), "photos": [_summary(photo) for photo in self.photos], "bad": self.bad}
+
+
+def _summary(photo: Explained) -> dict[str, Any]:
+    alike = [{"path": n.shown, "label": n.label, "similarity": round(n.similarity, 4)} for n in photo.neighbours]
+    found = photo.prediction
+    return {
+        "path": str(found.path),
+        "label": found.label,
+        "confidence": found.confidence,
+        "unknown": found.unknown,
+        "explained": photo.label,
+        "image": str(photo.image),
+        "nearest": alike,
+    }
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A training photo: ``similarity`` is the cosine of the two photos' features, 1 for equal ones; ``picture`` uint8
+    [S, S, 3], as the network sees it.
+    """
+
+    shown: str
+    label: str
+    similarity: float
+    picture: np.ndarray

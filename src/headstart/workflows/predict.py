@@ -1,0 +1,173 @@
+"""Using a trained model. In: a run folder and photos. Out: predictions, metrics on other labelled photos, the
+architecture in words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headstart.data.filenames import natural_key, shown
+from headstart.data.schema import BadFile, Manifest, Photo
+from headstart.data.sources.detect import scan
+from headstart.data.sources.unlabelled import find_files
+from headstart.errors import DataError, OptionError
+from headstart.evaluation.conformal import check_coverage
+from headstart.evaluation.metrics import evaluate as measure
+from headstart.inference.classifier import Classifier, Prediction
+from headstart.reporting.console import console_events
+from headstart.reporting.notebook import MOST, photo_tile
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+def predictions_html(predictions: Sequence[Prediction]) -> str:
+    """A gallery of answers."""
+    tiles = []
+    for one in predictions[:MOST]:
+        mark = " unknown?" if one.unknown else ""
+        words = escape(one.problem or f"{one.label} {one.confidence:.3f}{mark}")
+        tiles.append(photo_tile(one.path, f"{words}<br><span style='opacity:.6'>{escape(one.path.name)}</span>"))
+    left = len(predictions) - MOST
+    return "<div>" + "".join(tiles) + "</div>" + (f"<p>… and {left} more</p>" if left > 0 else "")
+
+
+SPLITS = ("all", "train", "val", "test")
+
+
+class Predictions(Iterator[Prediction]):
+    """Answers, one at a time, so that memory stays flat whatever the number of photos. ``frame()``, and a notebook that
+    shows them, read what is left to the end. ``promise``: what the sets of labels promise, where there are any.
+    """
+
+    def __init__(self, answers: Iterator[Prediction], classes: tuple[str, ...], promise: str | None = None) -> None:
+        self.answers, self.classes, self.promise = answers, classes, promise
+
+    def __next__(self) -> Prediction:
+        return next(self.answers)
+
+    def frame(self) -> DataFrame:
+        """A row per photo as a pandas frame, with a column per class."""
+        from headstart.reporting.notebook import frame
+
+        return frame(
+            {
+                "path": str(one.path), "label": one.label, "confidence": one.confidence, "problem": one.problem,
+                "unknown": one.unknown, "distance": one.distance,
+                **({} if self.promise is None else {"labels": one.labels}),
+                **dict(zip(self.classes, one.probabilities, strict=False)),
+            }
+            for one in self
+        )  # fmt: skip
+
+    def _repr_html_(self) -> str:
+        from headstart.workflows.predict import predictions_html
+
+        shown = list(self)
+        self.answers = iter(shown)  # shown again, or gone through, they are still there
+        return predictions_html(shown)
+
+
+def predict(
+    run: str | Path, files: Iterable[str | Path], *, coverage: float | None = None, device: str = "auto"
+) -> Predictions:
+    """Name photos with a trained classifier, one after the other.
+
+    Args:
+        run: a run folder. files: photos, folders (read with all below them) and globs. coverage: such as 0.95: also
+            the set of labels (``Prediction.labels``) that holds the true class for this part of the photos;
+            ``Predictions.promise`` says what exactly that means.
+
+    Raises:
+        RunError: no model there, or one that cannot make sets. DataError: a name that matches nothing. OptionError: a
+            coverage outside (0, 1).
+    """
+    if coverage is not None:
+        check_coverage(coverage)
+    classifier = Classifier.load(run, device)
+    promise = None if coverage is None else classifier.known_uncertainty.promise(coverage)
+    return Predictions(classifier.predict(find_files(files), coverage), classifier.classes, promise)
+
+
+def evaluate(
+    run: str | Path, data: str | Path, *, split: str | None = None, device: str = "auto", quiet: bool = False
+) -> dict[str, Any]:
+    """Measure a trained classifier on labelled photos.
+
+    Args:
+        data: as for ``train``. split: "train", "val", "test" or "all"; by default test where the data has one, else
+            all.
+
+    Returns:
+        The figures of ``metrics.json`` for these photos (see ``headstart.evaluation.metrics.evaluate``), with ``data``,
+        ``split`` and ``bad``.
+
+    Raises:
+        DataError: a class that the model does not know, or nothing that can be read.
+    """
+    if split is not None and split not in SPLITS:
+        raise OptionError(f"--split {split!r} is not one of {', '.join(SPLITS)}.")
+    classifier = Classifier.load(run, device)
+    manifest = scan(data, for_training=False)
+    photos, chosen = _chosen(manifest, split)
+    index = _class_index(photos, classifier, manifest)
+    rows, far, labels, bad = [], [], [], []
+    with console_events(quiet) as events:
+        for done, (photo, (path, read, answer)) in enumerate(
+            zip(photos, classifier.stream([q.path for q in photos]), strict=True), 1
+        ):
+            events.progress("reading photos", done, len(photos))
+            if answer is None:
+                bad.append(BadFile(path, str(read.problem)))
+            else:
+                rows.append(answer.probabilities)
+                far.append(answer.distance)
+                labels.append(index[photo.label])
+    if not rows:
+        raise DataError(
+            f"None of the {len(photos)} photos in {manifest.name} can be read.",
+            f"The first: {bad[0].path}: {bad[0].reason}.",
+        )
+    figures = measure(np.stack(rows), np.array(labels), classifier.classes)
+    if classifier.certainty is not None:
+        figures["certainty"] = classifier.certainty.measured(far, np.stack(rows), np.array(labels))
+    named_bad = [{"path": shown(b.path, manifest.root), "reason": b.reason} for b in (*manifest.skipped, *bad)]
+    return {"data": manifest.name, "split": chosen, "classes": list(classifier.classes), **figures, "bad": named_bad}
+
+
+def _chosen(manifest: Manifest, split: str | None) -> tuple[list[Photo], str]:
+    given = {photo.split for photo in manifest.photos}
+    chosen = split or ("test" if "test" in given else "all")
+    photos = [photo for photo in manifest.photos if chosen == "all" or photo.split == chosen]
+    if not photos:
+        raise DataError(
+            f"{manifest.name} has no {chosen} split.",
+            f"It has: {', '.join(sorted(str(s) for s in given if s)) or 'no splits'}.",
+        )
+    return photos, chosen
+
+
+def _class_index(photos: list[Photo], classifier: Classifier, manifest: Manifest) -> dict[str, int]:
+    index = {label: i for i, label in enumerate(classifier.classes)}
+    unknown = sorted({photo.label for photo in photos} - index.keys(), key=natural_key)
+    if unknown:
+        raise DataError(
+            f"{manifest.name} has classes that the model does not know: {', '.join(unknown[:5])}.",
+            f"The model knows: {', '.join(classifier.classes[:20])}.",
+        )
+    return index
+
+
+def describe(run: str | Path) -> str:
+    """The architecture of a run's network, printed, with a table of its stages. Raises RunError."""
+    from headstart.models.summary import describe as in_words
+    from headstart.runs.folder import RunFolder
+
+    classifier = Classifier.load(run, "cpu")
+    plan = RunFolder(Path(run)).read_json("plan.json")
+    return in_words(classifier.network.backbone, classifier.network.head, plan["boundary"])

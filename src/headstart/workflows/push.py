@@ -1,0 +1,66 @@
+"""Models on a hub. In: a run and a repository's name. Out: the run's model there, or a model from there here.
+
+What goes up is the model, what it knows unknown photos by (a mean of features per class), its card and its figures.
+Photos, and tables and pages that show or name them, stay at home; so does the command, which holds paths of this
+machine. HF_ENDPOINT names another hub than huggingface.co.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from headstart.core.files import write_json, write_text
+from headstart.evaluation.uncertainty import FILE as CERTAINTY
+from headstart.inference.hub import PREFIX, _check_name, _refused
+from headstart.inference.model_files import published, read_description
+from headstart.models.pretrained import transport_errors
+from headstart.reporting.console import console_events
+from headstart.runs.model_card import model_card
+
+ALONG = (CERTAINTY, "metrics.json", "plan.json", "history.csv")
+
+
+def push(run: str | Path, repo: str, *, private: bool = False, quiet: bool = False) -> str:
+    """Upload a run's model to the Hugging Face hub; the repository is made where there is none. Returns its address.
+
+    Args:
+        repo: "name" or "owner/name". private: whether a new repository is one.
+
+    Raises:
+        RunError: no model there, or the hub cannot be reached or refuses. OptionError: no name of a repository.
+    """
+    from huggingface_hub import HfApi
+
+    folder = Path(run)
+    described = read_description(folder)
+    repo = repo.removeprefix(PREFIX)
+    _check_name(repo)
+    api = HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None)
+    with console_events(quiet) as events, tempfile.TemporaryDirectory() as scratch:
+        _fill(Path(scratch), folder, described, repo)
+        events.message(f"Uploading {folder} to {repo} …")
+        try:
+            made = api.create_repo(repo, private=private or None, exist_ok=True)
+            api.upload_folder(
+                repo_id=made.repo_id, folder_path=scratch, commit_message=f"A headstart model: {folder.resolve().name}"
+            )
+        except transport_errors() as error:
+            raise _refused(repo, error) from None
+    return f"{api.endpoint}/{made.repo_id}"
+
+
+def _fill(target: Path, run: Path, described: dict[str, Any], repo: str) -> None:
+    """What is uploaded, in a folder of its own."""
+    described = published(described)
+    write_json(target / "model.json", described)
+    shutil.copyfile(run / "model.safetensors", target / "model.safetensors")
+    for name in ALONG:
+        if (run / name).exists():
+            shutil.copyfile(run / name, target / name)
+    metrics, plan = (json.loads((run / name).read_text(encoding="utf-8")) for name in ("metrics.json", "plan.json"))
+    write_text(target / "README.md", model_card(f"{PREFIX}{repo}", described, metrics, plan))

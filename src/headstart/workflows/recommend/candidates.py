@@ -1,0 +1,194 @@
+"""Which backbones are compared. In: what a user named, or nothing. Out: ``Candidate`` per network, weights and cut, and
+what is published about them.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from headstart.errors import OptionError, did_you_mean
+from headstart.training.config import TrainOptions, numbers
+
+CURATED = (
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "mobilenetv3_large_100.ra_in1k",
+    "efficientnet_b0.ra_in1k",
+    "regnety_016.tv2_in1k",
+    "convnext_tiny.fb_in1k",
+    "vit_small_patch16_224.augreg_in21k_ft_in1k",
+    "starter",
+)
+"""Small and middling networks of different kinds, with weights that are public and free to use: what a CPU or a small
+GPU trains on. With the tags of their weights, so that they stay what they are when timm's defaults change."""
+IMAGENET_TOP1 = {
+    "resnet18": 69.8,
+    "resnet34": 73.3,
+    "resnet50": 76.1,
+    "resnet101": 77.4,
+    "resnet152": 78.3,
+    "mobilenetv2_100.ra_in1k": 73.0,
+    "mobilenetv3_large_100.ra_in1k": 75.8,
+    "efficientnet_b0.ra_in1k": 77.7,
+    "regnety_008.pycls_in1k": 76.3,
+    "regnety_016.tv2_in1k": 80.7,
+    "convnext_nano.in12k_ft_in1k": 82.9,
+    "convnext_tiny.fb_in1k": 82.7,
+    "deit_small_patch16_224.fb_in1k": 79.8,
+    "vit_tiny_patch16_224.augreg_in21k_ft_in1k": 75.5,
+    "vit_small_patch16_224.augreg_in21k_ft_in1k": 81.4,
+    "efficientnet_b3.ra2_in1k": 82.2,
+}
+"""Accuracy in percent on ImageNet's validation photos as the weights' publishers give it: torchvision's documentation
+for its ResNets, timm's results/results-imagenet.csv for the others (at the size that the table tests them at, which for
+some is larger than the one they were trained at). The plain name of a ResNet means torchvision's first weights."""
+_LISTS = ("mean", "std")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One backbone to try, in the words of ``train``. ``origin`` tells it from another with the same name."""
+
+    backbone: str
+    cut: str | None = None
+    weights: str | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+    image_size: int | None = None
+    origin: str = ""
+
+    @property
+    def name(self) -> str:
+        """How tables call it: ``resnet50@layer3 128 px``."""
+        cut = f"@{self.cut}" if self.cut else ""
+        size = f" {self.image_size} px" if self.image_size else ""
+        return f"{self.backbone}{cut}{size}{self.origin}"
+
+    def options(self, common: TrainOptions) -> TrainOptions:
+        """What ``train`` would be asked for with this backbone. Raises OptionError for values that cannot be."""
+        own = asdict(self)
+        size, _ = own.pop("image_size"), own.pop("origin")
+        return replace(common, **own, settings=common.settings | ({"image_size": size} if size else {}))
+
+    @property
+    def words(self) -> list[str]:
+        """The options of ``headstart train`` that ask for it."""
+        found = ["--backbone", self.backbone]
+        for name in ("cut", "weights", "image_size"):
+            value = getattr(self, name)
+            found += [f"--{name.replace('_', '-')}", str(value)] if value else []
+        for name in _LISTS:
+            value = getattr(self, name)
+            found += [f"--{name}", ",".join(f"{v:g}" for v in value)] if value else []
+        return found
+
+    @property
+    def imagenet(self) -> float | None:
+        """Published top-1 accuracy in percent of the whole network with its own weights; None where it is not known,
+        or not of these weights.
+        """
+        return None if self.cut or self.weights else IMAGENET_TOP1.get(self.backbone)
+
+
+def candidates(asked: Iterable[str | Mapping[str, Any]]) -> list[Candidate]:
+    """What ``--backbones`` names, in order; the curated list where it names nothing.
+
+    An item is names by commas (``resnet18,resnet50@layer3``: ``@`` ends the network at a stage), which may be followed
+    by train's options for all of them (``"mobilenetv2_100:pad_type=same --weights FILE --mean 0.5,0.5,0.5"``), or in
+    Python a mapping of the same names. After a colon stand options for timm, more of them after commas.
+
+    Raises:
+        OptionError: an item that cannot be read; a candidate that is named twice.
+    """
+    found = [one for item in asked for one in (_of_text(item) if isinstance(item, str) else [_of_mapping(item)])]
+    twice = {one.name for i, one in enumerate(found) if one in found[:i]}
+    if twice:
+        raise OptionError(f"--backbones names {', '.join(sorted(twice))} twice.", "Leave out one of the two.")
+    names = Counter(one.name for one in found)
+    told = [replace(one, origin=f" ({_origin(one)})") if names[one.name] > 1 else one for one in found]
+    return told or [Candidate(name) for name in CURATED]
+
+
+def _origin(one: Candidate) -> str:
+    """What differs between candidates of one name: their weights, or how photos are normalised."""
+    mean = f", mean {one.mean[0]:g}" if one.mean else ""
+    return f"{one.weights or 'published weights'}{mean}"
+
+
+def _of_text(text: str) -> list[Candidate]:
+    words = _words(text)
+    if not words:
+        raise OptionError("--backbones names nothing.", "Write it like --backbones resnet18,resnet50.")
+    options = _options(words[1:], text)
+    return [_named(name, options) for name in _split(words[0])]
+
+
+def _words(text: str) -> list[str]:
+    """As a shell parts them, but for backslashes, which stand in paths of Windows."""
+    reader = shlex.shlex(text, posix=True, punctuation_chars=False)
+    reader.whitespace_split, reader.escape, reader.commenters = True, "", ""
+    try:
+        return list(reader)
+    except ValueError:
+        raise OptionError(f"--backbones {text!r}: a quote is open.", "Close it.") from None
+
+
+def _split(text: str) -> list[str]:
+    """Names by commas; what reads ``option=value`` goes on with the options of the name before it."""
+    names: list[str] = []
+    for part in text.split(","):
+        if names and ":" in names[-1] and "=" in part and ":" not in part:
+            names[-1] += f",{part}"
+        elif part.strip():
+            names.append(part.strip())
+    return names
+
+
+def _options(words: list[str], text: str) -> dict[str, Any]:
+    """``--weights FILE --mean 0.5,0.5,0.5`` (or with an equals sign) as fields of a candidate."""
+    known = [f"--{name.replace('_', '-')}" for name in _READ if name != "backbone"]
+    parts = [piece for word in words for piece in (word.split("=", 1) if word.startswith("--") else [word])]
+    found: dict[str, Any] = {}
+    for flag, value in zip(parts[::2], [*parts[1::2], None], strict=False):
+        if flag not in known or value is None:
+            what = f"{flag} needs a value" if flag in known else f"{flag!r} is not an option of a backbone"
+            hint = did_you_mean(flag, known) or f"Options: {', '.join(known)}."
+            raise OptionError(f"--backbones {text!r}: {what}.", hint)
+        found[flag.removeprefix("--").replace("-", "_")] = value
+    return found
+
+
+def _named(name: str, options: Mapping[str, Any]) -> Candidate:
+    plain, sign, cut = name.partition("@")
+    if sign and "cut" in options:
+        raise OptionError(f"--backbones: {name} and --cut {options['cut']} both say where it ends.", "Give one.")
+    return _of_mapping({"backbone": plain, **({"cut": cut} if sign else {}), **options})
+
+
+def _of_mapping(values: Mapping[str, Any]) -> Candidate:
+    unknown = [name for name in values if name not in _READ]
+    if unknown or "backbone" not in values:
+        wrong = f"{unknown[0]!r} is not one of {', '.join(_READ)}" if unknown else "it names no backbone"
+        raise OptionError(f"backbones: {dict(values)}: {wrong}.", did_you_mean("".join(unknown[:1]), _READ))
+    given = {name: _READ[name](values[name]) for name in values if values[name] is not None}
+    return Candidate(**given)
+
+
+def _three(value: Any) -> Any:
+    return numbers("mean or --std", value) if isinstance(value, str) else tuple(float(v) for v in value)
+
+
+def _pixels(value: Any) -> int:
+    if not str(value).isdigit():
+        raise OptionError(f"--image-size {value!r} is not a whole number.", "Write it like --image-size 160.")
+    return int(value)
+
+
+_READ: dict[str, Callable[[Any], Any]] = {
+    "backbone": str, "cut": str, "weights": str, "mean": _three, "std": _three, "image_size": _pixels,
+}  # fmt: skip

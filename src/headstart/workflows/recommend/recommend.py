@@ -1,0 +1,299 @@
+"""``recommend``: which backbone suits the photos, before any training. In: photos, candidates, a budget. Out: a
+``Recommendation``: the ranking, how sure it is, what was left out, and the command to go on with.
+
+A sample of the photos goes through each network once. What ranks is the accuracy of a probe on photos that it has not
+seen; docs/decisions/0020 says why.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headstart.core.array_store import trim
+from headstart.core.events import Events
+from headstart.data.loading import LoadedImages, find_photos, read
+from headstart.data.sampling import choosable, sampled
+from headstart.data.schema import Manifest
+from headstart.errors import OptionError, WeightsError, did_you_mean
+from headstart.inference.device import Machine, find_machine
+from headstart.inference.features import BATCH
+from headstart.inference.runner import FrozenNetwork
+from headstart.models.backbone import Backbone
+from headstart.reporting.console import console_events
+from headstart.training.config import TrainOptions
+from headstart.training.embeddings import EmbeddedDataset, embed_images, plan_of
+from headstart.training.plan import Plan, check_overrides
+from headstart.training.preparation import input_size
+from headstart.training.throughput import photos_per_second
+from headstart.workflows.recommend.budget import Budget, seconds_of
+from headstart.workflows.recommend.candidates import Candidate, candidates
+from headstart.workflows.recommend.ranking import order, resample
+from headstart.workflows.recommend.scores import score
+from headstart.workflows.recommend.supply import Supply, megabytes
+from headstart.workflows.recommend.text import answer, table
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+SAMPLE = 1000
+OPTIONS = ("seed", "on_bad", "image_size", "resize", "precision", "engine", "device", "settings")
+"""The options of ``train`` that mean something here."""
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """Backbones in rank order (``rows``), those ``over`` the budget, those that were ``left_out``, each with a reason;
+    ``answer`` in words, and ``command`` to train with what it says.
+    """
+
+    rows: tuple[Row, ...]
+    over: tuple[Row, ...]
+    left_out: tuple[Row, ...]
+    answer: str
+    command: str
+    measured: Row
+
+    @property
+    def text(self) -> str:
+        """The table, the answer and the command, for a terminal."""
+        what = (
+            f"{self.measured['photos']} photos of {self.measured['of']}; ms/photo: the network alone, batches of "
+            f"{BATCH}, {self.measured['machine']}"
+        )
+        return "\n".join([table(self.rows, self.over, self.left_out), "", what, "", self.answer, "", self.command])
+
+    def frame(self) -> DataFrame:
+        """The rows as a pandas frame, those over the budget and those left out below."""
+        from headstart.reporting.notebook import frame
+
+        return frame([*self.rows, *self.over, *self.left_out])
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        from headstart.reporting.notebook import answer_html
+
+        columns = ("backbone", "accuracy", "low", "high", "knn", "logme", "ms", "mb", "imagenet")
+        rows = [{name: row[name] for name in columns} for row in self.rows]
+        rows += [dict.fromkeys(columns) | {"backbone": f"{r['backbone']}: {r['reason']}"} for r in self._unranked]
+        return f"{answer_html(self.answer, rows, None)}<pre>{escape(self.command)}</pre>"
+
+    @property
+    def _unranked(self) -> tuple[Row, ...]:
+        return (*self.over, *self.left_out)
+
+    @property
+    def summary(self) -> Row:
+        """What ``--json`` prints."""
+        return {
+            "answer": self.answer, "command": self.command, "measured": self.measured, "backbones": list(self.rows),
+            "over_budget": list(self.over), "left_out": list(self.left_out),
+        }  # fmt: skip
+
+
+def recommend(
+    data: str | Path,
+    *,
+    backbones: str | Sequence[str | Mapping[str, Any]] = (),
+    sample: int = SAMPLE,
+    max_ms: float | None = None,
+    max_mb: float | None = None,
+    time: str | float | None = None,
+    quiet: bool = False,
+    **options: Any,
+) -> Recommendation:
+    """Rank pretrained backbones by what a sample of the photos says of their features.
+
+    Args:
+        data: as for ``train``. backbones: as ``--backbones`` takes them, or mappings (``{"backbone": "resnet50", "cut":
+            "layer3"}``); a short list where none is named. sample: photos to look at, about.
+        max_ms: milliseconds per photo here. max_mb: megabytes of weights. time: for one pass over all photos, in
+            seconds or like ``"10m"``.
+        options: of ``train``: seed, on_bad, image_size, resize, precision, engine, device, settings.
+
+    Raises:
+        HeadstartError: one of its children, with one clear message.
+    """
+    unfit = [name for name in options if name not in OPTIONS]
+    if unfit:
+        hint = did_you_mean(unfit[0], OPTIONS) or f"Options: {', '.join(OPTIONS)}."
+        raise OptionError(f"recommend takes no option {unfit[0]!r}.", hint)
+    if sample < 2:
+        raise OptionError(f"--sample {sample} must be at least 2.")
+    budget = Budget(max_ms, max_mb, None if time is None else seconds_of(time))
+    asked = TrainOptions.gather(data, None, {**options, "strategy": "probe"})
+    check_overrides(asked.settings)
+    tried = candidates([backbones] if isinstance(backbones, str) else backbones)
+    with console_events(quiet) as events:
+        found = _Trial(asked, sample, budget, events).run(tried)
+    trim()
+    return found
+
+
+@dataclass
+class _Score:
+    """What one backbone's pass gave. ``right`` [N]: the photos that a probe named correctly without seeing them."""
+
+    candidate: Candidate
+    row: Row
+    right: np.ndarray
+
+
+@dataclass
+class _Trial:
+    """One sample, shown to one backbone after the other."""
+
+    options: TrainOptions
+    size: int
+    budget: Budget
+    events: Events
+    over: list[Row] = field(default_factory=list)
+    left_out: list[Row] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.machine: Machine = find_machine(self.options.device)
+        self.supply = Supply(self.options)
+        self.everything: Manifest = find_photos(self.options.data, self.events)
+        allowed = choosable(self.everything)
+        self.allowed = len(allowed.photos)
+        self.sample: Manifest = sampled(allowed, self.size, self.options.seed)
+        self.read_at: dict[tuple[int, str], LoadedImages] = {}
+
+    def run(self, tried: Sequence[Candidate]) -> Recommendation:
+        """Measure them and rank them. Raises OptionError or WeightsError where none is left."""
+        usable = self._usable(tried)
+        self.events.message(
+            f"{self.everything.name} ({self.everything.layout}): {len(self.sample.photos)} of {self.allowed} photos, "
+            f"{len(usable)} of {len(tried)} backbones"
+        )
+        scores = []
+        for number, candidate in enumerate(usable):
+            self.events.progress("backbones", number, len(usable))
+            score = self._measure(candidate)
+            if score is not None:
+                scores.append(score)
+        self.events.progress("backbones", len(usable), len(usable))
+        if not scores:
+            raise self._nothing_left()
+        return self._ranked(scores)
+
+    def _usable(self, tried: Sequence[Candidate]) -> list[Candidate]:
+        """Those whose weights are at hand and within the budget: mistakes, and what is missing, come out before the
+        first pass.
+        """
+        found = []
+        for number, candidate in enumerate(tried):
+            self.events.progress("looking for weights", number, len(tried))
+            try:
+                mb = megabytes(self.supply.load(candidate))
+            except WeightsError as error:
+                self._leave_out(candidate, error.problem)
+                continue
+            reason = self.budget.too_large(mb)
+            if reason:
+                self.over.append({"backbone": candidate.name, "reason": reason, "mb": mb})
+            else:
+                found.append(candidate)
+        self.events.progress("looking for weights", len(tried), len(tried))
+        return found
+
+    def _leave_out(self, candidate: Candidate, reason: str) -> None:
+        self.left_out.append({"backbone": candidate.name, "reason": reason.partition("\n")[0]})
+
+    def _nothing_left(self) -> OptionError | WeightsError:
+        lines = "\n".join(f"    {row['backbone']}: {row['reason']}" for row in (*self.over, *self.left_out))
+        if self.over:
+            return OptionError(f"No backbone is left to choose from:\n{lines}", "Raise --max-ms, --max-mb or --time.")
+        hint = 'Name a file: --backbones "resnet18 --weights FILE". starter needs none.'
+        return WeightsError(f"The weights of no backbone can be had:\n{lines}", hint)
+
+    def _measure(self, candidate: Candidate) -> _Score | None:
+        """One backbone: its speed, and where that is within the budget its pass and its scores."""
+        backbone = self.supply.load(candidate)
+        options = candidate.options(self.options)
+        size, resize = input_size(options, self.everything, backbone)
+        try:
+            backbone.check_image_size(size)
+        except OptionError as error:
+            self._leave_out(candidate, error.problem)
+            return None
+        photos = self._read(resize, backbone.preprocessing.interpolation)
+        plan = self._plan(backbone, options)
+        ready = FrozenNetwork(
+            backbone, backbone.preprocessing.at(size, resize), self.machine, plan.precision, plan.engine
+        )
+        rate = photos_per_second(ready, size, BATCH)
+        row = self._facts(candidate, backbone, rate, size)
+        reason = self.budget.too_slow(row["ms"], row["seconds"])
+        if reason:
+            self.over.append(row | {"reason": reason})
+            return None
+        seen = embed_images(photos, backbone, self.machine, options, self.events, (plan, ready))
+        return self._judged(candidate, seen, row)
+
+    def _read(self, resize: int, interpolation: str) -> LoadedImages:
+        """The sample at one size; what cannot be read is said once, and no other backbone is shown it."""
+        key = (resize, interpolation)
+        if key not in self.read_at:
+            photos = read(self.sample, resize, interpolation, self.options.on_bad, self.events)
+            kept = [p for p, bad in zip(self.sample.photos, photos.pixels.problems, strict=True) if bad is None]
+            self.sample = replace(self.sample, photos=tuple(kept), skipped=())
+            self.read_at[key] = photos
+        return self.read_at[key]
+
+    def _plan(self, backbone: Backbone, options: TrainOptions) -> Plan:
+        """The plan of a probe on all photos: what is measured is what a training would use."""
+        classes = len({photo.label for photo in self.everything.photos})
+        return plan_of(self.everything, len(self.everything.photos), classes, backbone, self.machine, options)
+
+    def _facts(self, candidate: Candidate, backbone: Backbone, rate: float, size: int) -> Row:
+        return {
+            "backbone": candidate.name, "images_per_second": rate, "ms": 1000 / rate,
+            "seconds": len(self.everything.photos) / rate, "mb": megabytes(backbone),
+            "parameters": sum(p.numel() for p in backbone.parameters()), "dim": backbone.dim, "image_size": size,
+            "imagenet": candidate.imagenet, "weights": backbone.source,
+        }  # fmt: skip
+
+    def _judged(self, candidate: Candidate, seen: EmbeddedDataset, row: Row) -> _Score:
+        self.units = np.array(seen.units)
+        scores = score(seen.features, seen.labels, seen.classes, self.units, self.options.seed)
+        row |= {
+            "accuracy": scores.accuracy, "knn": scores.knn, "logme": scores.logme, "precision": seen.plan.precision,
+            "engine": seen.plan.engine,
+        }  # fmt: skip
+        self.events.message(f"  {candidate.name}: {row['accuracy']:.3f} by a probe, {row['ms']:.3g} ms per photo")
+        return _Score(candidate, row, scores.right)
+
+    def _ranked(self, scores: Sequence[_Score]) -> Recommendation:
+        found = resample(np.stack([s.right for s in scores]), self.units, self.options.seed)
+        ranked = order([s.row["accuracy"] for s in scores], [s.row["ms"] for s in scores])
+        rows = []
+        for rank, i in enumerate(ranked, 1):
+            low, high = found.band(i)
+            ahead = found.ahead(ranked[0], i) if rank > 1 else None
+            rows.append({"rank": rank, **scores[i].row, "low": low, "high": high, "ahead": ahead})
+        words, take = answer(rows, len(self.units))
+        return Recommendation(
+            tuple(rows), tuple(self.over), tuple(self.left_out), words, self._command(scores[ranked[take]].candidate),
+            {"photos": len(self.units), "of": self.allowed, "data": self.everything.name,
+             "machine": self.machine.words, "seed": self.options.seed},
+        )  # fmt: skip
+
+    def _command(self, candidate: Candidate) -> str:
+        """The command line that trains with it, with what was asked of this one."""
+        words = ["headstart", "train", self.options.data, *candidate.words]
+        plain = TrainOptions(self.options.data)
+        for name in ("seed", "on_bad", "device"):
+            if getattr(self.options, name) != getattr(plain, name):
+                words += [f"--{name.replace('_', '-')}", str(getattr(self.options, name))]
+        for name, value in self.options.settings.items():
+            words += ["--set", f"{name}={value}"]
+        return shlex.join(words)

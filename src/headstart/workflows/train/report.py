@@ -1,0 +1,202 @@
+"""From a training to its page. In: what was prepared, trained and judged. Out: the HTML of report.html."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headstart.core.text import counted
+from headstart.data.filenames import shown
+from headstart.data.schema import SPLITS, Split
+from headstart.data.sources.named import display_name
+from headstart.evaluation.examples import most_confident, surest_hits
+from headstart.inference.saliency import Explainer, has_maps
+from headstart.reporting.images import overlay
+from headstart.reporting.page import Fact, environment
+from headstart.reporting.samples import picture
+from headstart.runs.folder import CONTENTS
+from headstart.workflows.train.page import DataCheck, Mistake, PlanRow, RunReport, render_run
+
+if TYPE_CHECKING:
+    from headstart.inference.classifier import Classifier
+    from headstart.training.plan import Plan
+    from headstart.training.preparation import Prepared
+    from headstart.training.strategies import FitResult
+    from headstart.workflows.train.assess import Results
+
+
+SAMPLES_PER_CLASS = 6
+MISTAKES = 12
+HITS = 12
+STRATEGY_NAMES = {
+    "probe": "a linear probe on the frozen backbone",
+    "head": "a new head on the frozen backbone",
+    "finetune": "fine-tuning of the whole network",
+    "partial": "partial fine-tuning",
+    "lp-ft": "a probe, then fine-tuning from it",
+    "scratch": "training from random weights",
+}
+
+
+def run_page(prepared: Prepared, outcome: FitResult, results: Results, path: Path, classifier: Classifier) -> str:
+    """The page of one training."""
+    wrong, right = evidence(prepared, results, plan=outcome.plan, classifier=classifier)
+    dataset, plan = prepared.dataset, outcome.plan
+    epochs = [{**asdict(row), "phase": row.strategy} for row in outcome.history]
+    report = RunReport(
+        title=f"{dataset.name}: {len(dataset.classes)} classes",
+        answer=answer(results.metrics, prepared.backbone.name),
+        more=story(prepared, outcome),
+        caveats=caveats(prepared, results.metrics),
+        command=prepared.options.command(),
+        classes=dataset.classes,
+        names={label: display_name(label) for label in dataset.classes if display_name(label) != label},
+        facts=facts(prepared, outcome, results),
+        metrics=results.metrics,
+        temperature=outcome.temperature or 1.0,
+        counts={split: dataset.counts(split) for split in SPLITS if len(prepared.labels[split])},
+        history=epochs,  # type: ignore[arg-type]
+        best_epoch=outcome.best_epoch,
+        probe_path=[asdict(step) for step in outcome.probe.path] if outcome.probe else [],  # type: ignore[misc]
+        chosen_l2=outcome.probe.l2 if outcome.probe else None,
+        samples=samples(prepared, plan),
+        mistakes=wrong,
+        hits=right,
+        data_check=data_check(prepared),
+        plan=[
+            PlanRow(name, f"{value:g}" if isinstance(value, float) else str(value), reason)
+            for name, value, reason in plan.rows()
+        ],
+        environment=environment(prepared.machine.words),
+        contents=CONTENTS,
+        usage=usage(path),
+    )
+    return render_run(report)
+
+
+def answer(metrics: dict[str, Any], backbone: str) -> str:
+    """The one sentence to take home."""
+    split = "test" if "test" in metrics else "val"
+    found = metrics[split]["accuracy"]
+    which = "test photos that it never saw" if split == "test" else "validation photos"
+    return (
+        f"The classifier names {found['value']:.1%} of {metrics[split]['photos']} {which} correctly"
+        f" (95 % interval {found['low']:.1%} to {found['high']:.1%})."
+    )
+
+
+def story(prepared: Prepared, outcome: FitResult) -> str:
+    """How it came about, in a sentence or two."""
+    photos, classes = len(prepared.labels["train"]), len(prepared.dataset.classes)
+    source = "random weights" if outcome.plan.strategy == "scratch" else prepared.backbone.source
+    way = way_of(outcome.plan)
+    text = f"Trained on {photos} photos of {classes} classes by {way}: {prepared.backbone.name}, {source}."
+    return f"{text} {outcome.decision[:1].upper()}{outcome.decision[1:]}." if outcome.decision else text
+
+
+def way_of(plan: Plan) -> str:
+    """The strategy in words."""
+    whole = plan.strategy not in {"finetune", "lp-ft"} or plan.boundary == "start"
+    return STRATEGY_NAMES[plan.strategy] if whole else f"fine-tuning from {plan.boundary} on"
+
+
+def caveats(prepared: Prepared, metrics: dict[str, Any]) -> list[str]:
+    """What a careful reader should know."""
+    notes = ["This is one run: another seed draws other splits. headstart compare shows how much that matters."]
+    if "test" not in metrics:
+        notes.append(
+            "There is no test split: choices were made on the photos that this accuracy is measured on, so it is a"
+            " little too good."
+        )
+    elif metrics["test"]["photos"] < 100:
+        notes.append(f"Only {metrics['test']['photos']} test photos: the interval is wide.")
+    if prepared.leaked:
+        notes.append(
+            f"Splits of the data share {counted(prepared.leaked, 'pair')} of near copies, which flatters the accuracy:"
+            " `headstart check` shows them."
+        )
+    if prepared.options.strategy == "scratch":
+        notes.append("No pretrained weights were used: compare with --strategy auto to see what they would add.")
+    return notes
+
+
+def facts(prepared: Prepared, outcome: FitResult, results: Results) -> list[Fact]:
+    """The tiles at the top."""
+    plan, seconds = outcome.plan, results.seconds
+    return [
+        Fact("photos", str(len(prepared.dataset.samples)), f"{len(prepared.labels['train'])} to train on"),
+        Fact("classes", str(len(prepared.dataset.classes))),
+        Fact("backbone", prepared.backbone.name, prepared.backbone.source),
+        Fact("strategy", plan.strategy, way_of(plan)),
+        Fact("training", f"{seconds['training']:.0f} s", f"{prepared.machine.device.type.upper()}, {plan.precision}"),
+    ]
+
+
+def data_check(prepared: Prepared) -> DataCheck:
+    """What reading the photos found."""
+    return DataCheck(
+        prepared.dataset.summary,
+        len(prepared.dataset.samples),
+        prepared.dataset.bad,
+        prepared.photos.conversions,
+        prepared.dataset.notes,
+    )
+
+
+def samples(prepared: Prepared, plan: Plan) -> dict[str, list[np.ndarray]]:
+    """A few training photos of each class, as the network sees them."""
+    labels, chosen = prepared.labels["train"], {}
+    for c, name in enumerate(prepared.dataset.classes):
+        places = np.flatnonzero(labels == c)
+        spread = places[np.linspace(0, len(places) - 1, min(SAMPLES_PER_CLASS, len(places))).astype(int)]
+        chosen[name] = [picture(prepared.pixels["train"], int(i), plan.image_size) for i in spread]
+    return chosen
+
+
+def evidence(
+    prepared: Prepared, results: Results, plan: Plan, classifier: Classifier
+) -> tuple[list[Mistake], list[Mistake]]:
+    """(the most confident wrong answers, the surest right ones), on test where there is one, with maps of what spoke
+    for each answer where the network has such maps; without, right answers have nothing to show.
+    """
+    split: Split = "test" if "test" in results.probabilities else "val"
+    probabilities, labels = results.probabilities[split], prepared.labels[split]
+    wrong, right = most_confident(probabilities, labels, MISTAKES), surest_hits(probabilities, labels, HITS)
+    chosen = [*wrong, *right] if has_maps(classifier) else wrong
+    photos = [picture(prepared.pixels[split], i, plan.image_size) for i in chosen]
+    answers = [int(probabilities[i].argmax()) for i in chosen]
+    looked = _looked(classifier, photos, answers) if has_maps(classifier) else [None] * len(chosen)
+    classes, members = prepared.dataset.classes, prepared.dataset.split(split)
+    found = [
+        Mistake(
+            photo, classes[labels[i]], classes[answer], float(probabilities[i, answer]),
+            shown(members[i].path, prepared.dataset.root), seen,
+        )
+        for i, photo, answer, seen in zip(chosen, photos, answers, looked, strict=True)
+    ]  # fmt: skip
+    return found[: len(wrong)], found[len(wrong) :]
+
+
+def _looked(classifier: Classifier, photos: list[np.ndarray], answers: list[int]) -> list[np.ndarray]:
+    if not photos:
+        return []
+    maps = Explainer(classifier).maps(np.stack(photos), answers)
+    return [overlay(photo, heat) for photo, heat in zip(photos, maps, strict=True)]
+
+
+def usage(path: Path) -> list[tuple[str, str]]:
+    """What to do with the run next."""
+    run = shlex.quote(os.fspath(path))
+    return [
+        (f"headstart predict {run} photo.jpg", "name new photos"),
+        (f"headstart evaluate {run} other-photos/", "measure it on other labelled photos"),
+        (f"headstart explain {run} photos/", "see where it looks, and which training photos are most alike"),
+        (f"headstart serve {run}", "a page to drop photos on, and HTTP for programs"),
+        (f"headstart export {run}", "one file that runs without headstart"),
+        (f"headstart describe {run}", "print the architecture"),
+    ]

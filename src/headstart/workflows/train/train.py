@@ -1,0 +1,181 @@
+"""``train``: from photos to a run. In: options. Out: a ``Run``: the run folder with classifier, plan, history,
+metrics and report.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from headstart.core.array_store import trim
+from headstart.core.events import Events
+from headstart.core.files import write_json, write_rows, write_text
+from headstart.core.paths import lasting
+from headstart.data.filenames import shown
+from headstart.data.splits import write_splits
+from headstart.errors import Interrupted, RunError
+from headstart.inference.classifier import Classifier
+from headstart.reporting.console import console_events
+from headstart.runs.folder import RunFolder, write_history
+from headstart.runs.model_card import model_card
+from headstart.training.config import TrainOptions
+from headstart.training.loggers import Tracker
+from headstart.training.plan import Plan
+from headstart.training.preparation import Prepared, check_facts, prepare
+from headstart.training.strategies import FitResult
+from headstart.training.strategies import train as run_strategy
+from headstart.workflows.train.assess import Results, fit_uncertainty, judge, make_classifier, make_context
+from headstart.workflows.train.result import Run
+
+
+def train(
+    data: str | Path, *, out: str | Path | None = None, overwrite: bool = False, quiet: bool = False, **options: Any
+) -> Run:
+    """Train a classifier on labelled photos.
+
+    Args:
+        data: a folder, CSV, archive or named set.
+        out: the run folder; by default ``runs/<data>-<backbone>-<strategy>``.
+        options: as in ``headstart train --help``, by the same names (``shots=10``; ``--from`` is ``from_run``).
+
+    Raises:
+        HeadstartError: one of its children, with one clear message.
+    """
+    asked = TrainOptions.gather(data, out, options)
+    path = Path(asked.out) if asked.out else Path("runs") / asked.run_name()
+    RunFolder(path).refuse(overwrite)
+    with console_events(quiet) as events:
+        prepared = prepare(asked, events)  # before the folder is made: a mistake leaves nothing behind
+        folder = RunFolder.create(path, _lasting(asked), overwrite)
+        return train_prepared(folder, prepared, events)
+
+
+def resume(run: str | Path, *, quiet: bool = False) -> Run:
+    """Go on with a training that was interrupted; a finished one is given back as it is. Raises HeadstartError."""
+    folder, options = RunFolder.open(Path(run))
+    if folder.finished:
+        return open_run(run)
+    with console_events(quiet) as events:
+        prepared = prepare(options, events)
+        check_unchanged(folder, prepared)
+        return train_prepared(folder, prepared, events, folder.mistakes)
+
+
+def check_unchanged(folder: RunFolder, prepared: Prepared) -> None:
+    """Only the same photos under the same plan can end with the same weights. Raises RunError."""
+    data, plan = folder.recall("data"), folder.recall("plan")
+    if data is not None and data != prepared.dataset.digest:
+        where = prepared.options.data
+        raise RunError(f"The photos in {where} are not those that {folder.path} began with.", "Train with --overwrite.")
+    if plan is not None and (changes := Plan.from_json(plan).differences(prepared.plan)):
+        raise RunError(
+            f"{folder.path} cannot be resumed here: the plan would change ({', '.join(changes)}).",
+            "Resume it on the machine and with the headstart that began it, or train with --overwrite.",
+        )
+
+
+def open_run(run: str | Path, device: str = "auto") -> Run:
+    """A finished run. Raises RunError."""
+    folder = RunFolder(Path(run))
+    classifier = Classifier.load(folder.path, device)
+    return Run(folder.path, folder.read_json("metrics.json"), Plan.from_json(folder.read_json("plan.json")), classifier)
+
+
+def _lasting(asked: TrainOptions) -> TrainOptions:
+    """The request with paths that hold from anywhere: it may be resumed from there."""
+    places = {name: getattr(asked, name) for name in ("data", "weights", "from_run")}
+    held: dict[str, Any] = {name: lasting(place) for name, place in places.items() if place}
+    return replace(asked, **held)
+
+
+def train_prepared(folder: RunFolder, prepared: Prepared, events: Events, mistakes: Sequence[str] = ()) -> Run:
+    """Train in a folder that was made, or opened again, for it; ``mistakes`` are those that a study makes on purpose.
+
+    Raises:
+        TrainingError, Interrupted: the folder can be gone on with.
+    """
+    began = time.monotonic()
+    folder.remember("data", prepared.dataset.digest)
+    folder.remember("plan", prepared.plan.to_json())
+    write_splits(prepared.dataset, folder.path / "splits.csv")
+    say_plan(prepared.plan, events)
+    log = prepared.options.log
+    tracker = Tracker(log, folder.path, prepared.plan.to_json()) if log else None
+    task = make_context(prepared, folder.state, events, folder)
+    if tracker:
+        task = replace(task, events=Events(*events.listeners, tracker.listen))
+    try:
+        outcome = run_strategy(replace(task, mistakes=tuple(mistakes)))
+    except (KeyboardInterrupt, Interrupted):
+        raise Interrupted(
+            f"Stopped; nothing in {folder.path} is lost.",
+            f"Go on with: headstart train --resume {shlex.quote(str(folder.path))}",
+        ) from None
+    if tracker:
+        tracker.strengths(outcome.probe.path if outcome.probe else ())
+        tracker.close()
+    trained = time.monotonic() - began
+    results = judge(prepared, outcome, events)
+    results.seconds["training"] = trained
+    classifier = make_classifier(prepared, outcome, fit_uncertainty(prepared, outcome, results, events))
+    return Run(folder.path, _write(folder, prepared, outcome, results, classifier, events), outcome.plan, classifier)
+
+
+def say_plan(plan: Plan, events: Events) -> None:
+    """Print the plan: each value with its reason."""
+    events.table("Plan", ("setting", "value", "why"), plan.rows())
+
+
+def _write(
+    folder: RunFolder, prepared: Prepared, outcome: FitResult, results: Results, classifier: Classifier, events: Events
+) -> dict[str, Any]:
+    """Write the run folder's files, the report last; returns what metrics.json says."""
+    from headstart.workflows.train.report import run_page
+
+    path = folder.path
+    classifier.save(path)
+    write_json(path / "plan.json", outcome.plan.to_json())
+    write_history(path / "history.csv", outcome.probe.path if outcome.probe else (), outcome.history)
+    extra = {
+        "strategy": outcome.plan.strategy,
+        "parts": outcome.parts,
+        "decision": outcome.decision,
+        "temperature": outcome.temperature,
+        "seconds": results.seconds,
+    }
+    metrics = {**results.metrics, "training": extra}
+    write_json(path / "metrics.json", metrics)
+    write_json(path / "check.json", check_facts(prepared.photos, prepared.dataset))
+    _write_predictions(path / "predictions.csv", prepared, results)
+    card = model_card(path.resolve().name, classifier.description(), metrics, outcome.plan.to_json())
+    write_text(path / "MODEL_CARD.md", card)
+    write_text(
+        path / "report.html", run_page(prepared, outcome, results, path, classifier)
+    )  # last: its presence says that the run is whole
+    folder.close()
+    with contextlib.suppress(RunError):
+        trim(keep=[store.folder for store in [prepared.photos.pixels.store] if store])
+    events.message(f"Report: {path / 'report.html'}")
+    return metrics
+
+
+def _write_predictions(path: Path, prepared: Prepared, results: Results) -> None:
+    classes, rows = prepared.dataset.classes, []
+    for split, probabilities in results.probabilities.items():
+        for sample, p in zip(prepared.dataset.split(split), probabilities, strict=True):
+            best = int(p.argmax())
+            rows.append(
+                [
+                    shown(sample.path, prepared.dataset.root),
+                    split,
+                    classes[sample.label],
+                    classes[best],
+                    f"{p[best]:.6f}",
+                ]
+            )
+    write_rows(path, ("path", "split", "label", "predicted", "confidence"), rows)
