@@ -1,8 +1,8 @@
-"""Errors a user can cause or meet: what is wrong, where, and what to do. In: nothing. Out: the exceptions all modules
-raise.
+"""The errors that users can cause or meet: what is wrong, where, and what to do.
 
-The command line prints ``str(error)`` and leaves with ``error.exit_code``; nothing else may reach a user for a mistake
-of theirs.
+The core knows no command line. A message writes an option as Python does, in backticks: ```shots=0` must be at least
+1``. That is what a Python user reads; ``headstart.cli.messages`` turns it into ``--shots 0``. A call in backticks,
+```resume('runs/pets')```, becomes a command in the same way.
 """
 
 from __future__ import annotations
@@ -12,14 +12,18 @@ from collections.abc import Iterable
 
 
 class HeadstartError(Exception):
-    """One clear message: ``problem`` says what is wrong and where, ``hint`` what to do about it."""
+    """One clear message: ``problem`` says what is wrong and where, ``hint`` what to do about it.
+
+    ``option``: the name of the option that is wrong, as Python spells it, where there is one.
+    """
 
     exit_code = 2
 
-    def __init__(self, problem: str, hint: str = "") -> None:
+    def __init__(self, problem: str, hint: str = "", *, option: str | None = None) -> None:
         super().__init__(f"{problem}\n  {hint}" if hint else problem)
         self.problem = problem
         self.hint = hint
+        self.option = option
 
 
 class DataError(HeadstartError):
@@ -31,9 +35,7 @@ class WeightsError(HeadstartError):
 
 
 class DownloadError(HeadstartError):
-    """A download that cannot be made (no network, not found, disk full) or whose bytes are not those that were
-    promised.
-    """
+    """A download that cannot be made (no network, not found, disk full), or whose bytes fail their checksum."""
 
 
 class OptionError(HeadstartError):
@@ -45,7 +47,7 @@ class RunError(HeadstartError):
 
 
 class TrainingError(HeadstartError):
-    """Training cannot go on (a loss that is not finite, memory that does not suffice)."""
+    """Training cannot go on: a loss that is not finite, too little memory."""
 
 
 class Interrupted(HeadstartError):  # noqa: N818 - it is an event more than an error
@@ -58,3 +60,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """``"Did you mean 'resnet18'?"`` for the closest of the known words, or an empty string."""
     close = difflib.get_close_matches(word, list(known), n=3, cutoff=0.6)
     return f"Did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
+
+
+def option(name: str, value: object = None) -> str:
+    """An option in a message: ``option("shots", 0)`` is ```shots=0```, ``option("shots")`` is ```shots```."""
+    return f"`{name}`" if value is None else f"`{name}={value}`"

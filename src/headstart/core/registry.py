@@ -1,0 +1,100 @@
+"""Named parts that can be added from outside: strategies, heads, sources, export formats and the like.
+
+A registry holds entry points. headstart's own parts are entry points that it lists itself, and an installed package adds
+its own by declaring some of the same group::
+
+    [project.entry-points."headstart.strategies"]
+    bitfit = "my_package.bitfit:BitFit"
+
+Nothing is imported before a part is asked for by name. ``register`` adds a part of the running process: a class in a
+notebook, or in a test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Generic, TypeVar
+
+from headstart.errors import OptionError, did_you_mean
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Parts of one kind by name, in the order in which they were added; headstart's own come first.
+
+    Args:
+        kind: what one is called in messages, such as "strategy".
+        group: the entry points' group, such as "headstart.strategies".
+        own: headstart's parts: name to "module:object".
+        option: the option that names a part, where there is one.
+    """
+
+    def __init__(self, kind: str, group: str, own: Mapping[str, str], option: str | None = None) -> None:
+        self.kind, self.group, self.option = kind, group, option
+        self._own = {name: EntryPoint(name, place, group) for name, place in own.items()}
+        self._others: dict[str, EntryPoint] | None = None
+        self._loaded: dict[str, T] = {}
+
+    def names(self) -> tuple[str, ...]:
+        """The name of every part; none is imported."""
+        return tuple(dict.fromkeys([*self._own, *self._installed(), *self._loaded]))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names()
+
+    def __iter__(self) -> Iterator[T]:
+        """Every part, imported where it has not been."""
+        return (self.get(name) for name in self.names())
+
+    def get(self, name: str) -> T:
+        """The part of that name.
+
+        Raises:
+            OptionError: there is none, or the package that brings it cannot be imported.
+        """
+        if name not in self._loaded:
+            place = self._own.get(name) or self._installed().get(name)
+            if place is None:
+                raise self._unknown(name)
+            self._loaded[name] = self._load(place)
+        return self._loaded[name]
+
+    def register(self, name: str, part: T) -> T:
+        """Add a part of this process under a name that is free. Returns the part.
+
+        Raises:
+            ValueError: the name is taken.
+        """
+        if name in self:
+            raise ValueError(f"there is a {self.kind} {name!r} already")
+        self._loaded[name] = part
+        return part
+
+    def unregister(self, name: str) -> None:
+        """Take a part that ``register`` added away again."""
+        self._loaded.pop(name, None)
+
+    def _installed(self) -> dict[str, EntryPoint]:
+        """Entry points of other packages; one that takes the name of an own part is left alone."""
+        if self._others is None:
+            self._others = {e.name: e for e in entry_points(group=self.group) if e.name not in self._own}
+        return self._others
+
+    def _load(self, place: EntryPoint) -> Any:
+        try:
+            found = place.load()
+        except (ImportError, AttributeError) as error:
+            if place.name in self._own:  # a dependency that is missing says so itself
+                raise
+            raise OptionError(
+                f"The {self.kind} {place.name!r} ({place.value}) cannot be imported: {error}.",
+                "Install or update the package that brings it.",
+            ) from error
+        return found() if isinstance(found, type) else found
+
+    def _unknown(self, name: str) -> OptionError:
+        known = self.names()
+        hint = did_you_mean(name, known) or f"Known: {', '.join(known)}."
+        return OptionError(f"There is no {self.kind} {name!r}.", hint, option=self.option)
