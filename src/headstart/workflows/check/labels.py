@@ -16,7 +16,7 @@ from headstart.training.linear_probe import USUAL_L2
 NEIGHBOUR = 30
 """A stranger may have a few of its kind beside it: the thirtieth nearest photo tells how far it is from the set."""
 STRANGE = 3.5
-"""Strangeness from which a photo looks like no class (benchmarks/check.py)."""
+"""Strangeness from which a photo looks like no class (benchmarks/claims/check.py)."""
 DOUBTED = 0.2
 """Probability of the own label below which another may be thought the right one: with more, a class that is merely hard
 fills the list."""

@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from speed_bench import Bench, Failed, expect, ratios, rotated, say, skipped, spread, table
-from speed_photos import Parted, part
+from bench import Bench, Failed, expect, ratios, rotated, say, skipped, spread, table
+from photos import Parted, part
 
-HEADSTART = "speed_headstart_child"
+HEADSTART = "headstart_child"
 BATCH = 32
 
 
@@ -93,7 +93,7 @@ def _torch_peers(bench: Bench, network: str) -> list[Contestant]:
     epochs = {"epochs": bench.sizes.tutorial_epochs}
     peers = {"loop": ("PyTorch loop", "tutorial"), "timm": ("timm's parts", "timm")}
     return [
-        Contestant(f"{name}, {epochs['epochs']} epochs", "speed_peer_torch", job, network, epochs)
+        Contestant(f"{name}, {epochs['epochs']} epochs", "peer_torch", job, network, epochs)
         for peer, (name, job) in peers.items()
         if peer not in bench.without
     ]
@@ -103,7 +103,7 @@ def _fastai_peers(bench: Bench, network: str) -> list[Contestant]:
     if "fastai" in bench.without or skipped("fastai", "fastai"):
         return []
     return [
-        Contestant(f"fastai fine_tune({n})", "speed_peer_fastai", "fine_tune", network, {"epochs": n})
+        Contestant(f"fastai fine_tune({n})", "peer_fastai", "fine_tune", network, {"epochs": n})
         for n in bench.sizes.fastai_epochs
     ]
 
@@ -116,7 +116,7 @@ def _with_keras(bench: Bench, experiment: str, photos: Parted) -> None:
     mine = [ours(f"headstart {s}, MobileNetV2", network, size, strategy=s, **same) for s in ("probe", "auto")]
     head, whole = bench.sizes.keras_epochs
     asked = {"epochs": [head, whole]}
-    peers = [Contestant(f"Keras, {head} + {whole} epochs", "speed_peer_keras", "guide", network, asked)]
+    peers = [Contestant(f"Keras, {head} + {whole} epochs", "peer_keras", "guide", network, asked)]
     measure(bench, experiment, [*mine, *peers], photos)
     _print_times(bench, experiment, network, photos, mine, peers)
 
@@ -183,7 +183,7 @@ def epoch(bench: Bench) -> None:
     contestants = [
         ours("headstart finetune", network, size, strategy="finetune", **same),
         ours("headstart finetune from layer2", network, size, strategy="finetune", boundary="layer2", **same),
-        Contestant("fastai, unfrozen", "speed_peer_fastai", "unfrozen", network, same),
+        Contestant("fastai, unfrozen", "peer_fastai", "unfrozen", network, same),
     ]
     photos = _parted(bench, "val")
     measure(bench, "epoch", contestants, photos)

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
-from pitfalls_bench import (
+from bench import (
     Bench,
     Photos,
     Plain,
@@ -23,6 +22,7 @@ from pitfalls_bench import (
     right,
     whole,
 )
+from PIL import Image
 
 from headstart.data.decode import decode, header_size
 from headstart.data.images import centre

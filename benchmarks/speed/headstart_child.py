@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from speed_child import peak_mb, serve
+from child import peak_mb, serve
 
 LATER = ("timm", "torch.fx.experimental.optimization", "lightning.fabric", "matplotlib.figure", "sklearn.metrics")
 """What headstart imports where it is needed."""
@@ -48,7 +48,7 @@ def train(asked: dict[str, Any]) -> dict[str, Any]:
 
 def _found(path: Path, judge: str) -> dict[str, Any]:
     """What a run folder says of its training; ``judge``: the split that all contestants are judged on."""
-    from speed_photos import names_digest
+    from photos import names_digest
 
     metrics, plan = _json(path / "metrics.json"), _json(path / "plan.json")
     judged = [row for row in _rows(path / "predictions.csv") if row["split"] == judge]

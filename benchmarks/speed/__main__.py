@@ -1,6 +1,6 @@
 """How fast headstart is, and what a user would reach for instead.
 
-    python benchmarks/speed.py ASSETS [--only pass,probe,...] [--repeats 3] [--without timm] [--small] [--out FILE]
+    python benchmarks/speed ASSETS [--only pass,probe,...] [--repeats 3] [--without timm] [--small] [--out FILE]
 
 ASSETS holds data/animals and weights/resnet18, resnet50 and mobilenetv2_100 (.fp16.safetensors). Peers that are not
 installed are left out with a sentence: pip install -e ".[bench]". Tables (Markdown) go to standard output, each
@@ -31,11 +31,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from speed_bench import PEERS, SMALL, Bench, Failed, Sizes, say
-from speed_machine import in_words, machine
-from speed_pass import frozen_pass
-from speed_process import EXPERIMENTS as PROCESSES
-from speed_training import EXPERIMENTS as TRAININGS
+from bare_pass import frozen_pass
+from bench import PEERS, SMALL, Bench, Failed, Sizes, say
+from machine import in_words, machine
+from process import EXPERIMENTS as PROCESSES
+from training import EXPERIMENTS as TRAININGS
 
 EVERY: dict[str, Callable[[Bench], None]] = {
     "pass": frozen_pass,

@@ -1,6 +1,6 @@
 """Prints the figures of docs/pitfalls.md: silent mistakes of transfer learning, each beside the right way.
 
-    python benchmarks/pitfalls.py ASSETS [name ...]
+    python benchmarks/pitfalls ASSETS [name ...]
 
 ASSETS holds data/imagewoof160, cifar10, dogs-vs-cats, animals and weights/resnet18 and resnet50 (.fp16.safetensors).
 Without names all experiments run, in turn, in one process; nothing is written. ± is the standard deviation over seeds,
@@ -14,26 +14,26 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import pitfalls_cifar
-import pitfalls_input
-import pitfalls_judging
-import pitfalls_training
-from pitfalls_bench import MACHINE, PRECISION, Bench
+import cifar
+import input
+import judging
+import training
+from bench import MACHINE, PRECISION, Bench
 
 EXPERIMENTS: dict[str, Callable[[Bench], None]] = {
-    "normalisation": pitfalls_input.normalisation,
-    "crops": pitfalls_input.crops,
-    "crops-224": pitfalls_input.crops_224,
-    "batchnorm": pitfalls_training.batchnorm,
-    "typo": pitfalls_training.typo,
-    "loss": pitfalls_training.loss,
-    "last-batch": pitfalls_training.last_batch,
-    "class-order": pitfalls_judging.class_order,
-    "copies": pitfalls_judging.copies,
-    "selection": pitfalls_judging.selection,
-    "one-run": pitfalls_judging.one_run,
-    "chance": pitfalls_cifar.chance,
-    "study": pitfalls_cifar.study,
+    "normalisation": input.normalisation,
+    "crops": input.crops,
+    "crops-224": input.crops_224,
+    "batchnorm": training.batchnorm,
+    "typo": training.typo,
+    "loss": training.loss,
+    "last-batch": training.last_batch,
+    "class-order": judging.class_order,
+    "copies": judging.copies,
+    "selection": judging.selection,
+    "one-run": judging.one_run,
+    "chance": cifar.chance,
+    "study": cifar.study,
 }
 
 

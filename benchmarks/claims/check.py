@@ -1,10 +1,11 @@
 """What ``headstart check`` finds. In: the folder of real photos and weights. Out: Markdown for docs/check.md.
 
-    python benchmarks/check.py ASSETS [--only planted|margins|real|growth] [--seeds 3] [--pictures docs/images]
+    python benchmarks/claims/check.py ASSETS [--only planted|margins|real|growth] [--seeds 3] [--pictures docs/images]
 
 planted: animals with copies across splits, wrong labels and photos of another world put in by a seed: precision and
 recall of each kind. real: the copies in imagewoof160, and the share of CIFAR-10's test images that train holds nearly.
-margins: how far copies and other pairs are apart by each measure. growth: time and memory over 2,500 and 25,000 photos, in processes of their own.
+margins: how far duplicates and other pairs are apart by each measure. growth: time and memory over 2,500 and 25,000
+photos, in processes of their own.
 """
 
 from __future__ import annotations

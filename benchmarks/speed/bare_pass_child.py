@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from speed_child import serve
-from speed_net import BATCH, batches, make
+from child import serve
+from net import BATCH, batches, make
 
 
 def way(asked: dict[str, Any]) -> dict[str, Any]:

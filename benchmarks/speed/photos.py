@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from speed_bench import Failed
+from bench import Failed
 
 DRAWN_CLASSES = tuple(
     f"{shape}-{fill}" for shape in ("disc", "box", "wedge", "cross", "ring") for fill in ("few", "many")

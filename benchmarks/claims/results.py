@@ -1,6 +1,6 @@
 """Prints the figures of docs/results.md, on real photos and real weights, through the command line.
 
-    python benchmarks/results.py ASSETS [--only probe,head,strategies,cost,kill] [--seeds 3]
+    python benchmarks/claims/results.py ASSETS [--only probe,head,strategies,cost,kill] [--seeds 3]
 
 ASSETS holds data/animals, data/dogs-vs-cats and weights/resnet18 and resnet50 (.fp16.safetensors). Everything runs in
 turn, in fresh processes, with a cache of its own, so nothing is warm that should be cold.
@@ -133,7 +133,8 @@ print(time.perf_counter() - began)
 """
 OURS = """
 import sys, time
-import headstart as hs, headstart.workflows.train.train, headstart.workflows.train.report, timm, matplotlib.figure, scipy.stats
+import headstart as hs, headstart.workflows.train.train, headstart.workflows.train.report
+import timm, matplotlib.figure, scipy.stats
 began = time.perf_counter()
 size = {"image_size": int(sys.argv[3])}
 hs.train(

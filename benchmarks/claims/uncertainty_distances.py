@@ -1,5 +1,5 @@
-"""Distances that could mark unknown photos, for benchmarks/certainty.py. In: features and labels of training photos.
-Out: a function from features to distances.
+"""Distances that could mark unknown photos: each takes features and labels of training photos and gives a function from
+features to distances, for benchmarks/claims/uncertainty.py.
 """
 
 from __future__ import annotations

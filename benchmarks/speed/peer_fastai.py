@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 import torchvision
+from child import Clock, serve
 from fastai.vision.all import (
     Callback,
     FlipItem,
@@ -21,8 +22,7 @@ from fastai.vision.all import (
     vision_learner,
 )
 from fastai.vision.learner import model_meta
-from speed_child import Clock, serve
-from speed_net import load_all, tensors
+from net import load_all, tensors
 
 
 class _Epochs(Callback):

@@ -19,9 +19,9 @@ import keras
 import numpy as np
 import timm
 import torch
-from speed_child import Clock, serve
-from speed_net import tensors
-from speed_peer_torch import WORKERS, names_of
+from child import Clock, serve
+from net import tensors
+from peer_torch import WORKERS, names_of
 from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import ImageFolder

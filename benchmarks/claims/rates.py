@@ -1,7 +1,7 @@
 """The learning rates of fine-tuning, on photos near ImageNet and far from it. In: a folder of photos and weights. Out:
 a table of test accuracies (on val where a set brings no test).
 
-    python benchmarks/rates.py ASSETS [--seeds 1] [--only animals,cifar10]
+    python benchmarks/claims/rates.py ASSETS [--seeds 1] [--only animals,cifar10]
 
 A hundred photos per class, ResNet-18; a run takes about a minute on two CPU cores.
 """

@@ -1,7 +1,7 @@
 """Does what ``recommend`` says of a sample hold for the real thing? In: a folder of photos and weights. Out: a table of
 scores and real accuracies, and Kendall's tau between them.
 
-    python benchmarks/recommend.py ASSETS [--only animals,cifar10] [--sample 500] [--seeds 3] [--image-size 96]
+    python benchmarks/claims/recommend.py ASSETS [--only animals,cifar10] [--sample 500] [--seeds 3] [--image-size 96]
                                    [--finetune 20] [--networks resnet18,…] [--json FILE]
 
 Per set: a pool of training photos and other photos to test on. The scores see samples of the pool; the real accuracy is

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from speed_bench import HEADSTART, SMALL, Bench, Finished, expect, installed, ratios, rotated, run, say, spread, table
-from speed_photos import draw, repeat, take
+from bench import HEADSTART, SMALL, Bench, Finished, expect, installed, ratios, rotated, run, say, spread, table
+from photos import draw, repeat, take
 
 NETWORK = "resnet18"
 BARE = ("folded, bf16, channels_last", "OpenVINO, bf16")
@@ -43,7 +43,7 @@ def bare_pass(bench: Bench, experiment: str, number: int, data: Path, photos: in
     asked = {"data": str(data), "network": NETWORK, "weights": bench.weights(NETWORK), "size": bench.sizes.image_size}
     for way in rotated(bare_ways(), number):
         with bench.cold() as env:
-            figures = bench.child("speed_pass_child", "bare", {**asked, "way": way}, env)
+            figures = bench.child("bare_pass_child", "bare", {**asked, "way": way}, env)
         expect(figures["photos"], photos, f"photos of the bare pass, {way}")
         bench.keep(experiment, f"bare pass: {way}", number, figures)
 
@@ -72,7 +72,7 @@ def _probe_inside(bench: Bench, experiment: str, number: int, data: Path, photos
     options["image_size"] = bench.sizes.image_size
     with bench.cold() as env:
         asked = {"data": str(data), "out": str(bench.folder("run")), "options": options}
-        figures = bench.child("speed_headstart_child", "train", asked, env)
+        figures = bench.child("headstart_child", "train", asked, env)
     found = (sum(figures["photos"].values()), figures["image_size"], figures["weights"])
     expect(found, (photos, bench.sizes.image_size, f"file {NETWORK}.fp16.safetensors"), "probe")
     bench.keep(experiment, "headstart, cold, imports left out", number, figures)
@@ -155,7 +155,7 @@ def predict(bench: Bench) -> None:
 def _predict_inside(bench: Bench, number: int, model: Path, data: Path, count: int) -> None:
     with bench.cold() as env:
         asked = {"run": str(model), "data": str(data)}
-        figures = bench.child("speed_headstart_child", "predict", asked, env)
+        figures = bench.child("headstart_child", "predict", asked, env)
     expect((figures["photos"], figures["unread"]), (count, 0), "photos named by predict")
     bench.keep(f"predict {count}", "imports left out", number, figures)
 
@@ -227,7 +227,7 @@ def _head(bench: Bench) -> None:
     """Once: at the full size it takes long."""
     photos, width, classes = bench.sizes.head
     with bench.cold() as env:
-        figures = bench.child("speed_headstart_child", "head", {"size": bench.sizes.head}, env)
+        figures = bench.child("headstart_child", "head", {"size": bench.sizes.head}, env)
     bench.keep("head", f"{photos} x {width}, {classes} classes", 0, figures)
     say(f"\n### The head alone: {figures['strengths']} strengths on {photos} x {width} features, {classes} classes")
     table(

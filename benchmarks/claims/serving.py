@@ -1,6 +1,6 @@
 """The server under load, under fire, and killed.
 
-    python benchmarks/serving.py ASSETS [--clients 64] [--seconds 60] [--malformed 2000]
+    python benchmarks/claims/serving.py ASSETS [--clients 64] [--seconds 60] [--malformed 2000]
 
 Trains a probe (ResNet-18, 160 px) on ASSETS/data/animals, serves it on loopback, and prints Markdown:
 

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
-from pitfalls_bench import (
+from bench import (
     Bench,
     Photos,
     Schedule,
@@ -29,7 +28,8 @@ from pitfalls_bench import (
     spread,
     table,
 )
-from pitfalls_input import NORMALISATIONS
+from input import NORMALISATIONS
+from PIL import Image
 from torch import nn
 
 from headstart.data.filenames import natural_key

@@ -50,7 +50,7 @@ class Clock:
 
     def answer(self, judged: list[str], image_size: int, loaded: str) -> dict[str, Any]:
         """What a peer answers. ``judged``: class/file of each photo; ``loaded``: what was taken from the weights."""
-        from speed_photos import names_digest
+        from photos import names_digest
 
         seconds = time.perf_counter() - self.began
         return {

@@ -1,6 +1,6 @@
-"""Prints the figures of docs/certainty.md: coverage of sets, calibration error before and after, unknown photos.
+"""Prints the figures of docs/uncertainty.md: coverage of sets, calibration error before and after, unknown photos.
 
-    python benchmarks/certainty.py ASSETS [--only cost,coverage,calibration,unknown,tuned] [--seeds 20]
+    python benchmarks/claims/uncertainty.py ASSETS [--only cost,coverage,calibration,unknown,tuned] [--seeds 20]
 
 ASSETS holds data/animals, data/imagewoof160, data/dogs-vs-cats, data/cifar10, data/cifar100 and weights/. Features are
 those of a probe, at 160 px, and lie in the cache; each seed draws train, val and test anew. ``tuned`` trains networks.
@@ -17,11 +17,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from certainty_distances import DISTANCES
 from PIL import Image
 from probing import Probing
 from scipy.stats import betabinom
 from sklearn.metrics import roc_auc_score
+from uncertainty_distances import DISTANCES
 
 import headstart as hs
 from headstart.core.events import Events

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import shutil
 
-from speed_bench import Bench, expect, installed, ratios, rotated, say, spread, table
-from speed_photos import class_folders
+from bench import Bench, expect, installed, ratios, rotated, say, spread, table
+from photos import class_folders
 
 NAME = "pass"
 WAYS = (
@@ -47,7 +47,7 @@ def _one(bench: Bench, network: str, size: int, count: int, ways: list[str]) -> 
     for number in range(bench.rounds):
         for way in rotated(ways, number):
             with bench.cold() as env:
-                figures = bench.child("speed_pass_child", "way", {**asked, "way": way}, env)
+                figures = bench.child("bare_pass_child", "way", {**asked, "way": way}, env)
             expect((figures["photos"], figures["image_size"]), (count, size), f"{experiment}, {way}")
             bench.keep(experiment, way, number, figures)
     _print(bench, experiment, f"{network}, {size} px, {count} photos in batches of 32", ways)

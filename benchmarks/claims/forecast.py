@@ -1,6 +1,6 @@
 """Do the bands of ``forecast`` hold the truth as often as they say?
 
-    python benchmarks/forecast.py ASSETS [--networks resnet18] [--sets animals,…] [--repeats 12] [--shots 40]
+    python benchmarks/claims/forecast.py ASSETS [--networks resnet18] [--sets animals,…] [--repeats 12] [--shots 40]
                                   [--drift 0.03] [--luck 0.04] [--keep FOLDER]
 
 ASSETS holds data/ (animals, dogs-vs-cats, imagewoof160, cifar10, cifar100) and weights/NETWORK.fp16.safetensors. Each

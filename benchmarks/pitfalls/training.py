@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pitfalls_bench import (
+from bench import (
     Bench,
     Photos,
     Plain,

@@ -1,9 +1,9 @@
 """How should a probe choose its L2 strength on val? Compares three rules over seeds and shots, on cached features.
 
-    python benchmarks/l2_choice.py DATA --weights FILE [--image-size 224] [--seeds 8]
+    python benchmarks/claims/l2_choice.py DATA --weights FILE [--image-size 224] [--seeds 8]
 
-Prints, per number of shots, the mean test accuracy of: the lowest val loss, ``headstart.training.linear_probe.choose``, and
-the best in hindsight.
+Prints, per number of shots, the mean test accuracy of: the lowest val loss, the L2 that a probe chooses, and the best
+in hindsight.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ import timm.optim
 import timm.scheduler
 import torch
 import torchvision
-from speed_child import Clock, serve
-from speed_net import MEAN, STD, load_all, tensors
+from child import Clock, serve
+from net import MEAN, STD, load_all, tensors
 from torch import nn
 from torch.utils.data import DataLoader
 from torchvision import transforms

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pitfalls_bench import (
+from bench import (
     PRECISION,
     Bench,
     Loss,
@@ -29,7 +29,7 @@ from pitfalls_bench import (
     spread,
     table,
 )
-from pitfalls_input import NORMALISATIONS
+from input import NORMALISATIONS
 from torch import nn
 
 from headstart.evaluation.statistics import Interval, wilson

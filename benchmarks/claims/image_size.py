@@ -1,6 +1,6 @@
 """Which input size? The same probe at several sizes, and with the border cut off as ImageNet's evaluation does.
 
-    python benchmarks/image_size.py DATA --weights FILE [--seeds 8]
+    python benchmarks/claims/image_size.py DATA --weights FILE [--seeds 8]
 
 Prints, per size, the mean test accuracy with all photos, 100 and 10 per class, and the seconds of the pass.
 """
