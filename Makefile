@@ -32,10 +32,11 @@ demo: $(USER_STAMP)  ## see it work in under a minute, offline: probe, fine-tuni
 test: $(DEV_STAMP)  ## run the tests (those that need real photos: HEADSTART_ASSETS, see CONTRIBUTING.md)
 	@$(PY) -m pytest $(SPREAD) $(ARGS)
 
-check: $(DEV_STAMP)  ## lint, format, types, documents generated from the code, tests
-	$(PY) -m ruff check src tests docs benchmarks notebooks
-	$(PY) -m ruff format --check src tests docs benchmarks notebooks
+check: $(DEV_STAMP)  ## lint, format, types, import contracts, documents generated from the code, tests
+	$(PY) -m ruff check src tests docs benchmarks scripts notebooks
+	$(PY) -m ruff format --check src tests docs benchmarks scripts notebooks
 	$(PY) -m mypy
+	$(BIN)/lint-imports
 	$(PY) docs/make_cli_reference.py --check
 	$(PY) -m pytest $(SPREAD) $(ARGS)
 
