@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from probing import Probing, arguments
 
-from headstart.training.linear_probe import choose, fit_probe
+from headstart.training.linear_probe import fit_probe
 
 
 def main() -> None:
@@ -22,13 +22,14 @@ def main() -> None:
     for shots in (None, 100, 10, 5):
         figures = []
         for classes, (train, val, test) in probing.draws(shots):
-            on_val = fit_probe(train, val, classes).path
+            probe = fit_probe(train, val, classes)
             on_test = np.array([step.val_accuracy for step in fit_probe(train, test, classes).path])
-            lowest = int(np.argmin([step.val_loss for step in on_val]))
-            figures.append((on_test[lowest], on_test[choose(on_val, len(val[1]))], on_test.max()))
+            lowest = int(np.argmin([step.val_loss for step in probe.path]))
+            chosen = [step.l2 for step in probe.path].index(probe.l2)
+            figures.append((on_test[lowest], on_test[chosen], on_test.max()))
         loss, ours, best = np.mean(figures, axis=0)
         print(
-            f"{shots or 'all'} per class: lowest val loss {loss:.4f}   choose {ours:.4f}   hindsight {best:.4f}",
+            f"{shots or 'all'} per class: lowest val loss {loss:.4f}   chosen {ours:.4f}   hindsight {best:.4f}",
             flush=True,
         )
 

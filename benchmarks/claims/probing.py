@@ -7,19 +7,17 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from headstart.core.events import Events
 from headstart.data.loading import read
+from headstart.data.schema import SPLITS
 from headstart.data.sources.detect import scan
 from headstart.inference.device import find_machine
 from headstart.training.config import TrainOptions
 from headstart.training.preparation import make_backbone, split
-from headstart.training.strategies import pooled_features
-from headstart.workflows.train.assess import make_context
 
 Splits = tuple[tuple[np.ndarray, np.ndarray], ...]
 
@@ -58,6 +56,5 @@ class Probing:
             prepared = split(
                 replace(self.options, seed=seed, shots=shots), self.photos, self.backbone, self.machine, self.events
             )
-            task = make_context(prepared, Path("unused"), self.events)
-            splits = tuple((pooled_features(task, s), prepared.labels[s]) for s in ("train", "val", "test"))  # type: ignore[arg-type]
+            splits = tuple((prepared.extractor.pooled(prepared.pixels[s]), prepared.labels[s]) for s in SPLITS)
             yield len(prepared.dataset.classes), splits

@@ -15,7 +15,7 @@ from typing import Any
 
 from child import peak_mb, serve
 
-LATER = ("timm", "torch.fx.experimental.optimization", "lightning.fabric", "matplotlib.figure", "sklearn.metrics")
+LATER = ("timm", "torch.fx.experimental.optimization", "matplotlib.figure", "sklearn.metrics")
 """What headstart imports where it is needed."""
 
 

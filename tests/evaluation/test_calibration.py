@@ -12,9 +12,8 @@ from scipy.optimize import minimize_scalar
 from sklearn.metrics import log_loss as sklearn_log_loss
 
 import headstart as hs
-from headstart.evaluation.calibration import before_scaling, scale_head, temperature
-from headstart.models.heads import build_head
-from headstart.models.network import head_logits, softmax
+from headstart.evaluation.calibration import before_scaling, temperature
+from headstart.models.network import softmax
 
 
 def drawn(count: int, truth: float, classes: int = 4, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -47,18 +46,6 @@ def test_the_temperature_is_the_lowest_of_its_cost(photos: int) -> None:
 def test_few_photos_all_right_do_not_ask_for_certainty() -> None:
     logits, labels = torch.tensor([[1.0, 0.0], [0.0, 1.0]], dtype=torch.float64), torch.tensor([0, 1])
     assert 0.2 < temperature(logits, labels) < 1
-
-
-@pytest.mark.parametrize("spec", ["linear", "mlp:6"])
-def test_a_scaled_head_divides_its_logits_and_changes_no_answer(spec: str) -> None:
-    torch.manual_seed(0)
-    head = build_head(spec, 8, 3, (0.5,))
-    features = np.random.default_rng(0).normal(size=(50, 8)).astype(np.float32)
-    raw = head_logits(head, features)
-    found = scale_head(head, features, np.arange(50) % 3)
-    assert found != 1
-    assert head_logits(head, features) * found == pytest.approx(raw, abs=1e-5)
-    assert (head_logits(head, features).argmax(1) == raw.argmax(1)).all()
 
 
 def test_the_error_before_is_that_of_the_raw_logits() -> None:

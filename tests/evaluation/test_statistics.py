@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from headstart.evaluation.statistics import (
-    bootstrap_accuracy,
     difference_over_seeds,
     mcnemar,
     paired_difference,
@@ -128,20 +127,6 @@ def test_unpaired_runs_are_refused() -> None:
         difference_over_seeds([0.9, 0.8], [0.9])
 
 
-def test_bootstrap_agrees_with_scipys_and_is_seeded() -> None:
-    from scipy import stats
-
-    correct = np.arange(300) % 10 != 0
-    found = bootstrap_accuracy(correct)
-    theirs = stats.bootstrap(
-        (correct.astype(float),), np.mean, n_resamples=9999, method="percentile", rng=np.random.default_rng(1)
-    ).confidence_interval
-    assert found.value == pytest.approx(0.9)
-    assert (found.low, found.high) == (pytest.approx(theirs.low, abs=0.005), pytest.approx(theirs.high, abs=0.005))
-    assert bootstrap_accuracy(correct) == found
-    assert bootstrap_accuracy(correct, draws=30, seed=1) != bootstrap_accuracy(correct, draws=30, seed=2)
-
-
 @pytest.mark.parametrize("kinds", [(0, 0, 5, 5), (1, 0, 5, 0), (5, 5, 10, 0), (10, 2, 80, 8), (3, 40, 50, 7)])
 def test_mcnemar_agrees_with_statsmodels(kinds: tuple[int, int, int, int]) -> None:
     from statsmodels.stats.contingency_tables import mcnemar as theirs
@@ -179,4 +164,4 @@ def test_flags_must_be_of_the_same_photos() -> None:
     with pytest.raises(ValueError, match="cannot be paired"):
         mcnemar(np.array([True, False]), np.array([True]))
     with pytest.raises(ValueError, match="one flag per photo"):
-        bootstrap_accuracy(np.array([], dtype=bool))
+        mcnemar(np.array([], dtype=bool), np.array([], dtype=bool))

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from headstart.errors import OptionError
-from headstart.models.heads import build_head
+from headstart.models.heads import build_head, head_kind, is_closed_form
 
 
 def test_the_published_head() -> None:
@@ -39,11 +39,17 @@ def test_outputs_are_logits() -> None:
 
 @pytest.mark.parametrize(
     "spec",
-    ["", "mlp", "mlp:", "mlp:0", "mlp:-4", "mlp:12,", "mlp:a", "mlp:1.5", "linear:3", "conv:3", "mlp:9999999", "mlp:²"],
+    ["", "mlp", "mlp:", "mlp:0", "mlp:-4", "mlp:12,", "mlp:a", "mlp:1.5", "conv:3", "mlp:9999999", "mlp:²"],
 )
 def test_specs_that_mean_nothing(spec: str) -> None:
-    with pytest.raises(OptionError, match="mlp:1024,256"):
+    with pytest.raises(OptionError, match="mlp") as caught:
         build_head(spec, 8, 3)
+    assert caught.value.option == "head"
+
+
+def test_linear_takes_no_widths() -> None:
+    with pytest.raises(OptionError, match="nothing after its name"):
+        build_head("linear:3", 8, 3)
 
 
 def test_a_misspelt_head_gets_the_nearest_name() -> None:
@@ -60,3 +66,18 @@ def test_dropouts_outside_their_range(dropout: tuple[float, ...]) -> None:
 def test_more_dropouts_than_layers() -> None:
     with pytest.raises(OptionError, match="3 dropouts for a head of 2 linear layers"):
         build_head("mlp:4", 8, 3, dropout=(0.1, 0.1, 0.1))
+
+
+def test_only_a_linear_head_without_dropout_has_a_closed_form() -> None:
+    assert is_closed_form("linear")
+    assert is_closed_form("linear", (0.0,))
+    assert not is_closed_form("linear", (0.5,))
+    assert not is_closed_form("mlp:4")
+
+
+@pytest.mark.parametrize(("spec", "dropout"), [("linear", ()), ("linear", (0.5,)), ("mlp:16", (0.2, 0.1))])
+def test_a_head_divides_its_own_logits(spec: str, dropout: tuple[float, ...]) -> None:
+    head, features = build_head(spec, 8, 3, dropout).eval(), torch.randn(5, 8)
+    before = head(features)
+    head_kind(spec)[0].scale(head, 2.5)
+    assert torch.allclose(head(features) * 2.5, before, atol=1e-6)

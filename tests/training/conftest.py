@@ -1,4 +1,4 @@
-"""What training tests share. In: nothing. Out: tasks on a few drawn photos, and plans for tiny networks."""
+"""What training tests share: fit contexts on a few drawn photos, and plans for tiny networks."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from headstart.inference.device import Machine
-from headstart.training.plan import Plan, resolve
+from headstart.training.plan import Plan
+from headstart.training.planning import resolve
 from headstart.training.rules import Facts
-from headstart.training.strategies import FitContext
+from headstart.training.strategies.base import FitContext
 
 CPU = Machine(torch.device("cpu"), False, "a CPU for tests")
 
@@ -26,8 +27,8 @@ def machine() -> Machine:
 def plan() -> Callable[..., Plan]:
     """``plan(epochs=3, ...)``: the plan of a head on 40 rows, with these settings."""
 
-    def make(strategy: str = "head", **settings: Any) -> Plan:
-        facts = Facts(photos=40, classes=3, side=32, native_size=32, strategy=strategy)
+    def make(strategy: str = "probe", **settings: Any) -> Plan:
+        facts = Facts(photos=40, classes=3, side=32, native_size=32, strategy=strategy, closed_form=False)
         return resolve(facts, 5, None, {"epochs": 3, "batch_size": 8, **settings})
 
     return make

@@ -12,7 +12,6 @@ from headstart.core.events import Events
 from headstart.training.config import TrainOptions
 from headstart.training.embeddings import embed_dataset
 from headstart.training.preparation import prepare
-from headstart.training.strategies import pooled_features
 from headstart.workflows.train.assess import make_context
 
 
@@ -30,7 +29,7 @@ def test_features_are_those_that_a_probe_trains_on(options: TrainOptions, tmp_pa
     task = make_context(prepared, tmp_path, Events())
     for split in ("train", "val", "test"):
         rows = [where[sample.path] for sample in prepared.dataset.split(split)]
-        assert np.array_equal(seen.features[rows], pooled_features(task, split))
+        assert np.array_equal(seen.features[rows], task.features(split))
         assert np.array_equal(seen.labels[rows], prepared.labels[split])
     assert seen.classes == prepared.dataset.classes
 
@@ -45,6 +44,6 @@ def test_a_photo_that_cannot_be_read_is_left_out_and_named(options: TrainOptions
 def test_nothing_is_computed_twice(options: TrainOptions, monkeypatch: pytest.MonkeyPatch) -> None:
     first = embed_dataset(options, Events())
     monkeypatch.setattr(
-        "headstart.training.embeddings.FrozenNetwork", lambda *_: pytest.fail("the features are in the cache")
+        "headstart.inference.features.FrozenNetwork", lambda *_: pytest.fail("the features are in the cache")
     )
     assert np.array_equal(embed_dataset(options, Events()).features, first.features)

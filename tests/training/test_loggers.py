@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -47,28 +49,83 @@ def test_what_cannot_be_is_said_before_training(
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("kind", ["wandb", "mlflow"])
-def test_the_others_are_given_the_same(
-    train: Cli, photos: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Their services are not here: a logger that keeps what it is given stands in for theirs."""
-    given: list[tuple[int, dict[str, float]]] = []
+class FakeWandb(ModuleType):
+    """Keeps what W&B would be sent."""
 
-    class Kept:
-        def log_hyperparams(self, values: dict[str, Any]) -> None:
-            assert values["strategy"] == "finetune"
+    def __init__(self) -> None:
+        super().__init__("wandb")
+        self.sent: list[dict[str, float]] = []
+        self.asked: dict[str, Any] = {}
+        self.ended = False
 
-        def log_metrics(self, values: dict[str, float], step: int) -> None:
-            given.append((step, values))
+    def init(self, **asked: Any) -> FakeWandb:
+        self.asked = asked
+        return self
 
-        def save(self) -> None: ...
+    def define_metric(self, *_: Any, **__: Any) -> None: ...
 
-        def finalize(self, status: str) -> None:
-            given.append((-1, {}))
+    def log(self, values: dict[str, float]) -> None:
+        self.sent.append(values)
 
+    def finish(self) -> None:
+        self.ended = True
+
+
+class FakeMlflow(ModuleType):
+    """Keeps what MLflow would be sent."""
+
+    def __init__(self) -> None:
+        super().__init__("mlflow")
+        self.params: dict[str, Any] = {}
+        self.sent: list[tuple[str, float, int]] = []
+        self.place, self.ended = "", False
+
+    def MlflowClient(self, place: str) -> FakeMlflow:  # noqa: N802 - MLflow's name
+        self.place = place
+        return self
+
+    def get_experiment_by_name(self, name: str) -> None: ...
+
+    def create_experiment(self, name: str) -> str:
+        return name
+
+    def create_run(self, experiment: str, run_name: str) -> Any:
+        assert (experiment, run_name) == ("headstart", "run")
+        return SimpleNamespace(info=SimpleNamespace(run_id="1"))
+
+    def log_param(self, run: str, key: str, value: Any) -> None:
+        self.params[key] = value
+
+    def log_metric(self, run: str, name: str, value: float, step: int) -> None:
+        self.sent.append((name, value, step))
+
+    def set_terminated(self, run: str) -> None:
+        self.ended = True
+
+
+def test_wandb_gets_the_same(train: Cli, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = FakeWandb()
     monkeypatch.setattr(tracking, "find_spec", lambda _: object())
-    monkeypatch.setitem(tracking._LOGGERS, kind, lambda run: Kept())
-    answer = train(photos, "--strategy", "finetune", "--epochs", "2", "--log", kind)
+    monkeypatch.setitem(sys.modules, "wandb", service)
+    answer = train(photos, "--strategy", "lp-ft", "--epochs", "2", "--log", "wandb")
     assert answer.code == 0, answer
-    assert [step for step, _ in given] == [1, 2, -1]
-    assert {"finetune/val_accuracy", "finetune/train_loss", "finetune/lr"} <= given[0][1].keys()
+    assert service.asked["config"]["strategy"] == "lp-ft"
+    assert service.asked["project"] == "headstart"
+    steps = [values["trainer/global_step"] for values in service.sent]
+    assert steps[:2] == [1, 2]  # epochs, then the probe's strengths
+    assert steps[2:] == list(range(1, len(steps) - 1))
+    assert {"lp-ft/val_accuracy", "lp-ft/train_loss", "lp-ft/lr"} <= service.sent[0].keys()
+    assert service.ended
+
+
+def test_mlflow_gets_the_same(train: Cli, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = FakeMlflow()
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(tracking, "find_spec", lambda _: object())
+    monkeypatch.setitem(sys.modules, "mlflow", service)
+    answer = train(photos, "--strategy", "finetune", "--epochs", "2", "--log", "mlflow")
+    assert answer.code == 0, answer
+    assert service.params["strategy"] == "finetune"
+    assert service.place == f"sqlite:///{(tmp_path / 'run' / 'logs' / 'mlflow.db').as_posix()}"
+    assert [step for name, _, step in service.sent if name == "finetune/val_accuracy"] == [1, 2]
+    assert service.ended

@@ -9,25 +9,27 @@ import pytest
 
 from headstart.errors import OptionError
 from headstart.training import rules
-from headstart.training.config import STRATEGIES
-from headstart.training.plan import SETTINGS, YOURS, Plan, check_overrides, resolve
+from headstart.training.plan import SETTINGS, TRAINED_HEAD, YOURS, Plan, check_overrides
+from headstart.training.planning import plan_rows, resolve
 from headstart.training.rules import Facts
+from headstart.training.strategies import STRATEGIES
 
 FACTS = Facts(photos=500, classes=3, side=300, native_size=224, strategy="finetune")
 
 
-@pytest.mark.parametrize("strategy", [*STRATEGIES, "head"])
-def test_every_setting_has_a_reason(strategy: str) -> None:
-    plan = resolve(replace(FACTS, strategy=strategy))
+@pytest.mark.parametrize("strategy", STRATEGIES.names())
+@pytest.mark.parametrize("closed_form", [True, False])
+def test_every_setting_has_a_reason(strategy: str, closed_form: bool) -> None:
+    plan = resolve(replace(FACTS, strategy=strategy, closed_form=closed_form))
     assert plan.strategy == strategy
-    for name, _, reason in plan.rows():
+    for name, _, reason in plan_rows(plan):
         assert reason, name
 
 
 @pytest.mark.parametrize(
     ("strategy", "asked", "boundary"),
     [
-        ("probe", None, "end"), ("head", None, "end"), ("auto", None, "end"), ("finetune", None, "start"),
+        ("probe", None, "end"), ("auto", None, "end"), ("finetune", None, "start"),
         ("lp-ft", None, "start"),
         ("finetune", "layer2", "layer2"), ("lp-ft", "layer3", "layer3"),
         ("scratch", None, "start"), ("partial", None, "layer4"), ("partial", "layer2", "layer2"),
@@ -35,12 +37,6 @@ def test_every_setting_has_a_reason(strategy: str) -> None:
 )  # fmt: skip
 def test_boundary(strategy: str, asked: str | None, boundary: str) -> None:
     assert resolve(replace(FACTS, strategy=strategy), boundary=asked).boundary == boundary
-
-
-@pytest.mark.parametrize("strategy", ["probe", "auto", "scratch"])
-def test_a_boundary_where_none_can_be_chosen_is_refused(strategy: str) -> None:
-    with pytest.raises(OptionError, match="partial, finetune, lp-ft"):
-        resolve(replace(FACTS, strategy=strategy), boundary="layer3")
 
 
 @pytest.mark.parametrize(
@@ -61,7 +57,7 @@ def test_the_users_word_is_above_the_rule(name: str, given: object, value: objec
 
 def test_rules_follow_the_users_values() -> None:
     assert resolve(FACTS, overrides={"image_size": 64}).resize == 64
-    assert resolve(FACTS, overrides={"batch_size": 8}).epochs == rules.epochs(FACTS, 8).value
+    assert resolve(FACTS, overrides={"batch_size": 8}).epochs == rules.epochs(replace(FACTS, batch_size=8)).value
 
 
 @pytest.mark.parametrize(
@@ -96,6 +92,35 @@ def test_a_plan_survives_json() -> None:
     assert again.reasons == plan.reasons
 
 
+def test_the_file_of_an_older_headstart_may_say_less_and_needs_no_format() -> None:
+    plan = resolve(FACTS)
+    values = plan.to_json()
+    assert values.pop("format") == 1
+    del values["views"], values["batchnorm"]
+    assert Plan.from_json(values) == plan
+
+
+def test_the_file_of_a_newer_headstart_may_say_more_which_is_told_once_kept_and_a_difference(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    plan = resolve(FACTS)
+    values = {**plan.to_json(), "format": 7, "ema_of_a_test": 0.99}
+    again = [Plan.from_json(values) for _ in range(2)][1]
+    assert again == plan
+    assert [record.getMessage() for record in caplog.records if "ema_of_a_test" in record.getMessage()] == [
+        "A plan.json holds settings of a newer headstart, which are ignored here: ema_of_a_test."
+    ]
+    assert again.to_json() == {**values, "format": 1}
+    assert again.differences(plan) == ["ema_of_a_test: 0.99, unknown here"]
+
+
+def test_what_was_called_head_is_a_probe_with_a_trained_head() -> None:
+    plan = resolve(replace(FACTS, strategy="probe", closed_form=False))
+    assert (plan.strategy, plan.variant) == ("probe", TRAINED_HEAD)
+    before = {k: v for k, v in plan.to_json().items() if k not in {"variant", "format"}} | {"strategy": "head"}
+    assert Plan.from_json(before) == plan
+
+
 def test_changed_says_why() -> None:
     plan = resolve(FACTS)
     other = plan.changed("because", batch_size=2)
@@ -105,7 +130,8 @@ def test_changed_says_why() -> None:
 
 def test_rows_show_what_the_strategy_uses_and_nothing_else() -> None:
     shown = {
-        s: {name for name, _, _ in resolve(replace(FACTS, strategy=s)).rows()} for s in ("probe", "finetune", "partial")
+        s: {name for name, _, _ in plan_rows(resolve(replace(FACTS, strategy=s)))}
+        for s in ("probe", "finetune", "partial")
     }
     assert not {"lr", "epochs", "views"} & shown["probe"]
     assert {"lr", "epochs", "augment"} <= shown["finetune"]

@@ -13,15 +13,22 @@ import torch
 from torch import nn
 
 from headstart.core.choice import Choice
+from headstart.data.augment import View
 from headstart.errors import HeadstartError
-from headstart.models.heads import build_head
+from headstart.inference import features as extraction
+from headstart.models.heads import HEADS, build_head
 from headstart.models.network import Network, head_logits
-from headstart.training import strategies as module
-from headstart.training.strategies import FitContext, FitResult, parameter_groups, pooled_features, train
+from headstart.training.launch import fit
+from headstart.training.optimization import network_groups, parameter_groups
+from headstart.training.strategies import STRATEGIES, auto
+from headstart.training.strategies.base import FitContext, FitResult
+from headstart.training.strategies.finetune import fine_tune
+from headstart.training.strategies.probe import Probe
+from headstart.training.throughput import seconds_per_step
 from headstart.training.trainer import EpochRow
 
 MakeTask = Callable[..., FitContext]
-ALL = ("probe", "finetune", "partial", "lp-ft", "scratch", "auto")
+ALL = STRATEGIES.names()
 
 
 class Untouchable(dict):
@@ -44,10 +51,10 @@ def poisoned(task: FitContext) -> FitContext:
 @pytest.mark.parametrize("strategy", ALL)
 @pytest.mark.parametrize("head", ["linear", "mlp:16"])
 def test_test_is_never_read_during_selection(task: MakeTask, strategy: str, head: str) -> None:
-    outcome = train(poisoned(task(strategy, head=head, epochs=1)))
+    outcome = fit(poisoned(task(strategy, head=head, epochs=1)))
     assert 0 <= outcome.val[1] <= 1
     with pytest.raises(AssertionError, match="test was read"):  # the poison works
-        pooled_features(poisoned(task(strategy)), "test")
+        poisoned(task(strategy)).features("test")
 
 
 def bits(module: nn.Module) -> dict[str, torch.Tensor]:
@@ -61,7 +68,7 @@ def bits(module: nn.Module) -> dict[str, torch.Tensor]:
 def test_nothing_before_the_boundary_moves_by_one_bit(task: MakeTask, strategy: str, boundary: str) -> None:
     asked = task(strategy, boundary=boundary, lr=0.01, lr_backbone=0.01, batchnorm="moving")
     before = bits(asked.backbone)
-    outcome = train(asked)
+    outcome = fit(asked)
     after = outcome.network.backbone.state_dict()
     trunk = set(outcome.network.backbone.split_at(boundary)[0].state_dict())
     assert any("running_mean" in name for name in trunk)
@@ -76,14 +83,14 @@ def test_the_task_backbone_is_left_as_it_was(task: MakeTask) -> None:
     for strategy in ALL:
         asked = task(strategy, epochs=1)
         before = bits(asked.backbone)
-        train(asked)
+        fit(asked)
         assert all(torch.equal(value, before[name]) for name, value in asked.backbone.state_dict().items()), strategy
 
 
 def test_the_probe_leaves_the_backbone_and_finetune_moves_all_of_it(task: MakeTask) -> None:
     asked = task("probe")
-    assert train(asked).network.backbone is asked.backbone
-    tuned = train(task("finetune", lr=0.01, lr_backbone=0.01)).network.backbone
+    assert fit(asked).network.backbone is asked.backbone
+    tuned = fit(task("finetune", lr=0.01, lr_backbone=0.01)).network.backbone
     original = bits(asked.backbone)
     assert all(not torch.equal(p, original[name]) for name, p in tuned.named_parameters())
 
@@ -92,16 +99,27 @@ def test_finetune_from_a_boundary_sees_fresh_crops_where_partial_sees_its_views(
     task: MakeTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    monkeypatch.setattr(module, "_store", lambda *_: seen.append("view"))
-    train(task("finetune", boundary="layer2", epochs=1))
+    compute = extraction.compute_rows
+    monkeypatch.setattr(extraction, "compute_rows", lambda *asked: seen.append("view") or compute(*asked))
+    fit(task("finetune", boundary="layer2", epochs=1))
     assert not seen
-    with pytest.raises(AttributeError):  # partial does read views, of which there are none here
-        train(task("partial", boundary="layer2", epochs=1))
+    fit(task("partial", boundary="layer2", epochs=1))
     assert seen
 
 
+def test_only_the_parameters_that_are_selected_move(task: MakeTask) -> None:
+    asked = task("finetune", lr=0.01, lr_backbone=0.01, batchnorm="kept")
+    before = bits(asked.backbone)
+    outcome = fine_tune(asked, trainable=lambda name, _: "bn" in name)
+    after = outcome.network.backbone.state_dict()
+    moved = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    assert moved
+    assert all("bn" in name and name.endswith(("weight", "bias")) for name in moved)
+    assert all(p.requires_grad for p in outcome.network.parameters())
+
+
 def test_a_trained_network_can_be_trained_again(task: MakeTask) -> None:
-    network = train(task("partial")).network
+    network = fit(task("partial")).network
     assert all(p.requires_grad for p in network.parameters())
     assert network.train().backbone.training
     assert all("train" not in m.__dict__ for m in network.modules())
@@ -111,7 +129,7 @@ def test_a_trained_network_can_be_trained_again(task: MakeTask) -> None:
 def test_a_seed_gives_the_same_bits_and_another_seed_others(task: MakeTask, strategy: str) -> None:
     def run(seed: int) -> dict[str, torch.Tensor]:
         asked = task(strategy, seed=seed)
-        return bits(train(replace(asked, state=asked.state / f"{seed}-{next(count)}")).network)
+        return bits(fit(replace(asked, state=asked.state / f"{seed}-{next(count)}")).network)
 
     count = iter(range(9))
     first, again, other = run(1), run(1), run(2)
@@ -126,8 +144,8 @@ def test_scratch_starts_from_weights_that_the_seed_draws(task: MakeTask) -> None
 
 
 def test_lp_ft_starts_where_the_probe_ended(task: MakeTask) -> None:
-    probe = train(task("probe"))
-    outcome = train(task("lp-ft", epochs=1, lr=1e-12, lr_backbone=1e-12, weight_decay=0))
+    probe = fit(task("probe"))
+    outcome = fit(task("lp-ft", epochs=1, lr=1e-12, lr_backbone=1e-12, weight_decay=0))
     assert torch.allclose(outcome.network.head.weight, probe.network.head.weight, atol=1e-6)
     assert [part["strategy"] for part in outcome.parts] == ["probe", "lp-ft"]
     assert outcome.probe is not None
@@ -135,7 +153,7 @@ def test_lp_ft_starts_where_the_probe_ended(task: MakeTask) -> None:
 
 
 def test_what_decided_is_the_best_epoch_on_val(task: MakeTask) -> None:
-    outcome = train(task("finetune", epochs=3, lr=0.01, lr_backbone=0.01))
+    outcome = fit(task("finetune", epochs=3, lr=0.01, lr_backbone=0.01))
     assert outcome.best_epoch is not None
     best = max(outcome.history, key=lambda row: (row.val_accuracy, -row.val_loss))
     assert outcome.val == (best.val_loss, best.val_accuracy)
@@ -147,16 +165,16 @@ def test_a_frozen_trunk_is_made_ready_once_for_all_splits_and_views(
     task: MakeTask, monkeypatch: pytest.MonkeyPatch, strategy: str
 ) -> None:
     count: list[int] = []
-    forward = module._forward
-    monkeypatch.setattr(module, "_forward", lambda *asked: count.append(1) or forward(*asked))
+    network = extraction.FrozenNetwork
+    monkeypatch.setattr(extraction, "FrozenNetwork", lambda *asked: count.append(1) or network(*asked))
     asked = task(strategy)
-    outcome = train(asked)
+    outcome = fit(asked)
     assert len(count) == 1
     if strategy == "probe":
-        pooled_features(asked, "test")
+        asked.features("test")
         assert len(count) == 1
     else:  # nothing of it is kept in memory while the network is trained
-        assert not asked.ready
+        assert asked.extractor.ready is None
     assert outcome.val[1] > 0
 
 
@@ -166,14 +184,14 @@ def test_the_standardiser_is_folded_into_the_first_layer() -> None:
     x = np.random.default_rng(0).normal(4, 3, (10, 5)).astype(np.float32)
     mean, scale = x.mean(0), x.std(0)
     expected = head_logits(head, (x - mean) / scale)
-    module._fold_standardiser(head, mean, scale)
+    HEADS.get("mlp").absorb(head, torch.from_numpy(mean), torch.from_numpy(scale))
     assert np.allclose(head_logits(head, x), expected, atol=1e-5)
 
 
 def test_a_head_with_hidden_layers_learns_on_raw_features(task: MakeTask) -> None:
     asked = task("probe", head="mlp:16", epochs=30, lr=0.01)
-    outcome = train(asked)
-    features = pooled_features(asked, "train")
+    outcome = fit(asked)
+    features = asked.features("train")
     right = head_logits(outcome.network.head, features).argmax(1) == asked.labels["train"]
     assert right.mean() > 0.9
     assert len(outcome.history) == 30
@@ -182,17 +200,17 @@ def test_a_head_with_hidden_layers_learns_on_raw_features(task: MakeTask) -> Non
 # -- partial's fixed views --
 
 
-def views_read(task: FitContext, monkeypatch: pytest.MonkeyPatch) -> list[module.View]:
-    read: list[module.View] = []
-    compute = module.compute_rows
+def views_read(task: FitContext, monkeypatch: pytest.MonkeyPatch) -> list[View]:
+    read: list[View] = []
+    compute = extraction.compute_rows
 
     def spy(trunk: Any, key: Any, pixels: Any, view: Any, *rest: Any) -> Any:
         if len(pixels) == len(task.labels["train"]):
             read.append(view)
         return compute(trunk, key, pixels, view, *rest)
 
-    monkeypatch.setattr(module, "compute_rows", spy)
-    train(task)
+    monkeypatch.setattr(extraction, "compute_rows", spy)
+    fit(task)
     return read
 
 
@@ -207,7 +225,7 @@ def test_partial_caches_no_view_that_the_augmentation_forbids(
 
 @pytest.mark.parametrize("boundary", ["pool", "end", "start"])
 def test_partial_at_either_end_still_learns(task: MakeTask, boundary: str) -> None:
-    outcome = train(task("partial", boundary=boundary, epochs=12, lr=0.03, augment="none"))
+    outcome = fit(task("partial", boundary=boundary, epochs=12, lr=0.03, augment="none"))
     assert outcome.history[-1].train_loss < outcome.history[0].train_loss
     assert max(row.train_accuracy for row in outcome.history) > 0.6
 
@@ -217,8 +235,8 @@ def test_partial_at_either_end_still_learns(task: MakeTask, boundary: str) -> No
 
 def test_every_trained_parameter_is_in_one_group_with_its_rate(task: MakeTask) -> None:
     asked = task("finetune", lr=1.0, lr_backbone=0.1, stage_decay=0.5, weight_decay=0.05)
-    head = module.new_head(asked)
-    groups = module._groups(asked.backbone, head, asked.plan)
+    head = asked.new_head()
+    groups = network_groups(asked.backbone, head, asked.plan)
     grouped = [id(p) for group in groups for p in group["params"]]
     assert sorted(grouped) == sorted(id(p) for m in (asked.backbone, head) for p in m.parameters())
     assert all((group["weight_decay"] == 0) == all(p.ndim <= 1 for p in group["params"]) for group in groups)
@@ -239,6 +257,12 @@ def test_frozen_parameters_are_in_no_group() -> None:
 # -- auto --
 
 
+def probe_with(monkeypatch: pytest.MonkeyPatch, val: tuple[float, float]) -> None:
+    """From now on a probe has these figures on val, whatever it reaches."""
+    fitted = Probe.fit
+    monkeypatch.setattr(Probe, "fit", lambda self, context: replace(fitted(self, context), val=val))
+
+
 def decisions(task: FitContext, kept: dict[str, Any]) -> FitContext:
     return replace(task, remember=kept.__setitem__, recall=kept.get)
 
@@ -247,11 +271,11 @@ def test_auto_keeps_its_decision_and_a_resumed_run_does_not_decide_anew(
     task: MakeTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept: dict[str, Any] = {}
-    monkeypatch.setattr(module, "_decide", lambda *_: Choice("probe", "so it was the first time"))
-    first = train(decisions(task("auto"), kept))
+    monkeypatch.setattr(auto, "decide", lambda *_: Choice("probe", "so it was the first time"))
+    first = fit(decisions(task("auto"), kept))
     assert kept == {"auto": ["probe", "so it was the first time"]}
-    monkeypatch.setattr(module, "_decide", lambda *_: pytest.fail("decided anew"))
-    again = train(decisions(task("auto"), kept))
+    monkeypatch.setattr(auto, "decide", lambda *_: pytest.fail("decided anew"))
+    again = fit(decisions(task("auto"), kept))
     assert again.decision == first.decision == "so it was the first time"
     assert again.plan.strategy == "probe"
 
@@ -264,18 +288,17 @@ def test_auto_takes_what_val_says(task: MakeTask, monkeypatch: pytest.MonkeyPatc
     asked = decisions(task("auto"), {"auto": ["lp-ft", "there are errors left"]})
     seen: list[FitResult] = []
 
-    def tuned(part: FitContext, start: FitResult) -> FitResult:
+    def tuned(part: FitContext, *, start: FitResult) -> FitResult:
         seen.append(start)
         loss, accuracy = start.val
         figures = {"better loss": (loss / 2, accuracy), "worse loss": (loss * 2 + 1, accuracy)}.get(val, val)
         row = EpochRow("lp-ft", 1, 1.0, 0.5, *figures, 0.1, 1.0)
         return FitResult(Network(copy.deepcopy(asked.backbone), start.network.head), part.plan, figures, [row], 1)
 
-    monkeypatch.setattr(module, "_finetune", tuned)
+    monkeypatch.setattr(auto, "fine_tune", tuned)
     if chosen == "lp-ft" and isinstance(val, tuple):
-        probe = module._probe
-        monkeypatch.setattr(module, "_probe", lambda t: replace(probe(t), val=(0.5, 0.5)))
-    outcome = train(asked)
+        probe_with(monkeypatch, (0.5, 0.5))
+    outcome = fit(asked)
     assert outcome.plan.strategy == chosen
     assert (outcome.network.backbone is asked.backbone) == (chosen == "probe")
     assert chosen.replace("probe", "the probe") in outcome.decision
@@ -284,27 +307,25 @@ def test_auto_takes_what_val_says(task: MakeTask, monkeypatch: pytest.MonkeyPatc
 
 
 def test_auto_stops_at_a_probe_without_errors(task: MakeTask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "seconds_per_step", lambda *_: pytest.fail("timed for nothing"))
-    probe = module._probe
-    monkeypatch.setattr(module, "_probe", lambda t: replace(probe(t), val=(0.01, 1.0)))
-    outcome = train(task("auto"))
+    monkeypatch.setattr(auto, "seconds_per_step", lambda *_: pytest.fail("timed for nothing"))
+    probe_with(monkeypatch, (0.01, 1.0))
+    outcome = fit(task("auto"))
     assert outcome.plan.strategy == "probe"
     assert not outcome.history
 
 
 def test_auto_respects_the_time_it_may_spend(task: MakeTask, monkeypatch: pytest.MonkeyPatch) -> None:
-    probe = module._probe
-    monkeypatch.setattr(module, "_probe", lambda t: replace(probe(t), val=(1.0, 0.2)))
-    monkeypatch.setattr(module, "seconds_per_step", lambda *_: 1e6)
-    assert "min" in train(task("auto")).decision
-    monkeypatch.setattr(module, "seconds_per_step", lambda *_: 1e-6)
-    assert train(task("auto", epochs=1)).history
+    probe_with(monkeypatch, (1.0, 0.2))
+    monkeypatch.setattr(auto, "seconds_per_step", lambda *_: 1e6)
+    assert "min" in fit(task("auto")).decision
+    monkeypatch.setattr(auto, "seconds_per_step", lambda *_: 1e-6)
+    assert fit(task("auto", epochs=1)).history
 
 
 def test_timing_a_step_leaves_the_backbone_alone(task: MakeTask) -> None:
     asked = task("finetune")
     before = bits(asked.backbone)
-    assert module.seconds_per_step(asked.backbone, module.new_head(asked), asked.plan, asked.machine) > 0
+    assert seconds_per_step(asked.backbone, asked.new_head(), asked.plan, asked.machine) > 0
     assert all(torch.equal(value, before[name]) for name, value in asked.backbone.state_dict().items())
     assert not asked.backbone.training
 

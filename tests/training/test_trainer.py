@@ -21,9 +21,9 @@ from headstart.inference.device import Machine
 from headstart.models.serialization import load_state
 from headstart.training import trainer as module
 from headstart.training.batches import ArraySource, Batch, batch_bounds
+from headstart.training.optimization import parameter_groups, schedule
 from headstart.training.plan import Plan
-from headstart.training.strategies import parameter_groups
-from headstart.training.trainer import Trainer, schedule
+from headstart.training.trainer import Trainer, TrainerState, is_out_of_memory
 
 MakePlan = Callable[..., Plan]
 
@@ -70,22 +70,28 @@ def better_each_time() -> Callable[[], tuple[float, float]]:
     return lambda: (1.0 / next(count), 0.5)
 
 
-def test_the_loop_does_what_a_plain_loop_does(tmp_path: Path, machine: Machine, plan: MakePlan) -> None:
-    settings = plan(epochs=4, lr=0.02, weight_decay=0.1, label_smoothing=0.1, warmup=0.25)
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_the_loop_ends_with_the_bits_of_a_plain_loop(
+    tmp_path: Path, machine: Machine, plan: MakePlan, precision: str
+) -> None:
+    settings = plan(epochs=4, lr=0.02, weight_decay=0.1, label_smoothing=0.1, warmup=0.25, precision=precision)
     ours, plain = network(norm=True), network(norm=True)
     make_loop(tmp_path, machine, settings, ours, validate=better_each_time()).run()
     decayed = [p for p in plain.parameters() if p.ndim > 1]
     others = [p for p in plain.parameters() if p.ndim == 1]
-    optimiser = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}])
+    groups = [{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
+    optimiser = torch.optim.AdamW(groups, fused=True)
     batches = [batch for epoch in range(4) for batch in rows().batches(epoch, 8)]
     for step, (x, y) in enumerate(batches):
         for group in optimiser.param_groups:
             group["lr"] = 0.02 * schedule(step, len(batches), 0.25)
         optimiser.zero_grad()
-        F.cross_entropy(plain(x), y, label_smoothing=0.1).backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            logits = plain(x)
+        F.cross_entropy(logits.float(), y, label_smoothing=0.1).backward()
         optimiser.step()
-    for mine, theirs in zip(ours.state_dict().values(), plain.state_dict().values(), strict=True):
-        assert torch.allclose(mine.double(), theirs.double(), atol=1e-6)
+    assert same_bits(ours, plain)
+    assert all(p.dtype == torch.float32 for p in ours.parameters())
 
 
 def test_history_tells_of_each_epoch(tmp_path: Path, machine: Machine, plan: MakePlan) -> None:
@@ -177,12 +183,26 @@ def test_a_batch_that_does_not_fit_is_halved_with_the_same_gradients(
 def test_memory_for_not_even_two_photos_is_said(tmp_path: Path, machine: Machine, plan: MakePlan) -> None:
     with pytest.raises(TrainingError, match="not enough memory") as caught:
         make_loop(tmp_path, machine, plan(), Small(network(), 1)).run()
-    assert "--image-size" in caught.value.hint
+    assert caught.value.option == "image_size"
 
 
 def test_other_errors_are_not_taken_for_memory(tmp_path: Path, machine: Machine, plan: MakePlan) -> None:
     with pytest.raises(RuntimeError, match="shapes do not match"):
         make_loop(tmp_path, machine, plan(), Small(network(), 3, "shapes do not match")).run()
+
+
+@pytest.mark.parametrize(
+    ("error", "is_one"),
+    [
+        (torch.OutOfMemoryError("whatever it says"), True),
+        (MemoryError(), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), True),
+        (RuntimeError("MPS backend out of memory"), True),
+        (RuntimeError("shapes do not match"), False),
+    ],
+)
+def test_what_exhausted_memory_looks_like(error: Exception, is_one: bool) -> None:
+    assert is_out_of_memory(error) is is_one
 
 
 # -- numbers that are none --
@@ -208,7 +228,8 @@ def test_a_loss_that_is_no_number_stops_with_the_good_state_kept(
     net = network()
     with pytest.raises(TrainingError, match="epoch 2, batch 3") as caught:
         make_loop(tmp_path, machine, plan(lr=0.01), net, Poisoned(1, 2)).run()
-    assert "--lr 0.002" in caught.value.hint
+    assert "`lr=0.002`" in caught.value.hint
+    assert caught.value.option == "lr"
     assert str(tmp_path) in caught.value.hint
     kept, facts = load_state(tmp_path / "best.safetensors")
     assert facts == {"epoch": 1}
@@ -286,6 +307,16 @@ def test_a_loop_whose_last_state_was_written_gives_its_result_again(
     again = make_loop(tmp_path, machine, plan(lr=0.05), second, validate=lambda: pytest.fail("trained again")).run()
     assert same_bits(first, second)
     assert again == trained
+
+
+def test_the_state_of_an_older_or_newer_headstart_is_taken(caplog: pytest.LogCaptureFixture) -> None:
+    row = {"strategy": "head", "epoch": 1, "train_loss": 1.0, "train_accuracy": 0.5, "val_loss": 1.0}
+    row |= {"val_accuracy": 0.5, "lr": 0.1, "seconds": 1.0}
+    facts = {"epoch": 1, "batch": 2, "best": [0.5, -1.0], "best_epoch": 1, "history": [{**row, "ema": 2}]}
+    state = TrainerState.from_json({**facts, "format": 9, "scaler": 1.0}, "probe")
+    assert (state.epoch, state.batch, state.seen, state.best) == (1, 2, 0, (0.5, -1.0))
+    assert state.history == [{**row, "strategy": "probe"}]
+    assert "scaler" in caplog.text
 
 
 def test_states_within_an_epoch_are_written_when_due(

@@ -15,8 +15,9 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from headstart.errors import OptionError
-from headstart.training.config import ON_BAD, STRATEGIES, TrainOptions, numbers
+from headstart.training.config import ON_BAD, TrainOptions, numbers
 from headstart.training.loggers import KINDS
+from headstart.training.strategies import STRATEGIES
 
 
 class Option(NamedTuple):
@@ -65,7 +66,9 @@ OPTIONS = (
         "mean", str, _MODEL, "Mean per channel that the weights expect: 0.485,0.456,0.406. [default: the weights' own]"
     ),
     Option("std", str, _MODEL, "Standard deviation per channel. [default: the weights' own]"),
-    Option("strategy", str, _TRAINING, f"{', '.join(STRATEGIES)}. auto: a probe first, then whatever val says."),
+    Option(
+        "strategy", str, _TRAINING, f"{', '.join(STRATEGIES.names())}. auto: a probe first, then whatever val says."
+    ),
     Option(
         "boundary",
         str,

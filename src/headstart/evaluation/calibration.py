@@ -1,5 +1,4 @@
-"""Temperature scaling. In: logits of val photos, their labels. Out: the number to divide logits by, and a head that
-does so.
+"""Temperature scaling: the number to divide logits by, so that probabilities fit the labels.
 
 Source: Guo et al. (2017), "On calibration of modern neural networks", ICML, section 4.2.
 """
@@ -11,17 +10,16 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from headstart.evaluation.metrics import calibration, log_loss
-from headstart.models.network import head_logits, last_linear, softmax
+from headstart.models.network import softmax
 
 
 def temperature(logits: torch.Tensor, labels: torch.Tensor) -> float:
-    """The number to divide logits [N, C] by, so that probabilities fit the labels [N]; no answer changes.
+    """The temperature for logits [N, C] of photos with these labels [N]; no predicted class changes.
 
-    A strong L2 leaves a head that is right but timid, many epochs one that is too sure. A standard normal prior on the
-    logarithm: few val photos, all of them right, would otherwise ask for certainty.
+    A strong L2 leaves a head that is correct but underconfident, many epochs one that is overconfident. The logarithm
+    has a standard normal prior: few validation photos, all of them correct, would otherwise ask for certainty.
     """
 
     def cost(t: torch.Tensor) -> torch.Tensor:
@@ -34,24 +32,17 @@ def temperature(logits: torch.Tensor, labels: torch.Tensor) -> float:
     return float(found.exp())
 
 
-def scale_head(head: nn.Module, features: np.ndarray, labels: np.ndarray) -> float:
-    """Fit the temperature of a head on val features [N, D] and divide its last layer by it; returns it.
-
-    In the weights every later use has it: nothing that reads the model needs to know.
-    """
-    found = temperature(torch.from_numpy(head_logits(head, features)).double(), torch.from_numpy(labels).long())
-    with torch.no_grad():
-        last = last_linear(head)
-        last.weight.div_(found)
-        last.bias.div_(found)
-    return found
-
-
 def before_scaling(logits: np.ndarray, labels: np.ndarray, temperature: float) -> dict[str, Any]:
-    """What metrics.json says of calibration as it was: ``logits`` [N, C] are those of the scaled head.
+    """The calibration before temperature scaling, as metrics.json holds it.
 
-    Returns ``ece`` and ``bins`` (see ``evaluation.metrics.calibration``), ``log_loss`` in nats.
+    Args:
+        logits: [N, C] of the scaled head.
+        labels: [N].
+        temperature: what these logits were divided by.
+
+    Returns:
+        ``ece`` and ``bins`` (see ``evaluation.metrics.calibration``), and ``log_loss`` in nats.
     """
     probabilities = softmax(logits.astype(np.float64) * temperature)
-    right = probabilities.argmax(1) == labels
-    return {**calibration(probabilities.max(1), right), "log_loss": log_loss(probabilities, labels)}
+    correct = probabilities.argmax(1) == labels
+    return {**calibration(probabilities.max(1), correct), "log_loss": log_loss(probabilities, labels)}

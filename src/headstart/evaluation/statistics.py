@@ -101,20 +101,6 @@ def difference_over_seeds(a: Sequence[float], b: Sequence[float], level: float =
     return Difference(mean, mean - half, mean + half, method, _t_p_value(gaps))
 
 
-def bootstrap_accuracy(correct: np.ndarray, seed: int = 0, draws: int = DRAWS, level: float = LEVEL) -> Interval:
-    """Accuracy over photos with its percentile bootstrap interval; ``correct`` [N] is True where the answer was right.
-
-    Drawing N photos with replacement gives Binomial(N, accuracy) right answers, so the counts are drawn directly. Where
-    every answer is right the interval has no width: ``wilson`` is the one to report, this is its cross-check. Source:
-    Efron & Tibshirani (1993), ch. 13.
-    """
-    flags = _flags(correct)
-    share = float(flags.mean())
-    shares = np.random.default_rng(seed).binomial(len(flags), share, size=draws) / len(flags)
-    low, high = _percentiles(shares, level)
-    return Interval(share, low, high, f"bootstrap {_percent(level)}, {draws} draws of photos")
-
-
 def paired_difference(
     correct_a: np.ndarray, correct_b: np.ndarray, seed: int = 0, draws: int = DRAWS, level: float = LEVEL
 ) -> Difference:

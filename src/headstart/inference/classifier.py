@@ -18,6 +18,7 @@ from headstart.core.files import write_json
 from headstart.data.images import PhotoRead, centre, stream_photos
 from headstart.errors import RunError, WeightsError
 from headstart.evaluation.conformal import label_set, least_probability
+from headstart.evaluation.objective import MULTICLASS
 from headstart.evaluation.uncertainty import Uncertainty, is_unknown
 from headstart.inference.backends import choose_engine
 from headstart.inference.device import Machine, find_machine
@@ -27,7 +28,7 @@ from headstart.inference.openvino import has_openvino
 from headstart.inference.runner import FrozenNetwork
 from headstart.models.factory import create
 from headstart.models.heads import build_head
-from headstart.models.network import Network, head_logits, softmax
+from headstart.models.network import Network, head_logits
 from headstart.models.preprocessing import Preprocessing
 from headstart.models.serialization import load_state, save_state
 
@@ -176,7 +177,7 @@ class Classifier:
 
     def answers(self, features: np.ndarray) -> list[Answer]:
         """What is said of photos with these features [N, D]."""
-        rows = softmax(head_logits(self.network.head, features))
+        rows = MULTICLASS.probabilities(head_logits(self.network.head, features))
         far = self.certainty.distances(features) if self.certainty else [None] * len(rows)
         return [Answer(row, distance) for row, distance in zip(rows, far, strict=True)]
 
@@ -224,7 +225,7 @@ class Classifier:
     def prediction(self, path: Path, answer: Answer, least: float | None = None) -> Prediction:
         """An answer with names; ``least``: the probability that a label needs to be in the set, if one is wanted."""
         p = answer.probabilities
-        best = int(p.argmax())
+        best = int(MULTICLASS.decide(p[None])[0])
         labels = None if least is None else tuple(self.classes[c] for c in label_set(p, least))
         return Prediction(
             path, self.classes[best], float(p[best]), tuple(float(v) for v in p), None, answer.distance, labels

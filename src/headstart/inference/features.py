@@ -11,15 +11,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 import torch
+from torch import nn
 
 from headstart.core.array_store import RowStore
 from headstart.data.augment import View, render
 from headstart.data.images import DecodedImages
+from headstart.inference.device import Machine
 from headstart.inference.runner import FrozenNetwork
+from headstart.models.backbone import Backbone
 from headstart.models.preprocessing import Preprocessing
 
 BATCH = 32
@@ -47,6 +50,58 @@ class FeatureKey:
         """The name of the cache's store for one view."""
         text = repr((FORMAT, *(getattr(self, f.name) for f in fields(self)), view))
         return "features-" + hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+@dataclass
+class FeatureExtractor:
+    """One frozen backbone and how it is computed: the features of photos, from the cache where it has them.
+
+    ``ready``: the network that was prepared last (folded, converted). Splits and views share it, because preparing one
+    takes seconds.
+    """
+
+    backbone: Backbone
+    preprocessing: Preprocessing
+    machine: Machine
+    precision: str
+    engine: str
+    ready: tuple[str, FrozenNetwork] | None = field(default=None, repr=False)
+
+    def pooled(self, pixels: DecodedImages, progress: Progress | None = None) -> np.ndarray:
+        """The backbone's features of every photo, float32 [N, D]."""
+        return extract(lambda: self.prepared(self.backbone, "end"), self._key("end"), pixels, progress=progress)
+
+    def outputs(
+        self, trunk: nn.Module, boundary: str, pixels: DecodedImages, view: View, progress: Progress | None = None
+    ) -> RowStore:
+        """A store with the outputs of the layers before a boundary, as bfloat16, for one view of every photo."""
+        end = f"before {boundary}"
+        return compute_rows(lambda: self.prepared(trunk, end), self._key(end), pixels, view, "uint16", progress)
+
+    def uncached(self, pixels: DecodedImages) -> np.ndarray:
+        """As ``pooled``, of a backbone that is used once: the cache is neither read nor filled."""
+        network, size, rows = self.prepared(self.backbone, "end"), self.preprocessing.image_size, []
+        for batch, photos in photo_batches(pixels, range(len(pixels)), size, View()):
+            rows.append(network(torch.from_numpy(photos)).float().numpy()[: len(batch)])
+        return np.concatenate(rows)
+
+    def prepared(self, module: nn.Module, end: str) -> FrozenNetwork:
+        """The network that computes the outputs up to ``end``."""
+        if self.ready is None or self.ready[0] != end:
+            self.ready = None  # two at a time would not fit in memory
+            network = FrozenNetwork(module, self.preprocessing, self.machine, self.precision, self.engine)
+            self.ready = (end, network)
+        return self.ready[1]
+
+    def _key(self, end: str) -> FeatureKey:
+        return FeatureKey(
+            self.backbone.weights_digest,
+            end,
+            self.preprocessing,
+            self.precision,
+            self.machine.device.type,
+            self.engine,
+        )
 
 
 def extract(

@@ -1,4 +1,4 @@
-"""A backbone with a head. In: photos [N, 3, S, S], normalised. Out: logits [N, C]."""
+"""A backbone with a head: from photos [N, 3, S, S], normalised, to logits [N, C]."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from headstart.models.backbone import Backbone
 
 
 class Network(nn.Module):
-    """What a classifier computes with; the softmax belongs to the loss and to ``predict``."""
+    """What a classifier computes with; the softmax belongs to the loss and to predictions."""
 
     def __init__(self, backbone: Backbone, head: nn.Module) -> None:
         super().__init__()
@@ -22,15 +22,10 @@ class Network(nn.Module):
 
 @torch.inference_mode()
 def head_logits(head: nn.Module, features: np.ndarray) -> np.ndarray:
-    """The head's logits [N, C] for pooled features [N, D], in float32 on the CPU, Dropout off."""
-    was_training = head.training
+    """The head's logits [N, C] for pooled features [N, D], in float32 on the CPU, with Dropout off."""
+    was_training, device = head.training, next(head.parameters()).device
     head.eval()
-    logits = (
-        head(torch.from_numpy(np.asarray(features, np.float32)).to(next(head.parameters()).device))
-        .float()
-        .cpu()
-        .numpy()
-    )
+    logits = head(torch.from_numpy(np.asarray(features, np.float32)).to(device)).float().cpu().numpy()
     head.train(was_training)
     return logits
 
@@ -39,13 +34,3 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     """Probabilities [N, C] in float64, each row summing to one."""
     shifted = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
     return shifted / shifted.sum(1, keepdims=True)
-
-
-def last_linear(head: nn.Module) -> nn.Linear:
-    """The layer that makes the logits."""
-    return [m for m in head.modules() if isinstance(m, nn.Linear)][-1]
-
-
-def is_linear(head: nn.Module) -> bool:
-    """Whether the head is one Linear and nothing else, which can be fitted in closed steps on cached features."""
-    return isinstance(head, nn.Linear)

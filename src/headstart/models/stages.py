@@ -23,11 +23,12 @@ def stage_names(blocks: Sequence[str]) -> tuple[str, ...]:
     """The stages in order: ``("conv1", "bn1", "act1", "maxpool", "layer1", ...)`` or ``("conv_stem", "bn1", "blocks.0",
     ...)``.
     """
-    return tuple(dict.fromkeys(_stage_of(block) for block in blocks))
+    return tuple(dict.fromkeys(stage_of(block) for block in blocks))
 
 
-def _stage_of(block: str) -> str:
-    first, *rest = block.split(".")
+def stage_of(name: str) -> str:
+    """The stage that a block, or a parameter in one, belongs to."""
+    first, *rest = name.split(".")
     return ".".join([first, *rest[:1]]) if first in _CONTAINERS else first
 
 

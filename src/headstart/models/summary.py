@@ -1,15 +1,15 @@
-"""The architecture in words. In: backbone, head, boundary. Out: text: the modules as torch prints them, and a table of
-stages.
-"""
+"""The architecture in words: the modules as torch prints them, and a table of stages."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from headstart.models.backbone import Backbone
+from headstart.models.network import head_logits
 from headstart.models.stages import boundary_index, stage_names
 
 
@@ -47,8 +47,8 @@ def stage_rows(backbone: Backbone, head: nn.Module, boundary: str) -> list[Stage
         parameters = sum(p.numel() for p in backbone.get_submodule(stage).parameters())
         state = "frozen" if inside[-1] < at else "trained" if inside[0] >= at else f"trained from {boundary}"
         rows.append(StageRow(stage, shapes[inside[-1]], parameters, state if parameters else ""))
-    outputs = [m.out_features for m in head.modules() if isinstance(m, nn.Linear)]
-    return [*rows, StageRow("head", tuple(outputs[-1:]), sum(p.numel() for p in head.parameters()), "trained")]
+    outputs = head_logits(head, np.zeros((1, backbone.dim))).shape[1:]
+    return [*rows, StageRow("head", outputs, sum(p.numel() for p in head.parameters()), "trained")]
 
 
 @torch.no_grad()

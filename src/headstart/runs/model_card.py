@@ -1,5 +1,6 @@
-"""The model card. In: what a run's JSON files say. Out: MODEL_CARD.md: Markdown with the metadata that model hubs read
-(Mitchell et al. 2019, "Model cards for model reporting").
+"""The model card, from a run's JSON files: Markdown with the metadata that model hubs read.
+
+Source: Mitchell et al. (2019), "Model cards for model reporting".
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from typing import Any
 import yaml
 
 from headstart.data.sources.named import display_name
+from headstart.training.plan import Plan
+from headstart.training.strategies import STRATEGIES
 
 WEAK = 5
 """Classes and pairs that are named as weak points, at most."""
@@ -28,7 +31,7 @@ def model_card(name: str, described: Mapping[str, Any], metrics: Mapping[str, An
         "## How good it is\n\n" + _figures(split, found, metrics),
         "## Where it is weak\n\n" + _weak(found),
         "## How it was trained\n\n" + _training(described, plan),
-        "## Limits\n\n" + _limits(described, split, found),
+        "## Limits\n\n" + _limits(plan, split, found),
         "## How to use it\n\n" + _usage(name),
     ]
     return "\n\n".join(parts) + "\n"
@@ -137,13 +140,23 @@ def _training(described: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
         f"- Photos: {said['data']['summary'].rstrip('.')}. Digest of contents, labels and splits: "
         f"`{said['data']['digest']}`.",
         f"- Start: {said['backbone']['source']} (digest of the weights `{said['backbone']['weights_digest']}`).",
-        f"- Strategy: {said['strategy']}, {plan['image_size']} px, seed {said['seed']}, {plan['precision']}.",
+        f"- Strategy: {_strategy(plan)}, {plan['image_size']} px, seed {said['seed']}, {plan['precision']}.",
         f"- With headstart {said['headstart']}, PyTorch {said['torch']}, on {said['machine']}, {said['created']}.",
     ]
     return "\n".join(lines)
 
 
-def _limits(described: Mapping[str, Any], split: str, found: Mapping[str, Any]) -> str:
+def _strategy(values: Mapping[str, Any]) -> str:
+    """The strategy with its summary; the name alone where the package that brought it is not installed."""
+    plan = Plan.from_json(values)
+    return (
+        f"{plan.strategy} ({STRATEGIES.get(plan.strategy).describe(plan)})"
+        if plan.strategy in STRATEGIES
+        else plan.strategy
+    )
+
+
+def _limits(plan: Mapping[str, Any], split: str, found: Mapping[str, Any]) -> str:
     lines = [
         "- It answers with one of its classes whatever the photo shows, and can be confident about photos of anything."
         " The mark `unknown` finds photos of another world, and misses some that are only a little unlike.",
@@ -152,7 +165,7 @@ def _limits(described: Mapping[str, Any], split: str, found: Mapping[str, Any]) 
     ]
     if found["photos"] < 100:
         lines.append(f"- It was judged on {found['photos']} {split} photos only: look at the interval.")
-    if described["provenance"]["strategy"] != "scratch":
+    if (strategy := Plan.from_json(plan).strategy) not in STRATEGIES or STRATEGIES.get(strategy).pretrained:
         lines.append("- The pretrained weights that it starts from have a licence and limits of their own.")
     return "\n".join(lines)
 

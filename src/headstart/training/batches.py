@@ -1,6 +1,4 @@
-"""What the epoch loop reads. In: pixels or cached maps, labels, a seed. Out: batches, each a function of (seed,
-epoch, number) alone.
-"""
+"""What the epoch loop reads: batches of photos or cached outputs, each a function of (seed, epoch, number) alone."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""The exact state of a training on disk. In: tensors and plain facts. Out: one safetensors file, replaced
-atomically, that gives them back bit for bit.
+"""The exact state of a training as named tensors, which a safetensors file gives back bit for bit.
 
 No random-number state is kept: every random draw is a function of (seed, epoch) or (seed, step), so the step's
 number is the state.

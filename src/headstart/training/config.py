@@ -14,10 +14,9 @@ from typing import Any
 from headstart.data.schema import SplitOptions
 from headstart.errors import OptionError, did_you_mean
 from headstart.training.loggers import KINDS
-from headstart.training.rules import BOUNDED
+from headstart.training.strategies import STRATEGIES
 
 DEFAULT_BACKBONE = "resnet18"
-STRATEGIES = ("auto", "probe", "finetune", "partial", "lp-ft", "scratch")
 ON_BAD = ("skip", "fail")
 
 
@@ -57,7 +56,11 @@ class TrainOptions:
 
     def _unknown_words(self) -> list[str]:
         wrong = []
-        words = (("strategy", self.strategy, STRATEGIES), ("on-bad", self.on_bad, ON_BAD), ("log", self.log, KINDS))
+        words = (
+            ("strategy", self.strategy, STRATEGIES.names()),
+            ("on-bad", self.on_bad, ON_BAD),
+            ("log", self.log, KINDS),
+        )
         for name, value, known in words:
             if value is not None and value not in known:
                 wrong.append(
@@ -95,10 +98,12 @@ class TrainOptions:
             wrong.append("--shots and --fraction both say how much to train on: give one")
         if self.weights and self.from_run:
             wrong.append("--weights and --from both say where the backbone is from: give one")
-        if self.strategy == "scratch" and (self.weights or self.from_run):
-            wrong.append("--strategy scratch starts from random weights: leave out --weights and --from")
-        if self.boundary and self.strategy not in BOUNDED:
-            wrong.append(f"--boundary goes with --strategy {', '.join(BOUNDED)}, not with {self.strategy}")
+        known = self.strategy in STRATEGIES
+        if known and (self.weights or self.from_run) and not STRATEGIES.get(self.strategy).pretrained:
+            wrong.append(f"--strategy {self.strategy} starts from random weights: leave out --weights and --from")
+        if known and self.boundary and STRATEGIES.get(self.strategy).boundary.use == "none":
+            bounded = ", ".join(n for n in STRATEGIES.names() if STRATEGIES.get(n).boundary.use != "none")
+            wrong.append(f"--boundary goes with --strategy {bounded}, not with {self.strategy}")
         return wrong
 
     @classmethod

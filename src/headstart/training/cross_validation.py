@@ -1,6 +1,4 @@
-"""Answers by probes that did not see the photo. In: features, labels and folds. Out: logits of every photo by the
-probe of the other folds, per L2 strength.
-"""
+"""Cross-validated probes: logits of every photo by the probe that was fitted on the other folds, per L2 strength."""
 
 from __future__ import annotations
 
@@ -31,9 +29,9 @@ class CrossValidated:
     strengths: tuple[float, ...]
     logits: np.ndarray
 
-    def right(self, labels: np.ndarray, folds: np.ndarray) -> np.ndarray:
-        """Whether each photo is named correctly [N]. The strength that answers for a fold is the one that does best on
-        the *other* folds, so that choosing it flatters nobody.
+    def correct(self, labels: np.ndarray, folds: np.ndarray) -> np.ndarray:
+        """Whether the prediction for each photo is correct [N]. The strength for a fold is the one that does best on
+        the *other* folds, so that choosing it does not bias the result.
         """
         hits = self.logits.argmax(2) == labels
         found = np.zeros(len(labels), dtype=bool)
@@ -52,7 +50,7 @@ def cross_validate(
     strengths: Sequence[float] = STRENGTHS,
     tolerance: float = 1e-4,
 ) -> CrossValidated:
-    """A probe of features [N, D] per fold and strength, each asked about the photos that it has not seen."""
+    """A probe of features [N, D] per fold and strength, its logits for the photos that it has not seen."""
     x, y = torch.from_numpy(np.ascontiguousarray(features)), torch.from_numpy(labels).long()
     logits = np.zeros((len(strengths), len(labels), classes), dtype=np.float32)
     dtype = precise_enough(x.numel(), len(strengths), classes)

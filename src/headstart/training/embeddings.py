@@ -1,5 +1,5 @@
-"""LoadedImages before any training, as a frozen backbone sees them. In: options. Out: ``EmbeddedDataset``: photos that can be read,
-their classes and their features, which ``check``, ``recommend`` and ``forecast`` judge.
+"""Embedded datasets: the photos that can be read, their classes, and their features by a frozen backbone, before any
+training. ``check``, ``recommend`` and ``forecast`` start from these.
 
 The features are those that a probe would train on, and lie in the cache under the same name: whichever comes first
 computes them for the others.
@@ -22,13 +22,14 @@ from headstart.data.schema import Manifest, Photo
 from headstart.data.splits import too_alike
 from headstart.data.stratify import units
 from headstart.inference.device import Machine
-from headstart.inference.features import FeatureKey, extract
+from headstart.inference.features import FeatureExtractor
 from headstart.inference.openvino import has_openvino
 from headstart.inference.runner import FrozenNetwork
 from headstart.models.backbone import Backbone
 from headstart.models.preprocessing import Preprocessing
 from headstart.training.config import TrainOptions
-from headstart.training.plan import Plan, check_overrides, resolve
+from headstart.training.plan import Plan, check_overrides
+from headstart.training.planning import resolve
 from headstart.training.preparation import read_for
 from headstart.training.rules import Facts
 
@@ -37,8 +38,16 @@ from headstart.training.rules import Facts
 class EmbeddedDataset:
     """The usable photos of some data, in the order of the manifest.
 
-    ``photos``: all that was found and read; ``members`` [N]: which of its photos are usable (indices into the manifest);
-    ``labels`` [N]: indices into ``classes``, which are in natural order; ``features`` [N, D] float32.
+    Attributes:
+        photos: all that was found and read.
+        members: [N], which of the manifest's photos are usable, as indices.
+        classes: in natural order.
+        labels: [N], indices into ``classes``.
+        backbone: the one that computed the features.
+        preprocessing: how photos came to it.
+        machine: where.
+        plan: of a probe on these photos.
+        features: [N, D] float32.
     """
 
     photos: LoadedImages
@@ -60,7 +69,7 @@ class EmbeddedDataset:
 
     @property
     def units(self) -> list[int]:
-        """What belongs together: photos of one group, copies of one file, and near copies but for classes that hardly
+        """What belongs together: photos of one group, duplicates, and near duplicates except in classes that hardly
         have anything else.
         """
         members = [int(i) for i in self.members]
@@ -83,7 +92,9 @@ def embed_dataset(options: TrainOptions, events: Events, manifest: Manifest | No
     """Find and read the photos, and run each once through the backbone (from the cache where it has them).
 
     Args:
-        options: as for ``train``; of the strategy nothing is used. manifest: the photos, where they are found already.
+        options: as for ``train``; strategy and boundary are not used.
+        events: where progress is reported.
+        manifest: the photos, where they have been found already.
 
     Raises:
         DataError, WeightsError, OptionError: see their messages.
@@ -102,18 +113,24 @@ def embed_images(
     events: Events,
     ready: tuple[Plan, FrozenNetwork] | None = None,
 ) -> EmbeddedDataset:
-    """The part of ``survey`` after reading. ``ready``: a plan for more photos than these, which are a sample of them,
-    and the network made ready as that plan says.
+    """The part of ``embed_dataset`` after reading.
+
+    Args:
+        photos: all that were found and read.
+        backbone: computes the features.
+        machine: where to compute.
+        options: seed and settings of the plan.
+        events: where progress is reported.
+        ready: a plan for more photos than these, which are a sample of them, and the network prepared by that plan.
     """
     members = np.array([i for i, digest in enumerate(photos.pixels.digests) if digest is not None], dtype=np.int64)
     classes, labels = labels_of([photos.manifest.photos[i] for i in members])
     plan = ready[0] if ready else plan_of(photos.manifest, len(members), len(classes), backbone, machine, options)
     seen = backbone.preprocessing.at(plan.image_size, plan.resize)
-    key = FeatureKey(backbone.weights_digest, "end", seen, plan.precision, machine.device.type, plan.engine)
-    features = extract(
-        lambda: ready[1] if ready else FrozenNetwork(backbone, seen, machine, plan.precision, plan.engine), key,
-        photos.pixels.take(members.tolist()), progress=partial(events.progress, f"features by {backbone.name}"),
-    )  # fmt: skip
+    network = ("end", ready[1]) if ready else None
+    extractor = FeatureExtractor(backbone, seen, machine, plan.precision, plan.engine, network)
+    told = partial(events.progress, f"features by {backbone.name}")
+    features = extractor.pooled(photos.pixels.take(members.tolist()), told)
     return EmbeddedDataset(photos, members, classes, labels, backbone, seen, machine, plan, features)
 
 

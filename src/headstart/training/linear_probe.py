@@ -1,8 +1,8 @@
-"""Linear probes. In: features, labels and a grid of L2 strengths. Out: one linear head, chosen on val, ready to
-stand on the raw features.
+"""Linear probes: a linear head on frozen features, its strength of L2 chosen from a grid on val.
 
-Multinomial logistic regression on standardised features (``logistic``) for every strength of the grid. Memory does not
-grow with the photos beyond their features and one copy of them: everything else is worked out a chunk at a time.
+Multinomial logistic regression on standardised features (``logistic_regression``) for every strength of the grid.
+Memory does not grow with the photos beyond their features and one copy of them: everything else is computed a chunk at
+a time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from headstart.training.logistic_regression import Rows, precise_enough, solve
 L2_GRID = tuple(float(v) for v in np.logspace(-3, 2, 11))
 """Strengths tried by default, in half decades: on photos the best is nearly always among them."""
 USUAL_L2 = 0.2
-"""A strength that serves most photo sets; see ``choose``."""
+"""A strength that serves most photo sets; see ``_selection_score``."""
 PATIENCE = 2
 """Strengths in a row that are worse on val than a stronger one, after which weaker ones are not tried: on sets so large
 that strengths are solved one after the other, the weak ones take the most time and overfit the most."""
@@ -72,10 +72,10 @@ def fit_probe(
             break
     assert best is not None
     step, weight, bias = best
-    warmth = temperature(torch.cat(list(val_rows.logits(weight, bias))).double(), val_y)
+    scaled_by = temperature(torch.cat(list(val_rows.logits(weight, bias))).double(), val_y)
     weight = weight / rows.scale  # from standardised to raw features
     bias = bias - weight @ rows.mean
-    return Probe((weight / warmth).float(), (bias / warmth).float(), step.l2, tuple(reversed(path)), warmth)
+    return Probe((weight / scaled_by).float(), (bias / scaled_by).float(), step.l2, tuple(reversed(path)), scaled_by)
 
 
 def _worse_now(path: Sequence[ProbeStep]) -> bool:
@@ -85,7 +85,7 @@ def _worse_now(path: Sequence[ProbeStep]) -> bool:
 
 
 def _selection_score(step: ProbeStep, photos: int) -> float:
-    """Val photos right, where a decade away from the usual strength costs half a photo.
+    """Correct predictions on val, where a decade away from the usual strength costs half a photo.
 
     On few val photos most strengths tie; then the usual one is the better guess than the lowest loss, which favours
     weak penalties (benchmarks/claims/l2_choice.py compares the two).
@@ -98,16 +98,11 @@ def prior_penalty(l2: float) -> float:
     return 0.5 * abs(float(np.log10(l2 / USUAL_L2)))
 
 
-def choose(path: Sequence[ProbeStep], photos: int) -> int:
-    """The index of the strength that a probe takes."""
-    return max(range(len(path)), key=lambda g: _selection_score(path[g], photos))
-
-
 def _loss_accuracy(rows: Rows, y: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> tuple[float, float]:
-    loss, right, first = 0.0, 0, 0
+    loss, correct, first = 0.0, 0, 0
     for logits in rows.logits(weight, bias):
         labels = y[first : first + len(logits)]
         loss += F.cross_entropy(logits.double(), labels, reduction="sum").item()
-        right += int((logits.argmax(1) == labels).sum())
+        correct += int((logits.argmax(1) == labels).sum())
         first += len(logits)
-    return loss / len(y), right / len(y)
+    return loss / len(y), correct / len(y)

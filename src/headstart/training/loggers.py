@@ -1,40 +1,37 @@
-"""Scalars for dashboards. In: the rows of history.csv, as they come. Out: the same scalars in TensorBoard, Weights &
-Biases or MLflow, by the loggers that Lightning's Fabric uses.
-"""
+"""Scalars for dashboards: the rows of history.csv, as they come, to TensorBoard, Weights & Biases or MLflow."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from headstart.core.events import EpochEnd, Event
 from headstart.errors import OptionError
 
 FOLDER = "logs"
 """In the run folder, unless the service is told of another place by its own environment variables."""
-_PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow"}
-KINDS = tuple(_PACKAGES)
+KINDS = ("tensorboard", "wandb", "mlflow")
+"""Names of services, and of the packages that speak to them."""
 
 
 def check(kind: str) -> None:
     """Raises OptionError where the logger is unknown or its package is not installed."""
-    if kind not in _PACKAGES:
-        raise OptionError(f"--log {kind!r} is not one of {', '.join(KINDS)}.")
-    if find_spec(_PACKAGES[kind]) is None:
-        raise OptionError(f"--log {kind} needs the package {_PACKAGES[kind]}.", f"pip install {_PACKAGES[kind]}")
+    if kind not in KINDS:
+        raise OptionError(f"`log={kind}` is not one of {', '.join(KINDS)}.", option="log")
+    if find_spec(kind) is None:
+        raise OptionError(f"`log={kind}` needs the package {kind}.", f"pip install {kind}", option="log")
 
 
 class Tracker:
     """One training's scalars; steps are epochs, of a probe the strengths of L2 in the order of history.csv."""
 
-    def __init__(self, kind: str, run: Path, settings: dict[str, Any]) -> None:
+    def __init__(self, kind: str, run: Path, settings: Mapping[str, Any]) -> None:
         check(kind)
-        self.logger = _LOGGERS[kind](run)
-        self.logger.log_hyperparams({name: value for name, value in settings.items() if name != "reasons"})
+        self.service = _SERVICES[kind](run, {name: value for name, value in settings.items() if name != "reasons"})
 
     def listen(self, event: Event) -> None:
         """Log the epochs among the events of a training."""
@@ -48,35 +45,81 @@ class Tracker:
 
     def _log(self, row: dict[str, Any], step: int) -> None:
         numbers = {k: v for k, v in row.items() if k not in {"strategy", "epoch"} and isinstance(v, int | float)}
-        self.logger.log_metrics({f"{row['strategy']}/{name}": value for name, value in numbers.items()}, step=step)
+        self.service.log({f"{row['strategy']}/{name}": value for name, value in numbers.items()}, step)
 
     def close(self) -> None:
-        self.logger.save()
-        self.logger.finalize("success")
+        """Write what is still to be written."""
+        self.service.close()
 
 
-def _tensorboard(run: Path) -> Any:
-    from lightning.fabric.loggers import TensorBoardLogger
+class _Service(Protocol):
+    def log(self, values: Mapping[str, float], step: int) -> None: ...
 
-    return TensorBoardLogger(run / FOLDER, name="", version="")
-
-
-def _wandb(run: Path) -> Any:
-    from lightning.pytorch.loggers import WandbLogger
-
-    (run / FOLDER).mkdir(parents=True, exist_ok=True)
-    project = os.environ.get("WANDB_PROJECT", "headstart")
-    return WandbLogger(name=run.resolve().name, save_dir=str(run / FOLDER), project=project)
+    def close(self) -> None: ...
 
 
-def _mlflow(run: Path) -> Any:
-    from lightning.pytorch.loggers import MLFlowLogger
+class _TensorBoard:
+    def __init__(self, run: Path, settings: Mapping[str, Any]) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+        from torch.utils.tensorboard.summary import hparams
 
-    name, place = os.environ.get("MLFLOW_EXPERIMENT_NAME", "headstart"), os.environ.get("MLFLOW_TRACKING_URI")
-    database = (run / FOLDER / "mlflow.db").resolve()
-    if not place:
-        database.parent.mkdir(parents=True, exist_ok=True)
-    return MLFlowLogger(name, run_name=run.resolve().name, tracking_uri=place or f"sqlite:///{database.as_posix()}")
+        self.writer = SummaryWriter(str(run / FOLDER))
+        plain = {k: v if isinstance(v, bool | int | float) else str(v) for k, v in settings.items()}
+        file = self.writer._get_file_writer()  # add_hparams would begin a folder of its own
+        for summary in hparams(plain, {"hp_metric": -1}):
+            file.add_summary(summary)
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        for name, value in values.items():
+            self.writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        self.writer.close()
 
 
-_LOGGERS = {"tensorboard": _tensorboard, "wandb": _wandb, "mlflow": _mlflow}
+class _Wandb:
+    STEP = "trainer/global_step"
+    """An axis of its own: W&B's step must rise, and a probe's strengths follow the epochs of lp-ft."""
+
+    def __init__(self, run: Path, settings: Mapping[str, Any]) -> None:
+        import wandb
+
+        (run / FOLDER).mkdir(parents=True, exist_ok=True)
+        project = os.environ.get("WANDB_PROJECT", "headstart")
+        self.run = wandb.init(
+            name=run.resolve().name, dir=str(run / FOLDER), project=project, config=dict(settings), reinit=True
+        )
+        self.run.define_metric(self.STEP)
+        self.run.define_metric("*", step_metric=self.STEP, step_sync=True)
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        self.run.log({**values, self.STEP: step})
+
+    def close(self) -> None:
+        self.run.finish()
+
+
+class _Mlflow:
+    def __init__(self, run: Path, settings: Mapping[str, Any]) -> None:
+        from mlflow import MlflowClient
+
+        name, place = os.environ.get("MLFLOW_EXPERIMENT_NAME", "headstart"), os.environ.get("MLFLOW_TRACKING_URI")
+        database = (run / FOLDER / "mlflow.db").resolve()
+        if not place:
+            database.parent.mkdir(parents=True, exist_ok=True)
+        self.client = MlflowClient(place or f"sqlite:///{database.as_posix()}")
+        known = self.client.get_experiment_by_name(name)
+        experiment = known.experiment_id if known else self.client.create_experiment(name)
+        self.run = self.client.create_run(experiment, run_name=run.resolve().name).info.run_id
+        for key, value in settings.items():
+            self.client.log_param(self.run, key, value)
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        for name, value in values.items():
+            self.client.log_metric(self.run, name, value, step=step)
+
+    def close(self) -> None:
+        self.client.set_terminated(self.run)
+
+
+_SERVICES: dict[str, Any] = {"tensorboard": _TensorBoard, "wandb": _Wandb, "mlflow": _Mlflow}

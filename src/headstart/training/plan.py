@@ -1,88 +1,125 @@
-"""The plan. In: facts and the user's wishes. Out: every hyperparameter resolved, each with its reason, before
-anything is trained.
-"""
+"""The plan of one training: every hyperparameter with its reason, as plan.json holds it."""
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cache
 from typing import Any
 
-from headstart.core.choice import Choice
 from headstart.data.augment import LEVELS
 from headstart.errors import OptionError, did_you_mean
 from headstart.inference.backends import ENGINES
 from headstart.training import rules
-from headstart.training.rules import Facts
 
+FORMAT = 1
+"""Of plan.json; a file without a number is older and reads the same."""
 YOURS = "you chose it"
+TRAINED_HEAD = "trained head"
+"""The variant of a probe whose head is trained by gradient descent."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Every hyperparameter of one training. ``reasons`` names the rule, or says that the user chose, for each field."""
+    """Every hyperparameter of one training.
+
+    The defaults stand in for what the file of another headstart does not say; ``planning.resolve`` decides all of them.
+
+    Attributes:
+        strategy: its name.
+        variant: how the strategy proceeds, where it has a choice ("trained head"), else "".
+        boundary: where training begins in the network: "start", "end", a stage or a block.
+        image_size: input size, px.
+        resize: what the shorter side is resized to, px.
+        precision: "bf16" or "float32".
+        engine: what computes frozen networks: "openvino" or "torch".
+        batch_size: photos per step.
+        epochs: passes over the training photos.
+        lr: peak learning rate of the head.
+        lr_backbone: peak learning rate of the last stage.
+        stage_decay: factor between the rates of neighbouring stages.
+        batchnorm: whether running statistics follow the training photos: "moving" or "kept".
+        warmup: part of the steps in which rates rise.
+        weight_decay: AdamW's decoupled decay.
+        label_smoothing: part of the target that is spread over all classes.
+        augment: level of augmentation.
+        views: fixed views per photo that are cached where a frozen trunk is followed by trained layers.
+        budget_minutes: what auto may spend on fine-tuning after the probe.
+        seed: of splits, order, augmentation, dropout and random weights.
+        reasons: the rule behind each value, or "you chose it".
+        unknown: settings of plan.json that this headstart does not know.
+    """
 
     strategy: str
-    boundary: str
-    image_size: int
-    resize: int
-    precision: str
-    engine: str
-    batch_size: int
-    epochs: int
-    lr: float
-    lr_backbone: float
-    stage_decay: float
-    batchnorm: str
-    warmup: float
-    weight_decay: float
-    label_smoothing: float
-    augment: str
-    views: int
-    budget_minutes: float
-    seed: int
+    variant: str = ""
+    boundary: str = "end"
+    image_size: int = 224
+    resize: int = 224
+    precision: str = "float32"
+    engine: str = "torch"
+    batch_size: int = 32
+    epochs: int = 1
+    lr: float = 1e-3
+    lr_backbone: float = 5e-4
+    stage_decay: float = 1.0
+    batchnorm: str = "moving"
+    warmup: float = 0.15
+    weight_decay: float = 0.05
+    label_smoothing: float = 0.0
+    augment: str = "light"
+    views: int = 1
+    budget_minutes: float = 10.0
+    seed: int = 0
     reasons: dict[str, str] = field(default_factory=dict, compare=False)
-
-    def rows(self) -> list[tuple[str, Any, str]]:
-        """(name, value, reason) of the settings that this strategy uses, for printing."""
-        unused = _UNUSED.get(self.strategy, frozenset())
-        return [
-            (f.name, getattr(self, f.name), self.reasons.get(f.name, ""))
-            for f in fields(self)
-            if f.name not in {"reasons", *unused}
-        ]
+    unknown: dict[str, Any] = field(default_factory=dict, compare=False)
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """What plan.json says; settings that are unknown here are kept."""
+        values = asdict(self)
+        return {"format": FORMAT, **values.pop("unknown"), **values}
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Plan:
-        return cls(**values)
+    def from_json(cls, values: Mapping[str, Any]) -> Plan:
+        """The plan of any headstart: missing settings get a default, unknown ones are kept aside and told once."""
+        known = {f.name for f in fields(cls)} - {"unknown"}
+        unknown = {name: value for name, value in values.items() if name not in known | {"format"}}
+        if unknown:
+            _tell_unknown(tuple(sorted(unknown)))
+        own = {name: value for name, value in values.items() if name in known}
+        if own["strategy"] == "head":  # what 0.1 called a probe with this variant
+            own |= {"strategy": "probe", "variant": TRAINED_HEAD}
+        return cls(**own, unknown=unknown)
 
     def differences(self, other: Plan) -> list[str]:
         """What another plan has otherwise: ``["precision: bf16, float32"]``; reasons do not count."""
-        pairs = ((f.name, getattr(self, f.name), getattr(other, f.name)) for f in fields(self) if f.name != "reasons")
-        return [f"{name}: {mine}, {yours}" for name, mine, yours in pairs if mine != yours]
+        names = [f.name for f in fields(self) if f.compare]
+        pairs = ((name, getattr(self, name), getattr(other, name)) for name in names)
+        unknown = [f"{name}: {value}, unknown here" for name, value in self.unknown.items()]
+        return [f"{name}: {mine}, {yours}" for name, mine, yours in pairs if mine != yours] + unknown
 
     def changed(self, reason: str, **values: Any) -> Plan:
         """This plan with other values, for one reason."""
         return replace(self, **values, reasons={**self.reasons, **dict.fromkeys(values, reason)})
 
 
-_TRAINING = frozenset(
+@cache
+def _tell_unknown(names: tuple[str, ...]) -> None:
+    logging.getLogger("headstart").warning(
+        "A plan.json holds settings of a newer headstart, which are ignored here: %s.", ", ".join(names)
+    )
+
+
+TRAINING = frozenset(
     "epochs lr lr_backbone stage_decay batchnorm warmup weight_decay label_smoothing augment batch_size".split()
 )
-_UNUSED: dict[str, frozenset[str]] = {
-    "probe": _TRAINING | {"views", "budget_minutes"},
-    "head": frozenset({"lr_backbone", "stage_decay", "batchnorm", "augment", "views", "budget_minutes"}),
-    "finetune": frozenset({"views", "budget_minutes"}),
-    "scratch": frozenset({"views", "budget_minutes"}),
-    "lp-ft": frozenset({"views", "budget_minutes"}),
-    "partial": frozenset({"budget_minutes"}),
-    "auto": _TRAINING | {"views"},
-}
-SETTINGS = tuple(f.name for f in fields(Plan) if f.name not in {"reasons", "strategy", "seed", "boundary"})
+"""The settings of a training by gradient descent."""
+OF_SOME = TRAINING | {"views", "budget_minutes", "variant"}
+"""The settings that some strategies do not use."""
+SETTINGS = tuple(
+    f.name for f in fields(Plan) if f.name not in {"reasons", "unknown", "strategy", "variant", "seed", "boundary"}
+)
 _CHOICES: dict[str, tuple[str, ...]] = {
     "batchnorm": rules.BATCHNORM,
     "precision": ("bf16", "float32"),
@@ -92,76 +129,11 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 _POSITIVE = frozenset("image_size resize batch_size epochs lr lr_backbone stage_decay views budget_minutes".split())
 
 
-def resolve(
-    facts: Facts, seed: int = 0, boundary: str | None = None, overrides: Mapping[str, Any] | None = None
-) -> Plan:
-    """Resolve every setting by its rule, then put the user's values in their place.
-
-    Raises:
-        OptionError: an override that is unknown or impossible; all of them are named at once.
-    """
-    yours = check_overrides(overrides or {})
-    batch = yours.get("batch_size", rules.batch_size(facts).value)
-    size = rules.image_size(facts)
-    input_size = yours.get("image_size", size.value)
-    chosen: dict[str, Choice] = {
-        "strategy": Choice(facts.strategy, _STRATEGY_WORDS[facts.strategy]),
-        "boundary": _boundary(facts.strategy, boundary),
-        "image_size": size,
-        "resize": Choice(input_size, "the input size: nothing of the shorter side is cut off"),
-        "precision": rules.precision(facts),
-        "engine": rules.engine(facts, input_size),
-        "batch_size": rules.batch_size(facts),
-        "epochs": rules.epochs(facts, batch),
-        "lr": rules.learning_rate(facts),
-        "lr_backbone": rules.backbone_rate(facts),
-        "stage_decay": rules.stage_decay(facts),
-        "batchnorm": rules.batchnorm(facts),
-        "warmup": Choice(0.15, "part of the steps in which rates rise, before a cosine takes them to zero"),
-        "weight_decay": rules.weight_decay(facts),
-        "label_smoothing": rules.label_smoothing(facts),
-        "augment": rules.augment(facts),
-        "views": rules.views(facts),
-        "budget_minutes": Choice(
-            10.0 if facts.device == "cpu" else 5.0, "what auto may spend on fine-tuning after the probe"
-        ),
-        "seed": Choice(seed, "decides splits, order, crops, dropout and random weights"),
-    }
-    chosen |= {name: Choice(value, YOURS) for name, value in yours.items()}
-    return Plan(**{n: c.value for n, c in chosen.items()}, reasons={n: c.reason for n, c in chosen.items()})
-
-
-_STRATEGY_WORDS = {
-    "auto": "a probe first, then whatever val says",
-    "probe": "the whole backbone is frozen; a linear head is fitted on its outputs",
-    "head": "the whole backbone is frozen; the head is trained on its outputs",
-    "finetune": "everything is trained, from pretrained weights",
-    "partial": "stages before the boundary are frozen and read once; the rest is trained",
-    "lp-ft": "everything is trained, from pretrained weights and the probe's head (Kumar et al. 2022)",
-    "scratch": "everything is trained, from random weights: what the photos alone can teach",
-}
-
-
-def _boundary(strategy: str, asked: str | None) -> Choice:
-    if strategy == "partial":
-        return Choice(asked or "layer4", YOURS if asked else "the last stage: the one most particular to the old task")
-    if asked is not None and strategy not in rules.BOUNDED:
-        raise OptionError(
-            f"--boundary {asked} goes with --strategy {', '.join(rules.BOUNDED)}, not with {strategy}.",
-            "Leave it out, or ask for one of these.",
-        )
-    if asked is not None:
-        return Choice(asked, YOURS)
-    if strategy in {"probe", "head", "auto"}:
-        return Choice("end", "the whole backbone is frozen")
-    return Choice("start", "every stage is trained")
-
-
 def check_overrides(overrides: Mapping[str, Any]) -> dict[str, Any]:
     """The user's values in the types of their settings; text such as ``"5"`` is read.
 
     Raises:
-        OptionError: naming every unknown setting and impossible value.
+        OptionError: every unknown setting and impossible value.
     """
     types = {f.name: {"int": int, "float": float}.get(str(f.type), str) for f in fields(Plan)}
     good: dict[str, Any] = {}

@@ -1,10 +1,8 @@
-"""Everything before training. In: options. Out: ``Prepared``: image set, pixels per split, backbone, machine and
-plan, all checked.
-"""
+"""Everything before training: photos found, read and split, the backbone loaded, the plan resolved, all checked."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,47 +16,55 @@ from headstart.data.loading import LoadedImages, find_photos, read, usual_side
 from headstart.data.schema import SPLITS, Manifest, Split, SplitDataset
 from headstart.data.splits import split_dataset
 from headstart.errors import DataError, OptionError
+from headstart.evaluation.objective import OBJECTIVES, Objective
 from headstart.inference.device import Machine, find_machine
-from headstart.inference.features import FeatureKey
+from headstart.inference.features import FeatureExtractor
 from headstart.inference.openvino import has_openvino
-from headstart.inference.runner import FrozenNetwork
 from headstart.models.backbone import Backbone
-from headstart.models.heads import check_dropout, parse_head
-from headstart.training import loggers as tracking
-from headstart.training import rules
+from headstart.models.heads import check_head, is_closed_form
+from headstart.training import loggers, rules
 from headstart.training.config import TrainOptions
-from headstart.training.plan import Plan, check_overrides, resolve
+from headstart.training.plan import Plan, check_overrides
+from headstart.training.planning import resolve
 from headstart.training.rules import Facts
+from headstart.training.strategies import STRATEGIES
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """All that a training needs, and all that its report tells."""
+    """All that a training needs, and all that its report tells.
+
+    Attributes:
+        options: what was asked for.
+        dataset: classes and splits.
+        photos: all that were found and read, bad ones included.
+        pixels: decoded photos per split.
+        labels: targets per split, [N].
+        objective: what is trained for.
+        backbone: as it is before training.
+        machine: where to compute.
+        plan: every hyperparameter.
+        facts: what the plan's rules looked at.
+        extractor: features of the backbone, through the cache.
+        leaked: pairs of near duplicates that the data's own splits share.
+    """
 
     options: TrainOptions
     dataset: SplitDataset
     photos: LoadedImages
     pixels: dict[Split, DecodedImages]
     labels: dict[Split, np.ndarray]
+    objective: Objective
     backbone: Backbone
     machine: Machine
     plan: Plan
     facts: Facts
+    extractor: FeatureExtractor
     leaked: int = 0
-    ready: dict[FeatureKey, FrozenNetwork] = field(default_factory=dict)
 
     def plan_for(self, strategy: str) -> Plan:
-        """The plan of a part of ``auto``, by the same rules and with the same overrides."""
-        facts = replace(self.facts, strategy=_kind(self.options, strategy))
-        return resolve(facts, self.options.seed, None, self.options.settings)
-
-
-def _kind(options: TrainOptions, strategy: str) -> str:
-    """A probe whose head has hidden layers or dropout is no linear fit but a training of the head, with settings of
-    its own.
-    """
-    linear = not parse_head(options.head) and not any(options.dropout)
-    return "head" if strategy == "probe" and not linear else strategy
+        """The plan of another strategy on the same data, by the same rules and with the same overrides."""
+        return resolve(replace(self.facts, strategy=strategy), self.options.seed, None, self.options.settings)
 
 
 def prepare(options: TrainOptions, events: Events) -> Prepared:
@@ -69,8 +75,8 @@ def prepare(options: TrainOptions, events: Events) -> Prepared:
     """
     check_overrides(options.settings)
     if options.log:
-        tracking.check(options.log)
-    check_dropout(options.dropout, len(parse_head(options.head)) + 1, options.head)
+        loggers.check(options.log)
+    check_head(options.head, options.dropout)
     photos, backbone, machine = read_for(options, find_photos(options.data, events), events)
     return split(options, photos, backbone, machine, events)
 
@@ -80,7 +86,14 @@ def read_for(
 ) -> tuple[LoadedImages, Backbone, Machine]:
     """The photos read at the size that the backbone wants, the backbone, and where it will run.
 
-    ``on_bad``: as for ``read``, where it is not what the options say. Raises DataError, WeightsError, OptionError.
+    Args:
+        options: data, backbone, device, image size.
+        manifest: the photos.
+        events: where progress is reported.
+        on_bad: as for ``read``, where it is not what the options say.
+
+    Raises:
+        DataError, WeightsError, OptionError: see their messages.
     """
     machine = find_machine(options.device)
     backbone = make_backbone(options)
@@ -105,45 +118,48 @@ def split(
     where = {photo.path: i for i, photo in enumerate(photos.manifest.photos)}
     members = {s: dataset.split(s) for s in SPLITS}
     pixels = {s: photos.pixels.take([where[m.path] for m in members[s]]) for s in SPLITS}
-    labels = {s: np.array([m.label for m in members[s]], dtype=np.int64) for s in SPLITS}
+    objective = OBJECTIVES.get("multiclass")  # the only kind of labels that photos are read with so far
+    labels = {s: objective.targets([m.label for m in members[s]]) for s in SPLITS}
     facts = Facts(
         photos=len(members["train"]), classes=len(dataset.classes), side=usual_side(photos.manifest),
-        native_size=backbone.preprocessing.image_size, strategy=_kind(options, options.strategy),
-        device=machine.device.type, fast_bf16=machine.fast_bf16, head=options.head,
-        judged=len(members["val"]) + len(members["test"]), weights=sum(p.numel() for p in backbone.parameters()),
-        openvino=has_openvino(),
+        native_size=backbone.preprocessing.image_size, strategy=options.strategy,
+        device=machine.device.type, fast_bf16=machine.fast_bf16, judged=len(members["val"]) + len(members["test"]),
+        weights=sum(p.numel() for p in backbone.parameters()), openvino=has_openvino(),
+        closed_form=is_closed_form(options.head, options.dropout),
     )  # fmt: skip
     plan = resolve(facts, options.seed, options.boundary, options.settings)
     backbone.split_at(plan.boundary)  # an unknown boundary is said before training
-    return Prepared(options, dataset, photos, pixels, labels, backbone, machine, plan, facts, leaked)
+    preprocessing = backbone.preprocessing.at(plan.image_size, plan.resize)
+    extractor = FeatureExtractor(backbone, preprocessing, machine, plan.precision, plan.engine)
+    return Prepared(
+        options, dataset, photos, pixels, labels, objective, backbone, machine, plan, facts, extractor, leaked
+    )
 
 
 def _leakage(photos: LoadedImages, allowed: bool, events: Events) -> int:
-    """How many near copies the data's own splits part. Splits of a named set are what others measure on: there, and
-    where it is allowed, they are told of only.
+    """How many pairs of near duplicates the data's own splits share. Splits of a named set are what others measure on:
+    there, and where it is allowed, it is only a warning.
 
     Raises:
-        DataError: splits share pictures.
+        DataError: splits share photos.
     """
     manifest = photos.manifest
     found = leaks(manifest, photos.pixels.digests, photos.near)
     if not found:
         return 0
     known = manifest.layout.startswith("named set")
-    words = (
-        f"{len(found)} pairs of one picture stand in two splits of {manifest.name}: {in_words(found, manifest)}."
-        if len(found) > 1
-        else f"One picture stands in two splits of {manifest.name}: {in_words(found, manifest)}."
-    )
+    pairs = "1 pair of duplicates stands" if len(found) == 1 else f"{len(found)} pairs of duplicates stand"
+    words = f"{pairs} in two splits of {manifest.name}: {in_words(found, manifest)}."
     if not (allowed or known):
         raise DataError(
-            f"{words} The accuracy would flatter",
-            "headstart check DATA --fix clean.csv writes a list without them; --allow-leakage goes on all the same.",
+            f"{words} The accuracy would be too high",
+            "`hs.check(DATA, fix='clean.csv')` writes a list without them; `allow_leakage=True` trains all the same.",
+            option="allow_leakage",
         )
     near = sum(not leak.exact for leak in found)
     if near:
-        stay = "one near copy stays, and flatters" if near == 1 else f"{near} near copies stay, and flatter"
-        events.warning(f"{words} Same files leave the earlier split; {stay}.")
+        stay = "1 near duplicate stays" if near == 1 else f"{near} near duplicates stay"
+        events.warning(f"{words} Identical files leave the earlier split; {stay}, and the accuracy is too high.")
     return near
 
 
@@ -162,20 +178,23 @@ def make_backbone(options: TrainOptions) -> Backbone:
         backbone = backbone.truncated(options.cut) if options.cut else backbone
     else:
         weights = Path(options.weights) if options.weights else None
-        backbone = create(options.backbone, pretrained=options.strategy != "scratch", weights=weights, cut=options.cut)
+        pretrained = STRATEGIES.get(options.strategy).pretrained
+        backbone = create(options.backbone, pretrained=pretrained, weights=weights, cut=options.cut)
     changes = {name: getattr(options, name) for name in ("mean", "std") if getattr(options, name)}
     backbone.preprocessing = replace(backbone.preprocessing, **changes)
     return backbone
 
 
 def input_size(options: TrainOptions, manifest: Manifest, backbone: Backbone) -> tuple[int, int]:
-    """(input size, shorter side to resize to) in px; the plan's rule on the photos' headers, or the user's word."""
+    """(input size, shorter side to resize to), px: by the plan's rule from the photos' sizes, or as the user chose."""
     settings = check_overrides(options.settings)
     facts = Facts(0, 0, usual_side(manifest), backbone.preprocessing.image_size, options.strategy)
     size = settings.get("image_size") or rules.image_size(facts).value
     resize = settings.get("resize", size)
     if resize < size:
-        raise OptionError(f"resize={resize} is below the input size of {size} px.", "Leave out one of the two.")
+        raise OptionError(
+            f"`resize={resize}` is below the input size of {size} px.", "Leave out one of the two.", option="resize"
+        )
     return size, resize
 
 

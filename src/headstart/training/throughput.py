@@ -1,6 +1,4 @@
-"""How long training would take. In: a network, a plan, a machine. Out: seconds per step, or photos per second, measured
-on the spot.
-"""
+"""How long training would take: seconds per step and photos per second, measured on the spot."""
 
 from __future__ import annotations
 

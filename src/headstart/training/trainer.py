@@ -1,9 +1,8 @@
-"""The one epoch loop. In: a network, a source of batches, a plan. Out: the network with the best epoch's weights,
-and the history.
+"""The epoch loop: it trains a network on a source of batches by a plan, and leaves the best epoch's weights.
 
 Interrupted at any moment and called again with the same state folder, it ends with the same weights as if it had
-never stopped: all randomness is a function of (seed, epoch) or (seed, step), and ``state/last.safetensors`` holds
-everything else.
+never stopped: all randomness is a function of (seed, epoch) or (seed, step), and ``last.safetensors`` holds everything
+else.
 """
 
 from __future__ import annotations
@@ -13,24 +12,27 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from headstart.core.events import Events
 from headstart.errors import Interrupted, RunError, TrainingError
+from headstart.evaluation.objective import MULTICLASS, Objective
 from headstart.inference.device import Machine
 from headstart.models.serialization import load_state, save_state
 from headstart.training import checkpoint
 from headstart.training.batches import Source, batch_bounds
+from headstart.training.optimization import schedule
 from headstart.training.plan import Plan
 
+FORMAT = 1
+"""Of ``last.safetensors``; a file without a number is older and reads the same."""
 CHECKPOINT_SECONDS = 20.0
 """Time between states on disk, and so about the most work that a kill can cost."""
 CHECKPOINT_SHARE = 0.02
@@ -39,8 +41,8 @@ CHECKPOINT_SHARE = 0.02
 
 @dataclass(frozen=True)
 class EpochRow:
-    """One line of history.csv. Losses are mean cross-entropies (train: as trained, smoothing and augmentation
-    included).
+    """One line of history.csv. Losses are means over photos (train: as trained, smoothing and augmentation included);
+    ``lr`` is the highest rate of the last step.
     """
 
     strategy: str
@@ -55,7 +57,20 @@ class EpochRow:
 
 @dataclass
 class TrainerState:
-    """Where the loop is; everything but tensors."""
+    """Where the training is; everything but tensors.
+
+    Attributes:
+        epoch: the current one, from 0.
+        batch: the next one in it, from 0.
+        loss_sum: of the epoch's photos so far.
+        correct: predictions among them.
+        seen: photos so far.
+        seconds: spent on the epoch.
+        micro_batch: photos at a time, fewer than the batch where memory does not suffice for it.
+        best_epoch: whose weights are kept, from 1; 0 before the first has ended.
+        best: its (accuracy, -loss) on val.
+        history: rows of the epochs that have ended.
+    """
 
     epoch: int = 0
     batch: int = 0
@@ -68,21 +83,48 @@ class TrainerState:
     best: tuple[float, float] = (-1.0, -math.inf)
     history: list[dict[str, Any]] = field(default_factory=list)
 
+    @classmethod
+    def from_json(cls, facts: Mapping[str, Any], strategy: str) -> TrainerState:
+        """The state of any headstart: missing facts get a default, unknown ones are ignored and told."""
+        known = {f.name for f in fields(cls)}
+        if unknown := sorted(facts.keys() - known - {"format"}):
+            logging.getLogger("headstart").warning(
+                "The state of this training was written by a newer headstart; ignored: %s.", ", ".join(unknown)
+            )
+        state = cls(**{name: value for name, value in facts.items() if name in known})
+        state.best = (state.best[0], state.best[1])
+        # 0.1 had another name for a probe with a trained head. One state is of one strategy.
+        columns = [f.name for f in fields(EpochRow)]
+        state.history = [{**{c: row[c] for c in columns}, "strategy": strategy} for row in state.history]
+        return state
+
     def begin(self, epoch: int) -> None:
-        """Stand before the first batch of an epoch."""
+        """Go to the first batch of an epoch."""
         self.epoch, self.batch, self.loss_sum, self.correct, self.seen, self.seconds = epoch, 0, 0.0, 0, 0, 0.0
 
 
 @dataclass
 class TrainerResult:
-    """What the loop leaves: the network holds the weights of ``best_epoch`` (1-based)."""
+    """What a training leaves: the network holds the weights of ``best_epoch`` (1-based)."""
 
     history: list[EpochRow]
     best_epoch: int
 
 
 class Trainer:
-    """One training; ``run`` does it."""
+    """One training; ``run`` does it.
+
+    Args:
+        network: is trained in place, on the machine's device already.
+        source: the training batches.
+        validate: computes (loss, accuracy) on val for the network as it is.
+        plan: batch size, epochs, rates, precision, seed.
+        machine: where the network is.
+        state_folder: where ``last.safetensors`` lies, and is looked for.
+        groups: parameter groups with their peak rates (see ``optimization``).
+        events: where progress is reported.
+        objective: the loss.
+    """
 
     def __init__(
         self,
@@ -94,9 +136,10 @@ class Trainer:
         state_folder: Path,
         groups: list[dict[str, Any]],
         events: Events | None = None,
+        objective: Objective = MULTICLASS,
     ) -> None:
         self.network, self.source, self.validate, self.plan, self.machine = network, source, validate, plan, machine
-        self.folder, self.events = state_folder, events or Events()
+        self.folder, self.events, self.objective = state_folder, events or Events(), objective
         self.bounds = batch_bounds(len(source), plan.batch_size)
         self.peaks = [group["lr"] for group in groups]
         self.optimiser = torch.optim.AdamW(groups, fused=machine.device.type in {"cpu", "cuda"})
@@ -111,34 +154,21 @@ class Trainer:
         Raises:
             TrainingError: a loss that is not finite, or memory that does not suffice for two photos.
             Interrupted: Ctrl-C; the state is saved.
+            RunError: the state belongs to another training, or cannot be written.
         """
         self.network.to(memory_format=torch.channels_last)
         self._resume()  # after that order is set: the optimiser's moments take it on
-        fabric = self._fabric()
-        model, optimiser = fabric.setup(self.network, self.optimiser)
         with _stop_on_interrupt(self.stop):
             for epoch in range(self.state.epoch, self.plan.epochs):
-                self._epoch(epoch, fabric, model, optimiser)
+                self._epoch(epoch)
         self.network.load_state_dict(self.best)
         return TrainerResult([EpochRow(**row) for row in self.state.history], self.state.best_epoch)
 
-    def _fabric(self) -> Any:
-        from lightning.fabric import Fabric  # here, because it costs seconds that a probe does not need
-
-        for name in ("lightning.fabric", "lightning.pytorch"):  # they tell of the precision, which stands in the plan
-            logging.getLogger(name).setLevel(logging.WARNING)
-        device = self.machine.device
-        return Fabric(
-            accelerator=device.type,
-            devices=[device.index] if device.type == "cuda" and device.index is not None else 1,
-            precision="bf16-mixed" if self.plan.precision == "bf16" else "32-true",
-        )
-
-    def _epoch(self, epoch: int, fabric: Any, model: nn.Module, optimiser: Any) -> None:
+    def _epoch(self, epoch: int) -> None:
         state, began = self.state, time.monotonic()
         self._train_mode()
         for x, y in self.source.batches(epoch, self.plan.batch_size, state.batch):
-            loss, correct = self._step(epoch, x, y, fabric, model, optimiser)
+            loss, correct = self._step(epoch, x, y)
             state.loss_sum += loss * len(y)
             state.correct += correct
             state.seen += len(y)
@@ -170,7 +200,7 @@ class Trainer:
         state, began = self.state, time.monotonic()
         val_loss, val_accuracy = self.validate()
         if not math.isfinite(val_loss):  # the last step burst the weights: no later batch would tell
-            raise self._not_finite(f"on val after epoch {epoch + 1}")
+            raise self._not_finite(f"on the validation set after epoch {epoch + 1}")
         seconds = state.seconds + time.monotonic() - began
         row = EpochRow(
             self.plan.strategy, epoch + 1, state.loss_sum / state.seen, state.correct / state.seen,
@@ -186,11 +216,9 @@ class Trainer:
             self._save()
         self.events.epoch(row)
 
-    def _step(
-        self, epoch: int, x: torch.Tensor, y: torch.Tensor, fabric: Any, model: nn.Module, optimiser: Any
-    ) -> tuple[float, int]:
-        """One optimiser step; on exhausted memory the batch is halved, gradients accumulated, and the step done
-        again.
+    def _step(self, epoch: int, x: torch.Tensor, y: torch.Tensor) -> tuple[float, int]:
+        """One optimiser step: (mean loss, correct predictions). On exhausted memory the batch is halved, gradients
+        accumulated, and the step done again.
         """
         step = epoch * len(self.bounds) + self.state.batch
         for group, peak in zip(self.optimiser.param_groups, self.peaks, strict=True):
@@ -198,46 +226,41 @@ class Trainer:
         while True:
             torch.manual_seed(self.plan.seed * 1_000_003 + step)  # dropout: a function of the step, so no state to keep
             try:
-                loss, correct = self._gradients(x, y, fabric, model)
-            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                loss, correct = self._gradients(x, y)
+                break
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
                 self._halve(error)
-                continue
-            break
         if not math.isfinite(loss):
             raise self._not_finite(f"in epoch {epoch + 1}, batch {self.state.batch + 1}")
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
         return loss, correct
 
-    def _gradients(self, x: torch.Tensor, y: torch.Tensor, fabric: Any, model: nn.Module) -> tuple[float, int]:
+    def _gradients(self, x: torch.Tensor, y: torch.Tensor) -> tuple[float, int]:
+        """Gradients of the mean loss over a batch, ``micro_batch`` photos at a time."""
+        device = self.machine.device
         self.optimiser.zero_grad(set_to_none=True)
-        total, correct = (
-            torch.zeros((), device=self.machine.device),
-            torch.zeros((), dtype=torch.long, device=self.machine.device),
-        )
-        x, y = x.to(self.machine.device, non_blocking=True), y.to(self.machine.device, non_blocking=True)
+        total, correct = torch.zeros((), device=device), torch.zeros((), dtype=torch.long, device=device)
+        x, y = x.to(device, non_blocking=True), y.to(device, non_blocking=True)
         for first, last in batch_bounds(len(y), self.state.micro_batch):
-            logits = model(x[first:last]).float()
-            loss = F.cross_entropy(logits, y[first:last], label_smoothing=self.plan.label_smoothing) * (
-                (last - first) / len(y)
-            )
-            fabric.backward(loss)
+            with torch.autocast(device.type, torch.bfloat16, enabled=self.plan.precision == "bf16"):
+                logits = self.network(x[first:last])
+            logits, targets = logits.float(), y[first:last]
+            share = (last - first) / len(y)
+            loss = self.objective.loss(logits, targets, self.plan.label_smoothing) * share
+            loss.backward()
             total += loss.detach()
-            correct += (logits.detach().argmax(1) == y[first:last]).sum()
+            correct += self.objective.correct(logits.detach(), targets).sum()
         return total.item(), int(correct.item())
 
     def _halve(self, error: BaseException) -> None:
-        words = str(error).lower()
-        if (
-            not isinstance(error, torch.OutOfMemoryError | MemoryError)
-            and "allocate memory" not in words
-            and "out of memory" not in words
-        ):
-            raise error
         if self.state.micro_batch < 4:  # halves of fewer than four could leave BatchNorm a single photo
             raise TrainingError(
                 "There is not enough memory for a batch of two photos.",
-                "Choose a smaller --image-size or a smaller backbone.",
+                "Choose a smaller `image_size` or a smaller backbone.",
+                option="image_size",
             ) from error
         self.state.micro_batch //= 2
         self.optimiser.zero_grad(set_to_none=True)
@@ -245,7 +268,7 @@ class Trainer:
             torch.cuda.empty_cache()
         self.events.message(
             f"The batch of {self.plan.batch_size} does not fit in memory: from here on {self.state.micro_batch} at a"
-            " time, gradients accumulated."
+            " time, with accumulated gradients."
         )
 
     def _not_finite(self, where: str) -> TrainingError:
@@ -256,13 +279,12 @@ class Trainer:
             kept = f"The best weights so far (epoch {self.state.best_epoch}) are kept in {good}. "
         return TrainingError(
             f"The loss is not a finite number {where}.",
-            f"{kept}A lower rate usually mends it: --lr {self.plan.lr / 5:g} (or --precision float32).",
+            f"{kept}A lower learning rate usually helps: `lr={self.plan.lr / 5:g}` (or `precision=float32`).",
+            option="lr",
         )
 
     def _rate(self, epoch: int, batch: int) -> float:
-        """The schedule: part of the peak rate in (0, 1], a linear warm-up and then a cosine to zero (Loshchilov and
-        Hutter 2017).
-        """
+        """The schedule at a batch: part of the peak rate."""
         total = self.plan.epochs * len(self.bounds)
         return schedule(epoch * len(self.bounds) + batch, total, self.plan.warmup)
 
@@ -276,7 +298,7 @@ class Trainer:
             **checkpoint.with_prefix("optimiser", checkpoint.optimiser_tensors(self.optimiser)),
             **checkpoint.with_prefix("best", self.best),
         }
-        save_state(self.folder / "last.safetensors", tensors, asdict(self.state))
+        save_state(self.folder / "last.safetensors", tensors, {"format": FORMAT, **asdict(self.state)})
         self.saved = time.monotonic()
         self.save_cost = self.saved - began
 
@@ -291,21 +313,19 @@ class Trainer:
             self.best = checkpoint.without_prefix("best", tensors)
         except (RuntimeError, ValueError, KeyError) as error:
             raise RunError(
-                f"{path} belongs to another training: {str(error).splitlines()[0]}.", "Train again with --overwrite."
+                f"{path} belongs to another training: {str(error).splitlines()[0]}.",
+                "Train again with `overwrite=True`.",
             ) from error
-        self.state = TrainerState(**facts)
-        self.state.best = (self.state.best[0], self.state.best[1])
+        self.state = TrainerState.from_json(facts, self.plan.strategy)
         self.events.message(f"Resumed at epoch {self.state.epoch + 1}, batch {self.state.batch + 1}.")
 
 
-def schedule(step: int, steps: int, warmup: float) -> float:
-    """Part of the peak rate at a step: rises linearly over ``warmup`` of the steps, then follows a cosine down to
-    zero.
-    """
-    rise = max(1, round(warmup * steps))
-    if step < rise:
-        return (step + 1) / (rise + 1)
-    return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory is exhausted, of the device or of the machine; PyTorch's CPU allocator has no error of its own."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    words = str(error).lower()
+    return "allocate memory" in words or "out of memory" in words
 
 
 @contextmanager

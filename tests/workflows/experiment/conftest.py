@@ -27,7 +27,6 @@ every_arm: {backbone: starter, image_size: 32, batch_size: 8, precision: float32
 @pytest.fixture(scope="session", autouse=True)
 def _quick_collections() -> Iterator[None]:
     """A study collects garbage after every training; here most of the time would go into looking through libraries."""
-    import lightning.fabric  # noqa: F401
     import timm  # noqa: F401
 
     gc.freeze()

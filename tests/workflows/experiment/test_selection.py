@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from headstart.training import rules, strategies
+from headstart.training import launch, rules
 from headstart.training import trainer as loop
+from headstart.training.strategies.base import FitContext
 from headstart.workflows.experiment.study_result import Study
 
 Small = Callable[..., Study]
@@ -125,25 +126,25 @@ def test_a_seed_decides_the_heads_first_weights_the_order_and_the_weights_of_scr
     heads: list[torch.Tensor] = []
     batches: list[list[list[int]]] = []  # training → labels of each batch
     backbones: list[str] = []
-    new_head, step, train = strategies.new_head, loop.Trainer._step, strategies.train
+    new_head, step, fit = FitContext.new_head, loop.Trainer._step, launch.fit
 
-    def watched_head(task: strategies.FitContext) -> Any:
+    def watched_head(task: FitContext) -> Any:
         head = new_head(task)
-        heads.append(strategies.last_linear(head).weight.detach().clone())
+        heads.append(head.weight.detach().clone())
         return head
 
     def watched_step(self: loop.Trainer, epoch: int, x: torch.Tensor, y: torch.Tensor, *rest: Any) -> Any:
         batches[-1].append([*map(int, y), round(float(x.float().sum()))])
         return step(self, epoch, x, y, *rest)
 
-    def watched_train(task: strategies.FitContext) -> Any:
+    def watched_fit(task: FitContext) -> Any:
         batches.append([])
         backbones.append(task.backbone.weights_digest)
-        return train(task)
+        return fit(task)
 
-    monkeypatch.setattr(strategies, "new_head", watched_head)
+    monkeypatch.setattr(FitContext, "new_head", watched_head)
     monkeypatch.setattr(loop.Trainer, "_step", watched_step)
-    monkeypatch.setattr("headstart.workflows.train.train.run_strategy", watched_train)
+    monkeypatch.setattr("headstart.workflows.train.train.fit", watched_fit)
     data = class_folder(classes=CLASSES, per_class=6, splits=("train", "val", "test"))
     found = small("tuned: {strategy: finetune}\nscratch: {strategy: scratch}\n", seeds=2, data=data)
     same = [splits(result.job.folder) for result in found.results]

@@ -60,13 +60,13 @@ def test_a_fold_has_no_say_in_the_strength_that_answers_for_it() -> None:
     logits = np.zeros((2, 6, 2))
     logits[0, :3, 1] = 1  # strength 0 is wrong on fold 0 and right on fold 1,
     logits[1, 3:, 1] = 1  # strength 1 the other way round: each fold would choose the one that flatters it
-    assert not CrossValidated((0.2, 0.2), logits).right(labels, folds).any()
+    assert not CrossValidated((0.2, 0.2), logits).correct(labels, folds).any()
 
 
 def test_of_equal_strengths_the_usual_one_answers() -> None:
     folds, logits = np.array([0, 0, 1, 1]), np.zeros((3, 4, 2))
     logits[[[0], [2]], [0, 1], 1] = 1  # all are right on fold 1, on fold 0 the usual one alone
-    assert CrossValidated((2.0, 0.2, 0.02), logits).right(np.zeros(4, dtype=int), folds).all()
+    assert CrossValidated((2.0, 0.2, 0.02), logits).correct(np.zeros(4, dtype=int), folds).all()
 
 
 def test_folds_keep_units_whole_and_classes_even() -> None:

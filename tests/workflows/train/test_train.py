@@ -99,8 +99,8 @@ def stopped(data: Path | str, weights: Path | str, out: Path | str, monkeypatch:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("headstart.workflows.train.train.run_strategy", stop)
-        with pytest.raises(Interrupted, match="--resume"):
+        patch.setattr("headstart.workflows.train.train.fit", stop)
+        with pytest.raises(Interrupted, match="resume"):
             hs.train(data, out=out, backbone="starter", weights=weights, strategy="probe", quiet=True)
 
 
@@ -184,7 +184,7 @@ from headstart.core.array_store import RowStore
 from headstart.inference.classifier import Classifier
 from headstart.models import serialization
 from headstart.training import trainer as loop
-import lightning.fabric, matplotlib.figure, timm, torch  # once here, and not in every child
+import matplotlib.figure, timm, torch  # once here, and not in every child
 import headstart.models.factory, headstart.workflows.train.report
 
 headstart.workflows.train.report.run_page = lambda *_: "a page"  # drawing it takes as long as the training here

@@ -32,12 +32,13 @@ from headstart.evaluation.statistics import (
 )
 from headstart.models.backbone import Backbone
 from headstart.reporting.console import console_events
-from headstart.training.config import STRATEGIES, TrainOptions
+from headstart.training.config import TrainOptions
 from headstart.training.preparation import input_size, make_backbone, split
+from headstart.training.strategies import STRATEGIES
 from headstart.workflows.experiment.compare_result import ArmResult, Comparison
-from headstart.workflows.train.assess import judge, make_context
+from headstart.workflows.train.assess import assess, make_context
 
-ARMS = tuple(s for s in STRATEGIES if s != "auto")
+ARMS = tuple(s for s in STRATEGIES.names() if s != "auto")
 
 
 @dataclass(frozen=True)
@@ -129,8 +130,9 @@ def _jobs(
 
 def _arm_options(asked: TrainOptions, arm: str, boundary: str | None) -> dict[str, Any]:
     """What one arm changes: scratch has no weights to start from, and only partial has a boundary to choose."""
-    weights = {"weights": None, "from_run": None} if arm == "scratch" else {}
-    return {"strategy": arm, "boundary": boundary if arm == "partial" else None, **weights}
+    strategy = STRATEGIES.get(arm)
+    weights = {} if strategy.pretrained else {"weights": None, "from_run": None}
+    return {"strategy": arm, "boundary": boundary if strategy.boundary.use == "required" else None, **weights}
 
 
 @dataclass(frozen=True)
@@ -146,8 +148,8 @@ def _shared(asked: TrainOptions, arms: Sequence[str], events: Events) -> _Shared
     from headstart.inference.device import find_machine
 
     manifest = find_photos(asked.data, events)
-    only_scratch = set(arms) == {"scratch"}
-    backbone = make_backbone(replace(asked, strategy="scratch" if only_scratch else "probe"))
+    pretrained = [arm for arm in arms if STRATEGIES.get(arm).pretrained]
+    backbone = make_backbone(replace(asked, strategy=(pretrained or arms)[0]))
     size, resize = input_size(asked, manifest, backbone)
     backbone.check_image_size(size)
     photos = read(manifest, resize, backbone.preprocessing.interpolation, asked.on_bad, events)
@@ -199,16 +201,17 @@ def _run_or_recall(job: _Job, number: int, jobs: int, shared: _Shared, path: Pat
 
 
 def _run(job: _Job, shared: _Shared, path: Path, events: Events) -> ArmResult:
-    from headstart.training.strategies import train as run_strategy
+    from headstart.training.launch import fit
 
     quiet = Events()  # the same notes for every arm
-    backbone = _scratch_backbone(job.options, shared.backbone) if job.arm == "scratch" else shared.backbone
+    pretrained = STRATEGIES.get(job.arm).pretrained
+    backbone = shared.backbone if pretrained else _scratch_backbone(job.options, shared.backbone)
     prepared = split(job.options, shared.photos, backbone, shared.machine, quiet)
     state = path / "state" / job.file.removesuffix(".json")
     began = time.monotonic()
-    outcome = run_strategy(make_context(prepared, state, quiet))
+    outcome = fit(make_context(prepared, state, quiet))
     seconds = time.monotonic() - began
-    results = judge(prepared, outcome, quiet)
+    _, results = assess(prepared, outcome, quiet)
     shutil.rmtree(state, ignore_errors=True)
     name = "test" if "test" in results.probabilities else "val"
     right = results.probabilities[name].argmax(1) == prepared.labels[name]  # type: ignore[index]

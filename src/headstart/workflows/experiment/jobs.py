@@ -12,6 +12,7 @@ from pathlib import Path
 
 from headstart.errors import OptionError, did_you_mean
 from headstart.training.config import DEFAULT_BACKBONE, TrainOptions
+from headstart.training.strategies import STRATEGIES
 from headstart.workflows.experiment.recipe import Arm, Recipe
 
 ARMS = "arms"
@@ -74,13 +75,17 @@ def _job(
     asked = dict(options)
     if arm.source:
         asked["from_run"] = str(job_folder(out, arm.source, "", seed))
-    elif asked.get("strategy") != "scratch":
+    elif _pretrained(asked):
         backbone = str(asked.get("backbone", DEFAULT_BACKBONE))
         asked["weights"] = weights.get(backbone, weights.get(""))
     # A study measures on the splits that others measured on, shared pictures and all.
     asked |= {"seed": seed, "device": device, "allow_leakage": True}
     gathered = TrainOptions.gather(places[arm.images], None, asked)
     return Job(arm, point, seed, gathered, job_folder(out, arm.name, point, seed))
+
+
+def _pretrained(options: Mapping[str, object]) -> bool:
+    return STRATEGIES.get(str(options.get("strategy", "auto"))).pretrained
 
 
 def job_folder(out: Path, arm: str, point: str, seed: int) -> Path:
@@ -91,7 +96,7 @@ def job_folder(out: Path, arm: str, point: str, seed: int) -> Path:
 
 def _check_weights(recipe: Recipe, weights: Mapping[str, str]) -> None:
     """``--weights NAME=FILE`` must name a backbone that some arm starts from; without a name there must be only one."""
-    pretrained = [arm for arm in recipe.arms if not arm.source and arm.options.get("strategy") != "scratch"]
+    pretrained = [arm for arm in recipe.arms if not arm.source and _pretrained(arm.options)]
     backbones = list(dict.fromkeys(str(arm.options.get("backbone", DEFAULT_BACKBONE)) for arm in pretrained))
     for name, file in weights.items():
         if not backbones:
@@ -112,7 +117,8 @@ def work(job: Job, photos: int, judged: int, size: int, epochs: int) -> float:
     """
     area = (size / 100) ** 2
     depth = {"resnet50": 2.2, "resnet101": 4.0, "resnet152": 6.0}.get(job.options.backbone, 1.0)
-    passes = photos if job.options.strategy == "probe" else 3 * epochs * photos
+    trained = job.options.strategy == "auto" or STRATEGIES.get(job.options.strategy).trains_backbone
+    passes = 3 * epochs * photos if trained else photos
     return max(1.0, area * depth * (passes + judged))
 
 

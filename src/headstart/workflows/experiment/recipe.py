@@ -11,9 +11,10 @@ from functools import partial
 from typing import Any
 
 from headstart.errors import HeadstartError, OptionError, did_you_mean
-from headstart.models.heads import check_dropout, parse_head
+from headstart.models.heads import check_head
 from headstart.training.config import TrainOptions
 from headstart.training.plan import SETTINGS, check_overrides
+from headstart.training.strategies import STRATEGIES
 
 MISTAKES = ("sigmoid",)
 """Mistakes that an arm can make on purpose, to show what they cost (``docs/pitfalls.md``)."""
@@ -172,9 +173,11 @@ def _arm(name: str, own: Any, every: Mapping[str, Any], images: Mapping[str, Ima
         name, str(which), options, sweep, _text(given.get("from")), *_figures(place, given, wrong),
         str(given.get("note", "")).strip(), _intended(place, given, wrong), _seeds(place, given, wrong),
     )  # fmt: skip
-    if arm.source and options.get("strategy") == "scratch":
-        wrong.append(f"{place}strategy scratch starts from random weights: leave out from")
-    if arm.mistakes and options.get("strategy", "auto") in ("probe", "auto"):
+    chosen = options.get("strategy", "auto")
+    strategy = STRATEGIES.get(chosen) if chosen in STRATEGIES else None
+    if arm.source and strategy and not strategy.pretrained:
+        wrong.append(f"{place}strategy {chosen} starts from random weights: leave out from")
+    if arm.mistakes and strategy and not strategy.trains_backbone:
         wrong.append(f"{place}mistakes: are made where the network is trained, by finetune, partial, lp-ft or scratch")
     return arm
 
@@ -258,8 +261,7 @@ def _gather(options: Mapping[str, Any]) -> None:
 
 
 def _check_head(options: Mapping[str, Any]) -> None:
-    head = options.get("head", "linear")
-    check_dropout(options.get("dropout", ()), len(parse_head(head)) + 1, head)
+    check_head(options.get("head", "linear"), options.get("dropout", ()))
 
 
 def _type_mistakes(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

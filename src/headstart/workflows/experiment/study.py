@@ -23,6 +23,7 @@ from headstart.data.splits import split_dataset
 from headstart.errors import Interrupted, OptionError, RunError
 from headstart.reporting.console import console_events
 from headstart.runs.folder import RunFolder
+from headstart.training.strategies import STRATEGIES
 from headstart.workflows.experiment import analysis as findings
 from headstart.workflows.experiment.catalogue import load
 from headstart.workflows.experiment.datasets import Library, assign_paths
@@ -236,7 +237,7 @@ class _Runner:
         from headstart.training.preparation import make_backbone
 
         options = job.options
-        if options.strategy == "scratch":
+        if not STRATEGIES.get(options.strategy).pretrained:
             return make_backbone(options)
         key = (options.backbone, options.weights, options.from_run, options.cut, options.mean, options.std)
         if key not in self._backbones:
@@ -283,7 +284,7 @@ class _Runner:
 def check_architectures(jobs: Sequence[Job]) -> None:
     """An unknown backbone, cut or boundary is said before the first training, all of them at once."""
     from headstart.models.factory import create
-    from headstart.training.plan import resolve
+    from headstart.training.planning import resolve
     from headstart.training.rules import Facts
 
     wrong, seen = [], set()

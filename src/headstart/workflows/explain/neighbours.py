@@ -12,7 +12,7 @@ import numpy as np
 
 from headstart.data.images import DecodedImages, centre, read_photos
 from headstart.inference.classifier import Classifier
-from headstart.inference.features import FeatureKey, extract
+from headstart.inference.features import FeatureExtractor
 from headstart.runs.images import RunPhoto, run_photos
 from headstart.workflows.explain.result import Neighbour
 
@@ -37,11 +37,11 @@ class TrainingPhotos:
         good = [i for i, digest in enumerate(pixels.digests) if digest is not None]
         self.members: list[RunPhoto] = [members[i] for i in good]
         self.pixels: DecodedImages = pixels.take(good)
-        forward = classifier.prepare_for(len(good))
-        weights, device = classifier.network.backbone.weights_digest, forward.machine.device.type
-        key = FeatureKey(weights, "end", expected, forward.precision, device, forward.asked)
-        told = partial(progress, "features of training photos")
-        self.features = _unit(extract(lambda: forward, key, self.pixels, progress=told))
+        network = classifier.prepare_for(len(good))
+        extractor = FeatureExtractor(
+            classifier.network.backbone, expected, network.machine, network.precision, network.asked, ("end", network)
+        )
+        self.features = _unit(extractor.pooled(self.pixels, partial(progress, "features of training photos")))
 
     def nearest(self, features: np.ndarray, k: int) -> list[Neighbour]:
         """The ``k`` nearest to one photo's features [D], the nearest first."""

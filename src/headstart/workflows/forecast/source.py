@@ -19,9 +19,9 @@ from headstart.errors import OptionError, RunError
 from headstart.runs.folder import RunFolder
 from headstart.runs.images import run_photos
 from headstart.training.config import TrainOptions
+from headstart.training.plan import Plan
+from headstart.training.strategies import STRATEGIES
 
-TRAINED = ("finetune", "partial", "lp-ft", "scratch")
-"""Strategies whose backbone has learned from the photos that it was trained on."""
 NO_USE = ("val", "test", "shots", "fraction", "head", "dropout", "strategy", "boundary", "log")
 """Options of ``train`` that mean nothing here: a forecast draws its own splits, and always fits a linear probe."""
 OF_ANY_RUN = ("seed", "device", "on_bad")
@@ -66,7 +66,7 @@ def _of_run(run: Path, options: dict[str, Any]) -> Source:
     """
     _refuse_strangers(run, options)
     folder, before = RunFolder.open(run)
-    if before.strategy == "scratch":
+    if not STRATEGIES.get(before.strategy).pretrained:
         raise RunError(
             f"{run} was trained from scratch: its network has learned these very photos, and there is no other to "
             "forecast with.",
@@ -104,7 +104,7 @@ def _refuse_strangers(run: Path, options: dict[str, Any]) -> None:
 
 
 def _fine_tuned(run: Path, folder: RunFolder, plan: dict[str, Any], before: TrainOptions) -> tuple[str, ...]:
-    if plan["strategy"] not in TRAINED:
+    if not _trained_backbone(plan):
         return ()
     metrics = folder.read_json("metrics.json")
     split = "test" if "test" in metrics else "val"
@@ -115,11 +115,16 @@ def _fine_tuned(run: Path, folder: RunFolder, plan: dict[str, Any], before: Trai
     )
 
 
+def _trained_backbone(plan: dict[str, Any]) -> bool:
+    """Whether a run's backbone has learned from the photos that it was trained on."""
+    return STRATEGIES.get(Plan.from_json(plan).strategy).trains_backbone
+
+
 def _trained_before(from_run: str | None) -> tuple[str, ...]:
     """A remark where the backbone comes from a run that trained it, perhaps on some of these photos."""
     if not from_run or not (Path(from_run) / "plan.json").is_file():
         return ()
-    if RunFolder(Path(from_run)).read_json("plan.json")["strategy"] not in TRAINED:
+    if not _trained_backbone(RunFolder(Path(from_run)).read_json("plan.json")):
         return ()
     return (
         f"The backbone of {from_run} learned from the photos of that run: where some of them are among these, the "

@@ -43,7 +43,7 @@ def score(features: np.ndarray, labels: np.ndarray, names: Sequence[str], units:
     folds = assign_folds([names[label] for label in labels], units.tolist(), seed)
     if len(names) < 2 or len(np.unique(folds)) < 2:
         raise DataError("Too few different photos to judge by.", "Give at least two of each class that are no copies.")
-    right = cross_validate(features, labels, len(names), folds).right(labels, folds)
+    right = cross_validate(features, labels, len(names), folds).correct(labels, folds)
     near = knn_right(features, labels, units)
     return Scores(right, float(near.mean()), logme(features, labels, len(names)))
 

@@ -1,7 +1,8 @@
-"""From a fitted network to figures and a classifier: evaluation, calibration, uncertainty."""
+"""From a fitted network to figures and a classifier: calibration, evaluation, uncertainty."""
 
 from __future__ import annotations
 
+import copy
 import platform
 import time
 from dataclasses import dataclass, replace
@@ -15,21 +16,31 @@ import numpy as np
 from headstart._version import __version__
 from headstart.core.events import Events
 from headstart.data.schema import Split
-from headstart.evaluation.calibration import before_scaling, scale_head
-from headstart.evaluation.metrics import evaluate
+from headstart.evaluation.calibration import before_scaling
 from headstart.evaluation.ood import class_means, some_of_each
 from headstart.evaluation.uncertainty import Uncertainty
 from headstart.inference.classifier import Classifier
-from headstart.models.network import head_logits, softmax
+from headstart.inference.features import FeatureExtractor
+from headstart.models.heads import head_kind
+from headstart.models.network import Network, head_logits
 from headstart.runs.folder import RunFolder
 from headstart.training.preparation import Prepared
-from headstart.training.strategies import FitContext, FitResult, network_features, pooled_features
+from headstart.training.strategies.base import FitContext, FitResult
 
 
-@dataclass
+@dataclass(frozen=True)
 class Results:
-    """What a trained network does on val and test: features [N, D], probabilities [N, C] and metrics per split."""
+    """What a trained network does on val and test.
 
+    Attributes:
+        extractor: the features of the trained network's backbone.
+        features: per split, [N, D].
+        probabilities: per split, [N, C].
+        metrics: per split, as metrics.json holds them.
+        seconds: of training and evaluation.
+    """
+
+    extractor: FeatureExtractor
     features: dict[Split, np.ndarray]
     probabilities: dict[Split, np.ndarray]
     metrics: dict[str, Any]
@@ -37,55 +48,76 @@ class Results:
 
 
 def make_context(prepared: Prepared, state: Path, events: Events, folder: RunFolder | None = None) -> FitContext:
-    """The task for the strategies; without a folder nothing is kept for a resume but the loop's own state."""
+    """What strategies work with; without a folder nothing but the trainer's own state is kept for a resume."""
     options = prepared.options
     keep: dict[str, Any] = {"remember": folder.remember, "recall": folder.recall} if folder else {}
     return FitContext(
         len(prepared.dataset.classes), prepared.pixels, prepared.labels, prepared.backbone, options.head,
-        tuple(options.dropout), prepared.plan, prepared.plan_for, prepared.machine, state,
-        events, ready=prepared.ready, **keep,
+        tuple(options.dropout), prepared.plan, prepared.plan_for, prepared.machine, state, prepared.extractor,
+        prepared.objective, events, **keep,
     )  # fmt: skip
 
 
-def judge(prepared: Prepared, outcome: FitResult, events: Events) -> Results:
-    """Read val, and test for the one time, with the network that val chose; val also says what its head's logits are
-    divided by, if that has not been done.
+def assess(prepared: Prepared, fitted: FitResult, events: Events) -> tuple[FitResult, Results]:
+    """Calibrate a fitted network on val, where that has not been done, and evaluate it on val and, for the one time, on
+    test.
     """
     began = time.monotonic()
-    judged: tuple[Split, ...] = ("val", "test")
-    features = {s: _features(prepared, outcome, s, events) for s in judged if len(prepared.labels[s])}
-    head = outcome.network.head
-    if outcome.temperature is None:
-        outcome.temperature = scale_head(head, features["val"], prepared.labels["val"]) if "val" in features else 1.0
+    extractor = replace(prepared.extractor, backbone=fitted.network.backbone, ready=None)
+    if fitted.network.backbone is prepared.backbone:
+        extractor = prepared.extractor
+    splits: tuple[Split, ...] = ("val", "test")
+    features = {s: _features(prepared, extractor, s, events) for s in splits if len(prepared.labels[s])}
+    if fitted.temperature is None:
+        fitted = calibrate(prepared, fitted, features["val"]) if "val" in features else replace(fitted, temperature=1.0)
+    probabilities, metrics = evaluate(prepared, fitted, features)
+    seconds = {"evaluation": time.monotonic() - began}
+    return fitted, Results(extractor, features, probabilities, metrics, seconds)
+
+
+def calibrate(prepared: Prepared, fitted: FitResult, features: np.ndarray) -> FitResult:
+    """A result whose head's logits are divided by the temperature that fits val's ``features`` [N, D].
+
+    The temperature is in the weights, so that nothing that reads the model needs to know of it.
+    """
+    head = copy.deepcopy(fitted.network.head)
+    temperature = prepared.objective.temperature(head_logits(head, features), prepared.labels["val"])
+    head_kind(prepared.options.head)[0].scale(head, temperature)
+    return replace(fitted, network=Network(fitted.network.backbone, head).eval(), temperature=temperature)
+
+
+def evaluate(
+    prepared: Prepared, fitted: FitResult, features: dict[Split, np.ndarray]
+) -> tuple[dict[Split, np.ndarray], dict[str, Any]]:
+    """Probabilities [N, C] and metrics per split, from features [N, D]."""
     probabilities: dict[Split, np.ndarray] = {}
     metrics: dict[str, Any] = {}
     for split, rows in features.items():
-        logits, labels = head_logits(head, rows), prepared.labels[split]
-        probabilities[split] = softmax(logits)
-        metrics[split] = evaluate(probabilities[split], labels, prepared.dataset.classes)
-        metrics[split]["calibration"]["before"] = before_scaling(logits, labels, outcome.temperature)
-    return Results(features, probabilities, metrics, {"evaluation": time.monotonic() - began})
+        logits, labels = head_logits(fitted.network.head, rows), prepared.labels[split]
+        probabilities[split] = prepared.objective.probabilities(logits)
+        metrics[split] = prepared.objective.metrics(probabilities[split], labels, prepared.dataset.classes)
+        metrics[split]["calibration"]["before"] = before_scaling(logits, labels, fitted.temperature or 1.0)
+    return probabilities, metrics
 
 
 def _features(
-    prepared: Prepared, outcome: FitResult, split: Split, events: Events, members: np.ndarray | None = None
+    prepared: Prepared, extractor: FeatureExtractor, split: Split, events: Events, members: np.ndarray | None = None
 ) -> np.ndarray:
-    """What the trained network's head sees of a split [N, D], or of some of its photos."""
-    task = replace(make_context(prepared, Path(), events), plan=prepared.plan)
-    if outcome.network.backbone is prepared.backbone:  # frozen: in the cache
-        rows = pooled_features(task, split)
-        return rows if members is None else rows[members]
-    pixels = prepared.pixels[split]
-    return network_features(outcome.network, task, pixels if members is None else pixels.take(members.tolist()))
+    """The features of a split [N, D], or of some of its photos; a backbone that was trained is not worth a cache."""
+    pixels = prepared.pixels[split] if members is None else prepared.pixels[split].take(members.tolist())
+    if extractor is not prepared.extractor:
+        return extractor.uncached(pixels)
+    return extractor.pooled(pixels, lambda done, total: events.progress(f"features of {split}", done, total))
 
 
-def fit_uncertainty(prepared: Prepared, outcome: FitResult, results: Results, events: Events) -> Uncertainty | None:
-    """What the run keeps to say how sure an answer is, and how that did on test, in ``results.metrics``."""
+def fit_uncertainty(prepared: Prepared, results: Results, events: Events) -> Uncertainty | None:
+    """What the run keeps to say how certain a prediction is; how that does on test is added to ``results.metrics``."""
     if "val" not in results.features:
         return None
     labels = prepared.labels
     members = some_of_each(labels["train"])
-    means = class_means(_features(prepared, outcome, "train", events, members), labels["train"][members])
+    features = _features(prepared, results.extractor, "train", events, members)
+    means = class_means(features, labels["train"][members])
     found = Uncertainty.learn(means, results.features["val"], results.probabilities["val"], labels["val"])
     if "test" in results.features:
         far = found.distances(results.features["test"])
@@ -93,11 +125,11 @@ def fit_uncertainty(prepared: Prepared, outcome: FitResult, results: Results, ev
     return found
 
 
-def make_classifier(prepared: Prepared, outcome: FitResult, certainty: Uncertainty | None = None) -> Classifier:
-    """The artefact, with where it comes from."""
+def make_classifier(prepared: Prepared, fitted: FitResult, certainty: Uncertainty | None = None) -> Classifier:
+    """The classifier, with its provenance."""
     import torch
 
-    options, plan = prepared.options, outcome.plan
+    options, plan = prepared.options, fitted.plan
     provenance = {
         "headstart": __version__, "torch": torch.__version__, "timm": version("timm"),
         "python": platform.python_version(), "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -106,12 +138,11 @@ def make_classifier(prepared: Prepared, outcome: FitResult, certainty: Uncertain
             "name": prepared.dataset.name, "digest": prepared.dataset.digest, "summary": prepared.dataset.summary
         },
         "backbone": {"source": prepared.backbone.source, "weights_digest": prepared.backbone.weights_digest},
-        "strategy": plan.strategy, "seed": options.seed, "temperature": outcome.temperature,
+        "strategy": plan.strategy, "seed": options.seed, "temperature": fitted.temperature,
     }  # fmt: skip
-    preprocessing = prepared.backbone.preprocessing.at(plan.image_size, plan.resize)
     return Classifier(
-        outcome.network,
-        preprocessing,
+        fitted.network,
+        prepared.extractor.preprocessing,
         prepared.dataset.classes,
         options.head,
         tuple(options.dropout),

@@ -1,4 +1,4 @@
-"""From a training to its page. In: what was prepared, trained and judged. Out: the HTML of report.html."""
+"""From a training to the HTML of report.html."""
 
 from __future__ import annotations
 
@@ -20,57 +20,51 @@ from headstart.reporting.images import overlay
 from headstart.reporting.page import Fact, environment
 from headstart.reporting.samples import picture
 from headstart.runs.folder import CONTENTS
+from headstart.training.planning import plan_rows
+from headstart.training.strategies import STRATEGIES
 from headstart.workflows.train.page import DataCheck, Mistake, PlanRow, RunReport, render_run
 
 if TYPE_CHECKING:
     from headstart.inference.classifier import Classifier
     from headstart.training.plan import Plan
     from headstart.training.preparation import Prepared
-    from headstart.training.strategies import FitResult
+    from headstart.training.strategies.base import FitResult
     from headstart.workflows.train.assess import Results
 
 
 SAMPLES_PER_CLASS = 6
 MISTAKES = 12
 HITS = 12
-STRATEGY_NAMES = {
-    "probe": "a linear probe on the frozen backbone",
-    "head": "a new head on the frozen backbone",
-    "finetune": "fine-tuning of the whole network",
-    "partial": "partial fine-tuning",
-    "lp-ft": "a probe, then fine-tuning from it",
-    "scratch": "training from random weights",
-}
 
 
-def run_page(prepared: Prepared, outcome: FitResult, results: Results, path: Path, classifier: Classifier) -> str:
+def run_page(prepared: Prepared, fitted: FitResult, results: Results, path: Path, classifier: Classifier) -> str:
     """The page of one training."""
-    wrong, right = evidence(prepared, results, plan=outcome.plan, classifier=classifier)
-    dataset, plan = prepared.dataset, outcome.plan
-    epochs = [{**asdict(row), "phase": row.strategy} for row in outcome.history]
+    wrong, right = evidence(prepared, results, plan=fitted.plan, classifier=classifier)
+    dataset, plan = prepared.dataset, fitted.plan
+    epochs = [{**asdict(row), "phase": row.strategy} for row in fitted.history]
     report = RunReport(
         title=f"{dataset.name}: {len(dataset.classes)} classes",
         answer=answer(results.metrics, prepared.backbone.name),
-        more=story(prepared, outcome),
+        more=story(prepared, fitted),
         caveats=caveats(prepared, results.metrics),
         command=prepared.options.command(),
         classes=dataset.classes,
         names={label: display_name(label) for label in dataset.classes if display_name(label) != label},
-        facts=facts(prepared, outcome, results),
+        facts=facts(prepared, fitted, results),
         metrics=results.metrics,
-        temperature=outcome.temperature or 1.0,
+        temperature=fitted.temperature or 1.0,
         counts={split: dataset.counts(split) for split in SPLITS if len(prepared.labels[split])},
         history=epochs,  # type: ignore[arg-type]
-        best_epoch=outcome.best_epoch,
-        probe_path=[asdict(step) for step in outcome.probe.path] if outcome.probe else [],  # type: ignore[misc]
-        chosen_l2=outcome.probe.l2 if outcome.probe else None,
+        best_epoch=fitted.best_epoch,
+        probe_path=[asdict(step) for step in fitted.probe.path] if fitted.probe else [],  # type: ignore[misc]
+        chosen_l2=fitted.probe.l2 if fitted.probe else None,
         samples=samples(prepared, plan),
         mistakes=wrong,
         hits=right,
         data_check=data_check(prepared),
         plan=[
             PlanRow(name, f"{value:g}" if isinstance(value, float) else str(value), reason)
-            for name, value, reason in plan.rows()
+            for name, value, reason in plan_rows(plan)
         ],
         environment=environment(prepared.machine.words),
         contents=CONTENTS,
@@ -90,19 +84,12 @@ def answer(metrics: dict[str, Any], backbone: str) -> str:
     )
 
 
-def story(prepared: Prepared, outcome: FitResult) -> str:
+def story(prepared: Prepared, fitted: FitResult) -> str:
     """How it came about, in a sentence or two."""
     photos, classes = len(prepared.labels["train"]), len(prepared.dataset.classes)
-    source = "random weights" if outcome.plan.strategy == "scratch" else prepared.backbone.source
-    way = way_of(outcome.plan)
-    text = f"Trained on {photos} photos of {classes} classes by {way}: {prepared.backbone.name}, {source}."
-    return f"{text} {outcome.decision[:1].upper()}{outcome.decision[1:]}." if outcome.decision else text
-
-
-def way_of(plan: Plan) -> str:
-    """The strategy in words."""
-    whole = plan.strategy not in {"finetune", "lp-ft"} or plan.boundary == "start"
-    return STRATEGY_NAMES[plan.strategy] if whole else f"fine-tuning from {plan.boundary} on"
+    way, backbone = STRATEGIES.get(fitted.plan.strategy).describe(fitted.plan), prepared.backbone
+    text = f"Trained on {photos} photos of {classes} classes by {way}: {backbone.name}, {backbone.source}."
+    return f"{text} {fitted.decision[:1].upper()}{fitted.decision[1:]}." if fitted.decision else text
 
 
 def caveats(prepared: Prepared, metrics: dict[str, Any]) -> list[str]:
@@ -120,19 +107,19 @@ def caveats(prepared: Prepared, metrics: dict[str, Any]) -> list[str]:
             f"Splits of the data share {counted(prepared.leaked, 'pair')} of near copies, which flatters the accuracy:"
             " `headstart check` shows them."
         )
-    if prepared.options.strategy == "scratch":
+    if not STRATEGIES.get(prepared.options.strategy).pretrained:
         notes.append("No pretrained weights were used: compare with --strategy auto to see what they would add.")
     return notes
 
 
-def facts(prepared: Prepared, outcome: FitResult, results: Results) -> list[Fact]:
+def facts(prepared: Prepared, fitted: FitResult, results: Results) -> list[Fact]:
     """The tiles at the top."""
-    plan, seconds = outcome.plan, results.seconds
+    plan, seconds = fitted.plan, results.seconds
     return [
         Fact("photos", str(len(prepared.dataset.samples)), f"{len(prepared.labels['train'])} to train on"),
         Fact("classes", str(len(prepared.dataset.classes))),
         Fact("backbone", prepared.backbone.name, prepared.backbone.source),
-        Fact("strategy", plan.strategy, way_of(plan)),
+        Fact("strategy", plan.strategy, STRATEGIES.get(plan.strategy).describe(plan)),
         Fact("training", f"{seconds['training']:.0f} s", f"{prepared.machine.device.type.upper()}, {plan.precision}"),
     ]
 

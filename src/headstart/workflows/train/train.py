@@ -1,11 +1,9 @@
-"""``train``: from photos to a run. In: options. Out: a ``Run``: the run folder with classifier, plan, history,
-metrics and report.
-"""
+"""``train``: from photos to a run folder with classifier, plan, history, metrics and report."""
 
 from __future__ import annotations
 
 import contextlib
-import shlex
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,12 +22,13 @@ from headstart.reporting.console import console_events
 from headstart.runs.folder import RunFolder, write_history
 from headstart.runs.model_card import model_card
 from headstart.training.config import TrainOptions
+from headstart.training.launch import fit
 from headstart.training.loggers import Tracker
 from headstart.training.plan import Plan
+from headstart.training.planning import plan_rows
 from headstart.training.preparation import Prepared, check_facts, prepare
-from headstart.training.strategies import FitResult
-from headstart.training.strategies import train as run_strategy
-from headstart.workflows.train.assess import Results, fit_uncertainty, judge, make_classifier, make_context
+from headstart.training.strategies.base import FitResult
+from headstart.workflows.train.assess import Results, assess, fit_uncertainty, make_classifier, make_context
 from headstart.workflows.train.result import Run
 
 
@@ -71,11 +70,13 @@ def check_unchanged(folder: RunFolder, prepared: Prepared) -> None:
     data, plan = folder.recall("data"), folder.recall("plan")
     if data is not None and data != prepared.dataset.digest:
         where = prepared.options.data
-        raise RunError(f"The photos in {where} are not those that {folder.path} began with.", "Train with --overwrite.")
+        raise RunError(
+            f"The photos in {where} are not those that {folder.path} began with.", "Train with `overwrite=True`."
+        )
     if plan is not None and (changes := Plan.from_json(plan).differences(prepared.plan)):
         raise RunError(
             f"{folder.path} cannot be resumed here: the plan would change ({', '.join(changes)}).",
-            "Resume it on the machine and with the headstart that began it, or train with --overwrite.",
+            "Resume it on the machine and with the headstart that began it, or train with `overwrite=True`.",
         )
 
 
@@ -87,17 +88,23 @@ def open_run(run: str | Path, device: str = "auto") -> Run:
 
 
 def _lasting(asked: TrainOptions) -> TrainOptions:
-    """The request with paths that hold from anywhere: it may be resumed from there."""
+    """The options with absolute paths: the run may be resumed from another folder."""
     places = {name: getattr(asked, name) for name in ("data", "weights", "from_run")}
     held: dict[str, Any] = {name: lasting(place) for name, place in places.items() if place}
     return replace(asked, **held)
 
 
 def train_prepared(folder: RunFolder, prepared: Prepared, events: Events, mistakes: Sequence[str] = ()) -> Run:
-    """Train in a folder that was made, or opened again, for it; ``mistakes`` are those that a study makes on purpose.
+    """Train in a folder that was made, or opened again, for it.
+
+    Args:
+        folder: the run folder.
+        prepared: photos, backbone and plan.
+        events: where progress is reported.
+        mistakes: deliberate bugs, made by a study alone.
 
     Raises:
-        TrainingError, Interrupted: the folder can be gone on with.
+        TrainingError, Interrupted: the training can be resumed.
     """
     began = time.monotonic()
     folder.remember("data", prepared.dataset.digest)
@@ -106,56 +113,54 @@ def train_prepared(folder: RunFolder, prepared: Prepared, events: Events, mistak
     say_plan(prepared.plan, events)
     log = prepared.options.log
     tracker = Tracker(log, folder.path, prepared.plan.to_json()) if log else None
-    task = make_context(prepared, folder.state, events, folder)
-    if tracker:
-        task = replace(task, events=Events(*events.listeners, tracker.listen))
+    listened = Events(*events.listeners, tracker.listen) if tracker else events
+    context = replace(make_context(prepared, folder.state, listened, folder), mistakes=tuple(mistakes))
     try:
-        outcome = run_strategy(replace(task, mistakes=tuple(mistakes)))
+        fitted = fit(context)
     except (KeyboardInterrupt, Interrupted):
         raise Interrupted(
-            f"Stopped; nothing in {folder.path} is lost.",
-            f"Go on with: headstart train --resume {shlex.quote(str(folder.path))}",
+            f"Stopped; nothing in {folder.path} is lost.", f"Go on with `hs.resume({os.fspath(folder.path)!r})`."
         ) from None
     if tracker:
-        tracker.strengths(outcome.probe.path if outcome.probe else ())
+        tracker.strengths(fitted.probe.path if fitted.probe else ())
         tracker.close()
     trained = time.monotonic() - began
-    results = judge(prepared, outcome, events)
+    fitted, results = assess(prepared, fitted, events)
     results.seconds["training"] = trained
-    classifier = make_classifier(prepared, outcome, fit_uncertainty(prepared, outcome, results, events))
-    return Run(folder.path, _write(folder, prepared, outcome, results, classifier, events), outcome.plan, classifier)
+    classifier = make_classifier(prepared, fitted, fit_uncertainty(prepared, results, events))
+    return Run(folder.path, _write(folder, prepared, fitted, results, classifier, events), fitted.plan, classifier)
 
 
 def say_plan(plan: Plan, events: Events) -> None:
     """Print the plan: each value with its reason."""
-    events.table("Plan", ("setting", "value", "why"), plan.rows())
+    events.table("Plan", ("setting", "value", "why"), plan_rows(plan))
 
 
 def _write(
-    folder: RunFolder, prepared: Prepared, outcome: FitResult, results: Results, classifier: Classifier, events: Events
+    folder: RunFolder, prepared: Prepared, fitted: FitResult, results: Results, classifier: Classifier, events: Events
 ) -> dict[str, Any]:
     """Write the run folder's files, the report last; returns what metrics.json says."""
     from headstart.workflows.train.report import run_page
 
     path = folder.path
     classifier.save(path)
-    write_json(path / "plan.json", outcome.plan.to_json())
-    write_history(path / "history.csv", outcome.probe.path if outcome.probe else (), outcome.history)
+    write_json(path / "plan.json", fitted.plan.to_json())
+    write_history(path / "history.csv", fitted.probe.path if fitted.probe else (), fitted.history)
     extra = {
-        "strategy": outcome.plan.strategy,
-        "parts": outcome.parts,
-        "decision": outcome.decision,
-        "temperature": outcome.temperature,
+        "strategy": fitted.plan.strategy,
+        "parts": fitted.parts,
+        "decision": fitted.decision,
+        "temperature": fitted.temperature,
         "seconds": results.seconds,
     }
     metrics = {**results.metrics, "training": extra}
     write_json(path / "metrics.json", metrics)
     write_json(path / "check.json", check_facts(prepared.photos, prepared.dataset))
     _write_predictions(path / "predictions.csv", prepared, results)
-    card = model_card(path.resolve().name, classifier.description(), metrics, outcome.plan.to_json())
+    card = model_card(path.resolve().name, classifier.description(), metrics, fitted.plan.to_json())
     write_text(path / "MODEL_CARD.md", card)
     write_text(
-        path / "report.html", run_page(prepared, outcome, results, path, classifier)
+        path / "report.html", run_page(prepared, fitted, results, path, classifier)
     )  # last: its presence says that the run is whole
     folder.close()
     with contextlib.suppress(RunError):
@@ -165,17 +170,9 @@ def _write(
 
 
 def _write_predictions(path: Path, prepared: Prepared, results: Results) -> None:
-    classes, rows = prepared.dataset.classes, []
+    classes, root, rows = prepared.dataset.classes, prepared.dataset.root, []
     for split, probabilities in results.probabilities.items():
-        for sample, p in zip(prepared.dataset.split(split), probabilities, strict=True):
-            best = int(p.argmax())
-            rows.append(
-                [
-                    shown(sample.path, prepared.dataset.root),
-                    split,
-                    classes[sample.label],
-                    classes[best],
-                    f"{p[best]:.6f}",
-                ]
-            )
+        predicted = prepared.objective.decide(probabilities)
+        for sample, p, best in zip(prepared.dataset.split(split), probabilities, predicted, strict=True):
+            rows.append([shown(sample.path, root), split, classes[sample.label], classes[best], f"{p[best]:.6f}"])
     write_rows(path, ("path", "split", "label", "predicted", "confidence"), rows)

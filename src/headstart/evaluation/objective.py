@@ -1,0 +1,85 @@
+"""Objectives: what a network is trained for, and what its outputs mean.
+
+An objective knows the targets, the loss, what logits become, and how predictions are measured. ``multiclass`` is one
+class per photo. Trainer, strategies, evaluation and predictions ask the objective, so that another one (several labels
+per photo) is one class here, or in another package under the entry point group ``headstart.objectives``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from headstart.core.registry import Registry
+from headstart.evaluation import calibration, metrics
+from headstart.models.network import softmax
+
+
+class Objective(Protocol):
+    """What a network is trained for. N photos, C classes."""
+
+    name: str
+
+    def targets(self, labels: Sequence[int]) -> np.ndarray:
+        """What loss and figures compare with, one row per photo."""
+
+    def loss(self, logits: torch.Tensor, targets: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
+        """The mean loss of logits [N, C], a scalar."""
+
+    def correct(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Whether each prediction is correct, bool [N]."""
+
+    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """Probabilities [N, C], float64."""
+
+    def decide(self, probabilities: np.ndarray) -> np.ndarray:
+        """The prediction for each photo."""
+
+    def metrics(self, probabilities: np.ndarray, targets: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
+        """The figures of one split, as metrics.json holds them."""
+
+    def temperature(self, logits: np.ndarray, targets: np.ndarray) -> float:
+        """What to divide logits by, so that probabilities are calibrated."""
+
+
+class MultiClass:
+    """One class per photo: cross-entropy, softmax, the most probable class."""
+
+    name = "multiclass"
+
+    def targets(self, labels: Sequence[int]) -> np.ndarray:
+        return np.array(labels, dtype=np.int64)
+
+    def loss(self, logits: torch.Tensor, targets: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
+        return F.cross_entropy(logits, targets, label_smoothing=smoothing)
+
+    def correct(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return logits.argmax(1) == targets
+
+    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+        return softmax(logits)
+
+    def decide(self, probabilities: np.ndarray) -> np.ndarray:
+        return probabilities.argmax(1)
+
+    def metrics(self, probabilities: np.ndarray, targets: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
+        return metrics.evaluate(probabilities, targets, classes)
+
+    def temperature(self, logits: np.ndarray, targets: np.ndarray) -> float:
+        return calibration.temperature(torch.from_numpy(logits).double(), torch.from_numpy(targets).long())
+
+
+MULTICLASS = MultiClass()
+OBJECTIVES: Registry[Objective] = Registry(
+    "objective", "headstart.objectives", {"multiclass": "headstart.evaluation.objective:MULTICLASS"}
+)
+
+
+def loss_accuracy(objective: Objective, logits: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
+    """(mean loss, accuracy) of logits [N, C], in float64."""
+    outputs, wanted = torch.from_numpy(logits).double(), torch.from_numpy(targets)
+    return objective.loss(outputs, wanted).item(), objective.correct(outputs, wanted).double().mean().item()

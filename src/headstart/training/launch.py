@@ -1,0 +1,42 @@
+"""Launchers: on which devices one training runs.
+
+``single`` is one process on one device. A launcher that starts several processes is a class of another package, under
+the entry point group ``headstart.launchers``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from headstart.core.registry import Registry
+from headstart.training.strategies import STRATEGIES
+from headstart.training.strategies.base import FitContext, FitResult
+
+
+class Launcher(Protocol):
+    """Where a training runs."""
+
+    def run(self, fit: Callable[[FitContext], FitResult], context: FitContext) -> FitResult:
+        """Call ``fit`` in each process that takes part, and return the result of the first."""
+
+
+class Single:
+    """This process, on the context's machine."""
+
+    def run(self, fit: Callable[[FitContext], FitResult], context: FitContext) -> FitResult:
+        return fit(context)
+
+
+LAUNCHERS: Registry[Launcher] = Registry(
+    "launcher", "headstart.launchers", {"single": "headstart.training.launch:Single"}
+)
+
+
+def fit(context: FitContext, launcher: str = "single") -> FitResult:
+    """Train by the plan's strategy.
+
+    Raises:
+        TrainingError, Interrupted, RunError: see ``trainer.Trainer.run``.
+    """
+    return LAUNCHERS.get(launcher).run(STRATEGIES.get(context.plan.strategy).fit, context)

@@ -1,0 +1,53 @@
+"""Parameter groups and the schedule of learning rates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from torch import nn
+
+from headstart.models.stages import stage_of
+from headstart.training.plan import Plan
+
+
+def network_groups(tail: nn.Module, head: nn.Module, plan: Plan) -> list[dict[str, Any]]:
+    """Parameter groups of a network: the head at its rate, the last stage of ``tail`` at the backbone's rate, each
+    earlier stage ``stage_decay`` times lower.
+    """
+    stages: dict[str, list[tuple[str, nn.Parameter]]] = {}
+    for name, parameter in tail.named_parameters():
+        if parameter.requires_grad:
+            stages.setdefault(_rate_stage(name), []).append((name, parameter))
+    groups = parameter_groups(head.named_parameters(), plan.lr, plan.weight_decay)
+    for depth, members in enumerate(reversed(stages.values())):
+        groups += parameter_groups(members, plan.lr_backbone * plan.stage_decay**depth, plan.weight_decay)
+    return groups
+
+
+def _rate_stage(parameter: str) -> str:
+    stage = stage_of(parameter)
+    return "conv1" if stage == "bn1" else stage  # the first convolution and its normalisation are one stage
+
+
+def parameter_groups(named: Iterable[tuple[str, nn.Parameter]], lr: float, weight_decay: float) -> list[dict[str, Any]]:
+    """Two groups at one rate: matrices and filters with weight decay; biases and normalisation (one dimension)
+    without.
+    """
+    parameters = [p for _, p in named if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "lr": lr, "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "lr": lr, "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def schedule(step: int, steps: int, warmup: float) -> float:
+    """Part of the peak rate at a step, in (0, 1]: a linear rise over ``warmup`` of the steps, then a cosine down to
+    zero (Loshchilov and Hutter 2017, "SGDR").
+    """
+    rise = max(1, round(warmup * steps))
+    if step < rise:
+        return (step + 1) / (rise + 1)
+    return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))

@@ -1,0 +1,56 @@
+"""``auto``: a probe; then lp-ft from it, where val still has errors and the time allows; the better of both on val."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from headstart.core.choice import Choice
+from headstart.training import rules
+from headstart.training.plan import Plan
+from headstart.training.strategies.base import FitContext, FitResult, Strategy
+from headstart.training.strategies.finetune import fine_tune
+from headstart.training.strategies.probe import Probe
+from headstart.training.throughput import seconds_per_step
+
+
+class Auto(Strategy):
+    """The default. The result's plan is that of the part that was chosen."""
+
+    summary = "a probe first, then whatever val says"
+    reads_train_features = True
+
+    def settings(self, plan: Plan) -> frozenset[str]:
+        return frozenset({"budget_minutes"})
+
+    def fit(self, context: FitContext) -> FitResult:
+        probe = Probe().fit(context.with_plan(context.plan_for("probe")))
+        kept = context.recall("auto")
+        choice = Choice(*kept) if kept else decide(context, probe)
+        if not kept:  # timings differ from run to run: a resumed run must not decide anew
+            context.remember("auto", list(choice))
+        context.events.message(f"auto: {choice.reason}.")
+        if choice.value == "probe":
+            return replace(probe, decision=choice.reason)
+        tuned = fine_tune(context.with_plan(context.plan_for("lp-ft")), start=probe)
+        better = (tuned.val[1], -tuned.val[0]) >= (probe.val[1], -probe.val[0])
+        return replace(
+            tuned if better else probe,
+            history=tuned.history,
+            best_epoch=tuned.best_epoch,
+            parts=tuned.parts,
+            probe=probe.probe,
+            decision=f"{choice.reason}; on val {'lp-ft' if better else 'the probe'} was the better",
+        )
+
+
+def decide(context: FitContext, probe: FitResult) -> Choice:
+    """Whether to go on after the probe. A training step is timed only where the probe leaves errors."""
+    photos, plan = len(context.labels["val"]), context.plan_for("lp-ft")
+    errors = round((1 - probe.val[1]) * photos)
+    choice = rules.next_after_probe(errors, photos, 0.0, plan.epochs, plan.budget_minutes)
+    if choice.value == "probe":
+        return choice
+    step = seconds_per_step(context.backbone, context.new_head(), plan, context.machine)
+    epoch = math.ceil(len(context.labels["train"]) / plan.batch_size) * step
+    return rules.next_after_probe(errors, photos, epoch, plan.epochs, plan.budget_minutes)
