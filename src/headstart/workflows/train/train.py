@@ -148,7 +148,7 @@ def _write(
     write_history(path / "history.csv", fitted.probe.path if fitted.probe else (), fitted.history)
     extra = {
         "strategy": fitted.plan.strategy,
-        "parts": fitted.parts,
+        "parts": list(fitted.parts),
         "decision": fitted.decision,
         "temperature": fitted.temperature,
         "seconds": results.seconds,
