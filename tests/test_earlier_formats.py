@@ -474,7 +474,7 @@ NO_FORMAT_YET = pytest.mark.xfail(strict=True, reason="these files have no forma
 @pytest.mark.parametrize(
     ("file", "within"),
     [
-        pytest.param("plan.json", "", marks=NOT_YET),
+        pytest.param("plan.json", ""),
         pytest.param("plan.json", "reasons"),
         pytest.param("metrics.json", ""),
         pytest.param("request.json", ""),
@@ -500,7 +500,7 @@ def test_a_run_with_a_key_more_opens(earlier: Earlier, tmp_path: Path, file: str
     [
         pytest.param("request.json", ""),
         pytest.param("request.json", "options"),
-        pytest.param("state/plan.json", "", marks=NOT_YET),
+        pytest.param("state/plan.json", ""),
     ],
 )
 def test_an_interrupted_training_with_a_key_more_goes_on(
@@ -512,7 +512,6 @@ def test_an_interrupted_training_with_a_key_more_goes_on(
     assert_same_weights(run, STORED / "finetune-interrupted-resumed.safetensors", recorded)
 
 
-@NOT_YET
 def test_a_loop_whose_state_says_more_goes_on(earlier: Earlier, recorded: dict[str, Any]) -> None:
     run = earlier("photos", "finetune-interrupted")
     state = run / "state" / "finetune" / "last.safetensors"
@@ -524,7 +523,6 @@ def test_a_loop_whose_state_says_more_goes_on(earlier: Earlier, recorded: dict[s
     assert_same_weights(run, STORED / "finetune-interrupted-resumed.safetensors", recorded)
 
 
-@NOT_YET
 def test_a_plan_that_lacks_a_setting_has_its_default(earlier: Earlier) -> None:
     path = earlier("run")
     change(path / "plan.json", without="views")
@@ -533,7 +531,6 @@ def test_a_plan_that_lacks_a_setting_has_its_default(earlier: Earlier) -> None:
     assert plan.strategy == "probe"
 
 
-@NOT_YET
 def test_an_interrupted_training_whose_plan_lacks_a_setting_goes_on(earlier: Earlier, recorded: dict[str, Any]) -> None:
     run = earlier("photos", "finetune-interrupted")
     change(run / "state" / "plan.json", without="views")
@@ -583,8 +580,8 @@ def test_a_study_whose_trainings_have_keys_more_is_gone_on_with(study: Path, aga
 @pytest.mark.parametrize(
     "file",
     [
-        pytest.param("plan.json", marks=NO_FORMAT_YET),
-        pytest.param("metrics.json", marks=NO_FORMAT_YET),
+        pytest.param("plan.json"),
+        pytest.param("metrics.json"),
         pytest.param("model.json"),
     ],
 )
@@ -599,7 +596,7 @@ def test_a_run_of_a_newer_format_is_told_to_be_one(earlier: Earlier, file: str) 
 
 @pytest.mark.parametrize(
     "file",
-    [pytest.param("request.json", marks=NO_FORMAT_YET), pytest.param("state/plan.json", marks=NO_FORMAT_YET)],
+    [pytest.param("request.json", marks=NO_FORMAT_YET), pytest.param("state/plan.json")],
 )
 def test_an_interrupted_training_of_a_newer_format_is_left_as_it_is(
     earlier: Earlier, headstart: Headstart, file: str

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from headstart.errors import OptionError
+from headstart.errors import OptionError, RunError
 from headstart.training import rules
 from headstart.training.plan import SETTINGS, TRAINED_HEAD, YOURS, Plan, check_overrides
 from headstart.training.planning import plan_rows, resolve
@@ -100,18 +100,23 @@ def test_the_file_of_an_older_headstart_may_say_less_and_needs_no_format() -> No
     assert Plan.from_json(values) == plan
 
 
-def test_the_file_of_a_newer_headstart_may_say_more_which_is_told_once_kept_and_a_difference(
+def test_the_file_of_a_newer_headstart_may_say_more_which_is_told_once_and_kept(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     plan = resolve(FACTS)
-    values = {**plan.to_json(), "format": 7, "ema_of_a_test": 0.99}
+    values = {**plan.to_json(), "ema_of_a_test": 0.99}
     again = [Plan.from_json(values) for _ in range(2)][1]
     assert again == plan
     assert [record.getMessage() for record in caplog.records if "ema_of_a_test" in record.getMessage()] == [
-        "A plan.json holds settings of a newer headstart, which are ignored here: ema_of_a_test."
+        "plan.json holds settings that this headstart does not know, and ignores: ema_of_a_test."
     ]
-    assert again.to_json() == {**values, "format": 1}
-    assert again.differences(plan) == ["ema_of_a_test: 0.99, unknown here"]
+    assert again.to_json() == values
+    assert again.differences(plan) == []
+
+
+def test_a_newer_format_is_refused() -> None:
+    with pytest.raises(RunError, match="newer than this headstart"):
+        Plan.from_json({**resolve(FACTS).to_json(), "format": 99})
 
 
 def test_what_was_called_head_is_a_probe_with_a_trained_head() -> None:

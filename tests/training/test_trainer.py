@@ -313,10 +313,12 @@ def test_the_state_of_an_older_or_newer_headstart_is_taken(caplog: pytest.LogCap
     row = {"strategy": "head", "epoch": 1, "train_loss": 1.0, "train_accuracy": 0.5, "val_loss": 1.0}
     row |= {"val_accuracy": 0.5, "lr": 0.1, "seconds": 1.0}
     facts = {"epoch": 1, "batch": 2, "best": [0.5, -1.0], "best_epoch": 1, "history": [{**row, "ema": 2}]}
-    state = TrainerState.from_json({**facts, "format": 9, "scaler": 1.0}, "probe")
+    state = TrainerState.from_json({**facts, "scaler": 1.0}, "probe")
     assert (state.epoch, state.batch, state.seen, state.best) == (1, 2, 0, (0.5, -1.0))
     assert state.history == [{**row, "strategy": "probe"}]
     assert "scaler" in caplog.text
+    with pytest.raises(RunError, match="newer than this headstart"):
+        TrainerState.from_json({**facts, "format": 99}, "probe")
 
 
 def test_states_within_an_epoch_are_written_when_due(

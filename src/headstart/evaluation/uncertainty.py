@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from headstart.core.formats import check_format
 from headstart.errors import RunError
 from headstart.evaluation import ood as likeness
 from headstart.evaluation.conformal import label_set, least_probability, photos_needed, rank
@@ -118,8 +119,7 @@ class Uncertainty:
         if not path.exists():
             return None
         tensors, facts = load_state(path)
-        if not isinstance(facts, dict) or facts.get("format", 0) > FORMAT:
-            raise RunError(f"{path} is newer than this headstart reads.", "Update headstart.")
+        check_format(path, facts if isinstance(facts, dict) else {}, FORMAT)
         found = {name: t.numpy() for name, t in tensors.items()}
         if not {"own", "far", "means"} <= found.keys() or found["means"].shape[1:] != (dim,):
             raise RunError(f"{path} does not fit the model beside it.", "Train it again.")

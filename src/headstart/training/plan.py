@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache
 from typing import Any
 
+from headstart.core.formats import check_format
 from headstart.data.augment import LEVELS
 from headstart.errors import OptionError, did_you_mean
 from headstart.inference.backends import ENGINES
@@ -82,7 +83,12 @@ class Plan:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Plan:
-        """The plan of any headstart: missing settings get a default, unknown ones are kept aside and told once."""
+        """What plan.json says: missing settings get a default, unknown ones are kept aside and told once.
+
+        Raises:
+            RunError: the file is of a newer format.
+        """
+        check_format("plan.json", values, FORMAT)
         known = {f.name for f in fields(cls)} - {"unknown"}
         unknown = {name: value for name, value in values.items() if name not in known | {"format"}}
         if unknown:
@@ -96,8 +102,7 @@ class Plan:
         """What another plan has otherwise: ``["precision: bf16, float32"]``; reasons do not count."""
         names = [f.name for f in fields(self) if f.compare]
         pairs = ((name, getattr(self, name), getattr(other, name)) for name in names)
-        unknown = [f"{name}: {value}, unknown here" for name, value in self.unknown.items()]
-        return [f"{name}: {mine}, {yours}" for name, mine, yours in pairs if mine != yours] + unknown
+        return [f"{name}: {mine}, {yours}" for name, mine, yours in pairs if mine != yours]
 
     def changed(self, reason: str, **values: Any) -> Plan:
         """This plan with other values, for one reason."""
@@ -107,7 +112,7 @@ class Plan:
 @cache
 def _tell_unknown(names: tuple[str, ...]) -> None:
     logging.getLogger("headstart").warning(
-        "A plan.json holds settings of a newer headstart, which are ignored here: %s.", ", ".join(names)
+        "plan.json holds settings that this headstart does not know, and ignores: %s.", ", ".join(names)
     )
 
 

@@ -22,6 +22,7 @@ import torch
 from torch import nn
 
 from headstart.core.events import Events
+from headstart.core.formats import check_format
 from headstart.errors import Interrupted, RunError, TrainingError
 from headstart.evaluation.objective import MULTICLASS, Objective
 from headstart.inference.device import Machine
@@ -85,11 +86,17 @@ class TrainerState:
 
     @classmethod
     def from_json(cls, facts: Mapping[str, Any], strategy: str) -> TrainerState:
-        """The state of any headstart: missing facts get a default, unknown ones are ignored and told."""
+        """What ``last.safetensors`` says: missing facts get a default, unknown ones are ignored and told.
+
+        Raises:
+            RunError: the file is of a newer format.
+        """
+        check_format("last.safetensors", facts, FORMAT)
         known = {f.name for f in fields(cls)}
         if unknown := sorted(facts.keys() - known - {"format"}):
             logging.getLogger("headstart").warning(
-                "The state of this training was written by a newer headstart; ignored: %s.", ", ".join(unknown)
+                "The state of this training holds facts that this headstart does not know, and ignores: %s.",
+                ", ".join(unknown),
             )
         state = cls(**{name: value for name, value in facts.items() if name in known})
         state.best = (state.best[0], state.best[1])

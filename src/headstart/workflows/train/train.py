@@ -13,6 +13,7 @@ from typing import Any
 from headstart.core.array_store import trim
 from headstart.core.events import Events
 from headstart.core.files import write_json, write_rows, write_text
+from headstart.core.formats import check_format
 from headstart.core.paths import lasting
 from headstart.data.filenames import shown
 from headstart.data.splits import write_splits
@@ -30,6 +31,9 @@ from headstart.training.preparation import Prepared, check_facts, prepare
 from headstart.training.strategies.base import FitResult
 from headstart.workflows.train.assess import Results, assess, fit_uncertainty, make_classifier, make_context
 from headstart.workflows.train.result import Run
+
+METRICS_FORMAT = 1
+"""Of metrics.json."""
 
 
 def train(
@@ -84,7 +88,10 @@ def open_run(run: str | Path, device: str = "auto") -> Run:
     """A finished run. Raises RunError."""
     folder = RunFolder(Path(run))
     classifier = Classifier.load(folder.path, device)
-    return Run(folder.path, folder.read_json("metrics.json"), Plan.from_json(folder.read_json("plan.json")), classifier)
+    metrics = folder.read_json("metrics.json")
+    check_format(folder.path / "metrics.json", metrics, METRICS_FORMAT)
+    metrics.pop("format", None)
+    return Run(folder.path, metrics, Plan.from_json(folder.read_json("plan.json")), classifier)
 
 
 def _lasting(asked: TrainOptions) -> TrainOptions:
@@ -154,7 +161,7 @@ def _write(
         "seconds": results.seconds,
     }
     metrics = {**results.metrics, "training": extra}
-    write_json(path / "metrics.json", metrics)
+    write_json(path / "metrics.json", {"format": METRICS_FORMAT, **metrics})
     write_json(path / "check.json", check_facts(prepared.photos, prepared.dataset))
     _write_predictions(path / "predictions.csv", prepared, results)
     card = model_card(path.resolve().name, classifier.description(), metrics, fitted.plan.to_json())
