@@ -73,7 +73,7 @@ def test_a_higher_level_is_a_wider_band_about_the_same_middle(curve: LearningCur
 
 def test_few_judged_photos_widen_the_band(curve: LearningCurve) -> None:
     ahead = np.array([3200.0])
-    endless, some = curve.bands(ahead, 0.9)[0], curve.bands(ahead, 0.9, judged=500)[0]
+    endless, some = curve.bands(ahead, 0.9)[0], curve.bands(ahead, 0.9, evaluated=500)[0]
     noise = 3.29 * np.sqrt(endless.value * (1 - endless.value) / 500)
     assert some.high - some.low == pytest.approx(np.hypot(endless.high - endless.low, noise), rel=0.1)
 

@@ -130,7 +130,7 @@ def test_outputs_that_are_not_finite_are_counted_in_a_message_for_people() -> No
     probabilities = np.array([[np.nan, 1.0], [0.5, 0.5], [np.inf, 0.0]])
     with pytest.raises(TrainingError, match="2 of 3 photos") as caught:
         evaluate(probabilities, np.array([0, 1, 0]), ["a", "b"])
-    assert "--precision float32" in caught.value.hint
+    assert "`precision=float32`" in caught.value.hint
 
 
 @pytest.mark.parametrize(

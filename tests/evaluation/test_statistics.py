@@ -45,7 +45,7 @@ def test_wilson_stays_within_zero_and_one_and_keeps_a_width_at_the_ends() -> Non
 
 @pytest.mark.parametrize(("right", "photos"), [(0, 0), (3, 2), (-1, 5)])
 def test_wilson_refuses_impossible_counts(right: int, photos: int) -> None:
-    with pytest.raises(ValueError, match="right answers"):
+    with pytest.raises(ValueError, match="correct predictions"):
         wilson(right, photos)
 
 

@@ -47,8 +47,8 @@ def test_figures_and_weak_points(told: tuple[dict[str, Any], ...]) -> None:
     changed = {**test, "report": {**test["report"], "classes": rows}, "confusion": [[2, 6, 0], [0, 4, 0], [0, 0, 0]]}
     card = model_card("pets", described, {**metrics, "test": changed}, plan)
     weak = card.split("## Where it is weak")[1].split("##")[0]
-    assert "`cat`: 25% of its 8 photos are found; 50%" in weak
-    assert "`cat` taken for `dog`: 6 times" in weak
+    assert "`cat`: recall 25% (of 8 photos), precision 50%" in weak
+    assert "`cat` predicted as `dog`: 6 times" in weak
     assert "owl" not in weak
     assert "- `dog`" not in weak
     assert described["provenance"]["data"]["digest"] in card

@@ -194,5 +194,5 @@ def test_an_installed_package_brings_a_strategy_and_a_head(photos: Path, weights
     assert said["strategy"] == "class-means"
     assert said["metrics"]["val"]["accuracy"]["value"] > 0.5
     assert "class-means (the nearest mean of a class)" in (tmp_path / "run" / "MODEL_CARD.md").read_text()
-    with pytest.raises(OptionError, match="There is no head 'cosine'"):  # here, where the package is not installed
+    with pytest.raises(OptionError, match="head 'cosine' is not known"):  # here, where the package is not installed
         hs.open_run(tmp_path / "run")

@@ -118,20 +118,23 @@ def test_what_follows_the_probe(
     assert words in choice.reason
 
 
-RESNET18 = replace(FACTS, strategy="probe", photos=2000, judged=1000, weights=11_200_000, openvino=True)
+RESNET18 = replace(FACTS, strategy="probe", photos=2000, evaluated=1000, weights=11_200_000, openvino=True)
 
 
 @pytest.mark.parametrize(
     ("changes", "chosen"),
     [
         ({}, "openvino"),
-        ({"photos": 20, "judged": 20}, "torch"),  # converting would cost more than it gains
-        ({"photos": 20, "judged": 20, "weights": 10**9}, "openvino"),  # not for so large a network
+        ({"photos": 20, "evaluated": 20}, "torch"),  # converting would cost more than it gains
+        ({"photos": 20, "evaluated": 20, "weights": 10**9}, "openvino"),  # not for so large a network
         ({"openvino": False}, "torch"),
         ({"device": "cuda"}, "torch"),
         ({"device": "mps"}, "torch"),
-        ({"strategy": "finetune", "judged": 50}, "torch"),  # training itself is PyTorch's: only val and test are read
-        ({"strategy": "partial", "judged": 50}, "openvino"),
+        (
+            {"strategy": "finetune", "evaluated": 50},
+            "torch",
+        ),  # training itself is PyTorch's: only val and test are read
+        ({"strategy": "partial", "evaluated": 50}, "openvino"),
     ],
 )
 def test_engine(changes: dict[str, Any], chosen: str) -> None:
@@ -139,5 +142,5 @@ def test_engine(changes: dict[str, Any], chosen: str) -> None:
 
 
 def test_larger_pictures_are_worth_the_conversion_sooner() -> None:
-    facts = replace(RESNET18, photos=100, judged=60)
+    facts = replace(RESNET18, photos=100, evaluated=60)
     assert [rules.engine(facts, size, True).value for size in (64, 512)] == ["torch", "openvino"]

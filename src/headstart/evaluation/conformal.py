@@ -1,9 +1,8 @@
-"""Sets of labels with a guarantee: split-conformal prediction. In: what val photos' own classes got, a coverage. Out:
-the least probability that a label of a set has, and sets.
+"""Sets of labels with a guarantee: split-conformal prediction.
 
 The score of a photo is 1 − p(own class), which gives the smallest sets on average (Sadinle, Lei & Wasserman 2019,
 "Least ambiguous set-valued classifiers with bounded error levels"); the quantile is that of Angelopoulos & Bates
-(2023), "Conformal prediction: a gentle introduction", section 1. What is promised: of new photos that come from where
+(2023), "Conformal prediction: a gentle introduction", section 1. The guarantee: of new photos that come from where
 the val photos came from, in no special order, at least the asked part of the sets holds the true class. It is an
 average, over photos and over draws of val: not per class, not per photo.
 """
@@ -21,7 +20,11 @@ from headstart.errors import OptionError
 def check_coverage(coverage: float) -> None:
     """Raises OptionError for a coverage that is no share between 0 and 1."""
     if not 0 < coverage < 1:
-        raise OptionError(f"--coverage {coverage} is not between 0 and 1.", "0.95: of 20 sets, 19 hold the true class.")
+        raise OptionError(
+            f"`coverage={coverage}` is not between 0 and 1.",
+            "0.95: of 20 sets, 19 hold the true class.",
+            option="coverage",
+        )
 
 
 def rank(count: int, share: float) -> int:
@@ -49,7 +52,7 @@ def least_probability(own: np.ndarray, coverage: float) -> float:
 
 def label_set(probabilities: np.ndarray, least: float) -> list[int]:
     """The classes of a set, the likeliest first. The likeliest is always one of them: without it a photo that the model
-    is unsure of would have an empty set, which says less, and to add a label cannot lower the coverage.
+    is unsure of would have an empty set, which is of no use, and to add a label cannot lower the coverage.
     """
     order = np.argsort(-probabilities, kind="stable")
     return [int(c) for place, c in enumerate(order) if place == 0 or probabilities[c] >= least]

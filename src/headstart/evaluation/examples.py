@@ -1,4 +1,4 @@
-"""The mistakes worth looking at. In: probabilities, or a confusion matrix. Out: photos, pairs of classes."""
+"""Predictions that are worth looking at: confident mistakes, confident hits, and pairs of classes that are confused."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ class ConfusedPair(NamedTuple):
 
 
 def most_confident(probabilities: np.ndarray, labels: np.ndarray, k: int) -> list[int]:
-    """Indices of at most ``k`` wrongly classified photos, the surest mistake first, ties in the order of the photos.
+    """Indices of at most ``k`` wrongly classified photos, the most confident first, ties in the order of the photos.
 
     ``probabilities`` [N, C], ``labels`` [N]. These are where mislabelled and ambiguous photos gather, which makes them
     the ones to look at.
     """
     predicted = probabilities.argmax(axis=1)
     wrong = np.flatnonzero(predicted != labels)
-    surest_first = np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")
-    return [int(index) for index in wrong[surest_first[:k]]]
+    confident_first = np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")
+    return [int(index) for index in wrong[confident_first[:k]]]
 
 
-def surest_hits(probabilities: np.ndarray, labels: np.ndarray, k: int) -> list[int]:
-    """Indices of at most ``k`` rightly classified photos: the surest of each class, then the second of each, and so on;
-    classes in their order.
+def confident_hits(probabilities: np.ndarray, labels: np.ndarray, k: int) -> list[int]:
+    """Indices of at most ``k`` correctly classified photos: the most confident of each class, then the second of each,
+    and so on; classes in their order.
     """
     predicted = probabilities.argmax(axis=1)
-    right = np.flatnonzero(predicted == labels)
-    surest_first = right[np.argsort(-probabilities[right, labels[right]], kind="stable")]
+    correct = np.flatnonzero(predicted == labels)
+    confident_first = correct[np.argsort(-probabilities[correct, labels[correct]], kind="stable")]
     rank: dict[int, int] = {}
     ranked = []
-    for index in surest_first:
+    for index in confident_first:
         label = int(labels[index])
         rank[label] = rank.get(label, -1) + 1
         ranked.append((rank[label], label, int(index)))

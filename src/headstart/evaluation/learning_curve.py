@@ -1,17 +1,16 @@
-"""Learning curves with bands. In: right and wrong answers at growing numbers of photos. Out: ``LearningCurve``: what to
-expect at other numbers, and how many a target needs.
+"""Learning curves with bands: the accuracy to expect at other numbers of photos, and how many photos a target needs.
 
 The law is ``error(n) = a + b n^-c`` (Hestness et al. 2017, "Deep learning scaling is predictable, empirically"; Viering
 and Loog 2023, "The shape of learning curves: a review", section 4, where it fits best of sixteen forms). It is written
 as ``error(n) = e (floor + (1 - floor) (n / top)^-c)`` with ``e`` the error at the largest size measured: of the three
 parameters the data then know one well, and priors say what is usual of the other two.
 
-Four kinds of doubt are in a band:
+Four kinds of uncertainty are in a band:
 
-* *few photos judged*: the sizes were judged on the same photos, so their errors go together. That covariance is taken
-  from the answers themselves, photo by photo (copies and groups count as one), on the arcsine scale, where the variance
-  of a share does not depend on it (Anscombe 1948, "The transformation of Poisson, binomial and negative-binomial
-  data").
+* *few photos evaluated*: the sizes were evaluated on the same photos, so their errors go together. That covariance is
+  taken from the predictions themselves, photo by photo (duplicates and groups count as one), on the arcsine scale,
+  where the variance of a share does not depend on it (Anscombe 1948, "The transformation of Poisson, binomial and
+  negative-binomial data").
 * *the parameters*: the posterior on a grid, so nothing has to converge.
 * *the law itself*, which holds only roughly: the logarithm of the error wanders about it as a random walk in log n that
   starts at the largest size (``DRIFT``). So small sizes count less, and bands widen with distance.
@@ -35,9 +34,9 @@ DECAY = (0.5, 0.6)
 DRAWS = 8000
 """Draws from the posterior; ends of a band move by a hundredth of its width between seeds."""
 PRIOR_ERRORS = 10.0
-"""Wrong answers at which the measured covariance counts as much as the usual one."""
+"""Wrong predictions at which the measured covariance counts as much as the usual one."""
 USUAL_CORRELATION = 0.7
-"""Of right answers at two sizes, on one photo."""
+"""Of correct predictions at two sizes, on one photo."""
 FAR = 100.0
 """Times the photos beyond which no number is named."""
 Floats = np.ndarray
@@ -70,7 +69,7 @@ class Needed:
 @dataclass(frozen=True)
 class Points:
     """What was measured: ``sizes`` [S], growing; ``accuracy`` [S]; ``scatter`` [S, S]: covariance on the arcsine scale;
-    ``photos``: how many were judged, ``repeats``: how often a size was drawn anew.
+    ``photos``: how many were evaluated, ``repeats``: how often a size was drawn anew.
     """
 
     sizes: Floats
@@ -80,14 +79,16 @@ class Points:
     repeats: int
 
 
-def points(sizes: Floats, right: Floats, unit: Floats) -> Points:
+def points(sizes: Floats, correct: Floats, unit: Floats) -> Points:
     """Accuracies and their covariance.
 
     Args:
-        sizes: [S]. right: [R, S, N], 1 or 0, NaN where a repeat did not judge a photo; every photo is judged by some
-            repeat, at all sizes. unit: [N], equal for photos that count as one.
+        sizes: [S], training photos.
+        correct: [R, S, N], 1 or 0, NaN where a repeat did not evaluate a photo; each photo is evaluated by some repeat,
+            at all sizes.
+        unit: [N], equal for photos that count as one.
     """
-    often = np.nanmean(right, axis=0)  # [S, N]
+    often = np.nanmean(correct, axis=0)  # [S, N]
     accuracy, photos = often.mean(1), often.shape[1]
     _, index = np.unique(unit, return_inverse=True)
     together = np.stack([np.bincount(index, row) for row in often - accuracy[:, None]])  # [S, units]
@@ -99,7 +100,7 @@ def points(sizes: Floats, right: Floats, unit: Floats) -> Points:
     wrong = float((1 - accuracy).min() * photos)
     share = wrong / (wrong + PRIOR_ERRORS)
     return Points(
-        np.asarray(sizes, float), accuracy, (share * found + (1 - share) * usual) / photos, photos, len(right)
+        np.asarray(sizes, float), accuracy, (share * found + (1 - share) * usual) / photos, photos, len(correct)
     )
 
 
@@ -148,11 +149,11 @@ class LearningCurve:
         luck = np.random.default_rng([self.seed, 3]).standard_normal(errors.shape)
         return np.asarray(np.minimum(errors * np.exp(self.luck * luck), 1.0))
 
-    def bands(self, photos: Floats, level: float, judged: int | None = None) -> list[Band]:
-        """Accuracy at ``photos`` (in all); with ``judged``, as so many fresh photos would show it."""
+    def bands(self, photos: Floats, level: float, evaluated: int | None = None) -> list[Band]:
+        """Accuracy at ``photos`` (in all); with ``evaluated``, as so many fresh photos would show it."""
         accuracy = 1 - self.probes(photos)
-        if judged is not None:
-            accuracy = np.random.default_rng([self.seed, 2]).binomial(judged, accuracy) / judged
+        if evaluated is not None:
+            accuracy = np.random.default_rng([self.seed, 2]).binomial(evaluated, accuracy) / evaluated
         low, middle, high = np.quantile(accuracy, [0.5 - level / 2, 0.5, 0.5 + level / 2], axis=0)
         return [
             Band(float(n), float(m), float(a), float(b), level)
@@ -186,7 +187,7 @@ def fit(measured: Points, seed: int = 0, drift: float = DRIFT, luck: float = LUC
     error, floor, decay = _grid(float(highest))
     law = error * (floor + (1 - floor) * x[:, None] ** -decay)  # [S, grid]
     residual = _angle(seen)[:, None] - _angle(np.minimum(law, 1.0))
-    cholesky = np.linalg.cholesky(measured.scatter + _doubt(measured, seen, drift, luck))
+    cholesky = np.linalg.cholesky(measured.scatter + _model_covariance(measured, seen, drift, luck))
     misfit = np.square(np.linalg.solve(cholesky, residual)).sum(0)
     log_p = -0.5 * misfit - 0.5 * np.square(np.log(decay / DECAY[0]) / DECAY[1])
     weight = np.exp(log_p - log_p.max())
@@ -203,8 +204,8 @@ def _grid(highest: float) -> tuple[Floats, Floats, Floats]:
     return error.ravel(), floor.ravel(), decay.ravel()
 
 
-def _doubt(measured: Points, error: Floats, drift: float, luck: float) -> Floats:
-    """Covariance [S, S] of the accuracies about the law, beyond that of few photos judged; arcsine scale."""
+def _model_covariance(measured: Points, error: Floats, drift: float, luck: float) -> Floats:
+    """Covariance [S, S] of the accuracies about the law, beyond that of few photos evaluated; arcsine scale."""
     away = np.log(measured.sizes[-1] / measured.sizes)
     used = np.minimum(measured.sizes / measured.photos, 1.0)
     of_law = drift**2 * np.minimum.outer(away, away)

@@ -1,4 +1,4 @@
-"""What metrics.json says of one split. In: probabilities [N, C], labels [N], classes. Out: a dict for json.
+"""The metrics of one split, as metrics.json holds them.
 
 Everything but calibration, log loss and top-5 follows from the confusion matrix; definitions are scikit-learn's, and
 tests hold them to it.
@@ -20,22 +20,28 @@ AVERAGES = ("micro", "macro", "weighted")
 
 
 def evaluate(probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
-    """All figures of one split.
+    """All metrics of one split. The prediction is the most probable class, the first of equals.
 
-    ``probabilities``: [N, C], rows summing to 1 (softmax, not logits); ``labels``: [N] int in [0, C); ``classes``: C
-    names. The answer is the most probable class, the first of equals. Returns (shares in [0, 1])::
+    Args:
+        probabilities: [N, C], rows summing to 1 (softmax, not logits).
+        labels: [N] int in [0, C).
+        classes: C names.
 
-        photos       N
-        accuracy     {"value", "low", "high", "method"}: Wilson 95 %, over photos
-        report       {"classes": [{"label", "precision", "recall", "f1", "support"}, ...],
-                      "micro", "macro", "weighted": {"precision", "recall", "f1", "support"}}
-        confusion    C rows (true) of C counts (predicted)
-        top5         as accuracy; None below ten classes
-        calibration  {"ece", "bins": [{"low", "high", "count", "confidence", "accuracy"}, ...]}
-        log_loss     mean of −ln p(true class), in nats
+    Returns:
+        A dict for JSON, shares in [0, 1]::
 
-    Raises TrainingError if outputs are not finite, ValueError for shapes that do not fit or rows that are no
-    probabilities.
+            photos       N
+            accuracy     {"value", "low", "high", "method"}: Wilson 95 %, over photos
+            report       {"classes": [{"label", "precision", "recall", "f1", "support"}, ...],
+                          "micro", "macro", "weighted": {"precision", "recall", "f1", "support"}}
+            confusion    C rows (true) of C counts (predicted)
+            top5         as accuracy; None below ten classes
+            calibration  {"ece", "bins": [{"low", "high", "count", "confidence", "accuracy"}, ...]}
+            log_loss     mean of −ln p(true class), in nats
+
+    Raises:
+        TrainingError: outputs are not finite.
+        ValueError: shapes do not fit, or rows are no probabilities.
     """
     probabilities, labels = _checked(probabilities, labels, len(classes))
     predicted = probabilities.argmax(axis=1)
@@ -59,18 +65,18 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: int) ->
 def classification_report(confusion: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
     """Precision, recall and F1 per class and their three averages; where one is 0/0 it is 0.
 
-    ``macro`` and ``weighted`` run over the classes that occur among labels or answers: a class that this split does not
-    hold says nothing about the classifier. With one answer per photo the ``micro`` averages all equal the accuracy.
+    ``macro`` and ``weighted`` run over the classes that occur among labels or predictions: a class that this split does
+    not hold says nothing about the classifier. With one prediction per photo all ``micro`` averages are the accuracy.
     """
-    right = np.diag(confusion)
-    support, answers = confusion.sum(axis=1), confusion.sum(axis=0)
+    correct = np.diag(confusion)
+    support, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
     scores = {
-        "precision": _ratio(right, answers),
-        "recall": _ratio(right, support),
-        "f1": _ratio(2 * right, support + answers),
+        "precision": _ratio(correct, predicted),
+        "recall": _ratio(correct, support),
+        "f1": _ratio(2 * correct, support + predicted),
     }
-    occurs = (support + answers) > 0
-    micro = float(right.sum() / support.sum())
+    occurs = (support + predicted) > 0
+    micro = float(correct.sum() / support.sum())
     return {
         "classes": [
             {"label": label, **{name: float(score[c]) for name, score in scores.items()}, "support": int(support[c])}
@@ -85,10 +91,16 @@ def classification_report(confusion: np.ndarray, classes: Sequence[str]) -> dict
 
 
 def calibration(confidence: np.ndarray, correct: np.ndarray, bins: int = CALIBRATION_BINS) -> dict[str, Any]:
-    """Expected calibration error of the top answer over equal-width bins ``(low, high]`` of its probability.
+    """Expected calibration error of the prediction over equal-width bins ``(low, high]`` of its probability.
 
-    ``confidence`` [N] in (0, 1], ``correct`` [N] bool. ``ece`` is the mean over photos of |accuracy − confidence| of
-    their bin; an empty bin has None for both. Source: Naeini et al. (2015), AAAI; Guo et al. (2017), ICML, section 2.
+    Args:
+        confidence: [N] in (0, 1].
+        correct: [N] bool.
+        bins: how many.
+
+    Returns:
+        ``ece``, the mean over photos of |accuracy − confidence| of their bin, and ``bins``; an empty bin has None for
+        both. Source: Naeini et al. (2015), AAAI; Guo et al. (2017), ICML, section 2.
     """
     edges = np.linspace(0.0, 1.0, bins + 1)
     place = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
@@ -139,7 +151,7 @@ def format_report(metrics: dict[str, Any], classes: Sequence[str] | None = None)
 
 
 def _checked(probabilities: np.ndarray, labels: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Both in working precision (float64, int64), after everything that would make the figures wrong without a word."""
+    """Both in working precision (float64, int64), after a check of what would make metrics wrong without a word."""
     values, truth = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
     if values.ndim != 2 or values.shape[1] != classes or truth.shape != values.shape[:1] or not len(truth):
         raise ValueError(f"probabilities {values.shape} and labels {truth.shape} do not fit {classes} classes")
@@ -149,7 +161,7 @@ def _checked(probabilities: np.ndarray, labels: np.ndarray, classes: int) -> tup
     if not finite.all():
         raise TrainingError(
             f"The model's outputs are not finite for {(~finite).sum()} of {len(values)} photos",
-            "Its weights may hold NaN or overflow in low precision; try --precision float32.",
+            "Its weights may hold NaN or overflow in low precision; try `precision=float32`.",
         )
     total = values.sum(axis=1, keepdims=True)
     # Half-precision softmax misses 1 by up to a percent; logits miss it by far.

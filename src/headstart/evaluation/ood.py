@@ -1,9 +1,8 @@
-"""Photos unlike the training photos. In: pooled features and labels of training photos. Out: what is kept of them, and
-the distance of other photos to it.
+"""Out-of-distribution photos: the distance of a photo's features to the class means of the training photos.
 
 The distance is 1 − the cosine to the nearest class's mean of features of length one. In docs/certainty.md it tells
 foreign photos apart as well as nearest neighbours (Sun et al. 2022) and Mahalanobis distances (Lee et al. 2018) do, and
-it keeps one row per class, which says less of single training photos than neighbours would.
+it keeps one row per class, which reveals less of single training photos than neighbours would.
 """
 
 from __future__ import annotations

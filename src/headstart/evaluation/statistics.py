@@ -1,7 +1,7 @@
-"""How sure a figure is. In: right answers, counted or one flag per photo; or one figure per seed. Out: ``Interval``.
+"""Confidence intervals and tests, for accuracies over photos and for figures over seeds.
 
-Two kinds of doubt, never mixed: *photos* (another test set would give another figure: Wilson, bootstrap, McNemar) and
-*seeds* (another run on the same photos would: Student's t over runs). ``method`` says which one an interval speaks of.
+Two kinds of uncertainty, never mixed: *photos* (another test set would give another figure: Wilson, bootstrap, McNemar)
+and *seeds* (another run on the same photos would: Student's t over runs). ``method`` says which one an interval is of.
 """
 
 from __future__ import annotations
@@ -42,29 +42,31 @@ class Difference(Interval):
 
 @dataclass(frozen=True)
 class McNemar:
-    """Photos that only a, or only b, got right, and the exact two-sided p-value of "both are equally often right"."""
+    """Photos that only a, or only b, classified correctly, and the exact two-sided p-value of "both are equally often
+    correct".
+    """
 
     only_a: int
     only_b: int
     p_value: float
 
 
-def wilson(right: int, photos: int, level: float = LEVEL) -> Interval:
-    """The share of right answers with Wilson's score interval.
+def wilson(correct: int, photos: int, level: float = LEVEL) -> Interval:
+    """The share of correct predictions with Wilson's score interval.
 
-    Unlike the textbook ``p ± z·se`` it stays within [0, 1] and keeps its width where every answer is right (50 of 50 is
+    Unlike the textbook ``p ± z·se`` it stays within [0, 1] and keeps its width where all are correct (50 of 50 is
     92.9-100 %, not 100-100 %). Source: Wilson (1927), JASA 22:209; recommended over the alternatives by Brown, Cai &
-    DasGupta (2001), Stat. Sci. 16:101. Raises ValueError unless ``0 <= right <= photos`` and ``photos >= 1``.
+    DasGupta (2001), Stat. Sci. 16:101. Raises ValueError unless ``0 <= correct <= photos`` and ``photos >= 1``.
     """
-    if photos < 1 or not 0 <= right <= photos:
-        raise ValueError(f"{right} right answers of {photos} photos")
+    if photos < 1 or not 0 <= correct <= photos:
+        raise ValueError(f"{correct} correct predictions of {photos} photos")
     z = NormalDist().inv_cdf(0.5 + level / 2)  # scipy has it too, but a probe needs nothing else of scipy
-    share = right / photos
+    share = correct / photos
     centre = (share + z * z / (2 * photos)) / (1 + z * z / photos)
     half = z / (1 + z * z / photos) * math.sqrt(share * (1 - share) / photos + z * z / (4 * photos * photos))
     # At the ends the bound is the end itself; rounding would leave 1e-17 beside it.
-    low = 0.0 if right == 0 else centre - half
-    high = 1.0 if right == photos else centre + half
+    low = 0.0 if correct == 0 else centre - half
+    high = 1.0 if correct == photos else centre + half
     return Interval(share, low, high, f"Wilson {_percent(level)}")
 
 
@@ -88,7 +90,7 @@ def difference_over_seeds(a: Sequence[float], b: Sequence[float], level: float =
     """Mean of a − b over seeds, with its t interval and p-value; ``a[i]`` and ``b[i]`` share seed i and its photos.
 
     Pairing matters: the draw of few photos moves both arms together, and the pairs take that out. The p-value (paired
-    t-test) is None for one pair, and where all pairs differ by the same amount: no spread is left to judge by. Raises
+    t-test) is None for one pair, and where all pairs differ by the same amount: no spread can be estimated. Raises
     ValueError for unequal or no lengths.
     """
     if len(a) != len(b):
@@ -106,8 +108,8 @@ def paired_difference(
 ) -> Difference:
     """Accuracy of a − accuracy of b on the same photos: paired percentile bootstrap interval, McNemar's exact p-value.
 
-    ``correct_a``, ``correct_b``: [N] bool, the same photos in the same order. Each photo counts +1 (only a right), −1
-    (only b right) or 0; drawing photos with replacement draws these three counts from a multinomial, which is done
+    ``correct_a``, ``correct_b``: [N] bool, the same photos in the same order. Each photo counts +1 (only a correct), −1
+    (only b correct) or 0; drawing photos with replacement draws these three counts from a multinomial, which is done
     directly.
     """
     test = mcnemar(correct_a, correct_b)
@@ -120,7 +122,7 @@ def paired_difference(
 
 
 def mcnemar(correct_a: np.ndarray, correct_b: np.ndarray) -> McNemar:
-    """McNemar's exact test: of the photos that exactly one of a and b got right, did each get half?
+    """McNemar's exact test: of the photos that exactly one of a and b classified correctly, did each get half?
 
     The exact binomial form (no mid-p, no chi-square) is used: it holds for any number of photos and errs, if at all, on
     the careful side. Source: McNemar (1947), Psychometrika 12:153. Raises ValueError for flags of unequal length, or
@@ -140,7 +142,7 @@ def mcnemar(correct_a: np.ndarray, correct_b: np.ndarray) -> McNemar:
 def verdict(gap: Difference) -> str:
     """The difference in words; nothing is called better whose interval holds zero."""
     if gap.low is None or gap.high is None:
-        return "one run: not to be judged"
+        return "one run: no interval"
     if gap.low <= 0 <= gap.high:
         return "no difference that these runs can tell from chance"
     return "far better" if gap.value >= 0.1 else "better"

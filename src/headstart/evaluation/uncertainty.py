@@ -1,5 +1,4 @@
-"""What a run keeps to say how sure an answer is. In: val photos' probabilities and distances. Out: ``Uncertainty``: sets
-of labels, the mark of unknown photos, and ``certainty.safetensors``.
+"""What a run keeps to say how certain a prediction is: conformal sets of labels, and out-of-distribution photos.
 
 It holds numbers of val photos without their names, and one mean of features per class: no photo, and the features of
 one only where a class was trained on one.
@@ -18,7 +17,7 @@ import torch
 
 from headstart.core.formats import check_format
 from headstart.errors import RunError
-from headstart.evaluation import ood as likeness
+from headstart.evaluation import ood
 from headstart.evaluation.conformal import label_set, least_probability, photos_needed, rank
 from headstart.models.serialization import load_state, save_state
 
@@ -34,7 +33,7 @@ LEVELS = (0.8, 0.9, 0.95)
 @dataclass(frozen=True)
 class Uncertainty:
     """``own`` [n] float64, ascending: the probability of each val photo's own class. ``far`` [n] float64, ascending:
-    its distance to ``means`` [K, D] float16 (see ``likeness``).
+    its distance to ``means`` [K, D] float16 (see ``ood``).
     """
 
     own: np.ndarray
@@ -47,9 +46,9 @@ class Uncertainty:
     ) -> Uncertainty:
         """From val photos: features [n, D], probabilities [n, C], labels [n]."""
         own = probabilities[np.arange(len(labels)), labels]
-        return cls(np.sort(own).astype(np.float64), np.sort(likeness.distances(features, means)), means)
+        return cls(np.sort(own).astype(np.float64), np.sort(ood.distances(features, means)), means)
 
-    # -- answers --
+    # -- predictions --
 
     @cached_property
     def usual(self) -> float | None:
@@ -67,29 +66,35 @@ class Uncertainty:
         """Of photos with features [N, D], in units of ``usual``: above 1 is unknown. None where that is not known."""
         if self.usual is None:
             return [None] * len(features)
-        return [float(d) for d in likeness.distances(features, self._wide) / self.usual]
+        return [float(d) for d in ood.distances(features, self._wide) / self.usual]
 
     def promise(self, coverage: float) -> str:
-        """What sets at this coverage promise, in words. Raises OptionError."""
+        """What sets at this coverage guarantee, in words. Raises OptionError."""
         least = least_probability(self.own, coverage)
         if len(self.own) < (needed := photos_needed(coverage)):
             return (
-                f"Sets at {coverage:g} hold every class and say nothing: they need {needed} validation photos, and this"
+                f"Sets at {coverage:g} hold every class and mean nothing: they need {needed} validation photos, and this"
                 f" run had {len(self.own)}."
             )
         return (
             f"Of new photos like the {len(self.own)} validation photos, at least {100 * coverage:g} % of the sets hold"
             " the true class: on average, not for each class nor each photo."
-            + (" The answers alone are right as often, so every set holds one label." if least > 0.5 else "")
+            + (" The predictions alone are correct as often, so every set holds one label." if least > 0.5 else "")
         )
 
     # -- figures --
 
     def measured(self, far: Sequence[float | None], probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-        """How sets and the mark do on photos that had no part in them; ``far``: what ``distances`` says of them.
+        """How sets and the mark ``unknown`` do on photos that had no part in fitting them.
 
-        Returns ``sets``: a dict per coverage of ``LEVELS`` with ``coverage``, ``holds`` (part of the sets that hold the
-        true class), ``labels`` (mean size); ``unknown``: the part of the photos that is called so, or None.
+        Args:
+            far: [N], as ``distances`` returns them.
+            probabilities: [N, C].
+            labels: [N].
+
+        Returns:
+            ``sets``: a dict per coverage of ``LEVELS`` with ``coverage``, ``holds`` (part of the sets that hold the
+            true class) and ``labels`` (mean size); ``unknown``: the part of the photos that is marked so, or None.
         """
         sets = []
         for coverage in LEVELS:
@@ -110,7 +115,11 @@ class Uncertainty:
 
     @classmethod
     def load(cls, folder: Path, dim: int) -> Uncertainty | None:
-        """What a run keeps; None for a run of a headstart that kept nothing. ``dim``: features of its network.
+        """What a run keeps; None where an older headstart kept nothing.
+
+        Args:
+            folder: the run.
+            dim: features of its network.
 
         Raises:
             RunError: the file is damaged, newer than this headstart, or of another model.

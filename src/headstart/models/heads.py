@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from headstart.core.registry import Registry
-from headstart.errors import OptionError
+from headstart.errors import OptionError, did_you_mean
 
 _WIDEST = 65_536  # a wider layer is a typing mistake, and would cost more than the backbone
 
@@ -114,6 +114,11 @@ HEADS: Registry[Head] = Registry(
 def head_kind(head: str) -> tuple[Head, str]:
     """The kind that ``head`` names, and the spec after it. Raises OptionError."""
     kind, colon, spec = head.strip().lower().partition(":")
+    if kind not in HEADS:
+        known = f"Heads: {', '.join(HEADS.names())}; with hidden widths: mlp:1024,256."
+        raise OptionError(
+            f"head {head!r} is not known", f"{did_you_mean(kind, HEADS.names())} {known}".strip(), option="head"
+        )
     if colon and not spec:
         raise OptionError(
             f"Nothing follows the colon of the head {head!r}.", "Write it like mlp:1024,256.", option="head"

@@ -65,14 +65,14 @@ def _what(described: Mapping[str, Any]) -> str:
     return (
         f"An image classifier with {len(classes)} classes: {', '.join(names[:MANY])}{rest}.\n\n"
         f"Network: {architecture['backbone']}{cut}, with a {architecture['head']} head. It takes photos of any size: "
-        f"the shorter side is resized to {described['preprocessing']['resize']} px, of which it sees the central "
+        f"the shorter side is resized to {described['preprocessing']['resize']} px, of which it uses the central "
         f"{size} x {size} px."
     )
 
 
 def _figures(split: str, found: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     rows = [
-        "| photos | accuracy | 95 % interval over photos | macro F1 | calibration error | before scaling |",
+        "| photos | accuracy | 95 % confidence interval over photos | macro F1 | calibration error | before scaling |",
         "|---|---|---|---|---|---|",
     ]
     for name in ("val", "test"):
@@ -87,10 +87,10 @@ def _figures(split: str, found: Mapping[str, Any], metrics: Mapping[str, Any]) -
     said = (
         "The test photos were read once, after everything had been chosen on the val photos."
         if split == "test"
-        else "There was no test split: choices were made on the val photos, so their figures are a little too good."
+        else "There was no test split: choices were made on the val photos, so their figures are a little too high."
     )
     said = f"{said} One training: another seed draws other splits."
-    return "\n\n".join(["\n".join(rows), said, *_sureness(found, metrics)])
+    return "\n\n".join(["\n".join(rows), said, *_certainty(found, metrics)])
 
 
 def _before(found: Mapping[str, Any]) -> str:
@@ -98,8 +98,8 @@ def _before(found: Mapping[str, Any]) -> str:
     return f"{before['ece']:.4f}" if before else "–"
 
 
-def _sureness(found: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[str]:
-    """What there is to say of single answers: the temperature, sets of labels, unknown photos."""
+def _certainty(found: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[str]:
+    """How certain single predictions are: the temperature, sets of labels, unknown photos."""
     lines = []
     if temperature := metrics.get("training", {}).get("temperature"):
         lines.append(
@@ -115,14 +115,13 @@ def _sureness(found: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[str]
 
 
 def _weak(found: Mapping[str, Any]) -> str:
-    """The classes that are found least, and what is taken for what most."""
+    """The classes with the lowest recall, and the classes that are confused most."""
     rows = [row for row in found["report"]["classes"] if row["support"]]
     worst = [row for row in sorted(rows, key=lambda row: row["recall"])[:WEAK] if row["recall"] < 1]
     if not worst:
         return f"It made no mistake on these {found['photos']} photos, which does not mean that it makes none."
     lines = [
-        f"- `{row['label']}`: {row['recall']:.0%} of its {row['support']} photos are found; {row['precision']:.0%} of"
-        " the photos that are given this label deserve it"
+        f"- `{row['label']}`: recall {row['recall']:.0%} (of {row['support']} photos), precision {row['precision']:.0%}"
         for row in worst
     ]
     labels = [row["label"] for row in found["report"]["classes"]]
@@ -130,7 +129,7 @@ def _weak(found: Mapping[str, Any]) -> str:
         ((n, i, j) for i, row in enumerate(found["confusion"]) for j, n in enumerate(row) if n and i != j),
         key=lambda pair: (-pair[0], pair[1], pair[2]),
     )
-    lines += [f"- `{labels[i]}` taken for `{labels[j]}`: {n} times" for n, i, j in pairs[:WEAK]]
+    lines += [f"- `{labels[i]}` predicted as `{labels[j]}`: {n} times" for n, i, j in pairs[:WEAK]]
     return "\n".join(lines)
 
 
@@ -158,13 +157,13 @@ def _strategy(values: Mapping[str, Any]) -> str:
 
 def _limits(plan: Mapping[str, Any], split: str, found: Mapping[str, Any]) -> str:
     lines = [
-        "- It answers with one of its classes whatever the photo shows, and can be confident about photos of anything."
-        " The mark `unknown` finds photos of another world, and misses some that are only a little unlike.",
+        "- It predicts one of its classes whatever the photo shows, and can be confident about photos of anything. The"
+        " mark `unknown` finds photos that are far out of distribution, and misses some that are only slightly so.",
         "- The figures hold for photos like those that it was trained on: from the same cameras, places and people.",
-        "- Of a long photo it sees the centre only.",
+        "- Of a long photo it uses the centre only.",
     ]
     if found["photos"] < 100:
-        lines.append(f"- It was judged on {found['photos']} {split} photos only: look at the interval.")
+        lines.append(f"- It was evaluated on {found['photos']} {split} photos only: see the confidence interval.")
     if (strategy := Plan.from_json(plan).strategy) not in STRATEGIES or STRATEGIES.get(strategy).pretrained:
         lines.append("- The pretrained weights that it starts from have a licence and limits of their own.")
     return "\n".join(lines)

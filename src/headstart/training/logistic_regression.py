@@ -1,5 +1,4 @@
-"""Multinomial logistic regression with L2, for several strengths. In: standardised features, labels, strengths. Out:
-weights and a bias per strength.
+"""Multinomial logistic regression with L2, for several strengths at once.
 
 ``mean cross-entropy + l2/2 * |W|^2`` with a free bias, for as many strengths at once as memory likes: one matrix
 product serves all of them. Two facts make it quick.
@@ -83,12 +82,14 @@ def solve(
     """Minimise the regularised loss for as many strengths at once as fit into memory, then for the next ones.
 
     Args:
-        rows: features [N, D]. y: labels [N]. strengths: L2, from strong to weak: the next ones start from the last
-            solution.
+        rows: features [N, D].
+        y: labels [N].
+        classes: how many.
+        strengths: L2, from strong to weak: the next ones start from the last solution.
         tolerance: largest entry of the gradient at which a problem counts as solved.
 
     Yields:
-        the solutions of the strengths that were solved together.
+        The solutions of the strengths that were solved together.
     """
     axes, spread = principal_axes(rows)
     z = _in_axes(rows, axes)

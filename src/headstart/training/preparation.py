@@ -123,7 +123,7 @@ def split(
     facts = Facts(
         photos=len(members["train"]), classes=len(dataset.classes), side=usual_side(photos.manifest),
         native_size=backbone.preprocessing.image_size, strategy=options.strategy,
-        device=machine.device.type, fast_bf16=machine.fast_bf16, judged=len(members["val"]) + len(members["test"]),
+        device=machine.device.type, fast_bf16=machine.fast_bf16, evaluated=len(members["val"]) + len(members["test"]),
         weights=sum(p.numel() for p in backbone.parameters()), openvino=has_openvino(),
         closed_form=is_closed_form(options.head, options.dropout),
     )  # fmt: skip

@@ -25,7 +25,7 @@ class Facts:
         strategy: its name.
         device: a torch device type.
         fast_bf16: whether the device multiplies bf16 in hardware.
-        judged: photos of val and test.
+        evaluated: photos of val and test.
         weights: parameters of the backbone.
         openvino: whether it is installed.
         closed_form: whether logistic regression can solve the head.
@@ -39,7 +39,7 @@ class Facts:
     strategy: str
     device: str = "cpu"
     fast_bf16: bool = False
-    judged: int = 0
+    evaluated: int = 0
     weights: int = 0
     openvino: bool = False
     closed_form: bool = True
@@ -65,7 +65,7 @@ def precision(facts: Facts) -> Choice:
 
 def engine(facts: Facts, image_size: int, reads_train: bool) -> Choice:
     """What computes the outputs of frozen networks; ``reads_train``: of training photos too."""
-    read = facts.judged + (facts.photos if reads_train else 0)
+    read = facts.evaluated + (facts.photos if reads_train else 0)
     return choose_engine(facts.device, facts.openvino, read, facts.weights, image_size)
 
 

@@ -77,13 +77,13 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     from headstart.workflows.train import train as run
 
     names: list[str] = []
-    real = run.run_strategy
+    real = run.fit
 
     def watched(task: Any) -> Any:
         names.append(task.state.parent.name)
         return real(task)
 
-    monkeypatch.setattr(run, "run_strategy", watched)
+    monkeypatch.setattr(run, "fit", watched)
     return names
 
 

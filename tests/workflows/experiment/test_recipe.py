@@ -55,7 +55,7 @@ ARMS: dict[str, tuple[Any, str]] = {
     "head": ({"head": "mpl:64"}, "head 'mpl:64' is not known"),
     "dropout": ({"dropout": [0.5, 0.5]}, "2 dropouts for a head of 1 linear layers"),
     "shots-and-fraction": ({"shots": 3, "fraction": 0.1}, "--shots and --fraction both say"),
-    "boundary": ({"strategy": "probe", "boundary": "layer3"}, "--boundary goes with --strategy partial, finetune"),
+    "boundary": ({"strategy": "probe", "boundary": "layer3"}, "--boundary goes with --strategy finetune, partial"),
     "images": ({"images": "petz"}, "images: 'petz' is not in images. Did you mean 'pets'?"),
     "images-list": ({"images": ["pets", "cars"]}, "images: ['pets', 'cars'] is not in images"),
     "from-nobody": ({"from": "frst"}, "from: no arm is named 'frst'. Did you mean 'first'?"),

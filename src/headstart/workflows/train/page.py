@@ -1,4 +1,4 @@
-"""All that a page shows. In: what a run or a comparison found. Out: ``RunReport`` and ``CompareReport``, free of HTML.
+"""The page of one training: what it shows (``RunReport``, free of HTML), and its rendering.
 
 Shares (accuracy, confidence) are in [0, 1]; photos are uint8 arrays [h, w, 3], RGB, of any size: pages scale them down
 themselves. Everything beyond title, answer and command may be left out, and its section is then left out too.
@@ -33,7 +33,7 @@ class PlanRow:
 @dataclass(frozen=True)
 class Mistake:
     """A classified photo that is worth looking at, mostly a wrong one; ``confidence`` is p(``predicted``), ``path`` is
-    relative to the data. ``looked``: the photo with a map of what spoke for ``predicted``.
+    relative to the data. ``looked``: the photo with a saliency map for ``predicted``.
     """
 
     photo: np.ndarray
@@ -59,7 +59,7 @@ class DataCheck:
 class RunReport:
     """One training, for ``render_run``.
 
-    answer       the one sentence to take home; ``more`` a second one; ``caveats`` what a careful reader should know
+    answer       the result in one sentence; ``more`` a second one; ``caveats`` what limits it
     metrics      split ("val", "test") → what ``evaluate.metrics.evaluate`` returned; the page tells of test if it can
     temperature  what the outputs were divided by (metrics tell of calibration before and after)
     counts       split → photos per class, in the order of ``classes``
@@ -67,7 +67,7 @@ class RunReport:
     history      epochs; ``best_epoch`` is the one whose weights were kept (the last of that number, if phases recount)
     probe_path   a probe's grid of L2, ``chosen_l2`` marked; lp-ft has both this and a history
     samples      class → a few photos
-    hits         the surest right answers, with maps: what the model goes by
+    hits         the most confident correct predictions, with saliency maps
     environment  name → version or description ("torch": "2.12.1", "machine": "2 CPU cores")
     contents     file in the run folder → what it holds
     usage        (command, what it does)

@@ -14,7 +14,7 @@ from headstart.core.text import counted
 from headstart.data.filenames import shown
 from headstart.data.schema import SPLITS, Split
 from headstart.data.sources.named import display_name
-from headstart.evaluation.examples import most_confident, surest_hits
+from headstart.evaluation.examples import confident_hits, most_confident
 from headstart.inference.saliency import Explainer, has_maps
 from headstart.reporting.images import overlay
 from headstart.reporting.page import Fact, environment
@@ -39,7 +39,7 @@ HITS = 12
 
 def run_page(prepared: Prepared, fitted: FitResult, results: Results, path: Path, classifier: Classifier) -> str:
     """The page of one training."""
-    wrong, right = evidence(prepared, results, plan=fitted.plan, classifier=classifier)
+    wrong, correct = evidence(prepared, results, plan=fitted.plan, classifier=classifier)
     dataset, plan = prepared.dataset, fitted.plan
     epochs = [{**asdict(row), "phase": row.strategy} for row in fitted.history]
     report = RunReport(
@@ -60,7 +60,7 @@ def run_page(prepared: Prepared, fitted: FitResult, results: Results, path: Path
         chosen_l2=fitted.probe.l2 if fitted.probe else None,
         samples=samples(prepared, plan),
         mistakes=wrong,
-        hits=right,
+        hits=correct,
         data_check=data_check(prepared),
         plan=[
             PlanRow(name, f"{value:g}" if isinstance(value, float) else str(value), reason)
@@ -74,18 +74,18 @@ def run_page(prepared: Prepared, fitted: FitResult, results: Results, path: Path
 
 
 def answer(metrics: dict[str, Any], backbone: str) -> str:
-    """The one sentence to take home."""
+    """The result in one sentence."""
     split = "test" if "test" in metrics else "val"
     found = metrics[split]["accuracy"]
     which = "test photos that it never saw" if split == "test" else "validation photos"
     return (
         f"The classifier names {found['value']:.1%} of {metrics[split]['photos']} {which} correctly"
-        f" (95 % interval {found['low']:.1%} to {found['high']:.1%})."
+        f" (95 % confidence interval {found['low']:.1%} to {found['high']:.1%})."
     )
 
 
 def story(prepared: Prepared, fitted: FitResult) -> str:
-    """How it came about, in a sentence or two."""
+    """How the classifier was trained, in a sentence or two."""
     photos, classes = len(prepared.labels["train"]), len(prepared.dataset.classes)
     way, backbone = STRATEGIES.get(fitted.plan.strategy).describe(fitted.plan), prepared.backbone
     text = f"Trained on {photos} photos of {classes} classes by {way}: {backbone.name}, {backbone.source}."
@@ -93,19 +93,19 @@ def story(prepared: Prepared, fitted: FitResult) -> str:
 
 
 def caveats(prepared: Prepared, metrics: dict[str, Any]) -> list[str]:
-    """What a careful reader should know."""
+    """What limits the result."""
     notes = ["This is one run: another seed draws other splits. headstart compare shows how much that matters."]
     if "test" not in metrics:
         notes.append(
             "There is no test split: choices were made on the photos that this accuracy is measured on, so it is a"
-            " little too good."
+            " little too high."
         )
     elif metrics["test"]["photos"] < 100:
         notes.append(f"Only {metrics['test']['photos']} test photos: the interval is wide.")
     if prepared.leaked:
         notes.append(
-            f"Splits of the data share {counted(prepared.leaked, 'pair')} of near copies, which flatters the accuracy:"
-            " `headstart check` shows them."
+            f"Splits of the data share {counted(prepared.leaked, 'pair')} of near duplicates, so the accuracy is too"
+            " high: `headstart check` shows them."
         )
     if not STRATEGIES.get(prepared.options.strategy).pretrained:
         notes.append("No pretrained weights were used: compare with --strategy auto to see what they would add.")
@@ -148,31 +148,31 @@ def samples(prepared: Prepared, plan: Plan) -> dict[str, list[np.ndarray]]:
 def evidence(
     prepared: Prepared, results: Results, plan: Plan, classifier: Classifier
 ) -> tuple[list[Mistake], list[Mistake]]:
-    """(the most confident wrong answers, the surest right ones), on test where there is one, with maps of what spoke
-    for each answer where the network has such maps; without, right answers have nothing to show.
+    """(the most confident mistakes, the most confident correct predictions), on test where there is one, with saliency
+    maps where the network has them; without maps, correct predictions have nothing to show.
     """
     split: Split = "test" if "test" in results.probabilities else "val"
     probabilities, labels = results.probabilities[split], prepared.labels[split]
-    wrong, right = most_confident(probabilities, labels, MISTAKES), surest_hits(probabilities, labels, HITS)
-    chosen = [*wrong, *right] if has_maps(classifier) else wrong
+    wrong, correct = most_confident(probabilities, labels, MISTAKES), confident_hits(probabilities, labels, HITS)
+    chosen = [*wrong, *correct] if has_maps(classifier) else wrong
     photos = [picture(prepared.pixels[split], i, plan.image_size) for i in chosen]
-    answers = [int(probabilities[i].argmax()) for i in chosen]
-    looked = _looked(classifier, photos, answers) if has_maps(classifier) else [None] * len(chosen)
+    predicted = prepared.objective.decide(probabilities)[chosen].tolist()
+    looked = _looked(classifier, photos, predicted) if has_maps(classifier) else [None] * len(chosen)
     classes, members = prepared.dataset.classes, prepared.dataset.split(split)
     found = [
         Mistake(
-            photo, classes[labels[i]], classes[answer], float(probabilities[i, answer]),
+            photo, classes[labels[i]], classes[best], float(probabilities[i, best]),
             shown(members[i].path, prepared.dataset.root), seen,
         )
-        for i, photo, answer, seen in zip(chosen, photos, answers, looked, strict=True)
+        for i, photo, best, seen in zip(chosen, photos, predicted, looked, strict=True)
     ]  # fmt: skip
     return found[: len(wrong)], found[len(wrong) :]
 
 
-def _looked(classifier: Classifier, photos: list[np.ndarray], answers: list[int]) -> list[np.ndarray]:
+def _looked(classifier: Classifier, photos: list[np.ndarray], predicted: list[int]) -> list[np.ndarray]:
     if not photos:
         return []
-    maps = Explainer(classifier).maps(np.stack(photos), answers)
+    maps = Explainer(classifier).maps(np.stack(photos), predicted)
     return [overlay(photo, heat) for photo, heat in zip(photos, maps, strict=True)]
 
 

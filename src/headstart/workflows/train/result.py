@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def run_html(run: Run) -> str:
-    """The answer, how it was found, and the curves."""
+    """The accuracy, the strategy and the curves, for notebooks."""
     split = "test" if "test" in run.metrics else "val"
     found = run.metrics[split]
     accuracy = found["accuracy"]
@@ -27,7 +27,7 @@ def run_html(run: Run) -> str:
     ]
     return (
         f"<p><b>{escape(run.path.name)}</b>: accuracy {accuracy['value']:.4f} on {found['photos']} {split} photos "
-        f"(95 % interval {accuracy['low']:.4f} to {accuracy['high']:.4f}), {run.plan.strategy}</p>"
+        f"(95 % confidence interval {accuracy['low']:.4f} to {accuracy['high']:.4f}), {run.plan.strategy}</p>"
         f"{table_html(rows)}{_curves_html(run)}<p>{escape(str(run.path / 'report.html'))}</p>"
     )
 
@@ -80,7 +80,7 @@ def curves(run: Run) -> Figure:
 
 @dataclass
 class Run:
-    """A finished training: where it lies, what it found, and the classifier itself."""
+    """A finished training: its folder, its metrics, its plan and the classifier."""
 
     path: Path
     metrics: dict[str, Any]
@@ -92,7 +92,7 @@ class Run:
         return self._frame("history.csv")
 
     def predictions(self) -> DataFrame:
-        """predictions.csv as a pandas frame: every val and test photo, its class and the answer."""
+        """predictions.csv as a pandas frame: every val and test photo, its class and the prediction."""
         return self._frame("predictions.csv")
 
     def _frame(self, name: str) -> DataFrame:
@@ -101,7 +101,7 @@ class Run:
         return read_frame(self.path / name)
 
     def figure(self) -> Figure:
-        """Accuracy and loss as they went, as a matplotlib figure."""
+        """Accuracy and loss over the training, as a matplotlib figure."""
         from headstart.workflows.train.result import curves
 
         return curves(self)

@@ -44,7 +44,12 @@ def train(
     Args:
         data: a folder, CSV, archive or named set.
         out: the run folder; by default ``runs/<data>-<backbone>-<strategy>``.
-        options: as in ``headstart train --help``, by the same names (``shots=10``; ``--from`` is ``from_run``).
+        overwrite: whether a run that is there is replaced.
+        quiet: whether nothing is printed.
+        options: those of ``TrainOptions`` and settings of the plan, by name (``shots=10``, ``epochs=5``).
+
+    Returns:
+        The finished run.
 
     Raises:
         HeadstartError: one of its children, with one clear message.
@@ -59,7 +64,18 @@ def train(
 
 
 def resume(run: str | Path, *, quiet: bool = False) -> Run:
-    """Go on with a training that was interrupted; a finished one is given back as it is. Raises HeadstartError."""
+    """Go on with a training that was interrupted. The result has the weights that it would have had without.
+
+    Args:
+        run: the run folder.
+        quiet: whether nothing is printed.
+
+    Returns:
+        The finished run; one that was finished before as it is.
+
+    Raises:
+        HeadstartError: one of its children, with one clear message.
+    """
     folder, options = RunFolder.open(Path(run))
     if folder.finished:
         return open_run(run)
@@ -85,7 +101,19 @@ def check_unchanged(folder: RunFolder, prepared: Prepared) -> None:
 
 
 def open_run(run: str | Path, device: str = "auto") -> Run:
-    """A finished run. Raises RunError."""
+    """Open a finished run.
+
+    Args:
+        run: the run folder.
+        device: where it predicts: "auto", "cpu", "cuda" and the like.
+
+    Returns:
+        The run with its metrics, plan and classifier.
+
+    Raises:
+        RunError: there is no finished run, or a newer headstart wrote it.
+        OptionError: the device is not there.
+    """
     folder = RunFolder(Path(run))
     classifier = Classifier.load(folder.path, device)
     metrics = folder.read_json("metrics.json")
