@@ -73,7 +73,7 @@ class Uncertainty:
         least = least_probability(self.own, coverage)
         if len(self.own) < (needed := photos_needed(coverage)):
             return (
-                f"Sets at {coverage:g} hold every class and mean nothing: they need {needed} validation photos, and this"
+                f"Sets at {coverage:g} hold every class and are of no use: they need {needed} validation photos; this"
                 f" run had {len(self.own)}."
             )
         return (
