@@ -126,13 +126,6 @@ def test_what_was_called_head_is_a_probe_with_a_trained_head() -> None:
     assert Plan.from_json(before) == plan
 
 
-def test_changed_says_why() -> None:
-    plan = resolve(FACTS)
-    other = plan.changed("because", batch_size=2)
-    assert (other.batch_size, other.reasons["batch_size"], other.reasons["lr"]) == (2, "because", plan.reasons["lr"])
-    assert plan.batch_size != 2
-
-
 def test_rows_show_what_the_strategy_uses_and_nothing_else() -> None:
     shown = {
         s: {name for name, _, _ in plan_rows(resolve(replace(FACTS, strategy=s)))}

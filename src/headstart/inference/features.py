@@ -94,14 +94,8 @@ class FeatureExtractor:
         return self.ready[1]
 
     def _key(self, end: str) -> FeatureKey:
-        return FeatureKey(
-            self.backbone.weights_digest,
-            end,
-            self.preprocessing,
-            self.precision,
-            self.machine.device.type,
-            self.engine,
-        )
+        device, weights = self.machine.device.type, self.backbone.weights_digest
+        return FeatureKey(weights, end, self.preprocessing, self.precision, device, self.engine)
 
 
 def extract(

@@ -38,16 +38,8 @@ from headstart.training.rules import Facts
 class EmbeddedDataset:
     """The usable photos of some data, in the order of the manifest.
 
-    Attributes:
-        photos: all that was found and read.
-        members: [N], which of the manifest's photos are usable, as indices.
-        classes: in natural order.
-        labels: [N], indices into ``classes``.
-        backbone: the one that computed the features.
-        preprocessing: how photos came to it.
-        machine: where.
-        plan: of a probe on these photos.
-        features: [N, D] float32.
+    ``photos``: all that were found and read; ``members`` [N]: which of them are usable, as indices into the manifest;
+    ``labels`` [N]: indices into ``classes``, which are in natural order; ``features`` [N, D] float32.
     """
 
     photos: LoadedImages
@@ -113,15 +105,8 @@ def embed_images(
     events: Events,
     ready: tuple[Plan, FrozenNetwork] | None = None,
 ) -> EmbeddedDataset:
-    """The part of ``embed_dataset`` after reading.
-
-    Args:
-        photos: all that were found and read.
-        backbone: computes the features.
-        machine: where to compute.
-        options: seed and settings of the plan.
-        events: where progress is reported.
-        ready: a plan for more photos than these, which are a sample of them, and the network prepared by that plan.
+    """The part of ``embed_dataset`` after reading. ``ready``: a plan for more photos than these, which are a sample of
+    them, and the network prepared by that plan.
     """
     members = np.array([i for i, digest in enumerate(photos.pixels.digests) if digest is not None], dtype=np.int64)
     classes, labels = labels_of([photos.manifest.photos[i] for i in members])

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from headstart.core.events import EpochEnd, Event
 from headstart.errors import OptionError
@@ -50,12 +50,6 @@ class Tracker:
     def close(self) -> None:
         """Write what is still to be written."""
         self.service.close()
-
-
-class _Service(Protocol):
-    def log(self, values: Mapping[str, float], step: int) -> None: ...
-
-    def close(self) -> None: ...
 
 
 class _TensorBoard:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from typing import Any
 
@@ -103,10 +103,6 @@ class Plan:
         names = [f.name for f in fields(self) if f.compare]
         pairs = ((name, getattr(self, name), getattr(other, name)) for name in names)
         return [f"{name}: {mine}, {yours}" for name, mine, yours in pairs if mine != yours]
-
-    def changed(self, reason: str, **values: Any) -> Plan:
-        """This plan with other values, for one reason."""
-        return replace(self, **values, reasons={**self.reasons, **dict.fromkeys(values, reason)})
 
 
 @cache

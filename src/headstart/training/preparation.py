@@ -32,21 +32,9 @@ from headstart.training.strategies import STRATEGIES
 
 @dataclass(frozen=True)
 class Prepared:
-    """All that a training needs, and all that its report tells.
-
-    Attributes:
-        options: what was asked for.
-        dataset: classes and splits.
-        photos: all that were found and read, bad ones included.
-        pixels: decoded photos per split.
-        labels: targets per split, [N].
-        objective: what is trained for.
-        backbone: as it is before training.
-        machine: where to compute.
-        plan: every hyperparameter.
-        facts: what the plan's rules looked at.
-        extractor: features of the backbone, through the cache.
-        leaked: pairs of near duplicates that the data's own splits share.
+    """All that a training needs, and all that its report tells. ``facts``: what the plan's rules looked at;
+    ``extractor``: features of the backbone as it is before training; ``leaked``: pairs of near duplicates that the
+    data's own splits share.
     """
 
     options: TrainOptions
@@ -86,14 +74,7 @@ def read_for(
 ) -> tuple[LoadedImages, Backbone, Machine]:
     """The photos read at the size that the backbone wants, the backbone, and where it will run.
 
-    Args:
-        options: data, backbone, device, image size.
-        manifest: the photos.
-        events: where progress is reported.
-        on_bad: as for ``read``, where it is not what the options say.
-
-    Raises:
-        DataError, WeightsError, OptionError: see their messages.
+    ``on_bad``: as for ``read``, where it is not what the options say. Raises DataError, WeightsError, OptionError.
     """
     machine = find_machine(options.device)
     backbone = make_backbone(options)

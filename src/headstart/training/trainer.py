@@ -58,19 +58,8 @@ class EpochRow:
 
 @dataclass
 class TrainerState:
-    """Where the training is; everything but tensors.
-
-    Attributes:
-        epoch: the current one, from 0.
-        batch: the next one in it, from 0.
-        loss_sum: of the epoch's photos so far.
-        correct: predictions among them.
-        seen: photos so far.
-        seconds: spent on the epoch.
-        micro_batch: photos at a time, fewer than the batch where memory does not suffice for it.
-        best_epoch: whose weights are kept, from 1; 0 before the first has ended.
-        best: its (accuracy, -loss) on val.
-        history: rows of the epochs that have ended.
+    """Where the training is; everything but tensors. ``epoch`` and ``batch`` count from 0, ``best_epoch`` from 1 (0:
+    none has ended); ``best`` is its (accuracy, -loss) on val; ``micro_batch``: photos at a time, where memory is short.
     """
 
     epoch: int = 0
@@ -121,16 +110,8 @@ class TrainerResult:
 class Trainer:
     """One training; ``run`` does it.
 
-    Args:
-        network: is trained in place, on the machine's device already.
-        source: the training batches.
-        validate: computes (loss, accuracy) on val for the network as it is.
-        plan: batch size, epochs, rates, precision, seed.
-        machine: where the network is.
-        state_folder: where ``last.safetensors`` lies, and is looked for.
-        groups: parameter groups with their peak rates (see ``optimization``).
-        events: where progress is reported.
-        objective: the loss.
+    ``network`` is trained in place, on the machine's device already; ``validate`` computes (loss, accuracy) on val for
+    it as it is; ``groups`` are parameter groups with their peak rates (see ``optimization``).
     """
 
     def __init__(

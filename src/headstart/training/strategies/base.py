@@ -26,7 +26,7 @@ from headstart.inference.features import FeatureExtractor
 from headstart.models.backbone import Backbone
 from headstart.models.heads import build_head
 from headstart.models.network import Network
-from headstart.training.linear_probe import L2_GRID, Probe
+from headstart.training.linear_probe import Probe
 from headstart.training.plan import TRAINING, Plan
 from headstart.training.rules import Facts
 from headstart.training.trainer import EpochRow
@@ -65,7 +65,6 @@ class FitContext:
         events: where progress is reported.
         remember: keeps a decision that a resumed run must not make again.
         recall: a decision that was kept, or None.
-        l2_grid: strengths of L2 that a linear probe tries.
         mistakes: deliberate bugs, made by a study alone.
     """
 
@@ -84,7 +83,6 @@ class FitContext:
     events: Events = field(default_factory=Events)
     remember: Callable[[str, Any], None] = lambda *_: None
     recall: Callable[[str], Any] = lambda _: None
-    l2_grid: Sequence[float] = L2_GRID
     mistakes: tuple[str, ...] = ()
 
     def with_plan(self, plan: Plan) -> FitContext:

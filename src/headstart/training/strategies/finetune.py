@@ -111,16 +111,9 @@ def fine_tune(
     def validate() -> tuple[float, float]:
         return loss_accuracy(context.objective, _logits(trainee, reading.val(), context), context.labels["val"])
 
+    groups, state = network_groups(tail, head, plan), context.state / plan.strategy
     trainer = Trainer(
-        trainee,
-        reading.train,
-        validate,
-        plan,
-        context.machine,
-        context.state / plan.strategy,
-        network_groups(tail, head, plan),
-        context.events,
-        context.objective,
+        trainee, reading.train, validate, plan, context.machine, state, groups, context.events, context.objective
     )
     trainee.to(context.machine.device)
     trained = trainer.run()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -64,7 +65,7 @@ Rows = tuple[np.ndarray, np.ndarray]
 def _solve(context: FitContext, head: nn.Module, train: Rows, val: Rows) -> dict[str, Any]:
     """Logistic regression, its strength of L2 and its temperature chosen on val."""
     assert isinstance(head, nn.Linear)  # what Head.closed_form promises
-    probe = fit_probe(train, val, context.classes, context.l2_grid)
+    probe = fit_probe(train, val, context.classes)
     head.weight.copy_(probe.weight)
     head.bias.copy_(probe.bias)
     return {"probe": probe, "temperature": probe.temperature}
@@ -74,20 +75,15 @@ def _train(context: FitContext, head: nn.Module, train: Rows, val: Rows) -> dict
     """Gradient descent on features that are standardised, where the head can absorb that afterwards."""
     kind, (mean, scale) = head_kind(context.head)[0], (t.float() for t in standardiser(torch.from_numpy(train[0])))
     rows, val_rows = ((x - mean.numpy()) / scale.numpy() if kind.absorbs else x for x, _ in (train, val))
-    plan = context.plan.changed("features are small: float32 costs nothing", precision="float32")
-    # Small matrices: a GPU would wait for its launches.
+    # Small matrices: float32 costs nothing, and a GPU would wait for its launches.
+    plan = replace(context.plan, precision="float32")
     machine = Machine(torch.device("cpu"), context.machine.fast_bf16, context.machine.words)
     trained = Trainer(
-        head,
-        ArraySource(rows, train[1], plan.seed),
-        lambda: loss_accuracy(context.objective, head_logits(head, val_rows), val[1]),
-        plan,
-        machine,
-        context.state / "head",
-        parameter_groups(head.named_parameters(), plan.lr, plan.weight_decay),
-        context.events,
-        context.objective,
-    ).run()
+        head, ArraySource(rows, train[1], plan.seed),
+        lambda: loss_accuracy(context.objective, head_logits(head, val_rows), val[1]), plan, machine,
+        context.state / "head", parameter_groups(head.named_parameters(), plan.lr, plan.weight_decay),
+        context.events, context.objective,
+    ).run()  # fmt: skip
     if kind.absorbs:
         kind.absorb(head, mean, scale)
     return {"history": trained.history, "best_epoch": trained.best_epoch}

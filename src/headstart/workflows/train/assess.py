@@ -30,14 +30,8 @@ from headstart.training.strategies.base import FitContext, FitResult
 
 @dataclass(frozen=True)
 class Results:
-    """What a trained network does on val and test.
-
-    Attributes:
-        extractor: the features of the trained network's backbone.
-        features: per split, [N, D].
-        probabilities: per split, [N, C].
-        metrics: per split, as metrics.json holds them.
-        seconds: of training and evaluation.
+    """What a trained network does on val and test: ``features`` [N, D] (by ``extractor``), ``probabilities`` [N, C] and
+    metrics per split.
     """
 
     extractor: FeatureExtractor
@@ -141,12 +135,6 @@ def make_classifier(prepared: Prepared, fitted: FitResult, certainty: Uncertaint
         "strategy": plan.strategy, "seed": options.seed, "temperature": fitted.temperature,
     }  # fmt: skip
     return Classifier(
-        fitted.network,
-        prepared.extractor.preprocessing,
-        prepared.dataset.classes,
-        options.head,
-        tuple(options.dropout),
-        plan.precision,
-        provenance,
-        certainty,
-    )
+        fitted.network, prepared.extractor.preprocessing, prepared.dataset.classes, options.head,
+        tuple(options.dropout), plan.precision, provenance, certainty,
+    )  # fmt: skip

@@ -102,13 +102,9 @@ class Run:
 
     def figure(self) -> Figure:
         """Accuracy and loss over the training, as a matplotlib figure."""
-        from headstart.workflows.train.result import curves
-
         return curves(self)
 
     def _repr_html_(self) -> str:
-        from headstart.workflows.train.result import run_html
-
         return run_html(self)
 
     @property

@@ -145,7 +145,7 @@ def train_prepared(folder: RunFolder, prepared: Prepared, events: Events, mistak
     folder.remember("data", prepared.dataset.digest)
     folder.remember("plan", prepared.plan.to_json())
     write_splits(prepared.dataset, folder.path / "splits.csv")
-    say_plan(prepared.plan, events)
+    events.table("Plan", ("setting", "value", "why"), plan_rows(prepared.plan))
     log = prepared.options.log
     tracker = Tracker(log, folder.path, prepared.plan.to_json()) if log else None
     listened = Events(*events.listeners, tracker.listen) if tracker else events
@@ -166,11 +166,6 @@ def train_prepared(folder: RunFolder, prepared: Prepared, events: Events, mistak
     return Run(folder.path, _write(folder, prepared, fitted, results, classifier, events), fitted.plan, classifier)
 
 
-def say_plan(plan: Plan, events: Events) -> None:
-    """Print the plan: each value with its reason."""
-    events.table("Plan", ("setting", "value", "why"), plan_rows(plan))
-
-
 def _write(
     folder: RunFolder, prepared: Prepared, fitted: FitResult, results: Results, classifier: Classifier, events: Events
 ) -> dict[str, Any]:
@@ -182,12 +177,9 @@ def _write(
     write_json(path / "plan.json", fitted.plan.to_json())
     write_history(path / "history.csv", fitted.probe.path if fitted.probe else (), fitted.history)
     extra = {
-        "strategy": fitted.plan.strategy,
-        "parts": list(fitted.parts),
-        "decision": fitted.decision,
-        "temperature": fitted.temperature,
-        "seconds": results.seconds,
-    }
+        "strategy": fitted.plan.strategy, "parts": list(fitted.parts), "decision": fitted.decision,
+        "temperature": fitted.temperature, "seconds": results.seconds,
+    }  # fmt: skip
     metrics = {**results.metrics, "training": extra}
     write_json(path / "metrics.json", {"format": METRICS_FORMAT, **metrics})
     write_json(path / "check.json", check_facts(prepared.photos, prepared.dataset))
