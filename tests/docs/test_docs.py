@@ -121,10 +121,10 @@ def test_formats_names_every_file_of_a_run() -> None:
 
 
 def test_the_readme_has_a_row_for_every_strategy() -> None:
-    from headstart.training.config import STRATEGIES
+    from headstart.training.strategies import STRATEGIES
 
     rows = re.findall(r"^\| `([\w-]+)` ", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.M)
-    assert set(STRATEGIES) <= set(rows)
+    assert set(STRATEGIES.names()) <= set(rows)
 
 
 def test_decisions_are_numbered_without_gaps_and_short() -> None:

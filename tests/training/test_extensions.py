@@ -120,11 +120,6 @@ def test_a_launcher_gets_the_fit_and_the_context() -> None:
         LAUNCHERS.unregister("twice")
 
 
-def test_every_strategy_stands_in_the_readme() -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    assert all(f"| `{name}` |" in readme for name in STRATEGIES.names())
-
-
 PACKAGE = """
 import torch
 from torch import nn
