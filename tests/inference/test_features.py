@@ -86,7 +86,7 @@ def test_a_row_does_not_depend_on_its_neighbours_or_on_an_interruption(
 ) -> None:
     whole = extract(trunk_of(backbone), key_of(backbone), pixels)
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "other"))
-    again = read_photos(pixels.paths, 32)
+    again = read_photos(pixels.photos, 32)
     first = extract(trunk_of(backbone), key_of(backbone), again.take([7, 33]))
     rest = extract(trunk_of(backbone), key_of(backbone), again)
     assert np.array_equal(first, whole[[7, 33]])

@@ -1,5 +1,4 @@
-"""Files from the network, safely. In: a URL, a place, a checksum. Out: the complete, verified file in that place, or a
-clear error.
+"""Fetch files from the network: complete and verified, or a clear error.
 
 The bytes go to ``NAME.part``, which a later call goes on from; only a verified file gets its name. Processes that want
 the same file wait for each other. ``HEADSTART_MIRROR`` (``http://host:port/folder``) replaces scheme and host of every
@@ -15,7 +14,7 @@ import os
 import ssl
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import Message
@@ -24,10 +23,9 @@ from typing import IO
 from urllib.parse import urlsplit
 
 from headstart._version import __version__
+from headstart.core.events import OnProgress
 from headstart.errors import DownloadError
 
-Progress = Callable[[int, int | None], None]
-"""Called with the bytes that are there and the bytes that there will be (None where the server does not say)."""
 ATTEMPTS = 3
 BACKOFF_S = 0.5
 TIMEOUT_S = 30.0
@@ -66,12 +64,22 @@ def download(
     sha256: str | tuple[str, ...] | None = None,
     md5: str | tuple[str, ...] | None = None,
     sha256_prefix: str | None = None,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
     hint: str = "",
 ) -> Path:
     """The file at ``url``, verified, at ``to``; a verified file that lies there already is not fetched again.
 
-    ``hint`` tells people what to do instead where there is no network. Raises ``DownloadError``.
+    Args:
+        url: its http(s) address.
+        to: where to put it.
+        sha256: the checksum, or those of several editions.
+        md5: likewise.
+        sha256_prefix: the first digits of the checksum.
+        progress: called with the bytes that are there, and all of them.
+        hint: what people can do where there is no network.
+
+    Raises:
+        DownloadError: it cannot be fetched or written, or is not what the checksum promises.
     """
     checksum = Checksum(sha256, md5, sha256_prefix)
     source = mirrored(url)
@@ -98,7 +106,7 @@ def mirrored(url: str) -> str:
     return url
 
 
-def _fetch_verified(url: str, to: Path, checksum: Checksum, progress: Progress | None, hint: str) -> None:
+def _fetch_verified(url: str, to: Path, checksum: Checksum, progress: OnProgress | None, hint: str) -> None:
     """Fetch to the part file, check it, give it its name; once more from nothing where an old part did not fit."""
     part = to.with_name(to.name + ".part")
     if not checksum:
@@ -120,7 +128,7 @@ def _fetch_verified(url: str, to: Path, checksum: Checksum, progress: Progress |
     os.replace(part, to)
 
 
-def _fetch_with_retries(url: str, part: Path, progress: Progress | None, hint: str) -> None:
+def _fetch_with_retries(url: str, part: Path, progress: OnProgress | None, hint: str) -> None:
     for attempt in range(1, ATTEMPTS + 1):
         try:
             return _fetch(url, part, progress)
@@ -135,7 +143,7 @@ def _fetch_with_retries(url: str, part: Path, progress: Progress | None, hint: s
         time.sleep(BACKOFF_S * 3 ** (attempt - 1))
 
 
-def _fetch(url: str, part: Path, progress: Progress | None) -> None:
+def _fetch(url: str, part: Path, progress: OnProgress | None) -> None:
     """One request, going on from what the part file holds; a server that ignores ranges starts it anew."""
     have = part.stat().st_size if part.is_file() else 0
     headers = {"User-Agent": f"headstart/{__version__}", "Accept-Encoding": "identity"}
@@ -154,14 +162,14 @@ def _fetch(url: str, part: Path, progress: Progress | None) -> None:
         _copy(answer, out, have if answer.status == 206 else 0, progress)
 
 
-def _copy(answer: http.client.HTTPResponse, out: IO[bytes], done: int, progress: Progress | None) -> None:
+def _copy(answer: http.client.HTTPResponse, out: IO[bytes], done: int, progress: OnProgress | None) -> None:
     length = answer.headers.get("Content-Length")
     total = done + int(length) if length and length.isdigit() else None
     while chunk := answer.read(CHUNK):
         out.write(chunk)
         done += len(chunk)
         if progress:
-            progress(done, total)
+            progress(done, total or done + 1)  # the server may not say how many there will be
     if total is not None and done < total:
         # http.client ends quietly when the other side hangs up early.
         raise ConnectionError(f"the connection closed after {done:,} of {total:,} bytes")

@@ -1,7 +1,6 @@
-"""From a file's bytes to pixels. In: an image file of almost any kind. Out: RGB uint8, upright, or ``BadPhoto`` with a
-reason for people.
+"""Decode almost any image file to RGB uint8, upright; ``BadPhoto`` says in words why one cannot be.
 
-This is the hot path and runs in threads: the work stays in Pillow's C code, which lets go of the interpreter lock.
+This is the hot path and runs in threads: the work stays in Pillow's C code, which releases the interpreter lock.
 """
 
 from __future__ import annotations
@@ -13,12 +12,12 @@ import struct
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from headstart.data.filenames import content_kind
+from headstart.data.schema import ImageRef
 from headstart.errors import DataError, OptionError, did_you_mean
 
 MAX_PIXELS = 300_000_000
@@ -97,7 +96,7 @@ class Decoded:
 
 
 def decode(
-    source: bytes | Path,
+    source: bytes | ImageRef,
     resize: int | None = None,
     interpolation: str = "bilinear",
     named: str | None = None,
@@ -131,21 +130,22 @@ def decode(
         raise BadPhoto(_damage(error)) from error
 
 
-def header_size(path: Path) -> tuple[int, int] | None:
+def header_size(source: ImageRef) -> tuple[int, int] | None:
     """(width, height) in px, upright, from the file's header alone; None where there is none to read."""
     try:
-        with Image.open(path, formats=_FORMATS) as image:
+        with source.open("rb") as file, Image.open(file, formats=_FORMATS) as image:
             turn = _UPRIGHT.get(_orientation(image))
             return image.size if turn is None or _keeps_axes(turn) else (image.height, image.width)
     except _DAMAGE:
         return None
 
 
-def _read(source: bytes | Path, named: str | None) -> tuple[bytes, str]:
+def _read(source: bytes | ImageRef, named: str | None) -> tuple[bytes, str]:
     if isinstance(source, bytes):
         return source, named or ""
     try:
-        return source.read_bytes(), named or source.name
+        with source.open("rb") as file:
+            return file.read(), named or source.name
     except OSError as error:
         raise BadPhoto(f"cannot be read ({error.strerror or error})") from error
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 
 from headstart.core.files import write_json
 from headstart.data.images import PhotoRead, centre, stream_photos
+from headstart.data.schema import ImageRef
 from headstart.errors import RunError, WeightsError
 from headstart.evaluation.conformal import label_set, least_probability
 from headstart.evaluation.uncertainty import Uncertainty, is_unknown
@@ -30,6 +31,8 @@ from headstart.models.heads import build_head
 from headstart.models.network import Network, head_logits, softmax
 from headstart.models.preprocessing import Preprocessing
 from headstart.models.serialization import load_state, save_state
+
+Ref = TypeVar("Ref", bound=ImageRef)
 
 
 @dataclass(frozen=True)
@@ -180,20 +183,19 @@ class Classifier:
         far = self.certainty.distances(features) if self.certainty else [None] * len(rows)
         return [Answer(row, distance) for row, distance in zip(rows, far, strict=True)]
 
-    def stream(self, paths: Sequence[Path]) -> Iterator[tuple[Path, PhotoRead, Answer | None]]:
-        """(path, what was read, the answer or None for a bad photo), in order, with flat memory."""
-        self.prepare_for(len(paths))
-        waiting: list[tuple[Path, PhotoRead]] = []
-        for path, read in zip(
-            paths, stream_photos(paths, self.preprocessing.resize, self.preprocessing.interpolation), strict=True
-        ):
-            waiting.append((path, read))
+    def stream(self, photos: Sequence[Ref]) -> Iterator[tuple[Ref, PhotoRead, Answer | None]]:
+        """(photo, what was read, the answer or None for a bad one), in order, with flat memory."""
+        self.prepare_for(len(photos))
+        waiting: list[tuple[Ref, PhotoRead]] = []
+        reads = stream_photos(photos, self.preprocessing.resize, self.preprocessing.interpolation)
+        for photo, read in zip(photos, reads, strict=True):
+            waiting.append((photo, read))
             if sum(r.problem is None for _, r in waiting) == BATCH:
                 yield from self._answer(waiting)
                 waiting = []
         yield from self._answer(waiting)
 
-    def _answer(self, waiting: list[tuple[Path, PhotoRead]]) -> Iterator[tuple[Path, PhotoRead, Answer | None]]:
+    def _answer(self, waiting: list[tuple[Ref, PhotoRead]]) -> Iterator[tuple[Ref, PhotoRead, Answer | None]]:
         size = self.preprocessing.image_size
         good = [centre(read.pixels, size) for _, read in waiting if read.pixels is not None]
         answers: Iterator[Answer] = iter(())
@@ -202,8 +204,8 @@ class Classifier:
             batch = np.zeros((BATCH, size, size, 3), np.uint8)
             batch[: len(good)] = good
             answers = iter(self.answers(self.features(batch)))
-        for path, read in waiting:
-            yield path, read, next(answers) if read.pixels is not None else None
+        for photo, read in waiting:
+            yield photo, read, next(answers) if read.pixels is not None else None
 
     def predict(self, paths: Iterable[str | Path], coverage: float | None = None) -> Iterator[Prediction]:
         """One ``Prediction`` per path, in order; with ``coverage``, each with a set of labels (see ``Uncertainty``).

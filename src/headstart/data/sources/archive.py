@@ -1,5 +1,4 @@
-"""Photos in an archive. In: a .zip or .tar file (compressed or not). Out: a folder in the cache with its files, made
-once per content.
+"""Photos in a .zip or .tar file (compressed or not), unpacked into the cache once per content.
 
 Nothing in an archive is trusted: names that lead elsewhere are refused, links and devices are never made, and what
 comes out is bounded while it comes out, whatever the headers promise.
@@ -16,16 +15,20 @@ import re
 import shutil
 import stat
 import tarfile
-import tempfile
+import uuid
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
+from headstart.core.events import OnProgress
 from headstart.core.paths import cache_dir
 from headstart.data.filenames import is_hidden
+from headstart.data.schema import Manifest
+from headstart.data.sources.base import local
+from headstart.data.sources.folder import folder_manifest
 from headstart.errors import DataError
 
 MAX_FILES = 5_000_000
@@ -66,6 +69,21 @@ class Member:
     is_folder: bool = False
 
 
+class ArchiveSource:
+    """An archive of anything that a folder may hold."""
+
+    def accepts(self, data: str) -> bool:
+        path = local(data)
+        return os.path.exists(path) and is_archive(path)
+
+    def manifest(self, data: str, progress: OnProgress | None = None) -> Manifest:
+        path = local(data)
+        unpacked = unpack(path)
+        found = folder_manifest(unpacked.path, within=unpacked.path)
+        layout, notes = f"archive of {found.layout}", (*unpacked.notes, *found.notes)
+        return replace(found, name=_SUFFIXES.sub("", path.name), layout=layout, notes=notes)
+
+
 def is_archive(path: Path) -> bool:
     """Whether a file is an archive that can be unpacked; ``DataError`` where only its name says so."""
     if _FOREIGN.search(path.name):
@@ -82,11 +100,6 @@ def is_archive(path: Path) -> bool:
             f"{path} is damaged or no archive (its first and last bytes are not those of one)", "Fetch it again."
         )
     return found
-
-
-def stem(name: str) -> str:
-    """``animals`` for ``animals.tar.gz``."""
-    return _SUFFIXES.sub("", name)
 
 
 def unpack(path: Path) -> Unpacked:
@@ -117,7 +130,8 @@ def unpack_to(path: Path, target: Path) -> None:
     wins.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=target.parent))
+    work = target.parent / f".unpacking-{uuid.uuid4().hex}"
+    work.mkdir()  # not mkdtemp, whose folders only their owner can read
     try:
         notes = _extract(path, work)
         (work / _NOTES).write_text(json.dumps(notes), encoding="utf-8")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import tarfile
-import tempfile
+import uuid
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +26,8 @@ _LABEL_FILES = {"batches.meta.txt": 1, "fine_label_names.txt": 2}
 
 def write_folders(path: Path, to: Path) -> None:
     """Write the photos of ``path`` below ``to``, there only when whole; ``DataError`` for a damaged archive."""
-    work = Path(tempfile.mkdtemp(prefix=".writing-", dir=to.parent))
+    work = to.parent / f".writing-{uuid.uuid4().hex}"
+    work.mkdir()  # not mkdtemp, whose folders only their owner can read
     try:
         classes, label_bytes, batches = _read(path)
         numbers = dict.fromkeys(("train", "test"), 0)

@@ -1,4 +1,4 @@
-"""Photos listed in a table. In: a CSV or TSV file. Out: its labelled photos, unusable rows named with their lines."""
+"""Labelled photos listed in a CSV or TSV file; unusable rows are named with their lines."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from headstart.data.filenames import clean_label, split_of
-from headstart.data.schema import BadFile, Photo, Split
+from headstart.core.events import OnProgress
+from headstart.data.filenames import TABLE_SUFFIXES, clean_label, natural_key, split_of
+from headstart.data.schema import BadFile, Manifest, Photo, Split
+from headstart.data.sources.base import local
 from headstart.errors import DataError, did_you_mean
 
 _COLUMNS = {
@@ -41,6 +43,24 @@ class Table:
     photos: list[Photo] = field(default_factory=list)
     skipped: list[BadFile] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+
+class TableSource:
+    """A table with the columns path and label."""
+
+    def accepts(self, data: str) -> bool:
+        path = local(data)
+        return path.suffix.lower() in TABLE_SUFFIXES and os.path.exists(path)
+
+    def manifest(self, data: str, progress: OnProgress | None = None) -> Manifest:
+        return table_manifest(local(data))
+
+
+def table_manifest(path: Path, within: Path | None = None) -> Manifest:
+    """A table's manifest; see ``read_table``. Raises DataError."""
+    table = read_table(path, within)
+    photos = tuple(sorted(table.photos, key=lambda p: natural_key(str(p.path))))
+    return Manifest(path.parent, path.stem, "CSV", photos, tuple(table.skipped), tuple(table.notes))
 
 
 def lists_photos(path: Path) -> bool:

@@ -16,7 +16,7 @@ import numpy as np
 from headstart.core.array_store import trim
 from headstart.core.events import Events
 from headstart.core.files import write_text
-from headstart.core.text import counted
+from headstart.core.text import plural
 from headstart.data.duplicates.fingerprints import fingerprints
 from headstart.data.loading import LoadedImages, find_photos, read
 from headstart.errors import OptionError, RunError, WeightsError
@@ -92,9 +92,9 @@ def look(asked: TrainOptions, quick: bool, events: Events) -> tuple[LoadedImages
     """The photos, and where there is a network for it how it sees them."""
     manifest = find_photos(asked.data, events, for_training=False)
     if quick:
-        return read(manifest, asked.settings.get("image_size") or QUICK_SIZE, "bilinear", "tell", events), None
+        return read(manifest, asked.settings.get("image_size") or QUICK_SIZE, "bilinear", "defer", events), None
     try:
-        photos, backbone, machine = read_for(replace(asked, strategy="probe"), manifest, events, "tell")
+        photos, backbone, machine = read_for(replace(asked, strategy="probe"), manifest, events, "defer")
     except WeightsError as error:
         if asked.weights or asked.from_run:
             raise
@@ -111,7 +111,7 @@ def judged(photos: LoadedImages, seen: EmbeddedDataset | None, events: Events) -
     usable = [photos.manifest.photos[i] for i in members]
     pixels = photos.pixels.take(members.tolist())
     prints = fingerprints(pixels, lambda done, total: events.progress("fingerprints", done, total))
-    events.message(f"Looking for copies among {counted(len(members), 'photo')}.")
+    events.message(f"Looking for copies among {plural(len(members), 'photo')}.")
     copies = find_duplicates(prints, pixels.digests, seen.features if seen else None)
     found = [
         *class_findings(photos, members),
@@ -147,7 +147,7 @@ def label_findings(
             Case((int(members[i]),), f"looks like {classes[best[i]]} ({p:.2f})", float(p))
             for i, p in sorted(zip(wrong, sure, strict=True), key=lambda pair: -pair[1])
         ]
-        sentence = f"{counted(len(wrong), 'label is', 'labels are')} probably wrong"
+        sentence = f"{plural(len(wrong), 'label is', 'labels are')} probably wrong"
         found.append(Finding("label", "warning", sentence, "Look at each: hard photos are among them.", tuple(cases)))
     if len(strange):
         far = opinion.outlier_score[strange]
@@ -155,6 +155,6 @@ def label_findings(
             Case((int(members[i]),), f"outlier score {s:.1f}", float(s))
             for i, s in sorted(zip(strange, far, strict=True), key=lambda pair: -pair[1])
         ]
-        sentence = f"{counted(len(strange), 'photo looks', 'photos look')} like no class"
+        sentence = f"{plural(len(strange), 'photo looks', 'photos look')} like no class"
         found.append(Finding("stranger", "warning", sentence, "Do they belong here?", tuple(cases)))
     return found

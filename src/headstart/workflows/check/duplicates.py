@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headstart.core.text import counted
+from headstart.core.text import plural
 from headstart.data.duplicates.fingerprints import Fingerprints
 from headstart.data.duplicates.pairs import exact_duplicates, near_duplicates
 from headstart.data.schema import Photo
@@ -59,7 +59,7 @@ def duplicate_findings(copies: Duplicates, photos: Sequence[Photo], members: np.
 
 
 def _finding(kind: str, cases: list[Case]) -> Finding:
-    number = counted(len(cases), "pair")
+    number = plural(len(cases), "pair")
     ordered = tuple(sorted(cases, key=lambda case: -case.score))
     if kind == "leakage":
         return Finding(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headstart.core.text import counted
+from headstart.core.text import plural
 from headstart.data.filenames import natural_key, shown
 from headstart.data.schema import SPLITS, Manifest
 from headstart.data.sources.detect import check_labels
@@ -62,7 +62,7 @@ def _unreadable(photos: LoadedImages) -> list[Finding]:
     bad = [(shown(b.path, photos.manifest.root), b.reason) for b in (*photos.manifest.skipped, *photos.bad)]
     if not bad:
         return []
-    sentence = f"{counted(len(bad), 'file')} cannot be used as a photo"
+    sentence = f"{plural(len(bad), 'file')} cannot be used as a photo"
     return [Finding("unreadable", "warning", sentence, "train goes on without.", files=tuple(bad))]
 
 
@@ -72,12 +72,12 @@ def _sizes(photos: LoadedImages, members: np.ndarray) -> list[Finding]:
     found = []
     tiny = np.flatnonzero((short < TINY) & (np.median(short) >= 2 * TINY))
     if len(tiny):
-        sentence = f"{counted(len(tiny), 'photo')} with a side below {TINY} px among photos of {np.median(short):.0f}"
+        sentence = f"{plural(len(tiny), 'photo')} with a side below {TINY} px among photos of {np.median(short):.0f}"
         cases = [Case((int(members[i]),), f"{sizes[i][0]} x {sizes[i][1]} px", 1 / short[i]) for i in tiny]
         found.append(Finding("tiny", "warning", sentence, "Are they thumbnails or icons?", _surest(cases)))
     odd = np.flatnonzero(long / short >= LONG)
     if len(odd):
-        sentence = f"{counted(len(odd), 'photo')} {LONG:g} times as long as wide and more"
+        sentence = f"{plural(len(odd), 'photo')} {LONG:g} times as long as wide and more"
         cases = [Case((int(members[i]),), f"{sizes[i][0]} x {sizes[i][1]} px", long[i] / short[i]) for i in odd]
         found.append(Finding("shape", "note", sentence, "Only their centre is seen.", _surest(cases)))
     return found
@@ -89,7 +89,7 @@ def _blank(thumbs: np.ndarray, members: np.ndarray) -> list[Finding]:
     if not len(flat):
         return []
     cases = [Case((int(members[i]),), "one colour", -float(spread[i])) for i in flat]
-    return [Finding("blank", "warning", f"{counted(len(flat), 'photo')} of one colour", "", _surest(cases))]
+    return [Finding("blank", "warning", f"{plural(len(flat), 'photo')} of one colour", "", _surest(cases))]
 
 
 def _converted(photos: LoadedImages) -> list[Finding]:
@@ -110,7 +110,7 @@ def _groups(manifest: Manifest, members: np.ndarray) -> list[Finding]:
     if not torn:
         return []
     named = ", ".join(torn[:3]) + (f" and {len(torn) - 3} more" if len(torn) > 3 else "")
-    sentence = f"{counted(len(torn), 'group has', 'groups have')} photos in several splits: {named}"
+    sentence = f"{plural(len(torn), 'group has', 'groups have')} photos in several splits: {named}"
     return [Finding("groups", "error", sentence, "Accuracy would flatter: give each group to one split.")]
 
 

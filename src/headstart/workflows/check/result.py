@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headstart.core.text import counted
+from headstart.core.text import plural
 from headstart.data.filenames import shown
 from headstart.data.loading import LoadedImages
 from headstart.workflows.check.findings import SEVERITIES, Case, Finding
@@ -40,7 +40,7 @@ class CheckResult:
         if not self.findings:
             return f"Nothing is wrong with the {len(self.photos.manifest.photos):,} photos of {self.name}"
         of = {s: sum(f.severity == s for f in self.findings) for s in SEVERITIES}
-        told = ", ".join(counted(number, severity) for severity, number in of.items() if number)
+        told = ", ".join(plural(number, severity) for severity, number in of.items() if number)
         verdict = "can be trained on" if self.fit else "should not be trained on as they are"
         return f"The {len(self.photos.manifest.photos):,} photos of {self.name} {verdict}: {told}"
 
@@ -78,7 +78,7 @@ class CheckResult:
             lines += [f"         … and {len(told) - most:,} more"] if len(told) > most else []
         lines.append(f"\npage: {self.page}")
         if self.cleaned:
-            lines.append(f"cleaned list: {self.cleaned} ({counted(self.left_out, 'photo')} left out)")
+            lines.append(f"cleaned list: {self.cleaned} ({plural(self.left_out, 'photo')} left out)")
         if self.lost:
             lines.append(f"It cannot be trained on: {self.lost}.")
         return "\n".join(lines)

@@ -1,7 +1,4 @@
-"""The formats. In: the classifier's graph and what is to be said of it. Out: a file, and a function that runs it.
-
-Each format is one object: how it is written, and how it is opened again by the runtime that its users have.
-"""
+"""Export formats: how a classifier's graph is written, and opened again by the runtime that its users have."""
 
 from __future__ import annotations
 
@@ -19,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from headstart.errors import OptionError
+from headstart.core.registry import Registry
+from headstart.data.schema import ImageRef
+from headstart.errors import OptionError, option
 from headstart.inference.openvino import import_openvino, openvino_core
 from headstart.workflows.export.graph import WholeClassifier
 from headstart.workflows.export.quantize import quantise_onnx, quantise_openvino
@@ -35,9 +34,11 @@ Runner = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
-class Format:
-    """``write(graph, path, facts)``; ``open(path)`` gives a runner; ``quantise(source, target, photos)`` makes int8 of
-    it, where there is a tool. ``needs``, ``int8_needs``: packages, by their import name; ``beside``: further files'
+class Exporter:
+    """One format.
+
+    ``write(graph, path, facts)``; ``open(path)`` gives a runner; ``quantise(source, target, photos)`` makes int8 of it,
+    where there is a tool. ``needs``, ``int8_needs``: packages, by their import name; ``beside``: further files'
     suffixes.
     """
 
@@ -46,7 +47,7 @@ class Format:
     needs: tuple[str, ...]
     write: Callable[[WholeClassifier, Path, dict[str, Any]], None]
     open: Callable[[Path], Runner]
-    quantise: Callable[[Path, Path, Sequence[Path]], None] | None = None
+    quantise: Callable[[Path, Path, Sequence[ImageRef]], None] | None = None
     int8_needs: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
 
@@ -55,12 +56,14 @@ class Format:
         missing = [name for name in self.needs if find_spec(name) is None]
         if missing:
             raise OptionError(
-                f"--format {self.name} needs {', '.join(missing)}, not installed here.",
+                f"{option('format', repr(self.name))} needs {', '.join(missing)}, not installed here.",
                 "pip install 'headstart[export]'",
+                option="format",
             )
         missing = [name for name in self.int8_needs if int8 and find_spec(name) is None]
         if missing:
-            raise OptionError(f"--int8 needs {', '.join(missing)}, not installed here.", f"pip install {missing[0]}")
+            words = f"{option('int8')} needs {', '.join(missing)}, not installed here."
+            raise OptionError(words, f"pip install {missing[0]}", option="int8")
 
     def files(self, path: Path) -> list[Path]:
         """The files that make up a model of this format."""
@@ -144,23 +147,18 @@ def _open_openvino(path: Path) -> Runner:
     return lambda photos: np.array(model([photos])[0])
 
 
-FORMATS = {
-    form.name: form
-    for form in (
-        Format("onnx", ".onnx", ("onnx", "onnxscript", "onnxruntime"), _write_onnx, _open_onnx, quantise_onnx),
-        Format("torch", ".pt2", (), _write_torch, _open_torch),
-        Format(
-            "openvino",
-            ".xml",
-            ("onnx", "onnxscript", "openvino"),
-            _write_openvino,
-            _open_openvino,
-            quantise_openvino,
-            ("nncf",),
-            (".bin",),
-        ),
-    )
-}
+ONNX = Exporter("onnx", ".onnx", ("onnx", "onnxscript", "onnxruntime"), _write_onnx, _open_onnx, quantise_onnx)
+TORCH = Exporter("torch", ".pt2", (), _write_torch, _open_torch)
+OPENVINO = Exporter(
+    "openvino", ".xml", ("onnx", "onnxscript", "openvino"), _write_openvino, _open_openvino, quantise_openvino,
+    ("nncf",), (".bin",),
+)  # fmt: skip
+EXPORTERS: Registry[Exporter] = Registry(
+    "export format",
+    "headstart.exporters",
+    {name: f"{__name__}:{name.upper()}" for name in ("onnx", "torch", "openvino")},
+    option="format",
+)
 
 
 def _text(value: Any) -> str:
@@ -169,7 +167,7 @@ def _text(value: Any) -> str:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Exporters tell of their steps on standard output and in warnings; errors still come through."""
+    """Exporters report their steps on standard output and in warnings; errors still come through."""
     heard = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in heard]
     with warnings.catch_warnings(), redirect_stdout(StringIO()):
