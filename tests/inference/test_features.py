@@ -98,8 +98,8 @@ def test_copies_are_computed_once(backbone: Backbone, pixels: DecodedImages) -> 
 
     def counting() -> FrozenNetwork:
         ready = trunk_of(backbone)()
-        inner = ready.module.forward
-        ready.module.forward = lambda x: (seen.append(len(x)), inner(x))[1]
+        inner = ready.run.module.forward
+        ready.run.module.forward = lambda x: (seen.append(len(x)), inner(x))[1]
         return ready
 
     found = extract(counting, key_of(backbone), pixels.take([0, 1, 0] * 30))

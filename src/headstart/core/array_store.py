@@ -1,5 +1,4 @@
-"""Rows on disk by content. In: a key, digests and arrays. Out: the same arrays, memory-mapped, in this and every later
-run.
+"""Content-addressed, memory-mapped arrays on disk, for this and every later run.
 
 A *store* is a folder of immutable shards. A shard is ``<id>.rows`` (raw values, one row after another) and ``<id>.npz``
 (digest, offset and shape of each row, and a JSON remark). The index is renamed into place last, so a shard exists

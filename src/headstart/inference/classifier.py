@@ -1,5 +1,4 @@
-"""The classifier. In: a trained network, its preprocessing and classes. Out: a folder (``model.safetensors``,
-``model.json``), and predictions from it.
+"""The trained classifier: a folder (``model.safetensors``, ``model.json``), and predictions from it.
 
 Loading reads tensors and JSON only: it never executes code from the folder.
 """
@@ -17,7 +16,7 @@ import torch
 from headstart.core.files import write_json
 from headstart.data.images import PhotoRead, centre, stream_photos
 from headstart.data.schema import ImageRef
-from headstart.errors import RunError, WeightsError
+from headstart.errors import RunError, WeightsError, option
 from headstart.evaluation.conformal import label_set, least_probability
 from headstart.evaluation.uncertainty import Uncertainty, is_unknown
 from headstart.inference.backends import choose_engine
@@ -37,9 +36,9 @@ Ref = TypeVar("Ref", bound=ImageRef)
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for one photo; ``problem`` says why there is none. ``probabilities`` has one value per class, in class
-    order. ``distance``: how unlike the training photos it is, 1 being as far as photos of val usually lie; None where
-    the run does not know. ``labels``: the set that was asked for by a coverage, the likeliest first.
+    """What the classifier predicts for one photo; ``problem`` says why there is none. ``probabilities`` has one value
+    per class, in class order. ``distance`` to the training photos, 1 being as far as validation photos usually are;
+    None where the run does not know. ``labels``: the set that was asked for by a coverage, the likeliest first.
     """
 
     path: Path
@@ -52,12 +51,12 @@ class Prediction:
 
     @property
     def unknown(self) -> bool | None:
-        """Whether the photo is unlike the training photos; None where that is not known."""
+        """Whether the photo is out of distribution; None where that is not known."""
         return is_unknown(self.distance)
 
 
 class Answer(NamedTuple):
-    """What the network says of one photo: probabilities [C]; the distance as in ``Prediction``."""
+    """What the network computes for one photo: probabilities [C]; the distance as in ``Prediction``."""
 
     probabilities: np.ndarray
     distance: float | None
@@ -169,16 +168,16 @@ class Classifier:
     # -- predictions --
 
     def features(self, photos: np.ndarray) -> np.ndarray:
-        """What the head sees, float32 [N, D], of photos that are cut to size already: uint8 [N, S, S, 3]."""
+        """Features float32 [N, D] of photos that are cropped to size already: uint8 [N, S, S, 3]."""
         forward = self._forward or self.prepare_for(len(photos))
         return forward(torch.from_numpy(photos)).float().numpy()
 
     def logits(self, photos: np.ndarray) -> np.ndarray:
-        """Logits [N, C] of photos that are cut to size already: uint8 [N, S, S, 3]."""
+        """Logits [N, C] of photos that are cropped to size already: uint8 [N, S, S, 3]."""
         return head_logits(self.network.head, self.features(photos))
 
     def answers(self, features: np.ndarray) -> list[Answer]:
-        """What is said of photos with these features [N, D]."""
+        """Probabilities and distances of photos with these features [N, D]."""
         rows = softmax(head_logits(self.network.head, features))
         far = self.certainty.distances(features) if self.certainty else [None] * len(rows)
         return [Answer(row, distance) for row, distance in zip(rows, far, strict=True)]
@@ -200,7 +199,7 @@ class Classifier:
         good = [centre(read.pixels, size) for _, read in waiting if read.pixels is not None]
         answers: Iterator[Answer] = iter(())
         if good:
-            # always the same size: an answer does not depend on its neighbours
+            # always the same size: a prediction does not depend on its neighbours
             batch = np.zeros((BATCH, size, size, 3), np.uint8)
             batch[: len(good)] = good
             answers = iter(self.answers(self.features(batch)))
@@ -224,7 +223,7 @@ class Classifier:
                 yield self.prediction(path, answer, least)
 
     def prediction(self, path: Path, answer: Answer, least: float | None = None) -> Prediction:
-        """An answer with names; ``least``: the probability that a label needs to be in the set, if one is wanted."""
+        """A prediction with names; ``least``: the probability that a label needs to be in the set, if one is wanted."""
         p = answer.probabilities
         best = int(p.argmax())
         labels = None if least is None else tuple(self.classes[c] for c in label_set(p, least))
@@ -234,22 +233,22 @@ class Classifier:
 
     @property
     def known_uncertainty(self) -> Uncertainty:
-        """What sets of labels are made by. Raises RunError where the run kept nothing."""
+        """What sets of labels are made from. Raises RunError where the run kept nothing."""
         if self.certainty is None:
             raise RunError(
-                "This model has no certainty.safetensors, which sets of labels are made by: it was trained by an older"
-                " headstart.",
-                "Train it again, or leave out --coverage.",
+                "This model has no certainty.safetensors, which sets of labels are made from: an older headstart trained"
+                " it.",
+                "Train it again, or leave out `coverage`.",
             )
         return self.certainty
 
 
 def load_backbone(folder: Path) -> Any:
-    """The backbone of an earlier run, for ``--from``. Raises RunError, WeightsError."""
+    """The backbone of an earlier run, for ``from_run``. Raises RunError, WeightsError."""
     try:
         classifier = Classifier.load(folder, "cpu")
     except RunError as error:
-        raise WeightsError(f"--from {folder}: {error.problem}", error.hint) from None
+        raise WeightsError(f"{option('from_run', repr(str(folder)))}: {error.problem}", error.hint) from None
     backbone, used = classifier.network.backbone, classifier.preprocessing
     backbone.preprocessing = replace(
         backbone.preprocessing, mean=used.mean, std=used.std, interpolation=used.interpolation

@@ -1,5 +1,4 @@
-"""A frozen trunk's outputs. In: a trunk, pixels and a precision. Out: one row per photo and view, computed once and
-cached by content.
+"""Features: a frozen trunk's outputs, one row per photo and view, computed once and cached by content.
 
 A frozen trunk is a function: its output depends on its weights, its cut, the preprocessing and the photo's bytes, and
 these name the row in the cache. Batches always have the same size (the last is padded), so that a row does not depend
@@ -17,6 +16,7 @@ import numpy as np
 import torch
 
 from headstart.core.array_store import RowStore
+from headstart.core.events import OnProgress
 from headstart.data.augment import View, render
 from headstart.data.images import DecodedImages
 from headstart.inference.runner import FrozenNetwork
@@ -29,7 +29,6 @@ cache hierarchy's reach.
 SHARD = 2048
 """Rows per published shard of the cache, and so the most that a kill can cost."""
 FORMAT = 1
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -54,13 +53,16 @@ def extract(
     key: FeatureKey,
     pixels: DecodedImages,
     view: View | None = None,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> np.ndarray:
     """The pooled features of every photo of ``pixels`` as float32 [N, D].
 
     Args:
         trunk: builds the trunk; called only when the cache lacks a row, so that a warm run never pays for folding.
+        key: names the trunk in the cache.
+        pixels: the photos.
         view: which view of each photo; the plain centre by default.
+        progress: called with photos done, and all.
     """
     store = compute_rows(trunk, key, pixels, view or View(), "float32", progress)
     return store.gather([str(d) for d in pixels.digests])
@@ -72,7 +74,7 @@ def compute_rows(
     pixels: DecodedImages,
     view: View,
     dtype: str,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> RowStore:
     """Make sure that the store of this trunk and view holds a row for every photo; returns the store."""
     store = RowStore(key.digest(view), dtype)
