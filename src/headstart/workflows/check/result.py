@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from headstart.core.text import plural
 from headstart.data.filenames import shown
 from headstart.data.loading import LoadedImages
-from headstart.workflows.check.findings import SEVERITIES, Case, Finding
+from headstart.workflows.check.base import SEVERITIES, Case, Finding
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What a check found; ``page``: the HTML sheet; ``cleaned``: the list that ``fix`` wrote, ``left_out``: how many
+    """What a check found; ``page``: the HTML file; ``cleaned``: the list that ``fix`` wrote, ``left_out``: how many
     photos are not in it, ``lost``: why it cannot be trained on, if so.
     """
 
@@ -68,7 +68,7 @@ class CheckResult:
         return {**told, "advice": finding.advice, "cases": cases, "files": files}
 
     def text(self, most: int) -> str:
-        """The findings as lines, each with its first ``most`` cases."""
+        """The findings as lines, each with its first ``most`` cases; options as Python writes them."""
         lines = [f"{self.answer}."]
         for finding in self.findings:
             lines.append(f"\n{finding.severity:8} {finding.sentence}. {finding.advice}".rstrip())
