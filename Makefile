@@ -1,12 +1,12 @@
 # What a newcomer and a maintainer type. In a fresh clone each target makes the virtual environment that it needs.
 #   make PYTHON=python3.12 …   another Python      make VENV=/path …   another place for the environment
 #   make test ARGS="tests/data -k scan"            options for pytest
-#   make bench BENCH=speed ARGS="--only pass"      one of the benchmarks (results, speed, serving), and its options
+#   make bench BENCH=speed ARGS="--only pass"      one of the benchmarks (claims/results, speed, claims/serving, …), and its options
 
 PYTHON ?= python3
 VENV   ?= .venv
 ARGS   ?=
-BENCH  ?= results speed serving
+BENCH  ?= claims/results speed claims/serving
 # Tests on several cores; a worker takes half a gigabyte.
 SPREAD ?= -n auto --maxprocesses 4 --dist worksteal
 
@@ -32,16 +32,18 @@ demo: $(USER_STAMP)  ## see it work in under a minute, offline: probe, fine-tuni
 test: $(DEV_STAMP)  ## run the tests (those that need real photos: HEADSTART_ASSETS, see CONTRIBUTING.md)
 	@$(PY) -m pytest $(SPREAD) $(ARGS)
 
-check: $(DEV_STAMP)  ## lint, format, types, documents generated from the code, tests
-	$(PY) -m ruff check src tests docs benchmarks notebooks
-	$(PY) -m ruff format --check src tests docs benchmarks notebooks
+check: $(DEV_STAMP)  ## lint, format, types, import contracts, documents generated from the code, tests
+	$(PY) -m ruff check src tests docs benchmarks scripts notebooks
+	$(PY) -m ruff format --check src tests docs benchmarks scripts notebooks
 	$(PY) -m mypy
+	$(BIN)/lint-imports
 	$(PY) docs/make_cli_reference.py --check
 	$(PY) -m pytest $(SPREAD) $(ARGS)
 
 bench: $(BENCH_STAMP)  ## measure results and speed, beside peers (HEADSTART_ASSETS names the folder of photos and weights)
 	@test -d "$(HEADSTART_ASSETS)" || { echo "Set HEADSTART_ASSETS to the folder of real photos and weights (see CONTRIBUTING.md)." >&2; exit 1; }
-	@for script in $(BENCH); do $(PY) benchmarks/$$script.py "$(HEADSTART_ASSETS)" $(ARGS) || exit 1; done
+	@for name in $(BENCH); do script=benchmarks/$$name; test -d $$script || script=benchmarks/claims/$$(basename $$name).py; \
+		$(PY) $$script "$(HEADSTART_ASSETS)" $(ARGS) || exit 1; done
 
 docs: $(DEV_STAMP)  ## write docs/cli.md anew from the code
 	@$(PY) docs/make_cli_reference.py
@@ -59,7 +61,7 @@ $(DEV_STAMP): pyproject.toml | $(PY)
 	@touch $@ $(USER_STAMP)
 
 $(BENCH_STAMP): $(DEV_STAMP)
-	@$(call install,.[bench]) && touch $@ || echo "The peers could not be installed: benchmarks/speed.py leaves them out." >&2
+	@$(call install,.[bench]) && touch $@ || echo "The peers could not be installed: benchmarks/speed leaves them out." >&2
 
 define install
 echo "Installing headstart and what it stands on into $(VENV). PyTorch is large: this takes minutes, once." >&2 \

@@ -88,7 +88,7 @@ def _selection_score(step: ProbeStep, photos: int) -> float:
     """Val photos right, where a decade away from the usual strength costs half a photo.
 
     On few val photos most strengths tie; then the usual one is the better guess than the lowest loss, which favours
-    weak penalties (benchmarks/l2_choice.py compares the two).
+    weak penalties (benchmarks/claims/l2_choice.py compares the two).
     """
     return step.val_accuracy * photos - prior_penalty(step.l2)
 

@@ -39,7 +39,7 @@ BOUNDED = ("partial", "finetune", "lp-ft")
 
 def image_size(facts: Facts) -> Choice:
     """The input size, px. Upscaling small photos to the size the weights were trained at helps
-    (benchmarks/image_size.py), up to a point.
+    (benchmarks/claims/image_size.py), up to a point.
     """
     largest = max(64, round(4 * facts.side / 32) * 32)
     if largest < facts.native_size:
@@ -100,7 +100,7 @@ def learning_rate(facts: Facts) -> Choice:
 
 def backbone_rate(facts: Facts) -> Choice:
     """Peak rate of the last pretrained stage. Lower ones leave photos that are unlike ImageNet's far below what a probe
-    reaches (benchmarks/rates.py).
+    reaches (benchmarks/claims/rates.py).
     """
     if _small_network(facts) and facts.strategy != "lp-ft":
         return SMALL_RATE

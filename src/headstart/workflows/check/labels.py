@@ -18,7 +18,7 @@ from headstart.workflows.check.duplicates import duplicates_in
 NEIGHBOUR = 30
 """Outliers can come in small clusters, so the distance to the 30th neighbour counts."""
 OUTLYING = 3.5
-"""Outlier score from which a photo is reported (benchmarks/check.py)."""
+"""Outlier score from which a photo is reported (benchmarks/claims/check.py)."""
 DOUBTED = 0.2
 """Probability of the own label below which it may be an error: with more, a class that is merely hard fills the
 list."""

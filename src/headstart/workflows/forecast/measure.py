@@ -30,7 +30,7 @@ FEWEST = 4
 """Photos per class below which nothing is forecast."""
 STRENGTHS = L2_GRID[2::2]
 """Strengths tried, in decades from 0.01: a quarter of the time of a probe's whole grid, and the same accuracy within
-its noise (benchmarks/forecast.py judges by the whole grid)."""
+its noise (benchmarks/claims/forecast.py judges by the whole grid)."""
 Progress = Callable[[int, int], None]
 
 
