@@ -36,34 +36,26 @@ _TRANSIENT = (urllib.error.URLError, http.client.HTTPException, TimeoutError, Co
 
 @dataclass(frozen=True)
 class Checksum:
-    """What the bytes must be. Every kind given must hold; of a tuple (editions of a file) any one will do."""
+    """What the bytes must be: the SHA-256, or its first digits, and one of the MD5 sums (editions of a file)."""
 
-    sha256: str | tuple[str, ...] | None = None
-    md5: str | tuple[str, ...] | None = None
-    sha256_prefix: str | None = None
+    sha256: str = ""
+    md5: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.sha256 or self.md5 or self.sha256_prefix)
+        return bool(self.sha256 or self.md5)
 
     def holds(self, path: Path) -> bool:
         """Whether the file's bytes are the promised ones (always, where nothing is promised)."""
-        if not self:
-            return True
-        found = _digests(path, ["sha256"] * bool(self.sha256 or self.sha256_prefix) + ["md5"] * bool(self.md5))
-        return (
-            (not self.sha256 or found["sha256"] in _editions(self.sha256))
-            and (not self.md5 or found["md5"] in _editions(self.md5))
-            and (not self.sha256_prefix or found["sha256"].startswith(self.sha256_prefix.lower()))
-        )
+        found = _digests(path, ["sha256"] * bool(self.sha256) + ["md5"] * bool(self.md5)) if self else {}
+        return found.get("sha256", "").startswith(self.sha256.lower()) and (not self.md5 or found["md5"] in self.md5)
 
 
 def download(
     url: str,
     to: Path,
     *,
-    sha256: str | tuple[str, ...] | None = None,
-    md5: str | tuple[str, ...] | None = None,
-    sha256_prefix: str | None = None,
+    sha256: str = "",
+    md5: tuple[str, ...] = (),
     progress: OnProgress | None = None,
     hint: str = "",
 ) -> Path:
@@ -72,16 +64,15 @@ def download(
     Args:
         url: its http(s) address.
         to: where to put it.
-        sha256: the checksum, or those of several editions.
-        md5: likewise.
-        sha256_prefix: the first digits of the checksum.
+        sha256: its checksum, or the first digits of it.
+        md5: its checksum, or those of several editions.
         progress: called with the bytes that are there, and all of them.
         hint: what people can do where there is no network.
 
     Raises:
         DownloadError: it cannot be fetched or written, or is not what the checksum promises.
     """
-    checksum = Checksum(sha256, md5, sha256_prefix)
+    checksum = Checksum(sha256, md5)
     source = mirrored(url)
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
@@ -198,10 +189,6 @@ def _digests(path: Path, kinds: list[str]) -> dict[str, str]:
             for each in sums.values():
                 each.update(chunk)
     return {kind: each.hexdigest() for kind, each in sums.items()}
-
-
-def _editions(promised: str | tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(p.lower() for p in ((promised,) if isinstance(promised, str) else promised))
 
 
 def _words(error: Exception) -> str:

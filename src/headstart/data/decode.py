@@ -23,22 +23,14 @@ from headstart.errors import DataError, OptionError, did_you_mean
 MAX_PIXELS = 300_000_000
 """Above this many pixels by its header a file is taken for a decompression bomb (phones reach 200 million)."""
 MIN_SIDE = 2
-
-
 # Pillow's own limit (179 million) would refuse real phone photos; ours is checked before any pixel is decoded.
 if Image.MAX_IMAGE_PIXELS is not None:
     Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, MAX_PIXELS)
-
-
 # Only formats that are photos: Pillow would start a PostScript interpreter for an EPS file that somebody named .jpg.
 _READERS = ("Jpeg", "Mpo", "Png", "WebP", "Gif", "Bmp", "Tiff", "Ppm", "Avif", "Jpeg2K", "Ico", "Qoi", "Pcx")
-
-
 for _reader in _READERS:
     with suppress(ImportError):  # not every build of Pillow brings each
         importlib.import_module(f"PIL.{_reader}ImagePlugin")
-
-
 _FORMATS = tuple(f for f in Image.OPEN if f in {*map(str.upper, _READERS), "DIB", "JPEG2000"})
 _SUFFIXES = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
@@ -50,14 +42,7 @@ _SUFFIXES = {
     "TIFF": (".tif", ".tiff"),
     "AVIF": (".avif",),
 }
-_FILTERS = {
-    "nearest": Image.Resampling.NEAREST,
-    "box": Image.Resampling.BOX,
-    "bilinear": Image.Resampling.BILINEAR,
-    "hamming": Image.Resampling.HAMMING,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
+_FILTERS = {filter.name.lower(): filter for filter in Image.Resampling}
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -176,11 +161,8 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
 
 def _to_rgb(image: Image.Image) -> tuple[Image.Image, list[str]]:
     """The image in RGB or, for grayscale, in L (cheaper to resize; becomes RGB at the end), and what had to be done."""
-    deep = (
-        ["16-bit"]
-        if ";16" in str([tile[3] for tile in getattr(image, "tile", ())]) or image.mode.startswith("I;16")
-        else []
-    )
+    stored = str([tile[3] for tile in getattr(image, "tile", ())])
+    deep = ["16-bit"] if ";16" in stored or image.mode.startswith("I;16") else []
     if image.mode in ("RGB", "L"):
         image.load()
         return _over_white(image, [*deep, *["grayscale"] * (image.mode == "L")])

@@ -20,17 +20,8 @@ from headstart.models.backbone import Backbone
 State = dict[str, Tensor]
 # Where training scripts keep the weights inside a checkpoint, and what wrappers put in front of every key.
 _WRAPPERS = (
-    "state_dict",
-    "model_state_dict",
-    "model",
-    "state_dict_ema",
-    "model_ema",
-    "ema",
-    "net",
-    "module",
-    "backbone",
-    "weights",
-    "params",
+    *("state_dict", "model_state_dict", "model", "state_dict_ema", "model_ema", "ema", "net", "module", "backbone"),
+    *("weights", "params"),
 )
 _PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.", "net.")
 # Beside the key prefix that a network names itself: what classifiers are called elsewhere, and training-only branches.

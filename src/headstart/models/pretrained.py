@@ -32,7 +32,7 @@ def from_url(url: str) -> Path:
     to = place(url)
     digits = re.search(r"-([0-9a-f]{8,64})\.\w+$", to.name)
     try:
-        return download(url, to, sha256_prefix=digits[1] if digits else None, hint=_INSTEAD)
+        return download(url, to, sha256=digits[1] if digits else "", hint=_INSTEAD)
     except DownloadError as error:
         raise WeightsError(f"the weights could not be fetched: {error.problem}", error.hint) from error
 

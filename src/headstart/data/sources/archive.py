@@ -41,14 +41,8 @@ _NOTES = ".headstart-notes.json"
 _SUFFIXES = re.compile(r"\.(zip|tar|tgz|tbz2?|txz|tar\.(gz|bz2|xz))$", re.IGNORECASE)
 _FOREIGN = re.compile(r"\.(7z|rar|zst|tar\.zst|lz4|cab|dmg|iso)$", re.IGNORECASE)
 _DAMAGE = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    NotImplementedError,
-    UnicodeError,
-)
+    zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, UnicodeError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -65,7 +59,7 @@ class Member:
 
     name: str
     size: int
-    open: Callable[[], IO[bytes]] | None
+    open: Callable[[], IO[bytes] | None] | None
     is_folder: bool = False
 
 
@@ -103,12 +97,13 @@ def is_archive(path: Path) -> bool:
 
 
 def unpack(path: Path) -> Unpacked:
-    """The archive's files below ``cache_dir()/archives``, in a folder named by the archive's SHA-256; there already
-    when unpacked before.
+    """The archive's files in the cache, in a folder named by its SHA-256; there already when unpacked before.
 
-    Hidden and operating-system files are left out, links and devices too (and a note says so). Raises ``DataError`` for
-    names that lead out of the folder, more than ``MAX_FILES`` files or ``MAX_BYTES`` bytes, growth beyond
-    ``MAX_RATIO``, damage, passwords and a full disk.
+    Hidden and operating-system files are left out, links and devices too (and a note says so).
+
+    Raises:
+        DataError: names that lead out of the folder, more than ``MAX_FILES`` files or ``MAX_BYTES`` bytes, growth
+        beyond ``MAX_RATIO``, damage, passwords and a full disk.
     """
     home = cache_dir() / "archives"
     try:
@@ -151,7 +146,7 @@ def unpack_to(path: Path, target: Path) -> None:
 def _extract(path: Path, folder: Path) -> list[str]:
     budget = Budget(path)
     left_out = 0
-    for member in _members(path):
+    for member in _zip_members(path) if zipfile.is_zipfile(path) else _tar_members(path):
         budget.file(member.size)
         parts = _parts(member.name, path)
         if member.is_folder or not parts or any(is_hidden(part) for part in parts):
@@ -161,7 +156,10 @@ def _extract(path: Path, folder: Path) -> list[str]:
             continue
         to = folder.joinpath(*parts)
         to.parent.mkdir(parents=True, exist_ok=True)
-        with member.open() as source, open(to, "wb") as out:
+        source = member.open()
+        if source is None:
+            raise tarfile.ReadError(f"{member.name} has no content")
+        with source, open(to, "wb") as out:
             while chunk := source.read(1 << 18):
                 budget.written(len(chunk))
                 out.write(chunk)
@@ -195,10 +193,6 @@ class Budget:
             )
 
 
-def _members(path: Path) -> Iterator[Member]:
-    return _zip_members(path) if zipfile.is_zipfile(path) else _tar_members(path)
-
-
 def _zip_members(path: Path) -> Iterator[Member]:
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
@@ -213,17 +207,8 @@ def _zip_members(path: Path) -> Iterator[Member]:
 def _tar_members(path: Path) -> Iterator[Member]:
     with tarfile.open(path, "r:*") as archive:
         for info in archive:
-            yield Member(info.name, info.size, _tar_opener(archive, info) if info.isreg() else None, info.isdir())
-
-
-def _tar_opener(archive: tarfile.TarFile, info: tarfile.TarInfo) -> Callable[[], IO[bytes]]:
-    def opened() -> IO[bytes]:
-        source = archive.extractfile(info)
-        if source is None:
-            raise tarfile.ReadError(f"{info.name} has no content")
-        return source
-
-    return opened
+            opener = (lambda info=info: archive.extractfile(info)) if info.isreg() else None
+            yield Member(info.name, info.size, opener, info.isdir())
 
 
 def _parts(name: str, path: Path) -> list[str]:

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from headstart.core.events import OnProgress
 from headstart.core.text import listed
@@ -27,14 +28,13 @@ from headstart.data.filenames import (
 )
 from headstart.data.schema import SPLITS, BadFile, Manifest, Photo, Split
 from headstart.data.sources.base import local
-from headstart.data.sources.table import lists_photos, table_manifest
+from headstart.data.sources.table import lists_photos, read_table
 from headstart.errors import DataError
 
 _PHOTO_KINDS = frozenset({"JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "HEIC"})
 
 
-@dataclass(frozen=True)
-class Contents:
+class Contents(NamedTuple):
     """What one folder holds, hidden things left out: names in natural order."""
 
     folders: tuple[str, ...] = ()
@@ -42,8 +42,7 @@ class Contents:
     others: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """Photos, and how they were recognised, in words."""
 
     words: str
@@ -175,7 +174,7 @@ def _one_table(tables: list[Path], within: Path | None) -> Manifest:
     if len(tables) > 1:
         names = ", ".join(t.name for t in tables)
         raise DataError(f"{tables[0].parent} holds several tables: {names}", "Name the one that is meant as the data.")
-    return table_manifest(tables[0], within)
+    return read_table(tables[0], within)
 
 
 def read_layout(folders: Folders) -> Layout | None:
