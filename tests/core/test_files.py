@@ -28,9 +28,14 @@ def test_a_file_has_the_mode_of_the_umask_whoever_writes_it(tmp_path: Path, mask
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ValueError("a bug"), KeyboardInterrupt()])
 def test_where_writing_fails_the_old_file_stays_and_nothing_else(tmp_path: Path, error: BaseException) -> None:
     (tmp_path / "file").write_text("old")
-    with pytest.raises(RunError if isinstance(error, OSError) else type(error)), replacing(tmp_path / "file") as draft:
-        draft.write_text("half of the")
-        raise error
+
+    def write() -> None:
+        with replacing(tmp_path / "file") as draft:
+            draft.write_text("half of the")
+            raise error
+
+    with pytest.raises(RunError if isinstance(error, OSError) else type(error)):
+        write()
     assert (tmp_path / "file").read_text() == "old"
     assert os.listdir(tmp_path) == ["file"]
 

@@ -61,7 +61,7 @@ def test_a_run_is_not_replaced_unless_asked(tmp_path: Path) -> None:
 
 def test_an_unfinished_run_says_how_to_go_on(tmp_path: Path) -> None:
     RunFolder.create(tmp_path / "run", ASKED).remember("auto", ["probe", "why"])
-    with pytest.raises(RunError, match="hs.resume"):
+    with pytest.raises(RunError, match="resume"):
         RunFolder.create(tmp_path / "run", ASKED)
     RunFolder.create(tmp_path / "run", ASKED, overwrite=True)
     assert RunFolder(tmp_path / "run").recall("auto") is None

@@ -179,8 +179,8 @@ def trim(keep: Iterable[Path] = (), root: Path | None = None, limit: int | None 
     """
     base = root or cache_dir() / "rows"
     limit = limit_bytes() if limit is None else limit
-    shards = [(_last_use(index), index) for index in base.glob("*/*.npz")]
-    sizes = {index: _size(index) + _size(index.with_suffix(".rows")) for _, index in shards}
+    shards = [(_stat(index)[0], index) for index in base.glob("*/*.npz")]
+    sizes = {index: _stat(index)[1] + _stat(index.with_suffix(".rows"))[1] for _, index in shards}
     _remove_stale(base)
     spared = {folder.resolve() for folder in keep}
     excess, freed = sum(sizes.values()) - limit, 0
@@ -197,21 +197,17 @@ def _remove_stale(base: Path) -> None:
     indexed = {index.with_suffix("") for index in base.glob("*/*.npz")}
     orphans = [rows for rows in base.glob("*/*.rows") if rows.with_suffix("") not in indexed]
     for path in [*base.glob("*/*.tmp"), *orphans]:
-        with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime > STALE_SECONDS:
-                path.unlink()
+        if time.time() - _stat(path)[0] > STALE_SECONDS:
+            _unlink(path)
 
 
-def _last_use(path: Path) -> float:
-    with contextlib.suppress(OSError):  # another process may have deleted it since it was listed
-        return path.stat().st_mtime
-    return 0.0
-
-
-def _size(path: Path) -> int:
-    with contextlib.suppress(OSError):
-        return path.stat().st_size
-    return 0
+def _stat(path: Path) -> tuple[float, int]:
+    """(last use, size); zeros where another process has deleted it since it was listed."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0.0, 0
+    return found.st_mtime, found.st_size
 
 
 def _unlink(path: Path) -> bool:

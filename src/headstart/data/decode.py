@@ -43,15 +43,12 @@ _SUFFIXES = {
     "AVIF": (".avif",),
 }
 _FILTERS = {filter.name.lower(): filter for filter in Image.Resampling}
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+_MIRRORED = (Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.ROTATE_180, Image.Transpose.FLIP_TOP_BOTTOM)
+_TURNED = (
+    Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_270, Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_90,
+)  # fmt: skip
+_UPRIGHT = dict(enumerate((*_MIRRORED, *_TURNED), 2))
+"""What makes a photo upright, by its EXIF orientation."""
 # What Pillow's readers have been seen to raise on damaged files.
 _DAMAGE: tuple[type[Exception], ...] = (
     *(OSError, EOFError, ValueError, SyntaxError, TypeError, LookupError, ArithmeticError, AttributeError),
@@ -100,7 +97,7 @@ def decode(
     try:
         notes = [*_name_note(image, name), *_frame_note(image)]
         turn = _UPRIGHT.get(_orientation(image))
-        width, height = image.size if turn is None or _keeps_axes(turn) else image.size[::-1]
+        width, height = image.size if turn is None or turn in _MIRRORED else image.size[::-1]
         if resize:
             image.draft(None, (resize, resize))  # JPEG only; the result is never smaller than asked for
         image, color_notes = _to_rgb(image)
@@ -120,7 +117,7 @@ def header_size(source: ImageRef) -> tuple[int, int] | None:
     try:
         with source.open("rb") as file, Image.open(file, formats=_FORMATS) as image:
             turn = _UPRIGHT.get(_orientation(image))
-            return image.size if turn is None or _keeps_axes(turn) else (image.height, image.width)
+            return image.size if turn is None or turn in _MIRRORED else (image.height, image.width)
     except _DAMAGE:
         return None
 
@@ -247,10 +244,6 @@ def _orientation(image: Image.Image) -> int:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except _DAMAGE:
         return 1
-
-
-def _keeps_axes(turn: Image.Transpose) -> bool:
-    return turn in (Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.ROTATE_180, Image.Transpose.FLIP_TOP_BOTTOM)
 
 
 def _name_note(image: Image.Image, name: str) -> list[str]:

@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from headstart.core.events import OnProgress
 from headstart.data.decode import BadPhoto, decode, header_size
 from headstart.data.schema import ImageRef
 
+T = TypeVar("T")
 CHUNK = 32
 """Photos per task of the thread pool: large enough that handing tasks over costs nothing beside decoding."""
 SHARD = 4096
@@ -66,16 +67,12 @@ class DecodedImages:
 
     def take(self, indices: Sequence[int]) -> DecodedImages:
         """The same store, restricted to some photos."""
-        return DecodedImages(
-            [self.photos[i] for i in indices],
-            self.resize,
-            self.interpolation,
-            [self.digests[i] for i in indices],
-            [self.problems[i] for i in indices],
-            [self.sizes[i] for i in indices],
-            [self.remarks[i] for i in indices],
-            self.store,
-        )
+
+        def some(values: list[T]) -> list[T]:
+            return [values[i] for i in indices]
+
+        facts = (some(self.digests), some(self.problems), some(self.sizes), some(self.remarks))
+        return DecodedImages(some(self.photos), self.resize, self.interpolation, *facts, self.store)
 
 
 @dataclass(frozen=True)
@@ -120,9 +117,8 @@ def read_photos(
     """
     pixels = DecodedImages(list(photos), resize, interpolation)
     store = RowStore(f"pixels-v{FORMAT}-{resize}-{interpolation}", "uint8") if cached else None
-    keep = store is not None and _estimate(len(photos), resize) <= limit_bytes() * 0.8
-    pixels.store = store if keep else None
-    known = store if keep else None
+    estimate = len(photos) * resize * resize * 3 * 1.4  # photos are about 4:3
+    known = pixels.store = store if estimate <= limit_bytes() * 0.8 else None
     for start in range(0, len(photos), SHARD):
         part = pixels.photos[start : start + SHARD]
         reads = stream_photos(part, resize, interpolation, known, with_pixels=known is not None)
@@ -130,10 +126,6 @@ def read_photos(
         if known is not None and missing:
             known.refresh()
     return pixels
-
-
-def _estimate(photos: int, resize: int) -> float:
-    return photos * resize * resize * 3 * 1.4  # photos are about 4:3
 
 
 def _note(
@@ -145,30 +137,18 @@ def _note(
     with writing as writer:
         for read in reads:
             known = store.remark(read.digest) if store is not None and read.digest and read.digest in store else None
-            _append_facts(pixels, read, known)
+            facts = known or {"problem": read.problem, "size": [read.width, read.height], "remarks": list(read.remarks)}
+            pixels.digests.append(None if facts["problem"] else read.digest)
+            pixels.problems.append(facts["problem"])
+            pixels.sizes.append((facts["size"][0], facts["size"][1]))
+            pixels.remarks.append(tuple(facts["remarks"]))
             if writer is not None and read.digest and known is None and read.digest not in fresh:
-                _write(writer, read)
+                row = read.pixels if read.pixels is not None else np.empty((0, 0, 3), np.uint8)
+                writer.add(read.digest, row, facts)
                 fresh.add(read.digest)
             if progress is not None:
                 progress(len(pixels.digests), len(pixels.photos))
     return bool(fresh)
-
-
-def _facts(read: PhotoRead) -> dict[str, Any]:
-    return {"problem": read.problem, "size": [read.width, read.height], "remarks": list(read.remarks)}
-
-
-def _append_facts(pixels: DecodedImages, read: PhotoRead, known: dict[str, Any] | None) -> None:
-    facts = known or _facts(read)
-    pixels.digests.append(None if facts["problem"] else read.digest)
-    pixels.problems.append(facts["problem"])
-    pixels.sizes.append((facts["size"][0], facts["size"][1]))
-    pixels.remarks.append(tuple(facts["remarks"]))
-
-
-def _write(writer: ShardWriter, read: PhotoRead) -> None:
-    row = read.pixels if read.pixels is not None else np.empty((0, 0, 3), np.uint8)
-    writer.add(str(read.digest), row, _facts(read))
 
 
 def stream_photos(

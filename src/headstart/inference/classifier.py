@@ -236,8 +236,8 @@ class Classifier:
         """What sets of labels are made from. Raises RunError where the run kept nothing."""
         if self.certainty is None:
             raise RunError(
-                "This model has no certainty.safetensors, which sets of labels are made from: an older headstart trained"
-                " it.",
+                "This model has no certainty.safetensors, which sets of labels are made from: it is of an older"
+                " headstart.",
                 "Train it again, or leave out `coverage`.",
             )
         return self.certainty

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-import logging
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +17,7 @@ from headstart.data.schema import ImageRef
 from headstart.errors import OptionError, option
 from headstart.inference.openvino import import_openvino, openvino_core
 from headstart.workflows.export.graph import WholeClassifier
-from headstart.workflows.export.quantize import quantise_onnx, quantise_openvino
+from headstart.workflows.export.quantize import quantise_onnx, quantise_openvino, quiet
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -76,17 +72,17 @@ def captured(graph: WholeClassifier) -> ExportedProgram:
 
     shape = {0: Dim("photos", min=1), 1: Dim("height", min=2), 2: Dim("width", min=2)}
     example = torch.zeros(2, 61, 67, 3, dtype=torch.uint8)
-    with torch.no_grad(), _silence():
+    with torch.no_grad(), quiet():
         return export(graph.eval(), (example,), dynamic_shapes={"images": shape})
 
 
 def _write_torch(graph: WholeClassifier, path: Path, facts: dict[str, Any]) -> None:
-    with _silence():
+    with quiet():
         torch.export.save(captured(graph), str(path), extra_files={"headstart.json": json.dumps(facts)})
 
 
 def _open_torch(path: Path) -> Runner:
-    with _silence():
+    with quiet():
         module = torch.export.load(str(path)).module()
 
     def run(photos: np.ndarray) -> np.ndarray:
@@ -98,7 +94,7 @@ def _open_torch(path: Path) -> Runner:
 
 def _write_onnx(graph: WholeClassifier, path: Path, facts: dict[str, Any]) -> None:
     program = captured(graph)
-    with _silence():
+    with quiet():
         made = torch.onnx.export(
             program, input_names=["images"], output_names=["probabilities"], opset_version=OPSET, dynamo=True,
             verbose=False,
@@ -163,19 +159,3 @@ EXPORTERS: Registry[Exporter] = Registry(
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Exporters report their steps on standard output and in warnings; errors still come through."""
-    heard = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in heard]
-    with warnings.catch_warnings(), redirect_stdout(StringIO()):
-        warnings.simplefilter("ignore")
-        for logger in heard:
-            logger.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for logger, level in zip(heard, levels, strict=True):
-                logger.setLevel(level)

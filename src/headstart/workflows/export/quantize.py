@@ -9,7 +9,8 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -38,7 +39,7 @@ def quantise_onnx(source: Path, target: Path, photos: Sequence[ImageRef]) -> Non
             found = next(self.inputs, None)
             return None if found is None else {"images": found}
 
-    with TemporaryDirectory(dir=target.parent) as folder, _quiet():
+    with TemporaryDirectory(dir=target.parent) as folder, quiet():
         prepared = Path(folder) / "prepared.onnx"
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
         quantize_static(
@@ -60,7 +61,7 @@ def _without_weights(model: Any) -> list[str]:
 
 def quantise_openvino(source: Path, target: Path, photos: Sequence[ImageRef]) -> None:
     """By NNCF, OpenVINO's tool: per-channel weights, activations by their range."""
-    with _quiet():
+    with quiet():
         openvino = import_openvino()
         os.environ.setdefault("NNCF_CI", "1")  # NNCF's switch for not reporting
         import nncf
@@ -75,15 +76,16 @@ def _inputs(photos: Sequence[ImageRef]) -> Iterator[np.ndarray]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """The tools advise on what is already done."""
-    root = logging.getLogger()
-    level = root.level
-    with warnings.catch_warnings():
+def quiet() -> Iterator[None]:
+    """Exporters report their steps on standard output, in logs and in warnings; errors still come through."""
+    heard = [logging.getLogger(name) for name in (None, "nncf", "torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in heard]
+    with warnings.catch_warnings(), redirect_stdout(StringIO()):
         warnings.simplefilter("ignore")
-        logging.getLogger("nncf").setLevel(logging.ERROR)
-        root.setLevel(logging.ERROR)
+        for logger in heard:
+            logger.setLevel(logging.ERROR)
         try:
             yield
         finally:
-            root.setLevel(level)
+            for logger, level in zip(heard, levels, strict=True):
+                logger.setLevel(level)
