@@ -79,6 +79,11 @@ class RowStore:
     def __contains__(self, digest: str) -> bool:
         return digest in self._where
 
+    def missing(self, digests: Sequence[str | None]) -> list[int]:
+        """The places of digests that have no row, the first of each; None counts as none."""
+        first = {digest: i for i, digest in reversed(list(enumerate(digests))) if digest is not None}
+        return sorted(i for digest, i in first.items() if digest not in self)
+
     def row(self, digest: str) -> np.ndarray:
         """The row of one digest: a read-only view into the mapped file."""
         shard, offset, shape, _ = self._where[digest]

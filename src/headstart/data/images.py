@@ -107,7 +107,6 @@ def read_photos(
     resize: int,
     interpolation: str = "bilinear",
     *,
-    cached: bool = True,
     progress: OnProgress | None = None,
 ) -> DecodedImages:
     """Read, hash, decode and resize photos with all cores; what the cache holds is not decoded again.
@@ -116,7 +115,7 @@ def read_photos(
         RunError: the cache folder cannot be written.
     """
     pixels = DecodedImages(list(photos), resize, interpolation)
-    store = RowStore(f"pixels-v{FORMAT}-{resize}-{interpolation}", "uint8") if cached else None
+    store = RowStore(f"pixels-v{FORMAT}-{resize}-{interpolation}", "uint8")
     estimate = len(photos) * resize * resize * 3 * 1.4  # photos are about 4:3
     known = pixels.store = store if estimate <= limit_bytes() * 0.8 else None
     for start in range(0, len(photos), SHARD):

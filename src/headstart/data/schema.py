@@ -105,26 +105,20 @@ def split_problems(
 ) -> list[OptionError]:
     """What is wrong with options of ``SplitOptions``, an error for each."""
 
-    def wrong(name: str, value: object, rule: str) -> OptionError:
-        return OptionError(f"{option(name, value)} {rule}", option=name)
-
-    found = []
-    for name, part in (("val", val), ("test", test)):
-        if part is not None and not 0 <= part < 1:
-            found.append(wrong(name, part, "must be at least 0 and below 1"))
-    if not found and (val or 0) + (test or 0) >= 1:
-        found.append(wrong("val", val, f"and {option('test', test)} leave nothing to train on"))
-    if val == 0:
-        found.append(wrong("val", val, "leaves no validation set, which settings are chosen on"))
-    if shots is not None and shots < 1:
-        found.append(wrong("shots", shots, "must be at least 1"))
-    if fraction is not None and not 0 < fraction <= 1:
-        found.append(wrong("fraction", fraction, "must be above 0 and at most 1"))
-    if shots is not None and fraction is not None:
-        found.append(wrong("shots", None, f"and {option('fraction')} both limit the training set: give one"))
-    if not 0 <= seed <= MAX_SEED:
-        found.append(wrong("seed", seed, f"must be from 0 to {MAX_SEED}"))
-    return found
+    parts = [part is not None and not 0 <= part < 1 for part in (val, test)]
+    whole = not any(parts) and (val or 0) + (test or 0) >= 1
+    both = shots is not None and fraction is not None
+    rules = (
+        ("val", val, parts[0], "must be at least 0 and below 1"),
+        ("test", test, parts[1], "must be at least 0 and below 1"),
+        ("val", val, whole, f"and {option('test', test)} leave nothing to train on"),
+        ("val", val, val == 0, "leaves no validation set, which settings are chosen on"),
+        ("shots", shots, shots is not None and shots < 1, "must be at least 1"),
+        ("fraction", fraction, fraction is not None and not 0 < fraction <= 1, "must be above 0 and at most 1"),
+        ("shots", None, both, f"and {option('fraction')} both limit the training set: give one"),
+        ("seed", seed, not 0 <= seed <= MAX_SEED, f"must be from 0 to {MAX_SEED}"),
+    )
+    return [OptionError(f"{option(name, value)} {rule}", option=name) for name, value, broken, rule in rules if broken]
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ def compute_rows(
 ) -> RowStore:
     """Make sure that the store of this trunk and view holds a row for every photo; returns the store."""
     store = RowStore(key.digest(view), dtype)
-    missing = _first_of_each(pixels, store)
+    missing = store.missing(pixels.digests)
     if progress is not None:
         progress(len(pixels) - len(missing), len(pixels))
     if not missing:
@@ -93,14 +93,6 @@ def compute_rows(
                 if progress is not None:
                     progress(len(pixels) - len(missing) + done, len(pixels))
     return store
-
-
-def _first_of_each(pixels: DecodedImages, store: RowStore) -> list[int]:
-    first: dict[str, int] = {}
-    for i, digest in enumerate(pixels.digests):
-        if digest is not None and digest not in store:
-            first.setdefault(digest, i)
-    return list(first.values())
 
 
 def _rows(

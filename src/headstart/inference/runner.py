@@ -62,7 +62,8 @@ class _Torch:
 
     @torch.inference_mode()
     def __call__(self, photos: torch.Tensor, /) -> torch.Tensor:
-        return self.module(self.normalise(photos.to(self.device)).to(self.dtype)).cpu()
+        out: torch.Tensor = self.module(self.normalise(photos.to(self.device)).to(self.dtype))
+        return out.cpu()
 
 
 class Normalise(nn.Module):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -39,7 +39,8 @@ class TimmNetworks:
     def names(self) -> Iterable[str]:
         import timm
 
-        return timm.list_pretrained()
+        found: list[str] = timm.list_pretrained()
+        return found
 
     def describe(self, name: str) -> BackboneInfo:
         from timm.models import model_entrypoint
@@ -123,10 +124,10 @@ def _any_size_network(architecture: str, options: dict[str, Any]) -> nn.Module:
     cfg = _config(architecture)
     if cfg is not None and cfg.fixed_input_size:
         try:
-            return timm.create_model(architecture, dynamic_img_size=True, **options)
+            return cast(nn.Module, timm.create_model(architecture, dynamic_img_size=True, **options))
         except TypeError:  # not an option of this family
             pass
-    return timm.create_model(architecture, **options)
+    return cast(nn.Module, timm.create_model(architecture, **options))
 
 
 def _preprocessing(cfg: dict[str, Any]) -> Preprocessing:

@@ -43,8 +43,7 @@ def fingerprints(pixels: DecodedImages, progress: OnProgress | None = None) -> F
     """The fingerprints of photos that can all be read, from the cache where it has them. Raises RunError."""
     store = RowStore(f"fingerprints-v{FORMAT}-{pixels.resize}-{pixels.interpolation}", "uint8")
     digests = [str(digest) for digest in pixels.digests]
-    first = {digest: i for i, digest in reversed(list(enumerate(digests))) if digest not in store}
-    missing = sorted(first.values())
+    missing = store.missing(digests)
     for start in range(0, len(missing), SHARD):
         with store.writing() as writer:
             for done, i in enumerate(missing[start : start + SHARD], start + 1):
@@ -75,4 +74,4 @@ def phash(thumb: np.ndarray) -> np.ndarray:
     from scipy.fft import dctn  # only where something is missing
 
     low = dctn(thumb.astype(np.float64))[:8, :8]
-    return (low > np.median(low)).ravel()
+    return np.asarray(low > np.median(low)).ravel()

@@ -100,7 +100,8 @@ class Context:
         """What ``compute`` returns for this context, computed for the first check that asks."""
         if compute not in self._known:
             self._known[compute] = compute(self)
-        return self._known[compute]
+        found: T = self._known[compute]
+        return found
 
     def cases(
         self, places: Iterable[int], words: Callable[[int], str], score: Callable[[int], float]
