@@ -311,7 +311,7 @@ def test_an_interrupted_training_ends_with_the_weights_that_it_would_have_had(
 
 def test_an_interrupted_training_is_no_model_yet_and_says_how_to_go_on(earlier: Earlier) -> None:
     run = earlier("finetune-interrupted")
-    with pytest.raises(RunError, match="--resume"):
+    with pytest.raises(RunError, match=r"hs\.resume"):
         hs.open_run(run)
 
 

@@ -46,9 +46,9 @@ def test_a_probe_needs_no_timm_and_no_epoch_loop(photos: Path, weights: Path, tm
     asked = ["--backbone", "starter", "--weights", str(weights), "--strategy", "probe", "--out", str(tmp_path / "run")]
     found = imported_by(["train", str(photos), *asked, "--quiet"])
     assert found >= REPORT
-    assert not (NEVER - {"scipy"}) & found  # ImageHash needs its cosine transform, the first time that photos are read
+    assert not (NEVER - {"scipy"}) & found  # its cosine transform is needed the first time that photos are read
     again = imported_by(["train", str(photos), *asked, "--quiet", "--overwrite"])
-    assert not (NEVER | {"imagehash"}) & again
+    assert not NEVER & again
 
 
 def test_torchvisions_resnets_are_made_without_timm() -> None:

@@ -80,7 +80,7 @@ def checked(assets: Path, data: Path, size: int | None = 160) -> CheckResult:
 
 
 def planted(asked: argparse.Namespace) -> None:
-    print("| seed | exact copies | near copies | wrong labels | other world |\n|---|---|---|---|---|")
+    print("| seed | exact duplicates | near-duplicates | label errors | outliers |\n|---|---|---|---|---|")
     for seed in range(asked.seeds):
         with tempfile.TemporaryDirectory() as folder:
             truth = plant(asked.assets, Path(folder), np.random.default_rng(seed))
@@ -88,7 +88,7 @@ def planted(asked: argparse.Namespace) -> None:
         cells = [_precision_recall(found[kind], truth[kind]) for kind in ("exact", "near", "label", "stranger")]
         print(f"| {seed} | {' | '.join(cells)} |", flush=True)
         extra = sorted(map(str, found["near"] - truth["near"]))
-        print(f"near copies that nobody planted, seed {seed}: {extra}", file=sys.stderr)
+        print(f"near-duplicates that nobody planted, seed {seed}: {extra}", file=sys.stderr)
 
 
 def plant(assets: Path, folder: Path, draw: np.random.Generator) -> dict[str, set[Any]]:

@@ -82,7 +82,7 @@ def test_a_file_is_fetched_verified_and_not_fetched_again(home, tmp_path):
 @pytest.mark.parametrize(
     "checksum",
     [
-        {"sha256": SHA256.upper()}, {"sha256_prefix": SHA256[:8]}, {"md5": hashlib.md5(DATA).hexdigest()},
+        {"sha256": SHA256.upper()}, {"sha256": SHA256[:8]}, {"md5": (hashlib.md5(DATA).hexdigest(),)},
         {"md5": ("0" * 32, hashlib.md5(DATA).hexdigest())}, {},
     ],
 )  # fmt: skip
@@ -91,7 +91,7 @@ def test_every_kind_of_checksum(home, tmp_path, checksum):
 
 
 @pytest.mark.parametrize(
-    "checksum", [{"sha256": "0" * 64}, {"sha256_prefix": "0" * 8}, {"sha256": SHA256, "md5": "0" * 32}]
+    "checksum", [{"sha256": "0" * 64}, {"sha256": "0" * 8}, {"sha256": SHA256, "md5": ("0" * 32,)}]
 )
 def test_other_bytes_than_promised_are_deleted(home, tmp_path, checksum):
     with pytest.raises(DownloadError, match="not the promised file"):

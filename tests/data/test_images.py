@@ -70,12 +70,13 @@ def test_order_holds_over_many_chunks_and_copies(drawn: list[Path]) -> None:
 
 @pytest.mark.parametrize("cached", [True, False])
 def test_bad_files_are_named_with_reasons(
-    tmp_path: Path, bad_files: Callable[[Path], dict[str, str | None]], cached: bool
+    tmp_path: Path, bad_files: Callable[[Path], dict[str, str | None]], monkeypatch: pytest.MonkeyPatch, cached: bool
 ) -> None:
+    monkeypatch.setenv("HEADSTART_CACHE_GB", "20" if cached else "0")
     expected = bad_files(tmp_path / "bad")
     paths = [tmp_path / "bad" / name for name in expected]
     for _ in range(2):  # the second time from the cache
-        found = read_photos(paths, 16, cached=cached)
+        found = read_photos(paths, 16)
         for name, digest, problem in zip(expected, found.digests, found.problems, strict=True):
             assert (digest is None) == (problem is not None) == (expected[name] is not None), name
             assert (expected[name] or "") in (problem or ""), (name, problem)

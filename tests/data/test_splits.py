@@ -97,7 +97,7 @@ def test_all_three_given_and_an_option_without_effect():
     found = split(photos, val=0.3)
     assert counts(found) == {"train": [4, 4], "val": [4, 4], "test": [4, 4]}
     assert found.summary == "2 classes, 24 photos, train, val, test given (train 8, val 8, test 8)"
-    assert any("--val 0.3 has no effect" in note for note in found.notes)
+    assert any("`val=0.3` has no effect" in note for note in found.notes)
 
 
 def test_only_train_given():
@@ -130,7 +130,7 @@ def test_exact_copies_never_straddle():
     for sample in found.samples:
         splits.setdefault(sample.digest, set()).add(sample.split)
     assert all(len(s) == 1 for s in splits.values())
-    assert "40 photos in exact copies of others; copies stay in one split" in found.notes
+    assert "40 exact duplicates; duplicates stay in one split" in found.notes
 
 
 def test_copies_with_other_labels_are_named():
@@ -197,7 +197,7 @@ def test_bad_photos_are_out_and_a_class_of_them_is_left_out():
     [
         ({"cat": 10, "dog": 2}, {}, "'dog' has 2 photos"),
         ({("train", "cat"): 10, ("train", "dog"): 1, ("test", "cat"): 1}, {}, "'dog' has 1 photo"),
-        ({"cat": 100, "dog": 10}, {"shots": 8}, "--shots 8: too few photos in train: 'dog' has 7"),
+        ({"cat": 100, "dog": 10}, {"shots": 8}, "`shots=8`: too few photos in train: 'dog' has 7"),
     ],
 )
 def test_too_few_photos_are_named_with_class_and_count(spec, options, words):
@@ -212,7 +212,7 @@ def test_three_photos_of_a_class_suffice():
 
 
 def test_groups_too_few_to_part():
-    with pytest.raises(DataError, match="'cat' has 10 photos in 2 groups that cannot be parted"):
+    with pytest.raises(DataError, match="'cat' has 10 photos in 2 groups that cannot be divided"):
         split(manifest({"cat": 10, "dog": 10}, groups=lambda label, i: i % 2 if label == "cat" else None))
 
 

@@ -123,7 +123,7 @@ def test_an_unfinished_run_says_how_to_go_on(tmp_path: Path) -> None:
     (tmp_path / "request.json").write_text("{}")
     with pytest.raises(RunError) as caught:
         read_description(tmp_path)
-    assert "--resume" in caught.value.hint
+    assert "hs.resume(" in caught.value.hint
 
 
 def test_the_backbone_of_a_run_brings_its_preprocessing(copied: Path) -> None:
@@ -133,7 +133,7 @@ def test_the_backbone_of_a_run_brings_its_preprocessing(copied: Path) -> None:
     assert backbone.preprocessing.mean == (0.1, 0.2, 0.3)
     assert backbone.preprocessing.std == (1, 2, 3)
     assert "run" in backbone.source
-    with pytest.raises(WeightsError, match="--from"):
+    with pytest.raises(WeightsError, match="`from_run="):
         load_backbone(copied / "nowhere")
 
 

@@ -86,7 +86,7 @@ def test_a_row_does_not_depend_on_its_neighbours_or_on_an_interruption(
 ) -> None:
     whole = extract(trunk_of(backbone), key_of(backbone), pixels)
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "other"))
-    again = read_photos(pixels.paths, 32)
+    again = read_photos(pixels.photos, 32)
     first = extract(trunk_of(backbone), key_of(backbone), again.take([7, 33]))
     rest = extract(trunk_of(backbone), key_of(backbone), again)
     assert np.array_equal(first, whole[[7, 33]])
@@ -98,8 +98,8 @@ def test_copies_are_computed_once(backbone: Backbone, pixels: DecodedImages) -> 
 
     def counting() -> FrozenNetwork:
         ready = trunk_of(backbone)()
-        inner = ready.module.forward
-        ready.module.forward = lambda x: (seen.append(len(x)), inner(x))[1]
+        inner = ready.run.module.forward
+        ready.run.module.forward = lambda x: (seen.append(len(x)), inner(x))[1]
         return ready
 
     found = extract(counting, key_of(backbone), pixels.take([0, 1, 0] * 30))

@@ -16,7 +16,6 @@ from torch import nn
 
 from headstart.errors import OptionError
 from headstart.inference import backends, openvino
-from headstart.inference import runner as engine
 from headstart.inference.classifier import Classifier
 from headstart.inference.device import Machine
 from headstart.inference.openvino import has_openvino
@@ -182,7 +181,7 @@ def test_a_conversion_that_answers_otherwise_is_not_used_and_said(
     moving_backbone: Backbone, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, answer: float
 ) -> None:
     monkeypatch.setattr(
-        engine.OpenVino, "__call__", lambda self, photos: np.full((len(photos), moving_backbone.dim), answer, "f4")
+        openvino.OpenVino, "__call__", lambda self, photos: torch.full((len(photos), moving_backbone.dim), answer)
     )
     with caplog.at_level(logging.WARNING, "headstart"):
         assert forward_of(moving_backbone, moving_backbone).engine == "torch"
@@ -190,7 +189,7 @@ def test_a_conversion_that_answers_otherwise_is_not_used_and_said(
 
 
 def test_openvino_that_is_not_there_is_refused(moving_backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "has_openvino", lambda: False)
+    monkeypatch.setattr(openvino, "has_openvino", lambda: False)
     with pytest.raises(OptionError, match="not installed"):
         forward_of(moving_backbone, moving_backbone)
 
@@ -228,3 +227,38 @@ def test_a_run_with_either_engine_gives_the_same_answers(train: Any, photos: Pat
         rows = (tmp_path / how / "predictions.csv").read_text().splitlines()
         predicted[how] = [row.rsplit(",", 1)[0] for row in rows]
     assert predicted["torch"] == predicted["openvino"]
+
+
+class Doubling:
+    """An engine from outside: the module itself, with outputs that are ``factor`` as large."""
+
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+
+    def check(self, machine: Machine) -> None:
+        if machine.device.type != "cpu":
+            raise OptionError("a toy runs on CPUs")
+
+    def compile(self, module: nn.Module, preprocessing: Preprocessing, machine: Machine, precision: str) -> Any:
+        return lambda photos: self.factor * module(Normalise(preprocessing)(photos))
+
+
+@pytest.mark.parametrize(("factor", "chosen"), [(1.0, "toy"), (2.0, "torch")])
+def test_an_engine_from_outside_is_used_where_it_computes_what_pytorch_does(
+    moving_backbone: Backbone, factor: float, chosen: str
+) -> None:
+    backends.BACKENDS.register("toy", Doubling(factor))
+    try:
+        forward, photos = forward_of(moving_backbone, moving_backbone, "toy"), photos_of(2)
+    finally:
+        backends.BACKENDS.unregister("toy")
+    assert (forward.asked, forward.engine) == ("toy", chosen)
+    with torch.inference_mode():
+        found = forward(photos).double()
+    assert torch.allclose(found, wanted(moving_backbone, moving_backbone, photos), atol=1e-4, rtol=1e-3)
+
+
+def test_an_engine_that_nobody_has_is_named(moving_backbone: Backbone) -> None:
+    with pytest.raises(OptionError, match="no engine 'tensort'") as caught:
+        forward_of(moving_backbone, moving_backbone, "tensort")
+    assert caught.value.option == "engine"

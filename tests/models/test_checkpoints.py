@@ -165,7 +165,9 @@ def test_another_resnets_weights_are_refused_and_named(other: str) -> None:
     """
     backbone = create("resnet18", pretrained=False)
     before = backbone.weights_digest
-    with pytest.raises(WeightsError, match=rf"w\.pth do not fit resnet18.*: layer1\.\d\.conv(?s:.)*--backbone {other}"):
+    with pytest.raises(
+        WeightsError, match=rf"w\.pth do not fit resnet18.*: layer1\.\d\.conv(?s:.)*`backbone='{other}'`"
+    ):
         fit_weights(backbone, whole(other), "w.pth")
     assert backbone.weights_digest == before
 
@@ -201,5 +203,5 @@ def test_real_weights_fit_with_no_network(weights_folder: Path, name: str, dim: 
 
 @pytest.mark.assets
 def test_a_real_resnet50_is_no_resnet18(weights_folder: Path) -> None:
-    with pytest.raises(WeightsError, match=r"do not fit resnet18(?s:.)*--backbone resnet50"):
+    with pytest.raises(WeightsError, match=r"do not fit resnet18(?s:.)*`backbone='resnet50'`"):
         create("resnet18", weights=weights_folder / "resnet50.fp16.safetensors")

@@ -15,9 +15,9 @@ import torch
 from safetensors.torch import save
 
 from headstart.errors import OptionError, WeightsError
-from headstart.models import pretrained as hub
 from headstart.models.factory import create
-from headstart.models.names import TORCHVISION_RESNETS, resolve
+from headstart.models.providers import PROVIDERS, resolve
+from headstart.models.resnet import TORCHVISION, TORCHVISION_RESNETS
 
 from .conftest import shaken
 
@@ -80,6 +80,11 @@ def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Home]:
     server.close()
 
 
+def at_hand(name: str) -> bool:
+    entry = resolve(name)
+    return PROVIDERS.get(entry.provider).at_hand(entry)
+
+
 def pickled(net: torch.nn.Module) -> bytes:
     content = io.BytesIO()
     torch.save(net.state_dict(), content)
@@ -97,7 +102,7 @@ def test_the_addresses_are_those_that_torchvision_fetches_from() -> None:
     from torchvision.models import get_model_weights
 
     for name, file in TORCHVISION_RESNETS.items():
-        assert get_model_weights(name)["IMAGENET1K_V1"].url == hub.TORCHVISION + file
+        assert get_model_weights(name)["IMAGENET1K_V1"].url == TORCHVISION + file
 
 
 def test_a_torchvision_file_is_fetched_once_and_kept(
@@ -107,9 +112,9 @@ def test_a_torchvision_file_is_fetched_once_and_kept(
     content = pickled(net)
     name = named_by_digest(monkeypatch, content)
     home.files[name] = content
-    assert not hub.at_hand(resolve("resnet18"))
+    assert not at_hand("resnet18")
     backbone = create("resnet18")
-    assert hub.at_hand(resolve("resnet18"))
+    assert at_hand("resnet18")
     assert (backbone.source, backbone.pretrained) == ("torchvision ImageNet-1k", True)
     assert torch.equal(backbone.get_parameter("conv1.weight"), net.conv1.weight)
     assert (tmp_path / "cache" / "weights" / name).is_file()
@@ -132,9 +137,9 @@ def test_bytes_that_are_not_the_named_ones_are_refused(
 def test_weights_from_the_hub_go_through_timm_and_are_kept(home: Home) -> None:
     net = shaken(timm.create_model("test_vit"))
     home.files["model.safetensors"] = save(net.state_dict())
-    assert not hub.at_hand(resolve("test_vit"))
+    assert not at_hand("test_vit")
     backbone = create("test_vit")
-    assert hub.at_hand(resolve("test_vit"))
+    assert at_hand("test_vit")
     assert (backbone.source, backbone.pretrained) == (f"timm {resolve('test_vit').architecture}", True)
     assert torch.equal(backbone.state_dict()["pos_embed"], net.pos_embed)
     home.close()
@@ -161,7 +166,7 @@ def test_no_network_says_what_to_do_instead(home: Home, monkeypatch: pytest.Monk
     monkeypatch.setattr("headstart.core.download.BACKOFF_S", 0.0)
     home.close()
     for name in ("resnet18", "test_vit"):
-        with pytest.raises(WeightsError, match=r"could not be fetched(?s:.)*--weights FILE(?s:.)*starter"):
+        with pytest.raises(WeightsError, match=r"could not be fetched(?s:.)*`weights=FILE`(?s:.)*starter"):
             create(name)
 
 
@@ -171,12 +176,12 @@ def test_an_empty_repository(home: Home) -> None:
 
 
 def test_looking_for_weights_on_this_machine_asks_nobody(home: Home) -> None:
-    found = [hub.at_hand(resolve(name)) for name in ("starter", "resnet50", "test_vit", "test_vit_relpos")]
+    found = [at_hand(name) for name in ("starter", "resnet50", "test_vit", "test_vit_relpos")]
     assert found == [True, False, False, False]
     assert not home.asked
 
 
 def test_a_network_that_nobody_trained(home: Home) -> None:
     with pytest.raises(OptionError, match="no pretrained weights are published"):
-        hub.fetch(resolve("test_vit_relpos"))
+        PROVIDERS.get("timm").fetch(resolve("test_vit_relpos"))
     assert not home.asked

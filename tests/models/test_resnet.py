@@ -12,7 +12,7 @@ from torch import nn
 
 from headstart.inference.runner import fold
 from headstart.models.factory import create
-from headstart.models.names import TORCHVISION_RESNETS
+from headstart.models.resnet import TORCHVISION_RESNETS
 from headstart.models.starter import CHANNELS
 
 from .conftest import photos, shaken

@@ -6,7 +6,9 @@ import csv
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,7 +51,7 @@ def test_a_run_is_not_replaced_unless_asked(tmp_path: Path) -> None:
     run = finished_run(tmp_path / "run")
     with pytest.raises(RunError, match="exists") as caught:
         RunFolder.create(run, TrainOptions("other"))
-    assert "--overwrite" in caught.value.hint
+    assert "`overwrite=True`" in caught.value.hint
     assert (run / "report.html").read_text() == "old"
     assert RunFolder.open(run)[1] == ASKED
     RunFolder.create(run, TrainOptions("other"), overwrite=True)
@@ -59,7 +61,7 @@ def test_a_run_is_not_replaced_unless_asked(tmp_path: Path) -> None:
 
 def test_an_unfinished_run_says_how_to_go_on(tmp_path: Path) -> None:
     RunFolder.create(tmp_path / "run", ASKED).remember("auto", ["probe", "why"])
-    with pytest.raises(RunError, match="--resume"):
+    with pytest.raises(RunError, match="resume"):
         RunFolder.create(tmp_path / "run", ASKED)
     RunFolder.create(tmp_path / "run", ASKED, overwrite=True)
     assert RunFolder(tmp_path / "run").recall("auto") is None
@@ -176,3 +178,56 @@ def test_json_of_a_run_that_is_not_there_is_said(tmp_path: Path) -> None:
         RunFolder(tmp_path).read_json("metrics.json")
     (tmp_path / "metrics.json").write_text(json.dumps({"a": 1}))
     assert RunFolder(tmp_path).read_json("metrics.json") == {"a": 1}
+
+
+def test_what_is_recorded_goes_with_the_run_and_nothing_else_does(tmp_path: Path) -> None:
+    run = finished_run(tmp_path / "run")
+    made = [run / "pets.onnx", run / "deep" / "why" / "1.png", tmp_path / "outside.onnx"]
+    for file in made:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("made")
+    module.record(made[:1])
+    module.record(made)
+    assert module.recorded_files(run) == ["deep/why/1.png", "pets.onnx"]
+    RunFolder.create(run, ASKED, overwrite=True)
+    assert names(run) == {"request.json"}
+    assert made[2].read_text() == "made"
+
+
+def test_a_record_cannot_name_files_outside_the_run_or_folders(tmp_path: Path) -> None:
+    run = finished_run(tmp_path / "run")
+    (tmp_path / "beach.jpg").write_text("dear")
+    (run / "explained").mkdir()
+    (run / "link").symlink_to(tmp_path)
+    (run / "holiday").mkdir()
+    (run / "holiday" / "beach.jpg").write_text("dear")
+    listed = ["../beach.jpg", str(tmp_path / "beach.jpg"), "link/beach.jpg", "holiday", "."]
+    (run / "exports.json").write_text(json.dumps({"format": 1, "files": listed}))
+    with pytest.raises(RunError, match="link"):
+        RunFolder.create(run, ASKED, overwrite=True)
+    (run / "link").unlink()
+    RunFolder.create(run, ASKED, overwrite=True)
+    assert (tmp_path / "beach.jpg").read_text() == (run / "holiday" / "beach.jpg").read_text() == "dear"
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"files": 3}', b"\xff"])
+def test_a_damaged_record_counts_as_none(tmp_path: Path, content: bytes) -> None:
+    run = finished_run(tmp_path / "run")
+    (run / "exports.json").write_bytes(content)
+    RunFolder.create(run, ASKED, overwrite=True)
+    assert names(run) == {"request.json"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no umask")
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_every_file_of_a_run_has_the_mode_that_the_umask_gives(
+    train: Callable[..., Any], photos: Path, tmp_path: Path, mask: int, mode: int
+) -> None:
+    before = os.umask(mask)
+    try:
+        assert train(photos).code == 0
+    finally:
+        os.umask(before)
+    assert {p.name: oct(p.stat().st_mode & 0o777) for p in (tmp_path / "run").iterdir() if p.is_file()} == {
+        name: oct(mode) for name in CONTENTS
+    }

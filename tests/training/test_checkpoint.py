@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,7 @@ def test_a_failed_write_keeps_the_old_state_and_no_remains(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(*((serialization, "save_file") if where == "save_file" else (serialization.os, where)), full)
+    monkeypatch.setattr(*((serialization, "save_file") if where == "save_file" else (os, where)), full)
     with pytest.raises(RunError, match="No space left"):
         save_state(path, {"a": torch.zeros(1)}, {"epoch": 2})
     assert load_state(path)[1] == {"epoch": 1}

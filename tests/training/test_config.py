@@ -17,11 +17,11 @@ from headstart.training.config import TrainOptions
     [
         ({"strategy": "finetun"}, ["--strategy 'finetun'", "Did you mean 'finetune'"]),
         ({"on_bad": "ignore"}, ["--on-bad 'ignore'", "skip, fail"]),
-        ({"val": 1.0}, ["--val 1.0"]), ({"test": -0.1}, ["--test -0.1"]), ({"val": float("nan")}, ["--val nan"]),
-        ({"val": 0.0}, ["--val 0"]), ({"val": 0.6, "test": 0.5}, ["nothing to train on"]),
-        ({"shots": 0}, ["--shots 0"]), ({"fraction": 0.0}, ["--fraction"]), ({"fraction": 1.5}, ["--fraction"]),
-        ({"shots": 5, "fraction": 0.5}, ["--shots", "--fraction"]), ({"seed": -1}, ["--seed -1"]),
-        ({"seed": 2**31}, ["--seed"]),
+        ({"val": 1.0}, ["`val=1.0`"]), ({"test": -0.1}, ["`test=-0.1`"]), ({"val": float("nan")}, ["`val=nan`"]),
+        ({"val": 0.0}, ["`val=0.0`"]), ({"val": 0.6, "test": 0.5}, ["nothing to train on"]),
+        ({"shots": 0}, ["`shots=0`"]), ({"fraction": 0.0}, ["`fraction="]), ({"fraction": 1.5}, ["`fraction="]),
+        ({"shots": 5, "fraction": 0.5}, ["`shots`", "`fraction`"]), ({"seed": -1}, ["`seed=-1`"]),
+        ({"seed": 2**31}, ["`seed="]),
         ({"mean": (0.5, 0.5)}, ["--mean", "three numbers"]), ({"mean": (float("nan"), 0, 0)}, ["--mean"]),
         ({"std": (0, 1, 1)}, ["--std"]), ({"weights": "w", "from_run": "r"}, ["--weights", "--from"]),
         ({"strategy": "scratch", "weights": "w"}, ["scratch", "--weights"]),
@@ -39,7 +39,7 @@ def test_what_has_no_meaning_is_refused(options: dict[str, Any], words: list[str
 def test_all_mistakes_are_named_at_once() -> None:
     with pytest.raises(OptionError) as caught:
         TrainOptions("photos", strategy="x", seed=-1, shots=0, mean=(1, 2))  # type: ignore[arg-type]
-    assert all(word in str(caught.value) for word in ("--strategy", "--seed", "--shots", "--mean"))
+    assert all(word in str(caught.value) for word in ("strategy", "`seed=-1`", "`shots=0`", "mean"))
 
 
 FULL = TrainOptions(

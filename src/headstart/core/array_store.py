@@ -1,5 +1,4 @@
-"""Rows on disk by content. In: a key, digests and arrays. Out: the same arrays, memory-mapped, in this and every later
-run.
+"""Content-addressed, memory-mapped arrays on disk, for this and every later run.
 
 A *store* is a folder of immutable shards. A shard is ``<id>.rows`` (raw values, one row after another) and ``<id>.npz``
 (digest, offset and shape of each row, and a JSON remark). The index is renamed into place last, so a shard exists
@@ -79,6 +78,11 @@ class RowStore:
 
     def __contains__(self, digest: str) -> bool:
         return digest in self._where
+
+    def missing(self, digests: Sequence[str | None]) -> list[int]:
+        """The places of digests that have no row, the first of each; None counts as none."""
+        first = {digest: i for i, digest in reversed(list(enumerate(digests))) if digest is not None}
+        return sorted(i for digest, i in first.items() if digest not in self)
 
     def row(self, digest: str) -> np.ndarray:
         """The row of one digest: a read-only view into the mapped file."""
@@ -180,8 +184,8 @@ def trim(keep: Iterable[Path] = (), root: Path | None = None, limit: int | None 
     """
     base = root or cache_dir() / "rows"
     limit = limit_bytes() if limit is None else limit
-    shards = [(_last_use(index), index) for index in base.glob("*/*.npz")]
-    sizes = {index: _size(index) + _size(index.with_suffix(".rows")) for _, index in shards}
+    shards = [(_stat(index)[0], index) for index in base.glob("*/*.npz")]
+    sizes = {index: _stat(index)[1] + _stat(index.with_suffix(".rows"))[1] for _, index in shards}
     _remove_stale(base)
     spared = {folder.resolve() for folder in keep}
     excess, freed = sum(sizes.values()) - limit, 0
@@ -198,21 +202,17 @@ def _remove_stale(base: Path) -> None:
     indexed = {index.with_suffix("") for index in base.glob("*/*.npz")}
     orphans = [rows for rows in base.glob("*/*.rows") if rows.with_suffix("") not in indexed]
     for path in [*base.glob("*/*.tmp"), *orphans]:
-        with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime > STALE_SECONDS:
-                path.unlink()
+        if time.time() - _stat(path)[0] > STALE_SECONDS:
+            _unlink(path)
 
 
-def _last_use(path: Path) -> float:
-    with contextlib.suppress(OSError):  # another process may have deleted it since it was listed
-        return path.stat().st_mtime
-    return 0.0
-
-
-def _size(path: Path) -> int:
-    with contextlib.suppress(OSError):
-        return path.stat().st_size
-    return 0
+def _stat(path: Path) -> tuple[float, int]:
+    """(last use, size); zeros where another process has deleted it since it was listed."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0.0, 0
+    return found.st_mtime, found.st_size
 
 
 def _unlink(path: Path) -> bool:

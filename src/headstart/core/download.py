@@ -1,5 +1,4 @@
-"""Files from the network, safely. In: a URL, a place, a checksum. Out: the complete, verified file in that place, or a
-clear error.
+"""Fetch files from the network: complete and verified, or a clear error.
 
 The bytes go to ``NAME.part``, which a later call goes on from; only a verified file gets its name. Processes that want
 the same file wait for each other. ``HEADSTART_MIRROR`` (``http://host:port/folder``) replaces scheme and host of every
@@ -15,7 +14,7 @@ import os
 import ssl
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import Message
@@ -24,10 +23,9 @@ from typing import IO
 from urllib.parse import urlsplit
 
 from headstart._version import __version__
+from headstart.core.events import OnProgress
 from headstart.errors import DownloadError
 
-Progress = Callable[[int, int | None], None]
-"""Called with the bytes that are there and the bytes that there will be (None where the server does not say)."""
 ATTEMPTS = 3
 BACKOFF_S = 0.5
 TIMEOUT_S = 30.0
@@ -38,42 +36,43 @@ _TRANSIENT = (urllib.error.URLError, http.client.HTTPException, TimeoutError, Co
 
 @dataclass(frozen=True)
 class Checksum:
-    """What the bytes must be. Every kind given must hold; of a tuple (editions of a file) any one will do."""
+    """What the bytes must be: the SHA-256, or its first digits, and one of the MD5 sums (editions of a file)."""
 
-    sha256: str | tuple[str, ...] | None = None
-    md5: str | tuple[str, ...] | None = None
-    sha256_prefix: str | None = None
+    sha256: str = ""
+    md5: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.sha256 or self.md5 or self.sha256_prefix)
+        return bool(self.sha256 or self.md5)
 
     def holds(self, path: Path) -> bool:
         """Whether the file's bytes are the promised ones (always, where nothing is promised)."""
-        if not self:
-            return True
-        found = _digests(path, ["sha256"] * bool(self.sha256 or self.sha256_prefix) + ["md5"] * bool(self.md5))
-        return (
-            (not self.sha256 or found["sha256"] in _editions(self.sha256))
-            and (not self.md5 or found["md5"] in _editions(self.md5))
-            and (not self.sha256_prefix or found["sha256"].startswith(self.sha256_prefix.lower()))
-        )
+        found = _digests(path, ["sha256"] * bool(self.sha256) + ["md5"] * bool(self.md5)) if self else {}
+        return found.get("sha256", "").startswith(self.sha256.lower()) and (not self.md5 or found["md5"] in self.md5)
 
 
 def download(
     url: str,
     to: Path,
     *,
-    sha256: str | tuple[str, ...] | None = None,
-    md5: str | tuple[str, ...] | None = None,
-    sha256_prefix: str | None = None,
-    progress: Progress | None = None,
+    sha256: str = "",
+    md5: tuple[str, ...] = (),
+    progress: OnProgress | None = None,
     hint: str = "",
 ) -> Path:
     """The file at ``url``, verified, at ``to``; a verified file that lies there already is not fetched again.
 
-    ``hint`` tells people what to do instead where there is no network. Raises ``DownloadError``.
+    Args:
+        url: its http(s) address.
+        to: where to put it.
+        sha256: its checksum, or the first digits of it.
+        md5: its checksum, or those of several editions.
+        progress: called with the bytes that are there, and all of them.
+        hint: what people can do where there is no network.
+
+    Raises:
+        DownloadError: it cannot be fetched or written, or is not what the checksum promises.
     """
-    checksum = Checksum(sha256, md5, sha256_prefix)
+    checksum = Checksum(sha256, md5)
     source = mirrored(url)
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
@@ -98,7 +97,7 @@ def mirrored(url: str) -> str:
     return url
 
 
-def _fetch_verified(url: str, to: Path, checksum: Checksum, progress: Progress | None, hint: str) -> None:
+def _fetch_verified(url: str, to: Path, checksum: Checksum, progress: OnProgress | None, hint: str) -> None:
     """Fetch to the part file, check it, give it its name; once more from nothing where an old part did not fit."""
     part = to.with_name(to.name + ".part")
     if not checksum:
@@ -120,7 +119,7 @@ def _fetch_verified(url: str, to: Path, checksum: Checksum, progress: Progress |
     os.replace(part, to)
 
 
-def _fetch_with_retries(url: str, part: Path, progress: Progress | None, hint: str) -> None:
+def _fetch_with_retries(url: str, part: Path, progress: OnProgress | None, hint: str) -> None:
     for attempt in range(1, ATTEMPTS + 1):
         try:
             return _fetch(url, part, progress)
@@ -135,7 +134,7 @@ def _fetch_with_retries(url: str, part: Path, progress: Progress | None, hint: s
         time.sleep(BACKOFF_S * 3 ** (attempt - 1))
 
 
-def _fetch(url: str, part: Path, progress: Progress | None) -> None:
+def _fetch(url: str, part: Path, progress: OnProgress | None) -> None:
     """One request, going on from what the part file holds; a server that ignores ranges starts it anew."""
     have = part.stat().st_size if part.is_file() else 0
     headers = {"User-Agent": f"headstart/{__version__}", "Accept-Encoding": "identity"}
@@ -154,14 +153,14 @@ def _fetch(url: str, part: Path, progress: Progress | None) -> None:
         _copy(answer, out, have if answer.status == 206 else 0, progress)
 
 
-def _copy(answer: http.client.HTTPResponse, out: IO[bytes], done: int, progress: Progress | None) -> None:
+def _copy(answer: http.client.HTTPResponse, out: IO[bytes], done: int, progress: OnProgress | None) -> None:
     length = answer.headers.get("Content-Length")
     total = done + int(length) if length and length.isdigit() else None
     while chunk := answer.read(CHUNK):
         out.write(chunk)
         done += len(chunk)
         if progress:
-            progress(done, total)
+            progress(done, total or done + 1)  # the server may not say how many there will be
     if total is not None and done < total:
         # http.client ends quietly when the other side hangs up early.
         raise ConnectionError(f"the connection closed after {done:,} of {total:,} bytes")
@@ -190,10 +189,6 @@ def _digests(path: Path, kinds: list[str]) -> dict[str, str]:
             for each in sums.values():
                 each.update(chunk)
     return {kind: each.hexdigest() for kind, each in sums.items()}
-
-
-def _editions(promised: str | tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(p.lower() for p in ((promised,) if isinstance(promised, str) else promised))
 
 
 def _words(error: Exception) -> str:

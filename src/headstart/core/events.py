@@ -54,6 +54,8 @@ class EpochEnd:
 
 Event = Message | Warned | Table | Progress | EpochEnd
 Listener = Callable[[Event], None]
+OnProgress = Callable[[int, int], None]
+"""Called with the steps of a task that are done, and how many there are."""
 
 
 class Events:

@@ -1,6 +1,4 @@
-"""Paths. In: the environment, what a user typed. Out: the one cache folder of all commands; paths that hold from
-anywhere.
-"""
+"""The cache folder of all commands, and paths that hold from any working directory."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Named parts that can be added from outside: strategies, heads, sources, export formats and the like.
 
-A registry holds entry points. headstart's own parts are entry points that it lists itself, and an installed package adds
-its own by declaring some of the same group::
+A registry holds entry points. headstart's own parts are entry points that it lists itself, and an installed package
+adds its own by declaring some of the same group::
 
     [project.entry-points."headstart.strategies"]
     bitfit = "my_package.bitfit:BitFit"

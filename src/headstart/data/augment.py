@@ -1,5 +1,4 @@
-"""Views of a photo. In: a photo's pixels and random numbers drawn beforehand. Out: uint8 pixels at the network's
-input size.
+"""Augmentation: fixed views and random crops of a photo, as uint8 pixels at the network's input size.
 
 All randomness is drawn per epoch from (seed, epoch) and handed in, so that batch b of epoch e is the same whether or
 not the run was interrupted.
@@ -90,7 +89,7 @@ def draw_epoch(seed: int, epoch: int, photos: int) -> tuple[np.ndarray, np.ndarr
 
 
 def training_picture(row: np.ndarray, size: int, how: Augmentation, u: np.ndarray) -> np.ndarray:
-    """A photo as training sees it this time, from eight uniform numbers: uint8 [size, size, 3]."""
+    """An augmented photo, from eight uniform numbers: uint8 [size, size, 3]."""
     mirror = how.mirror and u[4] < 0.5
     if how.smallest >= 1.0:
         plain = centre(row, size)

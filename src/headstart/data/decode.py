@@ -1,7 +1,6 @@
-"""From a file's bytes to pixels. In: an image file of almost any kind. Out: RGB uint8, upright, or ``BadPhoto`` with a
-reason for people.
+"""Decode almost any image file to RGB uint8, upright; ``BadPhoto`` says in words why one cannot be.
 
-This is the hot path and runs in threads: the work stays in Pillow's C code, which lets go of the interpreter lock.
+This is the hot path and runs in threads: the work stays in Pillow's C code, which releases the interpreter lock.
 """
 
 from __future__ import annotations
@@ -13,33 +12,25 @@ import struct
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from headstart.data.filenames import content_kind
+from headstart.data.schema import ImageRef
 from headstart.errors import DataError, OptionError, did_you_mean
 
 MAX_PIXELS = 300_000_000
 """Above this many pixels by its header a file is taken for a decompression bomb (phones reach 200 million)."""
 MIN_SIDE = 2
-
-
 # Pillow's own limit (179 million) would refuse real phone photos; ours is checked before any pixel is decoded.
 if Image.MAX_IMAGE_PIXELS is not None:
     Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, MAX_PIXELS)
-
-
 # Only formats that are photos: Pillow would start a PostScript interpreter for an EPS file that somebody named .jpg.
 _READERS = ("Jpeg", "Mpo", "Png", "WebP", "Gif", "Bmp", "Tiff", "Ppm", "Avif", "Jpeg2K", "Ico", "Qoi", "Pcx")
-
-
 for _reader in _READERS:
     with suppress(ImportError):  # not every build of Pillow brings each
         importlib.import_module(f"PIL.{_reader}ImagePlugin")
-
-
 _FORMATS = tuple(f for f in Image.OPEN if f in {*map(str.upper, _READERS), "DIB", "JPEG2000"})
 _SUFFIXES = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
@@ -51,23 +42,13 @@ _SUFFIXES = {
     "TIFF": (".tif", ".tiff"),
     "AVIF": (".avif",),
 }
-_FILTERS = {
-    "nearest": Image.Resampling.NEAREST,
-    "box": Image.Resampling.BOX,
-    "bilinear": Image.Resampling.BILINEAR,
-    "hamming": Image.Resampling.HAMMING,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+_FILTERS = {filter.name.lower(): filter for filter in Image.Resampling}
+_MIRRORED = (Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.ROTATE_180, Image.Transpose.FLIP_TOP_BOTTOM)
+_TURNED = (
+    Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_270, Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_90,
+)  # fmt: skip
+_UPRIGHT = dict(enumerate((*_MIRRORED, *_TURNED), 2))
+"""What makes a photo upright, by its EXIF orientation."""
 # What Pillow's readers have been seen to raise on damaged files.
 _DAMAGE: tuple[type[Exception], ...] = (
     *(OSError, EOFError, ValueError, SyntaxError, TypeError, LookupError, ArithmeticError, AttributeError),
@@ -97,7 +78,7 @@ class Decoded:
 
 
 def decode(
-    source: bytes | Path,
+    source: bytes | ImageRef,
     resize: int | None = None,
     interpolation: str = "bilinear",
     named: str | None = None,
@@ -116,7 +97,7 @@ def decode(
     try:
         notes = [*_name_note(image, name), *_frame_note(image)]
         turn = _UPRIGHT.get(_orientation(image))
-        width, height = image.size if turn is None or _keeps_axes(turn) else image.size[::-1]
+        width, height = image.size if turn is None or turn in _MIRRORED else image.size[::-1]
         if resize:
             image.draft(None, (resize, resize))  # JPEG only; the result is never smaller than asked for
         image, color_notes = _to_rgb(image)
@@ -131,21 +112,22 @@ def decode(
         raise BadPhoto(_damage(error)) from error
 
 
-def header_size(path: Path) -> tuple[int, int] | None:
+def header_size(source: ImageRef) -> tuple[int, int] | None:
     """(width, height) in px, upright, from the file's header alone; None where there is none to read."""
     try:
-        with Image.open(path, formats=_FORMATS) as image:
+        with source.open("rb") as file, Image.open(file, formats=_FORMATS) as image:
             turn = _UPRIGHT.get(_orientation(image))
-            return image.size if turn is None or _keeps_axes(turn) else (image.height, image.width)
+            return image.size if turn is None or turn in _MIRRORED else (image.height, image.width)
     except _DAMAGE:
         return None
 
 
-def _read(source: bytes | Path, named: str | None) -> tuple[bytes, str]:
+def _read(source: bytes | ImageRef, named: str | None) -> tuple[bytes, str]:
     if isinstance(source, bytes):
         return source, named or ""
     try:
-        return source.read_bytes(), named or source.name
+        with source.open("rb") as file:
+            return file.read(), named or source.name
     except OSError as error:
         raise BadPhoto(f"cannot be read ({error.strerror or error})") from error
 
@@ -176,11 +158,8 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
 
 def _to_rgb(image: Image.Image) -> tuple[Image.Image, list[str]]:
     """The image in RGB or, for grayscale, in L (cheaper to resize; becomes RGB at the end), and what had to be done."""
-    deep = (
-        ["16-bit"]
-        if ";16" in str([tile[3] for tile in getattr(image, "tile", ())]) or image.mode.startswith("I;16")
-        else []
-    )
+    stored = str([tile[3] for tile in getattr(image, "tile", ())])
+    deep = ["16-bit"] if ";16" in stored or image.mode.startswith("I;16") else []
     if image.mode in ("RGB", "L"):
         image.load()
         return _over_white(image, [*deep, *["grayscale"] * (image.mode == "L")])
@@ -265,10 +244,6 @@ def _orientation(image: Image.Image) -> int:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except _DAMAGE:
         return 1
-
-
-def _keeps_axes(turn: Image.Transpose) -> bool:
-    return turn in (Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.ROTATE_180, Image.Transpose.FLIP_TOP_BOTTOM)
 
 
 def _name_note(image: Image.Image, name: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What names tell. In: a file's or folder's name, or first bytes. Out: its split, its label, its place in the order."""
+"""Parse file and folder names: split, label, natural sort order."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ IMAGE_SUFFIXES = frozenset(
     )
 )
 TABLE_SUFFIXES = frozenset({".csv", ".tsv"})
-# Files that lie beside photos for good reasons: nobody needs to be told that they are no photos.
+# Files that are expected beside photos, and skipped without a word.
 _COMPANIONS = frozenset(
     f".{suffix}"
     for suffix in (

@@ -1,7 +1,5 @@
-"""Photos read once. In: paths and a size. Out: ``DecodedImages``: for each photo its digest, what was found, and its pixels
-(uint8, memory-mapped).
+"""Read, hash, decode and resize photos once; every later epoch, and every later command, maps the resized pixels.
 
-A photo is read, hashed, decoded and resized once; every later epoch, and every later command, maps the resized pixels.
 Where they would not fit the cache's limit, they are decoded again each time instead: nothing but speed depends on the
 cache.
 """
@@ -16,21 +14,22 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
 from headstart.core.array_store import RowStore, ShardWriter, limit_bytes
+from headstart.core.events import OnProgress
 from headstart.data.decode import BadPhoto, decode, header_size
+from headstart.data.schema import ImageRef
 
+T = TypeVar("T")
 CHUNK = 32
 """Photos per task of the thread pool: large enough that handing tasks over costs nothing beside decoding."""
 SHARD = 4096
 """Photos per published shard: what a kill can cost is at most the reading of so many photos."""
 FORMAT = 2
 """Raised when the same file would give other pixels than before, so that old rows are not met again."""
-Progress = Callable[[int, int], None]
 
 
 def reader_threads() -> int:
@@ -40,14 +39,14 @@ def reader_threads() -> int:
 
 @dataclass
 class DecodedImages:
-    """Resized photos, in the order of the paths given to ``read_photos``.
+    """Resized photos, in the order given to ``read_photos``.
 
     ``digests[i]``: blake2b-128 hex of the file's bytes, None when unreadable; ``problems[i]``: why photo i cannot be
     used, or None; ``sizes[i]``: original (width, height) px; ``remarks[i]``: what was converted ("grayscale",
     "EXIF-rotated", ...).
     """
 
-    paths: list[Path]
+    photos: list[ImageRef]
     resize: int
     interpolation: str
     digests: list[str | None] = field(default_factory=list)
@@ -57,27 +56,23 @@ class DecodedImages:
     store: RowStore | None = None
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.photos)
 
     def row(self, i: int) -> np.ndarray:
         """Photo i as uint8 [h, w, 3] with min(h, w) = ``resize``."""
         digest = self.digests[i]
         if self.store is not None and digest is not None and digest in self.store:
             return self.store.row(digest)
-        return decode(self.paths[i], self.resize, self.interpolation).pixels
+        return decode(self.photos[i], self.resize, self.interpolation).pixels
 
     def take(self, indices: Sequence[int]) -> DecodedImages:
         """The same store, restricted to some photos."""
-        return DecodedImages(
-            [self.paths[i] for i in indices],
-            self.resize,
-            self.interpolation,
-            [self.digests[i] for i in indices],
-            [self.problems[i] for i in indices],
-            [self.sizes[i] for i in indices],
-            [self.remarks[i] for i in indices],
-            self.store,
-        )
+
+        def some(values: list[T]) -> list[T]:
+            return [values[i] for i in indices]
+
+        facts = (some(self.digests), some(self.problems), some(self.sizes), some(self.remarks))
+        return DecodedImages(some(self.photos), self.resize, self.interpolation, *facts, self.store)
 
 
 @dataclass(frozen=True)
@@ -100,33 +95,31 @@ def centre(row: np.ndarray, size: int) -> np.ndarray:
     return row[top : top + size, left : left + size]
 
 
-def sample_sizes(paths: Sequence[Path], at_most: int = 200) -> list[tuple[int, int]]:
+def sample_sizes(photos: Sequence[ImageRef], at_most: int = 200) -> list[tuple[int, int]]:
     """(width, height) px from the headers of evenly spread photos; unreadable ones are left out."""
-    step = max(1, len(paths) // at_most)
-    found = [header_size(path) for path in paths[::step]]
+    step = max(1, len(photos) // at_most)
+    found = [header_size(photo) for photo in photos[::step]]
     return [size for size in found if size]
 
 
 def read_photos(
-    paths: Sequence[Path],
+    photos: Sequence[ImageRef],
     resize: int,
     interpolation: str = "bilinear",
     *,
-    cached: bool = True,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> DecodedImages:
     """Read, hash, decode and resize photos with all cores; what the cache holds is not decoded again.
 
     Raises:
         RunError: the cache folder cannot be written.
     """
-    pixels = DecodedImages(list(paths), resize, interpolation)
-    store = RowStore(f"pixels-v{FORMAT}-{resize}-{interpolation}", "uint8") if cached else None
-    keep = store is not None and _estimate(len(paths), resize) <= limit_bytes() * 0.8
-    pixels.store = store if keep else None
-    known = store if keep else None
-    for start in range(0, len(paths), SHARD):
-        part = pixels.paths[start : start + SHARD]
+    pixels = DecodedImages(list(photos), resize, interpolation)
+    store = RowStore(f"pixels-v{FORMAT}-{resize}-{interpolation}", "uint8")
+    estimate = len(photos) * resize * resize * 3 * 1.4  # photos are about 4:3
+    known = pixels.store = store if estimate <= limit_bytes() * 0.8 else None
+    for start in range(0, len(photos), SHARD):
+        part = pixels.photos[start : start + SHARD]
         reads = stream_photos(part, resize, interpolation, known, with_pixels=known is not None)
         missing = _note(pixels, reads, known, progress)
         if known is not None and missing:
@@ -134,57 +127,43 @@ def read_photos(
     return pixels
 
 
-def _estimate(photos: int, resize: int) -> float:
-    return photos * resize * resize * 3 * 1.4  # photos are about 4:3
-
-
-def _note(pixels: DecodedImages, reads: Iterator[PhotoRead], store: RowStore | None, progress: Progress | None) -> bool:
+def _note(
+    pixels: DecodedImages, reads: Iterator[PhotoRead], store: RowStore | None, progress: OnProgress | None
+) -> bool:
     """Take reads in order into ``pixels`` and the store; returns whether anything new was written."""
     fresh: set[str] = set()
     writing: AbstractContextManager[ShardWriter | None] = store.writing() if store is not None else nullcontext()
     with writing as writer:
         for read in reads:
             known = store.remark(read.digest) if store is not None and read.digest and read.digest in store else None
-            _append_facts(pixels, read, known)
+            facts = known or {"problem": read.problem, "size": [read.width, read.height], "remarks": list(read.remarks)}
+            pixels.digests.append(None if facts["problem"] else read.digest)
+            pixels.problems.append(facts["problem"])
+            pixels.sizes.append((facts["size"][0], facts["size"][1]))
+            pixels.remarks.append(tuple(facts["remarks"]))
             if writer is not None and read.digest and known is None and read.digest not in fresh:
-                _write(writer, read)
+                row = read.pixels if read.pixels is not None else np.empty((0, 0, 3), np.uint8)
+                writer.add(read.digest, row, facts)
                 fresh.add(read.digest)
             if progress is not None:
-                progress(len(pixels.digests), len(pixels.paths))
+                progress(len(pixels.digests), len(pixels.photos))
     return bool(fresh)
 
 
-def _facts(read: PhotoRead) -> dict[str, Any]:
-    return {"problem": read.problem, "size": [read.width, read.height], "remarks": list(read.remarks)}
-
-
-def _append_facts(pixels: DecodedImages, read: PhotoRead, known: dict[str, Any] | None) -> None:
-    facts = known or _facts(read)
-    pixels.digests.append(None if facts["problem"] else read.digest)
-    pixels.problems.append(facts["problem"])
-    pixels.sizes.append((facts["size"][0], facts["size"][1]))
-    pixels.remarks.append(tuple(facts["remarks"]))
-
-
-def _write(writer: ShardWriter, read: PhotoRead) -> None:
-    row = read.pixels if read.pixels is not None else np.empty((0, 0, 3), np.uint8)
-    writer.add(str(read.digest), row, _facts(read))
-
-
 def stream_photos(
-    paths: Sequence[Path],
+    photos: Sequence[ImageRef],
     resize: int,
     interpolation: str = "bilinear",
     store: RowStore | None = None,
     *,
     with_pixels: bool = True,
 ) -> Iterator[PhotoRead]:
-    """Read photos with all cores and give them in order, a bounded number ahead; what ``store`` holds is hashed only.
+    """Read photos with all cores and yield them in order, a bounded number ahead; what ``store`` holds is hashed only.
 
     ``with_pixels=False`` checks that photos can be decoded, and drops the pixels.
     """
     read_one = partial(_read_one, resize=resize, interpolation=interpolation, store=store, with_pixels=with_pixels)
-    chunks = deque(paths[i : i + CHUNK] for i in range(0, len(paths), CHUNK))
+    chunks = deque(photos[i : i + CHUNK] for i in range(0, len(photos), CHUNK))
     with ThreadPoolExecutor(reader_threads()) as pool:
         waiting: deque[Future[list[PhotoRead]]] = deque()
         try:
@@ -197,20 +176,21 @@ def stream_photos(
             raise
 
 
-def _read_chunk(paths: Sequence[Path], read_one: Callable[[Path], PhotoRead]) -> list[PhotoRead]:
-    return [read_one(path) for path in paths]
+def _read_chunk(photos: Sequence[ImageRef], read_one: Callable[[ImageRef], PhotoRead]) -> list[PhotoRead]:
+    return [read_one(photo) for photo in photos]
 
 
-def _read_one(path: Path, resize: int, interpolation: str, store: RowStore | None, with_pixels: bool) -> PhotoRead:
+def _read_one(photo: ImageRef, resize: int, interpolation: str, store: RowStore | None, with_pixels: bool) -> PhotoRead:
     try:
-        content = path.read_bytes()
+        with photo.open("rb") as file:
+            content = file.read()
     except OSError as error:
         return PhotoRead(None, f"cannot be read: {error.strerror or error}")
     digest = hashlib.blake2b(content, digest_size=16).hexdigest()
     if store is not None and digest in store:
         return PhotoRead(digest)
     try:
-        found = decode(content, resize, interpolation, named=path.name)
+        found = decode(content, resize, interpolation, named=photo.name)
     except BadPhoto as bad:
         return PhotoRead(digest, bad.reason)
     return PhotoRead(digest, None, found.width, found.height, tuple(found.notes), found.pixels if with_pixels else None)

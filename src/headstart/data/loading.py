@@ -21,10 +21,16 @@ from headstart.data.sources.detect import scan
 from headstart.data.stratify import linked
 from headstart.errors import DataError
 
+TOLD = 40
+"""Files that a warning names, at most."""
+
 
 @dataclass(frozen=True)
 class LoadedImages:
-    """LoadedImages that were found and read, before they are split: seeds and shots may differ, this does not."""
+    """A manifest's photos, decoded before they are split: seeds and shots may differ, this does not.
+
+    ``bad``: photos that cannot be decoded; ``conversions``: how many were converted while reading, by kind.
+    """
 
     manifest: Manifest
     pixels: DecodedImages
@@ -41,12 +47,12 @@ class LoadedImages:
 
     @cached_property
     def near(self) -> np.ndarray:
-        """Pairs of near copies [P, 2], by their places in the manifest."""
+        """Pairs of near-duplicates [P, 2], by their places in the manifest."""
         return near_pairs(self.pixels, self.digest)
 
     @property
     def alike(self) -> list[int]:
-        """A number per photo of the manifest, the same for near copies."""
+        """A number per photo of the manifest, the same for near-duplicates."""
         return linked(len(self.manifest.photos), self.near.tolist())
 
 
@@ -55,47 +61,49 @@ def find_photos(data: str, events: Events, for_training: bool = True) -> Manifes
     return scan(
         data,
         for_training=for_training,
-        progress=lambda done, total: events.progress(f"fetching {data}", done, total or done + 1),
+        progress=lambda done, total: events.progress(f"fetching {data}", done, total),
     )
 
 
 def usual_side(manifest: Manifest) -> int:
-    """The median shorter side of the photos (px), by the headers of some: known before anything is decoded."""
-    return _side(sample_sizes([photo.path for photo in manifest.photos]))
-
-
-def _side(sizes: Sequence[tuple[int, int]]) -> int:
-    sides = [min(size) for size in sizes if min(size) > 0]
+    """The median shorter side of the photos (px), from the headers of some: nothing is decoded."""
+    sides = [min(size) for size in sample_sizes(manifest.photos) if min(size) > 0]
     return int(statistics.median(sides)) if sides else 224
 
 
 def read(manifest: Manifest, resize: int, interpolation: str, on_bad: str, events: Events) -> LoadedImages:
-    """Read every photo once and name those that cannot be used; ``on_bad`` "tell" leaves the telling to the caller.
+    """Read every photo once and name those that cannot be used.
+
+    Args:
+        manifest: the photos.
+        resize: shorter side, px.
+        interpolation: of the resizing.
+        on_bad: "fail" raises DataError; "skip" warns; "defer" leaves the report to the caller.
+        events: told of progress and warnings.
 
     Raises:
         DataError: ``on_bad`` is "fail" and there are some, or nothing usable is left.
     """
-    paths = [photo.path for photo in manifest.photos]
+    photos = manifest.photos
     pixels = read_photos(
-        paths, resize, interpolation, progress=lambda done, total: events.progress("reading photos", done, total)
+        photos, resize, interpolation, progress=lambda done, total: events.progress("reading photos", done, total)
     )
-    bad = tuple(BadFile(path, str(problem)) for path, problem in zip(paths, pixels.problems, strict=True) if problem)
+    bad = tuple(BadFile(photo.path, problem) for photo, problem in zip(photos, pixels.problems, strict=True) if problem)
     every = (*manifest.skipped, *bad)
     if every and on_bad == "fail":
         raise DataError(
             f"{len(every)} files cannot be used:\n" + _lines(every, manifest.root, len(every)),
-            "Mend or remove them, or use --on-bad skip.",
+            "Mend or remove them, or use `on_bad='skip'`.",
         )
-    if every and on_bad != "tell":
-        events.warning(f"{len(every)} files are left out:\n" + _lines(every, manifest.root, 40))
-    if len(bad) == len(paths):
-        raise DataError(f"None of the {len(paths)} photos in {manifest.name} can be read.", "See the reasons above.")
+    if every and on_bad != "defer":
+        events.warning(f"{len(every)} files are left out:\n" + _lines(every, manifest.root, TOLD))
+    if len(bad) == len(photos):
+        raise DataError(f"None of the {len(photos)} photos in {manifest.name} can be read.", "See the reasons above.")
     conversions = Counter(remark for remarks in pixels.remarks for remark in remarks)
     return LoadedImages(manifest, pixels, bad, dict(conversions.most_common()))
 
 
-def _lines(bad: Sequence[BadFile], root: Path, at_most: int) -> str:
-    lines = [f"    {shown(b.path, root)}: {b.reason}" for b in bad[:at_most]]
-    return "\n".join(
-        [*lines, f"    … and {len(bad) - at_most} more (all are in check.json)"][: len(lines) + (len(bad) > at_most)]
-    )
+def _lines(bad: Sequence[BadFile], root: Path, most: int) -> str:
+    lines = [f"    {shown(b.path, root)}: {b.reason}" for b in bad[:most]]
+    rest = len(bad) - most
+    return "\n".join(lines + ([f"    … and {rest} more (all are in check.json)"] if rest > 0 else []))

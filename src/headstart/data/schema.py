@@ -1,6 +1,4 @@
-"""The words for data. In: what scanning finds. Out: ``Manifest`` (photos as found) and ``SplitDataset`` (classes and splits
-fixed).
-"""
+"""Data types for labelled image datasets: photos as found, and classes and splits as fixed."""
 
 from __future__ import annotations
 
@@ -8,21 +6,49 @@ import hashlib
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal, Protocol
+
+from headstart.errors import OptionError, option
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 DEFAULT_FRACTION = 0.15
+MAX_SEED = 2**31 - 1
+GUARD: dict[str | None, int] = {None: 0, "train": 0, "val": 1, "test": 2}
+"""Of duplicates in several splits the one in the most guarded split stays: evaluation must not change."""
+
+
+class ImageRef(Protocol):
+    """What an image is read from. A ``Path`` is one; so is a ``Photo``, wherever its source keeps the bytes."""
+
+    @property
+    def name(self) -> str:
+        """The name of the file, with its suffix."""
+
+    def open(self, mode: Literal["rb"], /) -> IO[bytes]:
+        """The encoded image. Raises OSError where it cannot be read."""
 
 
 @dataclass(frozen=True)
 class Photo:
-    """One labelled file as it was found: ``split`` and ``group`` are None where the data does not say."""
+    """One labelled photo as it was found: ``split`` and ``group`` are None where the data does not say.
+
+    ``path`` names it among others, below the root of its manifest. A source whose photos are no files overrides
+    ``open``.
+    """
 
     path: Path
     label: str
     split: Split | None = None
     group: str | None = None
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    def open(self, mode: Literal["rb"] = "rb", /) -> IO[bytes]:
+        """The encoded image. Raises OSError where it cannot be read."""
+        return self.path.open(mode)
 
 
 @dataclass(frozen=True)
@@ -40,7 +66,7 @@ class Manifest:
     ``root``: folder that paths are shown relative to; ``name``: what to call the data; ``layout``: how it was
     recognised, in words ("class folders", "split folders (train, test)", "CSV", "file names (label.number.jpg)",
     "archive of class folders", "named set cifar10"); ``skipped``: files left out already (not images by content,
-    unreadable folders, ...); ``notes``: sentences worth telling.
+    unreadable folders, ...); ``notes``: sentences for the user; ``source``: the name of the source that read it.
     """
 
     root: Path
@@ -49,6 +75,7 @@ class Manifest:
     photos: tuple[Photo, ...]
     skipped: tuple[BadFile, ...] = ()
     notes: tuple[str, ...] = ()
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,6 +83,9 @@ class SplitOptions:
     """How splits are drawn where the data does not bring them; fractions are of all photos, in [0, 1).
 
     ``val`` and ``test`` are None where the user did not ask: ``DEFAULT_FRACTION`` then, if that split is drawn at all.
+
+    Raises:
+        OptionError: a value that has no meaning; all of them at once.
     """
 
     val: float | None = None
@@ -64,11 +94,37 @@ class SplitOptions:
     fraction: float | None = None
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        wrong = split_problems(self.val, self.test, self.shots, self.fraction, self.seed)
+        if wrong:
+            raise wrong[0] if len(wrong) == 1 else OptionError("; ".join(error.problem for error in wrong))
+
+
+def split_problems(
+    val: float | None, test: float | None, shots: int | None, fraction: float | None, seed: int
+) -> list[OptionError]:
+    """What is wrong with options of ``SplitOptions``, an error for each."""
+
+    parts = [part is not None and not 0 <= part < 1 for part in (val, test)]
+    whole = not any(parts) and (val or 0) + (test or 0) >= 1
+    both = shots is not None and fraction is not None
+    rules = (
+        ("val", val, parts[0], "must be at least 0 and below 1"),
+        ("test", test, parts[1], "must be at least 0 and below 1"),
+        ("val", val, whole, f"and {option('test', test)} leave nothing to train on"),
+        ("val", val, val == 0, "leaves no validation set, which settings are chosen on"),
+        ("shots", shots, shots is not None and shots < 1, "must be at least 1"),
+        ("fraction", fraction, fraction is not None and not 0 < fraction <= 1, "must be above 0 and at most 1"),
+        ("shots", None, both, f"and {option('fraction')} both limit the training set: give one"),
+        ("seed", seed, not 0 <= seed <= MAX_SEED, f"must be from 0 to {MAX_SEED}"),
+    )
+    return [OptionError(f"{option(name, value)} {rule}", option=name) for name, value, broken, rule in rules if broken]
+
 
 @dataclass(frozen=True)
 class Sample:
-    """One usable photo in its split. ``label`` indexes ``SplitDataset.classes``; ``digest`` is the blake2b-128 hex of the
-    file's bytes.
+    """A usable photo in its split: ``label`` indexes ``SplitDataset.classes``, ``digest`` is the blake2b-128 hex of its
+    bytes.
     """
 
     path: Path

@@ -1,7 +1,6 @@
-"""Seeded, stratified drawing. In: class and unit of every photo, and the parts wanted. Out: the part of every photo. No
-files, no names of splits.
+"""Seeded, stratified, group-aware assignment of photos to parts.
 
-A *unit* is what must stay together: the photos of one group, the copies of one file, or a single photo.
+A *unit* is what must stay together: the photos of one group, the duplicates of one file, or a single photo.
 """
 
 from __future__ import annotations

@@ -24,16 +24,17 @@ def some_of_each(labels: np.ndarray, at_most: int = PER_CLASS) -> np.ndarray:
 
 def class_means(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Unit vectors [K, D] in float16, one for each of the K classes that has photos."""
-    rows = _unit(np.asarray(features, np.float32))
+    rows = unit_rows(np.asarray(features, np.float32))
     means = np.stack([rows[labels == c].mean(0) for c in np.unique(labels)])
-    return _unit(means).astype(np.float16)
+    return unit_rows(means).astype(np.float16)
 
 
 def distances(features: np.ndarray, means: np.ndarray) -> np.ndarray:
     """Of photos with features [N, D] to the nearest of the means: float64 [N] in [0, 2]."""
-    cosine = _unit(np.asarray(features, np.float32)) @ means.astype(np.float32).T
+    cosine = unit_rows(np.asarray(features, np.float32)) @ means.astype(np.float32).T
     return 1.0 - cosine.max(1).astype(np.float64)
 
 
-def _unit(rows: np.ndarray) -> np.ndarray:
+def unit_rows(rows: np.ndarray) -> np.ndarray:
+    """Rows [N, D] of Euclidean length one."""
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)

@@ -2,9 +2,45 @@
 
 from __future__ import annotations
 
-from headstart.core.choice import Choice
+from typing import TYPE_CHECKING, Protocol
 
-ENGINES = ("openvino", "torch")
+from headstart.core.choice import Choice
+from headstart.core.registry import Registry
+
+if TYPE_CHECKING:  # the plan knows the names of engines, and needs no torch for that
+    from torch import Tensor, nn
+
+    from headstart.inference.device import Machine
+    from headstart.models.preprocessing import Preprocessing
+
+
+class Compiled(Protocol):
+    """A network that is ready to run."""
+
+    def __call__(self, photos: Tensor, /) -> Tensor:
+        """uint8 photos [N, S, S, 3] -> the network's outputs, on the CPU."""
+
+
+class Backend(Protocol):
+    """An inference engine. Outputs of all but PyTorch's are compared with PyTorch's before they are used."""
+
+    def check(self, machine: Machine) -> None:
+        """Raises OptionError where it is not installed, or does not run on this machine."""
+
+    def compile(self, module: nn.Module, preprocessing: Preprocessing, machine: Machine, precision: str) -> Compiled:
+        """The module (in eval mode, BatchNorm folded) ready to run, normalisation included.
+
+        Whatever it raises means that the engine cannot run this network.
+        """
+
+
+BACKENDS: Registry[Backend] = Registry(
+    "engine",
+    "headstart.backends",
+    {"openvino": "headstart.inference.openvino:OpenVinoBackend", "torch": "headstart.inference.runner:TorchBackend"},
+    option="engine",
+)
+ENGINES = BACKENDS.names()
 MULTIPLICATIONS_PER_WEIGHT = 170
 """Of a convolutional network at 224 px: ResNet-18 163, ResNet-50 174, MobileNetV2 136."""
 CONVERSION_PAYS = 5e11

@@ -1,5 +1,4 @@
-"""The classifier. In: a trained network, its preprocessing and classes. Out: a folder (``model.safetensors``,
-``model.json``), and predictions from it.
+"""The trained classifier: a folder (``model.safetensors``, ``model.json``), and predictions from it.
 
 Loading reads tensors and JSON only: it never executes code from the folder.
 """
@@ -9,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 
 from headstart.core.files import write_json
 from headstart.data.images import PhotoRead, centre, stream_photos
-from headstart.errors import RunError, WeightsError
+from headstart.data.schema import ImageRef
+from headstart.errors import RunError, WeightsError, option
 from headstart.evaluation.conformal import label_set, least_probability
 from headstart.evaluation.objective import MULTICLASS
 from headstart.evaluation.uncertainty import Uncertainty, is_unknown
@@ -32,12 +32,14 @@ from headstart.models.network import Network, head_logits
 from headstart.models.preprocessing import Preprocessing
 from headstart.models.serialization import load_state, save_state
 
+Ref = TypeVar("Ref", bound=ImageRef)
+
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for one photo; ``problem`` says why there is none. ``probabilities`` has one value per class, in class
-    order. ``distance``: how unlike the training photos it is, 1 being as far as photos of val usually lie; None where
-    the run does not know. ``labels``: the set that was asked for by a coverage, the likeliest first.
+    """What the classifier predicts for one photo; ``problem`` says why there is none. ``probabilities`` has one value
+    per class, in class order. ``distance`` to the training photos, 1 being as far as validation photos usually are;
+    None where the run does not know. ``labels``: the set that was asked for by a coverage, the likeliest first.
     """
 
     path: Path
@@ -50,12 +52,12 @@ class Prediction:
 
     @property
     def unknown(self) -> bool | None:
-        """Whether the photo is unlike the training photos; None where that is not known."""
+        """Whether the photo is out of distribution; None where that is not known."""
         return is_unknown(self.distance)
 
 
 class Answer(NamedTuple):
-    """What the network says of one photo: probabilities [C]; the distance as in ``Prediction``."""
+    """What the network computes for one photo: probabilities [C]; the distance as in ``Prediction``."""
 
     probabilities: np.ndarray
     distance: float | None
@@ -167,44 +169,43 @@ class Classifier:
     # -- predictions --
 
     def features(self, photos: np.ndarray) -> np.ndarray:
-        """What the head sees, float32 [N, D], of photos that are cut to size already: uint8 [N, S, S, 3]."""
+        """Features float32 [N, D] of photos that are cropped to size already: uint8 [N, S, S, 3]."""
         forward = self._forward or self.prepare_for(len(photos))
         return forward(torch.from_numpy(photos)).float().numpy()
 
     def logits(self, photos: np.ndarray) -> np.ndarray:
-        """Logits [N, C] of photos that are cut to size already: uint8 [N, S, S, 3]."""
+        """Logits [N, C] of photos that are cropped to size already: uint8 [N, S, S, 3]."""
         return head_logits(self.network.head, self.features(photos))
 
     def answers(self, features: np.ndarray) -> list[Answer]:
-        """What is said of photos with these features [N, D]."""
+        """Probabilities and distances of photos with these features [N, D]."""
         rows = MULTICLASS.probabilities(head_logits(self.network.head, features))
         far = self.certainty.distances(features) if self.certainty else [None] * len(rows)
         return [Answer(row, distance) for row, distance in zip(rows, far, strict=True)]
 
-    def stream(self, paths: Sequence[Path]) -> Iterator[tuple[Path, PhotoRead, Answer | None]]:
-        """(path, what was read, the answer or None for a bad photo), in order, with flat memory."""
-        self.prepare_for(len(paths))
-        waiting: list[tuple[Path, PhotoRead]] = []
-        for path, read in zip(
-            paths, stream_photos(paths, self.preprocessing.resize, self.preprocessing.interpolation), strict=True
-        ):
-            waiting.append((path, read))
+    def stream(self, photos: Sequence[Ref]) -> Iterator[tuple[Ref, PhotoRead, Answer | None]]:
+        """(photo, what was read, the answer or None for a bad one), in order, with flat memory."""
+        self.prepare_for(len(photos))
+        waiting: list[tuple[Ref, PhotoRead]] = []
+        reads = stream_photos(photos, self.preprocessing.resize, self.preprocessing.interpolation)
+        for photo, read in zip(photos, reads, strict=True):
+            waiting.append((photo, read))
             if sum(r.problem is None for _, r in waiting) == BATCH:
                 yield from self._answer(waiting)
                 waiting = []
         yield from self._answer(waiting)
 
-    def _answer(self, waiting: list[tuple[Path, PhotoRead]]) -> Iterator[tuple[Path, PhotoRead, Answer | None]]:
+    def _answer(self, waiting: list[tuple[Ref, PhotoRead]]) -> Iterator[tuple[Ref, PhotoRead, Answer | None]]:
         size = self.preprocessing.image_size
         good = [centre(read.pixels, size) for _, read in waiting if read.pixels is not None]
         answers: Iterator[Answer] = iter(())
         if good:
-            # always the same size: an answer does not depend on its neighbours
+            # always the same size: a prediction does not depend on its neighbours
             batch = np.zeros((BATCH, size, size, 3), np.uint8)
             batch[: len(good)] = good
             answers = iter(self.answers(self.features(batch)))
-        for path, read in waiting:
-            yield path, read, next(answers) if read.pixels is not None else None
+        for photo, read in waiting:
+            yield photo, read, next(answers) if read.pixels is not None else None
 
     def predict(self, paths: Iterable[str | Path], coverage: float | None = None) -> Iterator[Prediction]:
         """One ``Prediction`` per path, in order; with ``coverage``, each with a set of labels (see ``Uncertainty``).
@@ -223,7 +224,7 @@ class Classifier:
                 yield self.prediction(path, answer, least)
 
     def prediction(self, path: Path, answer: Answer, least: float | None = None) -> Prediction:
-        """An answer with names; ``least``: the probability that a label needs to be in the set, if one is wanted."""
+        """A prediction with names; ``least``: the probability that a label needs to be in the set, if one is wanted."""
         p = answer.probabilities
         best = int(MULTICLASS.decide(p[None])[0])
         labels = None if least is None else tuple(self.classes[c] for c in label_set(p, least))
@@ -233,22 +234,22 @@ class Classifier:
 
     @property
     def known_uncertainty(self) -> Uncertainty:
-        """What sets of labels are made by. Raises RunError where the run kept nothing."""
+        """What sets of labels are made from. Raises RunError where the run kept nothing."""
         if self.certainty is None:
             raise RunError(
-                "This model has no certainty.safetensors, which sets of labels are made by: it was trained by an older"
+                "This model has no certainty.safetensors, which sets of labels are made from: it is of an older"
                 " headstart.",
-                "Train it again, or leave out --coverage.",
+                "Train it again, or leave out `coverage`.",
             )
         return self.certainty
 
 
 def load_backbone(folder: Path) -> Any:
-    """The backbone of an earlier run, for ``--from``. Raises RunError, WeightsError."""
+    """The backbone of an earlier run, for ``from_run``. Raises RunError, WeightsError."""
     try:
         classifier = Classifier.load(folder, "cpu")
     except RunError as error:
-        raise WeightsError(f"--from {folder}: {error.problem}", error.hint) from None
+        raise WeightsError(f"{option('from_run', repr(str(folder)))}: {error.problem}", error.hint) from None
     backbone, used = classifier.network.backbone, classifier.preprocessing
     backbone.preprocessing = replace(
         backbone.preprocessing, mean=used.mean, std=used.std, interpolation=used.interpolation

@@ -1,6 +1,4 @@
-"""Where the work runs. In: the user's wishes. Out: a torch device, a precision, and a line that describes
-the machine.
-"""
+"""The device that work runs on, and what it can do."""
 
 from __future__ import annotations
 
@@ -12,8 +10,6 @@ from functools import cache
 import torch
 
 from headstart.errors import OptionError
-
-PRECISIONS = ("bf16", "float32")
 
 
 @dataclass(frozen=True)
@@ -39,7 +35,8 @@ def find_machine(device: str = "auto") -> Machine:
     except (RuntimeError, AssertionError) as error:
         raise OptionError(
             f"Device {device!r} cannot be used: {str(error).splitlines()[0]}.",
-            "Leave --device out to use the best there is.",
+            "Leave `device` out to use the best there is.",
+            option="device",
         ) from None
     return Machine(found, _fast_bf16(found), _words(found))
 

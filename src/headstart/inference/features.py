@@ -1,5 +1,4 @@
-"""A frozen trunk's outputs. In: a trunk, pixels and a precision. Out: one row per photo and view, computed once and
-cached by content.
+"""Features: a frozen trunk's outputs, one row per photo and view, computed once and cached by content.
 
 A frozen trunk is a function: its output depends on its weights, its cut, the preprocessing and the photo's bytes, and
 these name the row in the cache. Batches always have the same size (the last is padded), so that a row does not depend
@@ -18,6 +17,7 @@ import torch
 from torch import nn
 
 from headstart.core.array_store import RowStore
+from headstart.core.events import OnProgress
 from headstart.data.augment import View, render
 from headstart.data.images import DecodedImages
 from headstart.inference.device import Machine
@@ -32,7 +32,6 @@ cache hierarchy's reach.
 SHARD = 2048
 """Rows per published shard of the cache, and so the most that a kill can cost."""
 FORMAT = 1
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -67,12 +66,12 @@ class FeatureExtractor:
     engine: str
     ready: tuple[str, FrozenNetwork] | None = field(default=None, repr=False)
 
-    def pooled(self, pixels: DecodedImages, progress: Progress | None = None) -> np.ndarray:
+    def pooled(self, pixels: DecodedImages, progress: OnProgress | None = None) -> np.ndarray:
         """The backbone's features of every photo, float32 [N, D]."""
         return extract(lambda: self.prepared(self.backbone, "end"), self._key("end"), pixels, progress=progress)
 
     def outputs(
-        self, trunk: nn.Module, boundary: str, pixels: DecodedImages, view: View, progress: Progress | None = None
+        self, trunk: nn.Module, boundary: str, pixels: DecodedImages, view: View, progress: OnProgress | None = None
     ) -> RowStore:
         """A store with the outputs of the layers before a boundary, as bfloat16, for one view of every photo."""
         end = f"before {boundary}"
@@ -103,13 +102,16 @@ def extract(
     key: FeatureKey,
     pixels: DecodedImages,
     view: View | None = None,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> np.ndarray:
     """The pooled features of every photo of ``pixels`` as float32 [N, D].
 
     Args:
         trunk: builds the trunk; called only when the cache lacks a row, so that a warm run never pays for folding.
+        key: names the trunk in the cache.
+        pixels: the photos.
         view: which view of each photo; the plain centre by default.
+        progress: called with photos done, and all.
     """
     store = compute_rows(trunk, key, pixels, view or View(), "float32", progress)
     return store.gather([str(d) for d in pixels.digests])
@@ -121,11 +123,11 @@ def compute_rows(
     pixels: DecodedImages,
     view: View,
     dtype: str,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> RowStore:
     """Make sure that the store of this trunk and view holds a row for every photo; returns the store."""
     store = RowStore(key.digest(view), dtype)
-    missing = _first_of_each(pixels, store)
+    missing = store.missing(pixels.digests)
     if progress is not None:
         progress(len(pixels) - len(missing), len(pixels))
     if not missing:
@@ -140,14 +142,6 @@ def compute_rows(
                 if progress is not None:
                     progress(len(pixels) - len(missing) + done, len(pixels))
     return store
-
-
-def _first_of_each(pixels: DecodedImages, store: RowStore) -> list[int]:
-    first: dict[str, int] = {}
-    for i, digest in enumerate(pixels.digests):
-        if digest is not None and digest not in store:
-            first.setdefault(digest, i)
-    return list(first.values())
 
 
 def _rows(

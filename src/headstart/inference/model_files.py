@@ -29,18 +29,16 @@ def read_description(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         unfinished = (folder / "request.json").exists()
         hint = (
-            f"Its training did not end: headstart train --resume {folder}"
+            f"Its training did not end: `hs.resume({str(folder)!r})` goes on with it."
             if unfinished
-            else "Name the folder that headstart train made."
+            else "Name the folder that `hs.train` made."
         )
         raise RunError(f"{folder} holds no model (no model.json).", hint) from None
     except (OSError, ValueError) as error:
         raise RunError(f"{path} cannot be read: {error}.", "Train it again.") from None
     needed = {"format", "classes", "preprocessing", "architecture", "precision", "provenance"}
     if not isinstance(described, dict) or not needed <= described.keys():
-        raise RunError(
-            f"{path} is not a description of a headstart model.", "Name the folder that headstart train made."
-        )
+        raise RunError(f"{path} is not a description of a headstart model.", "Name the folder that `hs.train` made.")
     if described["format"] > FORMAT:
         raise RunError(
             f"{path} has format {described['format']}, newer than this headstart reads ({FORMAT}).", "Update headstart."

@@ -8,11 +8,14 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
+from headstart.errors import OptionError, option
+from headstart.inference.device import Machine
 from headstart.models.preprocessing import Preprocessing
+
+_ASKED = option("engine", "'openvino'")
 
 
 @cache
@@ -21,10 +24,22 @@ def has_openvino() -> bool:
     return find_spec("openvino") is not None
 
 
+class OpenVinoBackend:
+    """OpenVINO, the faster engine on CPUs (docs/performance.md); it has to convert the network first."""
+
+    def check(self, machine: Machine) -> None:
+        hint = "Use `engine='torch'`."
+        if machine.device.type != "cpu":
+            raise OptionError(f"{_ASKED} is for CPUs, not for {machine.device}.", hint, option="engine")
+        if not has_openvino():
+            raise OptionError(f"{_ASKED}: OpenVINO is not installed.", f"pip install openvino. {hint}", option="engine")
+
+    def compile(self, module: nn.Module, preprocessing: Preprocessing, machine: Machine, precision: str) -> OpenVino:
+        return OpenVino(module, preprocessing, precision)
+
+
 class OpenVino:
-    """A module run by OpenVINO on the CPU, normalisation inside its graph. ``__call__``: uint8 photos [N, S, S, 3] ->
-    float32 outputs.
-    """
+    """A module run by OpenVINO on the CPU, normalisation inside its graph."""
 
     def __init__(self, module: nn.Module, preprocessing: Preprocessing, precision: str) -> None:
         import_openvino()
@@ -37,10 +52,11 @@ class OpenVino:
         }
         self.ready: dict[int, Any] = {}
 
-    def __call__(self, photos: np.ndarray) -> np.ndarray:
+    def __call__(self, photos: torch.Tensor, /) -> torch.Tensor:
+        """uint8 photos [N, S, S, 3] -> float32 outputs."""
         request = self.ready.get(len(photos)) or self._compile(len(photos))
-        # Copied: the request's own memory is written anew by the next call.
-        return request.infer([photos], share_inputs=True)[0]
+        # Copied: the request's own memory is overwritten by the next call.
+        return torch.from_numpy(request.infer([photos.numpy()], share_inputs=True)[0])
 
     def _compile(self, count: int) -> Any:
         """A request for batches of one length: with fixed shapes the convolutions are laid out best."""

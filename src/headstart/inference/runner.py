@@ -1,23 +1,16 @@
-"""A frozen network made ready for inference. In: a module, its preprocessing, a machine, a precision and an engine.
-Out: ``FrozenNetwork``: uint8 photos in, the module's outputs out.
-
-Two engines give the same outputs but for rounding. PyTorch's runs everywhere. OpenVINO's is the faster one on CPUs
-(docs/performance.md) and has to convert the network first; ``rules.engine`` says when that pays.
-"""
+"""A frozen network made ready for inference by a backend, which is compared with PyTorch."""
 
 from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import nn
 
-from headstart.errors import OptionError
+from headstart.inference.backends import BACKENDS, Compiled
 from headstart.inference.device import Machine
-from headstart.inference.openvino import OpenVino, has_openvino
 from headstart.models.preprocessing import Preprocessing
 
 TOLERANCE = {"bf16": 0.1, "float32": 0.01}
@@ -28,8 +21,8 @@ below, and a network that was converted wrongly is far above."""
 class FrozenNetwork:
     """A copy of a module in eval mode, ready for inference.
 
-    ``__call__``: uint8 photos [N, S, S, 3] -> outputs on the CPU. ``engine`` says what computes them: PyTorch where a
-    network could not be converted, whatever was ``asked`` for.
+    ``__call__``: uint8 photos [N, S, S, 3] -> outputs on the CPU. ``engine`` says what computes them: PyTorch where the
+    one that was ``asked`` for cannot run the network.
     """
 
     def __init__(
@@ -40,25 +33,37 @@ class FrozenNetwork:
         precision: str,
         engine: str = "torch",
     ) -> None:
-        self.machine, self.precision, self.asked, self.engine = machine, precision, engine, "torch"
-        self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        self.machine, self.precision, self.asked = machine, precision, engine
         folded = fold(module)
-        self.converted: Callable[[np.ndarray], np.ndarray] | None = None
-        if engine == "openvino":
-            self.converted = _checked_openvino(folded, preprocessing, machine, precision)
-            if self.converted is not None:
-                self.engine = "openvino"
-                return
-        self.module = folded.to(machine.device, self.dtype)
+        run = _checked(engine, folded, preprocessing, machine, precision) if engine != "torch" else None
+        self.engine = engine if run else "torch"
+        self.run = run or BACKENDS.get("torch").compile(folded, preprocessing, machine, precision)
+
+    def __call__(self, photos: torch.Tensor) -> torch.Tensor:
+        return self.run(photos)
+
+
+class TorchBackend:
+    """PyTorch on any device."""
+
+    def check(self, machine: Machine) -> None:
+        pass
+
+    def compile(self, module: nn.Module, preprocessing: Preprocessing, machine: Machine, precision: str) -> Compiled:
+        return _Torch(module, preprocessing, machine, precision)
+
+
+class _Torch:
+    def __init__(self, module: nn.Module, preprocessing: Preprocessing, machine: Machine, precision: str) -> None:
+        self.device, self.dtype = machine.device, torch.bfloat16 if precision == "bf16" else torch.float32
+        self.module = module.to(self.device, self.dtype)
         self.module.to(memory_format=torch.channels_last)
-        self.normalise = Normalise(preprocessing).to(machine.device)
+        self.normalise = Normalise(preprocessing).to(self.device)
 
     @torch.inference_mode()
-    def __call__(self, photos: torch.Tensor) -> torch.Tensor:
-        if self.converted is not None:
-            return torch.from_numpy(self.converted(photos.numpy()))
-        x = self.normalise(photos.to(self.machine.device))
-        return self.module(x.to(self.dtype)).cpu()
+    def __call__(self, photos: torch.Tensor, /) -> torch.Tensor:
+        out: torch.Tensor = self.module(self.normalise(photos.to(self.device)).to(self.dtype))
+        return out.cpu()
 
 
 class Normalise(nn.Module):
@@ -94,36 +99,33 @@ def fold(trunk: nn.Module) -> nn.Module:
         return trunk
 
 
-def _checked_openvino(
-    module: nn.Module, preprocessing: Preprocessing, machine: Machine, precision: str
-) -> Callable[[np.ndarray], np.ndarray] | None:
-    """The module converted, or None where it cannot be, or answers otherwise than the original.
+def _checked(
+    engine: str, module: nn.Module, preprocessing: Preprocessing, machine: Machine, precision: str
+) -> Compiled | None:
+    """The module compiled by an engine, or None where that cannot be, or computes something else than PyTorch.
 
     Raises:
-        OptionError: OpenVINO is not installed, or the device is no CPU.
+        OptionError: no such engine, or one that is not installed or does not run on this machine.
     """
-    if machine.device.type != "cpu":
-        raise OptionError(f"engine openvino is for CPUs, not for {machine.device}.", "Leave it out: --set engine=torch")
-    if not has_openvino():
-        raise OptionError("engine openvino: OpenVINO is not installed.", "pip install openvino, or --set engine=torch")
-    words = logging.getLogger("headstart")
+    backend = BACKENDS.get(engine)
+    backend.check(machine)
+    log = logging.getLogger("headstart")
     try:
-        converted = OpenVino(module, preprocessing, precision)
-        far = _distance(converted, module, preprocessing)
+        compiled = backend.compile(module, preprocessing, machine, precision)
+        far = _distance(compiled, module, preprocessing)
     except Exception as error:  # noqa: BLE001 - whatever a converter cannot do, PyTorch can
-        words.info("OpenVINO cannot run this network (%s); PyTorch does.", error)
+        log.info("%s cannot run this network (%s); PyTorch does.", engine, error)
         return None
     if not far <= TOLERANCE[precision]:
-        words.warning("OpenVINO's answers are %.3g away from PyTorch's; PyTorch is used.", far)
+        log.warning("The outputs of %s are %.3g away from PyTorch's; PyTorch is used.", engine, far)
         return None
-    return converted
+    return compiled
 
 
 @torch.inference_mode()
-def _distance(converted: Callable[[np.ndarray], np.ndarray], module: nn.Module, preprocessing: Preprocessing) -> float:
+def _distance(compiled: Compiled, module: nn.Module, preprocessing: Preprocessing) -> float:
     """Relative distance of the outputs for two pictures of noise."""
     size = preprocessing.image_size
-    photos = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), dtype=np.uint8)
-    wanted = module(Normalise(preprocessing)(torch.from_numpy(photos))).float()
-    found = torch.from_numpy(converted(photos))
-    return float((found - wanted).norm() / wanted.norm().clamp_min(1e-12))
+    photos = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, size, size, 3), dtype=np.uint8))
+    wanted = module(Normalise(preprocessing)(photos)).float()
+    return float((compiled(photos).float() - wanted).norm() / wanted.norm().clamp_min(1e-12))

@@ -1,4 +1,4 @@
-"""Where the network looked. In: photos as the network sees them. Out: maps in [0, 1].
+"""Saliency maps in [0, 1]: where the network looked.
 
 Grad-CAM (Selvaraju et al. 2017): the last feature maps, each weighted by how much the class's logit depends on it. It
 shows where evidence lay, at the resolution of those maps; not why it counts. Since the maps are the last, gradients

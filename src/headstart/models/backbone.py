@@ -1,5 +1,6 @@
-"""The backbone. In: the blocks of a network and what is known of it. Out: a module from photos [N, 3, H, W] to features
-[N, dim], that can be cut short, and parted into the trunk before a boundary and the tail after it.
+"""The backbone: a module from photos [N, 3, H, W] to features [N, dim].
+
+It can be cut short, and divided into the trunk before a boundary and the tail after it.
 """
 
 from __future__ import annotations

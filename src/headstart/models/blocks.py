@@ -1,5 +1,4 @@
-"""Takes a timm network apart. In: the network without its classifier. Out: its blocks in order, proven to compute what
-the network computes.
+"""Take a timm network apart into blocks in order, proven to compute what the network computes.
 
 Most of timm's families run their members one after the other, but nothing says which. So the chain is built on that
 guess and then run beside the network on one photo: only where both agree in every bit is it used. A network for which

@@ -1,5 +1,4 @@
-"""A network as a chain of named blocks. In: (dotted name, module) pairs in order. Out: modules that can be parted
-anywhere between two blocks.
+"""A network as a chain of named blocks, that can be divided between any two.
 
 The names are those of the original network, so a chain's ``state_dict`` has the original's keys, whole or in part, and
 two parts of one chain share their parameters.

@@ -1,5 +1,4 @@
-"""Weights from files. In: a checkpoint (safetensors, or a pickle read with weights only). Out: float32 tensors by key,
-fitted into a backbone.
+"""Read weights from a checkpoint (safetensors, or a pickle read with weights only) and fit them into a backbone.
 
 A file is never trusted: nothing in it is executed, a damaged one is said to be, and one that does not fit says which
 keys do not.
@@ -21,17 +20,8 @@ from headstart.models.backbone import Backbone
 State = dict[str, Tensor]
 # Where training scripts keep the weights inside a checkpoint, and what wrappers put in front of every key.
 _WRAPPERS = (
-    "state_dict",
-    "model_state_dict",
-    "model",
-    "state_dict_ema",
-    "model_ema",
-    "ema",
-    "net",
-    "module",
-    "backbone",
-    "weights",
-    "params",
+    *("state_dict", "model_state_dict", "model", "state_dict_ema", "model_ema", "ema", "net", "module", "backbone"),
+    *("weights", "params"),
 )
 _PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.", "net.")
 # Beside the key prefix that a network names itself: what classifiers are called elsewhere, and training-only branches.
@@ -56,7 +46,7 @@ def read_state_dict(path: Path) -> State:
 
 def _check_file(path: Path) -> None:
     if path.is_dir():
-        hint = "Name the file in it; to start from an earlier run, use --from."
+        hint = "Name the file in it; to start from an earlier run, use `from_run`."
         raise WeightsError(f"weights file {path} is a folder", hint)
     if not path.is_file():
         raise WeightsError(f"there is no weights file {path}", "Check the path.")
@@ -178,9 +168,9 @@ def _does_not_fit(
     found = "; ".join(f"{len(keys)} {what}: {_first(keys)}" for what, keys in problems.items() if keys)
     guess = guess_resnet(state)
     if guess and guess != backbone.name.partition(".")[0]:
-        hint = f"The file looks like a {guess}: --backbone {guess}."
+        hint = f"The file looks like a {guess}: use `backbone={guess!r}`."
     else:
-        hint = "Name the backbone that the file was saved from (--backbone), in timm's or torchvision's key names."
+        hint = "Name the `backbone` that the file was saved from, in timm's or torchvision's key names."
     return WeightsError(f"weights in {origin} do not fit {backbone.name}: {found}", hint)
 
 

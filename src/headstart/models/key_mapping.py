@@ -1,5 +1,4 @@
-"""Other names for the same tensors. In: a state dict and the backbone it is meant for. Out: the state dict under timm's
-key names.
+"""Rename the keys of torchvision's checkpoints to timm's.
 
 torchvision and timm name the members of ResNets, DenseNets and Inception alike. For the other families below, the same
 network goes by other names; that each conversion computes exactly what torchvision computes is what the tests check.

@@ -1,58 +1,29 @@
-"""Which backbones there are. In: a pattern. Out: ``BackboneInfo`` per pretrained network, from timm's tables; no
-network is built.
-"""
+"""List the pretrained backbones."""
 
 from __future__ import annotations
 
 import fnmatch
-from dataclasses import dataclass
 
 from headstart.errors import OptionError, did_you_mean
-from headstart.models.names import TORCHVISION_RESNETS, Entry, resolve
-from headstart.models.starter import IMAGE_SIZE
-from headstart.models.starter import NAME as STARTER
-
-
-@dataclass(frozen=True)
-class BackboneInfo:
-    """``name`` as ``--backbone`` takes it; ``image_size`` in px; ``weights`` in words; ``family``: timm's module;
-    ``license`` of the weights.
-    """
-
-    name: str
-    image_size: int
-    weights: str
-    family: str
-    license: str | None = None
+from headstart.models.providers import PROVIDERS, BackboneInfo
 
 
 def backbones(pattern: str | None = None) -> list[BackboneInfo]:
-    """The pretrained backbones whose name holds the pattern, or matches it where it has wildcards (``*resnet5?``); the
-    short names first.
+    """The pretrained backbones, those with short names first; no network is built.
 
-    Raises OptionError, with the nearest names, where none does.
+    Args:
+        pattern: a part of the name, or with wildcards (``*resnet5?``) the whole of it; all where none is given.
+
+    Raises:
+        OptionError: no name matches; the nearest are named.
     """
-    import timm
-
-    names = [STARTER, *TORCHVISION_RESNETS, *timm.list_pretrained()]
-    found = [name for name in names if pattern is None or _matches(name, pattern.strip().lower())]
+    names = [(name, provider) for provider in PROVIDERS for name in provider.names()]
+    found = [(name, provider) for name, provider in names if pattern is None or _matches(name, pattern.strip().lower())]
     if not found:
-        hint = f"{did_you_mean(str(pattern), names)} `headstart backbones` without a pattern lists them all.".strip()
-        raise OptionError(f"no backbone matches {pattern!r}", hint)
-    return [_info(name) for name in found]
+        close = did_you_mean(str(pattern), [name for name, _ in names])
+        raise OptionError(f"no backbone matches {pattern!r}", f"{close} `hs.backbones()` lists them all.".strip())
+    return [provider.describe(name) for name, provider in found]
 
 
 def _matches(name: str, pattern: str) -> bool:
     return fnmatch.fnmatchcase(name, pattern) if set(pattern) & set("*?[") else pattern in name
-
-
-def _info(name: str) -> BackboneInfo:
-    if name == STARTER:
-        return BackboneInfo(name, IMAGE_SIZE, resolve(name).weights, "resnet", "MIT")
-    from timm.models import get_pretrained_cfg, model_entrypoint
-
-    known = name in TORCHVISION_RESNETS
-    entry = resolve(name) if known else Entry(name, name, "timm")  # timm's own list needs no checking, 1,700 times
-    cfg = get_pretrained_cfg(entry.architecture)
-    family = model_entrypoint(entry.architecture).__module__.rpartition(".")[2]
-    return BackboneInfo(name, cfg.input_size[-1], entry.weights, family, cfg.license)

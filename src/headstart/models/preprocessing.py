@@ -1,6 +1,4 @@
-"""What a network expects of its input. In: a pretrained configuration. Out: ``Preprocessing``, which belongs to the
-classifier for good.
-"""
+"""What a network expects of its input; it belongs to the classifier for good."""
 
 from __future__ import annotations
 

@@ -1,9 +1,7 @@
-"""Published weights. In: a network's entry. Out: its verified weights file on this machine, from the cache or from its
-public home.
+"""Fetch published weights and verify them, from an address or from the Hugging Face hub.
 
-torchvision's files carry the first digits of their SHA-256 in their names; the Hugging Face hub announces the whole of
-it. A file whose bytes are not the announced ones is deleted. HEADSTART_MIRROR replaces the first home's address,
-HF_ENDPOINT the second's.
+torchvision's files carry the first digits of their SHA-256 in their names; the hub announces the whole of it. A file
+whose bytes are not the announced ones is deleted. HEADSTART_MIRROR replaces the address, HF_ENDPOINT the hub's.
 """
 
 from __future__ import annotations
@@ -13,73 +11,41 @@ import os
 import re
 from pathlib import Path
 
-from headstart.errors import DownloadError, OptionError, WeightsError
-from headstart.models.names import TORCHVISION_RESNETS, Entry
+from headstart.core.download import download
+from headstart.core.paths import cache_dir
+from headstart.errors import DownloadError, WeightsError
 
-TORCHVISION = "https://download.pytorch.org/models/"
 # Names of weights on the hub, the one that holds no code first.
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
-_INSTEAD = "Without a network: --weights FILE (a checkpoint fetched elsewhere), or --backbone starter, which ships."
+_INSTEAD = "Without a network: `weights=FILE` (a checkpoint fetched elsewhere), or `backbone='starter'`, which ships."
 
 
-def fetch(entry: Entry) -> Path:
-    """The file of the entry's pretrained weights. Raises OptionError where none are published, WeightsError where they
-    cannot be had.
-    """
-    if entry.home == "torchvision":
-        return _from_url(TORCHVISION + TORCHVISION_RESNETS[entry.base])
-    from timm.models import get_pretrained_cfg
-
-    cfg = get_pretrained_cfg(entry.architecture, allow_unregistered=True)
-    if cfg is not None and cfg.hf_hub_id:
-        return _from_hub(cfg.hf_hub_id)
-    if cfg is None or not cfg.url:
-        raise OptionError(
-            f"no pretrained weights are published for {entry.name}", "Use --weights FILE, or --strategy scratch."
-        )
-    return _from_url(cfg.url)
-
-
-def at_hand(entry: Entry) -> bool:
-    """Whether the weights lie on this machine already, so that ``fetch`` needs no network."""
-    if entry.home == "starter":
-        return True
-    if entry.home == "torchvision":
-        return _place(TORCHVISION_RESNETS[entry.base]).is_file()
-    from timm.models import get_pretrained_cfg
-
-    cfg = get_pretrained_cfg(entry.architecture, allow_unregistered=True)
-    if cfg is not None and cfg.hf_hub_id:
-        return _in_hub_cache(*_revision(cfg.hf_hub_id)) is not None
-    return cfg is not None and bool(cfg.url) and _place(cfg.url).is_file()
-
-
-def _place(url: str) -> Path:
-    from headstart.core.paths import cache_dir
-
+def place(url: str) -> Path:
+    """Where the file of an address is kept."""
     return cache_dir() / "weights" / url.rpartition("/")[2]
 
 
-def _from_url(url: str) -> Path:
-    """``.../resnet18-f37072fd.pth``: the digits before the suffix are the start of the file's SHA-256."""
-    from headstart.core.download import download
-
-    to = _place(url)
+def from_url(url: str) -> Path:
+    """The file of an address; where its name ends in digits (``resnet18-f37072fd.pth``), they are the start of its
+    SHA-256. Raises WeightsError.
+    """
+    to = place(url)
     digits = re.search(r"-([0-9a-f]{8,64})\.\w+$", to.name)
     try:
-        return download(url, to, sha256_prefix=digits[1] if digits else None, hint=_INSTEAD)
+        return download(url, to, sha256=digits[1] if digits else "", hint=_INSTEAD)
     except DownloadError as error:
         raise WeightsError(f"the weights could not be fetched: {error.problem}", error.hint) from error
 
 
-def _from_hub(repo: str) -> Path:
-    """Looked for in the hub's cache first: a file that is there needs no network, not even to ask whether it is the
-    newest.
+def from_hub(repo: str) -> Path:
+    """The weights of a repository (``owner/name`` or ``owner/name@revision``). Raises WeightsError.
+
+    The hub's cache comes first: a file that is there needs no network, not even to ask whether it is the newest.
     """
-    repo, revision = _revision(repo)
-    known = _in_hub_cache(repo, revision)
+    known = in_hub_cache(repo)
     if known is not None:
         return known
+    repo, revision = _revision(repo)
     path, announced = _download_from_hub(repo, revision)
     _verify(path, announced, repo)
     return path
@@ -91,9 +57,11 @@ def _revision(repo: str) -> tuple[str, str | None]:
     return repo, revision or None
 
 
-def _in_hub_cache(repo: str, revision: str | None) -> Path | None:
+def in_hub_cache(repo: str) -> Path | None:
+    """The weights of a repository where they are on this machine already."""
     from huggingface_hub import try_to_load_from_cache
 
+    repo, revision = _revision(repo)
     found = (try_to_load_from_cache(repo, name, revision=revision) for name in _HUB_FILES)
     return next((Path(path) for path in found if isinstance(path, str)), None)
 

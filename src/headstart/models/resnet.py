@@ -1,5 +1,4 @@
-"""ResNets. In: a name of torchvision's, or blocks and widths. Out: the network without a classifier, from photos
-[N, 3, H, W] to features [N, D].
+"""ResNets without a classifier, from photos [N, 3, H, W] to features [N, D], and torchvision's weights for them.
 
 He et al., "Deep Residual Learning for Image Recognition" (2016), in the form of torchvision and timm: their key names,
 random weights and outputs, in every bit (the tests compare). timm has these networks too, but importing it imports each
@@ -9,11 +8,18 @@ that most people use.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import pairwise
+from pathlib import Path
 
 from torch import Tensor, nn
 
+from headstart.models.backbone import Backbone, Facts
+from headstart.models.blocks import in_order
+from headstart.models.checkpoints import fit_weights, read_state_dict
 from headstart.models.preprocessing import Preprocessing
+from headstart.models.pretrained import from_url, place
+from headstart.models.providers import BackboneInfo, Entry
 
 STEM = 64
 """Channels of the first convolution."""
@@ -80,23 +86,6 @@ class Bottleneck(nn.Module):
 
 
 Kind = type[BasicBlock] | type[Bottleneck]
-_TORCHVISIONS: dict[str, tuple[Kind, tuple[int, int, int, int]]] = {
-    "resnet18": (BasicBlock, (2, 2, 2, 2)),
-    "resnet34": (BasicBlock, (3, 4, 6, 3)),
-    "resnet50": (Bottleneck, (3, 4, 6, 3)),
-    "resnet101": (Bottleneck, (3, 4, 23, 3)),
-    "resnet152": (Bottleneck, (3, 8, 36, 3)),
-}
-
-
-def build_resnet(name: str) -> ResNet:
-    """torchvision's ``resnet18`` ... ``resnet152``, randomly initialised."""
-    return ResNet(*_TORCHVISIONS[name])
-
-
-def resnet_preprocessing() -> Preprocessing:
-    """What torchvision's weights were trained for: the central 224 px of a shorter side of 256 px."""
-    return Preprocessing(image_size=224, resize=256)
 
 
 class ResNet(nn.Module):
@@ -156,3 +145,72 @@ def _projection(inputs: int, outputs: int, stride: int) -> nn.Sequential:
 
 def _conv3x3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, kernel_size=3, stride=stride, padding=1, bias=False)
+
+
+_SHAPES: dict[str, tuple[Kind, tuple[int, int, int, int]]] = {
+    "resnet18": (BasicBlock, (2, 2, 2, 2)),
+    "resnet34": (BasicBlock, (3, 4, 6, 3)),
+    "resnet50": (Bottleneck, (3, 4, 6, 3)),
+    "resnet101": (Bottleneck, (3, 4, 23, 3)),
+    "resnet152": (Bottleneck, (3, 8, 36, 3)),
+}
+TORCHVISION = "https://download.pytorch.org/models/"
+# These names mean torchvision's ImageNet-1k (V1) weights, which is what most papers and courses call "a pretrained
+# ResNet". timm's own name for the same weights carries the tag; its untagged names stand for other recipes, and would
+# change with timm.
+TORCHVISION_RESNETS = {
+    "resnet18": "resnet18-f37072fd.pth",
+    "resnet34": "resnet34-b627a593.pth",
+    "resnet50": "resnet50-0676ba61.pth",
+    "resnet101": "resnet101-63fe2227.pth",
+    "resnet152": "resnet152-394f9c45.pth",
+}
+"""Their names, and the files of their weights."""
+_TAG = "tv_in1k"
+_WEIGHTS = "torchvision ImageNet-1k"
+
+
+class TorchvisionResNets:
+    """The provider of torchvision's ResNets."""
+
+    takes_options = False
+
+    def resolve(self, name: str) -> Entry | None:
+        base, _, tag = name.partition(".")
+        if base not in TORCHVISION_RESNETS or tag not in ("", _TAG):
+            return None
+        return Entry(name, f"{base}.{_TAG}", "torchvision", _WEIGHTS)
+
+    def names(self) -> Iterable[str]:
+        return TORCHVISION_RESNETS
+
+    def describe(self, name: str) -> BackboneInfo:
+        return BackboneInfo(name, 224, _WEIGHTS, "resnet", "bsd-3-clause")
+
+    def at_hand(self, entry: Entry) -> bool:
+        return place(TORCHVISION_RESNETS[entry.base]).is_file()
+
+    def fetch(self, entry: Entry) -> Path:
+        return from_url(TORCHVISION + TORCHVISION_RESNETS[entry.base])
+
+    def build(self, entry: Entry, weights: Path | None) -> Backbone:
+        # Trained on the central 224 px of a shorter side of 256 px.
+        return as_backbone(ResNet(*_SHAPES[entry.base]), entry, Preprocessing(image_size=224, resize=256), weights)
+
+
+def as_backbone(net: ResNet, entry: Entry, preprocessing: Preprocessing, weights: Path | None) -> Backbone:
+    """A ResNet that is built here as a backbone, with the weights of a file where one is given. Raises WeightsError."""
+    parts = in_order(net, net.dim, preprocessing.image_size)
+    facts = Facts(
+        name=entry.name,
+        architecture=entry.architecture,
+        preprocessing=preprocessing,
+        dim=parts.dim,
+        trial_size=parts.trial_size,
+        classifier=("fc",),
+        prefix_tokens=parts.prefix_tokens,
+    )
+    backbone = Backbone(parts.blocks, facts)
+    if weights is not None:
+        fit_weights(backbone, read_state_dict(weights), origin=str(weights))
+    return backbone

@@ -1,9 +1,8 @@
-"""Names of places in a network. In: the dotted names of its blocks in order, and a name a user gave. Out: positions, or
-a clear error.
+"""Names of places in a network: cuts and boundaries.
 
-A *block* is the smallest piece that the network can be parted at (``layer2.1``); a *stage* is a run of blocks under one
-name (``layer2``). Both may be named wherever a place is asked for. Nothing here knows torch: a place is an index into
-the list of block names.
+A *block* is the smallest piece that the network can be divided at (``layer2.1``); a *stage* is a run of blocks under
+one name (``layer2``). Both may be named wherever a place is asked for. Nothing here knows torch: a place is an index
+into the list of block names.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
-"""The starter backbone: a small ResNet for 32 px images whose weights ship with headstart. In: nothing. Out: the
-network, and its weights file.
+"""The starter backbone: a small ResNet for 32 px images whose weights ship with headstart.
 
 BasicBlocks of He et al., "Deep Residual Learning for Image Recognition" (2016), one per stage of 32, 64, 128 and 256
 channels. The stem is a 3x3 convolution of stride 1, then max-pooling: theirs for ImageNet (7x7, stride 2, pooling)
 leaves 8 x 8 of 32 x 32 places before the first block has seen them; theirs for CIFAR (no pooling) costs four times as
-much for a network whose purpose is to be quick. 1.2 million parameters, features of 256 numbers. scripts/pack_starter.py has
-the command that trains it.
+much for a network whose purpose is to be quick. 1.2 million parameters, features of 256 numbers. The command that
+trains it: scripts/pack_starter.py.
 """
 
 from __future__ import annotations
@@ -15,17 +14,47 @@ from typing import TYPE_CHECKING
 
 from headstart.errors import WeightsError
 from headstart.models.preprocessing import Preprocessing
+from headstart.models.providers import BackboneInfo, Entry
 
 if TYPE_CHECKING:
+    from headstart.models.backbone import Backbone
     from headstart.models.resnet import ResNet
 
 
 NAME = "starter"
+WEIGHTS = "headstart's starter (CIFAR-100)"
 IMAGE_SIZE = 32
 CHANNELS = (32, 64, 128, 256)
 # Of the training images of CIFAR-100, on which it is trained, per channel.
 MEAN = (0.5071, 0.4866, 0.4409)
 STD = (0.2673, 0.2564, 0.2762)
+
+
+class Starter:
+    """The provider of one network."""
+
+    takes_options = False
+
+    def resolve(self, name: str) -> Entry | None:
+        return Entry(name, name, NAME, WEIGHTS) if name == NAME else None
+
+    def names(self) -> tuple[str, ...]:
+        return (NAME,)
+
+    def describe(self, name: str) -> BackboneInfo:
+        return BackboneInfo(name, IMAGE_SIZE, WEIGHTS, "resnet", "MIT")
+
+    def at_hand(self, entry: Entry) -> bool:
+        return True
+
+    def fetch(self, entry: Entry) -> Path:
+        return starter_weights()
+
+    def build(self, entry: Entry, weights: Path | None) -> Backbone:
+        from headstart.models.resnet import as_backbone
+
+        preprocessing = Preprocessing(image_size=IMAGE_SIZE, resize=IMAGE_SIZE, mean=MEAN, std=STD)
+        return as_backbone(build_starter(), entry, preprocessing, weights)
 
 
 def build_starter() -> ResNet:
@@ -45,16 +74,12 @@ def build_starter() -> ResNet:
     return net
 
 
-def starter_preprocessing() -> Preprocessing:
-    return Preprocessing(image_size=IMAGE_SIZE, resize=IMAGE_SIZE, mean=MEAN, std=STD)
-
-
 def starter_weights() -> Path:
     """The shipped weights file. Raises WeightsError where the installation lacks it."""
     path = Path(__file__).with_name("starter.safetensors")
     if not path.is_file():
         raise WeightsError(
             f"the starter's weights are not in this installation ({path})",
-            "Install headstart again, or name another backbone (--backbone resnet18).",
+            "Install headstart again, or name another backbone, such as `backbone='resnet18'`.",
         )
     return path

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from headstart.data.decode import BadPhoto, decode
 from headstart.data.images import centre
+from headstart.data.schema import ImageRef
 from headstart.errors import OptionError
 from headstart.reporting.images import thumbnail
 
@@ -46,11 +47,11 @@ def _pandas() -> Any:
     return pandas
 
 
-def photo_tile(path: Path, words: str = "") -> str:
+def photo_tile(photo: ImageRef, words: str = "") -> str:
     try:
-        source = thumbnail(centre(decode(path, SIDE).pixels, SIDE), SIDE)
+        source = thumbnail(centre(decode(photo, SIDE).pixels, SIDE), SIDE)
     except BadPhoto as bad:
-        return f"<div style='{_TILE}'>{escape(path.name)}: {escape(bad.reason)}</div>"
+        return f"<div style='{_TILE}'>{escape(photo.name)}: {escape(bad.reason)}</div>"
     return f"<div style='{_TILE}'><img src='{source}' width='{SIDE}' height='{SIDE}'><br>{words}</div>"
 
 

@@ -1,30 +1,30 @@
-"""A run's folder. In: options, and later what training found. Out: a folder that exists whole, can be resumed, and is
-never half-overwritten.
-"""
+"""A run's folder: it exists whole, can be resumed, and is never half-overwritten."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from headstart._version import __version__
 from headstart.core.files import write_json, write_rows
-from headstart.errors import RunError
+from headstart.core.text import listed
+from headstart.errors import RunError, option
 from headstart.training.config import TrainOptions
 
 CONTENTS = {
     "model.safetensors": "the weights",
     "model.json": "classes, preprocessing, architecture, provenance",
-    "certainty.safetensors": "how sure an answer is: for sets of labels and for unknown photos",
+    "certainty.safetensors": "how sure a prediction is: for sets of labels and for unknown photos",
     "plan.json": "every setting with its reason",
     "history.csv": "losses and accuracies per epoch (a probe: per L2 strength)",
     "metrics.json": "accuracy with interval, classification report, confusion matrix, calibration, per split",
-    "predictions.csv": "every val and test photo: true class, answer, confidence",
+    "predictions.csv": "every val and test photo: true class, prediction, confidence",
     "splits.csv": "which photo was in which split",
     "check.json": "what reading the photos found",
     "request.json": "what was asked for; headstart train --resume reads it",
@@ -32,9 +32,11 @@ CONTENTS = {
     "report.html": "this page",
 }
 """Files of a finished run; ``state/`` exists only while it trains."""
+RECORD = "exports.json"
+"""Names what ``export`` and ``explain`` wrote into the run: it goes with the run that it shows."""
 _EXPORTED = [f"model{int8}{suffix}" for int8 in ("", ".int8") for suffix in (".onnx", ".pt2", ".xml", ".bin")]
-ADDED = frozenset({"explained", "logs", *_EXPORTED, *(f"{name}.json" for name in _EXPORTED)})
-"""What ``explain``, ``export`` and ``--log`` add by default: gone with the run that they show."""
+ADDED = frozenset({RECORD, "explained", "logs", *_EXPORTED, *(f"{name}.json" for name in _EXPORTED)})
+"""What ``--log`` adds, and what ``export`` and ``explain`` of headstarts without that record do."""
 OURS = frozenset({*CONTENTS, "state"})
 
 
@@ -59,7 +61,7 @@ class RunFolder:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(
-                f"{path} cannot be made: {error.strerror or error}.", "Choose another folder with --out."
+                f"{path} cannot be made: {error.strerror or error}.", "Choose another folder with `out`."
             ) from None
         folder._clear()
         request = {"headstart": __version__, "options": options.to_json()}
@@ -69,44 +71,60 @@ class RunFolder:
     def refuse(self, overwrite: bool) -> None:
         """Raise RunError where the folder may not become a new run; asked before any work, and again by ``create``.
 
-        A folder that holds anything but a run is never cleared: a mistyped --out must not cost photos.
+        A folder that holds anything but a run is never cleared: a mistyped ``out`` must not cost photos.
         """
         if not os.path.exists(self.path):
             return
         if not self.path.is_dir():
-            raise RunError(f"--out {self.path} is a file.", "Choose another name.")
-        strangers = sorted(
-            p.name for p in self.path.iterdir() if p.name not in OURS | ADDED and not p.name.startswith(".")
-        )
-        if not strangers and not any(p.name in OURS for p in self.path.iterdir()):
+            raise RunError(f"{option('out', repr(str(self.path)))} is a file.", "Choose another name.", option="out")
+        foreign = self._foreign()
+        if not foreign and not any(p.name in OURS for p in self.path.iterdir()):
             return  # an empty folder, or one that a kill left before its request was written
-        if strangers or not (self.path / "request.json").exists():
+        if foreign or not (self.path / "request.json").exists():
             raise RunError(
-                f"--out {self.path} exists and is not a run of headstart's (it holds "
-                f"{', '.join(strangers[:3]) or 'no request.json'}).",
-                "Choose another folder.",
+                f"{self.path} exists and is not a run of headstart's (it holds "
+                f"{listed(foreign, 3) or 'no request.json'}).",
+                "Choose another folder with `out`.",
+                option="out",
             )
         if not overwrite:
             unfinished = (
-                ""
-                if self.finished
-                else f" Its training did not end: headstart train --resume {self.path} goes on with it."
+                "" if self.finished else f" Its training did not end: `hs.resume({str(self.path)!r})` goes on with it."
             )
             raise RunError(
-                f"--out {self.path} exists.{unfinished}", "Use --overwrite to replace it, or choose another folder."
+                f"{self.path} exists.{unfinished}",
+                "Use `overwrite=True` to replace it, or choose another folder with `out`.",
+                option="out",
             )
+
+    def _foreign(self) -> list[str]:
+        """What lies in the folder and is neither a run's nor recorded; hidden files do not count."""
+        recorded = {self.path / name for name in recorded_files(self.path)}
+        names = []
+        for entry in self.path.iterdir():
+            if entry.name in OURS | ADDED or entry.name.startswith(".") or entry in recorded:
+                continue
+            files = [] if entry.is_symlink() else [file for file in entry.rglob("*") if not file.is_dir()]
+            if not files or not recorded.issuperset(files):
+                names.append(entry.name)
+        return sorted(names)
 
     def _clear(self) -> None:
         """Empty a former run."""
-        # The report first: half a run must not pass for a whole one. The request stays until it is replaced: without it
-        # this is no run.
+        recorded = recorded_files(self.path)
+        # The report first: half a run must not pass for a whole one. The request stays until it is replaced, and the
+        # record until all that it names is gone: without them this is no run.
         rest = (name for name in CONTENTS if name not in {"report.html", "request.json"})
-        for name in ("report.html", "state", *ADDED, *rest):
+        for name in ("report.html", "state", *recorded, *ADDED - {RECORD}, *rest, RECORD):
             target = self.path / name
-            if target.is_dir():
-                shutil.rmtree(target)
-            else:
+            if not target.is_dir():
                 target.unlink(missing_ok=True)
+            elif name not in recorded:  # the record names files only
+                shutil.rmtree(target)
+        folders = {self.path / parent for name in recorded for parent in Path(name).parents[:-1]}
+        for folder in sorted(folders, key=lambda folder: -len(folder.parts)):
+            with suppress(OSError):  # it holds something else
+                folder.rmdir()
 
     @classmethod
     def open(cls, path: Path) -> tuple[RunFolder, TrainOptions]:
@@ -121,11 +139,11 @@ class RunFolder:
         except FileNotFoundError:
             raise RunError(
                 f"{path} holds no run (no request.json): there is nothing to resume.",
-                "Start with headstart train DATA --out RUN.",
+                "Start with `hs.train(DATA, out=RUN)`.",
             ) from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise RunError(
-                f"{path / 'request.json'} cannot be read: {error}.", "Train again with --overwrite."
+                f"{path / 'request.json'} cannot be read: {error}.", "Train again with `overwrite=True`."
             ) from None
 
     @property
@@ -163,6 +181,32 @@ class RunFolder:
             return json.loads((self.path / name).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise RunError(f"{self.path / name} cannot be read: {error}.", "Is the training finished?") from None
+
+
+def record(made: Iterable[Path]) -> None:
+    """Note files that a command made: those inside a run are deleted when the run is overwritten. Raises RunError."""
+    of_run: dict[Path, list[str]] = {}
+    for path in (Path(os.path.abspath(file)) for file in made):
+        run = next((parent for parent in path.parents if (parent / "request.json").is_file()), None)
+        if run is not None:
+            of_run.setdefault(run, []).append(path.relative_to(run).as_posix())
+    for run, names in of_run.items():
+        every = sorted({*recorded_files(run), *names})
+        write_json(run / RECORD, {"format": 1, "files": every})
+
+
+def recorded_files(run: Path) -> list[str]:
+    """What ``record`` noted, as paths below the run; a name that leads out of it does not count."""
+    try:
+        names = json.loads((run / RECORD).read_text(encoding="utf-8"))["files"]
+        inside = run.resolve()
+        return [
+            name
+            for name in names
+            if name and (run / name).parent.resolve().is_relative_to(inside) and run / name != run
+        ]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 HISTORY = ("strategy", "epoch", "l2", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr", "seconds")

@@ -1,12 +1,14 @@
-"""The photos of a run, found again. In: a run folder. Out: where each photo of a split lies, with its class."""
+"""Find the photos of a run again."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Literal
 
-from headstart.data.schema import Split
+from headstart.data.filenames import shown
+from headstart.data.schema import Photo, Split
 from headstart.data.sources.detect import scan
 from headstart.data.splits import read_splits
 from headstart.errors import DataError, RunError
@@ -15,14 +17,28 @@ from headstart.runs.folder import RunFolder
 
 @dataclass(frozen=True)
 class RunPhoto:
-    """One photo of a run: ``shown`` is its path as the run's tables have it, relative to the data's root."""
+    """A photo of a run: ``photo`` as it is found now, all else as the run has it; ``shown``: its path below the data's
+    root.
+    """
 
-    path: Path
+    photo: Photo
     shown: str
     label: str
     split: Split
     digest: str
     group: str | None = None
+
+    @property
+    def path(self) -> Path:
+        return self.photo.path
+
+    @property
+    def name(self) -> str:
+        return self.photo.name
+
+    def open(self, mode: Literal["rb"], /) -> IO[bytes]:
+        """The encoded image, as a ``Photo`` gives it."""
+        return self.photo.open(mode)
 
 
 def run_photos(run: Path, splits: Sequence[Split]) -> list[RunPhoto]:
@@ -35,11 +51,16 @@ def run_photos(run: Path, splits: Sequence[Split]) -> list[RunPhoto]:
         raise RunError(f"{run} does not say which photos it was trained on (no splits.csv).")
     rows = [row for row in read_splits(run / "splits.csv") if row.split in splits]
     data = RunFolder.open(run)[1].data
-    root = scan(data, for_training=False).root
-    found = [RunPhoto(root / row.path, row.path, row.label, row.split, row.digest, row.group) for row in rows]
-    there = [photo for photo in found if photo.path.exists()]
-    if found and not there:
-        raise DataError(f"None of the {len(found)} photos that {run} names are in {data} any more.")
+    manifest = scan(data, for_training=False)
+    known = {shown(photo.path, manifest.root): photo for photo in manifest.photos}
+    photos = (known.get(row.path) or Photo(manifest.root / row.path, row.label) for row in rows)
+    there = [
+        RunPhoto(photo, row.path, row.label, row.split, row.digest, row.group)
+        for row, photo in zip(rows, photos, strict=True)
+        if row.path in known or photo.path.exists()
+    ]
+    if rows and not there:
+        raise DataError(f"None of the {len(rows)} photos that {run} names are in {data} any more.")
     return there
 
 

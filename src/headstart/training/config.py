@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from headstart.data.schema import SplitOptions
+from headstart.data.schema import SplitOptions, split_problems
 from headstart.errors import OptionError, did_you_mean
 from headstart.training.loggers import KINDS
 from headstart.training.strategies import STRATEGIES
@@ -69,21 +69,8 @@ class TrainOptions:
         return wrong
 
     def _impossible_numbers(self) -> list[str]:
-        wrong = [
-            f"--{n} {v} must be at least 0 and below 1"
-            for n, v in (("val", self.val), ("test", self.test))
-            if v is not None and not 0 <= v < 1
-        ]
-        if (self.val or 0) + (self.test or 0) >= 1:
-            wrong.append(f"--val {self.val} and --test {self.test} leave nothing to train on")
-        if self.val == 0:
-            wrong.append("--val 0 leaves nothing to choose by")
-        if self.shots is not None and self.shots < 1:
-            wrong.append(f"--shots {self.shots} must be at least 1")
-        if self.fraction is not None and not 0 < self.fraction <= 1:
-            wrong.append(f"--fraction {self.fraction} must be above 0 and at most 1")
-        if not 0 <= self.seed < 2**31:
-            wrong.append(f"--seed {self.seed} must be from 0 to {2**31 - 1}")
+        split = split_problems(self.val, self.test, self.shots, self.fraction, self.seed)
+        wrong = [error.problem for error in split]
         for name, values, allowed in (("mean", self.mean, (-10, 10)), ("std", self.std, (1e-6, 10))):
             if values is not None and (len(values) != 3 or not all(allowed[0] <= v <= allowed[1] for v in values)):
                 wrong.append(
@@ -94,8 +81,6 @@ class TrainOptions:
 
     def _contradictions(self) -> list[str]:
         wrong = []
-        if self.shots is not None and self.fraction is not None:
-            wrong.append("--shots and --fraction both say how much to train on: give one")
         if self.weights and self.from_run:
             wrong.append("--weights and --from both say where the backbone is from: give one")
         known = self.strategy in STRATEGIES

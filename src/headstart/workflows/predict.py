@@ -118,12 +118,10 @@ def evaluate(
     index = _class_index(photos, classifier, manifest)
     rows, far, labels, bad = [], [], [], []
     with console_events(quiet) as events:
-        for done, (photo, (path, read, answer)) in enumerate(
-            zip(photos, classifier.stream([q.path for q in photos]), strict=True), 1
-        ):
+        for done, (photo, read, answer) in enumerate(classifier.stream(photos), 1):
             events.progress("reading photos", done, len(photos))
             if answer is None:
-                bad.append(BadFile(path, str(read.problem)))
+                bad.append(BadFile(photo.path, str(read.problem)))
             else:
                 rows.append(answer.probabilities)
                 far.append(answer.distance)

@@ -47,9 +47,9 @@ class Photos:
             f"<p><b>{escape(self.manifest.name)}</b>: {len(self.manifest.photos)} photos, {self.manifest.layout}</p>"
         ]
         for label, number in list(self.counts.items())[:MOST]:
-            mine = [p.path for p in self.manifest.photos if p.label == label]
+            mine = [p for p in self.manifest.photos if p.label == label]
             spread = [mine[int(i)] for i in np.linspace(0, len(mine) - 1, min(PER_CLASS, len(mine)))]
-            pictures = "".join(photo_tile(path) for path in spread)
+            pictures = "".join(photo_tile(one) for one in spread)
             parts.append(f"<p style='margin:0'>{escape(label)} ({number})</p><div>{pictures}</div>")
         return "".join(parts)
 

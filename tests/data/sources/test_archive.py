@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import stat
+import sys
 import tarfile
 import zipfile
 from collections import Counter
@@ -194,3 +196,13 @@ def test_a_table_in_an_archive_cannot_name_other_files(photos, tmp_path):
     found = scan(pack(tmp_path / "set", "set.zip"))
     assert len(found.photos) == 6
     assert [bad.reason for bad in found.skipped] == ["line 2 of labels.csv: its path leads out of the archive"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no umask")
+def test_what_is_unpacked_has_the_mode_that_the_umask_gives(photos):
+    packed, before = pack(photos, "a.zip"), os.umask(0o022)
+    try:
+        found = scan(packed)
+    finally:
+        os.umask(before)
+    assert {oct(p.stat().st_mode & 0o777) for p in [found.root, *found.root.rglob("*")]} == {"0o755", "0o644"}

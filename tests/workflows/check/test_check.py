@@ -5,15 +5,17 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
 import headstart as hs
 from headstart.cli.app import main
 from headstart.errors import DataError
+from headstart.workflows.check.base import CHECKS, Check, Context, Finding
 
 Make = Callable[..., Path]
 
@@ -42,10 +44,10 @@ def test_leaking_splits_end_with_1_and_are_shown(
     page = tmp_path / "page.html"
     assert run(monkeypatch, "check", leaking, "--backbone", "starter", "--out", page) == 1
     shown = capsys.readouterr().out
-    assert "error    2 pairs of one picture in two splits" in shown
+    assert "error    2 pairs of duplicates across splits" in shown
     assert "train/cat/cat-0.png = test/cat/copy.png (cat)  the same file" in shown or "test/cat/copy.png = " in shown
     text = page.read_text()
-    assert "The same picture in two splits" in text
+    assert "Duplicates across splits" in text
     assert text.count("mirror.jpg") == 1
     assert text.count("data:image/jpeg") >= 4
 
@@ -64,7 +66,7 @@ def test_the_cleaned_list_is_fit_and_nothing_is_moved(
     with (clean.parent / "clean-left-out.csv").open() as file:
         gone = {Path(row["path"]).name: row["reason"] for row in csv.DictReader(file)}
     assert gone.keys() == {"cat-0.png", "dog-1.png", "cut.jpg"}  # those of train: what judges stays whole
-    assert gone["cat-0.png"] == "a copy of test/cat/copy.png"
+    assert gone["cat-0.png"] == "a duplicate of test/cat/copy.png"
     assert run(monkeypatch, "check", clean, *asked, "--overwrite") == 0
     kept = json.loads(capsys.readouterr().out)
     assert (kept["fit"], kept["photos"]) == (True, 32)
@@ -89,7 +91,7 @@ def test_copies_in_one_class_are_a_note_and_all_but_one_go(scenes: Make, tmp_pat
     assert [(f.kind, f.severity, len(f.cases)) for f in found.findings] == [("copies", "note", 2)]
     assert found.left_out == 2
     assert len(found.frame()) == 4
-    assert "one picture in one class" in found._repr_html_()
+    assert "duplicates within a class" in found._repr_html_()
 
 
 def test_labels_are_judged_by_the_network(class_folder: Make, tmp_path: Path) -> None:
@@ -167,7 +169,7 @@ def test_bursts_stay_together_and_one_picture_alone_is_told_of(
         frame.putpixel((30, n), (0, 255, 0))
         frame.save(folder / "dog" / f"dog-1x{n}.png")
     hs.train(folder, out=tmp_path / "run2", **TRAIN)
-    assert "most photos of 'dog' are near copies of each other" in capsys.readouterr().err
+    assert "most photos of 'dog' are near-duplicates of each other" in capsys.readouterr().err
     found = hs.check(folder, backbone="starter", quiet=True, out=tmp_path / "p.html")
     assert "unjudged" in {f.kind for f in found.findings}
 
@@ -183,7 +185,7 @@ def test_without_weights_the_rest_is_checked_all_the_same(
 ) -> None:
     monkeypatch.setenv("HEADSTART_MIRROR", "http://127.0.0.1:9")  # nothing answers there
     found = hs.check(leaking, backbone="resnet18", out=tmp_path / "p.html")
-    assert "labels are not judged" in capsys.readouterr().err
+    assert "labels are not checked" in capsys.readouterr().err
     assert {f.kind for f in found.findings} == {"leakage", "few"}
 
 
@@ -227,7 +229,7 @@ def test_splits_that_train_draws_keep_near_copies_together(scenes: Make, tmp_pat
         with (run.path / "splits.csv").open() as file:
             split = {Path(row["path"]).stem: row["split"] for row in csv.DictReader(file)}
         assert all(split[f"cat-{i}"] == split[f"mirror-{i}"] for i in range(10))
-        assert "nearly the same as others" in (run.path / "check.json").read_text()
+        assert "near-duplicates stay in one split" in (run.path / "check.json").read_text()
 
 
 @pytest.mark.assets
@@ -243,3 +245,48 @@ def test_what_nature_planted_in_real_photos(assets: Path, tmp_path: Path) -> Non
     logos = {"cats/cats_00374.jpg", "cats/cats_00556.jpg", "dogs/dogs_00065.jpg", "dogs/dogs_00403.jpg"}
     assert logos <= by_kind["stranger"]
     assert len(by_kind["stranger"]) < 20
+
+
+# -- a check from outside --
+
+
+def _overexposed(context: Context) -> Iterator[Finding]:
+    mean = context.fingerprints.thumbs.reshape(len(context.members), -1).mean(1)
+    bright = np.flatnonzero(mean > 240)
+    if len(bright):
+        cases = context.cases(bright, lambda i: f"gray level {mean[i]:.0f}", lambda i: mean[i])
+        yield Finding("warning", f"{len(bright)} overexposed", "Look at them.", cases)
+
+
+@pytest.fixture
+def overexposed() -> Iterator[None]:
+    CHECKS.register("overexposed", Check("Overexposed photos", _overexposed, removes="all"))
+    yield
+    CHECKS.unregister("overexposed")
+
+
+def test_a_check_from_outside_is_reported_shown_and_cleaned_like_the_others(
+    scenes: Make, overexposed: None, tmp_path: Path
+) -> None:
+    folder = scenes(per_class=20)
+    for n in range(2):
+        pixels = np.full((120, 160), 255, np.uint8)
+        pixels[n * 40 : n * 40 + 20, 20 : 60 + n * 60] = 0
+        Image.fromarray(np.where(pixels, 255, 200).astype(np.uint8)).save(folder / "cat" / f"white-{n}.png")
+    found = hs.check(folder, quick=True, quiet=True, out=tmp_path / "p.html", fix=tmp_path / "clean.csv")
+    (told,) = (f for f in found.findings if f.kind == "overexposed")
+    assert {found.about(case.photos[0])["path"] for case in told.cases} == {"cat/white-0.png", "cat/white-1.png"}
+    assert "Overexposed photos" in (tmp_path / "p.html").read_text()
+    assert "white-" not in (tmp_path / "clean.csv").read_text()
+    assert "gray level" in (tmp_path / "clean-left-out.csv").read_text()
+
+
+def test_a_check_that_needs_features_is_left_out_without_them(scenes: Make, tmp_path: Path) -> None:
+    def fails(context: Context) -> Iterator[Finding]:
+        raise AssertionError("asked without features")
+
+    CHECKS.register("needy", Check("Needy", fails, needs_features=True))
+    try:
+        assert hs.check(scenes(per_class=20), quick=True, quiet=True, out=tmp_path / "p.html").fit
+    finally:
+        CHECKS.unregister("needy")

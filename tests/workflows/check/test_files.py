@@ -62,7 +62,7 @@ def test_uneven_classes(scenes: Make, scene: Callable[[int], Image.Image], dogs:
     folder = scenes(per_class=20)
     for i in range(20, dogs):
         scene(1000 + i).resize((40, 30)).save(folder / "dog" / f"more-{i}.png")
-    assert found_in(folder)["uneven"] == (severity, f"classes are uneven: {dogs} photos of 'dog', 20 of 'cat'")
+    assert found_in(folder)["uneven"] == (severity, f"class imbalance: {dogs} photos of 'dog', 20 of 'cat'")
 
 
 def test_one_class_is_an_error(scenes: Make) -> None:
@@ -100,7 +100,7 @@ def test_a_file_type_that_tells_the_class_is_a_warning(scenes: Make) -> None:
         Image.open(photo).save(photo.with_suffix(".jpg"))
         photo.unlink()
     found = found_in(folder)
-    assert "the file type of the files tells classes apart" in found["giveaway"][1]
+    assert found["giveaway"][1].startswith("spurious correlation: the file type ")
     assert "'dog'" in found["giveaway"][1] or "'cat'" in found["giveaway"][1]
 
 
@@ -108,7 +108,7 @@ def test_a_size_that_tells_the_largest_class_is_a_warning(scenes: Make, scene: C
     folder = scenes(per_class=20)
     for i, photo in enumerate(sorted((folder / "dog").iterdir())):
         scene(500 + i).resize((100 + i, 90 + 2 * i)).save(photo)
-    assert "160 x 120 px means 'cat'" in found_in(folder)["giveaway"][1]
+    assert "160 x 120 px nearly always means 'cat'" in found_in(folder)["giveaway"][1]
 
 
 def test_groups_in_several_splits_are_an_error(scenes: Make, tmp_path: Path) -> None:
@@ -127,14 +127,14 @@ def test_what_was_converted_is_told(scenes: Make) -> None:
     for label in ("cat", "dog"):
         photo = folder / label / f"{label}-3.png"
         Image.open(photo).convert("L").save(photo)
-    assert found_in(folder)["converted"] == ("note", "read all the same: 2 grayscale")
+    assert found_in(folder)["converted"] == ("note", "converted while reading: 2 grayscale")
 
 
 def test_too_few_of_a_value_tell_nothing() -> None:
-    from headstart.workflows.check.files import _telling
+    from headstart.workflows.check.spurious import telling
 
     labels = np.repeat([0, 1], 40)
-    assert _telling([str(i) for i in range(80)], labels)[0] == 0
-    assert _telling(["a", "b"] * 40, labels)[0] == 0
-    assert _telling(["a"] * 40 + [str(i) for i in range(40)], labels) == (0.5, "a", 0)
-    assert _telling(["a"] * 40 + ["b"] * 10, np.repeat([0, 1], [45, 5]))[0] == 0
+    assert telling([str(i) for i in range(80)], labels)[0] == 0
+    assert telling(["a", "b"] * 40, labels)[0] == 0
+    assert telling(["a"] * 40 + [str(i) for i in range(40)], labels) == (0.5, "a", 0)
+    assert telling(["a"] * 40 + ["b"] * 10, np.repeat([0, 1], [45, 5]))[0] == 0

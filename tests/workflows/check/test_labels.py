@@ -29,8 +29,8 @@ def test_wrong_labels_are_found(blobs: tuple[np.ndarray, np.ndarray]) -> None:
     given[wrong] = (labels[wrong] + 1) % CLASSES
     opinion = find_label_issues(features, given, CLASSES, list(range(len(labels))))
     assert np.flatnonzero(opinion.suspect).tolist() == wrong
-    assert opinion.answers[wrong].tolist() == labels[wrong].tolist()
-    assert not opinion.strange.any()
+    assert opinion.predicted[wrong].tolist() == labels[wrong].tolist()
+    assert not opinion.outliers.any()
 
 
 def test_photos_of_another_world_are_found(blobs: tuple[np.ndarray, np.ndarray]) -> None:
@@ -39,7 +39,7 @@ def test_photos_of_another_world_are_found(blobs: tuple[np.ndarray, np.ndarray])
     opinion = find_label_issues(
         np.concatenate([features, strangers]), np.r_[labels, 0, 1, 2, 0], CLASSES, list(range(len(labels) + 4))
     )
-    assert np.flatnonzero(opinion.strange).tolist() == [180, 181, 182, 183]
+    assert np.flatnonzero(opinion.outliers).tolist() == [180, 181, 182, 183]
 
 
 def test_a_photo_is_judged_by_others_only(blobs: tuple[np.ndarray, np.ndarray]) -> None:

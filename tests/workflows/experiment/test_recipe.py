@@ -50,11 +50,11 @@ ARMS: dict[str, tuple[Any, str]] = {
     "setting-is-a-list": ({"epochs": [1, 2]}, "epochs=[1, 2]: not a whole number"),
     "setting-word": ({"augment": "stong"}, "Did you mean 'strong'?"),
     "not-a-number": ({"lr": float("nan")}, "lr=nan"),
-    "fraction": ({"fraction": 0}, "--fraction 0 must be above 0"),
-    "swept-fraction": ({"fraction": [0.1, 2]}, "--fraction 2 must be above 0"),
+    "fraction": ({"fraction": 0}, "`fraction=0` must be above 0"),
+    "swept-fraction": ({"fraction": [0.1, 2]}, "`fraction=2` must be above 0"),
     "head": ({"head": "mpl:64"}, "head 'mpl:64' is not known"),
     "dropout": ({"dropout": [0.5, 0.5]}, "2 dropouts for a head of 1 linear layers"),
-    "shots-and-fraction": ({"shots": 3, "fraction": 0.1}, "--shots and --fraction both say"),
+    "shots-and-fraction": ({"shots": 3, "fraction": 0.1}, "`shots` and `fraction` both limit"),
     "boundary": ({"strategy": "probe", "boundary": "layer3"}, "--boundary goes with --strategy finetune, partial"),
     "images": ({"images": "petz"}, "images: 'petz' is not in images. Did you mean 'pets'?"),
     "images-list": ({"images": ["pets", "cars"]}, "images: ['pets', 'cars'] is not in images"),
@@ -135,7 +135,7 @@ def test_all_mistakes_of_one_arm_are_told_at_once() -> None:
         "images": "petz", "from": "frst", "mistakes": ["sigmoyd"], "fraction": 3,
     }  # fmt: skip
     said = "\n".join(complaints(raw({"bad": arm})))
-    for word in ("probe", "epochs=0", "strong", "'ten'", "mpl:3", "95", "pets", "first", "sigmoid", "--fraction 3"):
+    for word in ("probe", "epochs=0", "strong", "'ten'", "mpl:3", "95", "pets", "first", "sigmoid", "`fraction=3`"):
         assert word in said
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from headstart.errors import OptionError
-from headstart.models.names import resolve
+from headstart.models.providers import resolve
 from headstart.training.config import TrainOptions
 from headstart.workflows.recommend.candidates import CURATED, IMAGENET_TOP1, Candidate, candidates
 

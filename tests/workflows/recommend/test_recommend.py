@@ -14,9 +14,10 @@ from PIL import Image
 
 import headstart as hs
 from headstart.errors import DataError, OptionError, WeightsError
-from headstart.models import pretrained as hub
+from headstart.models import timm_networks
+from headstart.models.resnet import TORCHVISION_RESNETS, TorchvisionResNets
+from headstart.models.timm_networks import TimmNetworks
 from headstart.workflows.recommend import recommend as recommending
-from headstart.workflows.recommend import supply
 
 FLOAT: dict[str, Any] = {"quiet": True, "precision": "float32"}
 
@@ -31,12 +32,13 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """No network: every download fails, and is noted."""
     asked: list[str] = []
 
-    def fails(entry: Any) -> Path:
+    def fails(self: Any, entry: Any) -> Path:
         asked.append(entry.name)
         raise WeightsError(f"the weights of {entry.name} could not be fetched: no connection")
 
-    monkeypatch.setattr(supply, "fetch", fails)
-    monkeypatch.setattr(hub, "_in_hub_cache", lambda *_: None)
+    for provider in (TorchvisionResNets, TimmNetworks):
+        monkeypatch.setattr(provider, "fetch", fails)
+    monkeypatch.setattr(timm_networks, "in_hub_cache", lambda *_: None)
     return asked
 
 
@@ -186,10 +188,15 @@ def test_weights_on_the_machine_count_without_a_network(
 ) -> None:
     from headstart.core.paths import cache_dir
 
-    place = cache_dir() / "weights" / hub.TORCHVISION_RESNETS["resnet18"]
+    place = cache_dir() / "weights" / TORCHVISION_RESNETS["resnet18"]
     place.parent.mkdir(parents=True)
     place.write_bytes(resnets["resnet18"].read_bytes())
-    monkeypatch.setattr("headstart.models.factory.fetch", lambda entry: place)
+    fails = TorchvisionResNets.fetch
+
+    def fetch(self: TorchvisionResNets, entry: Any) -> Path:
+        return place if entry.name == "resnet18" else fails(self, entry)
+
+    monkeypatch.setattr(TorchvisionResNets, "fetch", fetch)
     found = hs.recommend(photos, backbones="resnet34,resnet18", image_size=32, **FLOAT)
     assert [row["backbone"] for row in found.rows] == ["resnet18"]
     assert offline == ["resnet34"]

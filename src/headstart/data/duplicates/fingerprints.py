@@ -1,24 +1,24 @@
-"""What a photo looks like, in a kilobyte. In: pixels. Out: ``Fingerprints``: a perceptual hash, that of the mirror
-image and a thumbnail of each photo, computed once and cached by content.
+"""Fingerprints of photos: a perceptual hash, that of the mirror image and a thumbnail, computed once and cached by
+content.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
 from headstart.core.array_store import RowStore
+from headstart.core.events import OnProgress
 from headstart.data.images import DecodedImages
 
 SIDE = 32
-"""Of the thumbnail, px: ImageHash computes its hash from as many, and the photos of CIFAR have no more."""
+"""Of the thumbnail, px: pHash is computed from as many, and the photos of CIFAR have no more."""
 BITS = 64
 SHARD = 8192
 FORMAT = 1
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,11 @@ class Fingerprints:
         return Fingerprints(self.hashes[members], self.thumbs[members], self.small[members])
 
 
-def fingerprints(pixels: DecodedImages, progress: Progress | None = None) -> Fingerprints:
+def fingerprints(pixels: DecodedImages, progress: OnProgress | None = None) -> Fingerprints:
     """The fingerprints of photos that can all be read, from the cache where it has them. Raises RunError."""
     store = RowStore(f"fingerprints-v{FORMAT}-{pixels.resize}-{pixels.interpolation}", "uint8")
     digests = [str(digest) for digest in pixels.digests]
-    first = {digest: i for i, digest in reversed(list(enumerate(digests))) if digest not in store}
-    missing = sorted(first.values())
+    missing = store.missing(digests)
     for start in range(0, len(missing), SHARD):
         with store.writing() as writer:
             for done, i in enumerate(missing[start : start + SHARD], start + 1):
@@ -59,9 +58,20 @@ def fingerprints(pixels: DecodedImages, progress: Progress | None = None) -> Fin
 
 def _row(pixels: DecodedImages, i: int) -> np.ndarray:
     """The two hashes, packed, and the thumbnail as one row of bytes."""
-    import imagehash  # only where something is missing
-
     small = Image.fromarray(pixels.row(i)).convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
     mirror = small.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    bits = np.stack([imagehash.phash(image).hash.ravel() for image in (small, mirror)])
+    bits = np.stack([phash(np.asarray(image)) for image in (small, mirror)])
     return np.concatenate([np.packbits(bits), np.asarray(small).ravel()])
+
+
+def phash(thumb: np.ndarray) -> np.ndarray:
+    """The perceptual hash of a thumbnail uint8 [32, 32], as bool [64]: which of its lowest 8 x 8 frequencies (DCT-II)
+    are above their median.
+
+    Bit for bit that of ImageHash 4.3 (N. Krawetz 2011, "Looks Like It", hackerfactor.com), so scipy's transform is
+    used: a product with a cosine matrix rounds otherwise, and the medians of flat pictures are zero.
+    """
+    from scipy.fft import dctn  # only where something is missing
+
+    low = dctn(thumb.astype(np.float64))[:8, :8]
+    return np.asarray(low > np.median(low)).ravel()

@@ -1,6 +1,4 @@
-"""Photos in two splits. In: photos as read. Out: which are copies of each other by their looks, and which of these the
-data's own splits part.
-"""
+"""Duplicates that the data's own splits tear apart: train-test leakage."""
 
 from __future__ import annotations
 
@@ -10,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from headstart.core.array_store import RowStore
+from headstart.core.text import listed
 from headstart.data.duplicates.fingerprints import fingerprints
 from headstart.data.duplicates.pairs import exact_duplicates, near_duplicates
 from headstart.data.filenames import shown
@@ -21,9 +20,7 @@ FORMAT = 2
 
 @dataclass(frozen=True)
 class Leak:
-    """Two photos, by their places in the manifest, that are one picture and stand in two splits; ``exact``: the same
-    bytes.
-    """
+    """Two photos, by their places in the manifest, that are one picture in two splits; ``exact``: the same bytes."""
 
     a: int
     b: int
@@ -31,8 +28,8 @@ class Leak:
 
 
 def near_pairs(images: DecodedImages, name: str) -> np.ndarray:
-    """Near copies by hash and pixels alone, as pairs of places in the manifest [P, 2]: the part of ``check`` that every
-    training can afford. Found once for the same photos (``name``: their digest), then read from the cache.
+    """Near-duplicates by hash and pixels alone, as pairs of places in the manifest [P, 2]: the part of ``check`` that
+    every training can afford. Found once for the same photos (``name``: their digest), then read from the cache.
     """
     store = RowStore(f"near-copies-v{FORMAT}-{images.resize}", "int64")
     members = np.array([i for i, digest in enumerate(images.digests) if digest is not None], dtype=np.int64)
@@ -42,11 +39,11 @@ def near_pairs(images: DecodedImages, name: str) -> np.ndarray:
         pairs, _ = near_duplicates(fingerprints(pixels), pixels.digests)
         with store.writing() as writer:
             writer.add(name, np.concatenate([[[0, 0]], pairs]))  # a row is never empty
-    return order[store.row(name)[1:]]
+    return np.asarray(order[store.row(name)[1:]])
 
 
 def leaks(manifest: Manifest, digests: list[str | None], near: np.ndarray) -> list[Leak]:
-    """Copies, exact and near, that the splits of the data part."""
+    """Duplicates, exact and near, in different splits of the data."""
     splits = [photo.split for photo in manifest.photos]
     found = [
         Leak(a, b, True) for group in exact_duplicates(digests) for a, b in pairwise(group) if splits[a] != splits[b]
@@ -56,8 +53,7 @@ def leaks(manifest: Manifest, digests: list[str | None], near: np.ndarray) -> li
 
 def in_words(found: list[Leak], manifest: Manifest) -> str:
     """The first of them, for a message."""
-    named = [f"{_name(manifest, leak.a)} = {_name(manifest, leak.b)}" for leak in found[:3]]
-    return "; ".join(named) + (f"; and {len(found) - 3} more" if len(found) > 3 else "")
+    return listed([f"{_name(manifest, leak.a)} = {_name(manifest, leak.b)}" for leak in found], 3, "; ")
 
 
 def _name(manifest: Manifest, i: int) -> str:

@@ -1,7 +1,8 @@
-"""The same picture twice. In: digests, fingerprints and, where there are some, features. Out: pairs of copies.
+"""Find duplicates, exact and near.
 
-Exact copies have the same bytes. Near ones (encoded again, resized, mirrored, cropped a little, made brighter) are
-sought among each photo's nearest by perceptual hash and by features, and confirmed by their pixels: see ``alignment``.
+Exact duplicates have the same bytes. Near-duplicates (encoded again, resized, mirrored, cropped a little, made
+brighter) are looked for among each photo's nearest by perceptual hash and by features, and confirmed by their pixels:
+see ``verify``.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from headstart.data.stratify import linked
 NEAREST = 5
 """Of each photo's nearest by each measure, so many are compared."""
 HAMMING = 12
-"""Bits of 64 in which the hashes of copies may differ; those of other photos differ in 32, give or take 4."""
+"""Bits of 64 in which the hashes of duplicates may differ; those of other photos differ in 32, give or take 4."""
 COSINE = 0.75
-"""Of features, from which photos are worth comparing; cropped copies have 0.8 and more."""
+"""Of features, from which photos are worth comparing; cropped duplicates have 0.8 and more."""
 CHUNK = 1024
 
 
@@ -37,13 +38,14 @@ def exact_duplicates(digests: Sequence[str | None]) -> list[list[int]]:
 def near_duplicates(
     seen: Fingerprints, digests: Sequence[str | None], features: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of photos that are one picture in different bytes: (indices [P, 2], the lower first; likeness [P]).
+    """Pairs of photos that are one picture in different bytes: (indices [P, 2], the lower first; similarity [P]).
+
+    None are found where pictures are too plain to compare: see ``too_plain``.
 
     Args:
-        seen: of N photos. digests: of their bytes; exact copies are compared once only, by the first of them.
-        features: [N, D]; without them copies that were cropped are mostly not found.
-
-    None are found where pictures are too plain to tell: see ``too_plain``.
+        seen: fingerprints of N photos.
+        digests: of their bytes; of exact duplicates only the first is compared.
+        features: [N, D]; without them cropped duplicates are mostly missed.
     """
     _, first = np.unique(np.array([str(d) for d in digests]), return_index=True)
     chosen = np.sort(first)
@@ -51,13 +53,13 @@ def near_duplicates(
         return np.zeros((0, 2), np.int64), np.zeros(0, np.float32)
     candidates = nearest_pairs(seen.take(chosen), features[chosen] if features is not None else None)
     pairs = chosen[np.array(sorted(candidates), dtype=np.int64).reshape(-1, 2)]
-    likeness = alignment(seen.thumbs, pairs)
-    same = likeness >= np.where(seen.small[pairs].any(1), SAME_SMALL, SAME)
-    return pairs[same], likeness[same]
+    similarity = alignment(seen.thumbs, pairs)
+    same = similarity >= np.where(seen.small[pairs].any(1), SAME_SMALL, SAME)
+    return pairs[same], similarity[same]
 
 
 def groups_of(count: int, pairs: np.ndarray) -> list[list[int]]:
-    """Photos that are copies of each other, directly or by way of others, as groups of two and more."""
+    """Photos that are duplicates of each other, directly or by way of others, as groups of two and more."""
     members: dict[int, list[int]] = defaultdict(list)
     for i, unit in enumerate(linked(count, pairs.tolist())):
         members[unit].append(i)
@@ -71,7 +73,7 @@ def nearest_pairs(seen: Fingerprints, features: np.ndarray | None) -> set[tuple[
 
 
 def _nearest_hashes(hashes: np.ndarray) -> set[tuple[int, int]]:
-    """Pairs (i < j) within ``HAMMING`` bits, mirrored or not. Of bits as -1 and 1 the product tells the distance."""
+    """Pairs (i < j) within ``HAMMING`` bits, mirrored or not. Of bits as -1 and 1 the product gives the distance."""
     signs = torch.from_numpy(hashes.astype(np.float32) * 2 - 1)
     found: set[tuple[int, int]] = set()
     for start in range(0, len(signs), CHUNK):

@@ -1,10 +1,9 @@
-"""Whether two photos are one picture. In: thumbnails and pairs. Out: how well the details of each pair lie on each
-other.
+"""Verify near-duplicate candidates by normalised cross-correlation of high-pass thumbnails.
 
-Photos that show alike things have alike hashes and features; only copies have the same details in the same places. So
-each pair is laid over each other, mirrored or not, one shrunk a little or not (the other may be a crop of it), and
-correlated, in two steps: roughly, on a quarter of the pixels, which most pairs fail at once; then in the details alone,
-without the slow changes of light and colour that every sky over every sea shares.
+Photos of similar things have similar hashes and features; only duplicates have the same details in the same places. So
+the two of a pair are correlated, mirrored or not, one shrunk a little or not (the other may be a crop of it), in two
+steps: roughly, on a quarter of the pixels, which most pairs fail at once; then in the details alone, without the slow
+changes of light and colour that every sky over every sea shares.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ import torch
 import torch.nn.functional as F
 
 ROUGHLY = 0.8
-"""Correlation of 16 px thumbnails from which a pair is looked at more closely: copies of all kinds have 0.9 and more,
-one in sixty pairs of neighbours that are none passes."""
+"""Correlation of 16 px thumbnails from which a pair is compared in detail: duplicates of all kinds have 0.9 and more,
+and one in sixty pairs of other neighbours passes."""
 SAME, SAME_SMALL = 0.7, 0.8
 """Correlation of details from which a pair is one picture, and that for pictures of hardly more pixels than a
 thumbnail, which have few details: aeroplanes before a plain sky (docs/check.md)."""
@@ -26,12 +25,12 @@ PLAIN = 0.3
 """Correlation of details that half of all pairs reach from which pictures are too plain to compare: photos of animals,
 dogs and CIFAR reach 0.2, handwritten digits 0.4."""
 ALIKE = 0.95
-"""Correlation that only copies have, of plain pictures too: where most photos are copies these say nothing of it."""
+"""Correlation that only duplicates have, even of plain pictures: such pairs do not count for ``PLAIN``."""
 SAMPLED = 200
 SCALES = (1.0, 0.9375, 0.875, 0.8125)
 """How much smaller one side of a crop may be than the photo that it is from."""
 BLUR = 2
-"""Standard deviation, px of the thumbnail, of what is taken for slow changes."""
+"""Standard deviation, px of the thumbnail, of the blur that is subtracted."""
 CHUNK = 256
 
 
@@ -39,7 +38,8 @@ def alignment(thumbs: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     """The correlation of the details of each pair [P], from -1 to 1; 0 where they do not even match roughly.
 
     Args:
-        thumbs: uint8 [N, S, S]. pairs: int [P, 2], indices into them.
+        thumbs: uint8 [N, S, S].
+        pairs: int [P, 2], indices into them.
     """
     small = torch.from_numpy(thumbs).float()
     found = np.zeros(len(pairs), np.float32)
@@ -51,16 +51,16 @@ def alignment(thumbs: np.ndarray, pairs: np.ndarray) -> np.ndarray:
 
 
 def too_plain(thumbs: np.ndarray, seed: int = 0) -> bool:
-    """Whether any two of these pictures have so much in common (digits, icons, drawings on one ground) that likeness
-    says nothing of copies. ``thumbs``: uint8 [N, S, S].
+    """Whether any two of these pictures have so much in common (digits, icons, drawings on one ground) that similarity
+    is no evidence of a duplicate. ``thumbs``: uint8 [N, S, S].
     """
     usual = typical_similarity(thumbs, seed)
     return usual is None or usual > PLAIN
 
 
 def typical_similarity(thumbs: np.ndarray, seed: int = 0) -> float | None:
-    """The correlation of details that half of all pairs reach, leaving out pairs that only copies can be; None where
-    there is no pair, 0 where all are copies.
+    """The correlation of details that half of all pairs reach, leaving out pairs that only duplicates can be; None
+    where there is no pair, 0 where all are duplicates.
     """
     if len(thumbs) < 2:
         return None
@@ -91,7 +91,7 @@ def _details(thumbs: torch.Tensor) -> torch.Tensor:
     bell = torch.exp(-(reach**2) / (2 * BLUR**2))
     bell /= bell.sum()
     found = []
-    for part in thumbs.split(CHUNK):  # convolutions lay their input out anew, many times its size
+    for part in thumbs.split(CHUNK):  # convolutions copy their input, many times its size
         padded = F.pad(part[:, None], (2 * BLUR,) * 4, mode="replicate")
         found.append(part - F.conv2d(F.conv2d(padded, bell.view(1, 1, 1, -1)), bell.view(1, 1, -1, 1))[:, 0])
     return torch.cat(found)

@@ -1,5 +1,4 @@
-"""Photos in an archive. In: a .zip or .tar file (compressed or not). Out: a folder in the cache with its files, made
-once per content.
+"""Photos in a .zip or .tar file (compressed or not), unpacked into the cache once per content.
 
 Nothing in an archive is trusted: names that lead elsewhere are refused, links and devices are never made, and what
 comes out is bounded while it comes out, whatever the headers promise.
@@ -16,16 +15,20 @@ import re
 import shutil
 import stat
 import tarfile
-import tempfile
+import uuid
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
+from headstart.core.events import OnProgress
 from headstart.core.paths import cache_dir
 from headstart.data.filenames import is_hidden
+from headstart.data.schema import Manifest
+from headstart.data.sources.base import local
+from headstart.data.sources.folder import folder_manifest
 from headstart.errors import DataError
 
 MAX_FILES = 5_000_000
@@ -38,14 +41,8 @@ _NOTES = ".headstart-notes.json"
 _SUFFIXES = re.compile(r"\.(zip|tar|tgz|tbz2?|txz|tar\.(gz|bz2|xz))$", re.IGNORECASE)
 _FOREIGN = re.compile(r"\.(7z|rar|zst|tar\.zst|lz4|cab|dmg|iso)$", re.IGNORECASE)
 _DAMAGE = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    NotImplementedError,
-    UnicodeError,
-)
+    zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, UnicodeError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -62,8 +59,23 @@ class Member:
 
     name: str
     size: int
-    open: Callable[[], IO[bytes]] | None
+    open: Callable[[], IO[bytes] | None] | None
     is_folder: bool = False
+
+
+class ArchiveSource:
+    """An archive of anything that a folder may hold."""
+
+    def accepts(self, data: str) -> bool:
+        path = local(data)
+        return os.path.exists(path) and is_archive(path)
+
+    def manifest(self, data: str, progress: OnProgress | None = None) -> Manifest:
+        path = local(data)
+        unpacked = unpack(path)
+        found = folder_manifest(unpacked.path, within=unpacked.path)
+        layout, notes = f"archive of {found.layout}", (*unpacked.notes, *found.notes)
+        return replace(found, name=_SUFFIXES.sub("", path.name), layout=layout, notes=notes)
 
 
 def is_archive(path: Path) -> bool:
@@ -84,18 +96,14 @@ def is_archive(path: Path) -> bool:
     return found
 
 
-def stem(name: str) -> str:
-    """``animals`` for ``animals.tar.gz``."""
-    return _SUFFIXES.sub("", name)
-
-
 def unpack(path: Path) -> Unpacked:
-    """The archive's files below ``cache_dir()/archives``, in a folder named by the archive's SHA-256; there already
-    when unpacked before.
+    """The archive's files in the cache, in a folder named by its SHA-256; there already when unpacked before.
 
-    Hidden and operating-system files are left out, links and devices too (and a note says so). Raises ``DataError`` for
-    names that lead out of the folder, more than ``MAX_FILES`` files or ``MAX_BYTES`` bytes, growth beyond
-    ``MAX_RATIO``, damage, passwords and a full disk.
+    Hidden and operating-system files are left out, links and devices too (and a note says so).
+
+    Raises:
+        DataError: names that lead out of the folder, more than ``MAX_FILES`` files or ``MAX_BYTES`` bytes, growth
+        beyond ``MAX_RATIO``, damage, passwords and a full disk.
     """
     home = cache_dir() / "archives"
     try:
@@ -117,7 +125,8 @@ def unpack_to(path: Path, target: Path) -> None:
     wins.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=target.parent))
+    work = target.parent / f".unpacking-{uuid.uuid4().hex}"
+    work.mkdir()  # not mkdtemp, whose folders only their owner can read
     try:
         notes = _extract(path, work)
         (work / _NOTES).write_text(json.dumps(notes), encoding="utf-8")
@@ -137,7 +146,7 @@ def unpack_to(path: Path, target: Path) -> None:
 def _extract(path: Path, folder: Path) -> list[str]:
     budget = Budget(path)
     left_out = 0
-    for member in _members(path):
+    for member in _zip_members(path) if zipfile.is_zipfile(path) else _tar_members(path):
         budget.file(member.size)
         parts = _parts(member.name, path)
         if member.is_folder or not parts or any(is_hidden(part) for part in parts):
@@ -147,7 +156,10 @@ def _extract(path: Path, folder: Path) -> list[str]:
             continue
         to = folder.joinpath(*parts)
         to.parent.mkdir(parents=True, exist_ok=True)
-        with member.open() as source, open(to, "wb") as out:
+        source = member.open()
+        if source is None:
+            raise tarfile.ReadError(f"{member.name} has no content")
+        with source, open(to, "wb") as out:
             while chunk := source.read(1 << 18):
                 budget.written(len(chunk))
                 out.write(chunk)
@@ -181,10 +193,6 @@ class Budget:
             )
 
 
-def _members(path: Path) -> Iterator[Member]:
-    return _zip_members(path) if zipfile.is_zipfile(path) else _tar_members(path)
-
-
 def _zip_members(path: Path) -> Iterator[Member]:
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
@@ -199,17 +207,8 @@ def _zip_members(path: Path) -> Iterator[Member]:
 def _tar_members(path: Path) -> Iterator[Member]:
     with tarfile.open(path, "r:*") as archive:
         for info in archive:
-            yield Member(info.name, info.size, _tar_opener(archive, info) if info.isreg() else None, info.isdir())
-
-
-def _tar_opener(archive: tarfile.TarFile, info: tarfile.TarInfo) -> Callable[[], IO[bytes]]:
-    def opened() -> IO[bytes]:
-        source = archive.extractfile(info)
-        if source is None:
-            raise tarfile.ReadError(f"{info.name} has no content")
-        return source
-
-    return opened
+            opener = (lambda info=info: archive.extractfile(info)) if info.isreg() else None
+            yield Member(info.name, info.size, opener, info.isdir())
 
 
 def _parts(name: str, path: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""CIFAR's binary edition as class folders. In: the .tar.gz of its home page. Out: ``train/CLASS/00000.png``, ...
+"""Convert the .tar.gz of CIFAR's binary edition to class folders: ``train/CLASS/00000.png``, ...
 
 Format (its home page, "Binary version"): records of one label byte (CIFAR-100: a coarse, then a fine one) and 3,072
 bytes of pixels, the red, green and blue planes of 32 x 32 in row order.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import tarfile
-import tempfile
+import uuid
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +26,8 @@ _LABEL_FILES = {"batches.meta.txt": 1, "fine_label_names.txt": 2}
 
 def write_folders(path: Path, to: Path) -> None:
     """Write the photos of ``path`` below ``to``, there only when whole; ``DataError`` for a damaged archive."""
-    work = Path(tempfile.mkdtemp(prefix=".writing-", dir=to.parent))
+    work = to.parent / f".writing-{uuid.uuid4().hex}"
+    work.mkdir()  # not mkdtemp, whose folders only their owner can read
     try:
         classes, label_bytes, batches = _read(path)
         numbers = dict.fromkeys(("train", "test"), 0)

@@ -1,18 +1,22 @@
-"""Photos laid out in folders. In: a folder. Out: its labelled photos and how the layout was understood, or None where
-it has none.
+"""Labelled photos in folders.
 
-Understood are, in this order: split folders of class folders (or of ``label.123.jpg`` names), and class folders (with
-split folders inside them, too). One flat folder of ``label.123.jpg`` names is read by ``flat_names``.
+Understood are, in this order: split folders of class folders (or of ``label.123.jpg`` names), class folders (with split
+folders inside them, too), a folder with one table or one such folder in it, and a flat folder of ``label.123.jpg``
+names.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
+from headstart.core.events import OnProgress
+from headstart.core.text import listed
 from headstart.data.filenames import (
+    TABLE_SUFFIXES,
     clean_label,
     content_kind,
     is_companion,
@@ -22,13 +26,15 @@ from headstart.data.filenames import (
     natural_key,
     split_of,
 )
-from headstart.data.schema import SPLITS, BadFile, Photo, Split
+from headstart.data.schema import SPLITS, BadFile, Manifest, Photo, Split
+from headstart.data.sources.base import local
+from headstart.data.sources.table import lists_photos, read_table
+from headstart.errors import DataError
 
 _PHOTO_KINDS = frozenset({"JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "HEIC"})
 
 
-@dataclass(frozen=True)
-class Contents:
+class Contents(NamedTuple):
     """What one folder holds, hidden things left out: names in natural order."""
 
     folders: tuple[str, ...] = ()
@@ -36,8 +42,7 @@ class Contents:
     others: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """Photos, and how they were recognised, in words."""
 
     words: str
@@ -115,6 +120,63 @@ class Folders:
         self.skipped.append(BadFile(Path(path), reason))
 
 
+class FolderSource:
+    """A folder on this machine."""
+
+    def accepts(self, data: str) -> bool:
+        return os.path.isdir(local(data))
+
+    def manifest(self, data: str, progress: OnProgress | None = None) -> Manifest:
+        path = local(data)
+        if (path / "request.json").is_file() and (path / "splits.csv").is_file():
+            raise DataError(f"{path} is a run, not photos", "Name the photos that it was trained on, or others.")
+        return folder_manifest(path)
+
+
+def folder_manifest(root: Path, within: Path | None = None) -> Manifest:
+    """A folder's manifest: by its layout, else by the one table or folder in it, else by labels in file names.
+
+    ``within``: refuse paths of a table that lead out of this folder.
+    """
+    folders = Folders(root)
+    layout = read_layout(folders)
+    tables = _tables(folders)
+    if layout is None or len({p.label for p in layout.photos}) < 2:
+        found = _one_table(tables, within) if tables else _inner_folder(folders, within)
+        if found is not None:
+            return replace(found, name=root.name)
+    elif tables:
+        folders.notes.append(f"labels are those of the folders; to use {tables[0].name} instead, name it as the data")
+    layout = layout or Layout("file names (label.number.jpg)", flat_names(folders, str(root)))
+    return Manifest(root, root.name, layout.words, tuple(layout.photos), tuple(folders.skipped), tuple(folders.notes))
+
+
+def _inner_folder(folders: Folders, within: Path | None) -> Manifest | None:
+    """The manifest of the only folder in a folder, where that one has classes (archives are often wrapped so)."""
+    outer = folders.contents(str(folders.root))
+    if len(outer.folders) != 1 or outer.images:
+        return None
+    inner = folders.root / outer.folders[0]
+    if folders.contents(str(inner)).images and not within:
+        return None  # it is a class folder; its file names are no labels
+    found = folder_manifest(inner, within)
+    if len({p.label for p in found.photos}) < 2:
+        return None
+    return replace(found, notes=(f"photos taken from the one folder in it, {inner.name}/", *found.notes))
+
+
+def _tables(folders: Folders) -> list[Path]:
+    names = [n for n in folders.contents(str(folders.root)).others if os.path.splitext(n)[1].lower() in TABLE_SUFFIXES]
+    return [folders.root / n for n in names if lists_photos(folders.root / n)]
+
+
+def _one_table(tables: list[Path], within: Path | None) -> Manifest:
+    if len(tables) > 1:
+        names = ", ".join(t.name for t in tables)
+        raise DataError(f"{tables[0].parent} holds several tables: {names}", "Name the one that is meant as the data.")
+    return read_table(tables[0], within)
+
+
 def read_layout(folders: Folders) -> Layout | None:
     """The layout of ``folders.root``; None where no photo gets a label from it."""
     return _split_folders(folders) or _class_folders(folders)
@@ -140,7 +202,7 @@ def _split_folders(folders: Folders) -> Layout | None:
     photos = [p for split in SPLITS for name in of[split] for p in _one_split(folders, os.path.join(root, name), split)]
     others = [name for name, mark in marked if not mark and any(folders.photos(os.path.join(root, name)))]
     if others:
-        folders.notes.append(f"left out, for they are no splits: {_few(others)}")
+        folders.notes.append(f"left out, for they are no splits: {listed([f'{name}/' for name in others])}")
     said = ", ".join(name for split in SPLITS for name in of[split])
     return Layout(f"split folders ({said})", photos)
 
@@ -189,7 +251,7 @@ def _labelled(folders: Folders, root: str, split: Split | None) -> list[Photo]:
             empty.append(name)
     if photos and empty:
         where = f" in {split}" if split else ""
-        folders.notes.append(f"folders without photos{where}, left out: {_few(empty)}")
+        folders.notes.append(f"folders without photos{where}, left out: {listed([f'{name}/' for name in empty])}")
     return photos
 
 
@@ -214,8 +276,3 @@ def _labelled_and_split(folders: Folders, root: str) -> list[Photo]:
 def _skip_loose(folders: Folders, folder: str, images: tuple[str, ...]) -> None:
     for name in images:
         folders.skip(os.path.join(folder, name), "no label: it lies beside the class folders")
-
-
-def _few(names: list[str], shown: int = 5) -> str:
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(f"{name}/" for name in names[:shown]) + more

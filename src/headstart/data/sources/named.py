@@ -1,14 +1,18 @@
-"""Data sets known by name. In: a name such as ``cifar10``. Out: a folder: the user's, the cache's, or a fetched one."""
+"""Datasets known by name, such as ``cifar10``: a folder of the user's, of the cache, or fetched."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from headstart.core.download import Progress, download
+from headstart.core.download import download
+from headstart.core.events import OnProgress
 from headstart.core.paths import cache_dir
+from headstart.data.schema import Manifest
 from headstart.data.sources import archive, cifar
+from headstart.data.sources.base import local
+from headstart.data.sources.folder import FolderSource
 
 _FASTAI = "https://s3.amazonaws.com/fast-ai-imageclas"
 _CIFAR = "https://www.cs.toronto.edu/~kriz"
@@ -21,15 +25,6 @@ class NamedSet:
     url: str
     md5: tuple[str, ...]
     folders: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Found:
-    """A folder with a named set, and what is worth telling."""
-
-    name: str
-    path: Path
-    notes: tuple[str, ...] = ()
 
 
 def _fastai(set_name: str, size: str, *md5: str) -> NamedSet:
@@ -63,27 +58,14 @@ NAMED: dict[str, NamedSet] = {
 # Without a size the small edition is meant: 160 px serve transfer learning well, at a fifteenth of the download.
 _SHORT = {"imagenette": "imagenette160", "imagewoof": "imagewoof160"}
 _WNIDS = {
-    "n01440764": "tench",
-    "n02102040": "English springer",
-    "n02979186": "cassette player",
-    "n03000684": "chain saw",
-    "n03028079": "church",
-    "n03394916": "French horn",
-    "n03417042": "garbage truck",
-    "n03425413": "gas pump",
-    "n03445777": "golf ball",
-    "n03888257": "parachute",
-    "n02086240": "Shih-Tzu",
-    "n02087394": "Rhodesian ridgeback",
-    "n02088364": "beagle",
-    "n02089973": "English foxhound",
-    "n02093754": "Border terrier",
-    "n02096294": "Australian terrier",
-    "n02099601": "golden retriever",
-    "n02105641": "Old English sheepdog",
-    "n02111889": "Samoyed",
-    "n02115641": "dingo",
-}
+    "n01440764": "tench", "n02102040": "English springer", "n02979186": "cassette player",
+    "n03000684": "chain saw", "n03028079": "church", "n03394916": "French horn",
+    "n03417042": "garbage truck", "n03425413": "gas pump", "n03445777": "golf ball",
+    "n03888257": "parachute", "n02086240": "Shih-Tzu", "n02087394": "Rhodesian ridgeback",
+    "n02088364": "beagle", "n02089973": "English foxhound", "n02093754": "Border terrier",
+    "n02096294": "Australian terrier", "n02099601": "golden retriever", "n02105641": "Old English sheepdog",
+    "n02111889": "Samoyed", "n02115641": "dingo",
+}  # fmt: skip
 
 
 def display_name(label: str) -> str:
@@ -95,31 +77,44 @@ def is_name(text: str) -> bool:
     return text.casefold() in NAMED or text.casefold() in _SHORT
 
 
-def find(name: str, progress: Progress | None = None) -> Found | None:
-    """The set's folder: any folder of that name in ``HEADSTART_DATA``, else ``cache_dir()/data``, else fetched there,
-    verified.
+class NamedSource:
+    """A dataset known by name, or any folder of that name in ``HEADSTART_DATA``."""
 
-    None where the name is neither known nor found. Raises ``DownloadError`` or ``DataError``.
-    """
-    if os.path.basename(name) != name or name in ("", ".", ".."):
-        return None
-    known = _SHORT.get(name.casefold(), name.casefold())
-    aliases = (name, *NAMED[known].folders) if known in NAMED else (name,)
+    def accepts(self, data: str) -> bool:
+        return not os.path.exists(local(data)) and (_own_folder(data) is not None or is_name(data))
+
+    def manifest(self, data: str, progress: OnProgress | None = None) -> Manifest:
+        """The user's folder of that name, else that of the cache, else fetched there and verified.
+
+        Raises:
+            DownloadError: it cannot be fetched. DataError: it holds no photos.
+        """
+        own, name = _own_folder(data), _known(data)
+        folder = own or cache_dir() / "data" / name
+        if not folder.is_dir():
+            _fetch(name, folder, progress)
+        found = FolderSource().manifest(str(folder))
+        notes = (*found.notes, f"{data} is taken from {own}") if own else found.notes
+        return replace(found, name=name, layout=f"named set {name}: {found.layout}", notes=notes)
+
+
+def _known(name: str) -> str:
+    """The set's own name where the name is known (short, or in capitals), else the name as it is."""
+    folded = _SHORT.get(name.casefold(), name.casefold())
+    return folded if folded in NAMED else name
+
+
+def _own_folder(name: str) -> Path | None:
+    """The folder of that name, or of another name that the set goes by, in ``HEADSTART_DATA``."""
     own = os.environ.get("HEADSTART_DATA")
-    if own:
-        for alias in aliases:
-            path = Path(own).expanduser().absolute() / alias
-            if path.is_dir():
-                return Found(known if known in NAMED else name, path, (f"{name} is taken from {path}",))
-    if known not in NAMED:
+    if not own or os.path.basename(name) != name or name in ("", ".", ".."):
         return None
-    cached = cache_dir() / "data" / known
-    if not cached.is_dir():
-        _fetch(known, cached, progress)
-    return Found(known, cached)
+    known = NAMED.get(_known(name))
+    places = (Path(own).expanduser().absolute() / alias for alias in (name, *(known.folders if known else ())))
+    return next((place for place in places if place.is_dir()), None)
 
 
-def _fetch(name: str, to: Path, progress: Progress | None) -> None:
+def _fetch(name: str, to: Path, progress: OnProgress | None) -> None:
     """Download and unpack; the folder is there only when it is whole, and the archive is deleted then."""
     known = NAMED[name]
     file = to.parent / known.url.rpartition("/")[2]

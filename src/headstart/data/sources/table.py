@@ -1,4 +1,4 @@
-"""Photos listed in a table. In: a CSV or TSV file. Out: its labelled photos, unusable rows named with their lines."""
+"""Labelled photos listed in a CSV or TSV file; unusable rows are named with their lines."""
 
 from __future__ import annotations
 
@@ -6,41 +6,32 @@ import csv
 import io
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from headstart.data.filenames import clean_label, split_of
-from headstart.data.schema import BadFile, Photo, Split
+from headstart.core.events import OnProgress
+from headstart.data.filenames import TABLE_SUFFIXES, clean_label, natural_key, split_of
+from headstart.data.schema import BadFile, Manifest, Photo, Split
+from headstart.data.sources.base import local
 from headstart.errors import DataError, did_you_mean
 
 _COLUMNS = {
-    "path": (
-        "path",
-        "file",
-        "filename",
-        "filepath",
-        "image",
-        "imagepath",
-        "imagefile",
-        "imagename",
-        "img",
-        "imgpath",
-        "photo",
-    ),
-    "label": ("label", "labels", "class", "classname", "category", "target", "tag"),
-    "split": ("split", "set", "subset", "partition", "usage"),
-    "group": ("group", "groups", "groupid", "patient", "patientid", "subject", "subjectid"),
+    "path": "path file filename filepath image imagepath imagefile imagename img imgpath photo".split(),
+    "label": "label labels class classname category target tag".split(),
+    "split": "split set subset partition usage".split(),
+    "group": "group groups groupid patient patientid subject subjectid".split(),
 }
 _HINT = "A table needs a header with the columns path and label (and optionally split and group), one photo per line."
 
 
-@dataclass
-class Table:
-    """What a table holds; ``skipped`` has one entry per unusable row."""
+class TableSource:
+    """A table with the columns path and label."""
 
-    photos: list[Photo] = field(default_factory=list)
-    skipped: list[BadFile] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    def accepts(self, data: str) -> bool:
+        path = local(data)
+        return path.suffix.lower() in TABLE_SUFFIXES and os.path.exists(path)
+
+    def manifest(self, data: str, progress: OnProgress | None = None) -> Manifest:
+        return read_table(local(data))
 
 
 def lists_photos(path: Path) -> bool:
@@ -52,13 +43,18 @@ def lists_photos(path: Path) -> bool:
     return {"path", "label"} <= _columns(header).keys()
 
 
-def read_table(path: Path, within: Path | None = None) -> Table:
-    """All photos of a table; paths in it are relative to its own folder.
+def read_table(path: Path, within: Path | None = None) -> Manifest:
+    """All photos of a table; paths in it are relative to its own folder; ``skipped`` has one entry per unusable row.
 
     Delimiter (comma, semicolon, tab, bar), encoding (UTF-8 with or without a byte-order mark, UTF-16, Windows-1252) and
-    the usual names of the columns are recognised. ``within``: refuse paths that lead out of this folder (a table that
-    came in an archive must not name other files). Raises ``DataError`` where the header does not serve or most rows
-    point to no file.
+    the usual names of the columns are recognised.
+
+    Args:
+        path: a CSV or TSV file.
+        within: refuse paths that lead out of this folder: a table from an archive must not name other files.
+
+    Raises:
+        DataError: the header does not serve, or most rows point to no file.
     """
     rows = _rows(path)
     header = next(rows, (1, []))[1]
@@ -69,18 +65,19 @@ def read_table(path: Path, within: Path | None = None) -> Table:
             raise DataError(
                 f"{path} has no column {needed!r} (its columns: {', '.join(header) or 'none'})", close or _HINT
             )
-    table = _read_rows(rows, columns, path, within)
-    _refuse_mostly_missing(table, path)
+    photos, skipped = _read_rows(rows, columns, path, within)
+    _refuse_mostly_missing(photos, skipped, path)
+    photos.sort(key=lambda photo: natural_key(str(photo.path)))
     used = [f"{header[at].strip()} as {what}" for what, at in columns.items() if header[at].strip().casefold() != what]
-    if used:
-        table.notes.append(f"columns of {path.name}: {', '.join(used)}")
-    return table
+    notes = (f"columns of {path.name}: {', '.join(used)}",) if used else ()
+    return Manifest(path.parent, path.stem, "CSV", tuple(photos), tuple(skipped), notes)
 
 
 def _read_rows(
     rows: Iterator[tuple[int, list[str]]], columns: dict[str, int], path: Path, within: Path | None
-) -> Table:
-    table = Table()
+) -> tuple[list[Photo], list[BadFile]]:
+    photos: list[Photo] = []
+    skipped: list[BadFile] = []
     first_line: dict[str, tuple[int, str]] = {}
     for line, cells in rows:
         cell = {what: cells[at].strip() if at < len(cells) else "" for what, at in columns.items()}
@@ -93,12 +90,17 @@ def _read_rows(
                 f" as {label_before!r}" if label_before != label else ""
             )
         if problem:
-            table.skipped.append(BadFile(Path(place), f"line {line} of {path.name}: {problem}"))
+            skipped.append(BadFile(Path(place), f"line {line} of {path.name}: {problem}"))
             continue
         first_line[place] = (line, label)
         split: Split | None = split_of(cell.get("split", ""))
-        table.photos.append(Photo(Path(place), label, split, clean_label(cell.get("group", "")) or None))
-    return _drop_unsplit(table, path)
+        photos.append(Photo(Path(place), label, split, clean_label(cell.get("group", "")) or None))
+    if any(p.split for p in photos):  # one without is a mistake: drawing for it could put its twin in another split
+        skipped += [
+            BadFile(p.path, f"{path.name}: no split, though other rows have one") for p in photos if not p.split
+        ]
+        photos = [p for p in photos if p.split]
+    return photos, skipped
 
 
 def _problem(cell: dict[str, str], complete: bool, place: str, within: Path | None) -> str:
@@ -114,23 +116,14 @@ def _problem(cell: dict[str, str], complete: bool, place: str, within: Path | No
     return "" if os.path.isfile(place) else "no such file"
 
 
-def _drop_unsplit(table: Table, path: Path) -> Table:
-    """Where rows name a split, one without is a mistake: drawing for it could put its twin in another split."""
-    if any(p.split for p in table.photos):
-        unsplit = [p for p in table.photos if not p.split]
-        table.photos = [p for p in table.photos if p.split]
-        table.skipped += [BadFile(p.path, f"{path.name}: no split, though other rows have one") for p in unsplit]
-    return table
-
-
-def _refuse_mostly_missing(table: Table, path: Path) -> None:
-    rows = len(table.photos) + len(table.skipped)
+def _refuse_mostly_missing(photos: list[Photo], skipped: list[BadFile], path: Path) -> None:
+    rows = len(photos) + len(skipped)
     if not rows:
         raise DataError(f"{path} lists no photos", _HINT)
-    if 2 * len(table.skipped) > rows:
-        first = "".join(f"\n    {bad.path}: {bad.reason}" for bad in table.skipped[:5])
+    if 2 * len(skipped) > rows:
+        first = "".join(f"\n    {bad.path}: {bad.reason}" for bad in skipped[:5])
         raise DataError(
-            f"{len(table.skipped)} of the {rows} rows of {path} cannot be used, first of all:{first}",
+            f"{len(skipped)} of the {rows} rows of {path} cannot be used, first of all:{first}",
             f"Paths in a table are relative to the table's own folder ({path.parent}).",
         )
 

@@ -7,13 +7,16 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from headstart.core.text import listed
 from headstart.data.filenames import is_hidden, is_image_name, natural_key
 from headstart.errors import DataError
 
 
 def find_files(files: Iterable[str | Path]) -> list[Path]:
-    """The photos that names, folders and globs mean, in the order given, each folder's in natural order. Raises
-    DataError.
+    """The photos that names, folders and globs mean, in the order given, each folder's in natural order.
+
+    Raises:
+        DataError: a name that matches nothing.
     """
     found: list[Path] = []
     missing: list[str] = []
@@ -32,10 +35,7 @@ def find_files(files: Iterable[str | Path]) -> list[Path]:
             if not matches:
                 missing.append(name)
     if missing:
-        raise DataError(
-            f"No such photo: {', '.join(missing[:5])}{f' and {len(missing) - 5} more' if len(missing) > 5 else ''}.",
-            "Check the spelling.",
-        )
+        raise DataError(f"No such photo: {listed(missing)}.", "Check the spelling.")
     return found
 
 

@@ -1,32 +1,34 @@
-"""Labels that are probably wrong, and photos that look like no class. In: features and labels. Out: for each photo what
-a probe that never saw it says, and how far it is from all others.
-"""
+"""Checks of label errors and outliers, from the features of a frozen network."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from headstart.core.text import plural
 from headstart.models.network import softmax
 from headstart.training.cross_validation import FOLDS, assign_folds, cross_validate
 from headstart.training.linear_probe import USUAL_L2
+from headstart.workflows.check.base import Check, Context, Finding
+from headstart.workflows.check.duplicates import duplicates_in
 
 NEIGHBOUR = 30
-"""A stranger may have a few of its kind beside it: the thirtieth nearest photo tells how far it is from the set."""
-STRANGE = 3.5
-"""Strangeness from which a photo looks like no class (benchmarks/claims/check.py)."""
+"""Outliers can come in small clusters, so the distance to the 30th neighbour counts."""
+OUTLYING = 3.5
+"""Outlier score from which a photo is reported (benchmarks/claims/check.py)."""
 DOUBTED = 0.2
-"""Probability of the own label below which another may be thought the right one: with more, a class that is merely hard
-fills the list."""
+"""Probability of the own label below which it may be an error: with more, a class that is merely hard fills the
+list."""
 CHUNK = 1024
 
 
 @dataclass(frozen=True)
 class LabelIssues:
-    """``probabilities`` [N, C] by probes that did not see the photo; ``suspect`` [N]: its label is probably wrong;
-    ``outlier_score`` [N]: how far it is from the others, in standard deviations, and how much its label is doubted.
+    """``probabilities`` [N, C] by probes that were not fitted on the photo; ``suspect`` [N]: its label is probably
+    wrong; ``outlier_score`` [N]: its distance from the others, in standard deviations, and the doubt about its label.
     """
 
     probabilities: np.ndarray
@@ -34,27 +36,31 @@ class LabelIssues:
     outlier_score: np.ndarray
 
     @property
-    def answers(self) -> np.ndarray:
+    def predicted(self) -> np.ndarray:
         """The most probable class of each photo [N]."""
-        return self.probabilities.argmax(1)
+        return np.asarray(self.probabilities.argmax(1))
 
     @property
-    def strange(self) -> np.ndarray:
-        """Which photos look like no class [N]."""
-        return self.outlier_score > STRANGE
+    def outliers(self) -> np.ndarray:
+        """Which photos are outliers [N]."""
+        return self.outlier_score > OUTLYING
 
 
 def find_label_issues(features: np.ndarray, labels: np.ndarray, classes: int, units: list[int]) -> LabelIssues:
-    """What the photos themselves say of their labels.
+    """Out-of-fold probabilities of all labels, and what follows from them.
 
     Args:
-        features: [N, D]. labels: [N]. units: copies have one number, and are never on both sides of a fold;
+        features: [N, D].
+        labels: [N].
+        classes: how many there are.
+        units: a number per photo, the same for duplicates, which are never on both sides of a fold;
             ``enough_to_judge`` says whether there are enough.
     """
     folds = assign_folds([str(label) for label in labels], units, seed=0)
     logits = cross_validate(features, labels, classes, folds, (USUAL_L2,), tolerance=1e-3).logits[0]
     probabilities = softmax(logits)
-    # An odd photo of a class still looks like it to the probe; one of another world does not, whatever it is called.
+    # An unusual photo of a class is still classified correctly; an out-of-distribution photo is not, whatever its
+    # label.
     doubt = 1 - probabilities[np.arange(len(labels)), labels]
     doubted = suspects(probabilities, labels)
     if not _knows(probabilities, labels):
@@ -63,12 +69,12 @@ def find_label_issues(features: np.ndarray, labels: np.ndarray, classes: int, un
 
 
 def enough_to_judge(labels: np.ndarray, units: list[int]) -> bool:
-    """Whether probes can be asked: of every class each fold leaves some other picture to learn from."""
+    """Whether probes can be fitted: each fold leaves different pictures of every class to learn from."""
     return all(len({units[i] for i in np.flatnonzero(labels == c)}) >= FOLDS for c in np.unique(labels))
 
 
 def _knows(probabilities: np.ndarray, labels: np.ndarray) -> bool:
-    """Whether the probes are right more often than by always naming the largest class, beyond chance."""
+    """Whether the probes are significantly better than always predicting the largest class."""
     share = np.bincount(labels).max() / len(labels)
     noise = float(np.sqrt(share * (1 - share) / len(labels)))
     return bool((probabilities.argmax(1) == labels).mean() > share + 2 * noise)
@@ -85,15 +91,15 @@ def suspects(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     usual = np.array([probabilities[labels == c, c].mean() if (labels == c).any() else 1.0 for c in range(classes)])
     sure = np.where(probabilities >= usual, probabilities, -1.0)
     own = probabilities[np.arange(len(labels)), labels]
-    return (sure.max(1) > 0) & (sure.argmax(1) != labels) & (own < DOUBTED)
+    return np.asarray((sure.max(1) > 0) & (sure.argmax(1) != labels) & (own < DOUBTED))
 
 
 def distances(features: np.ndarray) -> np.ndarray:
-    """How far each photo is from the others [N]: its distance to the ``NEIGHBOUR`` th nearest, above the median and in
-    standard deviations of the upper half.
+    """The distance of each photo from the others [N]: its distance to the ``NEIGHBOUR`` th nearest, above the median
+    and in standard deviations of the upper half.
 
-    Distances to neighbours tell photos of another world (Sun et al. 2022, "Out-of-distribution detection with deep
-    nearest neighbors"), here with square roots of the features, so that one large feature does not decide alone.
+    Sun et al. 2022, "Out-of-distribution detection with deep nearest neighbors", here with square roots of the
+    features, so that one large feature does not decide alone.
     """
     rows = torch.from_numpy(features)
     rows = torch.nn.functional.normalize(rows.sign() * rows.abs().sqrt())
@@ -101,4 +107,49 @@ def distances(features: np.ndarray) -> np.ndarray:
     far = torch.cat([(rows[i : i + CHUNK] @ rows.T).topk(k + 1)[0][:, k] for i in range(0, len(rows), CHUNK)])
     distance = 1 - far.double().numpy()  # the photo itself is the nearest of all
     middle, high = np.quantile(distance, [0.5, 0.9])
-    return (distance - middle) / max((high - middle) / 1.2816, 1e-9)
+    return np.asarray((distance - middle) / max((high - middle) / 1.2816, 1e-9))
+
+
+def issues_in(context: Context) -> LabelIssues | None:
+    """Of the usable photos; None where a class has too few different pictures."""
+    if context.features is None or len(context.classes) < 2:
+        return None
+    units = context.once(duplicates_in).units(len(context.members))
+    if not enough_to_judge(context.labels, units):
+        return None
+    context.events.message("Comparing labels with the predictions of cross-validated probes.")
+    return find_label_issues(context.features, context.labels, len(context.classes), units)
+
+
+def _label(context: Context) -> Iterator[Finding]:
+    issues = context.once(issues_in)
+    if issues is None:
+        return
+    best, sure = issues.predicted, issues.probabilities.max(1)
+    wrong = np.flatnonzero(issues.suspect & ~issues.outliers)
+    if len(wrong):
+        cases = context.cases(
+            wrong, lambda i: f"looks like {context.classes[best[i]]} ({sure[i]:.2f})", lambda i: sure[i]
+        )
+        sentence = plural(len(wrong), "likely label error")
+        yield Finding("warning", sentence, "Review each: hard photos are among them.", cases)
+
+
+def _stranger(context: Context) -> Iterator[Finding]:
+    issues = context.once(issues_in)
+    if issues is None:
+        return
+    score, outliers = issues.outlier_score, np.flatnonzero(issues.outliers)
+    if len(outliers):
+        cases = context.cases(outliers, lambda i: f"outlier score {score[i]:.1f}", lambda i: score[i])
+        yield Finding("warning", plural(len(outliers), "outlier"), "Do they belong to this dataset?", cases)
+
+
+def _unjudged(context: Context) -> Iterator[Finding]:
+    if len(context.classes) > 1 and context.once(issues_in) is None:
+        yield Finding("note", f"labels are not checked: a class has fewer than {FOLDS} different pictures")
+
+
+LABEL = Check("Likely label errors", _label, needs_features=True, removes="all")
+STRANGER = Check("Outliers", _stranger, needs_features=True, removes="all")
+UNJUDGED = Check("Labels that were not checked", _unjudged, needs_features=True)

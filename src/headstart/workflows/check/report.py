@@ -1,4 +1,4 @@
-"""The sheet of a check. In: what was found. Out: one HTML file with the photos in question side by side."""
+"""The page of a check: one HTML file with the photos in question side by side."""
 
 from __future__ import annotations
 
@@ -9,32 +9,12 @@ import numpy as np
 
 from headstart.core.text import plural
 from headstart.reporting.page import Fact, photo, render_page
-from headstart.workflows.check.findings import Case, Finding
+from headstart.workflows.check.base import CHECKS, Case, Finding
 from headstart.workflows.check.result import CheckResult
 
 SHOWN = 48
 """Cases of a kind with pictures; the rest is in ``--json``."""
 SIDE = 128
-HEADINGS = {
-    "classes": "Classes",
-    "few": "Too few photos",
-    "leakage": "The same picture in two splits",
-    "conflict": "The same file under two labels",
-    "near-conflict": "Nearly the same photo under two labels",
-    "groups": "Groups in several splits",
-    "unjudged": "Labels",
-    "missing": "Classes that a split lacks",
-    "unreadable": "Files that cannot be used",
-    "giveaway": "Files that give the class away",
-    "label": "Labels that are probably wrong",
-    "stranger": "Photos like no class",
-    "blank": "Photos with nothing in them",
-    "tiny": "Tiny photos",
-    "uneven": "Uneven classes",
-    "shape": "Very long photos",
-    "copies": "Copies in one class",
-    "converted": "Converted while reading",
-}
 
 
 def render_check(found: CheckResult) -> str:
@@ -49,7 +29,7 @@ def render_check(found: CheckResult) -> str:
         facts=[
             Fact("photos", f"{len(manifest.photos):,}", manifest.layout),
             Fact("classes", f"{len({p.label for p in manifest.photos}):,}"),
-            Fact("cannot be read", f"{unreadable:,}"),
+            Fact("cannot be used", f"{unreadable:,}"),
             *(Fact(f"{word}s", str(sum(f.severity == word for f in found.findings))) for word in ("error", "warning")),
         ],
     )
@@ -60,14 +40,14 @@ def render_check(found: CheckResult) -> str:
 
 def _fixed(found: CheckResult) -> str:
     if found.cleaned is None:
-        return "`headstart check DATA --fix clean.csv` writes a list without the photos that are in the way."
+        return "`headstart check DATA --fix clean.csv` writes a list without the problem photos."
     return f"`{found.cleaned.name}` leaves {plural(found.left_out, 'photo')} out."
 
 
 def _section(found: CheckResult, finding: Finding) -> dict[str, Any]:
     return {
         "id": finding.kind,
-        "heading": HEADINGS[finding.kind],
+        "heading": CHECKS.get(finding.kind).heading,
         "severity": finding.severity,
         "sentence": finding.sentence,
         "advice": finding.advice,

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headstart.core.text import counted
+from headstart.core.text import plural
 from headstart.data.filenames import shown
 from headstart.data.loading import LoadedImages
-from headstart.workflows.check.findings import SEVERITIES, Case, Finding
+from headstart.workflows.check.base import SEVERITIES, Case, Finding
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What a check found; ``page``: the HTML sheet; ``cleaned``: the list that ``fix`` wrote, ``left_out``: how many
+    """What a check found; ``page``: the HTML file; ``cleaned``: the list that ``fix`` wrote, ``left_out``: how many
     photos are not in it, ``lost``: why it cannot be trained on, if so.
     """
 
@@ -40,7 +40,7 @@ class CheckResult:
         if not self.findings:
             return f"Nothing is wrong with the {len(self.photos.manifest.photos):,} photos of {self.name}"
         of = {s: sum(f.severity == s for f in self.findings) for s in SEVERITIES}
-        told = ", ".join(counted(number, severity) for severity, number in of.items() if number)
+        told = ", ".join(plural(number, severity) for severity, number in of.items() if number)
         verdict = "can be trained on" if self.fit else "should not be trained on as they are"
         return f"The {len(self.photos.manifest.photos):,} photos of {self.name} {verdict}: {told}"
 
@@ -68,7 +68,7 @@ class CheckResult:
         return {**told, "advice": finding.advice, "cases": cases, "files": files}
 
     def text(self, most: int) -> str:
-        """The findings as lines, each with its first ``most`` cases."""
+        """The findings as lines, each with its first ``most`` cases; options as Python writes them."""
         lines = [f"{self.answer}."]
         for finding in self.findings:
             lines.append(f"\n{finding.severity:8} {finding.sentence}. {finding.advice}".rstrip())
@@ -78,7 +78,7 @@ class CheckResult:
             lines += [f"         … and {len(told) - most:,} more"] if len(told) > most else []
         lines.append(f"\npage: {self.page}")
         if self.cleaned:
-            lines.append(f"cleaned list: {self.cleaned} ({counted(self.left_out, 'photo')} left out)")
+            lines.append(f"cleaned list: {self.cleaned} ({plural(self.left_out, 'photo')} left out)")
         if self.lost:
             lines.append(f"It cannot be trained on: {self.lost}.")
         return "\n".join(lines)

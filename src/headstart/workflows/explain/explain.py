@@ -1,6 +1,4 @@
-"""``explain``: why a classifier answers as it does. In: a run and photos. Out: for each photo a picture with a map of
-where the network looked, the training photos most like it, and one page of all.
-"""
+"""``explain``: where the network looked in each photo, and the training photos nearest to it, as one page."""
 
 from __future__ import annotations
 
@@ -13,13 +11,15 @@ import torch
 
 from headstart.core.events import Events
 from headstart.core.files import write_text
+from headstart.core.text import listed
 from headstart.data.images import centre, stream_photos
 from headstart.data.sources.unlabelled import find_files
-from headstart.errors import DataError, OptionError, did_you_mean
+from headstart.errors import DataError, OptionError, did_you_mean, option
 from headstart.inference.classifier import Classifier
 from headstart.inference.saliency import Explainer
 from headstart.reporting.console import console_events
 from headstart.reporting.images import overlay, png
+from headstart.runs.folder import record
 from headstart.workflows.explain.neighbours import TrainingPhotos
 from headstart.workflows.explain.report import render_explained
 from headstart.workflows.explain.result import Explained, Explanation
@@ -41,21 +41,27 @@ def explain(
     """Show where the network looked, and which training photos are nearest.
 
     Args:
-        photos: photos, folders and globs. out: a folder, by default ``explained`` in the run folder.
-        label: the class to explain, by default each photo's own answer. neighbours: how many; 0 for none.
+        run: a run folder, or ``hf:REPO``.
+        photos: photos, folders and globs.
+        out: a folder, by default ``explained`` in the run folder.
+        label: the class to explain, by default the predicted one of each photo.
+        neighbours: how many training photos to show; 0 for none.
+        overwrite: write into a folder that exists.
+        device: "auto", "cpu", "cuda", "mps" …
+        quiet: no progress.
 
     Raises:
         OptionError: an unknown class, a folder that exists, a network without feature maps. DataError: no photo.
     """
     if neighbours < 0:
-        raise OptionError(f"--neighbours {neighbours} must not be negative.", "0 shows none.")
+        raise OptionError(f"{option('neighbours', neighbours)} must not be negative.", "0 shows none.")
     classifier = Classifier.load(run, device)
     wanted = _class(classifier, label)
     folder = _folder(Path(out) if out else Path(run) / "explained", overwrite)
     paths = find_files(photos)
     explainer = Explainer(classifier)
     with console_events(quiet) as events:
-        near = TrainingPhotos(Path(run), classifier, events.progress) if neighbours else None
+        near = TrainingPhotos(Path(run), classifier, events) if neighbours else None
         found, bad = _explained(classifier, explainer, near, paths, wanted, neighbours, events)
         if not found:
             raise DataError("None of the photos can be read.", f"The first: {next(iter(bad.items()))}")
@@ -63,6 +69,7 @@ def explain(
         kept = tuple(_keep(photo, folder, n) for n, photo in enumerate(found, 1))
         page = folder / "explained.html"
         write_text(page, render_explained(kept, bad, Path(run).name))
+        record([page, *(photo.image for photo in kept if photo.image)])
         events.message(f"Page: {page}")
     return Explanation(kept, page, bad)
 
@@ -72,17 +79,19 @@ def _class(classifier: Classifier, label: str | None) -> int | None:
         return None
     if label not in classifier.classes:
         raise OptionError(
-            f"--class {label!r}: the model has no such class.",
-            did_you_mean(label, classifier.classes) or f"It knows {', '.join(classifier.classes[:20])}.",
+            f"{option('label', repr(label))}: the model has no such class.",
+            did_you_mean(label, classifier.classes) or f"It knows {listed(classifier.classes, 20)}.",
+            option="label",
         )
     return classifier.classes.index(label)
 
 
 def _folder(folder: Path, overwrite: bool) -> Path:
     if folder.exists() and not folder.is_dir():
-        raise OptionError(f"--out {folder} is a file.", "Choose another name.")
+        raise OptionError(f"{option('out', repr(str(folder)))} is a file.", "Choose another name.", option="out")
     if folder.exists() and any(folder.iterdir()) and not overwrite:
-        raise OptionError(f"--out {folder} exists.", "Use --overwrite to write over it, or choose another folder.")
+        hint = "Use `overwrite=True` to write over it, or choose another folder."
+        raise OptionError(f"{folder} exists.", hint, option="out")
     return folder
 
 
@@ -101,12 +110,12 @@ def _explained(
         else:
             photo = np.ascontiguousarray(centre(read.pixels, expected.image_size))
             features = forward(torch.from_numpy(photo[None])).float().numpy()
-            (said,) = classifier.answers(features)
-            about = int(said.probabilities.argmax()) if wanted is None else wanted
+            (answer,) = classifier.answers(features)
+            about = int(answer.probabilities.argmax()) if wanted is None else wanted
             heat = explainer.maps(photo[None], [about])[0]
-            answer = classifier.prediction(path, said)
+            prediction = classifier.prediction(path, answer)
             alike = tuple(near.nearest(features[0], neighbours)) if near else ()
-            found.append(Explained(answer, classifier.classes[about], photo, heat, overlay(photo, heat), alike))
+            found.append(Explained(prediction, classifier.classes[about], photo, heat, overlay(photo, heat), alike))
         events.progress("explaining", done, len(paths))
     return found, bad
 

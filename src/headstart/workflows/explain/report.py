@@ -1,4 +1,4 @@
-"""The page of explanations. In: explained photos. Out: one HTML file."""
+"""The page of explanations, as one HTML file."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from headstart.core.text import plural
 from headstart.reporting.page import photo, render_page
 
 if TYPE_CHECKING:
@@ -17,10 +18,9 @@ SIDE = 224
 
 def render_explained(photos: Sequence[Explained], bad: dict[str, str], run: str) -> str:
     """One self-contained HTML page."""
-    number = len(photos)
     report = SimpleNamespace(
         title=run,
-        answer=f"Where the network looked in {number} {'photo' if number == 1 else 'photos'}",
+        answer=f"Where the network looked in {plural(len(photos), 'photo')}",
         more=(
             "Warm is where evidence for the class lay (Grad-CAM): at the coarse grid of the last feature maps, and"
             " within the part of the photo that the network sees. It shows where, not why."

@@ -1,5 +1,6 @@
-"""``export``: a run's classifier as one file that runs without headstart. In: a run, a format. Out: the file, checked
-on real photos against the classifier, and a JSON file beside it that says the same as its metadata.
+"""``export``: a run's classifier as one file that runs without headstart, checked against it on real photos.
+
+A JSON file beside it says the same as its metadata.
 """
 
 from __future__ import annotations
@@ -14,18 +15,20 @@ import numpy as np
 
 from headstart.core.events import Events
 from headstart.core.files import write_json
+from headstart.data.schema import ImageRef
 from headstart.data.sources.unlabelled import find_files
-from headstart.errors import DataError, HeadstartError, OptionError, RunError, did_you_mean
+from headstart.errors import DataError, HeadstartError, OptionError, RunError, option
 from headstart.inference.classifier import Classifier
 from headstart.inference.device import Machine, find_machine
 from headstart.reporting.console import console_events
+from headstart.runs.folder import record
 from headstart.runs.images import RunPhoto, evenly, run_photos
-from headstart.workflows.export.formats import FORMATS, Format
+from headstart.workflows.export.formats import EXPORTERS, Exporter
 from headstart.workflows.export.graph import WholeClassifier
-from headstart.workflows.export.parity import Parity, answers, compare, expected
+from headstart.workflows.export.parity import Parity, compare, expected, outputs
 from headstart.workflows.export.quantize import CALIBRATION
 
-CALL_PHOTOS = "Name some: --photos FOLDER"
+CALL_PHOTOS = "Name some with `photos`."
 CHECKED = 500
 """Photos that a file is checked on, where there are so many."""
 
@@ -53,8 +56,8 @@ class Exported:
             was, now = self.int8["before"], self.int8["after"]
             words = f"  int8: {was['bytes'] / 1e6:.1f} to {now['bytes'] / 1e6:.1f} MB"
             words += f", {was['ms']:.1f} to {now['ms']:.1f} ms"
-            right = "" if now["accuracy"] is None else f", accuracy {was['accuracy']:.4f} to {now['accuracy']:.4f}"
-            lines.append(words + right)
+            accuracy = "" if now["accuracy"] is None else f", accuracy {was['accuracy']:.4f} to {now['accuracy']:.4f}"
+            lines.append(words + accuracy)
         return "\n".join(lines)
 
 
@@ -71,38 +74,43 @@ def export(
     """Write the whole classifier, preprocessing included, as one file.
 
     Args:
-        format: onnx, torch or openvino. out: the file; by default ``model.onnx`` and so on in the run folder.
+        run: a run folder, or ``hf:REPO``.
+        format: onnx, torch or openvino, or what another package adds.
+        out: the file; by default ``model.onnx`` and so on in the run folder.
         int8: quantise it after training, calibrated on training photos.
         photos: what to check the file on, where the run's own val and test photos are gone.
+        overwrite: replace a file that exists.
+        quiet: no progress.
 
     Raises:
         OptionError: an unknown format, a package that is not installed, a file that exists.
-        DataError: no photo to check on. RunError: no model there, or a file that does not answer as the classifier
-        does; nothing is left of it.
+        DataError: no photo to check on.
+        RunError: no model there, or a file whose predictions differ from the classifier's; nothing is left of it.
     """
-    form = _format(format, int8)
+    form = _exporter(format, int8)
     classifier = _exact(Classifier.load(run, "cpu"))
     path = _target(Path(run), form, out, int8, overwrite)
-    labelled = [] if photos else _judged(Path(run))
-    paths = find_files(photos) if photos else [photo.path for photo in labelled]
-    if not paths:
+    chosen = find_files(photos) if photos else _own_photos(Path(run))
+    if not chosen:
         raise DataError(f"{run} has no val or test photos to check the file on.", CALL_PHOTOS)
+    beside = path.with_name(path.name + ".json")
     with console_events(quiet) as events:
         events.message(f"Writing {path} …")
         draft = path.with_name(f".draft.{path.name}")
         try:
-            exported = _checked(Path(run), classifier, form, draft, paths, labelled, int8, events)
+            exported = _checked(Path(run), classifier, form, draft, chosen, int8, events)
             for made, place in zip(form.files(draft), form.files(path), strict=True):
                 os.replace(made, place)
         finally:
             for made in form.files(draft):
                 made.unlink(missing_ok=True)
         exported = replace(exported, path=path)
-        write_json(path.with_name(path.name + ".json"), {**_facts(classifier), "checked": asdict(exported.parity)})
+        write_json(beside, {**_facts(classifier), "checked": asdict(exported.parity)})
+        record([*form.files(path), beside])
     return exported
 
 
-def _judged(run: Path) -> list[RunPhoto]:
+def _own_photos(run: Path) -> list[RunPhoto]:
     """The run's own val and test photos. Raises DataError, with what to do, where they are gone."""
     try:
         return evenly(run_photos(run, ("val", "test")), CHECKED)
@@ -110,24 +118,24 @@ def _judged(run: Path) -> list[RunPhoto]:
         raise DataError(f"The photos to check the file on are not there: {error.problem}", CALL_PHOTOS) from None
 
 
-def _format(name: str, int8: bool) -> Format:
-    if name not in FORMATS:
-        raise OptionError(f"--format {name!r} is not one of {', '.join(FORMATS)}.", did_you_mean(name, FORMATS))
-    if int8 and FORMATS[name].quantise is None:
-        able = " or ".join(form.name for form in FORMATS.values() if form.quantise)
-        raise OptionError(f"--int8 goes with --format {able}, not with {name}.", "Leave it out.")
-    FORMATS[name].check(int8)
-    return FORMATS[name]
+def _exporter(name: str, int8: bool) -> Exporter:
+    form = EXPORTERS.get(name)
+    if int8 and form.quantise is None:
+        able = " or ".join(option("format", repr(form.name)) for form in EXPORTERS if form.quantise)
+        raise OptionError(f"{option('int8')} goes with {able}, not with {name}.", "Leave it out.", option="int8")
+    form.check(int8)
+    return form
 
 
-def _target(run: Path, form: Format, out: str | Path | None, int8: bool, overwrite: bool) -> Path:
+def _target(run: Path, form: Exporter, out: str | Path | None, int8: bool, overwrite: bool) -> Path:
     path = Path(out) if out else run / f"model{'.int8' if int8 else ''}{form.suffix}"
+    asked = option("out", repr(str(path)))
     if path.suffix != form.suffix:
-        raise OptionError(f"--out {path}: a file of format {form.name} ends in {form.suffix}.", "Name it so.")
+        raise OptionError(f"{asked}: a file of format {form.name} ends in {form.suffix}.", "Name it so.", option="out")
     if not path.parent.is_dir():
-        raise OptionError(f"--out {path}: there is no folder {path.parent}.", "Make it first.")
+        raise OptionError(f"{asked}: there is no folder {path.parent}.", "Make it first.", option="out")
     if path.exists() and not overwrite:
-        raise OptionError(f"{path} exists.", "Use --overwrite to replace it, or name another with --out.")
+        raise OptionError(f"{path} exists.", "Use `overwrite=True` to replace it, or name another file with `out`.")
     return path
 
 
@@ -138,57 +146,62 @@ def _exact(classifier: Classifier) -> Classifier:
 
 
 def _facts(classifier: Classifier) -> dict[str, Any]:
-    """What a file says of itself."""
-    said = classifier.public_description()
+    """The metadata of a file."""
+    described = classifier.public_description()
     return {
-        "classes": said["classes"],
+        "classes": described["classes"],
         "input": "images: uint8 RGB photos of any one size [photos, height, width, 3], upright",
         "output": "probabilities: float32 [photos, classes], in the order of the classes",
-        "preprocessing": said["preprocessing"],
-        "architecture": said["architecture"],
-        "provenance": said["provenance"],
+        "preprocessing": described["preprocessing"],
+        "architecture": described["architecture"],
+        "provenance": described["provenance"],
     }
 
 
 def _checked(
-    run: Path, classifier: Classifier, form: Format, draft: Path, paths: list[Path], labelled: list[RunPhoto],
+    run: Path, classifier: Classifier, form: Exporter, draft: Path, photos: Sequence[Path | RunPhoto],
     int8: bool, events: Events,
 ) -> Exported:  # fmt: skip
     form.write(WholeClassifier(classifier.network, classifier.preprocessing), draft, _facts(classifier))
-    good, wanted = expected(classifier, paths)
+    good, wanted = expected(classifier, photos)
     if not good:
-        raise DataError(f"None of the {len(paths)} photos to check the file on can be read.", f"The first: {paths[0]}")
-    right = _labels(classifier, labelled, good)
-    before, before_table = _measured(form, draft, good, wanted, events)
-    if not before.good:
-        raise RunError(f"The file does not answer as {run} does: {before}.", "This is a defect; nothing was written.")
+        raise DataError(f"None of the {len(photos)} photos to check the file on can be read.", f"First: {photos[0]}")
+    labels = [classifier.classes.index(photo.label) for photo in good if isinstance(photo, RunPhoto)]
+    before = _measured(form, draft, good, wanted, labels, events)
+    if not before[0].good:
+        raise RunError(
+            f"The file's predictions differ from those of {run}: {before[0]}.", "This is a defect; nothing was written."
+        )
     if not int8:
-        return Exported(draft, form.name, _size(form, draft), before)
-    was = {"bytes": _size(form, draft), "ms": before.ms, "accuracy": _accuracy(before_table, right)}
+        return Exported(draft, form.name, before[1]["bytes"], before[0])
     events.message("Quantising …")
     _quantise(form, draft, _calibration(run, good, events))
-    after, after_table = _measured(form, draft, good, wanted, events)
-    now = {"bytes": _size(form, draft), "ms": after.ms, "accuracy": _accuracy(after_table, right)}
-    return Exported(draft, form.name, _size(form, draft), after, {"before": was, "after": now})
+    after = _measured(form, draft, good, wanted, labels, events)
+    return Exported(draft, form.name, after[1]["bytes"], after[0], {"before": before[1], "after": after[1]})
 
 
 def _measured(
-    form: Format, draft: Path, good: list[Path], wanted: np.ndarray, events: Events
-) -> tuple[Parity, np.ndarray]:
-    table, ms = answers(form.open(draft), good, lambda done, total: events.progress("checking", done, total))
-    return compare(wanted, table, ms), table
+    form: Exporter, draft: Path, good: Sequence[ImageRef], wanted: np.ndarray, labels: list[int], events: Events
+) -> tuple[Parity, dict[str, Any]]:
+    """(comparison with the classifier, size, time and accuracy); no accuracy where the labels are not known."""
+    table, ms = outputs(form.open(draft), good, lambda done, total: events.progress("checking", done, total))
+    size = sum(file.stat().st_size for file in form.files(draft) if file.exists())
+    accuracy = float((table.argmax(1) == np.array(labels)).mean()) if labels else None
+    return compare(wanted, table, ms), {"bytes": size, "ms": ms, "accuracy": accuracy}
 
 
-def _calibration(run: Path, checked: list[Path], events: Events) -> list[Path]:
-    """Training photos, or, said aloud, some of those that the file is checked on."""
+def _calibration(run: Path, checked: Sequence[ImageRef], events: Events) -> Sequence[ImageRef]:
+    """Training photos, or, with a warning, some of those that the file is checked on."""
     try:
-        return [photo.path for photo in evenly(run_photos(run, ("train",)), CALIBRATION)]
+        return evenly(run_photos(run, ("train",)), CALIBRATION)
     except HeadstartError as error:
-        events.warning(f"{error.problem} It is calibrated on photos that it is checked on: its accuracy may flatter.")
+        events.warning(
+            f"{error.problem} It is calibrated on photos that it is checked on: its accuracy may be optimistic."
+        )
         return checked[:CALIBRATION]
 
 
-def _quantise(form: Format, draft: Path, photos: list[Path]) -> None:
+def _quantise(form: Exporter, draft: Path, photos: Sequence[ImageRef]) -> None:
     assert form.quantise is not None
     wide = draft.with_name(f".wide{draft.name}")
     try:
@@ -198,17 +211,3 @@ def _quantise(form: Format, draft: Path, photos: list[Path]) -> None:
     finally:
         for kept in form.files(wide):
             kept.unlink(missing_ok=True)
-
-
-def _labels(classifier: Classifier, labelled: list[RunPhoto], good: list[Path]) -> np.ndarray | None:
-    """The classes [N] of photos whose labels the run knows."""
-    index = {photo.path: classifier.classes.index(photo.label) for photo in labelled}
-    return np.array([index[path] for path in good]) if index else None
-
-
-def _accuracy(table: np.ndarray, right: np.ndarray | None) -> float | None:
-    return None if right is None else float((table.argmax(1) == right).mean())
-
-
-def _size(form: Format, path: Path) -> int:
-    return sum(file.stat().st_size for file in form.files(path) if file.exists())

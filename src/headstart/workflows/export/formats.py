@@ -1,28 +1,23 @@
-"""The formats. In: the classifier's graph and what is to be said of it. Out: a file, and a function that runs it.
-
-Each format is one object: how it is written, and how it is opened again by the runtime that its users have.
-"""
+"""Export formats: how a classifier's graph is written, and opened again by the runtime that its users have."""
 
 from __future__ import annotations
 
 import json
-import logging
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from headstart.errors import OptionError
+from headstart.core.registry import Registry
+from headstart.data.schema import ImageRef
+from headstart.errors import OptionError, option
 from headstart.inference.openvino import import_openvino, openvino_core
 from headstart.workflows.export.graph import WholeClassifier
-from headstart.workflows.export.quantize import quantise_onnx, quantise_openvino
+from headstart.workflows.export.quantize import quantise_onnx, quantise_openvino, quiet
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -35,9 +30,11 @@ Runner = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
-class Format:
-    """``write(graph, path, facts)``; ``open(path)`` gives a runner; ``quantise(source, target, photos)`` makes int8 of
-    it, where there is a tool. ``needs``, ``int8_needs``: packages, by their import name; ``beside``: further files'
+class Exporter:
+    """One format.
+
+    ``write(graph, path, facts)``; ``open(path)`` gives a runner; ``quantise(source, target, photos)`` makes int8 of it,
+    where there is a tool. ``needs``, ``int8_needs``: packages, by their import name; ``beside``: further files'
     suffixes.
     """
 
@@ -46,7 +43,7 @@ class Format:
     needs: tuple[str, ...]
     write: Callable[[WholeClassifier, Path, dict[str, Any]], None]
     open: Callable[[Path], Runner]
-    quantise: Callable[[Path, Path, Sequence[Path]], None] | None = None
+    quantise: Callable[[Path, Path, Sequence[ImageRef]], None] | None = None
     int8_needs: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
 
@@ -55,12 +52,14 @@ class Format:
         missing = [name for name in self.needs if find_spec(name) is None]
         if missing:
             raise OptionError(
-                f"--format {self.name} needs {', '.join(missing)}, not installed here.",
+                f"{option('format', repr(self.name))} needs {', '.join(missing)}, not installed here.",
                 "pip install 'headstart[export]'",
+                option="format",
             )
         missing = [name for name in self.int8_needs if int8 and find_spec(name) is None]
         if missing:
-            raise OptionError(f"--int8 needs {', '.join(missing)}, not installed here.", f"pip install {missing[0]}")
+            words = f"{option('int8')} needs {', '.join(missing)}, not installed here."
+            raise OptionError(words, f"pip install {missing[0]}", option="int8")
 
     def files(self, path: Path) -> list[Path]:
         """The files that make up a model of this format."""
@@ -73,17 +72,17 @@ def captured(graph: WholeClassifier) -> ExportedProgram:
 
     shape = {0: Dim("photos", min=1), 1: Dim("height", min=2), 2: Dim("width", min=2)}
     example = torch.zeros(2, 61, 67, 3, dtype=torch.uint8)
-    with torch.no_grad(), _silence():
+    with torch.no_grad(), quiet():
         return export(graph.eval(), (example,), dynamic_shapes={"images": shape})
 
 
 def _write_torch(graph: WholeClassifier, path: Path, facts: dict[str, Any]) -> None:
-    with _silence():
+    with quiet():
         torch.export.save(captured(graph), str(path), extra_files={"headstart.json": json.dumps(facts)})
 
 
 def _open_torch(path: Path) -> Runner:
-    with _silence():
+    with quiet():
         module = torch.export.load(str(path)).module()
 
     def run(photos: np.ndarray) -> np.ndarray:
@@ -95,7 +94,7 @@ def _open_torch(path: Path) -> Runner:
 
 def _write_onnx(graph: WholeClassifier, path: Path, facts: dict[str, Any]) -> None:
     program = captured(graph)
-    with _silence():
+    with quiet():
         made = torch.onnx.export(
             program, input_names=["images"], output_names=["probabilities"], opset_version=OPSET, dynamo=True,
             verbose=False,
@@ -144,40 +143,19 @@ def _open_openvino(path: Path) -> Runner:
     return lambda photos: np.array(model([photos])[0])
 
 
-FORMATS = {
-    form.name: form
-    for form in (
-        Format("onnx", ".onnx", ("onnx", "onnxscript", "onnxruntime"), _write_onnx, _open_onnx, quantise_onnx),
-        Format("torch", ".pt2", (), _write_torch, _open_torch),
-        Format(
-            "openvino",
-            ".xml",
-            ("onnx", "onnxscript", "openvino"),
-            _write_openvino,
-            _open_openvino,
-            quantise_openvino,
-            ("nncf",),
-            (".bin",),
-        ),
-    )
-}
+ONNX = Exporter("onnx", ".onnx", ("onnx", "onnxscript", "onnxruntime"), _write_onnx, _open_onnx, quantise_onnx)
+TORCH = Exporter("torch", ".pt2", (), _write_torch, _open_torch)
+OPENVINO = Exporter(
+    "openvino", ".xml", ("onnx", "onnxscript", "openvino"), _write_openvino, _open_openvino, quantise_openvino,
+    ("nncf",), (".bin",),
+)  # fmt: skip
+EXPORTERS: Registry[Exporter] = Registry(
+    "export format",
+    "headstart.exporters",
+    {name: f"{__name__}:{name.upper()}" for name in ("onnx", "torch", "openvino")},
+    option="format",
+)
 
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Exporters tell of their steps on standard output and in warnings; errors still come through."""
-    heard = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in heard]
-    with warnings.catch_warnings(), redirect_stdout(StringIO()):
-        warnings.simplefilter("ignore")
-        for logger in heard:
-            logger.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for logger, level in zip(heard, levels, strict=True):
-                logger.setLevel(level)

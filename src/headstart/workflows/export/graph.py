@@ -1,4 +1,4 @@
-"""The whole classifier as one graph. In: uint8 RGB photos of any size [N, H, W, 3]. Out: probabilities [N, C].
+"""The whole classifier as one graph, from uint8 RGB photos of any size [N, H, W, 3] to probabilities [N, C].
 
 Resizing and cropping are two matrix products, one per axis: row i of a matrix holds the weights of the pixels that make
 output pixel i. Every runtime multiplies matrices in the same way, whereas their resize operators differ in how they

@@ -1,18 +1,17 @@
-"""Does the file answer as the classifier does? In: both, and photos. Out: how many photos get the same class, and how
-far their probabilities are apart.
-"""
+"""Compare an exported file with the classifier on photos: same classes, and how far the probabilities are apart."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
+from headstart.core.events import OnProgress
 from headstart.data.decode import decode
-from headstart.inference.classifier import Classifier
+from headstart.data.schema import ImageRef
+from headstart.inference.classifier import Classifier, Ref
 from headstart.workflows.export.formats import Runner
 
 LEAST_SAME = 0.995
@@ -45,22 +44,22 @@ class Parity:
         )
 
 
-def answers(runner: Runner, paths: Sequence[Path], progress: Callable[[int, int], None]) -> tuple[np.ndarray, float]:
+def outputs(runner: Runner, photos: Sequence[ImageRef], progress: OnProgress) -> tuple[np.ndarray, float]:
     """(probabilities [N, C], median ms per photo) of photos that are decoded in full, one at a time."""
     rows, taken = [], []
-    for done, path in enumerate(paths, 1):
-        pixels = decode(path).pixels
+    for done, photo in enumerate(photos, 1):
+        pixels = decode(photo).pixels
         began = time.perf_counter()
         rows.append(runner(pixels[None])[0])
         taken.append(time.perf_counter() - began)
-        progress(done, len(paths))
+        progress(done, len(photos))
     return np.stack(rows), 1000 * float(np.median(taken))
 
 
-def expected(classifier: Classifier, paths: Sequence[Path]) -> tuple[list[Path], np.ndarray]:
+def expected(classifier: Classifier, photos: Sequence[Ref]) -> tuple[list[Ref], np.ndarray]:
     """(photos that can be read, the classifier's own probabilities [N, C] for them)."""
-    found = [prediction for prediction in classifier.predict(paths) if prediction.problem is None]
-    return [prediction.path for prediction in found], np.array([prediction.probabilities for prediction in found])
+    found = [(photo, answer.probabilities) for photo, _, answer in classifier.stream(photos) if answer is not None]
+    return [photo for photo, _ in found], np.array([probabilities for _, probabilities in found])
 
 
 def compare(wanted: np.ndarray, found: np.ndarray, ms: float) -> Parity:

@@ -1,5 +1,4 @@
-"""Eight bits instead of thirty-two. In: an exported file and photos to calibrate on. Out: the same network in int8, by
-the runtime's own tool.
+"""Static post-training quantization of an exported file to int8, by the runtime's own tool.
 
 Only convolutions and products with weights become int8; preprocessing and softmax stay as they are.
 """
@@ -10,7 +9,8 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,13 +18,14 @@ from typing import Any
 import numpy as np
 
 from headstart.data.decode import decode
+from headstart.data.schema import ImageRef
 from headstart.inference.openvino import import_openvino, openvino_core
 
 CALIBRATION = 200
-"""Photos that the ranges of activations are taken from."""
+"""Photos that the ranges of activations are estimated on."""
 
 
-def quantise_onnx(source: Path, target: Path, photos: Sequence[Path]) -> None:
+def quantise_onnx(source: Path, target: Path, photos: Sequence[ImageRef]) -> None:
     """By onnxruntime: per-channel weights, activations by their range (static, QDQ)."""
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
@@ -38,7 +39,7 @@ def quantise_onnx(source: Path, target: Path, photos: Sequence[Path]) -> None:
             found = next(self.inputs, None)
             return None if found is None else {"images": found}
 
-    with TemporaryDirectory(dir=target.parent) as folder, _quiet():
+    with TemporaryDirectory(dir=target.parent) as folder, quiet():
         prepared = Path(folder) / "prepared.onnx"
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
         quantize_static(
@@ -58,11 +59,11 @@ def _without_weights(model: Any) -> list[str]:
     return [node.name for node in model.graph.node if node.op_type == "MatMul" and not weights & set(node.input)]
 
 
-def quantise_openvino(source: Path, target: Path, photos: Sequence[Path]) -> None:
+def quantise_openvino(source: Path, target: Path, photos: Sequence[ImageRef]) -> None:
     """By NNCF, OpenVINO's tool: per-channel weights, activations by their range."""
-    with _quiet():
+    with quiet():
         openvino = import_openvino()
-        os.environ.setdefault("NNCF_CI", "1")  # NNCF's way to be told not to report
+        os.environ.setdefault("NNCF_CI", "1")  # NNCF's switch for not reporting
         import nncf
 
         model = openvino_core().read_model(str(source))
@@ -70,20 +71,21 @@ def quantise_openvino(source: Path, target: Path, photos: Sequence[Path]) -> Non
         openvino.save_model(made, str(target), compress_to_fp16=True)
 
 
-def _inputs(photos: Sequence[Path]) -> Iterator[np.ndarray]:
-    return (decode(path).pixels[None] for path in photos)
+def _inputs(photos: Sequence[ImageRef]) -> Iterator[np.ndarray]:
+    return (decode(photo).pixels[None] for photo in photos)
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """The tools advise on what is already done."""
-    root = logging.getLogger()
-    level = root.level
-    with warnings.catch_warnings():
+def quiet() -> Iterator[None]:
+    """Exporters report their steps on standard output, in logs and in warnings; errors still come through."""
+    heard = [logging.getLogger(name) for name in (None, "nncf", "torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in heard]
+    with warnings.catch_warnings(), redirect_stdout(StringIO()):
         warnings.simplefilter("ignore")
-        logging.getLogger("nncf").setLevel(logging.ERROR)
-        root.setLevel(logging.ERROR)
+        for logger in heard:
+            logger.setLevel(logging.ERROR)
         try:
             yield
         finally:
-            root.setLevel(level)
+            for logger, level in zip(heard, levels, strict=True):
+                logger.setLevel(level)

@@ -13,7 +13,7 @@ from typing import Any
 from headstart.core.events import Events
 from headstart.data.filenames import natural_key
 from headstart.data.loading import find_photos
-from headstart.data.schema import Manifest, Photo
+from headstart.data.schema import Manifest
 from headstart.data.sources.detect import check_labels
 from headstart.errors import OptionError, RunError
 from headstart.runs.folder import RunFolder
@@ -78,7 +78,7 @@ def _of_run(run: Path, options: dict[str, Any]) -> Source:
     given = {name: options[name] for name in OF_ANY_RUN if name in options}
     asked = TrainOptions.gather(before.data, None, {**own, **given, "strategy": "probe", "settings": settings})
     photos = [
-        Photo(photo.path, photo.label, group=photo.group)
+        replace(photo.photo, label=photo.label, split=None, group=photo.group)
         for photo in sorted(run_photos(run, ("train", "val")), key=lambda photo: natural_key(photo.shown))
     ]
     manifest = Manifest(Path(before.data), run.resolve().name, "photos of a run", tuple(photos))

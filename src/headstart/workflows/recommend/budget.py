@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from headstart.core.text import duration
 from headstart.errors import OptionError
 
 _UNITS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
@@ -50,10 +51,3 @@ def seconds_of(text: str | float) -> float:
     if not parts or not re.fullmatch(r"\d+(\.\d+)?|(\d+(\.\d+)?\s*(s|min|m|h)\s*)+", text.strip().lower()):
         raise OptionError(f"--time {text!r} is not a length of time.", "Write it like --time 90s, 10m or 1h30m.")
     return sum(float(number) * _UNITS[unit or "s"] for number, unit in parts)
-
-
-def duration(seconds: float) -> str:
-    """``4.5 s``, ``45 s``, ``10 min``, ``1.5 h``."""
-    number, unit = (seconds, "s") if seconds < 90 else (seconds / 60, "min")
-    number, unit = (number, unit) if number < 90 else (number / 60, "h")
-    return f"{number:.0f} {unit}" if number >= 9.95 else f"{number:.1f} {unit}"

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 
 from headstart.errors import OptionError, WeightsError
 from headstart.models.backbone import Backbone
-from headstart.models.names import Home, resolve
-from headstart.models.pretrained import at_hand, fetch
+from headstart.models.providers import PROVIDERS, resolve
 from headstart.training.config import TrainOptions
 from headstart.training.preparation import make_backbone
 from headstart.workflows.recommend.candidates import Candidate
@@ -19,10 +18,10 @@ from headstart.workflows.recommend.candidates import Candidate
 
 @dataclass
 class Supply:
-    """Loads backbones; ``unreached``: homes that did not answer, and for whose weights they were asked."""
+    """Loads backbones; ``unreached``: providers that did not answer, and for whose weights they were asked."""
 
     common: TrainOptions
-    unreached: dict[Home, str] = field(default_factory=dict)
+    unreached: dict[str, str] = field(default_factory=dict)
 
     def load(self, candidate: Candidate) -> Backbone:
         """The candidate's backbone.
@@ -36,17 +35,18 @@ class Supply:
 
     def _provide(self, candidate: Candidate) -> None:
         entry = resolve(candidate.backbone)
-        if at_hand(entry):
+        provider = PROVIDERS.get(entry.provider)
+        if provider.at_hand(entry):
             return
-        if entry.home in self.unreached:
-            first = self.unreached[entry.home]
+        if entry.provider in self.unreached:
+            first = self.unreached[entry.provider]
             raise WeightsError(f"its weights are not on this machine, and their home was not reached (see {first})")
         try:
-            fetch(entry)
+            provider.fetch(entry)
         except OptionError as none_published:
             raise WeightsError(none_published.problem) from None
         except WeightsError:
-            self.unreached[entry.home] = candidate.name
+            self.unreached[entry.provider] = candidate.name
             raise
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from headstart.workflows.recommend.budget import duration
+from headstart.core.text import duration
 from headstart.workflows.recommend.ranking import AHEAD, chances
 
 Row = dict[str, Any]

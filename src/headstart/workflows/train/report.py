@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headstart.core.text import counted
+from headstart.core.text import plural
 from headstart.data.filenames import shown
 from headstart.data.schema import SPLITS, Split
 from headstart.data.sources.named import display_name
@@ -104,7 +104,7 @@ def caveats(prepared: Prepared, metrics: dict[str, Any]) -> list[str]:
         notes.append(f"Only {metrics['test']['photos']} test photos: the interval is wide.")
     if prepared.leaked:
         notes.append(
-            f"Splits of the data share {counted(prepared.leaked, 'pair')} of near duplicates, so the accuracy is too"
+            f"Splits of the data share {plural(prepared.leaked, 'pair')} of near-duplicates, so the accuracy is too"
             " high: `headstart check` shows them."
         )
     if not STRATEGIES.get(prepared.options.strategy).pretrained:

@@ -1,0 +1,156 @@
+"""What a check is, what it looks at and what it finds; and the checks that there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+
+from headstart.core.events import Events
+from headstart.core.registry import Registry
+from headstart.data.duplicates.fingerprints import Fingerprints, fingerprints
+from headstart.data.images import DecodedImages
+from headstart.data.loading import LoadedImages
+from headstart.data.schema import Photo
+from headstart.data.sources.detect import check_labels
+from headstart.errors import DataError
+from headstart.training.embeddings import labels_of
+
+T = TypeVar("T")
+Severity = Literal["error", "warning", "note"]
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+"""error: the model or its metrics would be wrong; warning: review it first; note: good to know."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One photo in question, or two duplicates. ``photos``: indices into the manifest; ``words``: shown beside their
+    paths; ``score``: the higher, the more certain.
+    """
+
+    photos: tuple[int, ...]
+    words: str = ""
+    score: float = 1.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One problem. ``sentence``: what is wrong; ``advice``: what to do; ``cases``: the photos in question, the most
+    certain first; ``files``: those that are no usable photos, with reasons; ``kind``: the check's name.
+    """
+
+    severity: Severity
+    sentence: str
+    advice: str = ""
+    cases: tuple[Case, ...] = ()
+    files: tuple[tuple[str, str], ...] = ()
+    kind: str = ""
+
+
+@dataclass
+class Context:
+    """What checks look at: the photos as read, and, where there is a network, the features of the usable ones.
+
+    ``members`` [N]: the usable photos, as indices into the manifest; everything else here is in their order.
+    """
+
+    photos: LoadedImages
+    features: np.ndarray | None
+    events: Events
+    _known: dict[Callable[[Context], Any], Any] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def members(self) -> np.ndarray:
+        return np.array([i for i, d in enumerate(self.photos.pixels.digests) if d is not None], dtype=np.int64)
+
+    @cached_property
+    def usable(self) -> list[Photo]:
+        return [self.photos.manifest.photos[i] for i in self.members]
+
+    @cached_property
+    def pixels(self) -> DecodedImages:
+        return self.photos.pixels.take(self.members.tolist())
+
+    @cached_property
+    def fingerprints(self) -> Fingerprints:
+        return fingerprints(self.pixels, lambda done, total: self.events.progress("fingerprints", done, total))
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        return labels_of(self.usable)[0]
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """[N], indices into ``classes``."""
+        return labels_of(self.usable)[1]
+
+    @cached_property
+    def problem(self) -> DataError | None:
+        """Why nothing could be trained on these classes and splits, if so."""
+        try:
+            check_labels(self.usable, self.photos.manifest.name)
+        except DataError as error:
+            return error
+        return None
+
+    def once(self, compute: Callable[[Context], T]) -> T:
+        """What ``compute`` returns for this context, computed for the first check that asks."""
+        if compute not in self._known:
+            self._known[compute] = compute(self)
+        found: T = self._known[compute]
+        return found
+
+    def cases(
+        self, places: Iterable[int], words: Callable[[int], str], score: Callable[[int], float]
+    ) -> tuple[Case, ...]:
+        """A case for each of these usable photos, the most certain first."""
+        found = [Case((int(self.members[i]),), words(i), float(score(i))) for i in places]
+        return tuple(sorted(found, key=lambda case: -case.score))
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check.
+
+    Args:
+        heading: of its findings on the page.
+        run: looks, and returns what it finds.
+        needs_features: whether a network must have seen the photos.
+        removes: which photos of its cases ``fix`` leaves out: none, all, or all but one of duplicates.
+    """
+
+    heading: str
+    run: Callable[[Context], Iterable[Finding]]
+    needs_features: bool = False
+    removes: Literal["none", "all", "duplicates"] = "none"
+
+
+def _own(module: str, *kinds: str) -> dict[str, str]:
+    return {kind: f"headstart.workflows.check.{module}:{kind.upper().replace('-', '_')}" for kind in kinds}
+
+
+CHECKS: Registry[Check] = Registry(
+    "check",
+    "headstart.checks",
+    {
+        **_own("classes", "classes", "groups", "missing", "few", "uneven"),
+        **_own("duplicates", "leakage", "conflict", "near-conflict", "copies"),
+        **_own("files", "unreadable", "tiny", "shape", "blank", "converted"),
+        **_own("spurious", "giveaway"),
+        **_own("labels", "label", "stranger", "unjudged"),
+    },
+)
+"""By the ``kind`` of their findings, in the order in which findings of one severity are shown."""
+
+
+def find(context: Context) -> list[Finding]:
+    """What all checks find, errors first."""
+    found = []
+    for kind in CHECKS.names():
+        check = CHECKS.get(kind)
+        if context.features is not None or not check.needs_features:
+            found += [replace(finding, kind=kind) for finding in check.run(context)]
+    return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))
