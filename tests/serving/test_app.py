@@ -28,7 +28,8 @@ def test_answers_are_those_of_predict(client: Client, probe_run: Path, photos: P
     assert [f["file"] for f in found] == [p.name for p in paths]
     for mine, theirs in zip(found, wanted, strict=True):
         assert mine["label"] == theirs.label
-        assert mine["probability"] == pytest.approx(theirs.confidence, abs=1e-4)
+        assert mine["confidence"] == mine["probability"] == pytest.approx(theirs.confidence, abs=1e-4)
+        assert mine["path"] == mine["file"]
         assert list(mine["probabilities"].values()) == pytest.approx(list(theirs.probabilities), abs=1e-4)
         assert list(mine["probabilities"]) == ["cat", "dog", "owl"]
 

@@ -1,6 +1,4 @@
-"""What a client may ask for. In: nothing. Out: ``Limits``, and ``Refused``: an answer that is a refusal, with its HTTP
-status and a sentence.
-"""
+"""What a request may cost, and ``Refused``: a response that is a refusal, with its HTTP status and a sentence."""
 
 from __future__ import annotations
 
