@@ -1,4 +1,4 @@
-"""Predictions on standard output. In: a run and files. Out: lines of text, JSON or CSV, written as they are made."""
+"""Predictions on standard output, as lines of text, JSON or CSV."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plots of a run. In: history, a probe's grid, calibration bins. Out: ``Plot``: SVG, heading and key.
+"""Plots of a run: training curves, a probe's grid, calibration.
 
 Drawn through matplotlib's Figure API alone: no pyplot, no global state, no display needed.
 """
@@ -96,7 +96,7 @@ def probe_path(rows: Sequence[ProbeRow], chosen_l2: float | None = None) -> list
 
 
 def reliability(calibration: dict[str, Any]) -> Plot:
-    """How often the model is right when it says that it is p sure: a dot per bin, its area growing with its photos.
+    """Accuracy by confidence (a reliability diagram): a dot per bin, its area growing with its photos.
     Faint: the same before the temperature, where ``calibration["before"]`` tells.
     """
     figure, axes = new_figure((4.9, 3.6))
