@@ -46,7 +46,7 @@ def test_photos_unlike_the_training_photos_are_marked(
     assert "headstart_unknown_photos_total 1.0" in server.get("/metrics").text
     schema = server.get("/openapi.json").json()["components"]["schemas"]["Named"]
     assert {"unknown", "distance"} <= set(schema["required"])
-    assert "unlike the training photos" in schema["properties"]["unknown"]["description"]
+    assert "out of distribution" in schema["properties"]["unknown"]["description"]
     assert "boolean or null" in server.get("/docs").text
 
 

@@ -14,23 +14,29 @@ import typer
 
 from headstart.core.events import Listener, Message
 
-Json = Annotated[
-    bool, typer.Option("--json", help="Print the result as JSON on standard output.", rich_help_panel="Output")
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print warnings only.", rich_help_panel="Output")]
-Out = Annotated[
-    Path | None,
-    typer.Option(
-        "--out", help=r"Folder for the result. \[default: runs/…]", rich_help_panel="Output", show_default=False
-    ),
-]
-Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace an earlier result in --out.", rich_help_panel="Output")
-]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")]
-RunFolder = Annotated[
-    Path, typer.Argument(metavar="RUN", help="A run folder, as headstart train makes it.", show_default=False)
-]
+
+def option(*flags_and_help: str, panel: str | None = None, metavar: str | None = None) -> Any:
+    """An option: its flags, then its help."""
+    *flags, text = flags_and_help
+    return typer.Option(*flags, help=_plain(text), rich_help_panel=panel, metavar=metavar)
+
+
+def argument(metavar: str, text: str) -> Any:
+    """An argument as it is called in usage, and its help."""
+    return typer.Argument(metavar=metavar, help=_plain(text), show_default=False)
+
+
+def _plain(text: str) -> str:
+    """Rich would take [default: …] for markup."""
+    return text.replace("[", r"\[")
+
+
+Json = Annotated[bool, option("--json", "Print the result as JSON on standard output.", panel="Output")]
+Quiet = Annotated[bool, option("--quiet", "-q", "Print warnings only.", panel="Output")]
+Out = Annotated[Path | None, option("--out", "Folder for the result. [default: runs/…]", panel="Output")]
+Overwrite = Annotated[bool, option("--overwrite", "Replace an earlier result in --out.", panel="Output")]
+Device = Annotated[str, option("--device", "auto, cpu, cuda, cuda:1 or mps.")]
+RunFolder = Annotated[Path, argument("RUN", "A run folder, as headstart train makes it.")]
 
 
 class Say(TypedDict):

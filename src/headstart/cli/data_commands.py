@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
-from headstart.cli.common import Overwrite, Say, Shown, loading
+from headstart.cli.common import Overwrite, Say, Shown, argument, loading, option
 from headstart.cli.options import whole_numbers
 from headstart.reporting.command import command_line
 from headstart.training.config import BAND_LEVEL, SAMPLE
@@ -18,28 +16,17 @@ _SHOWN = 3
 
 
 def check(
-    data: Annotated[str, typer.Argument(metavar="DATA", help="As for train.", show_default=False)],
+    data: Annotated[str, argument("DATA", "As for train.")],
     fix: Annotated[
-        Path | None,
-        typer.Option(
-            "--fix", help="Write a cleaned CSV, and a second CSV of the removed photos with reasons.",
-            show_default=False,
-        ),
+        Path | None, option("--fix", "Write a cleaned CSV, and a second CSV of the removed photos with reasons.")
     ] = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Files, classes and duplicates only, without a network.")
-    ] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", help=r"The page. \[default: runs/…-check.html]", rich_help_panel="Output", show_default=False
-        ),
-    ] = None,
+    quick: Annotated[bool, option("--quick", "Files, classes and duplicates only, without a network.")] = False,
+    out: Annotated[Path | None, option("--out", "The page. [default: runs/…-check.html]", panel="Output")] = None,
     overwrite: Overwrite = False,
     *,
     say: Say,
     **options: Any,
-) -> Shown:  # fmt: skip
+) -> Shown:
     """Audit a dataset: duplicates, label errors, outliers, bad files. Exits with 1 if it should not be trained on."""
     with loading(say, f"check {data}"):
         from headstart.workflows.check.check import check as look
@@ -52,28 +39,23 @@ def check(
 
 
 def recommend(
-    data: Annotated[str, typer.Argument(metavar="DATA", help="Labelled photos, as for train.", show_default=False)],
+    data: Annotated[str, argument("DATA", "Labelled photos, as for train.")],
     backbones: Annotated[
         list[str] | None,
-        typer.Option(
+        option(
             "--backbones",
-            help="Names by commas; NAME@STAGE ends one there. train's --weights, --cut, --mean, --std and "
+            "Names by commas; NAME@STAGE ends one there. train's --weights, --cut, --mean, --std and "
             '--image-size may follow in the same quotes: "resnet50@layer3 --weights FILE". May be repeated. '
-            "\\[default: a short list]",
-            show_default=False,
+            "[default: a short list]",
         ),
     ] = None,
-    sample: Annotated[int, typer.Option("--sample", help="Photos to use, about: at least 5 of each class.")] = SAMPLE,
+    sample: Annotated[int, option("--sample", "Photos to use, about: at least 5 of each class.")] = SAMPLE,
     max_ms: Annotated[
-        float | None,
-        typer.Option("--max-ms", help="Milliseconds per photo on this machine, at most.", rich_help_panel=_BUDGET),
+        float | None, option("--max-ms", "Milliseconds per photo on this machine, at most.", panel=_BUDGET)
     ] = None,
-    max_mb: Annotated[
-        float | None, typer.Option("--max-mb", help="Megabytes of weights, at most.", rich_help_panel=_BUDGET)
-    ] = None,
+    max_mb: Annotated[float | None, option("--max-mb", "Megabytes of weights, at most.", panel=_BUDGET)] = None,
     time: Annotated[
-        str | None,
-        typer.Option("--time", help="For one pass over all photos, at most: 90s, 10m, 1h30m.", rich_help_panel=_BUDGET),
+        str | None, option("--time", "For one pass over all photos, at most: 90s, 10m, 1h30m.", panel=_BUDGET)
     ] = None,
     *,
     say: Say,
@@ -90,34 +72,25 @@ def recommend(
 
 
 def forecast(
-    data: Annotated[
-        str, typer.Argument(metavar="DATA | RUN", help="Photos as for train, or a run's folder.", show_default=False)
-    ],
+    data: Annotated[str, argument("DATA | RUN", "Photos as for train, or a run's folder.")],
     more: Annotated[
         str,
-        typer.Option(
-            "--more", help="Photos per class to add; several: 100,200,400. \\[default: as many again, and three times]"
-        ),
+        option("--more", "Photos per class to add; several: 100,200,400. [default: as many again, and three times]"),
     ] = "",
     target: Annotated[
-        float | None, typer.Option("--target", help="An accuracy to reach (0.99): how many photos does it take?")
+        float | None, option("--target", "An accuracy to reach (0.99): how many photos does it take?")
     ] = None,
-    level: Annotated[float, typer.Option("--level", help="Coverage of the prediction intervals.")] = BAND_LEVEL,
+    level: Annotated[float, option("--level", "Coverage of the prediction bands.")] = BAND_LEVEL,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out",
-            help=r"Write a page: a folder, or a file that ends in .html. \[default: none]",
-            rich_help_panel="Output",
-            show_default=False,
-        ),
+        option("--out", "Write a page: a folder, or a file that ends in .html. [default: none]", panel="Output"),
     ] = None,
     overwrite: Overwrite = False,
     *,
     say: Say,
     **options: Any,
 ) -> Shown:
-    """Extrapolate the learning curve: the accuracy that a probe would reach with more photos, with intervals."""
+    """Extrapolate the learning curve: the accuracy that a probe would reach with more photos, with bands."""
     numbers = whole_numbers("more", more)
     with loading(say, f"forecast {data}"):
         from headstart.workflows.forecast.forecast import forecast as look_ahead

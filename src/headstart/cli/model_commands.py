@@ -6,9 +6,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, cast
 
-import typer
-
-from headstart.cli.common import Device, Overwrite, RunFolder, Say, Shown, SomeUnread, loading
+from headstart.cli.common import Device, Overwrite, RunFolder, Say, Shown, SomeUnread, argument, loading, option
 from headstart.errors import OptionError
 from headstart.reporting.command import command_line
 from headstart.training.config import HOST, NEIGHBOURS, PORT
@@ -16,14 +14,13 @@ from headstart.training.config import HOST, NEIGHBOURS, PORT
 
 def predict(
     run: RunFolder,
-    files: Annotated[list[str], typer.Argument(metavar="FILES", help="Photos, folders and globs.", show_default=False)],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per photo and line.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="CSV with a column per class.")] = False,
+    files: Annotated[list[str], argument("FILES", "Photos, folders and globs.")],
+    as_json: Annotated[bool, option("--json", "One JSON object per photo and line.")] = False,
+    as_csv: Annotated[bool, option("--csv", "CSV with a column per class.")] = False,
     coverage: Annotated[
         float | None,
-        typer.Option(
-            "--coverage",
-            help="Also a prediction set per photo (conformal): the true class is in this share of them: 0.95.",
+        option(
+            "--coverage", "Also a prediction set per photo (conformal): the true class is in this share of them: 0.95."
         ),
     ] = None,
     device: Device = "auto",
@@ -41,12 +38,9 @@ def predict(
 
 def evaluate(
     run: RunFolder,
-    data: Annotated[str, typer.Argument(metavar="DATA", help="Labelled photos, as for train.", show_default=False)],
+    data: Annotated[str, argument("DATA", "Labelled photos, as for train.")],
     split: Annotated[
-        str | None,
-        typer.Option(
-            "--split", help="train, val, test or all. \\[default: test where there is one]", show_default=False
-        ),
+        str | None, option("--split", "train, val, test or all. [default: test where there is one]")
     ] = None,
     device: Device = "auto",
     *,
@@ -73,22 +67,16 @@ def evaluate(
 
 def export(
     run: RunFolder,
-    format: Annotated[str, typer.Option("--format", help="onnx, torch or openvino.")] = "onnx",
+    format: Annotated[str, option("--format", "onnx, torch or openvino.")] = "onnx",
     out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            help=r"The file. \[default: model.onnx, .pt2 or .xml in RUN]",
-            rich_help_panel="Output",
-            show_default=False,
-        ),
+        Path | None, option("--out", "The file. [default: model.onnx, .pt2 or .xml in RUN]", panel="Output")
     ] = None,
     int8: Annotated[
-        bool, typer.Option("--int8", help="Quantize to 8 bits, calibrated on training photos; onnx and openvino.")
+        bool, option("--int8", "Quantize to 8 bits, calibrated on training photos; onnx and openvino.")
     ] = False,
     photos: Annotated[
         list[str] | None,
-        typer.Option("--photos", help="Photos to check it on. May be repeated. \\[default: the run's val and test]"),
+        option("--photos", "Photos to check it on. May be repeated. [default: the run's val and test]"),
     ] = None,
     overwrite: Overwrite = False,
     *,
@@ -113,21 +101,10 @@ def describe(run: RunFolder) -> Shown:
 
 def explain(
     run: RunFolder,
-    photos: Annotated[
-        list[str], typer.Argument(metavar="PHOTOS", help="Photos, folders and globs.", show_default=False)
-    ],
-    label: Annotated[
-        str | None, typer.Option("--class", help="The class to explain. \\[default: each photo's prediction]")
-    ] = None,
-    neighbours: Annotated[
-        int, typer.Option("--neighbours", help="Nearest training photos to show; 0 for none.")
-    ] = NEIGHBOURS,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", help=r"A folder. \[default: explained in RUN]", rich_help_panel="Output", show_default=False
-        ),
-    ] = None,
+    photos: Annotated[list[str], argument("PHOTOS", "Photos, folders and globs.")],
+    label: Annotated[str | None, option("--class", "The class to explain. [default: each photo's prediction]")] = None,
+    neighbours: Annotated[int, option("--neighbours", "Nearest training photos to show; 0 for none.")] = NEIGHBOURS,
+    out: Annotated[Path | None, option("--out", "A folder. [default: explained in RUN]", panel="Output")] = None,
     overwrite: Overwrite = False,
     device: Device = "auto",
     *,
@@ -149,8 +126,8 @@ def explain(
 
 def push(
     run: RunFolder,
-    repo: Annotated[str, typer.Argument(metavar="REPO", help="owner/name on the hub.", show_default=False)],
-    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
+    repo: Annotated[str, argument("REPO", "owner/name on the hub.")],
+    private: Annotated[bool, option("--private", "Make a new repository private.")] = False,
     *,
     say: Say,
 ) -> Shown:
@@ -165,16 +142,14 @@ def push(
 
 def serve(
     run: RunFolder,
-    host: Annotated[
-        str, typer.Option("--host", help="Address to listen on; 0.0.0.0 lets other machines connect.")
-    ] = HOST,
-    port: Annotated[int, typer.Option("--port", help="0 takes a free one.")] = PORT,
+    host: Annotated[str, option("--host", "Address to listen on; 0.0.0.0 lets other machines connect.")] = HOST,
+    port: Annotated[int, option("--port", "0 takes a free one.")] = PORT,
     device: Device = "auto",
     *,
     say: Say,
 ) -> None:
     """Serve predictions over HTTP: a page for people, and POST /predict for programs."""
-    with loading(say, f"serve {run}"):
+    with loading():  # the first line is the address: programs wait for it
         from headstart.serving.server import serve as answer
 
     answer(run, host=host, port=port, device=device, **say)

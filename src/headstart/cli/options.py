@@ -12,11 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-import typer
 from typer.models import OptionInfo
 
 from headstart.cli import messages
-from headstart.cli.common import Json, Quiet, Shown, print_json
+from headstart.cli.common import Json, Quiet, Shown, option, print_json
 from headstart.errors import OptionError
 from headstart.reporting.command import flag
 from headstart.reporting.console import Console
@@ -36,7 +35,7 @@ def command(function: Callable[..., Shown | None]) -> Callable[..., None]:
     name = function.__name__
     signature = inspect.signature(function, eval_str=True)
     own = dict(signature.parameters)
-    shared = [_parameter(option, hint) for option, hint in taken_by(name).items() if _help(hint)]
+    shared = [_parameter(one, hint) for one, hint in taken_by(name).items() if _help(hint)]
     says, _ = own.pop("say", None), own.pop("options", None)
     prints = signature.return_annotation is Shown
     parameters = [
@@ -87,8 +86,7 @@ def _parameter(name: str, hint: Any) -> inspect.Parameter:
     default = getattr(TrainOptions, name, None)
     told = default not in (None, ()) and default is not False and "[default" not in about.text
     words = f"{about.text} [default: {default}]" if told else about.text
-    # Rich would take [default: …] for markup.
-    info = typer.Option(flag(name), help=words.replace("[", r"\["), rich_help_panel=about.panel, show_default=False)
+    info = option(flag(name), words, panel=about.panel)
     return inspect.Parameter(name, KEYWORD, default=None, annotation=Annotated[_kind(hint) | None, info])
 
 

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
-from headstart.cli.common import Device, Out, Overwrite, Say, Shown, loading
+from headstart.cli.common import Device, Out, Overwrite, Say, Shown, argument, loading, option
 from headstart.cli.options import whole_numbers
 from headstart.errors import OptionError
 from headstart.reporting.command import command_line, flag
@@ -18,15 +16,11 @@ from headstart.training.config import ARMS, SEEDS
 
 def train(
     data: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="DATA", help="Folder, CSV, .zip/.tar or named dataset (cifar10, imagewoof, …).", show_default=False
-        ),
+        str | None, argument("DATA", "Folder, CSV, .zip/.tar or named dataset (cifar10, imagewoof, …).")
     ] = None,
     out: Out = None,
     resume: Annotated[
-        Path | None,
-        typer.Option("--resume", metavar="RUN", help="Resume an interrupted training.", rich_help_panel="Output"),
+        Path | None, option("--resume", "Resume an interrupted training.", panel="Output", metavar="RUN")
     ] = None,
     overwrite: Overwrite = False,
     *,
@@ -55,13 +49,13 @@ def train(
 
 
 def compare(
-    data: Annotated[str, typer.Argument(metavar="DATA", help="As for train.", show_default=False)],
-    arms: Annotated[str, typer.Option("--arms", help="Strategies to compare.")] = ",".join(ARMS),
+    data: Annotated[str, argument("DATA", "As for train.")],
+    arms: Annotated[str, option("--arms", "Strategies to compare.")] = ",".join(ARMS),
     seeds: Annotated[
-        int, typer.Option("--seeds", help="Seeds per arm: each draws splits, shots, order and random weights anew.")
+        int, option("--seeds", "Seeds per arm: each draws splits, shots, order and random weights anew.")
     ] = SEEDS,
     shots: Annotated[
-        str, typer.Option("--shots", help="Photos per class; several (5,10) give a table for each. \\[default: all]")
+        str, option("--shots", "Photos per class; several (5,10) give a table for each. [default: all]")
     ] = "",
     out: Out = None,
     overwrite: Overwrite = False,
@@ -83,24 +77,20 @@ def compare(
 
 
 def study(
-    name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="A study of --list, or a recipe.yaml.", show_default=False)
-    ] = None,
-    list_all: Annotated[bool, typer.Option("--list", help="List the studies that ship.")] = False,
-    show: Annotated[bool, typer.Option("--show", help="Print the recipe.")] = False,
+    name: Annotated[str | None, argument("[NAME]", "A study of --list, or a recipe.yaml.")] = None,
+    list_all: Annotated[bool, option("--list", "List the studies that ship.")] = False,
+    show: Annotated[bool, option("--show", "Print the recipe.")] = False,
     data: Annotated[
-        list[str] | None,
-        typer.Option("--data", help="Photos: NAME=PATH, or PATH where there is one dataset. May be repeated."),
+        list[str] | None, option("--data", "Photos: NAME=PATH, or PATH where there is one dataset. May be repeated.")
     ] = None,
     weights: Annotated[
-        list[str] | None,
-        typer.Option("--weights", help="Checkpoint: BACKBONE=FILE, or FILE where there is one. May be repeated."),
+        list[str] | None, option("--weights", "Checkpoint: BACKBONE=FILE, or FILE where there is one. May be repeated.")
     ] = None,
-    seeds: Annotated[int | None, typer.Option("--seeds", help="Seeds per arm. \\[default: the recipe's]")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="A small form of it, for trying.")] = False,
+    seeds: Annotated[int | None, option("--seeds", "Seeds per arm. [default: the recipe's]")] = None,
+    quick: Annotated[bool, option("--quick", "A small form of it, for trying.")] = False,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Change the recipe: epochs=3, scratch.epochs=3, test_photos=500. May be repeated."),
+        option("--set", "Change the recipe: epochs=3, scratch.epochs=3, test_photos=500. May be repeated."),
     ] = None,
     device: Device = "auto",
     out: Out = None,
@@ -143,9 +133,7 @@ def _named(given: Sequence[str], option: str) -> dict[str, str]:
 
 
 def backbones(
-    pattern: Annotated[
-        str | None, typer.Argument(metavar="[PATTERN]", help="Part of a name, or a glob.", show_default=False)
-    ] = None,
+    pattern: Annotated[str | None, argument("[PATTERN]", "Part of a name, or a glob.")] = None,
 ) -> Shown:
     """List the pretrained backbones."""
     from dataclasses import asdict

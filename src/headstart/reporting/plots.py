@@ -108,11 +108,11 @@ def reliability(calibration: dict[str, Any]) -> Plot:
     bins = _bins(
         axes, calibration["bins"], color=COLOURS["accent"], edgecolor=COLOURS["paper"], linewidth=0.8, zorder=3
     )
-    axes.set(xlim=(-0.02, 1.04), ylim=(-0.02, 1.06), xlabel="confidence of the answer", ylabel="how often it was right")
+    axes.set(xlim=(-0.02, 1.04), ylim=(-0.02, 1.06), xlabel="confidence", ylabel="accuracy")
     percent_axis(axes, "x")
     percent_axis(axes, "y")
     words = "; ".join(
-        f"{b['count']} photos at {b['confidence']:.0%} confidence: {b['accuracy']:.0%} right" for b in bins
+        f"{b['count']} photos at {b['confidence']:.0%} confidence: {b['accuracy']:.0%} correct" for b in bins
     )
     return Plot("Confidence and accuracy", to_svg(figure, "reliability", f"Reliability diagram. {words}"), tuple(key))
 

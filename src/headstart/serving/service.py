@@ -52,7 +52,7 @@ class Service:
         return self.classifier.answers(self.classifier.features(photos))
 
     async def predict(self, uploads: Sequence[Upload]) -> list[Answer]:
-        """An answer per upload. Raises Refused (422, 429)."""
+        """A prediction per upload. Raises Refused (422, 429)."""
         photos = await self._decoded(uploads)
         answers = await asyncio.gather(*map(asyncio.wrap_future, self.batcher.submit(photos)))
         for answer in answers:

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypedDict, get_args, get_type_hints
 
@@ -50,28 +51,28 @@ class Help(NamedTuple):
     text: str
 
 
-_PHOTOS, _MODEL, _TRAINING, _MACHINE = "Photos", "Backbone and head", "Training", "Machine"
+_photos, _model = partial(Help, "Photos"), partial(Help, "Backbone and head")
+_training, _machine = partial(Help, "Training"), partial(Help, "Machine")
 
 
 class RunOptions(TypedDict, total=False):
     """Options that also make sense for the photos of a finished run."""
 
-    seed: Annotated[int, Help(_PHOTOS, "Seed of splits, shots, order, augmentation and random weights.")]
-    on_bad: Annotated[OnBad, Help(_PHOTOS, "What to do with files that cannot be read: skip or fail.")]
-    device: Annotated[str, Help(_MACHINE, "auto, cpu, cuda, cuda:1 or mps.")]
+    seed: Annotated[int, _photos("Seed of splits, shots, order, augmentation and random weights.")]
+    on_bad: Annotated[OnBad, _photos("What to do with files that cannot be read: skip or fail.")]
+    device: Annotated[str, _machine("auto, cpu, cuda, cuda:1 or mps.")]
 
 
 class FeatureOptions(TypedDict, total=False):
     """How a frozen backbone computes features."""
 
-    image_size: Annotated[int, Help(_TRAINING, "Input size in px. [default: from weights and photos]")]
+    image_size: Annotated[int, _training("Input size in px. [default: from weights and photos]")]
     resize: int
-    precision: Annotated[Precision, Help(_TRAINING, "bf16 or float32. [default: bf16 where the hardware has it]")]
+    precision: Annotated[Precision, _training("bf16 or float32. [default: bf16 where the hardware has it]")]
     engine: Engine
-    device: Annotated[str, Help(_MACHINE, "auto, cpu, cuda, cuda:1 or mps.")]
+    device: Annotated[str, _machine("auto, cpu, cuda, cuda:1 or mps.")]
     settings: Annotated[
-        Mapping[str, Any],
-        Help(_TRAINING, "Any setting of the plan by name: weight_decay=0.01. May be repeated."),
+        Mapping[str, Any], _training("Any setting of the plan by name: weight_decay=0.01. May be repeated.")
     ]
 
 
@@ -80,22 +81,21 @@ class BackboneOptions(TypedDict, total=False):
 
     backbone: Annotated[
         str,
-        Help(
-            _MODEL,
+        _model(
             "resnet18 … resnet152 (torchvision's ImageNet weights), starter (ships with headstart), or any timm name,"
-            " with options for timm after a colon (mobilenetv2_100:pad_type=same).",
+            " with options for timm after a colon (mobilenetv2_100:pad_type=same)."
         ),
     ]
     weights: Annotated[
-        str | Path, Help(_MODEL, "A checkpoint file for the backbone (.safetensors, .pth), instead of a download.")
+        str | Path, _model("A checkpoint file for the backbone (.safetensors, .pth), instead of a download.")
     ]
-    from_run: Annotated[str | Path, Help(_MODEL, "Start from the backbone of an earlier run (a folder, or hf:REPO).")]
-    cut: Annotated[str, Help(_MODEL, "End the backbone after this stage or block (layer2.2) and pool.")]
+    from_run: Annotated[str | Path, _model("Start from the backbone of an earlier run (a folder, or hf:REPO).")]
+    cut: Annotated[str, _model("End the backbone after this stage or block (layer2.2) and pool.")]
     mean: Annotated[
         Sequence[float],
-        Help(_MODEL, "Mean per channel that the weights expect: 0.485,0.456,0.406. [default: the weights' own]"),
+        _model("Mean per channel that the weights expect: 0.485,0.456,0.406. [default: the weights' own]"),
     ]
-    std: Annotated[Sequence[float], Help(_MODEL, "Standard deviation per channel. [default: the weights' own]")]
+    std: Annotated[Sequence[float], _model("Standard deviation per channel. [default: the weights' own]")]
 
 
 class CheckOptions(BackboneOptions, FeatureOptions, total=False):
@@ -114,41 +114,36 @@ class CompareOptions(ForecastOptions, total=False):
     """Options of ``compare``, for all arms."""
 
     val: Annotated[
-        float,
-        Help(_PHOTOS, "Fraction of the photos for validation, where the data brings no val split. [default: 0.15]"),
+        float, _photos("Fraction of the photos for validation, where the data brings no val split. [default: 0.15]")
     ]
     test: Annotated[
         float,
-        Help(
-            _PHOTOS,
-            "Fraction of the photos for testing, read once at the end. [default: 0.15 where the data brings no splits]",
+        _photos(
+            "Fraction of the photos for testing, read once at the end. [default: 0.15 where the data brings no splits]"
         ),
     ]
-    fraction: Annotated[float, Help(_PHOTOS, "Train on this fraction of the training photos.")]
+    fraction: Annotated[float, _photos("Train on this fraction of the training photos.")]
     allow_leakage: Annotated[
         bool,
-        Help(
-            _PHOTOS,
+        _photos(
             "Train although splits of the data share photos. Identical files leave the earlier split; near duplicates"
-            " stay, and the report counts them.",
+            " stay, and the report counts them."
         ),
     ]
-    head: Annotated[str, Help(_MODEL, "linear, or mlp:1024,256 (hidden widths).")]
-    dropout: Annotated[Sequence[float], Help(_MODEL, "Dropout before each linear layer of the head: 0.5,0.3.")]
+    head: Annotated[str, _model("linear, or mlp:1024,256 (hidden widths).")]
+    dropout: Annotated[Sequence[float], _model("Dropout before each linear layer of the head: 0.5,0.3.")]
     boundary: Annotated[
         str,
-        Help(
-            _TRAINING,
+        _training(
             "First stage that is trained: with partial [default: the last stage], finetune and lp-ft [default: the"
-            " first].",
+            " first]."
         ),
     ]
-    epochs: Annotated[int, Help(_TRAINING, "Passes over the training photos. [default: from the number of photos]")]
-    batch_size: Annotated[int, Help(_TRAINING, "Photos per step. [default: from the number of photos]")]
-    lr: Annotated[float, Help(_TRAINING, "Peak learning rate of the head. [default: from the strategy]")]
+    epochs: Annotated[int, _training("Passes over the training photos. [default: from the number of photos]")]
+    batch_size: Annotated[int, _training("Photos per step. [default: from the number of photos]")]
+    lr: Annotated[float, _training("Peak learning rate of the head. [default: from the strategy]")]
     augment: Annotated[
-        Augment,
-        Help(_TRAINING, "none, flip, crop (never mirrored: text, digits), mild, light or strong. [default: light]"),
+        Augment, _training("none, flip, crop (never mirrored: text, digits), mild, light or strong. [default: light]")
     ]
     lr_backbone: float
     stage_decay: float
@@ -165,10 +160,8 @@ class TrainOptionsDict(CompareOptions, total=False):
     ``# type: ignore[arg-type]``.
     """
 
-    strategy: Annotated[
-        Strategy, Help(_TRAINING, f"{', '.join(STRATEGIES)}. auto: a probe first, then what val decides.")
-    ]
-    shots: Annotated[int, Help(_PHOTOS, "Train on this many photos per class (and validate on at most as many).")]
+    strategy: Annotated[Strategy, _training(f"{', '.join(STRATEGIES)}. auto: a probe first, then what val decides.")]
+    shots: Annotated[int, _photos("Train on this many photos per class (and validate on at most as many).")]
     log: Annotated[Log, Help("Output", f"Write the scalars of history.csv to {', '.join(LOGS)} as well.")]
 
 

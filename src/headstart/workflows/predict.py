@@ -65,7 +65,7 @@ class Predictions(Iterator[Prediction]):
 
     def _repr_html_(self) -> str:
         shown = list(self)
-        self.answers = iter(shown)  # shown again, or gone through, they are still there
+        self.answers = iter(shown)  # so that they can be shown or iterated again
         return predictions_html(shown)
 
 

@@ -31,7 +31,7 @@ class Resampled:
         return float(low), float(high)
 
     def ahead(self, i: int, j: int) -> float:
-        """The share of draws in which i is right more often than j; a draw in which they tie counts half."""
+        """The share of draws in which i is more accurate than j; a tie counts half."""
         gap = np.round(self.accuracy[i] - self.accuracy[j], 12)
         return float(((gap > 0) + 0.5 * (gap == 0)).mean())
 
@@ -63,7 +63,7 @@ def chances(share: float) -> str:
 
 @dataclass(frozen=True)
 class Budget:
-    """The most that a backbone may take; None where nothing is said. ``ms`` per photo; ``mb``: millions of bytes of
+    """The most that a backbone may take; None for no limit. ``ms`` per photo; ``mb``: millions of bytes of
     float32 weights; ``seconds`` for one pass over all photos.
     """
 

@@ -232,7 +232,7 @@ class _Ranking:
         return self._judged(candidate, seen, row)
 
     def _read(self, resize: int, interpolation: str) -> LoadedImages:
-        """The sample at one size; what cannot be read is said once, and no other backbone is shown it."""
+        """The sample at one size; unreadable photos are reported once and left out for all backbones."""
         key = (resize, interpolation)
         if key not in self.read_at:
             photos = read(self.sample, resize, interpolation, self.options.on_bad, self.events)
