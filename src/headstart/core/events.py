@@ -37,12 +37,17 @@ class Table:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a task is: ``done`` of ``total`` steps, with a short note beside it."""
+    """How far a task is: ``done`` of ``total`` steps, with a short note beside it.
+
+    ``seconds_left``: what the work itself estimates for all that is still to come, a whole study for example; None
+    where a listener may tell from ``done`` and the time that went by.
+    """
 
     task: str
     done: int
     total: int
     note: str = ""
+    seconds_left: float | None = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,16 @@ class EpochEnd:
     row: Any
 
 
-Event = Message | Warned | Table | Progress | EpochEnd
+@dataclass(frozen=True)
+class Finding:
+    """A problem that a check of photos found: its kind ("duplicate", "label", …), severity and one sentence."""
+
+    kind: str
+    severity: str
+    text: str
+
+
+Event = Message | Warned | Table | Progress | EpochEnd | Finding
 Listener = Callable[[Event], None]
 OnProgress = Callable[[int, int], None]
 """Called with the steps of a task that are done, and how many there are."""
@@ -83,10 +97,14 @@ class Events:
         """A small table among the messages."""
         self.send(Table(title, tuple(columns), tuple(map(tuple, rows))))
 
-    def progress(self, task: str, done: int, total: int, note: str = "") -> None:
+    def progress(self, task: str, done: int, total: int, note: str = "", seconds_left: float | None = None) -> None:
         """How far ``task`` is; ``done`` equal to ``total`` ends it."""
-        self.send(Progress(task, done, total, note))
+        self.send(Progress(task, done, total, note, seconds_left))
 
     def epoch(self, row: Any) -> None:
         """One finished epoch."""
         self.send(EpochEnd(row))
+
+    def finding(self, kind: str, severity: str, text: str) -> None:
+        """A problem that a check found."""
+        self.send(Finding(kind, severity, text))

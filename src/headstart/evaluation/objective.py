@@ -64,7 +64,7 @@ class MultiClass:
         return softmax(logits)
 
     def decide(self, probabilities: np.ndarray) -> np.ndarray:
-        return probabilities.argmax(1)
+        return np.asarray(probabilities.argmax(1))
 
     def metrics(self, probabilities: np.ndarray, targets: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
         return metrics.evaluate(probabilities, targets, classes)

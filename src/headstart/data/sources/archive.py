@@ -167,7 +167,7 @@ def _extract(path: Path, folder: Path) -> list[str]:
 
 
 class Budget:
-    """What may come out of one archive, counted as promised (``file``) and as written: headers may lie."""
+    """What may come out of one archive, plural as promised (``file``) and as written: headers may lie."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

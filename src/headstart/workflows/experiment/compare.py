@@ -14,11 +14,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
-from headstart.core.events import Events
+from headstart.core.events import Events, Listener
 from headstart.core.files import write_json, write_text
 from headstart.data.loading import LoadedImages, find_photos, read
 from headstart.errors import Interrupted, OptionError, RunError, did_you_mean
@@ -32,7 +32,8 @@ from headstart.evaluation.statistics import (
 )
 from headstart.models.backbone import Backbone
 from headstart.reporting.console import console_events
-from headstart.training.config import TrainOptions
+from headstart.training.config import ARMS as DEFAULT_ARMS
+from headstart.training.config import SEEDS, Arm, CompareOptions, TrainOptions
 from headstart.training.preparation import input_size, make_backbone, split
 from headstart.training.strategies import STRATEGIES
 from headstart.workflows.experiment.compare_result import ArmResult, Comparison
@@ -56,25 +57,38 @@ class _Job:
 def compare(
     data: str | Path,
     *,
-    arms: Sequence[str] = ("probe", "finetune", "scratch"),
-    seeds: int = 3,
+    arms: Sequence[Arm] = DEFAULT_ARMS,
+    seeds: int = SEEDS,
     shots: Sequence[int] = (),
     out: str | Path | None = None,
     overwrite: bool = False,
     quiet: bool = False,
-    **options: Any,
+    listener: Listener | None = None,
+    **options: Unpack[CompareOptions],
 ) -> Comparison:
-    """Train every arm at every number of shots with every seed, and set them side by side.
+    """Train every arm at every number of shots with every seed, and compare them.
 
     Args:
-        arms: strategies. seeds: how many (0, 1, …). shots: photos per class; none for all photos. options: as for
-        ``train``. out: a folder for the report; by default ``runs/<data>-<backbone>-compare``.
+        data: as for ``train``.
+        arms: strategies.
+        seeds: how many, from ``seed`` on; each draws splits, shots, order and random weights anew.
+        shots: photos per class, several for a table of each; by default all photos.
+        out: a folder for the report; by default ``runs/<data>-<backbone>-compare``.
+        overwrite: replace a comparison that is there already.
+        quiet: no progress and messages on standard error, warnings only.
+        listener: called with each event (``headstart.core.events``); with ``quiet`` it alone hears of them.
+        **options: see ``headstart.training.config.CompareOptions``; they hold for all arms.
+
+    Returns:
+        A row per arm, differences with confidence intervals, and the report.
 
     Raises:
-        HeadstartError: one of its children, with one clear message.
+        OptionError: an option that is unknown or cannot be.
+        DataError: photos that cannot be trained on as they are.
+        RunError: the folder exists and holds something else.
     """
     boundary = options.pop("boundary", None)
-    asked = TrainOptions.gather(data, None, options)
+    asked = TrainOptions.gather(data, None, options, "compare")
     _check(arms, seeds, shots, boundary)
     path = Path(out) if out else Path("runs") / f"{asked.run_name().removesuffix('-auto')}-compare"
     request = {
@@ -84,7 +98,7 @@ def compare(
         "shots": list(shots),
         "boundary": boundary,
     }
-    with console_events(quiet) as events:
+    with console_events(quiet, listener) as events:
         prepared = _shared(asked, arms, events)
         _open_folder(path, json.loads(json.dumps({**request, "photos": prepared.photos.digest})), overwrite)
         began = time.monotonic()

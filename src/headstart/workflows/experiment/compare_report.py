@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from headstart.data.sources.named import display_name
 from headstart.evaluation.statistics import t_interval
+from headstart.reporting.command import command_line
 from headstart.reporting.page import Fact, environment
 from headstart.reporting.samples import samples_by_class
 from headstart.workflows.experiment.compare_page import render_compare
@@ -80,9 +81,8 @@ def comparison_page(
 
 def _command(asked: TrainOptions, found: Comparison, arms: Sequence[str], seeds: int) -> str:
     shots = [row["group"].split()[0] for row in found.rows if row["group"]]
-    words = asked.command().replace("headstart train", "headstart compare", 1)
-    chosen = f" --shots {','.join(dict.fromkeys(shots))}" if shots else ""
-    return f"{words} --arms {','.join(arms)} --seeds {seeds}{chosen}"
+    own = {"arms": arms, "seeds": seeds, "shots": list(dict.fromkeys(shots))}
+    return command_line("compare", asked.data, {**asked.given("compare"), **own})
 
 
 def _curves(results: Sequence[ArmResult]) -> list[Curve]:

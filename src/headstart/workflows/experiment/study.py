@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headstart.core.events import Events
+from headstart.core.events import Events, Listener
 from headstart.core.files import write_json
 from headstart.core.paths import lasting
 from headstart.data.splits import split_dataset
@@ -66,16 +66,30 @@ def study(
     overwrite: bool = False,
     quiet: bool = False,
     device: str = "auto",
+    listener: Listener | None = None,
 ) -> Study:
-    """Run an experiment from a recipe, or go on with it.
+    """Run an experiment from a recipe, or resume it.
 
     Args:
-        recipe: a name that ``headstart study --list`` shows, or a YAML file.
-        data, weights: image set → photos, backbone → checkpoint file; without a name where there is only one.
-        settings: changes of the recipe, as ``--set`` takes them (``"epochs=3"``, ``"scratch.epochs=3"``).
+        recipe: the name of a study that ships, or a YAML file.
+        data: dataset of the recipe → photos; the photos alone where there is one dataset.
+        weights: backbone → checkpoint file; the file alone where there is one backbone.
+        seeds: seeds per arm; by default the recipe's.
+        quick: a small form of it, for trying.
+        settings: changes of the recipe (``"epochs=3"``, or for one arm ``"scratch.epochs=3"``).
+        out: the study's folder; by default ``runs/study-<name>``.
+        overwrite: train arms again that were trained otherwise.
+        quiet: no progress and messages on standard error, warnings only.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        listener: called with each event (``headstart.core.events``); with ``quiet`` it alone hears of them.
+
+    Returns:
+        A row per arm, published beside measured figures, differences with tests, and the report.
 
     Raises:
-        HeadstartError: one of its children, with one clear message.
+        OptionError: a mistake in the recipe or in an option; all of them at once.
+        DataError: photos that are missing or cannot be trained on.
+        RunError: the folder exists and holds something else.
     """
     found = load(recipe, settings, quick, seeds)
     request = StudyRequest(
@@ -87,7 +101,7 @@ def study(
         _command(recipe, _by_name(data), _by_name(weights), seeds, quick, settings),
     )
     jobs = make_jobs(found, request.places, request.weights, request.out, device)
-    with console_events(quiet) as events:
+    with console_events(quiet, listener) as events:
         return _Runner(request, jobs, events).run(overwrite)
 
 
@@ -322,7 +336,7 @@ class _JobEvents(Events):
             self._warned.add(text)
             self.outer.warning(text)
 
-    def progress(self, task: str, done: int, total: int, note: str = "") -> None:
+    def progress(self, task: str, done: int, total: int, note: str = "", seconds_left: float | None = None) -> None:
         if task == "training":
             self.part = done / total
         left = in_words(self.estimate.left(self.job, self.part, time.monotonic() - self.began))

@@ -15,7 +15,7 @@ from headstart.inference.classifier import Classifier, Ref
 from headstart.workflows.export.formats import Runner
 
 LEAST_SAME = 0.995
-"""Part of the photos that must get the same class; those between two classes are not counted."""
+"""Part of the photos that must get the same class; those between two classes are not plural."""
 UNDECIDED = 0.02
 """Lead of the first class over the second below which a photo lies between two: rounding may decide it."""
 

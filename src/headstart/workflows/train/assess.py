@@ -23,6 +23,7 @@ from headstart.inference.classifier import Classifier
 from headstart.inference.features import FeatureExtractor
 from headstart.models.heads import head_kind
 from headstart.models.network import Network, head_logits
+from headstart.reporting.command import command_line
 from headstart.runs.folder import RunFolder
 from headstart.training.preparation import Prepared
 from headstart.training.strategies.base import FitContext, FitResult
@@ -127,7 +128,7 @@ def make_classifier(prepared: Prepared, fitted: FitResult, certainty: Uncertaint
     provenance = {
         "headstart": __version__, "torch": torch.__version__, "timm": version("timm"),
         "python": platform.python_version(), "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": prepared.machine.words, "command": options.command(),
+        "machine": prepared.machine.words, "command": command_line("train", options.data, options.given()),
         "data": {
             "name": prepared.dataset.name, "digest": prepared.dataset.digest, "summary": prepared.dataset.summary
         },
