@@ -18,7 +18,6 @@ from headstart.cli import messages
 from headstart.cli.common import Json, Quiet, Shown, option, print_json
 from headstart.errors import OptionError
 from headstart.reporting.command import flag
-from headstart.reporting.console import Console
 from headstart.training.config import Help, TrainOptions, numbers, taken_by
 
 KEYWORD = inspect.Parameter.KEYWORD_ONLY
@@ -46,6 +45,8 @@ def command(function: Callable[..., Shown | None]) -> Callable[..., None]:
     ]
 
     def run(**given: Any) -> None:
+        from headstart.reporting.console import Console
+
         quiet, as_json = given.pop("quiet", False), given.pop("as_json", False) if prints else False
         asked = {p.name: given.pop(p.name) for p in shared if p.name in given}
         console = Console(quiet, messages.render)

@@ -12,8 +12,9 @@ notebook, or in a test.
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Iterator, Mapping
-from importlib.metadata import EntryPoint, entry_points
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from headstart.errors import OptionError, did_you_mean
@@ -32,17 +33,15 @@ class Registry(Generic[T]):
     """
 
     def __init__(self, kind: str, group: str, own: Mapping[str, str], option: str | None = None) -> None:
-        self.kind, self.group, self.option = kind, group, option
-        self._own = {name: EntryPoint(name, place, group) for name, place in own.items()}
-        self._others: dict[str, EntryPoint] | None = None
+        self.kind, self.group, self.own, self.option = kind, group, own, option
         self._loaded: dict[str, T] = {}
 
     def names(self) -> tuple[str, ...]:
         """The name of every part; none is imported."""
-        return tuple(dict.fromkeys([*self._own, *self._installed(), *self._loaded]))
+        return tuple(dict.fromkeys([*self.own, *self._installed, *self._loaded]))
 
     def __contains__(self, name: object) -> bool:
-        return name in self.names()
+        return name in self.own or name in self._loaded or name in self._installed
 
     def __iter__(self) -> Iterator[T]:
         """Every part, imported where it has not been."""
@@ -55,10 +54,7 @@ class Registry(Generic[T]):
             OptionError: there is none, or the package that brings it cannot be imported.
         """
         if name not in self._loaded:
-            place = self._own.get(name) or self._installed().get(name)
-            if place is None:
-                raise self._unknown(name)
-            self._loaded[name] = self._load(place)
+            self._loaded[name] = self._load(name)
         return self._loaded[name]
 
     def register(self, name: str, part: T) -> T:
@@ -76,25 +72,26 @@ class Registry(Generic[T]):
         """Take a part that ``register`` added away again."""
         self._loaded.pop(name, None)
 
-    def _installed(self) -> dict[str, EntryPoint]:
+    @cached_property
+    def _installed(self) -> dict[str, str]:
         """Entry points of other packages; one that takes the name of an own part is left alone."""
-        if self._others is None:
-            self._others = {e.name: e for e in entry_points(group=self.group) if e.name not in self._own}
-        return self._others
+        from importlib.metadata import entry_points  # here: looking through all packages takes 30 ms
 
-    def _load(self, place: EntryPoint) -> Any:
+        return {e.name: e.value for e in entry_points(group=self.group) if e.name not in self.own}
+
+    def _load(self, name: str) -> Any:
+        place = self.own.get(name) or self._installed.get(name)
+        if place is None:
+            known = self.names()
+            hint = did_you_mean(name, known) or f"Known: {', '.join(known)}."
+            raise OptionError(f"There is no {self.kind} {name!r}.", hint, option=self.option)
         try:
-            found = place.load()
+            found = pkgutil.resolve_name(place)
         except (ImportError, AttributeError) as error:
-            if place.name in self._own:  # a dependency that is missing says so itself
+            if name in self.own:  # a dependency that is missing says so itself
                 raise
             raise OptionError(
-                f"The {self.kind} {place.name!r} ({place.value}) cannot be imported: {error}.",
+                f"The {self.kind} {name!r} ({place}) cannot be imported: {error}.",
                 "Install or update the package that brings it.",
             ) from error
         return found() if isinstance(found, type) else found
-
-    def _unknown(self, name: str) -> OptionError:
-        known = self.names()
-        hint = did_you_mean(name, known) or f"Known: {', '.join(known)}."
-        return OptionError(f"There is no {self.kind} {name!r}.", hint, option=self.option)
