@@ -204,11 +204,12 @@ def test_train_stops_at_splits_that_share_pictures(leaking: Path, tmp_path: Path
     with pytest.raises(DataError) as stopped:
         hs.train(leaking, out=tmp_path / "run", **TRAIN)
     message = str(stopped.value)
-    assert "2 pairs of one picture stand in two splits" in message
+    assert "2 pairs of duplicates stand in two splits" in message
     assert "cat-0.png (train)" in message
     assert "copy.png (test)" in message
-    assert "--allow-leakage" in message
-    assert "--fix" in message
+    assert "`allow_leakage=True`" in message
+    assert "fix=" in message
+    assert stopped.value.option == "allow_leakage"
     assert not (tmp_path / "run").exists()
 
 
@@ -217,7 +218,7 @@ def test_train_goes_on_where_it_is_allowed_and_the_report_counts_them(leaking: P
     splits = (run.path / "splits.csv").read_text()
     assert "train/cat/cat-0.png" not in splits  # the same bytes leave train
     assert "train/dog/dog-1.png" in splits  # a near copy stays
-    assert "share 1 pair of near copies" in (run.path / "report.html").read_text()
+    assert "share 1 pair of near duplicates" in (run.path / "report.html").read_text()
 
 
 def test_splits_that_train_draws_keep_near_copies_together(scenes: Make, tmp_path: Path) -> None:
