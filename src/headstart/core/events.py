@@ -37,12 +37,17 @@ class Table:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a task is: ``done`` of ``total`` steps, with a short note beside it."""
+    """How far a task is: ``done`` of ``total`` steps, with a short note beside it.
+
+    ``seconds_left``: what the work itself estimates for all that is still to come, a whole study for example; None
+    where a listener may tell from ``done`` and the time that went by.
+    """
 
     task: str
     done: int
     total: int
     note: str = ""
+    seconds_left: float | None = None
 
 
 @dataclass(frozen=True)
@@ -81,9 +86,9 @@ class Events:
         """A small table among the messages."""
         self.send(Table(title, tuple(columns), tuple(map(tuple, rows))))
 
-    def progress(self, task: str, done: int, total: int, note: str = "") -> None:
+    def progress(self, task: str, done: int, total: int, note: str = "", seconds_left: float | None = None) -> None:
         """How far ``task`` is; ``done`` equal to ``total`` ends it."""
-        self.send(Progress(task, done, total, note))
+        self.send(Progress(task, done, total, note, seconds_left))
 
     def epoch(self, row: Any) -> None:
         """One finished epoch."""

@@ -1,10 +1,10 @@
-"""The page of a study. In: ``StudyReport``. Out: the text of its report.html, and its plots as pictures."""
+"""The page of a study or a comparison, and its plots as pictures."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from headstart.core.text import count
@@ -14,21 +14,21 @@ from headstart.reporting.samples import sample_rows
 from headstart.reporting.scale import Scale, nice_scale
 from headstart.reporting.svg import SERIES
 from headstart.workflows.experiment.plots import curve_plots, sweep_plot, sweep_points
-from headstart.workflows.experiment.rows import StudyCurve, StudyDifference, StudyReport, StudyRow, Sweep
+from headstart.workflows.experiment.rows import ArmRow, Curve, DifferenceRow, ExperimentReport, Sweep
 
 SWEPT = 4  # an arm with more points than this has its rows behind a click: the plot of the sweep tells them better
 _UNITS = ((1, "s"), (60, "min"), (3600, "h"))
 
 
-def render_study(report: StudyReport) -> str:
-    """One self-contained HTML page: published beside ours, differences, curves, sweeps, and how to do it again."""
+def render_experiment(report: ExperimentReport) -> str:
+    """One self-contained HTML page: accuracies, differences, curves, sweeps, and the command that makes them again."""
     return render_page(
-        "workflows/experiment/study.html.j2",
+        "workflows/experiment/experiment.html.j2",
         report=report,
         colours={arm: f"series-{index % SERIES + 1}" for index, arm in enumerate(report.arms)},
         figures=_figures(report),
         differences=_differences(report),
-        curves=list(curve_plots(report.curves, report.arms).values()),
+        curves=list(curve_plots(report.curves, report.arms, report.points).values()),
         epochs=_best_epochs(report.curves),
         bands=any(curve.val_accuracy_low and curve.val_accuracy_high for curve in report.curves),
         trained=any(not curve.level and (curve.train_accuracy or curve.train_loss) for curve in report.curves),
@@ -38,9 +38,9 @@ def render_study(report: StudyReport) -> str:
     )
 
 
-def study_pictures(report: StudyReport) -> dict[str, str]:
+def page_pictures(report: ExperimentReport) -> dict[str, str]:
     """File stem ("accuracy-per-epoch", "sweep-shots") → SVG file, of every plot of the page."""
-    pictures = {stem: standalone(plot) for stem, plot in curve_plots(report.curves, report.arms).items()}
+    pictures = {stem: standalone(plot) for stem, plot in curve_plots(report.curves, report.arms, report.points).items()}
     again = 1
     for sweep, plot in _sweep_plots(report):
         stem = base = f"sweep-{re.sub(r'[^a-z0-9]+', '-', sweep.key.lower()).strip('-') or 'points'}"
@@ -59,7 +59,7 @@ def in_time(seconds: float) -> str:
     return f"{seconds / size:.{1 if seconds < 9.95 * size else 0}f} {unit}"
 
 
-def expectation(row: StudyRow) -> str:
+def expectation(row: ArmRow) -> str:
     """ "below what is expected (90–97 %)", or nothing where the mean lies within or nothing is expected."""
     if row.expected is None or not math.isfinite(row.mean):
         return ""
@@ -70,7 +70,7 @@ def expectation(row: StudyRow) -> str:
     return f"{side} what is expected ({interval(low, high, _digits(row.expected))})"
 
 
-def _figures(report: StudyReport) -> dict[str, Any] | None:
+def _figures(report: ExperimentReport) -> dict[str, Any] | None:
     """The table of arms, all on one scale of accuracy; arms of a long sweep in tables of their own, on one of theirs:
     it reaches down to where few photos lead, and would crowd the others together."""
     if not report.rows:
@@ -80,7 +80,7 @@ def _figures(report: StudyReport) -> dict[str, Any] | None:
     images = list(dict.fromkeys(row.images for row in report.rows if row.images))
     swept = [row for rows in long.values() for row in rows]
     return {
-        "table": _table(shown, _scale(shown), {**_columns(shown), "images": len(images) > 1}),
+        "table": _table(shown, _scale(shown), {**_columns(shown), "images": len(images) > 1}, report.points),
         "swept": [
             {
                 **_table(rows, _scale(swept), {**_columns(swept), "images": False}),
@@ -93,46 +93,66 @@ def _figures(report: StudyReport) -> dict[str, Any] | None:
         "seeds": max(len(row.values) for row in report.rows),
         "published": any(_is_published(row) for row in report.rows),
         "methods": _methods(report.rows),
+        "each": _each_seed(report),
     }
 
 
-def _scale(rows: Sequence[StudyRow]) -> Scale:
+def _each_seed(report: ExperimentReport) -> list[tuple[str, str, list[str]]]:
+    """(arm and point, mean, accuracy per run) of every row with several runs."""
+    rows = [row for row in report.rows if len(row.values) > 1]
+    names = (" · ".join(filter(None, (row.arm, report.points.get(row.point, row.point)))) for row in rows)
+    return [
+        (name, percent(_finite(row.mean)), [percent(_finite(value)) for value in row.values])
+        for name, row in zip(names, rows, strict=True)
+    ]
+
+
+def _scale(rows: Sequence[ArmRow]) -> Scale:
     """The axis that holds all that these rows plot."""
     ends = [end for row in rows for end in (row.mean, row.low, row.high, row.published, *row.values)]
     held = [end for end in map(_finite, ends) if end is not None]
     return nice_scale(held or [0.0, 1.0], 4)
 
 
-def _swept(rows: Sequence[StudyRow]) -> dict[tuple[str, str], list[StudyRow]]:
+def _swept(rows: Sequence[ArmRow]) -> dict[tuple[str, str], list[ArmRow]]:
     """(arm, image set) → its rows at the points of a sweep."""
-    found: dict[tuple[str, str], list[StudyRow]] = {}
+    found: dict[tuple[str, str], list[ArmRow]] = {}
     for row in rows:
         if row.point:
             found.setdefault(_key(row), []).append(row)
     return found
 
 
-def _key(row: StudyRow) -> tuple[str, str]:
+def _key(row: ArmRow) -> tuple[str, str]:
     return row.arm, row.images
 
 
-def _is_published(row: StudyRow) -> bool:
+def _is_published(row: ArmRow) -> bool:
     return row.published is not None or bool(row.published_words)
 
 
-def _table(rows: Sequence[StudyRow], scale: Scale, columns: dict[str, bool]) -> dict[str, Any]:
-    """Lines of one table; a setting that all of them share is said once."""
+def _table(
+    rows: Sequence[ArmRow], scale: Scale, columns: dict[str, bool], heads: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Lines of one table; a setting that all of them share is shown once. ``heads``: point to what stands above its
+    first line.
+    """
     settings = {row.setting for row in rows}
     shared = settings.pop() if len(rows) > 1 and len(settings) == 1 else ""
+    firsts = {row.point: n for n, row in reversed(list(enumerate(rows)))}
     return {
-        "lines": [_line(row, scale, "" if shared else row.setting) for row in rows],
+        "lines": [
+            _line(row, scale, "" if shared else row.setting)
+            | {"head": (heads or {}).get(row.point, "") if firsts[row.point] == n else ""}
+            for n, row in enumerate(rows)
+        ],
         "setting": shared,
         "ticks": _ticks(scale, percent),
         "has": columns,
     }
 
 
-def _columns(rows: Sequence[StudyRow]) -> dict[str, bool]:
+def _columns(rows: Sequence[ArmRow]) -> dict[str, bool]:
     """Which columns hold anything."""
     return {
         "published": any(_is_published(row) for row in rows),
@@ -141,7 +161,7 @@ def _columns(rows: Sequence[StudyRow]) -> dict[str, bool]:
     }
 
 
-def _line(row: StudyRow, scale: Scale, setting: str) -> dict[str, Any]:
+def _line(row: ArmRow, scale: Scale, setting: str) -> dict[str, Any]:
     low, high, published = _finite(row.low), _finite(row.high), _finite(row.published)
     both = low is not None and high is not None
     return {
@@ -159,7 +179,7 @@ def _line(row: StudyRow, scale: Scale, setting: str) -> dict[str, Any]:
     }
 
 
-def _methods(rows: Sequence[StudyRow]) -> list[tuple[str, str]]:
+def _methods(rows: Sequence[ArmRow]) -> list[tuple[str, str]]:
     """(how intervals were found, for which arms: nothing where it is one way for all)."""
     found: dict[str, list[str]] = {}
     for row in rows:
@@ -170,7 +190,7 @@ def _methods(rows: Sequence[StudyRow]) -> list[tuple[str, str]]:
     return [(method, ", ".join(dict.fromkeys(arms))) for method, arms in found.items()]
 
 
-def _differences(report: StudyReport) -> dict[str, Any] | None:
+def _differences(report: ExperimentReport) -> dict[str, Any] | None:
     """Every difference with its interval on one scale that holds zero; ``settled`` where the interval does not."""
     rows = report.differences
     ends = [end for row in rows for end in map(_finite, (row.mean, row.low, row.high)) if end is not None]
@@ -191,45 +211,46 @@ def _differences(report: StudyReport) -> dict[str, Any] | None:
     }
 
 
-def _group(row: StudyDifference, report: StudyReport) -> str:
+def _group(row: DifferenceRow, report: ExperimentReport) -> str:
     """Image set and point of a difference, the point with the name of what was varied."""
     axis = next((s.axis for s in report.sweeps if any(row.point in line.points for line in s.lines)), "")
-    point = f"{axis}: {row.point}" if axis and row.point else row.point
+    point = report.points.get(row.point) or (f"{axis}: {row.point}" if axis and row.point else row.point)
     return " · ".join(part for part in (row.images, point) if part)
 
 
-def _difference_words(row: StudyDifference, report: StudyReport) -> str:
-    """Verdict with its p, then who alone was right how often, then how the interval was found."""
+def _difference_words(row: DifferenceRow, report: ExperimentReport) -> str:
+    """Verdict with its p, then how many photos only one of the two classified correctly, then the method."""
     p = p_value(_finite(row.p_value))
     verdict = f"{row.verdict} ({p})" if row.verdict and p else row.verdict or p
     counts = ""
     if row.only_first is not None and row.only_second is not None:
         judged = _judged(row, report.rows)
         photos = f"of {count(judged)} photos, " if judged else ""
-        counts = f"{photos}{count(row.only_first)} right only by {row.first}, "
+        counts = f"{photos}{count(row.only_first)} correct only by {row.first}, "
         counts += f"{count(row.only_second)} only by {row.second}"
     return " · ".join(part for part in (verdict, counts, row.method or f"over {row.over}") if part)
 
 
-def _judged(row: StudyDifference, rows: Sequence[StudyRow]) -> int:
-    """The number of photos that both arms were judged on; 0 where the rows do not tell, or not the same."""
+def _judged(row: DifferenceRow, rows: Sequence[ArmRow]) -> int:
+    """The number of photos that both arms were tested on; 0 where it is not known or not the same."""
     same = [other for other in rows if (other.images, other.point) == (row.images, row.point)]
     found = {other.judged for other in same if other.arm in (row.first, row.second)}
     return found.pop() if len(found) == 1 else 0
 
 
-def _best_epochs(curves: Sequence[StudyCurve]) -> list[tuple[str, str, str, str]]:
+def _best_epochs(curves: Sequence[Curve]) -> list[tuple[str, str, str, str]]:
     """(arm, best validation accuracy, its epoch, the accuracy at the end) of every arm with epochs."""
     found = []
     for curve in curves:
         values = {epoch: v for epoch, v in zip(curve.epochs, curve.val_accuracy, strict=False) if math.isfinite(v)}
         if values and not curve.level:
             best = max(values, key=lambda epoch: values[epoch])
-            found.append((curve.arm, percent(values[best]), str(best), percent(values[max(values)])))
+            name = f"{curve.arm} · {curve.point}" if curve.point else curve.arm
+            found.append((name, percent(values[best]), str(best), percent(values[max(values)])))
     return found
 
 
-def _sweep_plots(report: StudyReport) -> list[tuple[Sweep, Plot]]:
+def _sweep_plots(report: ExperimentReport) -> list[tuple[Sweep, Plot]]:
     drawn = [(sweep, sweep_plot(sweep, report.arms, f"sweep-{n}")) for n, sweep in enumerate(report.sweeps)]
     return [(sweep, plot) for sweep, plot in drawn if plot is not None]
 

@@ -1,17 +1,18 @@
-"""The plots of a study. In: curves and sweeps. Out: ``Plot`` for the page, or the same plot as a picture for documents.
+"""The plots of a study or a comparison: curves per epoch, accuracies along a sweep.
 
-Arms keep their colour in every plot: it is that of their place in ``arms``.
+An arm keeps its colour in every plot: it is that of its place in ``arms``.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from headstart.reporting.plots import _LETTER, FONT, SIZE, Key, Plot, epoch_axis, new_figure, percent_axis
 from headstart.reporting.svg import COLOURS, SERIES, series_colour, to_svg
-from headstart.workflows.experiment.rows import StudyCurve, Sweep, SweepLine
+from headstart.workflows.experiment.rows import Curve, Sweep, SweepLine
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,13 +24,29 @@ _TRAIN = (0, (2.5, 1.8))
 _TRAIN_KEY = Key("training", "muted", "dashed")
 
 
-def curve_plots(curves: Sequence[StudyCurve], arms: Sequence[str]) -> dict[str, Plot]:
-    """File stem → accuracy and loss per epoch, all arms in one plot; a measure that no arm has is left out."""
-    plots = {
-        "accuracy-per-epoch": _curve_plot(curves, arms, "accuracy", "Accuracy per epoch"),
-        "loss-per-epoch": _curve_plot(curves, arms, "loss", "Loss per epoch"),
-    }
-    return {stem: plot for stem, plot in plots.items() if plot is not None}
+def curve_plots(
+    curves: Sequence[Curve], arms: Sequence[str], points: Mapping[str, str] | None = None
+) -> dict[str, Plot]:
+    """File stem to accuracy and loss per epoch, all arms of a point in one plot; a measure that no arm has is left out.
+
+    ``points``: point to its heading. The accuracies of all points have one y axis, so that they can be compared.
+    """
+    plots: dict[str, Plot] = {}
+    for measure in ("accuracy", "loss"):
+        limits = _limits([end for curve in curves for end in _ends(curve)]) if measure == "accuracy" else None
+        for point in dict.fromkeys(curve.point for curve in curves):
+            stem = f"{measure}-per-epoch{f'-{point}' if point else ''}"
+            name = (points or {}).get(point, point)
+            heading = f"{name}: {measure}" if name else f"{measure.capitalize()} per epoch"
+            plot = _curve_plot([c for c in curves if c.point == point], arms, measure, heading, stem, limits)
+            plots |= {stem: plot} if plot else {}
+    return plots
+
+
+def _ends(curve: Curve) -> list[float]:
+    """All accuracies that a plot of the curve shows."""
+    train = () if curve.level else curve.train_accuracy
+    return [*curve.val_accuracy, *train, *curve.val_accuracy_low, *curve.val_accuracy_high]
 
 
 def sweep_plot(sweep: Sweep, arms: Sequence[str], name: str) -> Plot | None:
@@ -54,7 +71,10 @@ def sweep_plot(sweep: Sweep, arms: Sequence[str], name: str) -> Plot | None:
         keys.append(Key(line.arm, f"series-{place % SERIES + 1}"))
     keys += _draw_levels(axes, sweep.levels, arms)
     ends = [end for line in lines for end in (*line.mean, *line.low, *line.high)]
-    _accuracy_limits(axes, [*ends, *(level for _, level in sweep.levels)])
+    limits = _limits([*ends, *(level for _, level in sweep.levels)])
+    if limits:
+        axes.set_ylim(*limits)
+    percent_axis(axes, "y")
     if numbers:
         _number_axis(axes, points, numbers)
     else:
@@ -71,7 +91,10 @@ def sweep_points(sweep: Sweep) -> list[str]:
     return points if numbers is None else [point for _, point in sorted(zip(numbers, points, strict=True))]
 
 
-def _curve_plot(curves: Sequence[StudyCurve], arms: Sequence[str], measure: str, heading: str) -> Plot | None:
+def _curve_plot(
+    curves: Sequence[Curve], arms: Sequence[str], measure: str, heading: str, stem: str,
+    limits: tuple[float, float] | None,
+) -> Plot | None:  # fmt: skip
     """Validation as a solid line with its band, training as a thin dashed one, in the colour of the arm."""
     drawn = [(curve, _values(curve, "val", measure), _values(curve, "train", measure)) for curve in curves]
     drawn = [(curve, val, () if curve.level else train) for curve, val, train in drawn]
@@ -80,26 +103,26 @@ def _curve_plot(curves: Sequence[StudyCurve], arms: Sequence[str], measure: str,
         return None
     figure, axes = new_figure()
     longest = max((epoch for curve, _, _ in drawn if not curve.level for epoch in curve.epochs), default=1)
-    keys, ends, words = [], [], []
+    keys, words = [], []
     for curve, val, train in drawn:
         place = _place(curve.arm, arms)
         band = (curve.val_accuracy_low, curve.val_accuracy_high) if measure == "accuracy" else ((), ())
         _draw_curve(axes, curve, (val, train), band, series_colour(place), longest)
-        ends += [*val, *train, *band[0], *band[1]]
         keys.append(Key(curve.arm, f"series-{place % SERIES + 1}", "dashed" if curve.level else "solid"))
         words.append(_curve_words(curve.arm, val or train, measure))
-    if measure == "accuracy":
-        _accuracy_limits(axes, ends)
+    if limits:
+        axes.set_ylim(*limits)
+        percent_axis(axes, "y")
     epoch_axis(axes, longest)
     if any(train for _, _, train in drawn):
         keys.append(_TRAIN_KEY)
-    svg = to_svg(figure, f"curve-{measure}", f"{heading}. {'; '.join(words)}")
+    svg = to_svg(figure, re.sub(r"[^a-z0-9-]+", "-", stem), f"{heading}. {'; '.join(words)}")
     return Plot(heading, svg, tuple(keys))
 
 
 def _draw_curve(
     axes: Axes,
-    curve: StudyCurve,
+    curve: Curve,
     lines: tuple[Sequence[float], Sequence[float]],
     band: tuple[Sequence[float], Sequence[float]],
     colour: str,
@@ -122,7 +145,7 @@ def _draw_curve(
         axes.plot(epochs, val, color=colour, linewidth=2, marker=marker, markersize=3)
 
 
-def _values(curve: StudyCurve, split: str, measure: str) -> Sequence[float]:
+def _values(curve: Curve, split: str, measure: str) -> Sequence[float]:
     """One line of a curve; what is not finite becomes a gap, and a line of gaps alone is none."""
     values = [v if math.isfinite(v) else math.nan for v in getattr(curve, f"{split}_{measure}")]
     return values if any(math.isfinite(v) for v in values) else ()
@@ -163,12 +186,13 @@ def _line_words(line: SweepLine) -> str:
     return f"{line.arm}: {', '.join(values)}"
 
 
-def _accuracy_limits(axes: Axes, ends: Sequence[float]) -> None:
+def _limits(ends: Sequence[float]) -> tuple[float, float] | None:
     """All values with a little air, never beyond what accuracy can be by more than that air."""
     found = [value for value in ends if math.isfinite(value)]
+    if not found:
+        return None
     margin = 0.05 * max(max(found) - min(found), 0.02)
-    axes.set_ylim(max(min(found), 0.0) - margin, min(max(found), 1.0) + margin)
-    percent_axis(axes, "y")
+    return max(min(found), 0.0) - margin, min(max(found), 1.0) + margin
 
 
 def _number_axis(axes: Axes, points: Sequence[str], numbers: Sequence[float]) -> None:
