@@ -44,6 +44,7 @@ class Runner:
             Interrupted: by Ctrl-C; trainings that have ended are kept in ``where``.
         """
         results: dict[Path, JobResult] = {}
+        self._progress("")
         try:
             for job, finished in self._finished():
                 results[job.folder] = finished.result
