@@ -202,13 +202,14 @@ def test_numbers_stand_on_a_logarithmic_axis_and_names_evenly(study: Make, point
 
 def test_the_table_beside_a_sweep_holds_the_plotted_figures_in_order(study: Make) -> None:
     lines = [SweepLine("probe", ["10", "1"], [0.8, 0.5], [0.7, 0.4], [0.9, 0.6]), SweepLine("scratch", ["10"], [0.3])]
-    sweep = Sweep("shots", "By photos", "photos", lines, [("published", 0.95)])
-    found = section(render_experiment(study(sweeps=[sweep])), "sweeps")
+    sweep = Sweep("shots", "By photos", "photos", lines, [("scratch-all", 0.95)])
+    rows = [ArmRow(arm, 0.9, [0.9]) for arm in ("probe", "scratch", "scratch-all")]
+    found = section(render_experiment(study(rows=rows, sweeps=[sweep])), "sweeps")
     cells = re.findall(r'<th scope="row">([^<]+)</th>|<td class="figure"[^>]*>([^<]+)', found)
     told = [(a or b).replace("\u202f", "") for a, b in cells]
-    assert told == ["1", "50.0%", "–", "10", "80.0%", "30.0%", "published", "95.0%"]
+    assert told == ["1", "50.0%", "–", "10", "80.0%", "30.0%", "scratch-all", "95.0%"]
     assert "<small>70.0–90.0\u202f%</small>" in found
-    assert re.findall(r'--(ink|series-\d)\)"><i class="dashed"></i>published', found) == ["ink"]
+    assert re.findall(r'--(series-\d)\)"><i class="dashed"></i>scratch-all', found) == ["series-3"]
 
 
 def test_pictures_stand_alone(study: Make) -> None:
@@ -237,3 +238,81 @@ def test_pictures_stand_alone(study: Make) -> None:
 )  # fmt: skip
 def test_how_times_and_expectations_are_written(written: str, expected: str) -> None:
     assert written == expected
+
+
+# -- the page of a comparison: the same, point by point --
+
+
+@pytest.fixture
+def comparison(study: Make) -> Make:
+    """Three arms at 5 and 10 photos per class, over three seeds."""
+
+    def make(**changes: Any) -> ExperimentReport:
+        rows, differences, curves = [], [], []
+        for point, best in (("5", 0.8), ("10", 0.9)):
+            for arm, less in (("finetune", 0.0), ("probe", 0.1), ("scratch", 0.3)):
+                mean = best - less
+                rows.append(
+                    ArmRow(arm, mean, [mean - 0.01, mean, mean + 0.01], mean - 0.025, mean + 0.025, point=point)
+                )
+                epochs = [1] if arm == "probe" else [1, 2, 3]
+                values, level = [mean] * len(epochs), arm == "probe"
+                curves.append(Curve(arm, epochs, (), (), (), values, values, values, level=level, point=point))
+            differences += [
+                DifferenceRow("finetune", "scratch", 0.3, 0.25, 0.35, 0.0004, "Student t", "seeds", point=point),
+                DifferenceRow("finetune", "probe", 0.1, -0.02, 0.22, 0.08, "Student t", "seeds", point=point),
+            ]
+        values = {
+            "kind": "comparison", "split": "test", "points": {"5": "5 per class", "10": "10 per class"}, "rows": rows,
+            "differences": differences, "curves": curves, "sweeps": [], "texts": [],
+        }  # fmt: skip
+        return study(**{**values, **changes})
+
+    return make
+
+
+def test_a_comparison_is_shown_point_by_point(comparison: Make, read_page: Make) -> None:
+    text = render_experiment(comparison())
+    page = read_page(text)
+    assert [a["id"] for a in page.all("section")] == [
+        "figures",
+        "differences",
+        "curves",
+        "photos",
+        "notes",
+        "reproduce",
+    ]
+    assert page.problems == []
+    assert len(page.ids()) == len(set(page.ids()))
+    found = section(text, "figures")
+    assert "<h2>Test accuracy, arm by arm</h2>" in found
+    assert re.findall(r'rowgroup">([^<]+)<|class="arm"><span>([^<]+)<', found) == [
+        (head, arm)
+        for point in ("5 per class", "10 per class")
+        for head, arm in ((point, ""), ("", "finetune"), ("", "probe"), ("", "scratch"))
+    ]
+    # One axis for all points, from 40 % to 100 %.
+    assert places(found, "dot") == pytest.approx(
+        [100 * (m - 0.4) / 0.6 for m in (0.8, 0.7, 0.5, 0.9, 0.8, 0.6)], abs=1e-3
+    )
+    assert len(places(found, "seed")) == 18
+    assert "<h3>10 per class</h3>" in section(text, "differences")
+
+
+def test_a_comparison_has_a_plot_per_point_on_one_axis(comparison: Make) -> None:
+    found = section(render_experiment(comparison()), "curves")
+    five, ten = found.split("<figure>")[1:]
+    assert "5 per class: accuracy" in five
+    assert re.findall(r'series-(\d)\)"><i class="(\w+)"></i>(\w+)', ten) == [
+        ("1", "solid", "finetune"), ("2", "dashed", "probe"), ("3", "solid", "scratch"),
+    ]  # fmt: skip
+    ticks = [re.findall(r">(\d+)\s?%<", plot) for plot in (five, ten)]
+    assert ticks[0] == ticks[1] != []
+
+
+def test_every_seed_is_listed(comparison: Make) -> None:
+    found = section(render_experiment(comparison()), "figures").split("Every seed")[1]
+    cells = re.findall(r'<th scope="row">([^<]+)</th>|<td class="figure">([^<]+)<', found)
+    assert [(a or b).replace("\u202f", "") for a, b in cells][:5] == [
+        "finetune · 5 per class", "80.0%", "79.0%", "80.0%", "81.0%",
+    ]  # fmt: skip

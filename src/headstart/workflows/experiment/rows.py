@@ -109,7 +109,7 @@ class Sweep:
 
     key      "shots", "cut", "fraction", "image_size"
     heading  "Accuracy by photos per class"; ``axis``: "photos per class"
-    levels   (label, accuracy): level dashed lines, such as an arm without a sweep, or a published figure
+    levels   (arm, accuracy) of arms that are not swept: level dashed lines
     """
 
     key: str
