@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any
@@ -29,6 +29,32 @@ _KINDS: dict[str, tuple[Any, str]] = {
     "str": (str, "a text"),
 }
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _is_share(value: Any) -> bool:
+    return _is_number(value) and 0 <= value <= 1
+
+
+def _is_range(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(_is_share, value)) and value[0] < value[1]
+
+
+_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "seeds": (_is_count, "is not a whole number of at least 1"),
+    "test_photos": (_is_count, "is not a whole number of at least 1"),
+    "judge_on": (("test", "val").__contains__, "is neither test nor val"),
+    "published": (_is_share, "is not an accuracy between 0 and 1"),
+    "expected": (_is_range, "is not a range such as [0.90, 0.95]"),
+}
+"""Key to (what its value must be, what is said where it is not)."""
 
 
 @dataclass(frozen=True)
@@ -123,11 +149,11 @@ class _Parser:
     def recipe(self, raw: Mapping[str, Any]) -> Recipe:
         self.unknown("", raw, _RECIPE_KEYS)
         self.problems += [f"{key}: is missing" for key in ("name", "images", "arms") if not raw.get(key)]
-        if raw.get("name"):
-            self.name("name: ", str(raw["name"]), f"{raw['name']!r} must be letters, digits and hyphens")
+        if raw.get("name") and not _NAME.fullmatch(str(raw["name"])):
+            self.problems.append(f"name: {raw['name']!r} must be letters, digits and hyphens")
         images = {str(name): self.images(str(name), spec) for name, spec in self.mapping(raw, "images").items()}
         self.mapping(raw, "quick")
-        every = {"seeds": self.seeds("", raw), **self.mapping(raw, "every_arm")}
+        every = {"seeds": self.value("", raw, "seeds", 1), **self.mapping(raw, "every_arm")}
         arms = [self.arm(str(name), own, every, images) for name, own in self.mapping(raw, "arms").items()]
         self.problems += _source_problems(arms)
         pairs = tuple(self.pairs(raw.get("pairs"), [arm.name for arm in arms]))
@@ -137,10 +163,6 @@ class _Parser:
             raise OptionError(f"{self.where} has {count}:\n" + "\n".join(f"    {line}" for line in lines))
         name, title, about = str(raw["name"]), str(raw.get("title", raw["name"])), str(raw.get("about", "")).strip()
         return Recipe(name, title, images, tuple(_sources_first(arms)), about, pairs, raw)
-
-    def name(self, place: str, name: str, words: str) -> None:
-        if not _NAME.fullmatch(name):
-            self.problems.append(f"{place}{words}")
 
     def mapping(self, raw: Mapping[str, Any], key: str) -> Mapping[str, Any]:
         found = raw.get(key) or {}
@@ -155,32 +177,29 @@ class _Parser:
                 hint = did_you_mean(str(key), known) or f"Known: {', '.join(known)}."
                 self.problems.append(f"{place}unknown key {key!r}. {hint}")
 
+    def value(self, place: str, given: Mapping[str, Any], key: str, default: Any = None) -> Any:
+        """What is given for a key that ``_CHECKS`` knows; the default where it is left out or wrong."""
+        value = given.get(key)
+        check, words = _CHECKS[key]
+        if value is None or check(value):
+            return default if value is None else value
+        self.problems.append(f"{place}{key}: {value!r} {words}")
+        return default
+
     def images(self, name: str, spec: Any) -> Images:
         place, spec = f"images.{name}: ", spec or {}
         if not isinstance(spec, Mapping):
             self.problems.append(f"{place}must be a mapping with the keys {', '.join(_IMAGES_KEYS)}")
             return Images(name)
         self.unknown(place, spec, _IMAGES_KEYS)
-        if (judge := spec.get("judge_on", "test")) not in ("test", "val"):
-            self.problems.append(f"{place}judge_on: {judge!r} is neither test nor val")
-        photos = self.positive(place, "test_photos", spec.get("test_photos"), None)
-        home = spec.get("home")
-        return Images(name, None if home is None else str(home), str(spec.get("words", "")).strip(), judge, photos)
-
-    def positive(self, place: str, key: str, value: Any, default: Any) -> Any:
-        if value is None:
-            return default
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            self.problems.append(f"{place}{key}: {value!r} is not a whole number of at least 1")
-            return default
-        return value
-
-    def seeds(self, place: str, given: Mapping[str, Any]) -> int:
-        return int(self.positive(place, "seeds", given.get("seeds", 1), 1))
+        home, words = spec.get("home"), str(spec.get("words", "")).strip()
+        judge_on, photos = self.value(place, spec, "judge_on", "test"), self.value(place, spec, "test_photos")
+        return Images(name, None if home is None else str(home), words, judge_on, photos)
 
     def arm(self, name: str, own: Any, every: Mapping[str, Any], images: Mapping[str, Images]) -> Arm:
         place = f"arms.{name}: "
-        self.name(place, name, "a name must be letters, digits and hyphens")
+        if not _NAME.fullmatch(name):
+            self.problems.append(f"{place}a name must be letters, digits and hyphens")
         if not isinstance(own or {}, Mapping):
             self.problems.append(f"{place}must be a mapping of options, not {own!r}")
             own = {}
@@ -195,10 +214,11 @@ class _Parser:
         options = {k: v for k, v in options.items() if k not in SWEEPS or not isinstance(v, list)}
         self.problems += [place + line for line in _option_problems(options, sweep)]
         source = None if given.get("from") is None else str(given["from"])
+        expected = self.value(place, given, "expected")
         arm = Arm(
-            name, str(which), options, sweep, source, self.published(place, given), str(given.get("said", "")),
-            self.expected(place, given), str(given.get("note", "")).strip(), self.bugs(place, given),
-            self.seeds(place, given),
+            name, str(which), options, sweep, source, self.value(place, given, "published"), str(given.get("said", "")),
+            tuple(expected) if expected else None, str(given.get("note", "")).strip(), self.bugs(place, given),
+            self.value(place, given, "seeds", 1),
         )  # fmt: skip
         strategy = options.get("strategy", "auto")
         if source and strategy == "scratch":
@@ -217,21 +237,6 @@ class _Parser:
         if not values or len(set(map(str, values))) < len(values):
             self.problems.append(f"{place}{listed[0]}: a list needs values, each once")
         return listed[0], values
-
-    def published(self, place: str, given: Mapping[str, Any]) -> float | None:
-        published: float | None = given.get("published")
-        if published is not None and not _is_share(published):
-            self.problems.append(f"{place}published: {published!r} is not an accuracy between 0 and 1")
-        return published
-
-    def expected(self, place: str, given: Mapping[str, Any]) -> tuple[float, float] | None:
-        value = given.get("expected")
-        if value is None:
-            return None
-        if not (isinstance(value, list) and len(value) == 2 and all(map(_is_share, value)) and value[0] < value[1]):
-            self.problems.append(f"{place}expected: {value!r} is not a range such as [0.90, 0.95]")
-            return None
-        return value[0], value[1]
 
     def bugs(self, place: str, given: Mapping[str, Any]) -> tuple[str, ...]:
         asked = given.get("mistakes") or []
@@ -257,14 +262,6 @@ class _Parser:
                     hint = did_you_mean(str(name), arms)
                     self.problems.append(f"pairs: no arm is named {name!r}. {hint}".strip())
             yield str(pair[0]), str(pair[1])
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_share(value: Any) -> bool:
-    return _is_number(value) and 0 <= value <= 1
 
 
 def _option_problems(options: Mapping[str, Any], sweep: tuple[str, tuple[Any, ...]] | None) -> Iterator[str]:
