@@ -1,4 +1,4 @@
-"""Fixtures for pages. In: what a test wants to vary. Out: filled reports, photos, metrics, a reader of HTML."""
+"""Fixtures for pages: filled reports, photos, metrics, a reader of HTML."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from headstart.training.config import TrainOptions
 from headstart.workflows.experiment.compare import compare, compared, make_recipe
 from headstart.workflows.experiment.jobs import Job
 from headstart.workflows.experiment.result import Comparison
-from headstart.workflows.experiment.results import ArmResult
+from headstart.workflows.experiment.results import from_figures
 from headstart.workflows.experiment.worker import Worker
 from headstart.workflows.train import assess
 
@@ -209,6 +209,16 @@ def test_what_has_no_meaning_is_refused(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_damaged_file_of_an_arm_is_named(run: Compare, trained: list[tuple[str, int]], tmp_path: Path) -> None:
+    trained.append(("stop", 1))
+    with pytest.raises(Interrupted):
+        run()
+    (file,) = (tmp_path / "out" / "arms").glob("*.json")
+    file.write_text("{}")
+    with pytest.raises(RunError, match=f"{file.name} cannot be read"):
+        run()
+
+
 def test_a_warning_that_every_training_gives_is_shown_once(
     run: Compare, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,12 +238,13 @@ def said(**accuracies: list[float]) -> Comparison:
     seeds = max(map(len, accuracies.values()))
     recipe = make_recipe(list(accuracies), seeds)
     results = [
-        ArmResult("", arm.name, seed, "test", value, tuple(np.arange(100) < round(value * 100)), (value,), 1.0, 9).of(
-            Job(arm, "", seed, TrainOptions("photos"), Path(f"{arm.name}-{seed}"))
+        from_figures(
+            Job(arm, "", seed, TrainOptions("photos"), Path(f"{arm.name}-{seed}")), "test",
+            np.arange(100) < round(value * 100), (value,), 1.0, 9,
         )
         for arm in recipe.arms
         for seed, value in enumerate(accuracies[arm.name])
-    ]
+    ]  # fmt: skip
     return compared(recipe, results)
 
 

@@ -25,7 +25,7 @@ from headstart.workflows.experiment.jobs import ARMS as FOLDER
 from headstart.workflows.experiment.jobs import Job
 from headstart.workflows.experiment.recipe import Arm, Images, Recipe
 from headstart.workflows.experiment.result import Comparison
-from headstart.workflows.experiment.results import ArmResult, JobResult, group_name
+from headstart.workflows.experiment.results import JobResult, group_name
 from headstart.workflows.experiment.rows import ArmRow, DifferenceRow
 from headstart.workflows.experiment.runner import Runner
 from headstart.workflows.experiment.text import comparison_text
@@ -207,8 +207,9 @@ def compared(recipe: Recipe, results: Sequence[JobResult]) -> Comparison:
     gaps = analysis.by_point(recipe, analysis.seed_differences(recipe, results))
     differences = [_difference(gap, min(r.job.seed for r in results)) for gap in gaps]
     answer = _answer(rows, differences)
-    kept = tuple(ArmResult.from_job(result) for result in results)
-    return Comparison(kept, tuple(rows), tuple(differences), comparison_text(rows, differences, answer), answer)
+    return Comparison(
+        tuple(results), tuple(rows), tuple(differences), comparison_text(rows, differences, answer), answer
+    )
 
 
 def _row(row: ArmRow, member: JobResult) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.workflows.experiment.recipe import Recipe
-from headstart.workflows.experiment.results import ArmResult, JobResult
+from headstart.workflows.experiment.results import JobResult
 from headstart.workflows.experiment.rows import ArmRow, DifferenceRow
 
 if TYPE_CHECKING:
@@ -58,14 +58,14 @@ class Study:
 class Comparison:
     """A finished comparison.
 
-    results             every training
+    results             every training: its group, arm, seed, split, accuracy, right, curve, seconds, train_photos
     rows                per number of shots ("group") and arm: accuracy with interval
     differences         every pair of arms: the better one first, with interval and p-value
     text, answer        all of it for a terminal; the result in a sentence
     report              its page
     """
 
-    results: tuple[ArmResult, ...]
+    results: tuple[JobResult, ...]
     rows: tuple[dict[str, Any], ...]
     differences: tuple[dict[str, Any], ...]
     text: str

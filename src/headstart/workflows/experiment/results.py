@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,27 @@ class JobResult:
         return self.job.arm.name
 
     @property
+    def group(self) -> str:
+        """ "10 per class" in a comparison, or "" where all photos were used."""
+        return group_name(self.job.point)
+
+    @property
+    def seed(self) -> int:
+        return self.job.seed
+
+    @property
     def accuracy(self) -> float:
         return float(self.correct.mean())
+
+    @property
+    def right(self) -> tuple[bool, ...]:
+        """``correct`` as plain values."""
+        return tuple(map(bool, self.correct))
+
+    @property
+    def curve(self) -> tuple[float, ...]:
+        """Validation accuracy per epoch; of an arm without epochs its one value."""
+        return tuple(row["val_accuracy"] for row in self.history) or (self.val_accuracy,)
 
 
 def read_run(job: Job) -> JobResult:
@@ -80,42 +100,8 @@ def _rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-@dataclass(frozen=True)
-class ArmResult:
-    """One training of a comparison, as ``arms/*.json`` holds it.
-
-    group  "10 per class", or "" where all photos were used
-    right  whether photo i of the split was classified correctly
-    curve  validation accuracy per epoch; of an arm without epochs its one value
-    """
-
-    group: str
-    arm: str
-    seed: int
-    split: str
-    accuracy: float
-    right: tuple[bool, ...]
-    curve: tuple[float, ...]
-    seconds: float
-    train_photos: int
-
-    @classmethod
-    def from_job(cls, result: JobResult) -> ArmResult:
-        """The figures of a training."""
-        job = result.job
-        curve = tuple(row["val_accuracy"] for row in result.history) or (result.val_accuracy,)
-        correct = tuple(map(bool, result.correct))
-        return cls(
-            group_name(job.point), job.arm.name, job.seed, result.split, result.accuracy, correct, curve,
-            result.seconds, result.train_photos,
-        )  # fmt: skip
-
-    def of(self, job: Job) -> JobResult:
-        """The same as the result of a job. Within a seed all arms of a comparison are tested on the same photos."""
-        history = tuple({"val_accuracy": value} for value in self.curve) if len(self.curve) > 1 else ()
-        return JobResult(
-            job, self.split, np.array(self.right), "", history, self.curve[-1], self.seconds, self.train_photos, {}, {}
-        )
+_FIGURES = ("group", "arm", "seed", "split", "accuracy", "right", "curve", "seconds", "train_photos")
+"""What ``arms/*.json`` of a comparison holds of a training."""
 
 
 def group_name(point: str) -> str:
@@ -130,13 +116,22 @@ def read_figures(job: Job) -> JobResult | None:
     """What a comparison kept of a job, None where it has not ended."""
     try:
         kept = json.loads(figures_file(job).read_text(encoding="utf-8"))
+        known = {name: kept[name] for name in ("split", "right", "curve", "seconds", "train_photos")}
     except FileNotFoundError:
         return None
-    return ArmResult(**{**kept, "right": tuple(kept["right"]), "curve": tuple(kept["curve"])}).of(job)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{figures_file(job)} cannot be read ({error}).", "Remove it and start again.") from None
+    return from_figures(job, **known)
 
 
-def write_figures(result: JobResult) -> JobResult:
-    """Keep the figures of a training. Returns the result as it will be read again."""
-    kept = ArmResult.from_job(result)
-    write_json(figures_file(result.job), asdict(kept))
-    return kept.of(result.job)
+def from_figures(
+    job: Job, split: str, right: Sequence[bool], curve: Sequence[float], seconds: float, train_photos: int
+) -> JobResult:
+    """A training of a comparison. Within a seed all its arms are tested on the same photos."""
+    history = tuple({"val_accuracy": value} for value in curve) if len(curve) > 1 else ()
+    return JobResult(job, split, np.array(right), "", history, curve[-1], seconds, train_photos, {}, {})
+
+
+def write_figures(result: JobResult) -> None:
+    """Keep the figures of a training."""
+    write_json(figures_file(result.job), {name: getattr(result, name) for name in _FIGURES})

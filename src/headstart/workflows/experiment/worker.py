@@ -18,7 +18,7 @@ from headstart.runs.folder import RunFolder
 from headstart.workflows.experiment.datasets import Library
 from headstart.workflows.experiment.jobs import Job
 from headstart.workflows.experiment.recipe import Recipe
-from headstart.workflows.experiment.results import JobResult, read_figures, read_run, write_figures
+from headstart.workflows.experiment.results import JobResult, from_figures, read_figures, read_run, write_figures
 
 if TYPE_CHECKING:
     from headstart.data.loading import LoadedImages
@@ -172,11 +172,10 @@ class Worker:
         shutil.rmtree(state, ignore_errors=True)
         split: Literal["test", "val"] = "test" if "test" in found.probabilities else "val"
         correct = found.probabilities[split].argmax(1) == prepared.labels[split]
-        epochs = [{"val_accuracy": row.val_accuracy} for row in fitted.history]
-        photos = len(prepared.labels["train"])
-        return write_figures(
-            JobResult(job, split, correct, "", tuple(epochs), fitted.val[1], round(seconds, 2), photos, {}, {})
-        )
+        curve = [row.val_accuracy for row in fitted.history] or [fitted.val[1]]
+        result = from_figures(job, split, correct, curve, round(seconds, 2), len(prepared.labels["train"]))
+        write_figures(result)
+        return result
 
 
 _HERE: list[Worker] = []
