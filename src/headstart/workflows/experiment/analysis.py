@@ -120,7 +120,9 @@ def _pair(a: Members, b: Members, point: str) -> Iterator[DifferenceRow]:
             point, verdict=verdict(gap),
         )  # fmt: skip
     x, y = by_seed[0]
-    swept = len(by_seed) > 1 and (a[0].job.arm.sweep or b[0].job.arm.sweep)  # a curve's many points: seeds tell enough
+    swept = len(by_seed) > 1 and (
+        a[0].job.arm.sweep or b[0].job.arm.sweep
+    )  # for the many points of a curve seeds are enough
     if not swept and x.photos_digest == y.photos_digest:
         yield _over_photos(x, y, point)
 
@@ -173,7 +175,7 @@ def sweeps(recipe: Recipe, rows: Sequence[ArmRow]) -> list[Sweep]:
     return [_sweep(recipe, rows, images, key, len({k for _, k in keys}) < len(keys)) for images, key in keys]
 
 
-def _sweep(recipe: Recipe, rows: Sequence[ArmRow], images: str, key: str, tell_images: bool) -> Sweep:
+def _sweep(recipe: Recipe, rows: Sequence[ArmRow], images: str, key: str, name_images: bool) -> Sweep:
     lines = []
     for arm in recipe.arms:
         mine = [row for row in rows if row.arm == arm.name]
@@ -187,7 +189,7 @@ def _sweep(recipe: Recipe, rows: Sequence[ArmRow], images: str, key: str, tell_i
                 )
             )  # fmt: skip
     axis = _AXES[key]
-    heading = f"Accuracy by {'cut' if key == 'cut' else axis}{f' ({images})' if tell_images else ''}"
+    heading = f"Accuracy by {'cut' if key == 'cut' else axis}{f' ({images})' if name_images else ''}"
     return Sweep(key, heading, axis, lines, _levels(recipe, rows, images, key))
 
 

@@ -271,7 +271,7 @@ def _option_problems(options: Mapping[str, Any], sweep: tuple[str, tuple[Any, ..
         badly_typed = dict(_type_problems(at))
         yield from badly_typed.values()
         if "strategy" in badly_typed:
-            at.pop("boundary", None)  # whether it goes with the strategy cannot be told
+            at.pop("boundary", None)  # whether it goes with the strategy is not known
         at = {k: v for k, v in at.items() if k not in badly_typed}
         settings = {k: at.pop(k) for k in SETTINGS if k in at}
         for check in (

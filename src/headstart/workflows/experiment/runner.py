@@ -14,7 +14,7 @@ from headstart.workflows.experiment.jobs import Job, work
 from headstart.workflows.experiment.results import JobResult
 from headstart.workflows.experiment.worker import Finished, Worker
 
-Tell = Callable[[JobResult, int, str], str]
+Line = Callable[[JobResult, int, str], str]
 """(result, how many have ended, "about 5 min left") to the line that reports it."""
 
 
@@ -25,12 +25,12 @@ class Runner:
         jobs: in the order in which they are to run; sources first.
         worker: runs one of them.
         executor: where.
-        events: who is told.
-        tell: makes the line about a training that ended.
+        events: where progress, warnings and lines go.
+        line: makes the line about a training that ended.
     """
 
-    def __init__(self, jobs: Sequence[Job], worker: Worker, executor: Executor, events: Events, tell: Tell) -> None:
-        self.jobs, self.worker, self.executor, self.events, self._tell = jobs, worker, executor, events, tell
+    def __init__(self, jobs: Sequence[Job], worker: Worker, executor: Executor, events: Events, line: Line) -> None:
+        self.jobs, self.worker, self.executor, self.events, self._line = jobs, worker, executor, events, line
         weights = {job.folder: work(job, worker.library.manifest(job.arm.images)) for job in jobs}
         self.estimate = Estimate(weights, {job.folder: (job.arm.name, job.point) for job in jobs})
         self._done = 0
@@ -80,12 +80,12 @@ class Runner:
         self._done += 1
         if finished.seconds is not None:
             left = time_left(self.estimate.seconds_left()) if self._done < len(self.jobs) else ""
-            self.events.message(self._tell(finished.result, self._done, left))
+            self.events.message(self._line(finished.result, self._done, left))
         self._progress("")
 
     def _heard(self, job: Job, event: Event) -> None:
-        """What a job reports while it runs in this process: its progress, within that of the whole, and warnings. What
-        it says beside is left out: it would be the same for every job.
+        """What a job reports while it runs in this process: its progress, within that of the whole, and warnings. Its
+        messages are left out: they would be the same for every job.
         """
         if isinstance(event, Warned):
             self._warn(event.text)
