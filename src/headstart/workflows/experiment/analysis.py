@@ -120,9 +120,8 @@ def _pair(a: Members, b: Members, point: str) -> Iterator[DifferenceRow]:
             point, verdict=verdict(gap),
         )  # fmt: skip
     x, y = by_seed[0]
-    swept = len(by_seed) > 1 and (
-        a[0].job.arm.sweep or b[0].job.arm.sweep
-    )  # for the many points of a curve seeds are enough
+    # For the many points of a curve, seeds are enough.
+    swept = len(by_seed) > 1 and (a[0].job.arm.sweep or b[0].job.arm.sweep)
     if not swept and x.photos_digest == y.photos_digest:
         yield _over_photos(x, y, point)
 
