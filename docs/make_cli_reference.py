@@ -1,4 +1,4 @@
-"""The reference of the command line. In: the commands as the code declares them. Out: docs/cli.md.
+"""Writes docs/cli.md, the reference of the command line, from the commands as the code declares them.
 
 ``python docs/make_cli_reference.py`` writes the file anew; ``--check`` only compares, and leaves with 1 where it
 differs. Read are the annotations of the commands' own parameters, not typer's parsed commands: those change shape with

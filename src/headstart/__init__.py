@@ -1,5 +1,5 @@
-"""headstart: transfer learning for image classification. In: labelled photos. Out: a classifier, the proof that
-pretraining helped, a report.
+"""headstart: transfer learning for image classification, from labelled photos to a classifier, its evaluation and a
+report.
 
     import headstart as hs
     run = hs.train("photos/")
@@ -59,29 +59,10 @@ _HOMES = {
     "train": "headstart.workflows.train.train",
 }
 __all__ = [
-    "Classifier",
-    "Prediction",
-    "Run",
-    "__version__",
-    "backbones",
-    "check",
-    "compare",
-    "demo",
-    "describe",
-    "evaluate",
-    "explain",
-    "export",
-    "forecast",
-    "open_run",
-    "photos",
-    "predict",
-    "push",
-    "recommend",
-    "resume",
-    "serve",
-    "study",
-    "train",
-]
+    "Classifier", "Prediction", "Run", "__version__", "backbones", "check", "compare", "demo", "describe",
+    "evaluate", "explain", "export", "forecast", "open_run", "photos", "predict", "push", "recommend", "resume",
+    "serve", "study", "train",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

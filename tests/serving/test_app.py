@@ -28,7 +28,8 @@ def test_answers_are_those_of_predict(client: Client, probe_run: Path, photos: P
     assert [f["file"] for f in found] == [p.name for p in paths]
     for mine, theirs in zip(found, wanted, strict=True):
         assert mine["label"] == theirs.label
-        assert mine["probability"] == pytest.approx(theirs.confidence, abs=1e-4)
+        assert mine["confidence"] == mine["probability"] == pytest.approx(theirs.confidence, abs=1e-4)
+        assert mine["path"] == mine["file"]
         assert list(mine["probabilities"].values()) == pytest.approx(list(theirs.probabilities), abs=1e-4)
         assert list(mine["probabilities"]) == ["cat", "dog", "owl"]
 
@@ -45,7 +46,7 @@ def test_photos_unlike_the_training_photos_are_marked(
     assert "headstart_unknown_photos_total 1.0" in server.get("/metrics").text
     schema = server.get("/openapi.json").json()["components"]["schemas"]["Named"]
     assert {"unknown", "distance"} <= set(schema["required"])
-    assert "unlike the training photos" in schema["properties"]["unknown"]["description"]
+    assert "out of distribution" in schema["properties"]["unknown"]["description"]
     assert "boolean or null" in server.get("/docs").text
 
 

@@ -1,32 +1,44 @@
-"""What can be asked: every mistake at once, and a request that survives JSON and the command line."""
+"""What can be asked: every mistake at once, requests that survive JSON, and one table that everything follows."""
 
 from __future__ import annotations
 
 import json
-import shlex
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from types import UnionType
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 
 from headstart.errors import OptionError
-from headstart.training.config import TrainOptions
+from headstart.training.config import (
+    TAKEN,
+    Augment,
+    BatchNorm,
+    Engine,
+    Log,
+    Precision,
+    TrainOptions,
+    taken_by,
+)
+from headstart.training.plan import SETTINGS, Plan
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"strategy": "finetun"}, ["--strategy 'finetun'", "Did you mean 'finetune'"]),
-        ({"on_bad": "ignore"}, ["--on-bad 'ignore'", "skip, fail"]),
-        ({"val": 1.0}, ["--val 1.0"]), ({"test": -0.1}, ["--test -0.1"]), ({"val": float("nan")}, ["--val nan"]),
-        ({"val": 0.0}, ["--val 0"]), ({"val": 0.6, "test": 0.5}, ["nothing to train on"]),
-        ({"shots": 0}, ["--shots 0"]), ({"fraction": 0.0}, ["--fraction"]), ({"fraction": 1.5}, ["--fraction"]),
-        ({"shots": 5, "fraction": 0.5}, ["--shots", "--fraction"]), ({"seed": -1}, ["--seed -1"]),
-        ({"seed": 2**31}, ["--seed"]),
-        ({"mean": (0.5, 0.5)}, ["--mean", "three numbers"]), ({"mean": (float("nan"), 0, 0)}, ["--mean"]),
-        ({"std": (0, 1, 1)}, ["--std"]), ({"weights": "w", "from_run": "r"}, ["--weights", "--from"]),
-        ({"strategy": "scratch", "weights": "w"}, ["scratch", "--weights"]),
-        ({"strategy": "scratch", "from_run": "r"}, ["scratch", "--from"]),
-        ({"strategy": "probe", "boundary": "layer4"}, ["--boundary", "partial"]),
+        ({"strategy": "finetun"}, ["`strategy='finetun'", "Did you mean 'finetune'"]),
+        ({"on_bad": "ignore"}, ["`on_bad='ignore'", "skip, fail"]),
+        ({"val": 1.0}, ["`val=1.0"]), ({"test": -0.1}, ["`test=-0.1"]), ({"val": float("nan")}, ["`val=nan"]),
+        ({"val": 0.0}, ["`val=0"]), ({"val": 0.6, "test": 0.5}, ["nothing to train on"]),
+        ({"shots": 0}, ["`shots=0"]), ({"fraction": 0.0}, ["`fraction"]), ({"fraction": 1.5}, ["`fraction"]),
+        ({"shots": 5, "fraction": 0.5}, ["`shots", "`fraction"]), ({"seed": -1}, ["`seed=-1"]),
+        ({"seed": 2**31}, ["`seed"]),
+        ({"mean": (0.5, 0.5)}, ["`mean", "three numbers"]), ({"mean": (float("nan"), 0, 0)}, ["`mean"]),
+        ({"std": (0, 1, 1)}, ["`std"]), ({"weights": "w", "from_run": "r"}, ["`weights", "`from_run`"]),
+        ({"strategy": "scratch", "weights": "w"}, ["scratch", "`weights"]),
+        ({"strategy": "scratch", "from_run": "r"}, ["scratch", "`from_run`"]),
+        ({"strategy": "probe", "boundary": "layer4"}, ["`boundary", "partial"]),
     ],
 )  # fmt: skip
 def test_what_has_no_meaning_is_refused(options: dict[str, Any], words: list[str]) -> None:
@@ -39,7 +51,7 @@ def test_what_has_no_meaning_is_refused(options: dict[str, Any], words: list[str
 def test_all_mistakes_are_named_at_once() -> None:
     with pytest.raises(OptionError) as caught:
         TrainOptions("photos", strategy="x", seed=-1, shots=0, mean=(1, 2))  # type: ignore[arg-type]
-    assert all(word in str(caught.value) for word in ("--strategy", "--seed", "--shots", "--mean"))
+    assert all(word in str(caught.value) for word in ("`strategy", "`seed", "`shots", "`mean"))
 
 
 FULL = TrainOptions(
@@ -69,29 +81,6 @@ def test_a_request_survives_json(options: TrainOptions) -> None:
     assert TrainOptions.from_json(json.loads(json.dumps(options.to_json()))) == options
 
 
-@pytest.mark.parametrize("options", [TrainOptions("p"), FULL, TrainOptions("p2", from_run="runs/x", fraction=0.25)])
-def test_the_command_asks_for_exactly_this(
-    options: TrainOptions, cli: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
-) -> None:
-    """The command of the report, given to the real command line, arrives as the same request."""
-    from headstart.training.plan import check_overrides
-    from headstart.workflows.train import train as module
-
-    arrived: list[TrainOptions] = []
-
-    def stop(asked: TrainOptions, events: object) -> None:
-        arrived.append(asked)
-        raise OptionError("far enough")
-
-    monkeypatch.setattr(module, "prepare", stop)
-    words = shlex.split(options.command())
-    assert words[:2] == ["headstart", "train"]
-    assert "far enough" in cli(*words[1:]).err
-    got = arrived[0]
-    assert check_overrides(got.settings) == check_overrides(options.settings)
-    assert {**got.to_json(), "settings": {}} == {**options.to_json(), "settings": {}}
-
-
 @pytest.mark.parametrize(
     ("options", "name"),
     [
@@ -104,3 +93,51 @@ def test_the_command_asks_for_exactly_this(
 )
 def test_run_names_say_what_was_run(options: TrainOptions, name: str) -> None:
     assert options.run_name() == name
+
+
+def test_one_wrong_option_is_named_by_the_error() -> None:
+    for wrong, name in (({"shots": 0}, "shots"), ({"strategy": "x"}, "strategy"), ({"shots": 0, "seed": -1}, None)):
+        with pytest.raises(OptionError) as caught:
+            TrainOptions("photos", **wrong)  # type: ignore[arg-type]
+        assert caught.value.option == name
+
+
+def test_the_typed_options_are_those_of_a_training_and_of_its_plan() -> None:
+    own = {f.name for f in fields(TrainOptions)} - {"data", "out"}
+    assert set(taken_by("train")) == own | set(SETTINGS)
+
+
+def test_choices_are_those_that_the_code_knows() -> None:
+    from headstart.data.augment import LEVELS
+    from headstart.inference.backends import ENGINES
+    from headstart.training.loggers import KINDS
+    from headstart.training.rules import BATCHNORM
+
+    known = {Augment: LEVELS, Engine: ENGINES, BatchNorm: BATCHNORM, Precision: ("bf16", "float32"), Log: KINDS}
+    for choice, names in known.items():
+        assert set(get_args(choice)) == set(names)
+
+
+def test_types_are_those_of_the_fields_and_of_the_plan() -> None:
+    kinds = {**get_type_hints(Plan), **get_type_hints(TrainOptions)}
+    for name, hint in taken_by("train").items():
+        typed = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+        kind = str if get_origin(typed) in (Literal, UnionType) else typed
+        assert kind in (kinds[name], Sequence[float], Mapping[str, Any]) or kinds[name] == kind | None, name
+
+
+@pytest.mark.parametrize("function", sorted(set(TAKEN) - {"train"}))
+def test_every_option_of_another_function_is_one_of_a_training(function: str) -> None:
+    assert set(taken_by(function)) < set(taken_by("train"))
+
+
+def test_what_a_function_does_not_take_is_refused_all_at_once() -> None:
+    with pytest.raises(OptionError, match=r"forecast takes no option 'shots'.*forecast takes no option 'epohcs'"):
+        TrainOptions.gather("p", None, {"shots": 5, "seed": 1, "epohcs": 3}, "forecast")
+    asked = TrainOptions.gather("p", None, {"seed": 1, "device": None, "image_size": 32}, "forecast", strategy="probe")
+    assert (asked.seed, asked.strategy, asked.settings) == (1, "probe", {"image_size": 32})
+
+
+def test_given_is_what_differs_from_the_defaults() -> None:
+    assert TrainOptions("p", seed=0, shots=5, weights="w").given() == {"shots": 5, "weights": "w"}
+    assert TrainOptions("p", shots=5, seed=2).given("forecast") == {"seed": 2}

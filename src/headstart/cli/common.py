@@ -1,4 +1,4 @@
-"""What the commands share. In: nothing. Out: the types of common parameters, and how results are printed."""
+"""Types of parameters and results that several commands share."""
 
 from __future__ import annotations
 
@@ -8,27 +8,51 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple, TypedDict
 
 import typer
 
-Json = Annotated[
-    bool, typer.Option("--json", help="Print the result as JSON on standard output.", rich_help_panel="Output")
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but warnings.", rich_help_panel="Output")]
-Out = Annotated[
-    Path | None,
-    typer.Option(
-        "--out", help=r"Folder for the result. \[default: runs/…]", rich_help_panel="Output", show_default=False
-    ),
-]
-Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace an earlier result in --out.", rich_help_panel="Output")
-]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")]
-RunFolder = Annotated[
-    Path, typer.Argument(metavar="RUN", help="The folder that headstart train made.", show_default=False)
-]
+from headstart.core.events import Listener, Message
+
+
+def option(*flags_and_help: str, panel: str | None = None, metavar: str | None = None) -> Any:
+    """An option: its flags, then its help."""
+    *flags, text = flags_and_help
+    return typer.Option(*flags, help=_plain(text), rich_help_panel=panel, metavar=metavar)
+
+
+def argument(metavar: str, text: str) -> Any:
+    """An argument as it is called in usage, and its help."""
+    return typer.Argument(metavar=metavar, help=_plain(text), show_default=False)
+
+
+def _plain(text: str) -> str:
+    """Rich would take [default: …] for markup."""
+    return text.replace("[", r"\[")
+
+
+Json = Annotated[bool, option("--json", "Print the result as JSON on standard output.", panel="Output")]
+Quiet = Annotated[bool, option("--quiet", "-q", "Print warnings only.", panel="Output")]
+Out = Annotated[Path | None, option("--out", "Folder for the result. [default: runs/…]", panel="Output")]
+Overwrite = Annotated[bool, option("--overwrite", "Replace an earlier result in --out.", panel="Output")]
+Device = Annotated[str, option("--device", "auto, cpu, cuda, cuda:1 or mps.")]
+RunFolder = Annotated[Path, argument("RUN", "A run folder, as headstart train makes it.")]
+
+
+class Say(TypedDict):
+    """The arguments that make a function of headstart report on the command's console, and nowhere else."""
+
+    quiet: bool
+    listener: Listener
+
+
+class Shown(NamedTuple):
+    """The result of a command: its text, what ``--json`` prints, a command that may come next, the exit code."""
+
+    text: str
+    summary: Any
+    next: str = ""
+    code: int = 0
 
 
 class SomeUnread(SystemExit):
@@ -36,10 +60,14 @@ class SomeUnread(SystemExit):
 
 
 @contextmanager
-def loading() -> Iterator[None]:
-    """Around imports: nothing looks for garbage in what libraries make while they load, now or later, since all of it
-    stays. That search was an eighth of the work of a short command.
+def loading(say: Say | None = None, words: str = "") -> Iterator[None]:
+    """Around imports: no garbage is collected while libraries load, nor looked for among their objects later. That was
+    an eighth of the work of a short command.
+
+    ``words`` are said first: imports take a second or two in which nothing else could be.
     """
+    if say and words:
+        say["listener"](Message(f"headstart {words} …"))
     if "torch" in sys.modules:  # an earlier command of this process loaded it
         yield
         return

@@ -1,158 +1,106 @@
-"""The commands that judge photos before training, or between two. In: photos, or a run. Out: typer commands, for
-``cli``.
-"""
+"""Commands that look at photos before training."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
+from headstart.cli.common import Overwrite, Say, Shown, argument, loading, option
+from headstart.cli.options import whole_numbers
+from headstart.reporting.command import command_line
+from headstart.training.config import BAND_LEVEL, SAMPLE
 
-from headstart.cli.common import Json, Overwrite, Quiet, loading, print_json
-from headstart.cli.options import OPTIONS, train_arguments, unasked, with_train_options
-from headstart.errors import OptionError
-
-_OF_TRAINING = (
-    "val", "test", "shots", "fraction", "head", "dropout", "strategy", "boundary", "epochs", "batch_size", "lr",
-    "augment", "log", "allow_leakage",
-)  # fmt: skip
-_SEEN = ("seed", "on_bad", "image_size", "precision", "settings", "device")
-"""The options of ``train`` that decide what a frozen network sees."""
 _BUDGET = "Budget"
 _SHOWN = 3
 """Cases of a finding that are named on a terminal; the page shows them."""
 
 
-@with_train_options(leave_out=(*_OF_TRAINING, "seed", "on_bad"))
 def check(
-    data: Annotated[str, typer.Argument(metavar="DATA", help="As for train.", show_default=False)],
+    data: Annotated[str, argument("DATA", "As for train.")],
     fix: Annotated[
-        Path | None,
-        typer.Option(
-            "--fix", help="Write a CSV of the photos that are in nobody's way, and one of those left out.",
-            show_default=False,
-        ),
+        Path | None, option("--fix", "Write a cleaned CSV, and a second CSV of the removed photos with reasons.")
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Files, classes and copies only, without a network.")] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", help=r"The page. \[default: runs/…-check.html]", rich_help_panel="Output", show_default=False
-        ),
-    ] = None,
+    quick: Annotated[bool, option("--quick", "Files, classes and duplicates only, without a network.")] = False,
+    out: Annotated[Path | None, option("--out", "The page. [default: runs/…-check.html]", panel="Output")] = None,
     overwrite: Overwrite = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    options: dict[str, Any] | None = None,
-) -> None:  # fmt: skip
-    """Are these photos fit to learn from? Duplicates, wrong labels, strangers, bad files; ends with 1 if not."""
-    with loading():
+    *,
+    say: Say,
+    **options: Any,
+) -> Shown:
+    """Audit a dataset: duplicates, label errors, outliers, bad files. Exits with 1 if it should not be trained on."""
+    with loading(say, f"check {data}"):
         from headstart.workflows.check.check import check as look
 
-    asked = train_arguments(options or {})
-    found = look(data, out=out, fix=fix, quick=quick, overwrite=overwrite, quiet=quiet, **asked)
-    print_json(found.summary) if as_json else print(found.text(_SHOWN))
-    if not found.fit:
-        sys.exit(1)
+    found = look(data, out=out, fix=fix, quick=quick, overwrite=overwrite, **say, **options)
+    then = command_line("train", fix, {}) if fix else command_line("train", data, {})
+    if not found.fit and not fix:
+        then = command_line("check", data, {"fix": "clean.csv"})
+    return Shown(found.text(_SHOWN), found.summary, then, 0 if found.fit else 1)
 
 
-@with_train_options(leave_out=tuple(option.name for option in OPTIONS if option.name not in _SEEN))
 def recommend(
-    data: Annotated[str, typer.Argument(metavar="DATA", help="Labelled photos, as for train.", show_default=False)],
+    data: Annotated[str, argument("DATA", "Labelled photos, as for train.")],
     backbones: Annotated[
         list[str] | None,
-        typer.Option(
+        option(
             "--backbones",
-            help="Names by commas; NAME@STAGE ends one there. train's --weights, --cut, --mean, --std and "
+            "Names by commas; NAME@STAGE ends one there. train's --weights, --cut, --mean, --std and "
             '--image-size may follow in the same quotes: "resnet50@layer3 --weights FILE". May be repeated. '
-            "\\[default: a short list]",
-            show_default=False,
+            "[default: a short list]",
         ),
     ] = None,
-    sample: Annotated[int, typer.Option("--sample", help="Photos to look at, about: at least 5 of each class.")] = 1000,
+    sample: Annotated[int, option("--sample", "Photos to use, about: at least 5 of each class.")] = SAMPLE,
     max_ms: Annotated[
-        float | None,
-        typer.Option("--max-ms", help="Milliseconds per photo on this machine, at most.", rich_help_panel=_BUDGET),
+        float | None, option("--max-ms", "Milliseconds per photo on this machine, at most.", panel=_BUDGET)
     ] = None,
-    max_mb: Annotated[
-        float | None, typer.Option("--max-mb", help="Megabytes of weights, at most.", rich_help_panel=_BUDGET)
-    ] = None,
+    max_mb: Annotated[float | None, option("--max-mb", "Megabytes of weights, at most.", panel=_BUDGET)] = None,
     time: Annotated[
-        str | None,
-        typer.Option("--time", help="For one pass over all photos, at most: 90s, 10m, 1h30m.", rich_help_panel=_BUDGET),
+        str | None, option("--time", "For one pass over all photos, at most: 90s, 10m, 1h30m.", panel=_BUDGET)
     ] = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    options: dict[str, Any] | None = None,
-) -> None:
-    """Which pretrained backbone suits these photos? Ranked before any training, and how sure the ranking is."""
-    asked = train_arguments(options or {})
-    with loading():
-        from headstart.workflows.recommend.recommend import recommend as judge
+    *,
+    say: Say,
+    **options: Any,
+) -> Shown:
+    """Rank pretrained backbones for these photos before any training, with the uncertainty of the ranking."""
+    with loading(say, f"recommend {data}"):
+        from headstart.workflows.recommend.recommend import recommend as rank
 
-    found = judge(
-        data, backbones=backbones or (), sample=sample, max_ms=max_ms, max_mb=max_mb, time=time, quiet=quiet, **asked
+    found = rank(
+        data, backbones=backbones or (), sample=sample, max_ms=max_ms, max_mb=max_mb, time=time, **say, **options
     )
-    print_json(found.summary) if as_json else print(found.text)
+    return Shown(found.text, found.summary)  # the text ends with the command to go on with
 
 
-@with_train_options(leave_out=_OF_TRAINING)
 def forecast(
-    data: Annotated[
-        str, typer.Argument(metavar="DATA | RUN", help="Photos as for train, or a run's folder.", show_default=False)
-    ],
+    data: Annotated[str, argument("DATA | RUN", "Photos as for train, or a run's folder.")],
     more: Annotated[
         str,
-        typer.Option(
-            "--more", help="Photos per class to add; several: 100,200,400. \\[default: as many again, and three times]"
-        ),
+        option("--more", "Photos per class to add; several: 100,200,400. [default: as many again, and three times]"),
     ] = "",
     target: Annotated[
-        float | None, typer.Option("--target", help="An accuracy to reach (0.99): how many photos does it take?")
+        float | None, option("--target", "An accuracy to reach (0.99): how many photos does it take?")
     ] = None,
-    level: Annotated[float, typer.Option("--level", help="How often a band should hold the truth.")] = 0.9,
+    level: Annotated[float, option("--level", "Coverage of the prediction bands.")] = BAND_LEVEL,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out",
-            help=r"Write a page: a folder, or a file that ends in .html. \[default: none]",
-            rich_help_panel="Output",
-            show_default=False,
-        ),
+        option("--out", "Write a page: a folder, or a file that ends in .html. [default: none]", panel="Output"),
     ] = None,
     overwrite: Overwrite = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    options: dict[str, Any] | None = None,
-) -> None:
-    """How many more photos are needed? A learning curve of a probe, with bands, and what more photos would bring."""
-    numbers = tuple(int(m) if m.strip().isdigit() else _bad_more(m) for m in more.split(",") if m.strip())
-    with loading():
+    *,
+    say: Say,
+    **options: Any,
+) -> Shown:
+    """Extrapolate the learning curve: the accuracy that a probe would reach with more photos, with bands."""
+    numbers = whole_numbers("more", more)
+    with loading(say, f"forecast {data}"):
         from headstart.workflows.forecast.forecast import forecast as look_ahead
 
-    found = look_ahead(
-        data,
-        more=numbers,
-        target=target,
-        level=level,
-        out=out,
-        overwrite=overwrite,
-        quiet=quiet,
-        **_asked(options or {}),
-    )
-    print_json(found.summary) if as_json else print(found.text)
+    found = look_ahead(data, more=numbers, target=target, level=level, out=out, overwrite=overwrite, **say, **options)
+    return Shown(found.text, found.summary, "" if _is_run(data) else command_line("train", data, {}))
 
 
-def _asked(options: dict[str, Any]) -> dict[str, Any]:
-    """What was typed, and no default: a run takes few options, and has to know which were meant."""
-    usual = unasked()
-    return train_arguments({name: value for name, value in options.items() if value != usual[name]})
-
-
-def _bad_more(text: str) -> int:
-    raise OptionError(f"--more {text!r} is not a whole number.", "Write it like --more 100,200.")
+def _is_run(data: str) -> bool:
+    return (Path(data) / "request.json").is_file()
 
 
 COMMANDS = (check, recommend, forecast)

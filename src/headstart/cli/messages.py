@@ -1,15 +1,89 @@
-"""Messages of the core in the words of the command line: ```shots=0``` becomes ``--shots 0``."""
+"""Messages of the library in the words of the command line: ```shots=0``` becomes ``--shots 0``."""
 
 from __future__ import annotations
 
+import ast
 import re
+import shlex
 
-FLAGS = {"from_run": "--from", "label": "--class"}
-"""Options whose flag is not their name."""
-_OPTION = re.compile(r"`([a-z_]\w*)(?:=([^`]*))?`")
-_CALL = re.compile(r"`(\w+)\(([^`]*)\)`")
+from headstart.reporting.command import flag, option_words
+from headstart.training.config import taken_by
+
+COMMANDS: set[str] = set()
+OPTIONS: set[str] = set()
+"""Names of all commands, and of the parameters of any of them: filled where the commands are made."""
+_CODE = re.compile(r"`([^`\n]+)`")
+_OPTION = re.compile(r"([a-z]\w*)(?:=(.+))?")
+_CALL = re.compile(r"(?:hs\.)?[a-z]\w*\(.*\)")
+_UNSAFE = re.compile(r"[\s\"'$\\;&|<>()*?#!]")
 
 
-def flag(name: str) -> str:
-    """``--on-bad`` for ``on_bad``."""
-    return FLAGS.get(name) or "--" + name.replace("_", "-")
+def render(text: str) -> str:
+    """A text in which options and calls stand in backticks as Python writes them, for a shell: ```overwrite=True``` as
+    ``--overwrite``, ```hs.resume('runs/pets')``` as ``headstart train --resume runs/pets``. Other words in backticks
+    stay as they are.
+    """
+    return _CODE.sub(lambda match: _call(match[1]) or _option(match[1]) or match[0], text)
+
+
+def _option(code: str) -> str:
+    """An option as the command line writes it; empty where the code is none."""
+    match = _OPTION.fullmatch(code)
+    if match is None:
+        return ""
+    name, value = match[1], match[2]
+    if name in OPTIONS:
+        words = [flag(name)] if value is None else option_words(name, _value(value))
+    elif name in taken_by("train"):  # a setting of the plan without a flag of its own
+        words = ["--set", name if value is None else f"{name}={_value(value)}"]
+    else:
+        return ""
+    return " ".join(map(_quoted, words))
+
+
+def _value(text: str) -> object:
+    """What Python reads there, or the text itself: a file name is not always quoted."""
+    try:
+        value: object = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+    return value if value is None or isinstance(value, bool | str | tuple | list | dict) else text
+
+
+def _call(code: str) -> str:
+    """A call of headstart as a command; empty where the code is none."""
+    if not _CALL.fullmatch(code):
+        return ""
+    try:
+        call = ast.parse(code, mode="eval").body
+    except (SyntaxError, ValueError):
+        return ""
+    if not isinstance(call, ast.Call):
+        return ""
+    name = ast.unparse(call.func).removeprefix("hs.")
+    if name not in COMMANDS | {"resume"}:
+        return ""
+    words = ["train", "--resume"] if name == "resume" else [name]
+    words += [word for argument in call.args for word in _words(argument)]
+    for keyword in call.keywords:
+        if keyword.arg:
+            words += option_words(keyword.arg, _literal(keyword.value))
+    return " ".join(["headstart", *map(_quoted, words)])
+
+
+def _words(argument: ast.expr) -> list[str]:
+    value = _literal(argument)
+    return [str(one) for one in value] if isinstance(value, list | tuple) else [str(value)]
+
+
+def _literal(value: ast.expr) -> object:
+    """A literal's value; of anything else, such as the placeholder DATA, its text."""
+    try:
+        found: object = ast.literal_eval(value)
+    except ValueError:
+        return ast.unparse(value)
+    return found
+
+
+def _quoted(word: str) -> str:
+    return shlex.quote(word) if _UNSAFE.search(word) else word

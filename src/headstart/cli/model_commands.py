@@ -1,31 +1,31 @@
-"""The commands that use a trained model. In: a run and what it is to be used on. Out: typer commands, for ``cli``."""
+"""Commands that use a trained model."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, cast
 
-import typer
-
-from headstart.cli.common import Device, Json, Overwrite, Quiet, RunFolder, SomeUnread, loading, print_json
+from headstart.cli.common import Device, Overwrite, RunFolder, Say, Shown, SomeUnread, argument, loading, option
 from headstart.errors import OptionError
+from headstart.reporting.command import command_line
+from headstart.training.config import HOST, NEIGHBOURS, PORT
 
 
 def predict(
     run: RunFolder,
-    files: Annotated[list[str], typer.Argument(metavar="FILES", help="Photos, folders and globs.", show_default=False)],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per photo and line.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="CSV with a column per class.")] = False,
+    files: Annotated[list[str], argument("FILES", "Photos, folders and globs.")],
+    as_json: Annotated[bool, option("--json", "One JSON object per photo and line.")] = False,
+    as_csv: Annotated[bool, option("--csv", "CSV with a column per class.")] = False,
     coverage: Annotated[
         float | None,
-        typer.Option(
-            "--coverage", help="Also sets of labels that hold the true class for this part of the photos: 0.95."
+        option(
+            "--coverage", "Also a prediction set per photo (conformal): the true class is in this share of them: 0.95."
         ),
     ] = None,
     device: Device = "auto",
 ) -> None:
-    """Name new photos with a trained classifier; those unlike its training photos are marked unknown."""
+    """Classify new photos; those unlike the training photos (out of distribution) are marked unknown."""
     if as_json and as_csv:
         raise OptionError("--json and --csv are two forms of one output: give one.")
     with loading():
@@ -38,144 +38,121 @@ def predict(
 
 def evaluate(
     run: RunFolder,
-    data: Annotated[str, typer.Argument(metavar="DATA", help="Labelled photos, as for train.", show_default=False)],
+    data: Annotated[str, argument("DATA", "Labelled photos, as for train.")],
     split: Annotated[
-        str | None,
-        typer.Option(
-            "--split", help="train, val, test or all. \\[default: test where there is one]", show_default=False
-        ),
+        str | None, option("--split", "train, val, test or all. [default: test where there is one]")
     ] = None,
     device: Device = "auto",
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Measure a trained classifier on other labelled photos."""
-    with loading():
+    *,
+    say: Say,
+) -> Shown:
+    """Evaluate a trained classifier on other labelled photos."""
+    with loading(say, f"evaluate {run} {data}"):
         from headstart.evaluation.metrics import format_report
         from headstart.workflows.predict import evaluate as measure
 
-    figures = measure(run, data, split=split, device=device, quiet=quiet)
-    if as_json:
-        print_json(figures)
-        return
+    figures = measure(run, data, split=cast(Any, split), device=device, **say)
     found = figures["accuracy"]
-    print(format_report(figures, figures["classes"]))
-    print(
+    text = (
+        f"{format_report(figures, figures['classes'])}\n"
         f"\naccuracy {found['value']:.4f} (95 % interval {found['low']:.4f} to {found['high']:.4f}) on "
         f"{figures['photos']} photos of {figures['data']}"
     )
     if figures.get("certainty", {}).get("unknown") is not None:
-        print(f"unlike the training photos: {figures['certainty']['unknown']:.1%}")
+        text += f"\nunlike the training photos: {figures['certainty']['unknown']:.1%}"
     for bad in figures["bad"]:
         print(f"left out: {bad['path']}: {bad['reason']}", file=sys.stderr)
+    return Shown(text, figures, f"{command_line('explain', run, {})} PHOTOS")
 
 
 def export(
     run: RunFolder,
-    format: Annotated[str, typer.Option("--format", help="onnx, torch or openvino.")] = "onnx",
+    format: Annotated[str, option("--format", "onnx, torch or openvino.")] = "onnx",
     out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            help=r"The file. \[default: model.onnx, .pt2 or .xml in RUN]",
-            rich_help_panel="Output",
-            show_default=False,
-        ),
+        Path | None, option("--out", "The file. [default: model.onnx, .pt2 or .xml in RUN]", panel="Output")
     ] = None,
     int8: Annotated[
-        bool, typer.Option("--int8", help="Quantise to 8 bits, calibrated on training photos; onnx and openvino.")
+        bool, option("--int8", "Quantize to 8 bits, calibrated on training photos; onnx and openvino.")
     ] = False,
     photos: Annotated[
         list[str] | None,
-        typer.Option("--photos", help="Photos to check it on. May be repeated. \\[default: the run's val and test]"),
+        option("--photos", "Photos to check it on. May be repeated. [default: the run's val and test]"),
     ] = None,
     overwrite: Overwrite = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
+    *,
+    say: Say,
+) -> Shown:
     """Write the whole classifier, preprocessing included, as one file that runs without headstart."""
-    with loading():
+    with loading(say, f"export {run}"):
         from headstart.workflows.export.export import export as write
 
-    made = write(run, format=format, out=out, int8=int8, photos=photos or (), overwrite=overwrite, quiet=quiet)
-    print_json(made.summary) if as_json else print(made.text)
+    made = write(run, format=cast(Any, format), out=out, int8=int8, photos=photos or (), overwrite=overwrite, **say)
+    return Shown(made.text, made.summary, f"{made.path.name} runs without headstart: see docs/deploy.md")
 
 
-def describe(run: RunFolder, as_json: Json = False) -> None:
+def describe(run: RunFolder) -> Shown:
     """Print the architecture of a run: its modules, and a table of its stages."""
     with loading():
         from headstart.workflows.predict import describe as in_words
 
     text = in_words(run)
-    print_json({"run": str(run), "architecture": text}) if as_json else print(text)
+    return Shown(text, {"run": str(run), "architecture": text})
 
 
 def explain(
     run: RunFolder,
-    photos: Annotated[
-        list[str], typer.Argument(metavar="PHOTOS", help="Photos, folders and globs.", show_default=False)
-    ],
-    label: Annotated[
-        str | None, typer.Option("--class", help="The class to explain. \\[default: each photo's own answer]")
-    ] = None,
-    neighbours: Annotated[int, typer.Option("--neighbours", help="Nearest training photos to show; 0 for none.")] = 5,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", help=r"A folder. \[default: explained in RUN]", rich_help_panel="Output", show_default=False
-        ),
-    ] = None,
+    photos: Annotated[list[str], argument("PHOTOS", "Photos, folders and globs.")],
+    label: Annotated[str | None, option("--class", "The class to explain. [default: each photo's prediction]")] = None,
+    neighbours: Annotated[int, option("--neighbours", "Nearest training photos to show; 0 for none.")] = NEIGHBOURS,
+    out: Annotated[Path | None, option("--out", "A folder. [default: explained in RUN]", panel="Output")] = None,
     overwrite: Overwrite = False,
     device: Device = "auto",
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Show where the network looked in photos, and which training photos are most like them."""
-    with loading():
+    *,
+    say: Say,
+) -> Shown:
+    """Draw saliency maps (Grad-CAM) of photos, and find the training photos most like them."""
+    with loading(say, f"explain {run}"):
         from headstart.workflows.explain.explain import explain as look
 
-    found = look(
-        run, photos, out=out, label=label, neighbours=neighbours, overwrite=overwrite, device=device, quiet=quiet
-    )
-    if as_json:
-        print_json(found.summary)
-        return
-    for one in found.photos:
-        print(f"{one.prediction.path}  {one.prediction.label}  {one.prediction.confidence:.4f}  {one.image}")
+    found = look(run, photos, out=out, label=label, neighbours=neighbours, overwrite=overwrite, device=device, **say)
     for path, reason in found.bad.items():
         print(f"left out: {path}: {reason}", file=sys.stderr)
-    print(f"page: {found.page}")
+    lines = [
+        f"{one.prediction.path}  {one.prediction.label}  {one.prediction.confidence:.4f}  {one.image}"
+        for one in found.photos
+    ]
+    return Shown("\n".join([*lines, f"page: {found.page}"]), found.summary, command_line("serve", run, {}))
 
 
 def push(
     run: RunFolder,
-    repo: Annotated[str, typer.Argument(metavar="REPO", help="owner/name on the hub.", show_default=False)],
-    private: Annotated[bool, typer.Option("--private", help="Make a new repository a private one.")] = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Upload a model with its card to the Hugging Face hub; photos, and what names them, stay here."""
-    with loading():
+    repo: Annotated[str, argument("REPO", "owner/name on the hub.")],
+    private: Annotated[bool, option("--private", "Make a new repository private.")] = False,
+    *,
+    say: Say,
+) -> Shown:
+    """Upload a model with its model card to the Hugging Face hub; no photo and no file that names one is uploaded."""
+    with loading(say, f"push {run} {repo}"):
         from headstart.workflows.push import push as upload
 
-    address = upload(run, repo, private=private, quiet=quiet)
-    print_json({"address": address}) if as_json else print(address)
+    address = upload(run, repo, private=private, **say)
+    name = repo.removeprefix("hf:")
+    return Shown(address, {"address": address}, f"{command_line('predict', f'hf:{name}', {})} photo.jpg")
 
 
 def serve(
     run: RunFolder,
-    host: Annotated[
-        str, typer.Option("--host", help="Who may connect: this machine alone by default, anyone with 0.0.0.0.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", help="0 takes a free one.")] = 8000,
+    host: Annotated[str, option("--host", "Address to listen on; 0.0.0.0 lets other machines connect.")] = HOST,
+    port: Annotated[int, option("--port", "0 takes a free one.")] = PORT,
     device: Device = "auto",
-    quiet: Quiet = False,
+    *,
+    say: Say,
 ) -> None:
-    """Answer over HTTP: a page for people, and POST /predict for programs."""
-    with loading():
+    """Serve predictions over HTTP: a page for people, and POST /predict for programs."""
+    with loading():  # the first line is the address: programs wait for it
         from headstart.serving.server import serve as answer
 
-    answer(run, host=host, port=port, device=device, quiet=quiet)
+    answer(run, host=host, port=port, device=device, **say)
 
 
 COMMANDS = (predict, evaluate, explain, export, serve, push, describe)

@@ -1,160 +1,116 @@
-"""The options that train and compare share. In: one table. Out: command-line parameters, and ``TrainOptions`` from what
-was typed.
+"""From a function with the parameters of a command to a command of typer: shared options, messages, and how results are
+printed.
 
-The table says each option's type, panel and help once; its default is that of ``TrainOptions``. Nothing heavy is
-imported here.
+Options of a training come from ``headstart.training.config``; nothing heavy is imported here.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from dataclasses import fields
-from typing import Annotated, Any, NamedTuple
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-import typer
+from typer.models import OptionInfo
 
+from headstart.cli import messages
+from headstart.cli.common import Json, Quiet, Shown, option, print_json
 from headstart.errors import OptionError
-from headstart.training.config import ON_BAD, STRATEGIES, TrainOptions, numbers
-from headstart.training.loggers import KINDS
+from headstart.reporting.command import flag
+from headstart.reporting.console import Console
+from headstart.training.config import Help, TrainOptions, numbers, taken_by
+
+KEYWORD = inspect.Parameter.KEYWORD_ONLY
 
 
-class Option(NamedTuple):
-    """One option: its type, the panel of the help it stands in, its help, and which names it goes by."""
+def command(function: Callable[..., Shown | None]) -> Callable[..., None]:
+    """What typer makes a command of. To the function's own parameters it adds
 
-    name: str
-    kind: Any
-    panel: str
-    help: str
-    flag: str = ""
+    - where it takes ``**options``: the options of a training that its namesake in Python takes. It is given those that
+      were typed.
+    - where it takes ``say``: ``--quiet``. It is given the arguments that make a function of headstart report here.
+    - where it returns ``Shown``: ``--json``, and prints it.
+    """
+    name = function.__name__
+    signature = inspect.signature(function, eval_str=True)
+    own = dict(signature.parameters)
+    shared = [_parameter(one, hint) for one, hint in taken_by(name).items() if _help(hint)]
+    says, _ = own.pop("say", None), own.pop("options", None)
+    prints = signature.return_annotation is Shown
+    parameters = [
+        *own.values(),
+        *([inspect.Parameter("as_json", KEYWORD, default=False, annotation=Json)] if prints else []),
+        *([inspect.Parameter("quiet", KEYWORD, default=False, annotation=Quiet)] if says else []),
+        *shared,
+    ]
 
+    def run(**given: Any) -> None:
+        quiet, as_json = given.pop("quiet", False), given.pop("as_json", False) if prints else False
+        asked = {p.name: given.pop(p.name) for p in shared if p.name in given}
+        console = Console(quiet, messages.render)
+        if says:
+            given["say"] = {"quiet": True, "listener": console}
+        try:
+            shown = function(**given, **_typed(asked))
+        finally:
+            console.close()
+        if shown is not None:
+            _print(shown, as_json, quiet)
 
-_DATA, _MODEL, _TRAINING, _MACHINE = "Photos", "Backbone and head", "Training", "Machine"
-OPTIONS = (
-    Option("val", float, _DATA, "Part of the photos to choose by, where the data brings no val split. [default: 0.15]"),
-    Option(
-        "test",
-        float,
-        _DATA,
-        "Part of the photos that is read once, at the end. [default: 0.15 where the data brings no splits]",
-    ),
-    Option("shots", int, _DATA, "Train on this many photos per class (and choose on at most as many)."),
-    Option("fraction", float, _DATA, "Train on this part of the train photos."),
-    Option("seed", int, _DATA, "Decides splits, shots, order, crops and random weights."),
-    Option("on_bad", str, _DATA, f"What to do with files that cannot be used: {' or '.join(ON_BAD)}."),
-    Option(
-        "allow_leakage",
-        bool,
-        _DATA,
-        "Go on although splits of the data share pictures. Same files leave the earlier split; near copies stay, and"
-        " the report counts them.",
-    ),
-    Option(
-        "backbone",
-        str,
-        _MODEL,
-        "resnet18 … resnet152 (torchvision's ImageNet weights), starter (ships with headstart), or any timm name, with"
-        " options for timm after a colon (mobilenetv2_100:pad_type=same).",
-    ),
-    Option("weights", str, _MODEL, "A checkpoint file for the backbone (.safetensors, .pth), instead of a download."),
-    Option("from_run", str, _MODEL, "Start from the backbone of an earlier run (a folder, or hf:REPO).", "--from"),
-    Option("cut", str, _MODEL, "End the backbone after this stage or block (layer2.2) and pool."),
-    Option("head", str, _MODEL, "linear, or mlp:1024,256 (hidden widths)."),
-    Option("dropout", str, _MODEL, "Dropout before each linear layer of the head: 0.5,0.3."),
-    Option(
-        "mean", str, _MODEL, "Mean per channel that the weights expect: 0.485,0.456,0.406. [default: the weights' own]"
-    ),
-    Option("std", str, _MODEL, "Standard deviation per channel. [default: the weights' own]"),
-    Option("strategy", str, _TRAINING, f"{', '.join(STRATEGIES)}. auto: a probe first, then whatever val says."),
-    Option(
-        "boundary",
-        str,
-        _TRAINING,
-        "Where training begins: with partial [default: the last stage], finetune and lp-ft [default: the start].",
-    ),
-    Option("image_size", int, _TRAINING, "Input size in px. [default: from weights and photos]"),
-    Option("epochs", int, _TRAINING, "Times that each photo is seen. [default: from the number of photos]"),
-    Option("batch_size", int, _TRAINING, "Photos per step. [default: from the number of photos]"),
-    Option("lr", float, _TRAINING, "Peak learning rate of the head. [default: from the strategy]"),
-    Option(
-        "augment",
-        str,
-        _TRAINING,
-        "none, flip, crop (never mirrored: text, digits), mild, light or strong. [default: light]",
-    ),
-    Option("precision", str, _TRAINING, "bf16 or float32. [default: bf16 where the hardware has it]"),
-    Option(
-        "settings",
-        list[str],
-        _TRAINING,
-        "Any setting of the plan by name: --set weight_decay=0.01. May be repeated.",
-        "--set",
-    ),
-    Option("log", str, "Output", f"Write the scalars of history.csv to {', '.join(KINDS)} as well."),
-    Option("device", str, _MACHINE, "auto, cpu, cuda, cuda:1 or mps."),
-)
-PLAN_FLAGS = ("image_size", "epochs", "batch_size", "lr", "augment", "precision")
-"""Options that are settings of the plan with a flag of their own."""
-_LISTS = ("dropout", "mean", "std")
+    messages.COMMANDS.add(name)
+    messages.OPTIONS.update(p.name for p in parameters if isinstance(get_args(p.annotation)[1], OptionInfo))
+    run.__signature__ = inspect.Signature([p.replace(kind=KEYWORD) for p in parameters])  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in parameters}
+    run.__name__, run.__doc__ = name, function.__doc__
+    return run
 
 
-def with_train_options(leave_out: tuple[str, ...] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command every option of the table; it receives them as one dict, ``options``."""
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own = inspect.signature(command, eval_str=True).parameters
-        shared = [_parameter(option) for option in OPTIONS if option.name not in leave_out]
-
-        def run(**given: Any) -> None:
-            command(**{n: given[n] for n in own if n != "options"}, options={p.name: given[p.name] for p in shared})
-
-        parameters = [p for p in own.values() if p.name != "options"] + shared
-        run.__signature__ = inspect.Signature([p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters])  # type: ignore[attr-defined]
-        run.__annotations__ = {p.name: p.annotation for p in parameters}
-        run.__name__, run.__doc__ = command.__name__, command.__doc__
-        return run
-
-    return decorate
+def _print(shown: Shown, as_json: bool, quiet: bool) -> None:
+    print_json(shown.summary) if as_json else print(messages.render(shown.text))
+    if shown.next and not quiet:
+        sys.stdout.flush()
+        print(f"next: {shown.next}", file=sys.stderr)
+    if shown.code:
+        sys.exit(shown.code)
 
 
-_DEFAULTS = {f.name: f.default for f in fields(TrainOptions) if f.name not in {"data", "settings"}}
+def _help(hint: Any) -> Help | None:
+    return next((one for one in getattr(hint, "__metadata__", ()) if isinstance(one, Help)), None)
 
 
-def _parameter(option: Option) -> inspect.Parameter:
-    default = _DEFAULTS.get(option.name)
-    default = None if default == () else default
-    kind = option.kind if default is not None else option.kind | None
-    flag = option.flag or "--" + option.name.replace("_", "-")
-    shown = default is not None
-    words = option.help.replace("[", r"\[")  # rich would take [default: …] for markup
-    info = typer.Option(flag, help=words, rich_help_panel=option.panel, show_default=shown)
-    return inspect.Parameter(
-        option.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, info]
-    )
+def _parameter(name: str, hint: Any) -> inspect.Parameter:
+    """An option of the table as typer takes it; None where it was not typed."""
+    about = _help(hint)
+    assert about is not None
+    default = getattr(TrainOptions, name, None)
+    told = default not in (None, ()) and default is not False and "[default" not in about.text
+    words = f"{about.text} [default: {default}]" if told else about.text
+    info = option(flag(name), words, panel=about.panel)
+    return inspect.Parameter(name, KEYWORD, default=None, annotation=Annotated[_kind(hint) | None, info])
 
 
-def unasked() -> dict[str, Any]:
-    """The options of a command line that names none."""
-    return {option.name: _parameter(option).default for option in OPTIONS}
+def _kind(hint: Any) -> Any:
+    """The type on the command line: lists of numbers are typed as text, settings as NAME=VALUE."""
+    kind = get_args(hint)[0]
+    if get_origin(kind) in (Literal, Union, UnionType, Sequence):
+        return str
+    return list[str] if get_origin(kind) is Mapping else kind
 
 
-def train_arguments(options: dict[str, Any]) -> dict[str, Any]:
-    """What was typed as keyword arguments of ``TrainOptions``.
+def _typed(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What was typed, as keyword arguments.
 
     Raises:
         OptionError: a list or a ``--set`` that cannot be read.
     """
-    given = {
-        name: value
-        for name, value in options.items()
-        if value is not None and name not in PLAN_FLAGS and name != "settings"
-    }
-    for name in _LISTS:
+    given = {name: value for name, value in asked.items() if value is not None}
+    for name in ("dropout", "mean", "std"):
         if name in given:
             given[name] = numbers(name, given[name])
-    settings = dict(_pair(text) for text in options.get("settings") or ())
-    settings |= {name: options[name] for name in PLAN_FLAGS if options.get(name) is not None}
-    return {**given, "settings": settings}
+    if "settings" in given:
+        given["settings"] = dict(map(_pair, given["settings"]))
+    return given
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -162,3 +118,12 @@ def _pair(text: str) -> tuple[str, str]:
     if not sign:
         raise OptionError(f"--set {text!r} is not NAME=VALUE.", "Write it like --set weight_decay=0.01.")
     return name.strip().replace("-", "_"), value.strip()
+
+
+def whole_numbers(name: str, text: str) -> list[int]:
+    """The numbers of a list as it is typed, ``5,10``. Raises OptionError that names the option."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    for part in parts:
+        if not part.isdigit():
+            raise OptionError(f"{flag(name)} {part!r} is not a whole number.", f"Write it like {flag(name)} 5,10.")
+    return [int(part) for part in parts]

@@ -1,4 +1,4 @@
-"""Predictions on standard output. In: a run and files. Out: lines of text, JSON or CSV, written as they are made."""
+"""Predictions on standard output, as lines of text, JSON or CSV."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from headstart.cli.messages import render
 from headstart.inference.classifier import Prediction
 from headstart.reporting.console import Console
 from headstart.workflows.predict import predict
@@ -22,7 +23,7 @@ def print_predictions(
     """Print one line per photo ("text", "json" or "csv"); returns how many photos could not be read (each is named)."""
     answers = predict(run, files, coverage=coverage, device=device)
     if answers.promise is not None:
-        Console().warning(answers.promise)
+        Console(words=render).warning(answers.promise)
     writer = csv.writer(sys.stdout, lineterminator="\n")
     if form == "csv":
         sets = [] if coverage is None else ["labels"]

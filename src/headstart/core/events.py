@@ -57,7 +57,16 @@ class EpochEnd:
     row: Any
 
 
-Event = Message | Warned | Table | Progress | EpochEnd
+@dataclass(frozen=True)
+class Finding:
+    """A problem that a check of photos found: its kind ("duplicate", "label", …), severity and one sentence."""
+
+    kind: str
+    severity: str
+    text: str
+
+
+Event = Message | Warned | Table | Progress | EpochEnd | Finding
 Listener = Callable[[Event], None]
 
 
@@ -93,3 +102,7 @@ class Events:
     def epoch(self, row: Any) -> None:
         """One finished epoch."""
         self.send(EpochEnd(row))
+
+    def finding(self, kind: str, severity: str, text: str) -> None:
+        """A problem that a check found."""
+        self.send(Finding(kind, severity, text))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 def counted(number: int, noun: str, more: str = "") -> str:
     """ "1 photo", "1,200 photos"; ``more`` is the plural where an s does not make it."""
@@ -16,3 +18,16 @@ def count(number: int) -> str:
 def plural(number: int, noun: str, more: str = "") -> str:
     """1 → "1 photo", 3000 → "3,000 photos"; ``more`` is the plural where an s does not make it."""
     return f"{count(number)} {noun if number == 1 else more or noun + 's'}"
+
+
+def listed(items: Sequence[str], most: int = 5, separator: str = ", ") -> str:
+    """The first ``most`` of the items, and how many more there are: "a, b and 3 more"."""
+    rest = len(items) - most
+    return separator.join(items[:most]) + (f"{separator.strip(' ,')} and {count(rest)} more" if rest > 0 else "")
+
+
+def duration(seconds: float) -> str:
+    """``4.5 s``, ``45 s``, ``10 min``, ``1.5 h``."""
+    number, unit = (seconds, "s") if seconds < 90 else (seconds / 60, "min")
+    number, unit = (number, unit) if number < 90 else (number / 60, "h")
+    return f"{number:.0f} {unit}" if number >= 9.95 else f"{number:.1f} {unit}"

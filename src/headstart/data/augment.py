@@ -109,4 +109,4 @@ def recolour(pixels: np.ndarray, strength: float, u: np.ndarray) -> np.ndarray:
     grey = x @ np.array([0.299, 0.587, 0.114], np.float32)
     x = grey[..., None] + (x - grey[..., None]) * saturation
     x = grey.mean() + (x - grey.mean()) * contrast
-    return np.clip(x, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(x, 0, 255)).astype(np.uint8)

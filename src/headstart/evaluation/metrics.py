@@ -171,7 +171,7 @@ def _top5(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any] | Non
 
 def _ratio(over: np.ndarray, under: np.ndarray) -> np.ndarray:
     """``over / under``, 0 where under is 0."""
-    return np.divide(over, under, out=np.zeros(len(under)), where=under > 0)
+    return np.asarray(np.divide(over, under, out=np.zeros(len(under)), where=under > 0))
 
 
 def _average_row(scores: dict[str, float], support: np.ndarray) -> dict[str, Any]:

@@ -33,8 +33,8 @@ def class_means(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def distances(features: np.ndarray, means: np.ndarray) -> np.ndarray:
     """Of photos with features [N, D] to the nearest of the means: float64 [N] in [0, 2]."""
     cosine = _unit(np.asarray(features, np.float32)) @ means.astype(np.float32).T
-    return 1.0 - cosine.max(1).astype(np.float64)
+    return np.asarray(1.0 - cosine.max(1), np.float64)
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12))

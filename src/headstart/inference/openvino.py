@@ -40,7 +40,7 @@ class OpenVino:
     def __call__(self, photos: np.ndarray) -> np.ndarray:
         request = self.ready.get(len(photos)) or self._compile(len(photos))
         # Copied: the request's own memory is written anew by the next call.
-        return request.infer([photos], share_inputs=True)[0]
+        return np.asarray(request.infer([photos], share_inputs=True)[0])
 
     def _compile(self, count: int) -> Any:
         """A request for batches of one length: with fixed shapes the convolutions are laid out best."""

@@ -58,7 +58,8 @@ class FrozenNetwork:
         if self.converted is not None:
             return torch.from_numpy(self.converted(photos.numpy()))
         x = self.normalise(photos.to(self.machine.device))
-        return self.module(x.to(self.dtype)).cpu()
+        out: torch.Tensor = self.module(x.to(self.dtype))
+        return out.cpu()
 
 
 class Normalise(nn.Module):

@@ -68,7 +68,7 @@ class Explainer:
             return x.permute(0, 3, 1, 2) if channels_last else x
         tokens = x[:, self.prefix_tokens :]
         side = math.isqrt(tokens.shape[1])
-        return tokens.transpose(1, 2).unflatten(2, (side, side))
+        return tokens.transpose(1, 2).reshape(len(x), -1, side, side)
 
 
 def _boundary(backbone: Backbone) -> str:

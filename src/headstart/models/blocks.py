@@ -122,7 +122,8 @@ class _Stem(Inlined):
 
     def forward(self, x: Tensor) -> Tensor:
         net: Any = self.inner
-        return net.norm_pre(net.patch_drop(net._pos_embed(net.patch_embed(x))))
+        out: Tensor = net.norm_pre(net.patch_drop(net._pos_embed(net.patch_embed(x))))
+        return out
 
 
 class _TokenPool(Inlined):
@@ -130,4 +131,5 @@ class _TokenPool(Inlined):
 
     def forward(self, x: Tensor) -> Tensor:
         net: Any = self.inner
-        return net.forward_head(x, pre_logits=True)
+        out: Tensor = net.forward_head(x, pre_logits=True)
+        return out

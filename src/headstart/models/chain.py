@@ -61,7 +61,8 @@ class Inlined(nn.Module):
         self.inner = inner
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.inner(x)
+        out: Tensor = self.inner(x)
+        return out
 
     def state_dict(self, *, destination: Any = None, prefix: str = "", keep_vars: bool = False) -> Any:
         outer = prefix[: prefix.rstrip(".").rfind(".") + 1]
@@ -131,7 +132,8 @@ def dry_run(module: nn.Module, size: int, seed: int = 0) -> Tensor:
     try:
         place = next((p.device for p in module.parameters()), torch.device("cpu"))
         photo = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(seed))
-        return module(photo.to(place))
+        out: Tensor = module(photo.to(place))
+        return out
     finally:
         for each, mode in modes:
             each.training = mode

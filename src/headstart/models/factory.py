@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -101,10 +101,10 @@ def _any_size_network(architecture: str, options: dict[str, Any]) -> nn.Module:
     cfg = get_pretrained_cfg(architecture, allow_unregistered=True)
     if cfg is not None and cfg.fixed_input_size:
         try:
-            return timm.create_model(architecture, dynamic_img_size=True, **options)
+            return cast(nn.Module, timm.create_model(architecture, dynamic_img_size=True, **options))
         except TypeError:  # not an option of this family
             pass
-    return timm.create_model(architecture, **options)
+    return cast(nn.Module, timm.create_model(architecture, **options))
 
 
 def _preprocessing(cfg: dict[str, Any]) -> Preprocessing:

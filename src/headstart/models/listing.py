@@ -15,7 +15,7 @@ from headstart.models.starter import NAME as STARTER
 
 @dataclass(frozen=True)
 class BackboneInfo:
-    """``name`` as ``--backbone`` takes it; ``image_size`` in px; ``weights`` in words; ``family``: timm's module;
+    """``name`` as ``backbone`` takes it; ``image_size`` in px; ``weights`` in words; ``family``: timm's module;
     ``license`` of the weights.
     """
 
@@ -27,17 +27,23 @@ class BackboneInfo:
 
 
 def backbones(pattern: str | None = None) -> list[BackboneInfo]:
-    """The pretrained backbones whose name holds the pattern, or matches it where it has wildcards (``*resnet5?``); the
-    short names first.
+    """List pretrained backbones, the short names first.
 
-    Raises OptionError, with the nearest names, where none does.
+    Args:
+        pattern: part of a name, or a glob (``*resnet5?``); by default all.
+
+    Returns:
+        Name, input size, weights, family and licence of each.
+
+    Raises:
+        OptionError: none matches; with the nearest names.
     """
     import timm
 
     names = [STARTER, *TORCHVISION_RESNETS, *timm.list_pretrained()]
     found = [name for name in names if pattern is None or _matches(name, pattern.strip().lower())]
     if not found:
-        hint = f"{did_you_mean(str(pattern), names)} `headstart backbones` without a pattern lists them all.".strip()
+        hint = f"{did_you_mean(str(pattern), names)} `hs.backbones()` lists them all.".strip()
         raise OptionError(f"no backbone matches {pattern!r}", hint)
     return [_info(name) for name in found]
 

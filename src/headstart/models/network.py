@@ -17,7 +17,8 @@ class Network(nn.Module):
         self.backbone, self.head = backbone, head
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.head(self.backbone(x))
+        logits: torch.Tensor = self.head(self.backbone(x))
+        return logits
 
 
 @torch.inference_mode()
@@ -32,13 +33,13 @@ def head_logits(head: nn.Module, features: np.ndarray) -> np.ndarray:
         .numpy()
     )
     head.train(was_training)
-    return logits
+    return np.asarray(logits)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Probabilities [N, C] in float64, each row summing to one."""
     shifted = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
-    return shifted / shifted.sum(1, keepdims=True)
+    return np.asarray(shifted / shifted.sum(1, keepdims=True))
 
 
 def last_linear(head: nn.Module) -> nn.Linear:

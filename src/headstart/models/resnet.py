@@ -39,7 +39,8 @@ class BasicBlock(nn.Module):
         x = self.act1(self.bn1(self.conv1(x)))
         x = self.bn2(self.conv2(x))
         x += around if self.downsample is None else self.downsample(around)
-        return self.act2(x)
+        out: Tensor = self.act2(x)
+        return out
 
     @property
     def last_norm(self) -> nn.BatchNorm2d:
@@ -72,7 +73,8 @@ class Bottleneck(nn.Module):
         x = self.act2(self.bn2(self.conv2(x)))
         x = self.bn3(self.conv3(x))
         x += around if self.downsample is None else self.downsample(around)
-        return self.act3(x)
+        out: Tensor = self.act3(x)
+        return out
 
     @property
     def last_norm(self) -> nn.BatchNorm2d:

@@ -1,37 +1,46 @@
-"""What is said while work goes on. In: sentences, progress, epochs. Out: lines and bars on standard error; standard
-output is left to results.
-"""
+"""A listener that shows what happens on standard error, in a terminal, a notebook or a log file."""
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
 from rich.console import Console as RichConsole
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TaskID, TextColumn
 from rich.progress import Progress as Bars
+from rich.table import Column
 from rich.table import Table as RichTable
+from rich.text import Text
 
 from headstart.core.events import EpochEnd, Event, Events, Listener, Message, Progress, Table, Warned
 
 HEARTBEAT_SECONDS = 30.0
+MEASURABLE_SECONDS = 1.0
+"""Time after which the speed of a task is known well enough to say how long the rest takes."""
 
 
 class Console:
-    """A listener that shows events on standard error; ``quiet`` keeps it to warnings. Standard output is left to
-    results.
+    """Shows events on standard error; standard output is left to results.
+
+    Args:
+        quiet: show warnings only.
+        words: how a text of the library is put for its reader; the command line writes options its own way.
     """
 
-    def __init__(self, quiet: bool = False) -> None:
-        self.console = RichConsole(stderr=True, highlight=False, soft_wrap=True)
-        self.quiet = quiet
+    def __init__(self, quiet: bool = False, words: Callable[[str], str] = str) -> None:
+        self.console = RichConsole(stderr=True, highlight=False)
+        # A line of a log file stays whole; a terminal breaks it between words.
+        self.console.soft_wrap = not (self.console.is_terminal or self.console.is_jupyter)
+        self.quiet, self.words = quiet, words
         # A notebook draws bars with ipywidgets, where it has them.
         self.live = self.console.is_terminal or (self.console.is_jupyter and find_spec("ipywidgets") is not None)
         self._bars: Bars | None = None
         self._tasks: dict[str, TaskID] = {}
+        self._clocks: dict[str, Clock] = {}
         self._spoke = time.monotonic()
 
     def __call__(self, event: Event) -> None:
@@ -41,9 +50,10 @@ class Console:
         elif self.quiet:
             return
         elif isinstance(event, Message):
-            self._print(event.text)
+            self._print(self.words(event.text))
         elif isinstance(event, Table):
-            self._print(make_table(event.title, event.columns, event.rows))
+            rows = [[self.words(v) if isinstance(v, str) else v for v in row] for row in event.rows]
+            self._print(make_table(event.title, event.columns, rows))
         elif isinstance(event, Progress):
             self._progress(event)
         elif isinstance(event, EpochEnd):
@@ -52,7 +62,7 @@ class Console:
     def warning(self, text: str) -> None:
         """One line that should not be missed."""
         self.close()
-        self.console.print(f"Note: {text}", style="yellow", markup=False)
+        self.console.print(f"Note: {self.words(text)}", style="yellow", markup=False)
 
     def _print(self, what: Any) -> None:
         self.close()
@@ -60,36 +70,43 @@ class Console:
 
     def _progress(self, event: Progress) -> None:
         """Bars appear only on a terminal, and go away when done."""
-        if event.done >= event.total and event.task not in self._tasks:
-            return
-        if not self.live:
-            self._heartbeat(event)
-            return
-        if self._bars is None:
-            columns = (
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[note]}"),
-                TimeRemainingColumn(),
-            )
-            self._bars = Bars(*columns, console=self.console, transient=True, refresh_per_second=4)
-            self._bars.start()
+        clock = self._clocks.setdefault(event.task, Clock(event.done))
+        if event.done < clock.done:  # another task of the same name
+            clock = self._clocks[event.task] = Clock(event.done)
+        clock.update(event)
+        if event.done >= event.total:
+            del self._clocks[event.task]
+        if self.live:
+            self._bar(event, clock)
+        else:
+            self._heartbeat(event, clock)
+
+    def _bar(self, event: Progress, clock: Clock) -> None:
         if event.task not in self._tasks:
-            self._tasks[event.task] = self._bars.add_task(event.task, total=event.total, note="")
+            if event.done >= event.total:
+                return
+            if self._bars is None:
+                columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+                notes = (TextColumn("{task.fields[note]}"), TimeLeft(Column(no_wrap=True)))
+                self._bars = Bars(*columns, *notes, console=self.console, transient=True, refresh_per_second=4)
+                self._bars.start()
+            self._tasks[event.task] = self._bars.add_task(
+                event.task, total=event.total, completed=event.done, note=event.note, clock=clock
+            )
+        assert self._bars is not None
         self._bars.update(self._tasks[event.task], completed=event.done, note=event.note)
         if event.done >= event.total:
             self._bars.remove_task(self._tasks.pop(event.task))
             if not self._tasks:
                 self.close()
 
-    def _heartbeat(self, event: Progress) -> None:
+    def _heartbeat(self, event: Progress, clock: Clock) -> None:
         """In a log file: a line now and then, so that silence does not look like a hang."""
         now = time.monotonic()
-        if now - self._spoke > HEARTBEAT_SECONDS:
+        if event.done < event.total and now - self._spoke > HEARTBEAT_SECONDS:
             self._spoke = now
-            note = f"   {event.note}" if event.note else ""
-            self.console.print(f"  {event.task}: {event.done} of {event.total}{note}", markup=False)
+            parts = (f"  {event.task}: {event.done} of {event.total}", event.note, clock.text())
+            self.console.print("   ".join(part for part in parts if part), markup=False)
 
     def _epoch(self, row: Any) -> None:
         target = self._bars.console if self._bars is not None else self.console
@@ -106,14 +123,49 @@ class Console:
             self._bars, self._tasks = None, {}
 
 
+class Clock:
+    """When a task will be done: by its own estimate, or by its speed so far. Between updates the time runs down."""
+
+    def __init__(self, done: int) -> None:
+        self.first, self.done, self.began = done, done, time.monotonic()
+        self.end: float | None = None
+
+    def update(self, event: Progress) -> None:
+        """Take in how far the task is now."""
+        now, self.done = time.monotonic(), event.done
+        if event.seconds_left is not None:
+            self.end = now + event.seconds_left
+        elif event.done > self.first and now - self.began >= MEASURABLE_SECONDS:
+            self.end = now + (now - self.began) / (event.done - self.first) * (event.total - event.done)
+
+    def text(self) -> str:
+        """ "about 25 min left", or nothing where it is not known yet."""
+        if self.end is None:
+            return ""
+        seconds = max(0.0, self.end - time.monotonic())
+        if seconds < 60:
+            return f"about {max(5, 5 * math.ceil(seconds / 5))} s left"
+        return f"about {seconds / 3600:.1f} h left" if seconds >= 5400 else f"about {math.ceil(seconds / 60)} min left"
+
+
+class TimeLeft(ProgressColumn):
+    """The text of a task's clock."""
+
+    def render(self, task: Task) -> Text:
+        return Text(task.fields["clock"].text(), style="progress.remaining")
+
+
 @contextmanager
-def console_events(quiet: bool = False, *listeners: Listener) -> Iterator[Events]:
-    """Events that a console and other listeners show, around long work."""
-    console = Console(quiet)
+def console_events(quiet: bool = False, listener: Listener | None = None) -> Iterator[Events]:
+    """Events for long work, shown on the console and sent to the listener; ``quiet`` with a listener leaves the
+    console out.
+    """
+    console = None if quiet and listener else Console(quiet)
     try:
-        yield Events(console, *listeners)
+        yield Events(*(one for one in (console, listener) if one))
     finally:
-        console.close()
+        if console:
+            console.close()
 
 
 def make_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> RichTable:

@@ -1,4 +1,4 @@
-"""Pictures inside a page. In: photos as arrays, a confusion matrix. Out: ``data:`` addresses for ``<img>``."""
+"""Images for pages: thumbnails, confusion matrices and saliency overlays as ``data:`` URLs."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def overlay(photo: np.ndarray, heat: np.ndarray) -> np.ndarray:
     colour = colormaps["inferno"](heat)[..., :3] * 255
     alpha = STRENGTH * heat[..., None]
     faded = 0.35 * photo.mean(2, keepdims=True) + 0.65 * photo
-    return np.clip((1 - alpha) * faded + alpha * colour, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip((1 - alpha) * faded + alpha * colour, 0, 255), np.uint8)
 
 
 def png(picture: np.ndarray) -> bytes:

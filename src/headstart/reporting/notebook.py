@@ -1,7 +1,5 @@
-"""At home in a notebook. In: photos, runs, comparisons, studies, predictions. Out: HTML that shows them, pandas frames,
-matplotlib figures.
-
-The objects themselves call this (``_repr_html_``, ``frame``, ``figure``); nothing here is needed outside a notebook.
+"""HTML, pandas frames and matplotlib figures for notebooks, which results make of themselves (``_repr_html_``,
+``frame``, ``figure``).
 """
 
 from __future__ import annotations

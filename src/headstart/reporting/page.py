@@ -1,4 +1,4 @@
-"""From template to page. In: a template's name and what it shows. Out: HTML, all text escaped."""
+"""HTML pages from templates; all text is escaped."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ TINY = 64
 
 
 def render_page(template: str, **shown: Any) -> str:
-    """The page of a template, named from the package's root (``workflows/train/run.html.j2``); a name that a template uses and nobody gave is an error, not a blank."""
+    """The page of a template, named from the package's root (``workflows/train/run.html.j2``). A name that the template
+    uses and that was not given is an error.
+    """
     return _environment().get_template(template).render(version=__version__, **shown)
 
 

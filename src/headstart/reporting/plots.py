@@ -1,4 +1,4 @@
-"""The plots of a run. In: history, a probe's grid, calibration bins. Out: ``Plot``: SVG, heading and key.
+"""Plots of a run: training curves, a probe's grid, calibration.
 
 Drawn through matplotlib's Figure API alone: no pyplot, no global state, no display needed.
 """
@@ -96,7 +96,7 @@ def probe_path(rows: Sequence[ProbeRow], chosen_l2: float | None = None) -> list
 
 
 def reliability(calibration: dict[str, Any]) -> Plot:
-    """How often the model is right when it says that it is p sure: a dot per bin, its area growing with its photos.
+    """Accuracy by confidence (a reliability diagram): a dot per bin, its area growing with its photos.
     Faint: the same before the temperature, where ``calibration["before"]`` tells.
     """
     figure, axes = new_figure((4.9, 3.6))
@@ -108,11 +108,11 @@ def reliability(calibration: dict[str, Any]) -> Plot:
     bins = _bins(
         axes, calibration["bins"], color=COLOURS["accent"], edgecolor=COLOURS["paper"], linewidth=0.8, zorder=3
     )
-    axes.set(xlim=(-0.02, 1.04), ylim=(-0.02, 1.06), xlabel="confidence of the answer", ylabel="how often it was right")
+    axes.set(xlim=(-0.02, 1.04), ylim=(-0.02, 1.06), xlabel="confidence", ylabel="accuracy")
     percent_axis(axes, "x")
     percent_axis(axes, "y")
     words = "; ".join(
-        f"{b['count']} photos at {b['confidence']:.0%} confidence: {b['accuracy']:.0%} right" for b in bins
+        f"{b['count']} photos at {b['confidence']:.0%} confidence: {b['accuracy']:.0%} correct" for b in bins
     )
     return Plot("Confidence and accuracy", to_svg(figure, "reliability", f"Reliability diagram. {words}"), tuple(key))
 

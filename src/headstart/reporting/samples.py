@@ -37,9 +37,9 @@ def samples_by_class(
 ) -> dict[str, list[np.ndarray]]:
     """A few photos of each class, before they are split; of many classes those that come first."""
     by_class: dict[str, list[int]] = {}
-    for i, photo in enumerate(photos.manifest.photos):
+    for i, one in enumerate(photos.manifest.photos):
         if photos.pixels.digests[i] is not None:
-            by_class.setdefault(photo.label, []).append(i)
+            by_class.setdefault(one.label, []).append(i)
     chosen = {}
     for label in sorted(by_class, key=natural_key)[:most_classes]:
         members = by_class[label]
@@ -49,5 +49,5 @@ def samples_by_class(
 
 
 def picture(pixels: DecodedImages, i: int, size: int) -> np.ndarray:
-    """Photo i as the network sees it, uint8 [size, size, 3]."""
+    """The central crop of photo i, which is what the network is given: uint8 [size, size, 3]."""
     return np.ascontiguousarray(centre(pixels.row(i), size))

@@ -1,4 +1,4 @@
-"""Where a figure stands on a line. In: the figures to be shown together. Out: ``Scale``, with round ends."""
+"""The axis of a plot: round ends and ticks for the values that it shows."""
 
 from __future__ import annotations
 

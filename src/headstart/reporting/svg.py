@@ -1,4 +1,4 @@
-"""Figures that live in a page. In: a matplotlib ``Figure`` drawn in ``COLOURS``. Out: an ``<svg>`` coloured by CSS.
+"""A matplotlib ``Figure`` drawn in ``COLOURS`` as an ``<svg>`` coloured by CSS.
 
 A figure is drawn once, with stand-in colours that no plot would use; each is then replaced by a CSS variable, so that
 the page's light and dark schemes colour it like everything else. Text stays text (it can be searched and read aloud) in

@@ -1,7 +1,7 @@
-"""The HTTP interface. In: a service. Out: a FastAPI app: POST /predict and /explain, GET /model, /healthz, /metrics,
-/docs, and the page at /.
+"""The HTTP interface, a FastAPI app: POST /predict and /explain, GET /model, /healthz, /metrics, /docs, and the page
+at /.
 
-Every answer that is not a result is JSON with one sentence in ``error``.
+Every response that is not a result is JSON with one sentence in ``error``.
 """
 
 from __future__ import annotations
@@ -37,23 +37,25 @@ POLICY = "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:
 
 
 class Named(BaseModel):
-    """The answer for one photo."""
+    """The prediction for one photo, by the names of ``headstart predict --json``."""
 
-    file: str = Field(description="The name that the client gave the file")
-    label: str = Field(description="The likeliest class")
-    probability: float = Field(description="Its probability, calibrated where the run is")
+    path: str = Field(description="The name that the client gave the file")
+    label: str = Field(description="The class with the highest probability")
+    confidence: float = Field(description="Its probability, calibrated if the run is")
     probabilities: dict[str, float] = Field(description="Of every class")
     unknown: bool | None = Field(
-        description="Whether the photo is unlike the training photos, so that no label may be right; null where the"
-        " model does not know"
+        description="Whether the photo is out of distribution, so that no label may be correct; null if the model"
+        " cannot tell"
     )
     distance: float | None = Field(
-        description="How unlike the training photos it is: 95 % of photos like them are below 1, unknown ones above"
+        description="Distance to the training photos: 95 % of photos like them are below 1, unknown ones above"
     )
+    file: str = Field(description="The same as path", deprecated=True)
+    probability: float = Field(description="The same as confidence", deprecated=True)
 
 
 class Answers(BaseModel):
-    """The answers of a request, in the order of its files."""
+    """The predictions of a request, in the order of its files."""
 
     predictions: list[Named]
 
@@ -99,7 +101,7 @@ def make_app(service: Service) -> FastAPI:
         yield
         await asyncio.to_thread(service.stop)
 
-    about = f"Names photos: {', '.join(service.classifier.classes[:20])}."
+    about = f"Classifies photos: {', '.join(service.classifier.classes[:20])}."
     app = FastAPI(
         title="headstart", description=about, version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None
     )
@@ -112,7 +114,7 @@ def make_app(service: Service) -> FastAPI:
 
 
 def _answers(app: FastAPI, service: Service) -> None:
-    @app.post("/predict", response_model=Answers, responses=REFUSALS, openapi_extra=UPLOAD, summary="Name photos")
+    @app.post("/predict", response_model=Answers, responses=REFUSALS, openapi_extra=UPLOAD, summary="Classify photos")
     async def predict(request: Request) -> dict[str, Any]:
         async with _admitted(request, service) as uploads:
             rows = await _in_time(service.predict(uploads), service)
@@ -136,15 +138,12 @@ def _answers(app: FastAPI, service: Service) -> None:
 def _answer(name: str, answer: Answer, classes: tuple[str, ...]) -> dict[str, Any]:
     best = int(answer.probabilities.argmax())
     every = {label: round(float(p), 6) for label, p in zip(classes, answer.probabilities, strict=True)}
-    far = answer.distance
+    far, confidence = answer.distance, every[classes[best]]
     return {
-        "file": name,
-        "label": classes[best],
-        "probability": every[classes[best]],
-        "probabilities": every,
-        "unknown": is_unknown(far),
-        "distance": None if far is None else round(far, 4),
-    }
+        "path": name, "label": classes[best], "confidence": confidence, "probabilities": every,
+        "unknown": is_unknown(far), "distance": None if far is None else round(far, 4),
+        "file": name, "probability": confidence,
+    }  # fmt: skip
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""Requests that arrive together share a batch. In: photos, from any thread. Out: a future per photo.
+"""Requests that arrive together share a batch. Photos come from any thread; each gets a future.
 
 Nobody waits for a batch to fill: while the network works on one, the next gathers. Batches have a few fixed lengths
 (the rest is empty photos), because the network is laid out anew for each length.

@@ -1,6 +1,4 @@
-"""The interface in words. In: the app's OpenAPI description. Out: a page; it loads nothing from elsewhere, as the usual
-pages for OpenAPI do.
-"""
+"""The page of the API's documentation, from the app's OpenAPI description; it loads nothing from elsewhere."""
 
 from __future__ import annotations
 

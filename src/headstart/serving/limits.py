@@ -1,6 +1,4 @@
-"""What a client may ask for. In: nothing. Out: ``Limits``, and ``Refused``: an answer that is a refusal, with its HTTP
-status and a sentence.
-"""
+"""What a request may cost, and ``Refused``: a response that is a refusal, with its HTTP status and a sentence."""
 
 from __future__ import annotations
 
@@ -24,7 +22,7 @@ class Limits:
     seconds: float = 30.0
 
 
-class Refused(Exception):  # noqa: N818 - it is an answer, not an error of the server's
+class Refused(Exception):  # noqa: N818 - a response, not an error of the server's
     """``status``: of HTTP; ``sentence``: what is wrong and what to do; ``files``: a problem per file, where there are
     several.
     """

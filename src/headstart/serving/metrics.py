@@ -1,4 +1,4 @@
-"""What the server counts. In: requests, batches. Out: Prometheus' text format."""
+"""Counters of requests and batches, in Prometheus' text format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``serve``: a run behind HTTP. In: a run folder, host and port. Out: a server, until it is told to stop."""
+"""``serve``: a run's predictions over HTTP."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headstart.core.events import Listener
 from headstart.errors import OptionError
 from headstart.inference.classifier import Classifier
 from headstart.reporting.console import console_events
+from headstart.training.config import HOST, PORT
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -26,25 +28,33 @@ GRACE = 10
 def serve(
     run: str | Path,
     *,
-    host: str = "127.0.0.1",
-    port: int = 8000,
+    host: str = HOST,
+    port: int = PORT,
     device: str = "auto",
     limits: Limits | None = None,
     quiet: bool = False,
+    listener: Listener | None = None,
 ) -> None:
-    """Answer over HTTP until Ctrl-C or SIGTERM; what is at work then is still answered.
+    """Serve predictions over HTTP until Ctrl-C or SIGTERM; requests at work then are still answered.
 
     Args:
-        host: by default this machine alone can connect. port: 0 takes a free one. limits: see ``Limits``.
+        run: a run folder, or a model on the hub (``"hf:owner/name"``).
+        host: the address to listen on; by default only this machine can connect.
+        port: 0 takes a free one.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        limits: what a request may cost; see ``headstart.serving.limits.Limits``.
+        quiet: no progress and messages on standard error, warnings only.
+        listener: called with each event (``headstart.core.events``); with ``quiet`` it alone hears of them.
 
     Raises:
-        OptionError: a package that is not installed, a port that is taken. RunError: no model there.
+        OptionError: a package that is not installed, a port that is taken.
+        RunError: no model there.
     """
     import uvicorn
 
     app = application(run, device=device, limits=limits)
     listening = _listen(host, port)
-    with console_events(quiet) as events:
+    with console_events(quiet, listener) as events:
         events.message(_where(*listening.getsockname()[:2]))
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE, timeout_keep_alive=30,
@@ -66,9 +76,9 @@ def application(run: str | Path, *, device: str = "auto", limits: Limits | None 
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """A socket that listens already: a mistake is said before anything is started. Raises OptionError."""
+    """A socket that listens already, so that a mistake is reported before anything is started. Raises OptionError."""
     if not 0 <= port < 2**16:  # the system would take it modulo 65536
-        raise OptionError(f"--port {port} must be from 0 (a free one) to 65535.")
+        raise OptionError(f"`port={port}` must be from 0 (a free one) to 65535.", option="port")
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listening = socket.socket(family, socket.SOCK_STREAM)
@@ -77,7 +87,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.listen(1024)
     except (OSError, OverflowError) as error:
         raise OptionError(
-            f"Cannot listen on {host}:{port}: {getattr(error, 'strerror', None) or error}.", "Try --port 0, or another."
+            f"Cannot listen on {host}:{port}: {getattr(error, 'strerror', None) or error}.", "Try `port=0`, or another."
         ) from None
     return listening
 
@@ -86,7 +96,7 @@ def _where(host: str, port: int) -> str:
     shown = f"[{host}]" if ":" in host else host
     inside = ipaddress.ip_address(host.partition("%")[0]).is_loopback
     who = (
-        "only this machine can connect (--host 0.0.0.0 lets others)"
+        "only this machine can connect (`host='0.0.0.0'` lets others)"
         if inside
         else "anyone who reaches this machine can connect: there is no password"
     )

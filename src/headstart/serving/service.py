@@ -1,4 +1,4 @@
-"""What the server does with photos. In: uploads. Out: answers, overlays, and what the model says of itself."""
+"""Predictions and saliency maps of uploads, and the description of the model."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Service:
         return self.classifier.answers(self.classifier.features(photos))
 
     async def predict(self, uploads: Sequence[Upload]) -> list[Answer]:
-        """An answer per upload. Raises Refused (422, 429)."""
+        """A prediction per upload. Raises Refused (422, 429)."""
         photos = await self._decoded(uploads)
         answers = await asyncio.gather(*map(asyncio.wrap_future, self.batcher.submit(photos)))
         for answer in answers:
@@ -85,7 +85,7 @@ class Service:
         return has_maps(self.classifier)
 
     async def overlay(self, upload: Upload, label: str | None) -> bytes:
-        """A PNG: the photo as the network sees it, warm where it looked for a class (the likeliest by default).
+        """A PNG: the photo as the network sees it, with the saliency map of a class (the predicted one by default).
 
         Raises:
             Refused: 422 for a bad photo or an unknown label, 429, or 501 where the network has no maps.

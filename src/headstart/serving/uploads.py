@@ -1,4 +1,4 @@
-"""From a request to files in memory. In: a multipart body. Out: (name, bytes) per file, or ``Refused``.
+"""From a multipart request to files in memory.
 
 Nothing is written to disk, and no client decides how much memory is used: bytes are counted as they come, of a request
 and of all requests together.

@@ -1,130 +1,286 @@
-"""What a user can ask of a training. In: arguments of ``train`` (CLI or Python). Out: ``TrainOptions``, the one home of
-each default, as JSON for resume.
+"""What a training can be asked for: each option's type, help and default, and which functions take it.
+
+An option is added here, and read where it is used: the command line, Python's keyword arguments and the checks of each
+function follow from these tables.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, NamedTuple, TypedDict, get_args, get_type_hints
 
 from headstart.data.schema import SplitOptions
 from headstart.errors import OptionError, did_you_mean
-from headstart.training.loggers import KINDS
 from headstart.training.rules import BOUNDED
 
+Arm = Literal["probe", "finetune", "partial", "lp-ft", "scratch"]
+Strategy = Literal["auto", Arm]
+OnBad = Literal["skip", "fail"]
+Log = Literal["tensorboard", "wandb", "mlflow"]
+Augment = Literal["none", "flip", "crop", "mild", "light", "strong"]
+Precision = Literal["bf16", "float32"]
+Engine = Literal["openvino", "torch"]
+BatchNorm = Literal["moving", "kept"]
+
 DEFAULT_BACKBONE = "resnet18"
-STRATEGIES = ("auto", "probe", "finetune", "partial", "lp-ft", "scratch")
-ON_BAD = ("skip", "fail")
+STRATEGIES: tuple[str, ...] = get_args(Strategy)
+ON_BAD: tuple[str, ...] = get_args(OnBad)
+LOGS: tuple[str, ...] = get_args(Log)
+
+# Defaults of options that belong to one function; its signature and the command line both read them here.
+ARMS: tuple[Arm, ...] = ("probe", "finetune", "scratch")
+SEEDS = 3
+SAMPLE = 1000
+BAND_LEVEL = 0.9
+NEIGHBOURS = 5
+HOST = "127.0.0.1"
+PORT = 8000
+
+
+class Help(NamedTuple):
+    """How the command line shows an option: the panel of ``--help`` that it stands in, and what it does. A setting of
+    the plan without help is set by ``--set NAME=VALUE``.
+    """
+
+    panel: str
+    text: str
+
+
+_photos, _model = partial(Help, "Photos"), partial(Help, "Backbone and head")
+_training, _machine = partial(Help, "Training"), partial(Help, "Machine")
+
+
+class RunOptions(TypedDict, total=False):
+    """Options that also make sense for the photos of a finished run."""
+
+    seed: Annotated[int, _photos("Seed of splits, shots, order, augmentation and random weights.")]
+    on_bad: Annotated[OnBad, _photos("What to do with files that cannot be read: skip or fail.")]
+    device: Annotated[str, _machine("auto, cpu, cuda, cuda:1 or mps.")]
+
+
+class FeatureOptions(TypedDict, total=False):
+    """How a frozen backbone computes features."""
+
+    image_size: Annotated[int, _training("Input size in px. [default: from weights and photos]")]
+    resize: int
+    precision: Annotated[Precision, _training("bf16 or float32. [default: bf16 where the hardware has it]")]
+    engine: Engine
+    device: Annotated[str, _machine("auto, cpu, cuda, cuda:1 or mps.")]
+    settings: Annotated[
+        Mapping[str, Any], _training("Any setting of the plan by name: weight_decay=0.01. May be repeated.")
+    ]
+
+
+class BackboneOptions(TypedDict, total=False):
+    """Which backbone, its weights and its preprocessing."""
+
+    backbone: Annotated[
+        str,
+        _model(
+            "resnet18 … resnet152 (torchvision's ImageNet weights), starter (ships with headstart), or any timm name,"
+            " with options for timm after a colon (mobilenetv2_100:pad_type=same)."
+        ),
+    ]
+    weights: Annotated[
+        str | Path, _model("A checkpoint file for the backbone (.safetensors, .pth), instead of a download.")
+    ]
+    from_run: Annotated[str | Path, _model("Start from the backbone of an earlier run (a folder, or hf:REPO).")]
+    cut: Annotated[str, _model("End the backbone after this stage or block (layer2.2) and pool.")]
+    mean: Annotated[
+        Sequence[float],
+        _model("Mean per channel that the weights expect: 0.485,0.456,0.406. [default: the weights' own]"),
+    ]
+    std: Annotated[Sequence[float], _model("Standard deviation per channel. [default: the weights' own]")]
+
+
+class CheckOptions(BackboneOptions, FeatureOptions, total=False):
+    """Options of ``check``: the backbone whose features it uses."""
+
+
+class RecommendOptions(RunOptions, FeatureOptions, total=False):
+    """Options of ``recommend``, for all backbones that it compares."""
+
+
+class ForecastOptions(RecommendOptions, BackboneOptions, total=False):
+    """Options of ``forecast``."""
+
+
+class CompareOptions(ForecastOptions, total=False):
+    """Options of ``compare``, for all arms."""
+
+    val: Annotated[
+        float, _photos("Fraction of the photos for validation, where the data brings no val split. [default: 0.15]")
+    ]
+    test: Annotated[
+        float,
+        _photos(
+            "Fraction of the photos for testing, read once at the end. [default: 0.15 where the data brings no splits]"
+        ),
+    ]
+    fraction: Annotated[float, _photos("Train on this fraction of the training photos.")]
+    allow_leakage: Annotated[
+        bool,
+        _photos(
+            "Train although splits of the data share photos. Identical files leave the earlier split; near duplicates"
+            " stay, and the report counts them."
+        ),
+    ]
+    head: Annotated[str, _model("linear, or mlp:1024,256 (hidden widths).")]
+    dropout: Annotated[Sequence[float], _model("Dropout before each linear layer of the head: 0.5,0.3.")]
+    boundary: Annotated[
+        str,
+        _training(
+            "First stage that is trained: with partial [default: the last stage], finetune and lp-ft [default: the"
+            " first]."
+        ),
+    ]
+    epochs: Annotated[int, _training("Passes over the training photos. [default: from the number of photos]")]
+    batch_size: Annotated[int, _training("Photos per step. [default: from the number of photos]")]
+    lr: Annotated[float, _training("Peak learning rate of the head. [default: from the strategy]")]
+    augment: Annotated[
+        Augment, _training("none, flip, crop (never mirrored: text, digits), mild, light or strong. [default: light]")
+    ]
+    lr_backbone: float
+    stage_decay: float
+    batchnorm: BatchNorm
+    warmup: float
+    weight_decay: float
+    label_smoothing: float
+    views: int
+    budget_minutes: float
+
+
+class TrainOptionsDict(CompareOptions, total=False):
+    """Options of ``train``. A strategy from another package has no place in ``Strategy``: pass it with
+    ``# type: ignore[arg-type]``.
+    """
+
+    strategy: Annotated[Strategy, _training(f"{', '.join(STRATEGIES)}. auto: a probe first, then what val decides.")]
+    shots: Annotated[int, _photos("Train on this many photos per class (and validate on at most as many).")]
+    log: Annotated[Log, Help("Output", f"Write the scalars of history.csv to {', '.join(LOGS)} as well.")]
+
+
+TAKEN: dict[str, type] = {
+    "train": TrainOptionsDict,
+    "compare": CompareOptions,
+    "check": CheckOptions,
+    "recommend": RecommendOptions,
+    "forecast": ForecastOptions,
+    "forecast of a run": RunOptions,
+}
+"""Function → the options of a training that it takes."""
 
 
 @dataclass(frozen=True)
 class TrainOptions:
     """One training, as it was asked for. Paths are text so that the whole is JSON; ``settings`` overrides the plan by
-    name.
+    name. The command line lists options in this order.
     """
 
     data: str
     out: str | None = None
+    val: float | None = None
+    test: float | None = None
+    shots: int | None = None
+    fraction: float | None = None
+    seed: int = 0
+    on_bad: str = "skip"
+    allow_leakage: bool = False
     backbone: str = DEFAULT_BACKBONE
     weights: str | None = None
     from_run: str | None = None
     cut: str | None = None
     head: str = "linear"
     dropout: tuple[float, ...] = ()
-    strategy: str = "auto"
-    boundary: str | None = None
-    val: float | None = None
-    test: float | None = None
-    shots: int | None = None
-    fraction: float | None = None
-    seed: int = 0
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
-    device: str = "auto"
-    on_bad: str = "skip"
-    allow_leakage: bool = False
-    log: str | None = None
+    strategy: str = "auto"
+    boundary: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
+    log: str | None = None
+    device: str = "auto"
 
     def __post_init__(self) -> None:
         problems = [*self._unknown_words(), *self._impossible_numbers(), *self._contradictions()]
         if problems:
-            raise OptionError("; ".join(problems))
+            only = problems[0][0] if len(problems) == 1 else None
+            raise OptionError("; ".join(words for _, words in problems), option=only)
 
-    def _unknown_words(self) -> list[str]:
-        wrong = []
-        words = (("strategy", self.strategy, STRATEGIES), ("on-bad", self.on_bad, ON_BAD), ("log", self.log, KINDS))
-        for name, value, known in words:
+    def _unknown_words(self) -> Iterator[tuple[str, str]]:
+        """(option, what is wrong) of each option that is not one of its choices."""
+        for name, known in (("strategy", STRATEGIES), ("on_bad", ON_BAD), ("log", LOGS)):
+            value = getattr(self, name)
             if value is not None and value not in known:
-                wrong.append(
-                    f"--{name} {value!r} is not one of {', '.join(known)}. {did_you_mean(value, known)}".strip(" .")
-                )
-        return wrong
+                hint = did_you_mean(str(value), known)
+                yield name, f"`{name}={value!r}` is not one of {', '.join(known)}. {hint}".strip(" .")
 
-    def _impossible_numbers(self) -> list[str]:
-        wrong = [
-            f"--{n} {v} must be at least 0 and below 1"
-            for n, v in (("val", self.val), ("test", self.test))
-            if v is not None and not 0 <= v < 1
-        ]
+    def _impossible_numbers(self) -> Iterator[tuple[str, str]]:
+        for name, share in (("val", self.val), ("test", self.test)):
+            if share is not None and not 0 <= share < 1:
+                yield name, f"`{name}={share}` must be at least 0 and below 1"
         if (self.val or 0) + (self.test or 0) >= 1:
-            wrong.append(f"--val {self.val} and --test {self.test} leave nothing to train on")
+            yield "val", f"`val={self.val}` and `test={self.test}` leave nothing to train on"
         if self.val == 0:
-            wrong.append("--val 0 leaves nothing to choose by")
+            yield "val", "`val=0` leaves nothing to validate on"
         if self.shots is not None and self.shots < 1:
-            wrong.append(f"--shots {self.shots} must be at least 1")
+            yield "shots", f"`shots={self.shots}` must be at least 1"
         if self.fraction is not None and not 0 < self.fraction <= 1:
-            wrong.append(f"--fraction {self.fraction} must be above 0 and at most 1")
+            yield "fraction", f"`fraction={self.fraction}` must be above 0 and at most 1"
         if not 0 <= self.seed < 2**31:
-            wrong.append(f"--seed {self.seed} must be from 0 to {2**31 - 1}")
-        for name, values, allowed in (("mean", self.mean, (-10, 10)), ("std", self.std, (1e-6, 10))):
-            if values is not None and (len(values) != 3 or not all(allowed[0] <= v <= allowed[1] for v in values)):
-                wrong.append(
-                    f"--{name} takes three numbers between {allowed[0]} and {allowed[1]}, for red, green and blue "
-                    "(photos run from 0 to 1)"
-                )
-        return wrong
+            yield "seed", f"`seed={self.seed}` must be from 0 to {2**31 - 1}"
+        for name, values, low in (("mean", self.mean, -10), ("std", self.std, 1e-6)):
+            if values is not None and (len(values) != 3 or not all(low <= v <= 10 for v in values)):
+                words = f"takes three numbers between {low} and 10, for red, green and blue (photos run from 0 to 1)"
+                yield name, f"`{name}` {words}"
 
-    def _contradictions(self) -> list[str]:
-        wrong = []
+    def _contradictions(self) -> Iterator[tuple[str, str]]:
         if self.shots is not None and self.fraction is not None:
-            wrong.append("--shots and --fraction both say how much to train on: give one")
+            yield "shots", "`shots` and `fraction` both say how much to train on: give one"
         if self.weights and self.from_run:
-            wrong.append("--weights and --from both say where the backbone is from: give one")
+            yield "weights", "`weights` and `from_run` both say where the backbone is from: give one"
         if self.strategy == "scratch" and (self.weights or self.from_run):
-            wrong.append("--strategy scratch starts from random weights: leave out --weights and --from")
+            words = "`strategy='scratch'` starts from random weights: leave out `weights` and `from_run`"
+            yield "strategy", words
         if self.boundary and self.strategy not in BOUNDED:
-            wrong.append(f"--boundary goes with --strategy {', '.join(BOUNDED)}, not with {self.strategy}")
-        return wrong
+            yield "boundary", f"`boundary` goes with the strategies {', '.join(BOUNDED)}, not with {self.strategy}"
 
     @classmethod
-    def gather(cls, data: str | Path, out: str | Path | None, asked: Mapping[str, Any]) -> TrainOptions:
-        """Options as keyword arguments name them: fields of this class, and settings of the plan (``epochs=5``) beside
-        them.
+    def gather(
+        cls, data: str | Path, out: str | Path | None, asked: Mapping[str, Any], by: str = "train", **fixed: Any
+    ) -> TrainOptions:
+        """Options from the keyword arguments of a function: fields of this class, with settings of the plan
+        (``epochs=5``) beside them.
+
+        Args:
+            data: the photos.
+            out: the run folder, None for the default.
+            asked: the keyword arguments.
+            by: the function, a key of ``TAKEN``.
+            fixed: what that function decides itself.
 
         Raises:
-            OptionError: a name that is neither, or a value that cannot be; all of them at once.
+            OptionError: a name that the function does not take, or a value that cannot be; all of them at once.
         """
-        from headstart.training.plan import SETTINGS
-
-        own = {f.name for f in fields(cls)} - {"data", "out"}
-        unknown = [name for name in asked if name not in own and name not in SETTINGS]
-        if unknown:
-            words = (f"unknown option {name!r}. {did_you_mean(name, [*own, *SETTINGS])}".strip() for name in unknown)
-            raise OptionError("; ".join(words))
-        settings = dict(asked.get("settings") or {}) | {
-            name: value for name, value in asked.items() if name in SETTINGS and value is not None
-        }
-        given = {name: value for name, value in asked.items() if name in own and name != "settings"}
+        refuse_unknown(asked, by)
+        own = {f.name for f in fields(cls)}
+        asked = {name: value for name, value in asked.items() if value is not None} | fixed
+        given = {name: value for name, value in asked.items() if name in own}
+        settings = {**asked.get("settings", {}), **{k: v for k, v in asked.items() if k not in own}}
         paths = {name: str(given[name]) for name in ("weights", "from_run") if given.get(name) is not None}
         lists = {name: tuple(given[name]) for name in ("dropout", "mean", "std") if given.get(name) is not None}
-        return cls(
-            data=str(data), out=str(out) if out is not None else None, settings=settings, **{**given, **paths, **lists}
-        )
+        place = None if out is None else str(out)
+        return cls(**{"data": str(data), "out": place, **given, **paths, **lists, "settings": settings})
+
+    def given(self, by: str = "train") -> dict[str, Any]:
+        """What differs from the defaults, of the options that a function (a key of ``TAKEN``) takes."""
+        plain = TrainOptions(self.data)
+        names = (f.name for f in fields(self) if f.name in (*taken_by(by), "out"))
+        return {name: getattr(self, name) for name in names if getattr(self, name) != getattr(plain, name)}
 
     @property
     def split_options(self) -> SplitOptions:
@@ -146,21 +302,23 @@ class TrainOptions:
         backbone = Path(self.from_run).name if self.from_run else re.sub(r"[^\w./-]+", "-", self.backbone)
         return f"{stem}-{backbone.split('/')[-1]}-{self.strategy}"
 
-    def command(self) -> str:
-        """The command line that asks for exactly this."""
-        import shlex
 
-        words = ["headstart", "train", self.data]
-        default = TrainOptions(self.data)
-        for f in fields(self):
-            value = getattr(self, f.name)
-            if f.name in {"data", "settings"} or value == getattr(default, f.name):
-                continue
-            flag = "--from" if f.name == "from_run" else "--" + f.name.replace("_", "-")
-            words += [flag, ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
-        for name, value in self.settings.items():
-            words += ["--set", f"{name}={value}"]
-        return shlex.join(words)
+def taken_by(function: str) -> dict[str, Any]:
+    """The options that a function takes, with their types; a type's ``Help`` is in its metadata. In the order of
+    ``TrainOptions``, settings of the plan at the place of ``settings``.
+    """
+    hints = get_type_hints(TAKEN[function], include_extras=True) if function in TAKEN else {}
+    place = {f.name: i for i, f in enumerate(fields(TrainOptions))}
+    return {name: hints[name] for name in sorted(hints, key=lambda name: place.get(name, place["settings"] - 0.5))}
+
+
+def refuse_unknown(asked: Mapping[str, Any], by: str) -> None:
+    """Raises OptionError that names every option that a function does not take."""
+    known = taken_by(by)
+    unknown = [name for name in asked if name not in known]
+    if unknown:
+        words = (f"{by} takes no option {name!r}. {did_you_mean(name, known)}".strip() for name in unknown)
+        raise OptionError("; ".join(words), option=unknown[0])
 
 
 def numbers(name: str, text: str) -> tuple[float, ...]:
@@ -168,4 +326,5 @@ def numbers(name: str, text: str) -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise OptionError(f"--{name} {text!r} is not a list of numbers.", f"Write it like --{name} 0.5,0.3.") from None
+        problem = f"`{name}={text!r}` is not a list of numbers."
+        raise OptionError(problem, f"Write it like `{name}=(0.5, 0.3)`.", option=name) from None

@@ -74,7 +74,7 @@ def standardiser(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _split(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    return x.split(max(1, CHUNK_ENTRIES // (4 * x.shape[1])))
+    return torch.split(x, max(1, CHUNK_ENTRIES // (4 * x.shape[1])))
 
 
 def solve(

@@ -158,7 +158,7 @@ def make_backbone(options: TrainOptions) -> Backbone:
 
     torch.manual_seed(options.seed)  # decides the random weights of scratch
     if options.from_run:
-        backbone = load_backbone(Path(options.from_run))
+        backbone: Backbone = load_backbone(Path(options.from_run))
         backbone = backbone.truncated(options.cut) if options.cut else backbone
     else:
         weights = Path(options.weights) if options.weights else None

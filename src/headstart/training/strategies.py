@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from headstart.core.array_store import RowStore
+from headstart.core.choice import Choice
 from headstart.core.events import Events
 from headstart.data.augment import Augmentation, View
 from headstart.data.images import DecodedImages
@@ -344,7 +345,7 @@ def _auto(task: FitContext) -> FitResult:
     if decided is None:
         decided = list(_decide(task, probe))
         task.remember("auto", decided)  # timings differ from run to run: a resumed run must not decide anew
-    choice = rules.Choice(*decided)
+    choice = Choice(*decided)
     task.events.message(f"auto: {choice.reason}.")
     if choice.value == "probe":
         probe.decision = choice.reason
@@ -362,7 +363,7 @@ def _with_plan(task: FitContext, plan: Plan) -> FitContext:
     return replace(task, plan=plan)
 
 
-def _decide(task: FitContext, probe: FitResult) -> rules.Choice:
+def _decide(task: FitContext, probe: FitResult) -> Choice:
     photos = len(task.labels["val"])
     errors = round((1 - probe.val[1]) * photos)
     plan = task.plan_for("lp-ft")

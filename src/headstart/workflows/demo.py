@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from headstart.core.events import Listener
 from headstart.core.paths import cache_dir
 
 if TYPE_CHECKING:
@@ -20,30 +21,32 @@ if TYPE_CHECKING:
 
 
 SHOTS = (5, 10)
-SEEDS = 3
-ARMS = ("probe", "finetune", "scratch")
 EPOCHS = 15
 """For every arm that trains: enough for each to level off, and the whole demo within a minute."""
 PER_CLASS = 100
 """Digits per class: enough for a test split that separates the arms, few enough to be read in a second."""
 
 
-def demo(out: str | Path | None = None, quiet: bool = False) -> Comparison:
-    """Compare probe, fine-tuning and scratch on digits, at 5 and 10 images per class over 3 seeds.
+def demo(out: str | Path | None = None, quiet: bool = False, listener: Listener | None = None) -> Comparison:
+    """Compare probe, fine-tuning and scratch on handwritten digits, at 5 and 10 images per class over 3 seeds.
 
     Args:
-        out: the comparison's folder; an earlier demo in it is replaced. Default: ``runs/demo``.
-        quiet: show warnings only.
+        out: a folder for the report, by default ``runs/demo``; an earlier demo there is replaced.
+        quiet: no progress and messages on standard error, warnings only.
+        listener: called with each event (``headstart.core.events``); with ``quiet`` it alone hears of them.
 
     Returns:
-        The comparison.
+        The comparison, as ``compare`` makes it.
+
+    Raises:
+        RunError: the folder exists and holds something else.
     """
     from headstart.workflows.experiment.compare import compare
 
     return compare(
-        demo_digits(), arms=ARMS, seeds=SEEDS, shots=SHOTS,
-        out=out or Path("runs") / "demo", overwrite=True, quiet=quiet, backbone="starter", test=0.6, augment="crop",
-        epochs=EPOCHS,
+        demo_digits(), shots=SHOTS,
+        out=out or Path("runs") / "demo", overwrite=True, quiet=quiet, listener=listener, backbone="starter", test=0.6,
+        augment="crop", epochs=EPOCHS,
     )  # fmt: skip
 
 

@@ -1,16 +1,15 @@
-"""Using a trained model. In: a run folder and photos. Out: predictions, metrics on other labelled photos, the
-architecture in words.
-"""
+"""``predict``, ``evaluate`` and ``describe``: what a trained model is used for."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from headstart.core.events import Listener
 from headstart.data.filenames import natural_key, shown
 from headstart.data.schema import BadFile, Manifest, Photo
 from headstart.data.sources.detect import scan
@@ -20,14 +19,14 @@ from headstart.evaluation.conformal import check_coverage
 from headstart.evaluation.metrics import evaluate as measure
 from headstart.inference.classifier import Classifier, Prediction
 from headstart.reporting.console import console_events
-from headstart.reporting.notebook import MOST, photo_tile
+from headstart.reporting.notebook import MOST, frame, photo_tile
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 
 def predictions_html(predictions: Sequence[Prediction]) -> str:
-    """A gallery of answers."""
+    """A gallery of predictions."""
     tiles = []
     for one in predictions[:MOST]:
         mark = " unknown?" if one.unknown else ""
@@ -41,8 +40,9 @@ SPLITS = ("all", "train", "val", "test")
 
 
 class Predictions(Iterator[Prediction]):
-    """Answers, one at a time, so that memory stays flat whatever the number of photos. ``frame()``, and a notebook that
-    shows them, read what is left to the end. ``promise``: what the sets of labels promise, where there are any.
+    """Predictions, computed one at a time, so that memory stays flat whatever the number of photos. ``frame()``, and a
+    notebook that shows them, compute all that are left. ``promise``: what the prediction sets guarantee, where there
+    are any.
     """
 
     def __init__(self, answers: Iterator[Prediction], classes: tuple[str, ...], promise: str | None = None) -> None:
@@ -53,8 +53,6 @@ class Predictions(Iterator[Prediction]):
 
     def frame(self) -> DataFrame:
         """A row per photo as a pandas frame, with a column per class."""
-        from headstart.reporting.notebook import frame
-
         return frame(
             {
                 "path": str(one.path), "label": one.label, "confidence": one.confidence, "problem": one.problem,
@@ -66,26 +64,30 @@ class Predictions(Iterator[Prediction]):
         )  # fmt: skip
 
     def _repr_html_(self) -> str:
-        from headstart.workflows.predict import predictions_html
-
         shown = list(self)
-        self.answers = iter(shown)  # shown again, or gone through, they are still there
+        self.answers = iter(shown)  # so that they can be shown or iterated again
         return predictions_html(shown)
 
 
 def predict(
     run: str | Path, files: Iterable[str | Path], *, coverage: float | None = None, device: str = "auto"
 ) -> Predictions:
-    """Name photos with a trained classifier, one after the other.
+    """Classify photos, one after the other.
 
     Args:
-        run: a run folder. files: photos, folders (read with all below them) and globs. coverage: such as 0.95: also
-            the set of labels (``Prediction.labels``) that holds the true class for this part of the photos;
-            ``Predictions.promise`` says what exactly that means.
+        run: a run folder, or a model on the hub (``"hf:owner/name"``).
+        files: photos, folders (read with all below them) and globs.
+        coverage: such as 0.95: also a prediction set (``Prediction.labels``) that contains the true class for this
+            share of the photos; ``Predictions.promise`` says what exactly that means.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+
+    Returns:
+        An iterator of ``Prediction``, in the order of the files; an unreadable photo has a ``problem`` and no label.
 
     Raises:
-        RunError: no model there, or one that cannot make sets. DataError: a name that matches nothing. OptionError: a
-            coverage outside (0, 1).
+        RunError: no model there, or one that cannot make prediction sets.
+        DataError: a name that matches nothing.
+        OptionError: a coverage outside (0, 1).
     """
     if coverage is not None:
         check_coverage(coverage)
@@ -95,13 +97,23 @@ def predict(
 
 
 def evaluate(
-    run: str | Path, data: str | Path, *, split: str | None = None, device: str = "auto", quiet: bool = False
+    run: str | Path,
+    data: str | Path,
+    *,
+    split: Literal["train", "val", "test", "all"] | None = None,
+    device: str = "auto",
+    quiet: bool = False,
+    listener: Listener | None = None,
 ) -> dict[str, Any]:
-    """Measure a trained classifier on labelled photos.
+    """Evaluate a trained classifier on labelled photos.
 
     Args:
-        data: as for ``train``. split: "train", "val", "test" or "all"; by default test where the data has one, else
-            all.
+        run: a run folder, or a model on the hub (``"hf:owner/name"``).
+        data: as for ``train``.
+        split: which of the data's own splits; by default test where there is one, else all.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        quiet: no progress and messages on standard error, warnings only.
+        listener: called with each event (``headstart.core.events``); with ``quiet`` it alone hears of them.
 
     Returns:
         The figures of ``metrics.json`` for these photos (see ``headstart.evaluation.metrics.evaluate``), with ``data``,
@@ -109,15 +121,16 @@ def evaluate(
 
     Raises:
         DataError: a class that the model does not know, or nothing that can be read.
+        RunError: no model there.
     """
     if split is not None and split not in SPLITS:
-        raise OptionError(f"--split {split!r} is not one of {', '.join(SPLITS)}.")
+        raise OptionError(f"`split={split!r}` is not one of {', '.join(SPLITS)}.", option="split")
     classifier = Classifier.load(run, device)
     manifest = scan(data, for_training=False)
     photos, chosen = _chosen(manifest, split)
     index = _class_index(photos, classifier, manifest)
     rows, far, labels, bad = [], [], [], []
-    with console_events(quiet) as events:
+    with console_events(quiet, listener) as events:
         for done, (photo, (path, read, answer)) in enumerate(
             zip(photos, classifier.stream([q.path for q in photos]), strict=True), 1
         ):
@@ -164,7 +177,17 @@ def _class_index(photos: list[Photo], classifier: Classifier, manifest: Manifest
 
 
 def describe(run: str | Path) -> str:
-    """The architecture of a run's network, printed, with a table of its stages. Raises RunError."""
+    """Describe the architecture of a run's network.
+
+    Args:
+        run: the run folder.
+
+    Returns:
+        Its modules as PyTorch prints them, and a table of its stages.
+
+    Raises:
+        RunError: no run there.
+    """
     from headstart.models.summary import describe as in_words
     from headstart.runs.folder import RunFolder
 

@@ -1,4 +1,4 @@
-"""``hs.photos``: look at labelled photos before anything is done with them."""
+"""``photos``: find labelled photos and show them."""
 
 from __future__ import annotations
 
@@ -55,5 +55,15 @@ class Photos:
 
 
 def photos(data: str | Path) -> Photos:
-    """Look at labelled photos (as for ``train``) before anything is done with them. Raises DataError."""
+    """Find labelled photos and show them, without training.
+
+    Args:
+        data: as for ``train``.
+
+    Returns:
+        The photos as they were found; a notebook shows some of each class.
+
+    Raises:
+        DataError: no photos there.
+    """
     return Photos(scan(data, for_training=False))

@@ -1,7 +1,7 @@
-"""Models on a hub. In: a run and a repository's name. Out: the run's model there, or a model from there here.
+"""``push``: a run's model on a hub.
 
-What goes up is the model, what it knows unknown photos by (a mean of features per class), its card and its figures.
-Photos, and tables and pages that show or name them, stay at home; so does the command, which holds paths of this
+Uploaded are the model, what it detects out-of-distribution photos with (mean features per class), its card and its
+metrics. Photos, and tables and pages that show or name them, are not; nor is the command, which holds paths of this
 machine. HF_ENDPOINT names another hub than huggingface.co.
 """
 
@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from headstart.core.events import Listener
 from headstart.core.files import write_json, write_text
 from headstart.evaluation.uncertainty import FILE as CERTAINTY
 from headstart.inference.hub import PREFIX, _check_name, _refused
@@ -25,14 +26,24 @@ from headstart.runs.model_card import model_card
 ALONG = (CERTAINTY, "metrics.json", "plan.json", "history.csv")
 
 
-def push(run: str | Path, repo: str, *, private: bool = False, quiet: bool = False) -> str:
-    """Upload a run's model to the Hugging Face hub; the repository is made where there is none. Returns its address.
+def push(
+    run: str | Path, repo: str, *, private: bool = False, quiet: bool = False, listener: Listener | None = None
+) -> str:
+    """Upload a run's model to the Hugging Face hub; the repository is made where there is none.
 
     Args:
-        repo: "name" or "owner/name". private: whether a new repository is one.
+        run: the run folder.
+        repo: "name" or "owner/name".
+        private: whether a new repository is private.
+        quiet: no progress and messages on standard error, warnings only.
+        listener: called with each event (``headstart.core.events``); with ``quiet`` it alone hears of them.
+
+    Returns:
+        The repository's address.
 
     Raises:
-        RunError: no model there, or the hub cannot be reached or refuses. OptionError: no name of a repository.
+        RunError: no model there, or the hub cannot be reached or refuses.
+        OptionError: no name of a repository.
     """
     from huggingface_hub import HfApi
 
@@ -41,7 +52,7 @@ def push(run: str | Path, repo: str, *, private: bool = False, quiet: bool = Fal
     repo = repo.removeprefix(PREFIX)
     _check_name(repo)
     api = HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None)
-    with console_events(quiet) as events, tempfile.TemporaryDirectory() as scratch:
+    with console_events(quiet, listener) as events, tempfile.TemporaryDirectory() as scratch:
         _fill(Path(scratch), folder, described, repo)
         events.message(f"Uploading {folder} to {repo} …")
         try:

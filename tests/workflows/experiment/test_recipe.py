@@ -44,18 +44,18 @@ ARMS: dict[str, tuple[Any, str]] = {
     "list-for-text": ({"head": ["linear"]}, "head: ['linear'] is not a text"),
     "number-for-list": ({"dropout": 0.5}, "dropout: 0.5 is not a list of numbers"),
     "texts-in-list": ({"mean": ["a", "b", "c"]}, "mean: ['a', 'b', 'c'] is not a list of numbers"),
-    "strategy": ({"strategy": "prob"}, "'prob' is not one of auto, probe, finetune"),
+    "strategy": ({"strategy": "prob"}, "is not one of auto, probe, finetune"),
     "strategy-is-a-number": ({"strategy": 7}, "strategy: 7 is not a text"),
     "setting": ({"epochs": 0}, "epochs=0: must be above zero"),
     "setting-is-a-list": ({"epochs": [1, 2]}, "epochs=[1, 2]: not a whole number"),
     "setting-word": ({"augment": "stong"}, "Did you mean 'strong'?"),
     "not-a-number": ({"lr": float("nan")}, "lr=nan"),
-    "fraction": ({"fraction": 0}, "--fraction 0 must be above 0"),
-    "swept-fraction": ({"fraction": [0.1, 2]}, "--fraction 2 must be above 0"),
+    "fraction": ({"fraction": 0}, "`fraction=0` must be above 0"),
+    "swept-fraction": ({"fraction": [0.1, 2]}, "`fraction=2` must be above 0"),
     "head": ({"head": "mpl:64"}, "head 'mpl:64' is not known"),
     "dropout": ({"dropout": [0.5, 0.5]}, "2 dropouts for a head of 1 linear layers"),
-    "shots-and-fraction": ({"shots": 3, "fraction": 0.1}, "--shots and --fraction both say"),
-    "boundary": ({"strategy": "probe", "boundary": "layer3"}, "--boundary goes with --strategy partial, finetune"),
+    "shots-and-fraction": ({"shots": 3, "fraction": 0.1}, "`shots` and `fraction` both say"),
+    "boundary": ({"strategy": "probe", "boundary": "layer3"}, "`boundary` goes with the strategies partial, finetune"),
     "images": ({"images": "petz"}, "images: 'petz' is not in images. Did you mean 'pets'?"),
     "images-list": ({"images": ["pets", "cars"]}, "images: ['pets', 'cars'] is not in images"),
     "from-nobody": ({"from": "frst"}, "from: no arm is named 'frst'. Did you mean 'first'?"),
@@ -135,7 +135,7 @@ def test_all_mistakes_of_one_arm_are_told_at_once() -> None:
         "images": "petz", "from": "frst", "mistakes": ["sigmoyd"], "fraction": 3,
     }  # fmt: skip
     said = "\n".join(complaints(raw({"bad": arm})))
-    for word in ("probe", "epochs=0", "strong", "'ten'", "mpl:3", "95", "pets", "first", "sigmoid", "--fraction 3"):
+    for word in ("probe", "epochs=0", "strong", "'ten'", "mpl:3", "95", "pets", "first", "sigmoid", "`fraction=3`"):
         assert word in said
 
 

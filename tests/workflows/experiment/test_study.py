@@ -176,7 +176,7 @@ def test_arms_that_are_added_later_are_trained_alone(small: Small, trained: list
         ("{strategy: probe, epochs: 1}", {}, "settings: .*epochs=2, now .*epochs=1"),
         ("{strategy: probe, shots: 3}", {}, "shots: None, now 3"),
         ("{strategy: probe, backbone: resnet18}", {"weights": None}, "backbone: starter, now resnet18"),
-        ("{strategy: probe}", {"settings": ["head=mlp:4", "val=0.3"]}, "head: linear, now mlp:4; val: None, now 0.3"),
+        ("{strategy: probe}", {"settings": ["head=mlp:4", "val=0.3"]}, "val: None, now 0.3; head: linear, now mlp:4"),
     ],
 )
 def test_a_study_of_other_options_is_refused_and_says_what_changed(

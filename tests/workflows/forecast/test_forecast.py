@@ -114,7 +114,7 @@ def test_what_has_no_meaning_is_refused(
 
 
 def test_options_that_mean_nothing_here_are_refused(photos: Path) -> None:
-    with pytest.raises(OptionError, match="no option 'shots'"):
+    with pytest.raises(OptionError, match="forecast takes no option 'shots'"):
         hs.forecast(photos, shots=5)
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from headstart.errors import OptionError
 from headstart.models.names import resolve
+from headstart.reporting.command import command_line
 from headstart.training.config import TrainOptions
 from headstart.workflows.recommend.candidates import CURATED, IMAGENET_TOP1, Candidate, candidates
 
@@ -66,10 +67,10 @@ def test_the_same_network_with_other_weights_is_another_candidate() -> None:
 
 def test_the_words_of_train_name_all_of_it() -> None:
     one = Candidate("resnet50", "layer3", "a b.pth", HALF, (0.25, 0.5, 1.0), 96)
-    assert one.words == [
-        "--backbone", "resnet50", "--cut", "layer3", "--weights", "a b.pth", "--image-size", "96",
-        "--mean", "0.5,0.5,0.5", "--std", "0.25,0.5,1",
-    ]  # fmt: skip
+    assert command_line("train", "photos", one.given) == (
+        "headstart train photos --backbone resnet50 --cut layer3 --weights 'a b.pth' --mean 0.5,0.5,0.5"
+        " --std 0.25,0.5,1.0 --image-size 96"
+    )
     made = one.options(TrainOptions("photos", settings={"precision": "float32"}))
     assert (made.backbone, made.cut, made.weights, made.mean) == ("resnet50", "layer3", "a b.pth", HALF)
     assert made.settings == {"precision": "float32", "image_size": 96}

@@ -9,7 +9,7 @@ import pytest
 from scipy.optimize import minimize
 from scipy.stats import multivariate_normal
 
-from headstart.workflows.recommend.logme import log_evidence, logme
+from headstart.workflows.recommend.scores import log_evidence, logme
 
 SHAPES = {"more photos": (30, 5), "more features": (12, 20), "as many": (10, 10)}
 

@@ -1,11 +1,12 @@
-"""How sure a ranking is: the bootstrap against its theory, order and ties."""
+"""The uncertainty of a ranking (the bootstrap against its theory), order and ties, and budgets."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from headstart.workflows.recommend.ranking import chances, order, resample
+from headstart.errors import OptionError
+from headstart.workflows.recommend.ranking import Budget, chances, order, resample, seconds_of
 from headstart.workflows.recommend.text import answer
 
 
@@ -76,5 +77,35 @@ def test_a_first_that_is_the_fastest_too() -> None:
 
 def test_one_alone() -> None:
     assert answer(rows(("big", None, 9.0)), 9) == (
-        "big is the only one that was measured: a probe names 90.0%.", 0
+        "big is the only one that was measured: a linear probe reaches 90.0%.", 0
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90s", 90), ("10m", 600), ("10 min", 600), ("1h", 3600), ("1h30m", 5400), ("0.5h", 1800), ("45", 45), (7.5, 7.5)],
+    ids=str,
+)
+def test_lengths_of_time(text: str | float, seconds: float) -> None:
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["soon", "", "10x", "m", "-5m", "10m later"])
+def test_what_is_no_length_of_time(text: str) -> None:
+    with pytest.raises(OptionError, match="is not a length of time"):
+        seconds_of(text)
+
+
+def test_reasons() -> None:
+    budget = Budget(ms=5, mb=50, seconds=600)
+    assert budget.too_large(50) == ""
+    assert budget.too_large(94.2) == "94 MB, above 50 MB"
+    assert budget.too_slow(5, 600) == ""
+    assert budget.too_slow(7.25, 10) == "7.25 ms per photo, above 5 ms"
+    assert budget.too_slow(4, 1200) == "20 min for all photos, above 10 min"
+    assert Budget().too_large(1e9) == Budget().too_slow(1e9, 1e9) == ""
+
+
+def test_nothing_may_cost_less_than_nothing() -> None:
+    with pytest.raises(OptionError, match="`max_ms=0` must be above 0; `max_mb=-1` must be above 0"):
+        Budget(ms=0, mb=-1)

@@ -42,7 +42,7 @@ def near_pairs(images: DecodedImages, name: str) -> np.ndarray:
         pairs, _ = near_duplicates(fingerprints(pixels), pixels.digests)
         with store.writing() as writer:
             writer.add(name, np.concatenate([[[0, 0]], pairs]))  # a row is never empty
-    return order[store.row(name)[1:]]
+    return np.asarray(order[store.row(name)[1:]])
 
 
 def leaks(manifest: Manifest, digests: list[str | None], near: np.ndarray) -> list[Leak]:

@@ -1,6 +1,4 @@
-"""``check``: are these photos fit to learn from. In: data. Out: ``CheckResult``: findings by severity, a page of the photos
-in question, and a cleaned list where one is asked for.
-"""
+"""``check``: audit a dataset before training, with a page of the findings and, on request, a cleaned list."""
 
 from __future__ import annotations
 
@@ -9,19 +7,19 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 
 from headstart.core.array_store import trim
-from headstart.core.events import Events
+from headstart.core.events import Events, Listener
 from headstart.core.files import write_text
 from headstart.core.text import counted
 from headstart.data.duplicates.fingerprints import fingerprints
 from headstart.data.loading import LoadedImages, find_photos, read
 from headstart.errors import OptionError, RunError, WeightsError
 from headstart.reporting.console import console_events
-from headstart.training.config import TrainOptions
+from headstart.training.config import CheckOptions, TrainOptions
 from headstart.training.cross_validation import FOLDS
 from headstart.training.embeddings import EmbeddedDataset, embed_images, labels_of
 from headstart.training.preparation import read_for
@@ -44,26 +42,37 @@ def check(
     quick: bool = False,
     overwrite: bool = False,
     quiet: bool = False,
-    **options: Any,
+    listener: Listener | None = None,
+    **options: Unpack[CheckOptions],
 ) -> CheckResult:
-    """Find what is wrong with labelled photos before they are trained on.
+    """Audit labelled photos before training: duplicates, label errors, outliers, unreadable files.
 
     Args:
-        data: as for ``train``. out: the page, by default ``runs/<data>-check.html``.
-        fix: a CSV to write, without the photos that are in the way; nothing is moved or deleted.
-        quick: files, classes and copies only, without a network.
-        options: backbone, weights, image_size, device, … as for ``train``.
+        data: as for ``train``.
+        out: the page; by default ``runs/<data>-check.html``.
+        fix: a CSV to write, cleaned; a second one lists the photos that were removed. No file is moved or deleted.
+        quick: files, classes and duplicates only, without a network.
+        overwrite: replace a page or CSV that is there already.
+        quiet: no progress and messages on standard error, warnings only.
+        listener: called with each event (``headstart.core.events``); with ``quiet`` it alone hears of them.
+        **options: see ``headstart.training.config.CheckOptions``: the backbone and how it is run.
+
+    Returns:
+        The findings, whether the photos are fit to train on, and the page.
 
     Raises:
-        DataError: no photos there. OptionError: a file that exists.
+        DataError: no photos there.
+        OptionError: a file that exists, or an option that is unknown or cannot be.
     """
-    asked = TrainOptions.gather(data, None, {**options, "on_bad": "skip"})
+    asked = TrainOptions.gather(data, None, options, "check", on_bad="skip")
     name = f"{asked.run_name().removesuffix('-auto')}-check{'-quick' if quick else ''}.html"
     page = Path(out) if out else Path("runs") / name
     _refuse(asked.data, Path(out) if out else None, Path(fix) if fix else None, overwrite)
-    with console_events(quiet) as events:
+    with console_events(quiet, listener) as events:
         photos, seen = look(asked, quick, events)
         found = CheckResult(photos.manifest.name, photos, tuple(judged(photos, seen, events)))
+        for one in found.findings:
+            events.finding(one.kind, one.severity, one.sentence)
         if fix:
             left_out, lost = write_cleaned(photos, found.findings, Path(fix))
             found = replace(found, cleaned=Path(fix), left_out=left_out, lost=lost)

@@ -36,7 +36,7 @@ class LabelIssues:
     @property
     def answers(self) -> np.ndarray:
         """The most probable class of each photo [N]."""
-        return self.probabilities.argmax(1)
+        return np.asarray(self.probabilities.argmax(1))
 
     @property
     def strange(self) -> np.ndarray:
@@ -85,7 +85,7 @@ def suspects(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     usual = np.array([probabilities[labels == c, c].mean() if (labels == c).any() else 1.0 for c in range(classes)])
     sure = np.where(probabilities >= usual, probabilities, -1.0)
     own = probabilities[np.arange(len(labels)), labels]
-    return (sure.max(1) > 0) & (sure.argmax(1) != labels) & (own < DOUBTED)
+    return np.asarray((sure.max(1) > 0) & (sure.argmax(1) != labels) & (own < DOUBTED))
 
 
 def distances(features: np.ndarray) -> np.ndarray:
@@ -101,4 +101,4 @@ def distances(features: np.ndarray) -> np.ndarray:
     far = torch.cat([(rows[i : i + CHUNK] @ rows.T).topk(k + 1)[0][:, k] for i in range(0, len(rows), CHUNK)])
     distance = 1 - far.double().numpy()  # the photo itself is the nearest of all
     middle, high = np.quantile(distance, [0.5, 0.9])
-    return (distance - middle) / max((high - middle) / 1.2816, 1e-9)
+    return np.asarray((distance - middle) / max((high - middle) / 1.2816, 1e-9))

@@ -13,12 +13,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
+from headstart.core.events import Listener
 from headstart.core.files import write_json
 from headstart.errors import OptionError, RunError, did_you_mean
+from headstart.reporting.command import command_line
 from headstart.reporting.console import console_events
-from headstart.training.config import STRATEGIES, TrainOptions
+from headstart.training.config import ARMS as DEFAULT_ARMS
+from headstart.training.config import SEEDS, STRATEGIES, CompareOptions, TrainOptions
+from headstart.training.config import Arm as ArmName
 from headstart.workflows.experiment import analysis
 from headstart.workflows.experiment.executor import Executor, find_executor
 from headstart.workflows.experiment.jobs import ARMS as FOLDER
@@ -42,14 +46,15 @@ _IMAGES = ""
 def compare(
     data: str | Path,
     *,
-    arms: Sequence[str] = ("probe", "finetune", "scratch"),
-    seeds: int = 3,
+    arms: Sequence[ArmName] = DEFAULT_ARMS,
+    seeds: int = SEEDS,
     shots: Sequence[int] = (),
     out: str | Path | None = None,
     overwrite: bool = False,
     quiet: bool = False,
+    listener: Listener | None = None,
     executor: str | Executor = "local",
-    **options: Any,
+    **options: Unpack[CompareOptions],
 ) -> Comparison:
     """Train several strategies on the same splits, over seeds, and compare their accuracies.
 
@@ -60,18 +65,21 @@ def compare(
         shots: photos per class; several give a table for each. Default: all photos.
         out: the comparison's folder. Default: ``runs/DATA-BACKBONE-compare``.
         overwrite: replace the comparison in ``out``.
-        quiet: show warnings only.
+        quiet: no progress and messages on standard error, warnings only.
+        listener: called with each event (``headstart.core.events``); with ``quiet`` it alone hears of them.
         executor: where trainings run: a name of ``EXECUTORS``, or an object with its ``submit``.
-        options: as for ``train``, for all arms; ``boundary`` is for the arm "partial".
+        **options: see ``headstart.training.config.CompareOptions``; they hold for all arms, ``boundary`` for "partial".
 
     Returns:
         The comparison: ``rows``, ``differences``, ``answer``, ``text``, ``results`` and the path of the ``report``.
 
     Raises:
-        HeadstartError: one of its children, with one clear message.
+        OptionError: an option that is unknown or cannot be.
+        DataError: photos that cannot be trained on as they are.
+        RunError: the folder exists and holds something else.
     """
     boundary = options.pop("boundary", None)
-    asked = TrainOptions.gather(data, None, options)
+    asked = TrainOptions.gather(data, None, options, "compare")
     _check(arms, seeds, shots, boundary)
     where, path = find_executor(executor), _folder(asked, out)
     request = {
@@ -79,7 +87,7 @@ def compare(
     }  # fmt: skip
     recipe = make_recipe(arms, seeds, shots, boundary)
     jobs = _jobs(recipe, asked, path)
-    with console_events(quiet) as events:
+    with console_events(quiet, listener) as events:
         from headstart.inference.device import find_machine
 
         machine = find_machine(asked.device)
@@ -245,7 +253,6 @@ def _answer(rows: Sequence[dict[str, Any]], differences: Sequence[dict[str, Any]
 
 
 def _command(asked: TrainOptions, recipe: Recipe) -> str:
-    shots = ",".join(point for point, _ in recipe.arms[0].points())
-    words = asked.command().replace("headstart train", "headstart compare", 1)
-    arms = ",".join(arm.name for arm in recipe.arms)
-    return f"{words} --arms {arms} --seeds {recipe.seeds}{f' --shots {shots}' if shots else ''}"
+    shots = [point for point, _ in recipe.arms[0].points() if point]
+    own = {"arms": [arm.name for arm in recipe.arms], "seeds": recipe.seeds, "shots": shots}
+    return command_line("compare", asked.data, {**asked.given("compare"), **own})

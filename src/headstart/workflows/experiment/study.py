@@ -7,15 +7,16 @@ are read, a running one resumes, and more seeds may be asked for later.
 from __future__ import annotations
 
 import json
-import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from headstart.core.events import Listener
 from headstart.core.files import write_json
 from headstart.core.paths import lasting
 from headstart.errors import OptionError, RunError
+from headstart.reporting.command import command_line
 from headstart.reporting.console import console_events
 from headstart.runs.folder import RunFolder
 from headstart.workflows.experiment import analysis
@@ -46,6 +47,7 @@ def study(
     overwrite: bool = False,
     quiet: bool = False,
     device: str = "auto",
+    listener: Listener | None = None,
     executor: str | Executor = "local",
 ) -> Study:
     """Run an experiment from a recipe, or go on with one that was interrupted.
@@ -60,23 +62,28 @@ def study(
         settings: changes of the recipe: ``"epochs=3"`` for every arm, ``"scratch.epochs=3"`` for one.
         out: the study's folder. Default: ``runs/study-NAME``.
         overwrite: train again what is in ``out``.
-        quiet: show warnings only.
+        quiet: no progress and messages on standard error, warnings only.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        listener: called with each event (``headstart.core.events``); with ``quiet`` it alone hears of them.
         executor: where trainings run: a name of ``EXECUTORS``, or an object with its ``submit``.
 
     Returns:
         The study: ``rows``, ``differences``, ``answer``, ``text``, and ``path`` with the report.
 
     Raises:
-        HeadstartError: one of its children, with one clear message.
+        OptionError: a problem in the recipe or an option; all of them at once.
+        DataError: photos that are missing or cannot be trained on.
+        RunError: the folder exists and holds something else.
     """
     found, photos, files = load(recipe, settings, quick, seeds), _by_name(data), _by_name(weights)
     path = Path(out) if out else Path("runs") / f"study-{found.name}{'-quick' if quick else ''}"
     places = {name: lasting(place) for name, place in assign_paths(found, photos).items()}
     jobs = make_jobs(found, places, {name: lasting(file) for name, file in files.items()}, path, device)
     where = find_executor(executor)
-    command = _command(recipe, photos, files, seeds, quick, settings)
-    with console_events(quiet) as events:
+    changes = {name: value for name, _, value in (text.partition("=") for text in settings)}
+    asked = {"data": photos, "weights": files, "quick": quick, "seeds": seeds, "settings": changes}
+    command = command_line("study", recipe, asked)
+    with console_events(quiet, listener) as events:
         from headstart.inference.device import find_machine
 
         machine = find_machine(device)  # an unknown device is refused before the photos are read
@@ -94,21 +101,6 @@ def _by_name(given: Mapping[str, str | Path] | str | Path | None) -> dict[str, s
     if given is None:
         return {}
     return {n: str(p) for n, p in given.items()} if isinstance(given, Mapping) else {"": str(given)}
-
-
-def _command(
-    recipe: str, data: Mapping[str, str], weights: Mapping[str, str], seeds: int | None, quick: bool,
-    settings: Sequence[str],
-) -> str:  # fmt: skip
-    words = ["headstart", "study", recipe]
-    for flag, given in (("--data", data), ("--weights", weights)):
-        for name, path in given.items():
-            words += [flag, f"{name}={path}" if name else path]
-    words += ["--quick"] if quick else []
-    words += ["--seeds", str(seeds)] if seeds is not None else []
-    for text in settings:
-        words += ["--set", text]
-    return shlex.join(words)
 
 
 def check_architectures(jobs: Sequence[Job]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from headstart.core.events import Events
+from headstart.core.events import Events, Listener
 from headstart.core.files import write_text
 from headstart.data.images import centre, stream_photos
 from headstart.data.sources.unlabelled import find_files
@@ -20,11 +20,10 @@ from headstart.inference.classifier import Classifier
 from headstart.inference.saliency import Explainer
 from headstart.reporting.console import console_events
 from headstart.reporting.images import overlay, png
+from headstart.training.config import NEIGHBOURS
 from headstart.workflows.explain.neighbours import TrainingPhotos
 from headstart.workflows.explain.report import render_explained
 from headstart.workflows.explain.result import Explained, Explanation
-
-NEIGHBOURS = 5
 
 
 def explain(
@@ -37,15 +36,28 @@ def explain(
     overwrite: bool = False,
     device: str = "auto",
     quiet: bool = False,
+    listener: Listener | None = None,
 ) -> Explanation:
-    """Show where the network looked, and which training photos are nearest.
+    """Draw a saliency map (Grad-CAM) of each photo, and find the training photos most like it.
 
     Args:
-        photos: photos, folders and globs. out: a folder, by default ``explained`` in the run folder.
-        label: the class to explain, by default each photo's own answer. neighbours: how many; 0 for none.
+        run: the run folder.
+        photos: photos, folders and globs.
+        out: a folder; by default ``explained`` in the run folder.
+        label: the class to explain; by default each photo's prediction.
+        neighbours: how many nearest training photos to show; 0 for none.
+        overwrite: write into a folder that is not empty.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        quiet: no progress and messages on standard error, warnings only.
+        listener: called with each event (``headstart.core.events``); with ``quiet`` it alone hears of them.
+
+    Returns:
+        Each photo with its prediction, map and neighbours, and the page of all.
 
     Raises:
-        OptionError: an unknown class, a folder that exists, a network without feature maps. DataError: no photo.
+        OptionError: an unknown class, a folder that exists, a network without feature maps.
+        DataError: no photo that can be read.
+        RunError: no model there.
     """
     if neighbours < 0:
         raise OptionError(f"--neighbours {neighbours} must not be negative.", "0 shows none.")
@@ -54,7 +66,7 @@ def explain(
     folder = _folder(Path(out) if out else Path(run) / "explained", overwrite)
     paths = find_files(photos)
     explainer = Explainer(classifier)
-    with console_events(quiet) as events:
+    with console_events(quiet, listener) as events:
         near = TrainingPhotos(Path(run), classifier, events.progress) if neighbours else None
         found, bad = _explained(classifier, explainer, near, paths, wanted, neighbours, events)
         if not found:

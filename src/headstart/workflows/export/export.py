@@ -8,11 +8,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from headstart.core.events import Events
+from headstart.core.events import Events, Listener
 from headstart.core.files import write_json
 from headstart.data.sources.unlabelled import find_files
 from headstart.errors import DataError, HeadstartError, OptionError, RunError, did_you_mean
@@ -61,24 +61,33 @@ class Exported:
 def export(
     run: str | Path,
     *,
-    format: str = "onnx",
+    format: Literal["onnx", "torch", "openvino"] = "onnx",
     out: str | Path | None = None,
     int8: bool = False,
     photos: Sequence[str | Path] = (),
     overwrite: bool = False,
     quiet: bool = False,
+    listener: Listener | None = None,
 ) -> Exported:
     """Write the whole classifier, preprocessing included, as one file.
 
     Args:
-        format: onnx, torch or openvino. out: the file; by default ``model.onnx`` and so on in the run folder.
-        int8: quantise it after training, calibrated on training photos.
-        photos: what to check the file on, where the run's own val and test photos are gone.
+        run: the run folder.
+        format: "onnx", "torch" (torch.export) or "openvino".
+        out: the file; by default ``model.onnx`` and so on in the run folder.
+        int8: quantize to 8 bits after training, calibrated on training photos.
+        photos: photos, folders and globs to check the file on; by default the run's own val and test photos.
+        overwrite: replace a file that is there already.
+        quiet: no progress and messages on standard error, warnings only.
+        listener: called with each event (``headstart.core.events``); with ``quiet`` it alone hears of them.
+
+    Returns:
+        The file, its size, and how its predictions compare with the classifier's.
 
     Raises:
         OptionError: an unknown format, a package that is not installed, a file that exists.
-        DataError: no photo to check on. RunError: no model there, or a file that does not answer as the classifier
-        does; nothing is left of it.
+        DataError: no photo to check on.
+        RunError: no model there, or a file whose predictions differ from the classifier's; nothing is left of it.
     """
     form = _format(format, int8)
     classifier = _exact(Classifier.load(run, "cpu"))
@@ -87,7 +96,7 @@ def export(
     paths = find_files(photos) if photos else [photo.path for photo in labelled]
     if not paths:
         raise DataError(f"{run} has no val or test photos to check the file on.", CALL_PHOTOS)
-    with console_events(quiet) as events:
+    with console_events(quiet, listener) as events:
         events.message(f"Writing {path} …")
         draft = path.with_name(f".draft.{path.name}")
         try:

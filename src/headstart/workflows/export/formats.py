@@ -88,7 +88,7 @@ def _open_torch(path: Path) -> Runner:
 
     def run(photos: np.ndarray) -> np.ndarray:
         with torch.no_grad():
-            return module(torch.from_numpy(photos)).numpy()
+            return np.asarray(module(torch.from_numpy(photos)))
 
     return run
 

@@ -43,7 +43,8 @@ class WholeClassifier(nn.Module):
     std: Tensor
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.backbone(self.prepare(images))).softmax(1)
+        logits: Tensor = self.head(self.backbone(self.prepare(images)))
+        return logits.softmax(1)
 
     def prepare(self, images: Tensor) -> Tensor:
         """Photos as the network takes them: float32 [N, 3, S, S], resized, cropped and normalised."""

@@ -30,7 +30,7 @@ def quantise_onnx(source: Path, target: Path, photos: Sequence[Path]) -> None:
     from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    class Reader(CalibrationDataReader):
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
             self.inputs = _inputs(photos)
 

@@ -1,56 +1,106 @@
-"""``forecast``: how many more photos are needed? In: photos, or a run. Out: ``Forecast``: what a probe would reach with
-more of them, with bands, what a target takes, and a page.
-"""
+"""``forecast``: the accuracy that a linear probe would reach with more photos, by extrapolating its learning curve."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
-from headstart.core.events import Events
+from headstart.core.events import Events, Listener
 from headstart.core.files import write_text
+from headstart.core.text import listed
 from headstart.data.sources.detect import check_labels
 from headstart.errors import DataError, OptionError
-from headstart.evaluation.learning_curve import Band, Points, fit, points
+from headstart.evaluation.learning_curve import FAR, Band, Points, fit, points
+from headstart.reporting.command import command_line
 from headstart.reporting.console import console_events
+from headstart.training.config import BAND_LEVEL, ForecastOptions
 from headstart.training.embeddings import EmbeddedDataset, embed_dataset
 from headstart.workflows.forecast.measure import FEWEST, few, measure
-from headstart.workflows.forecast.result import Forecast, table_of
+from headstart.workflows.forecast.result import Forecast, answer_of, notes_of, table_of
 from headstart.workflows.forecast.source import Source, find_source
-from headstart.workflows.forecast.text import Asked, answer_of, notes_of
 
-LEVEL = 0.9
+
+@dataclass(frozen=True)
+class Asked:
+    """What a forecast was asked for: ``more`` photos per class, an accuracy to reach, the coverage of intervals."""
+
+    more: tuple[int, ...]
+    target: float | None
+    level: float
+
+    def check(self) -> None:
+        """Raises OptionError for what has no meaning, all of it at once."""
+        wrong = [f"`more={m}` must be at least 1" for m in self.more if m < 1]
+        if self.target is not None and not 0 < self.target < 1:
+            wrong.append(f"`target={self.target:g}` must be above 0 and below 1 (0.95 is 95 %)")
+        if not 0.5 <= self.level < 1:
+            wrong.append(f"`level={self.level:g}` must be from 0.5 to below 1")
+        if wrong:
+            raise OptionError("; ".join(wrong))
+
+    def check_reach(self, more: Sequence[int], per_class: float) -> None:
+        """Raises OptionError for more photos than a curve can be extrapolated to."""
+        most = int((FAR - 1) * per_class)
+        far = [m for m in more if m > most]
+        if far:
+            raise OptionError(
+                f"`more={far[0]}` is more than {FAR:g} times the {per_class:.0f} photos per class at hand.",
+                f"Ask for at most {most}, or add photos first and ask again.",
+            )
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The options that ask for this."""
+        level = None if self.level == BAND_LEVEL else self.level
+        return {"more": self.more, "target": self.target, "level": level}
 
 
 def forecast(
-    data: str | Path, *, more: Sequence[int] = (), target: float | None = None, level: float = LEVEL,
-    out: str | Path | None = None, overwrite: bool = False, quiet: bool = False, **options: Any,
-) -> Forecast:  # fmt: skip
-    """What a probe would reach with more photos like these.
+    data: str | Path,
+    *,
+    more: Sequence[int] = (),
+    target: float | None = None,
+    level: float = BAND_LEVEL,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    quiet: bool = False,
+    listener: Listener | None = None,
+    **options: Unpack[ForecastOptions],
+) -> Forecast:
+    """Forecast the accuracy of a linear probe with more photos like these.
 
     Args:
-        data: photos as for ``train``, or the folder of a run: then its own train and val photos, and the pretrained
-            backbone that it began with.
+        data: photos as for ``train``, or a run folder: then its own train and val photos, and the pretrained backbone
+            that it began with.
         more: photos per class to add, several to compare; by default as many again, and three times as many.
-        target: an accuracy to reach. level: how often a band should hold the truth.
+        target: an accuracy to reach: how many photos does it take?
+        level: the coverage of intervals, from 0.5 to below 1.
         out: a folder (``forecast.html`` is written there) or a file that ends in .html; by default no page is written.
-        options: backbone and preprocessing as for ``train``, ``seed``, ``device``, ``on_bad``; with a run, only the
-            last three.
+        overwrite: replace a page that is there already.
+        quiet: no progress and messages on standard error, warnings only.
+        listener: called with each event (``headstart.core.events``); with ``quiet`` it alone hears of them.
+        **options: see ``headstart.training.config.ForecastOptions``; with a run, only seed, device and on_bad.
+
+    Returns:
+        Accuracies with intervals at each number of photos, and what the target takes.
 
     Raises:
-        DataError: a class with too few photos. OptionError, RunError, WeightsError: see their messages.
+        DataError: a class with too few photos.
+        OptionError: an option that is unknown, cannot be, or has no use with a run.
+        RunError: a run that was trained from scratch, or whose photos are gone.
+        WeightsError: pretrained weights that are missing or do not fit.
     """
     asked = Asked(tuple(more), target, level)
     asked.check()
     page = page_path(out, overwrite)
-    with console_events(quiet) as events:
-        source = find_source(data, options, events)
+    with console_events(quiet, listener) as events:
+        source = find_source(data, {**options}, events)
         seen = embed_dataset(source.options, events, source.manifest)
         asked.check_reach(asked.more, len(seen) / len(seen.classes))
         found = conclude(seen, _measured(seen, source.options.seed, events), asked, source)
@@ -61,12 +111,13 @@ def forecast(
         from headstart.workflows.forecast.report import render_forecast
 
         found = replace(found, page=page, text=f"{found.text}\n\nPage: {page}")
-        write_text(page, render_forecast(found, source.command + asked.words, seen.machine.words))
+        command = command_line("forecast", data, {**source.given, **asked.given})
+        write_text(page, render_forecast(found, command, seen.machine.words))
     return found
 
 
 def _measured(seen: EmbeddedDataset, seed: int, events: Events) -> Points:
-    """Accuracy of probes of growing parts of the photos. Raises DataError for too few of them."""
+    """Accuracy of probes of growing subsets of the photos. Raises DataError for too few photos."""
     check_labels([seen.photo(i) for i in range(len(seen))], seen.photos.manifest.name)
     unit = seen.units
     refuse_few(seen.classes, seen.labels, unit)
@@ -79,7 +130,7 @@ def _measured(seen: EmbeddedDataset, seed: int, events: Events) -> Points:
 
 
 def conclude(seen: EmbeddedDataset, measured: Points, asked: Asked, source: Source) -> Forecast:
-    """Fit the curve, and say what it means."""
+    """Fit the curve and extrapolate it."""
     tally = Counter(seen.labels.tolist())
     counts = {label: tally[i] for i, label in enumerate(seen.classes)}
     photos, classes = len(seen), len(counts)
@@ -102,7 +153,7 @@ def default_more(per_class: float) -> tuple[int, ...]:
     """As many again, and three times as many, in round numbers."""
 
     def rounded(n: float) -> int:
-        step = 10 ** max(0, len(str(int(n))) - 2)
+        step: int = 10 ** max(0, len(str(int(n))) - 2)
         return max(1, round(n / step) * step)
 
     return rounded(per_class), rounded(3 * per_class)
@@ -121,23 +172,22 @@ def refuse_few(classes: Sequence[str], labels: np.ndarray, unit: Sequence[int]) 
     first = np.unique(np.stack([labels, np.asarray(unit)]), axis=1)[0]
     lacking = few(first)
     if lacking:
-        named = ", ".join(f"{classes[label]!r} has {n}" for label, n in list(lacking.items())[:5])
-        more = f" and {len(lacking) - 5} more classes" if len(lacking) > 5 else ""
+        named = listed([f"{classes[label]!r} has {n}" for label, n in lacking.items()])
         raise DataError(
-            f"A forecast needs at least {FEWEST} photos of every class, copies and groups counted once: {named}{more}.",
+            f"A forecast needs at least {FEWEST} photos of every class, duplicates and groups counted once: {named}.",
             "Add photos, or leave the class out.",
         )
 
 
 def page_path(out: str | Path | None, overwrite: bool) -> Path | None:
-    """Where the page goes. Raises OptionError where something lies there already."""
+    """Where the page goes. Raises OptionError where a file is there already."""
     if out is None:
         return None
     path = Path(out)
     page = path if path.suffix.lower() in (".html", ".htm") else path / "forecast.html"
     if page.is_dir() or (page is not path and path.exists() and not path.is_dir()):
         wrong = "is a folder" if page.is_dir() else "is a file, and not an .html"
-        raise OptionError(f"--out {path} {wrong}.", "Name a folder, or a file that ends in .html.")
+        raise OptionError(f"`out={path}` {wrong}.", "Name a folder, or a file that ends in .html.", option="out")
     if page.exists() and not overwrite:
-        raise OptionError(f"--out {page} exists.", "Use --overwrite to replace it, or choose another name.")
+        raise OptionError(f"`out={page}` exists.", "Use `overwrite=True`, or choose another name.", option="out")
     return page

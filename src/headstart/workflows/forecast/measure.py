@@ -1,9 +1,8 @@
-"""Probe accuracy at growing numbers of photos. In: features, labels and which photos belong together. Out:
-``Measured``: for each size and each photo held out, how often it was named correctly.
+"""The accuracy of probes of growing numbers of photos.
 
-A repeat holds a fifth of the photos out and learns from growing parts of the rest, each holding the one before it; five
-repeats hold every photo out once. So the sizes are compared on the same photos, and no photo is ever judged by a probe
-that learned from it, from a copy of it or from its group.
+A repeat holds a fifth of the photos out and fits probes to growing subsets of the rest, each containing the one before;
+five repeats hold every photo out once. So the sizes are compared on the same photos, and no photo is tested on a probe
+that was fitted to it, to a duplicate of it or to its group.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ FEWEST = 4
 """Photos per class below which nothing is forecast."""
 STRENGTHS = L2_GRID[2::2]
 """Strengths tried, in decades from 0.01: a quarter of the time of a probe's whole grid, and the same accuracy within
-its noise (benchmarks/claims/forecast.py judges by the whole grid)."""
+its noise (benchmarks/claims/forecast.py measures with the whole grid)."""
 Progress = Callable[[int, int], None]
 
 
@@ -48,7 +47,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Subset:
-    """One probe to fit: photos to ``train`` on, to choose by (``val``) and to be judged on (``held_out``); indices."""
+    """One probe to fit: indices of photos to ``train`` on, to validate on and to test it on (``held_out``)."""
 
     repeat: int
     size: int
@@ -99,7 +98,7 @@ def _parts(
 def measure(
     features: np.ndarray, labels: np.ndarray, unit: Sequence[int], seed: int, progress: Progress = lambda *_: None
 ) -> Measured:
-    """Fit a probe, its strength chosen on val as ever, for every subset, and judge it on the photos held out.
+    """Fit a probe, its L2 chosen on val, for every subset, and test it on the photos held out.
 
     Args:
         features: [N, D] float32. labels: [N]. unit: [N], equal for photos that must not be parted.
@@ -120,7 +119,7 @@ def right_answers(
     features: np.ndarray, labels: np.ndarray, train: np.ndarray, val: np.ndarray, judged: np.ndarray,
     strengths: Sequence[float] = STRENGTHS,
 ) -> np.ndarray:  # fmt: skip
-    """Whether a probe of ``train`` and ``val`` is right about each photo of ``judged`` [J], bool; all indices."""
+    """Whether a probe of ``train`` and ``val`` classifies each photo of ``judged`` [J] correctly, bool; all indices."""
     classes = int(labels.max()) + 1
     if not len(val):  # one photo per class leaves nothing to choose by
         val, strengths = train, (USUAL_L2,)

@@ -1,4 +1,4 @@
-"""The page of a forecast. In: a ``Forecast``, its command. Out: the text of one HTML file."""
+"""The HTML page of a forecast."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def render_forecast(found: Forecast, command: str, machine: str) -> str:
         environment=environment(machine),
     )
     return render_page(
-        "workflows/forecast/forecast.html.j2", report=report, found=found, plot=learning_curve_plot(found), rows=_rows(found),
-        measured=list(zip(found.measured.sizes, found.measured.accuracy, strict=True)),
+        "workflows/forecast/forecast.html.j2", report=report, found=found, plot=learning_curve_plot(found),
+        rows=_rows(found), measured=list(zip(found.measured.sizes, found.measured.accuracy, strict=True)),
     )  # fmt: skip
 
 

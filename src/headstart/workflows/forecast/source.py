@@ -1,11 +1,10 @@
-"""Whose photos, and which backbone. In: DATA or RUN, options. Out: ``Source``: what a survey is to be made of.
+"""The photos and the backbone of a forecast, from a dataset or from a run.
 
-LoadedImages are those to learn from, val among them; the test photos of data that brings some, or of a run, are left alone.
+The photos are those to learn from, val among them; test photos, of the data or of a run, are not used.
 """
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,89 +17,76 @@ from headstart.data.sources.detect import check_labels
 from headstart.errors import OptionError, RunError
 from headstart.runs.folder import RunFolder
 from headstart.runs.images import run_photos
-from headstart.training.config import TrainOptions
+from headstart.training.config import TrainOptions, taken_by
 
 TRAINED = ("finetune", "partial", "lp-ft", "scratch")
 """Strategies whose backbone has learned from the photos that it was trained on."""
-NO_USE = ("val", "test", "shots", "fraction", "head", "dropout", "strategy", "boundary", "log")
-"""Options of ``train`` that mean nothing here: a forecast draws its own splits, and always fits a linear probe."""
-OF_ANY_RUN = ("seed", "device", "on_bad")
 
 
 @dataclass(frozen=True)
 class Source:
-    """``remarks``: what a careful reader should know of it; ``command``: the command line so far."""
+    """``remarks``: caveats; ``given``: the options that were asked for."""
 
     options: TrainOptions
     manifest: Manifest
     remarks: tuple[str, ...]
-    command: str
+    given: dict[str, Any]
 
 
 def find_source(data: str | Path, options: dict[str, Any], events: Events) -> Source:
     """The photos of a folder, CSV, archive or named set, or those of a run.
 
     Raises:
-        OptionError: an option that has no use here. DataError, RunError: see their messages.
+        OptionError: an option that has no use here.
+        DataError, RunError: see their messages.
     """
-    useless = [name for name in options if name in NO_USE]
-    if useless:
-        raise OptionError(f"forecast has no option {useless[0]!r}.", "It draws its own splits and fits a linear probe.")
     if (Path(data) / "request.json").is_file():
         return _of_run(Path(data), options)
-    asked = TrainOptions.gather(data, None, {**options, "strategy": "probe"})
+    asked = TrainOptions.gather(data, None, options, "forecast", strategy="probe")
     manifest = find_photos(asked.data, events)
     check_labels(manifest.photos, manifest.name)
     kept = tuple(photo for photo in manifest.photos if photo.split != "test")
     if len(kept) < len(manifest.photos):
-        events.message(f"{manifest.name}: its {len(manifest.photos) - len(kept)} test photos are left alone")
-    command = replace(asked, strategy="auto").command().replace("headstart train", "headstart forecast", 1)
-    return Source(asked, replace(manifest, photos=kept), _trained_before(asked.from_run), command)
+        events.message(f"{manifest.name}: its {len(manifest.photos) - len(kept)} test photos are not used")
+    return Source(asked, replace(manifest, photos=kept), _trained_before(asked.from_run), asked.given("forecast"))
 
 
 def _of_run(run: Path, options: dict[str, Any]) -> Source:
     """A run's own photos, and the backbone that it began with.
 
-    Not the one that it ended with, where that was trained: it has learned these very photos, so a probe of its features
-    is right about them as it never is about new ones (docs/decisions/0021).
+    Not the one that it ended with, where that was trained: it was fitted to these very photos, so a probe of its
+    features would be too accurate on them (docs/decisions/0021).
     """
-    _refuse_strangers(run, options)
+    _refuse_others(run, options)
     folder, before = RunFolder.open(run)
     if before.strategy == "scratch":
         raise RunError(
-            f"{run} was trained from scratch: its network has learned these very photos, and there is no other to "
-            "forecast with.",
-            f"Forecast a pretrained one: headstart forecast {shlex.quote(before.data)}",
+            f"{run} was trained from scratch: its network was fitted to these photos, and there is no pretrained one "
+            "to forecast with.",
+            f"Forecast with a pretrained one: `hs.forecast({before.data!r})`.",
         )
     plan = folder.read_json("plan.json")
     settings = {name: plan[name] for name in ("image_size", "resize", "precision")}
     own = {name: getattr(before, name) for name in ("backbone", "weights", "from_run", "cut", "mean", "std", "seed")}
-    given = {name: options[name] for name in OF_ANY_RUN if name in options}
-    asked = TrainOptions.gather(before.data, None, {**own, **given, "strategy": "probe", "settings": settings})
+    given = {name: value for name, value in options.items() if name != "settings"}
+    asked = TrainOptions.gather(before.data, None, {**own, **given}, strategy="probe", settings=settings)
     photos = [
         Photo(photo.path, photo.label, group=photo.group)
         for photo in sorted(run_photos(run, ("train", "val")), key=lambda photo: natural_key(photo.shown))
     ]
     manifest = Manifest(Path(before.data), run.resolve().name, "photos of a run", tuple(photos))
-    command = shlex.join(
-        ["headstart", "forecast", str(run), *(w for n, v in given.items() for w in (_flag(n), str(v)))]
-    )
-    return Source(
-        asked, manifest, (*_fine_tuned(run, folder, plan, before), *_trained_before(before.from_run)), command
-    )
+    remarks = (*_fine_tuned(run, folder, plan, before), *_trained_before(before.from_run))
+    return Source(asked, manifest, remarks, given)
 
 
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
-
-
-def _refuse_strangers(run: Path, options: dict[str, Any]) -> None:
-    given = [*(name for name in options if name not in (*OF_ANY_RUN, "settings")), *(options.get("settings") or ())]
-    if given:
+def _refuse_others(run: Path, options: dict[str, Any]) -> None:
+    names = [*(name for name in options if name != "settings"), *(options.get("settings") or ())]
+    others = [name for name in names if name not in taken_by("forecast of a run")]
+    if others:
         raise OptionError(
-            f"{run} is a run, with a backbone and an input size of its own: it takes no {_flag(given[0])}.",
-            "Leave that out, or name the photos in place of the run.",
-        )
+            f"{run} is a run, with a backbone and an input size of its own: it takes no `{others[0]}`.",
+            "Leave that out, or name the photos in place of the run.", option=others[0],
+        )  # fmt: skip
 
 
 def _fine_tuned(run: Path, folder: RunFolder, plan: dict[str, Any], before: TrainOptions) -> tuple[str, ...]:
@@ -109,14 +95,14 @@ def _fine_tuned(run: Path, folder: RunFolder, plan: dict[str, Any], before: Trai
     metrics = folder.read_json("metrics.json")
     split = "test" if "test" in metrics else "val"
     return (
-        f"{run.name} was fine-tuned ({plan['strategy']}), so its own network has learned these photos; what is "
-        f"forecast is a probe of the pretrained {before.backbone} that it began with. The run itself reached "
+        f"{run.name} was fine-tuned ({plan['strategy']}), so its own network was fitted to these photos; the forecast "
+        f"is of a probe of the pretrained {before.backbone} that it began with. The run itself reached "
         f"{metrics[split]['accuracy']['value']:.3f} on its {split} photos.",
     )
 
 
 def _trained_before(from_run: str | None) -> tuple[str, ...]:
-    """A remark where the backbone comes from a run that trained it, perhaps on some of these photos."""
+    """A caveat where the backbone comes from a run that trained it, perhaps on some of these photos."""
     if not from_run or not (Path(from_run) / "plan.json").is_file():
         return ()
     if RunFolder(Path(from_run)).read_json("plan.json")["strategy"] not in TRAINED:

@@ -1,17 +1,19 @@
-"""Which backbones are compared. In: what a user named, or nothing. Out: ``Candidate`` per network, weights and cut, and
-what is published about them.
-"""
+"""Which backbones are compared, what is published about them, and whether their weights can be had."""
 
 from __future__ import annotations
 
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from headstart.errors import OptionError, did_you_mean
+from headstart.errors import OptionError, WeightsError, did_you_mean
+from headstart.models.backbone import Backbone
+from headstart.models.names import Home, resolve
+from headstart.models.pretrained import at_hand, fetch
 from headstart.training.config import TrainOptions, numbers
+from headstart.training.preparation import make_backbone
 
 CURATED = (
     "resnet18",
@@ -47,12 +49,11 @@ IMAGENET_TOP1 = {
 """Accuracy in percent on ImageNet's validation photos as the weights' publishers give it: torchvision's documentation
 for its ResNets, timm's results/results-imagenet.csv for the others (at the size that the table tests them at, which for
 some is larger than the one they were trained at). The plain name of a ResNet means torchvision's first weights."""
-_LISTS = ("mean", "std")
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One backbone to try, in the words of ``train``. ``origin`` tells it from another with the same name."""
+    """One backbone to try, by the options of ``train``; ``origin`` distinguishes it from another of the same name."""
 
     backbone: str
     cut: str | None = None
@@ -76,16 +77,9 @@ class Candidate:
         return replace(common, **own, settings=common.settings | ({"image_size": size} if size else {}))
 
     @property
-    def words(self) -> list[str]:
-        """The options of ``headstart train`` that ask for it."""
-        found = ["--backbone", self.backbone]
-        for name in ("cut", "weights", "image_size"):
-            value = getattr(self, name)
-            found += [f"--{name.replace('_', '-')}", str(value)] if value else []
-        for name in _LISTS:
-            value = getattr(self, name)
-            found += [f"--{name}", ",".join(f"{v:g}" for v in value)] if value else []
-        return found
+    def given(self) -> dict[str, Any]:
+        """The options of ``train`` that ask for it."""
+        return {name: value for name, value in asdict(self).items() if value and name != "origin"}
 
     @property
     def imagenet(self) -> float | None:
@@ -96,11 +90,11 @@ class Candidate:
 
 
 def candidates(asked: Iterable[str | Mapping[str, Any]]) -> list[Candidate]:
-    """What ``--backbones`` names, in order; the curated list where it names nothing.
+    """The backbones that ``backbones`` names, in order; the curated list where it names nothing.
 
-    An item is names by commas (``resnet18,resnet50@layer3``: ``@`` ends the network at a stage), which may be followed
-    by train's options for all of them (``"mobilenetv2_100:pad_type=same --weights FILE --mean 0.5,0.5,0.5"``), or in
-    Python a mapping of the same names. After a colon stand options for timm, more of them after commas.
+    An item is a mapping of train's options (``{"backbone": "resnet50", "cut": "layer3"}``), or text: names by commas
+    (``resnet18,resnet50@layer3``: ``@`` ends the network at a stage), which may be followed by options for all of them
+    as the command line writes them. After a colon stand options for timm, more of them after commas.
 
     Raises:
         OptionError: an item that cannot be read; a candidate that is named twice.
@@ -108,7 +102,7 @@ def candidates(asked: Iterable[str | Mapping[str, Any]]) -> list[Candidate]:
     found = [one for item in asked for one in (_of_text(item) if isinstance(item, str) else [_of_mapping(item)])]
     twice = {one.name for i, one in enumerate(found) if one in found[:i]}
     if twice:
-        raise OptionError(f"--backbones names {', '.join(sorted(twice))} twice.", "Leave out one of the two.")
+        raise OptionError(f"`backbones` names {', '.join(sorted(twice))} twice.", "Leave out one of the two.")
     names = Counter(one.name for one in found)
     told = [replace(one, origin=f" ({_origin(one)})") if names[one.name] > 1 else one for one in found]
     return told or [Candidate(name) for name in CURATED]
@@ -123,7 +117,7 @@ def _origin(one: Candidate) -> str:
 def _of_text(text: str) -> list[Candidate]:
     words = _words(text)
     if not words:
-        raise OptionError("--backbones names nothing.", "Write it like --backbones resnet18,resnet50.")
+        raise OptionError("`backbones` names nothing.", "Write it like `backbones='resnet18,resnet50'`.")
     options = _options(words[1:], text)
     return [_named(name, options) for name in _split(words[0])]
 
@@ -135,7 +129,7 @@ def _words(text: str) -> list[str]:
     try:
         return list(reader)
     except ValueError:
-        raise OptionError(f"--backbones {text!r}: a quote is open.", "Close it.") from None
+        raise OptionError(f"`backbones={text!r}`: a quote is open.", "Close it.") from None
 
 
 def _split(text: str) -> list[str]:
@@ -150,7 +144,7 @@ def _split(text: str) -> list[str]:
 
 
 def _options(words: list[str], text: str) -> dict[str, Any]:
-    """``--weights FILE --mean 0.5,0.5,0.5`` (or with an equals sign) as fields of a candidate."""
+    """Options as the command line writes them (or with an equals sign) as fields of a candidate."""
     known = [f"--{name.replace('_', '-')}" for name in _READ if name != "backbone"]
     parts = [piece for word in words for piece in (word.split("=", 1) if word.startswith("--") else [word])]
     found: dict[str, Any] = {}
@@ -158,7 +152,7 @@ def _options(words: list[str], text: str) -> dict[str, Any]:
         if flag not in known or value is None:
             what = f"{flag} needs a value" if flag in known else f"{flag!r} is not an option of a backbone"
             hint = did_you_mean(flag, known) or f"Options: {', '.join(known)}."
-            raise OptionError(f"--backbones {text!r}: {what}.", hint)
+            raise OptionError(f"`backbones={text!r}`: {what}.", hint)
         found[flag.removeprefix("--").replace("-", "_")] = value
     return found
 
@@ -166,7 +160,7 @@ def _options(words: list[str], text: str) -> dict[str, Any]:
 def _named(name: str, options: Mapping[str, Any]) -> Candidate:
     plain, sign, cut = name.partition("@")
     if sign and "cut" in options:
-        raise OptionError(f"--backbones: {name} and --cut {options['cut']} both say where it ends.", "Give one.")
+        raise OptionError(f"`backbones`: {name} and `cut={options['cut']}` both say where it ends.", "Give one.")
     return _of_mapping({"backbone": plain, **({"cut": cut} if sign else {}), **options})
 
 
@@ -174,21 +168,63 @@ def _of_mapping(values: Mapping[str, Any]) -> Candidate:
     unknown = [name for name in values if name not in _READ]
     if unknown or "backbone" not in values:
         wrong = f"{unknown[0]!r} is not one of {', '.join(_READ)}" if unknown else "it names no backbone"
-        raise OptionError(f"backbones: {dict(values)}: {wrong}.", did_you_mean("".join(unknown[:1]), _READ))
+        raise OptionError(f"`backbones`: {dict(values)}: {wrong}.", did_you_mean("".join(unknown[:1]), _READ))
     given = {name: _READ[name](values[name]) for name in values if values[name] is not None}
     return Candidate(**given)
 
 
 def _three(value: Any) -> Any:
-    return numbers("mean or --std", value) if isinstance(value, str) else tuple(float(v) for v in value)
+    return numbers("mean", value) if isinstance(value, str) else tuple(float(v) for v in value)
 
 
 def _pixels(value: Any) -> int:
     if not str(value).isdigit():
-        raise OptionError(f"--image-size {value!r} is not a whole number.", "Write it like --image-size 160.")
+        raise OptionError(f"`image_size={value!r}` is not a whole number.", "Write it like `image_size=160`.")
     return int(value)
 
 
 _READ: dict[str, Callable[[Any], Any]] = {
     "backbone": str, "cut": str, "weights": str, "mean": _three, "std": _three, "image_size": _pixels,
 }  # fmt: skip
+
+
+@dataclass
+class Supply:
+    """Loads backbones. A host that could not be reached once is not asked again; local weights are still used.
+
+    ``unreached``: hosts that did not answer, and the candidate whose weights they were asked for.
+    """
+
+    common: TrainOptions
+    unreached: dict[Home, str] = field(default_factory=dict)
+
+    def load(self, candidate: Candidate) -> Backbone:
+        """The candidate's backbone.
+
+        Raises:
+            WeightsError: its weights cannot be had, or do not fit.
+            OptionError: no such network, cut or option.
+        """
+        if not candidate.weights:
+            self._provide(candidate)
+        return make_backbone(candidate.options(self.common))
+
+    def _provide(self, candidate: Candidate) -> None:
+        entry = resolve(candidate.backbone)
+        if at_hand(entry):
+            return
+        if entry.home in self.unreached:
+            first = self.unreached[entry.home]
+            raise WeightsError(f"its weights are not on this machine, and their host was not reached (see {first})")
+        try:
+            fetch(entry)
+        except OptionError as none_published:
+            raise WeightsError(none_published.problem) from None
+        except WeightsError:
+            self.unreached[entry.home] = candidate.name
+            raise
+
+
+def megabytes(backbone: Backbone) -> float:
+    """Millions of bytes of the weights, as a classifier keeps them (float32)."""
+    return float(sum(tensor.numel() * tensor.element_size() for tensor in backbone.state_dict().values()) / 1e6)

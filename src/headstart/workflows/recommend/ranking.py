@@ -1,15 +1,18 @@
-"""How sure a ranking is. In: right answers of several backbones on the same photos. Out: bands, how often one is ahead
-of another.
-"""
+"""The order of backbones, its uncertainty by a bootstrap over photos, and the budget that they have to keep."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from headstart.core.text import duration
+from headstart.errors import OptionError
 from headstart.evaluation.statistics import LEVEL
+
+_UNITS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 RESAMPLES = 2000
 AHEAD = 0.95
@@ -28,7 +31,7 @@ class Resampled:
         return float(low), float(high)
 
     def ahead(self, i: int, j: int) -> float:
-        """The share of draws in which i is right more often than j; a draw in which they tie counts half."""
+        """The share of draws in which i is more accurate than j; a tie counts half."""
         gap = np.round(self.accuracy[i] - self.accuracy[j], 12)
         return float(((gap > 0) + 0.5 * (gap == 0)).mean())
 
@@ -56,3 +59,46 @@ def chances(share: float) -> str:
     if share in (0.0, 1.0):
         return f"in {'all' if share else 'none of the'} resamples"
     return f"in {min(99, max(1, round(100 * share)))} of 100 resamples"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The most that a backbone may take; None for no limit. ``ms`` per photo; ``mb``: millions of bytes of
+    float32 weights; ``seconds`` for one pass over all photos.
+    """
+
+    ms: float | None = None
+    mb: float | None = None
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        wrong = [
+            f"`{name}={value:g}` must be above 0"
+            for name, value in (("max_ms", self.ms), ("max_mb", self.mb), ("time", self.seconds))
+            if value is not None and not value > 0
+        ]
+        if wrong:
+            raise OptionError("; ".join(wrong))
+
+    def too_large(self, mb: float) -> str:
+        """Why a network of that size is out, or an empty string."""
+        return f"{mb:.0f} MB, above {self.mb:g} MB" if self.mb is not None and mb > self.mb else ""
+
+    def too_slow(self, ms: float, seconds: float) -> str:
+        """Why a network that takes so long is out, or an empty string."""
+        if self.ms is not None and ms > self.ms:
+            return f"{ms:.3g} ms per photo, above {self.ms:g} ms"
+        if self.seconds is not None and seconds > self.seconds:
+            return f"{duration(seconds)} for all photos, above {duration(self.seconds)}"
+        return ""
+
+
+def seconds_of(text: str | float) -> float:
+    """``90s``, ``10m``, ``1h``, ``1h30m``; a bare number is seconds. Raises OptionError."""
+    if isinstance(text, int | float):
+        return float(text)
+    parts = re.findall(r"(\d+(?:\.\d+)?)\s*(s|min|m|h)?", text.strip().lower())
+    if not parts or not re.fullmatch(r"\d+(\.\d+)?|(\d+(\.\d+)?\s*(s|min|m|h)\s*)+", text.strip().lower()):
+        hint = "Write it like `time='90s'`, 10m or 1h30m."
+        raise OptionError(f"`time={text!r}` is not a length of time.", hint, option="time")
+    return sum(float(number) * _UNITS[unit or "s"] for number, unit in parts)

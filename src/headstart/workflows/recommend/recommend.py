@@ -1,57 +1,53 @@
-"""``recommend``: which backbone suits the photos, before any training. In: photos, candidates, a budget. Out: a
-``Recommendation``: the ranking, how sure it is, what was left out, and the command to go on with.
+"""``recommend``: rank pretrained backbones for some photos, before any training.
 
-A sample of the photos goes through each network once. What ranks is the accuracy of a probe on photos that it has not
-seen; docs/decisions/0020 says why.
+A sample of the photos goes through each network once. They are ranked by the accuracy of a cross-validated linear
+probe; docs/decisions/0020 says why.
 """
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
 from headstart.core.array_store import trim
-from headstart.core.events import Events
+from headstart.core.events import Events, Listener
 from headstart.data.loading import LoadedImages, find_photos, read
 from headstart.data.sampling import choosable, sampled
 from headstart.data.schema import Manifest
-from headstart.errors import OptionError, WeightsError, did_you_mean
+from headstart.errors import OptionError, WeightsError
 from headstart.inference.device import Machine, find_machine
 from headstart.inference.features import BATCH
 from headstart.inference.runner import FrozenNetwork
 from headstart.models.backbone import Backbone
+from headstart.reporting.command import command_line
 from headstart.reporting.console import console_events
-from headstart.training.config import TrainOptions
+from headstart.reporting.notebook import answer_html, frame
+from headstart.training.config import SAMPLE, RecommendOptions, TrainOptions
 from headstart.training.embeddings import EmbeddedDataset, embed_images, plan_of
 from headstart.training.plan import Plan, check_overrides
 from headstart.training.preparation import input_size
 from headstart.training.throughput import photos_per_second
-from headstart.workflows.recommend.budget import Budget, seconds_of
-from headstart.workflows.recommend.candidates import Candidate, candidates
-from headstart.workflows.recommend.ranking import order, resample
+from headstart.workflows.recommend.candidates import Candidate, Supply, candidates, megabytes
+from headstart.workflows.recommend.ranking import Budget, order, resample, seconds_of
 from headstart.workflows.recommend.scores import score
-from headstart.workflows.recommend.supply import Supply, megabytes
 from headstart.workflows.recommend.text import answer, table
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 
-SAMPLE = 1000
-OPTIONS = ("seed", "on_bad", "image_size", "resize", "precision", "engine", "device", "settings")
-"""The options of ``train`` that mean something here."""
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Recommendation:
-    """Backbones in rank order (``rows``), those ``over`` the budget, those that were ``left_out``, each with a reason;
-    ``answer`` in words, and ``command`` to train with what it says.
+    """The ranking (``rows``), backbones ``over`` the budget and those that were ``left_out``, each with a reason;
+    ``answer`` in words, and ``command`` to train with the recommended one.
     """
 
     rows: tuple[Row, ...]
@@ -72,23 +68,14 @@ class Recommendation:
 
     def frame(self) -> DataFrame:
         """The rows as a pandas frame, those over the budget and those left out below."""
-        from headstart.reporting.notebook import frame
-
         return frame([*self.rows, *self.over, *self.left_out])
 
     def _repr_html_(self) -> str:
-        from html import escape
-
-        from headstart.reporting.notebook import answer_html
-
         columns = ("backbone", "accuracy", "low", "high", "knn", "logme", "ms", "mb", "imagenet")
         rows = [{name: row[name] for name in columns} for row in self.rows]
-        rows += [dict.fromkeys(columns) | {"backbone": f"{r['backbone']}: {r['reason']}"} for r in self._unranked]
+        unranked = (*self.over, *self.left_out)
+        rows += [dict.fromkeys(columns) | {"backbone": f"{r['backbone']}: {r['reason']}"} for r in unranked]
         return f"{answer_html(self.answer, rows, None)}<pre>{escape(self.command)}</pre>"
-
-    @property
-    def _unranked(self) -> tuple[Row, ...]:
-        return (*self.over, *self.left_out)
 
     @property
     def summary(self) -> Row:
@@ -108,39 +95,46 @@ def recommend(
     max_mb: float | None = None,
     time: str | float | None = None,
     quiet: bool = False,
-    **options: Any,
+    listener: Listener | None = None,
+    **options: Unpack[RecommendOptions],
 ) -> Recommendation:
-    """Rank pretrained backbones by what a sample of the photos says of their features.
+    """Rank pretrained backbones by how well a linear probe of their features classifies a sample of the photos.
 
     Args:
-        data: as for ``train``. backbones: as ``--backbones`` takes them, or mappings (``{"backbone": "resnet50", "cut":
-            "layer3"}``); a short list where none is named. sample: photos to look at, about.
-        max_ms: milliseconds per photo here. max_mb: megabytes of weights. time: for one pass over all photos, in
-            seconds or like ``"10m"``.
-        options: of ``train``: seed, on_bad, image_size, resize, precision, engine, device, settings.
+        data: as for ``train``.
+        backbones: names by commas (``"resnet18,resnet50@layer3"``), or mappings of train's options (``{"backbone":
+            "resnet50", "cut": "layer3"}``); by default a short list.
+        sample: photos to use, about.
+        max_ms: milliseconds per photo on this machine, at most.
+        max_mb: megabytes of weights, at most.
+        time: for one pass over all photos, at most: seconds, or text such as ``"10m"``.
+        quiet: no progress and messages on standard error, warnings only.
+        listener: called with each event (``headstart.core.events``); with ``quiet`` it alone hears of them.
+        **options: see ``headstart.training.config.RecommendOptions``; they hold for all backbones.
+
+    Returns:
+        The ranking with confidence intervals, what was left out and why, and the command to train with the first.
 
     Raises:
-        HeadstartError: one of its children, with one clear message.
+        OptionError: an option that is unknown or cannot be, or a budget that no backbone keeps.
+        DataError: too few photos.
+        WeightsError: the weights of no backbone can be had.
     """
-    unfit = [name for name in options if name not in OPTIONS]
-    if unfit:
-        hint = did_you_mean(unfit[0], OPTIONS) or f"Options: {', '.join(OPTIONS)}."
-        raise OptionError(f"recommend takes no option {unfit[0]!r}.", hint)
     if sample < 2:
-        raise OptionError(f"--sample {sample} must be at least 2.")
+        raise OptionError(f"`sample={sample}` must be at least 2.", option="sample")
     budget = Budget(max_ms, max_mb, None if time is None else seconds_of(time))
-    asked = TrainOptions.gather(data, None, {**options, "strategy": "probe"})
+    asked = TrainOptions.gather(data, None, options, "recommend", strategy="probe")
     check_overrides(asked.settings)
     tried = candidates([backbones] if isinstance(backbones, str) else backbones)
-    with console_events(quiet) as events:
-        found = _Trial(asked, sample, budget, events).run(tried)
+    with console_events(quiet, listener) as events:
+        found = _Ranking(asked, sample, budget, events).run(tried)
     trim()
     return found
 
 
 @dataclass
 class _Score:
-    """What one backbone's pass gave. ``right`` [N]: the photos that a probe named correctly without seeing them."""
+    """The scores of one backbone. ``right`` [N]: the photos that a cross-validated probe classified correctly."""
 
     candidate: Candidate
     row: Row
@@ -148,8 +142,8 @@ class _Score:
 
 
 @dataclass
-class _Trial:
-    """One sample, shown to one backbone after the other."""
+class _Ranking:
+    """One sample, run through one backbone after the other."""
 
     options: TrainOptions
     size: int
@@ -186,9 +180,7 @@ class _Trial:
         return self._ranked(scores)
 
     def _usable(self, tried: Sequence[Candidate]) -> list[Candidate]:
-        """Those whose weights are at hand and within the budget: mistakes, and what is missing, come out before the
-        first pass.
-        """
+        """Those whose weights can be had and are within the budget, so that mistakes come out before the first pass."""
         found = []
         for number, candidate in enumerate(tried):
             self.events.progress("looking for weights", number, len(tried))
@@ -211,8 +203,8 @@ class _Trial:
     def _nothing_left(self) -> OptionError | WeightsError:
         lines = "\n".join(f"    {row['backbone']}: {row['reason']}" for row in (*self.over, *self.left_out))
         if self.over:
-            return OptionError(f"No backbone is left to choose from:\n{lines}", "Raise --max-ms, --max-mb or --time.")
-        hint = 'Name a file: --backbones "resnet18 --weights FILE". starter needs none.'
+            return OptionError(f"No backbone is left to choose from:\n{lines}", "Raise `max_ms`, `max_mb` or `time`.")
+        hint = "Name a file: `backbones='resnet18 --weights FILE'`. starter needs none."
         return WeightsError(f"The weights of no backbone can be had:\n{lines}", hint)
 
     def _measure(self, candidate: Candidate) -> _Score | None:
@@ -240,7 +232,7 @@ class _Trial:
         return self._judged(candidate, seen, row)
 
     def _read(self, resize: int, interpolation: str) -> LoadedImages:
-        """The sample at one size; what cannot be read is said once, and no other backbone is shown it."""
+        """The sample at one size; unreadable photos are reported once and left out for all backbones."""
         key = (resize, interpolation)
         if key not in self.read_at:
             photos = read(self.sample, resize, interpolation, self.options.on_bad, self.events)
@@ -288,12 +280,5 @@ class _Trial:
         )  # fmt: skip
 
     def _command(self, candidate: Candidate) -> str:
-        """The command line that trains with it, with what was asked of this one."""
-        words = ["headstart", "train", self.options.data, *candidate.words]
-        plain = TrainOptions(self.options.data)
-        for name in ("seed", "on_bad", "device"):
-            if getattr(self.options, name) != getattr(plain, name):
-                words += [f"--{name.replace('_', '-')}", str(getattr(self.options, name))]
-        for name, value in self.options.settings.items():
-            words += ["--set", f"{name}={value}"]
-        return shlex.join(words)
+        """The command line that trains with it, with the options of this call."""
+        return command_line("train", self.options.data, {**candidate.given, **self.options.given("recommend")})

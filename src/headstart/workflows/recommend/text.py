@@ -1,11 +1,11 @@
-"""A recommendation in words. In: its rows. Out: the answer in a sentence or two, and the table for a terminal."""
+"""A recommendation in words: a sentence or two, and the table for a terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from headstart.workflows.recommend.budget import duration
+from headstart.core.text import duration
 from headstart.workflows.recommend.ranking import AHEAD, chances
 
 Row = dict[str, Any]
@@ -21,7 +21,10 @@ def answer(rows: Sequence[Row], photos: int) -> tuple[str, int]:
     """
     first, others = rows[0], rows[1:]
     if not others:
-        return f"{first['backbone']} is the only one that was measured: a probe names {first['accuracy']:.1%}.", 0
+        return (
+            f"{first['backbone']} is the only one that was measured: a linear probe reaches {first['accuracy']:.1%}.",
+            0,
+        )
     level = [row for row in others if row["ahead"] < AHEAD]
     if not level:
         sure = chances(others[0]["ahead"])

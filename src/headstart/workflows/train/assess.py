@@ -21,6 +21,7 @@ from headstart.evaluation.ood import class_means, some_of_each
 from headstart.evaluation.uncertainty import Uncertainty
 from headstart.inference.classifier import Classifier
 from headstart.models.network import head_logits, softmax
+from headstart.reporting.command import command_line
 from headstart.runs.folder import RunFolder
 from headstart.training.preparation import Prepared
 from headstart.training.strategies import FitContext, FitResult, network_features, pooled_features
@@ -101,7 +102,7 @@ def make_classifier(prepared: Prepared, outcome: FitResult, certainty: Uncertain
     provenance = {
         "headstart": __version__, "torch": torch.__version__, "timm": version("timm"),
         "python": platform.python_version(), "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": prepared.machine.words, "command": options.command(),
+        "machine": prepared.machine.words, "command": command_line("train", options.data, options.given()),
         "data": {
             "name": prepared.dataset.name, "digest": prepared.dataset.digest, "summary": prepared.dataset.summary
         },

@@ -16,6 +16,7 @@ from headstart.data.schema import SPLITS, Split
 from headstart.data.sources.named import display_name
 from headstart.evaluation.examples import most_confident, surest_hits
 from headstart.inference.saliency import Explainer, has_maps
+from headstart.reporting.command import command_line
 from headstart.reporting.images import overlay
 from headstart.reporting.page import Fact, environment
 from headstart.reporting.samples import picture
@@ -53,7 +54,7 @@ def run_page(prepared: Prepared, outcome: FitResult, results: Results, path: Pat
         answer=answer(results.metrics, prepared.backbone.name),
         more=story(prepared, outcome),
         caveats=caveats(prepared, results.metrics),
-        command=prepared.options.command(),
+        command=command_line("train", prepared.options.data, prepared.options.given()),
         classes=dataset.classes,
         names={label: display_name(label) for label in dataset.classes if display_name(label) != label},
         facts=facts(prepared, outcome, results),

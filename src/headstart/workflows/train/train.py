@@ -10,10 +10,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from headstart.core.array_store import trim
-from headstart.core.events import Events
+from headstart.core.events import Events, Listener
 from headstart.core.files import write_json, write_rows, write_text
 from headstart.core.paths import lasting
 from headstart.data.filenames import shown
@@ -23,7 +23,7 @@ from headstart.inference.classifier import Classifier
 from headstart.reporting.console import console_events
 from headstart.runs.folder import RunFolder, write_history
 from headstart.runs.model_card import model_card
-from headstart.training.config import TrainOptions
+from headstart.training.config import TrainOptions, TrainOptionsDict
 from headstart.training.loggers import Tracker
 from headstart.training.plan import Plan
 from headstart.training.preparation import Prepared, check_facts, prepare
@@ -34,33 +34,62 @@ from headstart.workflows.train.result import Run
 
 
 def train(
-    data: str | Path, *, out: str | Path | None = None, overwrite: bool = False, quiet: bool = False, **options: Any
+    data: str | Path,
+    *,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    quiet: bool = False,
+    listener: Listener | None = None,
+    **options: Unpack[TrainOptionsDict],
 ) -> Run:
     """Train a classifier on labelled photos.
 
     Args:
-        data: a folder, CSV, archive or named set.
+        data: a folder, CSV, archive or named dataset (``"cifar10"``).
         out: the run folder; by default ``runs/<data>-<backbone>-<strategy>``.
-        options: as in ``headstart train --help``, by the same names (``shots=10``; ``--from`` is ``from_run``).
+        overwrite: replace a run that is there already.
+        quiet: no progress and messages on standard error, warnings only.
+        listener: called with each event (``headstart.core.events``); with ``quiet`` it alone hears of them.
+        **options: see ``headstart.training.config.TrainOptionsDict``: strategy, backbone, shots, seed, …, and the
+            settings of the plan (``epochs=5``).
+
+    Returns:
+        The run: its folder, metrics, plan and classifier.
 
     Raises:
-        HeadstartError: one of its children, with one clear message.
+        OptionError: an option that is unknown or cannot be; all of them at once.
+        DataError: photos that cannot be trained on as they are.
+        WeightsError: pretrained weights that are missing or do not fit.
+        RunError: the folder exists.
+        TrainingError: a loss that is not finite, or too little memory.
     """
     asked = TrainOptions.gather(data, out, options)
     path = Path(asked.out) if asked.out else Path("runs") / asked.run_name()
     RunFolder(path).refuse(overwrite)
-    with console_events(quiet) as events:
+    with console_events(quiet, listener) as events:
         prepared = prepare(asked, events)  # before the folder is made: a mistake leaves nothing behind
         folder = RunFolder.create(path, _lasting(asked), overwrite)
         return train_prepared(folder, prepared, events)
 
 
-def resume(run: str | Path, *, quiet: bool = False) -> Run:
-    """Go on with a training that was interrupted; a finished one is given back as it is. Raises HeadstartError."""
+def resume(run: str | Path, *, quiet: bool = False, listener: Listener | None = None) -> Run:
+    """Resume an interrupted training; a finished one is returned as it is.
+
+    Args:
+        run: the run folder.
+        quiet: no progress and messages on standard error, warnings only.
+        listener: called with each event (``headstart.core.events``); with ``quiet`` it alone hears of them.
+
+    Returns:
+        The run, with the weights that it would have without the interruption.
+
+    Raises:
+        RunError: no run there, or one whose photos or plan are not the same any more.
+    """
     folder, options = RunFolder.open(Path(run))
     if folder.finished:
         return open_run(run)
-    with console_events(quiet) as events:
+    with console_events(quiet, listener) as events:
         prepared = prepare(options, events)
         check_unchanged(folder, prepared)
         return train_prepared(folder, prepared, events, folder.mistakes)
@@ -80,7 +109,18 @@ def check_unchanged(folder: RunFolder, prepared: Prepared) -> None:
 
 
 def open_run(run: str | Path, device: str = "auto") -> Run:
-    """A finished run. Raises RunError."""
+    """Open a finished run.
+
+    Args:
+        run: the run folder.
+        device: where its classifier is to run: "auto", "cpu", "cuda", "cuda:1" or "mps".
+
+    Returns:
+        The run: its folder, metrics, plan and classifier.
+
+    Raises:
+        RunError: no finished run there.
+    """
     folder = RunFolder(Path(run))
     classifier = Classifier.load(folder.path, device)
     return Run(folder.path, folder.read_json("metrics.json"), Plan.from_json(folder.read_json("plan.json")), classifier)

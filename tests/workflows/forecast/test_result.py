@@ -6,8 +6,9 @@ import pytest
 
 from headstart.errors import OptionError
 from headstart.evaluation.learning_curve import Band, Needed
-from headstart.workflows.forecast.forecast import default_more
-from headstart.workflows.forecast.text import Asked, answer_of, notes_of, round_up, target_words
+from headstart.reporting.command import command_line
+from headstart.workflows.forecast.forecast import Asked, default_more
+from headstart.workflows.forecast.result import answer_of, notes_of, round_up, target_words
 
 EVEN, UNEVEN = {"cat": 500, "dog": 510}, {"cat": 900, "dog": 100}
 NOW = Band(1010, 0.957, 0.95, 0.963, 0.9)
@@ -62,7 +63,7 @@ def test_notes_say_what_the_data_cannot() -> None:
 
 
 def test_all_that_is_wrong_is_said_at_once() -> None:
-    with pytest.raises(OptionError, match=r"--more 0 .*--target 1\.5 .*--level 0\.2"):
+    with pytest.raises(OptionError, match=r"`more=0` .*`target=1\.5` .*`level=0\.2`"):
         Asked((0,), 1.5, 0.2).check()
     Asked((1,), 0.5, 0.5).check()
 
@@ -75,8 +76,9 @@ def test_far_too_many_photos_are_refused() -> None:
 
 
 def test_words_of_the_command() -> None:
-    assert Asked((100, 200), 0.99, 0.8).words == " --more 100,200 --target 0.99 --level 0.8"
-    assert Asked((), None, 0.9).words == ""
+    asked = command_line("forecast", "photos", Asked((100, 200), 0.99, 0.8).given)
+    assert asked == "headstart forecast photos --more 100,200 --target 0.99 --level 0.8"
+    assert command_line("forecast", "photos", Asked((), None, 0.9).given) == "headstart forecast photos"
 
 
 @pytest.mark.parametrize(("number", "rounded"), [(0, 0), (7, 7), (41.2, 42), (1234, 1300), (99_000, 99_000)])

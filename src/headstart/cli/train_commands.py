@@ -1,0 +1,159 @@
+"""Commands that train."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from headstart.cli.common import Device, Out, Overwrite, Say, Shown, argument, loading, option
+from headstart.cli.options import whole_numbers
+from headstart.errors import OptionError
+from headstart.reporting.command import command_line, flag
+from headstart.training.config import ARMS, SEEDS
+
+
+def train(
+    data: Annotated[
+        str | None, argument("DATA", "Folder, CSV, .zip/.tar or named dataset (cifar10, imagewoof, …).")
+    ] = None,
+    out: Out = None,
+    resume: Annotated[
+        Path | None, option("--resume", "Resume an interrupted training.", panel="Output", metavar="RUN")
+    ] = None,
+    overwrite: Overwrite = False,
+    *,
+    say: Say,
+    **options: Any,
+) -> Shown:
+    """Train the best classifier that these photos allow, and write its report."""
+    if (data is None) == (resume is None):
+        raise OptionError("Give DATA to train on, or --resume RUN to resume a training.", "headstart train photos/")
+    if resume is not None and (out or overwrite or options):
+        raise OptionError("--resume takes no other options: it uses those of the run.", "Leave them out.")
+    with loading(say, f"train {data or resume}"):
+        from headstart.evaluation.metrics import format_report
+        from headstart.workflows.train.train import resume as go_on
+        from headstart.workflows.train.train import train as begin
+
+    run = go_on(resume, **say) if resume else begin(str(data), out=out, overwrite=overwrite, **say, **options)
+    split = "test" if "test" in run.metrics else "val"
+    found = run.metrics[split]["accuracy"]
+    text = (
+        f"{format_report(run.metrics[split], run.classifier.classes)}\n"
+        f"\n{split} accuracy {found['value']:.4f} (95 % interval {found['low']:.4f} to {found['high']:.4f})   "
+        f"report: {run.path / 'report.html'}"
+    )
+    return Shown(text, run.summary, f"{command_line('predict', run.path, {})} photo.jpg")
+
+
+def compare(
+    data: Annotated[str, argument("DATA", "As for train.")],
+    arms: Annotated[str, option("--arms", "Strategies to compare.")] = ",".join(ARMS),
+    seeds: Annotated[
+        int, option("--seeds", "Seeds per arm: each draws splits, shots, order and random weights anew.")
+    ] = SEEDS,
+    shots: Annotated[
+        str, option("--shots", "Photos per class; several (5,10) give a table for each. [default: all]")
+    ] = "",
+    out: Out = None,
+    overwrite: Overwrite = False,
+    *,
+    say: Say,
+    **options: Any,
+) -> Shown:
+    """Compare strategies on the same splits over several seeds, with confidence intervals: did pretraining help?"""
+    with loading(say, f"compare {data}"):
+        from headstart.workflows.experiment.compare import compare as run
+
+    names: list[Any] = [name.strip() for name in arms.split(",") if name.strip()]
+    numbers = whole_numbers("shots", shots)
+    found = run(data, arms=names, seeds=seeds, shots=numbers, out=out, overwrite=overwrite, **say, **options)
+    best = max(found.rows, key=lambda row: row["mean"])["arm"]
+    no_use = {"partial": (), "scratch": ("boundary", "weights", "from_run")}.get(best, ("boundary",))
+    asked = {name: value for name, value in options.items() if name not in no_use}
+    return Shown(found.text, found.summary, command_line("train", data, {**asked, "strategy": best}))
+
+
+def study(
+    name: Annotated[str | None, argument("[NAME]", "A study of --list, or a recipe.yaml.")] = None,
+    list_all: Annotated[bool, option("--list", "List the studies that ship.")] = False,
+    show: Annotated[bool, option("--show", "Print the recipe.")] = False,
+    data: Annotated[
+        list[str] | None, option("--data", "Photos: NAME=PATH, or PATH where there is one dataset. May be repeated.")
+    ] = None,
+    weights: Annotated[
+        list[str] | None, option("--weights", "Checkpoint: BACKBONE=FILE, or FILE where there is one. May be repeated.")
+    ] = None,
+    seeds: Annotated[int | None, option("--seeds", "Seeds per arm. [default: the recipe's]")] = None,
+    quick: Annotated[bool, option("--quick", "A small form of it, for trying.")] = False,
+    settings: Annotated[
+        list[str] | None,
+        option("--set", "Change the recipe: epochs=3, scratch.epochs=3, test_photos=500. May be repeated."),
+    ] = None,
+    device: Device = "auto",
+    out: Out = None,
+    overwrite: Overwrite = False,
+    *,
+    say: Say,
+) -> Shown:
+    """Reproduce a published experiment from its recipe: several arms over seeds, published beside measured figures."""
+    from headstart.workflows.experiment.catalogue import find, shipped
+
+    if list_all:
+        found = [{"name": name, "about": file.summary} for name, file in shipped().items()]
+        return Shown("\n".join(f"{one['name']:16}{one['about']}" for one in found), found)
+    if name is None:
+        raise OptionError("Which study? Give a name or a recipe.yaml.", "headstart study --list shows those that ship.")
+    if show:
+        text = find(name).text
+        return Shown(text.rstrip("\n"), {"recipe": text})
+    with loading(say, f"study {name}"):
+        from headstart.workflows.experiment.study import study as run
+
+    done = run(
+        name, data=_named(data or (), "data"), weights=_named(weights or (), "weights"), seeds=seeds, quick=quick,
+        settings=settings or (), out=out, overwrite=overwrite, device=device, **say,
+    )  # fmt: skip
+    return Shown(done.text, done.summary, "headstart compare photos/ does the same with photos of yours")
+
+
+def _named(given: Sequence[str], option: str) -> dict[str, str]:
+    """``NAME=PATH`` or ``PATH`` of a repeated option; a path may hold an equals sign where it exists so."""
+    found: dict[str, str] = {}
+    for text in given:
+        name, sign, path = text.partition("=")
+        name, path = (name, path) if sign and not os.path.exists(text) else ("", text)
+        if name in found:
+            what = f"{flag(option)} names {name or 'a path without a name'} twice."
+            raise OptionError(what, f"Write {flag(option)} NAME=PATH.")
+        found[name] = path
+    return found
+
+
+def backbones(
+    pattern: Annotated[str | None, argument("[PATTERN]", "Part of a name, or a glob.")] = None,
+) -> Shown:
+    """List the pretrained backbones."""
+    from dataclasses import asdict
+
+    from headstart.models.listing import backbones as find
+
+    found = find(pattern)
+    width = max(len(info.name) for info in found)
+    lines = (f"{info.name:{width}}  {info.image_size:4d} px  {info.family:20}  {info.weights}" for info in found)
+    return Shown("\n".join(lines), [asdict(info) for info in found])
+
+
+def demo(out: Out = None, *, say: Say) -> Shown:
+    """See it work, offline: probe, fine-tuning and training from scratch on handwritten digits, in under a minute."""
+    with loading(say, "demo"):
+        from headstart.workflows.demo import demo as run
+
+    found = run(out=out, **say)
+    return Shown(found.text, found.summary, "headstart check photos/, then headstart train photos/")
+
+
+COMMANDS = (train, compare, study)
+MORE = (backbones, demo)

@@ -1,0 +1,43 @@
+"""Command lines for people: in provenance, on pages, and after a command as the next step."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+FLAGS = {"from_run": "--from", "label": "--class", "settings": "--set"}
+"""Options whose flag is not their name."""
+
+
+def flag(name: str) -> str:
+    """``--on-bad`` for ``on_bad``."""
+    return FLAGS.get(name) or "--" + name.replace("_", "-")
+
+
+def command_line(command: str, subject: str | Path, options: Mapping[str, Any]) -> str:
+    """``headstart COMMAND SUBJECT --name value …``, quoted for a shell.
+
+    Args:
+        command: such as "train".
+        subject: the photos, or the run.
+        options: by their names in Python. None, False and empty ones are left out, True is a flag alone, a sequence is
+            one value with commas, and of a mapping each item is an option of its own (``--set NAME=VALUE``).
+    """
+    words = (word for name, value in options.items() for word in option_words(name, value))
+    return shlex.join(["headstart", command, str(subject), *words])
+
+
+def option_words(name: str, value: Any) -> Iterator[str]:
+    """The words of one option: ``--shots``, ``5``."""
+    if isinstance(value, Mapping):
+        for key, one in value.items():
+            yield from (flag(name), f"{key}={one}" if key else str(one))
+    elif value is True:
+        yield flag(name)
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        if value:
+            yield from (flag(name), ",".join(map(str, value)))
+    elif value is not None and value is not False and value != "":
+        yield from (flag(name), str(value))
