@@ -66,6 +66,16 @@ def test_a_running_job_is_extrapolated_from_the_part_that_is_done(estimate: Esti
     assert estimate.seconds_left() == pytest.approx(40 + 20 + 30 * 60 / 25)  # 60 s for 10 + 15
 
 
+def test_the_first_steps_of_a_job_say_less_than_the_jobs_before_it(estimate: Estimate[str], clock: Clock) -> None:
+    estimate.finished("a0", 20.0)
+    estimate.progressed("a1")
+    clock.now = 6
+    estimate.progressed("a1", 0.01)  # not 600 s
+    assert estimate.seconds_left() == pytest.approx(60 + (20 - 6) + 60)
+    clock.now = 50
+    assert estimate.seconds_left() == pytest.approx(60 + 0 + 60)
+
+
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [

@@ -48,19 +48,21 @@ class Estimate(Generic[Job]):
     def seconds_left(self) -> float | None:
         """Seconds until all jobs have ended, one after the other; None while nothing is known."""
         now = self._clock()
-        running = {job: (now - began, part) for job, (began, part) in self._running.items() if part > 0}
+        elapsed = {job: now - began for job, (began, _) in self._running.items()}
+        # The first steps are slow: they say little where finished jobs say more.
+        least = 0.1 if self._finished else 0.0
+        parts = {job: part for job, (_, part) in self._running.items() if part > least}
         work = sum(self._weights[job] for job, _ in self._finished)
-        work += sum(part * self._weights[job] for job, (_, part) in running.items())
+        work += sum(part * self._weights[job] for job, part in parts.items())
         if not work:
             return None
-        seconds = sum(spent for _, spent in self._finished) + sum(elapsed for elapsed, _ in running.values())
+        seconds = sum(spent for _, spent in self._finished) + sum(elapsed[job] for job in parts)
         left = 0.0
         for job in self._waiting:
-            if job in running:
-                elapsed, part = running[job]
-                left += elapsed / part - elapsed
-            else:
-                left += self._usual(job) or self._weights[job] * seconds / work
+            whole = (
+                elapsed[job] / parts[job] if job in parts else self._usual(job) or self._weights[job] * seconds / work
+            )
+            left += max(0.0, whole - elapsed.get(job, 0.0))
         return left
 
     def _usual(self, job: Job) -> float | None:
