@@ -552,7 +552,7 @@ def test_a_request_that_lacks_an_option_has_its_default(earlier: Earlier, record
         pytest.param("comparison.json", ""),
         pytest.param("comparison-request.json", "", marks=NOT_YET),
         pytest.param("comparison-request.json", "options", marks=NOT_YET),
-        pytest.param("arms/4-per-class-probe-0.json", "", marks=NOT_YET),
+        pytest.param("arms/4-per-class-probe-0.json", ""),
     ],
 )
 def test_an_interrupted_comparison_with_a_key_more_goes_on(

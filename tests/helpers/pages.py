@@ -1,4 +1,4 @@
-"""Fixtures for pages. In: what a test wants to vary. Out: filled reports, photos, metrics, a reader of HTML."""
+"""Fixtures for pages: filled reports, photos, metrics, a reader of HTML."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import pytest
 from headstart.data.schema import BadFile
 from headstart.evaluation.metrics import evaluate
 from headstart.reporting.page import Fact
-from headstart.workflows.experiment.compare_rows import ArmRow, CompareReport, Curve, DifferenceRow
 from headstart.workflows.train.page import DataCheck, Mistake, PlanRow, RunReport
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -99,31 +98,6 @@ def make_run_report(classes: list[str] | None = None, **changes: Any) -> RunRepo
     return RunReport(**{**values, **changes})
 
 
-def make_compare_report(**changes: Any) -> CompareReport:
-    """Two groups, three arms, three seeds."""
-    rows, differences, curves = [], [], []
-    for group, best in (("5 per class", 0.8), ("10 per class", 0.9)):
-        for arm, less in (("finetune", 0.0), ("probe", 0.1), ("scratch", 0.3)):
-            mean = best - less
-            rows.append(ArmRow(group, arm, mean, [mean - 0.01, mean, mean + 0.01], mean - 0.025, mean + 0.025))
-            epochs = [1] if arm == "probe" else [1, 2, 3]
-            curves.append(Curve(group, arm, epochs, [mean] * len(epochs), [mean - 0.02] * len(epochs), None))
-        differences.append(DifferenceRow(group, "finetune", "scratch", 0.3, 0.25, 0.35, 0.0004, "finetune is better"))
-        differences.append(DifferenceRow(group, "finetune", "probe", 0.1, -0.02, 0.22, 0.08, "three seeds cannot tell"))
-    values: dict[str, Any] = {
-        "title": "digits",
-        "answer": "Pretraining is worth 30 points.",
-        "command": "headstart compare digits",
-        "rows": rows,
-        "differences": differences,
-        "curves": curves,
-        "samples": {"0": [make_photo(1, (32, 32))]},
-        "notes": ["Arms of one seed share their photos."],
-        "environment": {"torch": "2.12.1"},
-    }
-    return CompareReport(**{**values, **changes})
-
-
 @pytest.fixture(scope="session")
 def read_page() -> type[Page]:
     return Page
@@ -142,8 +116,3 @@ def metrics() -> Callable[..., dict[str, Any]]:
 @pytest.fixture(scope="session")
 def run_report() -> Callable[..., RunReport]:
     return make_run_report
-
-
-@pytest.fixture(scope="session")
-def compare_report() -> Callable[..., CompareReport]:
-    return make_compare_report

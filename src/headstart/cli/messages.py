@@ -47,7 +47,7 @@ def _value(text: str) -> object:
         value: object = ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return text
-    return value if value is None or isinstance(value, bool | str | tuple | list) else text
+    return value if value is None or isinstance(value, bool | str | tuple | list | dict) else text
 
 
 def _call(code: str) -> str:

@@ -1,8 +1,7 @@
-"""The demo. In: scikit-learn's handwritten digits and the starter backbone, both on this machine already. Out: a
-comparison, as ``compare`` makes it.
+"""The demo: a comparison of strategies on scikit-learn's handwritten digits, with the starter backbone. It needs no
+network connection.
 
-The digits are written out as a class folder first, so that the demo walks the path of a user's own photos from end
-to end.
+The digits are written out as a class folder first, so that the demo does all that is done with a user's own photos.
 """
 
 from __future__ import annotations
@@ -18,14 +17,14 @@ from headstart.core.events import Listener
 from headstart.core.paths import cache_dir
 
 if TYPE_CHECKING:
-    from headstart.workflows.experiment.compare_result import Comparison
+    from headstart.workflows.experiment.result import Comparison
 
 
 SHOTS = (5, 10)
 EPOCHS = 15
 """For every arm that trains: enough for each to level off, and the whole demo within a minute."""
 PER_CLASS = 100
-"""Digits written out per class: enough for a test split that tells arms apart, few enough to be read in a second."""
+"""Digits per class: enough for a test split that separates the arms, few enough to be read in a second."""
 
 
 def demo(out: str | Path | None = None, quiet: bool = False, listener: Listener | None = None) -> Comparison:
@@ -52,7 +51,7 @@ def demo(out: str | Path | None = None, quiet: bool = False, listener: Listener 
 
 
 def demo_digits() -> Path:
-    """A folder of the digits, in the cache: photos to try things on that are at hand without a network."""
+    """A folder of the digits in the cache: photos to try things on without a network connection."""
     return write_digits(cache_dir() / "demo" / "digits")
 
 
@@ -60,7 +59,7 @@ def write_digits(folder: Path, per_class: int = PER_CLASS) -> Path:
     """scikit-learn's digits (8 x 8 grey values of 0-16, from UCI's Optical Recognition of Handwritten Digits) as
     PNGs in class folders.
 
-    They are inked dark on white and enlarged to 32 px, smoothly: what a scan of digits looks like.
+    They are dark on white, smoothly enlarged to 32 px, like a scan of digits.
     """
     done = folder / ".complete"
     if done.exists() and done.read_text(encoding="utf-8") == str(per_class):

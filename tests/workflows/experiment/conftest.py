@@ -1,4 +1,4 @@
-"""What study tests share. In: nothing. Out: recipes in files, small studies of the starter backbone."""
+"""What study tests share: recipes in files, small studies of the starter backbone."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from headstart.training import trainer as loop
+from headstart.workflows.experiment.result import Study
 from headstart.workflows.experiment.study import study
-from headstart.workflows.experiment.study_result import Study
 
 WriteRecipe = Callable[..., Path]
 
@@ -26,7 +26,7 @@ every_arm: {backbone: starter, image_size: 32, batch_size: 8, precision: float32
 
 @pytest.fixture(scope="session", autouse=True)
 def _quick_collections() -> Iterator[None]:
-    """A study collects garbage after every training; here most of the time would go into looking through libraries."""
+    """A study collects garbage after every training; most of that time would go into the objects of libraries."""
     import timm  # noqa: F401
 
     gc.freeze()
@@ -65,7 +65,8 @@ def small(
         asked = {"data": photos, "weights": weights, "device": "cpu", "quiet": True, **options}
         with monkeypatch.context() as patch:
             if not page:
-                patch.setattr("headstart.workflows.experiment.report.write_page", lambda *_: None)
+                for drawing in ("study_report", "write_page"):
+                    patch.setattr(f"headstart.workflows.experiment.report.{drawing}", lambda *_, **__: None)
             return study(str(recipe), out=tmp_path / out, **asked)
 
     return run

@@ -36,11 +36,11 @@ def result(
     )
     job = Job(found.arm(arm), point, seed, options, Path("out") / f"{arm}{point}{seed}")
     plan = {"strategy": "probe", "image_size": 64}
-    return JobResult(job, "test", float(flags.mean()), flags, judged, epochs, val, seconds, 120, plan, {})
+    return JobResult(job, "test", flags, judged, epochs, val, seconds, 120, plan, {})
 
 
 def runs(found: Recipe, **right: Sequence[int]) -> list[JobResult]:
-    """Results of several arms, a number of right answers per seed."""
+    """Results of several arms: how many photos each seed classified correctly."""
     return [result(found, arm, seed, n) for arm, counts in right.items() for seed, n in enumerate(counts)]
 
 
@@ -166,8 +166,8 @@ def test_photos_are_paired_only_where_they_are_the_same() -> None:
 
 def test_all_arms_on_the_same_photos_are_paired_unless_the_recipe_names_pairs() -> None:
     arms = {"a": {}, "b": {"images": "cars"}, "c": {}, "d": {"images": "cars"}, "e": {}}
-    assert findings.told_pairs(recipe(arms)) == [("a", "c"), ("a", "e"), ("b", "d"), ("c", "e")]
-    assert findings.told_pairs(recipe(arms, pairs=[["e", "a"]])) == [("e", "a")]
+    assert findings.compared_pairs(recipe(arms)) == [("a", "c"), ("a", "e"), ("b", "d"), ("c", "e")]
+    assert findings.compared_pairs(recipe(arms, pairs=[["e", "a"]])) == [("e", "a")]
 
 
 def points(results: Sequence[JobResult], *pairs: list[str]) -> list[tuple[str, str, str, str]]:

@@ -1,4 +1,4 @@
-"""Where recipes come from, and what ``--set``, ``--seeds`` and ``--quick`` make of them."""
+"""Where recipes come from, and what settings, seeds and the quick form make of them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def values(recipe: Recipe, key: str) -> dict[str, Any]:
     return {arm.name: arm.options.get(key) for arm in recipe.arms}
 
 
-# -- --set --
+# -- settings --
 
 
 def test_a_setting_without_an_arm_holds_for_every_arm(changed: Load) -> None:
@@ -146,8 +146,8 @@ def test_the_recipes_quick_form_is_applied_before_settings(changed: Load) -> Non
         ("scratch.test_photos=3", "unknown key 'test_photos'"),
         ("name=other", "unknown key 'name'"),
         (".epochs=3", "no arm is named ''"),
-        ("epochs", "--set 'epochs' is not NAME=VALUE"),
-        ("=3", "--set '=3' is not NAME=VALUE"),
+        ("epochs", "`settings`: 'epochs' is not NAME=VALUE"),
+        ("=3", "`settings`: '=3' is not NAME=VALUE"),
         ("epochs=three", "epochs='three': not a whole number"),
         ("epochs=[", "epochs='[': not a whole number"),
         ("epochs=2024-13-45", "epochs='2024-13-45': not a whole number"),
@@ -175,7 +175,7 @@ ODD: dict[str, tuple[bytes, str]] = {
     "nothing but a comment": (b"# later\n", "is not a recipe: it must be a mapping"),
     "a list": (b"- arms\n- images\n", "is not a recipe: it must be a mapping"),
     "a scalar": (b"42", "is not a recipe: it must be a mapping"),
-    "not UTF-8": ("name: größe".encode("latin-1"), "is no text in UTF-8"),
+    "not UTF-8": ("name: größe".encode("latin-1"), "is not text in UTF-8"),
     "a syntax error": (b"name: own\nimages: {pets:\narms: [}\n", "odd.yaml, line 3 is not YAML"),
     "a tab": (b"name: own\narms:\n\tprobe: 1\n", "odd.yaml, line 3 is not YAML"),
     "two documents": (b"name: own\n---\nname: other\n", "odd.yaml, line 2 is not YAML"),

@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 
 from headstart.errors import Interrupted, OptionError, RunError
-from headstart.evaluation.statistics import difference_over_seeds, t_interval
-from headstart.workflows.experiment import compare as module
-from headstart.workflows.experiment.compare import compare
-from headstart.workflows.experiment.compare_result import ArmResult, Comparison
+from headstart.training.config import TrainOptions
+from headstart.workflows.experiment.compare import compare, compared, make_recipe
+from headstart.workflows.experiment.jobs import Job
+from headstart.workflows.experiment.result import Comparison
+from headstart.workflows.experiment.results import from_figures
+from headstart.workflows.experiment.worker import Worker
+from headstart.workflows.train import assess
 
 Compare = Callable[..., Comparison]
 
@@ -53,30 +56,35 @@ def test_every_arm_runs_with_every_seed_at_every_number_of_shots(run: Compare, t
     assert not list((tmp_path / "out" / "state").glob("*"))
 
 
-def test_rows_and_differences_are_those_of_the_results(run: Compare) -> None:
+def test_a_comparison_says_the_same_in_every_form(run: Compare) -> None:
     found = run()
+    assert found.report is not None
+    page = found.report.read_text(encoding="utf-8")
     for row in found.rows:
-        values = [r.accuracy for r in found.results if r.arm == row["arm"]]
-        expected = t_interval(values, within=(0, 1))
-        assert row["values"] == values
-        assert (row["mean"], row["low"], row["high"]) == (expected.value, expected.low, expected.high)
-    gap = found.differences[0]
-    by_arm = {arm: [r.accuracy for r in found.results if r.arm == arm] for arm in ("probe", "scratch")}
-    expected_gap = difference_over_seeds(by_arm[gap["first"]], by_arm[gap["second"]])
-    assert gap["mean"] == pytest.approx(expected_gap.value)
-    assert gap["mean"] >= 0
+        assert row["values"] == [r.accuracy for r in found.results if r.arm == row["arm"]]
+        assert f"{row['mean']:.3f}" in found.text
+        assert f"{100 * row['mean']:.1f}\u202f%" in page
+    assert list(found.rows[0]) == [
+        "group", "arm", "split", "train_photos", "values", "mean", "low", "high", "method", "seconds",
+    ]  # fmt: skip
+    assert list(found.differences[0]) == [
+        "group", "first", "second", "mean", "low", "high", "p_value", "method", "verdict",
+    ]  # fmt: skip
+    assert found.summary["arms"] == list(found.rows)
+    assert found.answer in page
+    assert "headstart compare" in page
     assert str(found.report) in found.text
 
 
 def test_arms_of_a_seed_see_the_same_photos_and_seeds_others(run: Compare, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[tuple[str, int], Any] = {}
-    make_context = module.make_context
+    make_context = assess.make_context
 
     def spy(prepared: Any, *rest: Any) -> Any:
         seen[prepared.options.strategy, prepared.options.seed] = prepared
         return make_context(prepared, *rest)
 
-    monkeypatch.setattr(module, "make_context", spy)
+    monkeypatch.setattr(assess, "make_context", spy)
     run(arms=("probe", "finetune", "scratch"))
     digests = {key: prepared.dataset.digest for key, prepared in seen.items()}
     for seed in (0, 1):
@@ -89,30 +97,52 @@ def test_arms_of_a_seed_see_the_same_photos_and_seeds_others(run: Compare, monke
     assert len(sizes) == 1
 
 
-def test_an_interrupted_comparison_goes_on_where_it_was(run: Compare, monkeypatch: pytest.MonkeyPatch) -> None:
-    trained: list[tuple[str, int]] = []
-    run_arm = module._run
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """(arm, seed) of every training; Ctrl-C where the list ends in ("stop", n) and n have run."""
+    names: list[tuple[str, int]] = []
+    real = Worker._figures
 
-    def watched(job: Any, *rest: Any) -> Any:
-        if len(trained) == 2:
+    def watched(self: Worker, job: Any, events: Any) -> Any:
+        if names and names[0] == ("stop", len(names) - 1):
             raise KeyboardInterrupt
-        trained.append((job.arm, job.seed))
-        return run_arm(job, *rest)
+        names.append((job.arm.name, job.seed))
+        return real(self, job, events)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "_run", watched)
-        with pytest.raises(Interrupted, match="kept"):
-            run()
-    assert trained == [("probe", 0), ("scratch", 0)]
+    monkeypatch.setattr(Worker, "_figures", watched)
+    return names
 
-    def second(job: Any, *rest: Any) -> Any:
-        trained.append((job.arm, job.seed))
-        return run_arm(job, *rest)
 
-    monkeypatch.setattr(module, "_run", second)
+def test_an_interrupted_comparison_goes_on_where_it_was(run: Compare, trained: list[tuple[str, int]]) -> None:
+    trained.append(("stop", 2))
+    with pytest.raises(Interrupted, match="2 of 4 trainings are done"):
+        run()
+    assert trained[1:] == [("probe", 0), ("scratch", 0)]
+    trained.clear()
     found = run()
-    assert trained[2:] == [("probe", 1), ("scratch", 1)]
+    assert trained == [("probe", 1), ("scratch", 1)]
     assert len(found.results) == 4
+
+
+def test_what_an_earlier_headstart_kept_of_an_arm_is_gone_on_with(
+    run: Compare, trained: list[tuple[str, int]], tmp_path: Path
+) -> None:
+    """The form of arms/*.json is that of the first version."""
+    trained.append(("stop", 0))
+    with pytest.raises(Interrupted):
+        run()
+    kept = {
+        "group": "4 per class", "arm": "probe", "seed": 1, "split": "test", "accuracy": 0.5,
+        "right": [True, False, True, False, True, False], "curve": [0.625], "seconds": 1.25, "train_photos": 12,
+    }  # fmt: skip
+    (tmp_path / "out" / "arms").mkdir()
+    (tmp_path / "out" / "arms" / "4-per-class-probe-1.json").write_text(json.dumps(kept))
+    trained.clear()
+    found = run()
+    assert trained == [("probe", 0), ("scratch", 0), ("scratch", 1)]
+    assert next(r for r in found.results if (r.arm, r.seed) == ("probe", 1)).accuracy == 0.5
+    new = json.loads((tmp_path / "out" / "arms" / "4-per-class-scratch-1.json").read_text())
+    assert {name: type(value) for name, value in new.items()} == {name: type(value) for name, value in kept.items()}
 
 
 def test_a_finished_one_or_another_is_not_replaced_unless_asked(run: Compare, tmp_path: Path) -> None:
@@ -128,24 +158,15 @@ def test_a_finished_one_or_another_is_not_replaced_unless_asked(run: Compare, tm
 
 def test_an_unfinished_one_of_other_photos_is_not_gone_on_with(
     class_folder: Callable[..., Path], draw_photo: Callable[..., Path], weights: Path, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    trained: list[tuple[str, int]],
 ) -> None:  # fmt: skip
     data = class_folder(per_class=8)
     asked: dict[str, Any] = {
-        "arms": ("probe",),
-        "seeds": 1,
-        "backbone": "starter",
-        "weights": str(weights),
-        "out": tmp_path / "out",
-    }
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "_run", stop)
-        with pytest.raises(Interrupted):
-            compare(data, quiet=True, **asked)
+        "arms": ("probe",), "seeds": 1, "backbone": "starter", "weights": str(weights), "out": tmp_path / "out",
+    }  # fmt: skip
+    trained.append(("stop", 0))
+    with pytest.raises(Interrupted):
+        compare(data, quiet=True, **asked)
     draw_photo(data / "cat" / "cat_000.png", 1, np.random.default_rng(5))
     with pytest.raises(RunError, match="another comparison"):
         compare(data, quiet=True, **asked)
@@ -174,8 +195,9 @@ def test_partial_can_have_a_boundary(run: Compare) -> None:
         ({"arms": ("auto",)}, ["'auto'"]),
         ({"arms": ()}, ["empty"]),
         ({"arms": ("probe", "probe")}, ["twice"]),
-        ({"seeds": 0}, ["--seeds 0"]),
-        ({"shots": (5, 0)}, ["--shots 0"]),
+        ({"seeds": 0}, ["`seeds=0`"]),
+        ({"shots": (5, 0)}, ["`shots=0`"]),
+        ({"shots": (5, 5)}, ["`shots` names a number twice"]),
     ],
 )
 def test_what_has_no_meaning_is_refused(
@@ -187,40 +209,60 @@ def test_what_has_no_meaning_is_refused(
     assert not (tmp_path / "out").exists()
 
 
-def results(**accuracies: list[float]) -> list[ArmResult]:
-    found = []
-    for arm, values in accuracies.items():
-        for seed, value in enumerate(values):
-            right = tuple(i < round(value * 100) for i in range(100))
-            found.append(ArmResult("", arm, seed, "test", value, right, (value,), 1.0, 9))
-    return found
+def test_a_damaged_file_of_an_arm_is_named(run: Compare, trained: list[tuple[str, int]], tmp_path: Path) -> None:
+    trained.append(("stop", 1))
+    with pytest.raises(Interrupted):
+        run()
+    (file,) = (tmp_path / "out" / "arms").glob("*.json")
+    file.write_text("{}")
+    with pytest.raises(RunError, match=f"{file.name} cannot be read"):
+        run()
 
 
-def said(**accuracies: list[float]) -> tuple[str, list[dict[str, Any]]]:
-    found = results(**accuracies)
-    rows = [module._row(group, arm, members) for (group, arm), members in module._grouped(found).items()]
-    differences = module._differences(found)
-    return module._answer(rows, differences), differences
+def test_a_warning_that_every_training_gives_is_shown_once(
+    run: Compare, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Worker._figures
+
+    def warned(self: Worker, job: Any, events: Any) -> Any:
+        events.warning("Photos are few.")
+        return real(self, job, events)
+
+    monkeypatch.setattr(Worker, "_figures", warned)
+    run()
+    assert capsys.readouterr().err.count("Photos are few.") == 1
+
+
+def said(**accuracies: list[float]) -> Comparison:
+    """What 100 test photos and these accuracies per seed say."""
+    seeds = max(map(len, accuracies.values()))
+    recipe = make_recipe(list(accuracies), seeds)
+    results = [
+        from_figures(
+            Job(arm, "", seed, TrainOptions("photos"), Path(f"{arm.name}-{seed}")), "test",
+            np.arange(100) < round(value * 100), (value,), 1.0, 9,
+        )
+        for arm in recipe.arms
+        for seed, value in enumerate(accuracies[arm.name])
+    ]  # fmt: skip
+    return compared(recipe, results)
 
 
 @pytest.mark.parametrize(
     ("accuracies", "words", "verdict"),
     [
         ({"probe": [0.9, 0.91, 0.92], "scratch": [0.5, 0.52, 0.51]}, "Pretraining helps", "far better"),
-        ({"probe": [0.95, 0.96, 0.955], "scratch": [0.9, 0.91, 0.905]}, "Pretraining helps", "better"),
+        ({"probe": [0.95, 0.96, 0.95], "scratch": [0.9, 0.91, 0.90]}, "Pretraining helps", "better"),
         ({"probe": [0.9, 0.5, 0.7], "scratch": [0.6, 0.8, 0.65]}, "cannot tell", "no difference"),
         ({"probe": [0.5, 0.52, 0.51], "scratch": [0.9, 0.91, 0.92]}, "scratch does best", "far better"),
-        ({"probe": [0.9, 0.91, 0.92], "finetune": [0.95, 0.96, 0.97]}, "finetune does best", "better"),
+        ({"probe": [0.9, 0.91, 0.92], "finetune": [0.95, 0.96, 0.98]}, "finetune does best", "better"),
+        ({"probe": [0.9], "scratch": [0.5]}, "Pretraining helps: probe names 90.0%", "far better"),
     ],
 )
 def test_the_answer_says_what_the_runs_say(accuracies: dict[str, list[float]], words: str, verdict: str) -> None:
-    answer, differences = said(**accuracies)
-    assert words in answer
-    assert differences[0]["verdict"].startswith(verdict)
-    assert differences[0]["mean"] >= 0
-
-
-def test_one_seed_is_said_to_be_one() -> None:
-    rows = [module._row(g, a, m) for (g, a), m in module._grouped(results(probe=[0.9], scratch=[0.5])).items()]
-    assert all("one run" in row["method"] for row in rows)
-    assert rows[0]["low"] < 0.9 < rows[0]["high"]
+    found = said(**accuracies)
+    assert words in found.answer
+    assert len(found.differences) == 1
+    assert found.differences[0]["verdict"].startswith(verdict)
+    assert found.differences[0]["mean"] >= 0
+    assert all(row["method"].startswith("one run") == (len(row["values"]) == 1) for row in found.rows)

@@ -56,11 +56,11 @@ def test_a_set_that_no_arm_uses_is_not_asked_for() -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"petz": "here"}, ["--data petz: no image set has that name", "Did you mean 'pets'?"]),
-        ({"xyz": "here"}, ["--data xyz", "Image sets of own: pets, cars (--data pets=here)."]),
-        ({"": "here"}, ["--data here: which set?", "--data pets=here"]),
-        ({}, ["own needs photos of yours: --data pets=FOLDER. Pets, from the pet shop."]),
-        ({"petz": "here", "cas": "there"}, ["'pets'", "'cars'", "own needs photos of yours: --data pets=FOLDER"]),
+        ({"petz": "here"}, ["`data={'petz': 'here'}`: no image set has that name", "Did you mean 'pets'?"]),
+        ({"xyz": "here"}, ["`data={'xyz': 'here'}`", "Image sets of own: pets, cars (`data={'pets': 'here'}`)."]),
+        ({"": "here"}, ["`data='here'`: which set?", "`data={'pets': 'here'}`"]),
+        ({}, ["own needs photos of yours: `data={'pets': 'FOLDER'}`. Pets, from the pet shop."]),
+        ({"petz": "here", "cas": "there"}, ["'pets'", "'cars'", "own needs photos of yours"]),
     ],
 )
 def test_photos_that_cannot_be_assigned_are_refused(given: dict[str, str], words: Sequence[str]) -> None:
@@ -155,7 +155,7 @@ def test_a_set_is_scanned_once_and_read_once_for_each_size(photos: Path, monkeyp
 
     counted("scan", "headstart.data.loading")
     counted("read", "headstart.data.loading")
-    library = Library(recipe({"pets": None}), {"pets": str(photos)}, Events())
+    library = Library(recipe({"pets": None}), {"pets": str(photos)}, "skip", Events())
     for size in (32, 48, 32, 48):
         assert len(library.photos("pets", size, "bilinear").manifest.photos) == 36
     assert library.manifest("pets").photos == library.photos("pets", 32, "bilinear").manifest.photos

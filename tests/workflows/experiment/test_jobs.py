@@ -1,4 +1,4 @@
-"""From a recipe to trainings: their order, their folders, their weights, and how long they take."""
+"""From a recipe to trainings: their order, their folders, their weights, and how much work they are."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from headstart.data.schema import Manifest, Photo
 from headstart.errors import OptionError
 from headstart.workflows.experiment.catalogue import load, shipped
-from headstart.workflows.experiment.jobs import Estimate, Job, in_words, make_jobs, work
+from headstart.workflows.experiment.jobs import Job, make_jobs, work
 from headstart.workflows.experiment.recipe import Recipe, parse
 from headstart.workflows.experiment.study import check_architectures
 
@@ -133,9 +134,9 @@ def test_weights_need_no_name_where_there_is_one_backbone(file: str) -> None:
         (BOTH, "resnet5", "no arm uses resnet5.\n  Did you mean 'resnet50'"),
         (BOTH, "vgg", "no arm uses vgg.\n  Backbones of own: resnet50, resnet18."),
         (BOTH, "resnet34", "no arm uses resnet34"),  # by scratch, which takes none
-        (BOTH, "", "of which backbone?\n  Write --weights resnet50="),
-        ({"scratch": {"strategy": "scratch"}}, "", "no arm of own starts from such"),
-        ({"scratch": {"strategy": "scratch"}}, "resnet18", "no arm of own starts from such"),
+        (BOTH, "", "of which backbone?\n  Write `weights={'resnet50': "),
+        ({"scratch": {"strategy": "scratch"}}, "", "no arm of own starts from pretrained weights"),
+        ({"scratch": {"strategy": "scratch"}}, "resnet18", "no arm of own starts from pretrained weights"),
     ],
 )
 def test_weights_of_nobody_are_refused(arms: dict[str, Any], name: str, words: str, file: str) -> None:
@@ -151,72 +152,26 @@ def test_weights_that_are_no_file_are_refused(tmp_path: Path) -> None:
             jobs(recipe(BOTH), {"resnet18": str(path)})
 
 
-# -- how long it takes --
+# -- how much work they are --
 
 
 def test_work_is_counted_in_forward_passes_of_a_photo_of_100_px() -> None:
-    arms = {"probe": {"strategy": "probe"}, "tuned": {"strategy": "finetune", "backbone": "resnet50"}}
-    probe, tuned = jobs(recipe(arms))
-    assert work(probe, 400, 100, 200, 10) == pytest.approx(4 * 500)
-    assert work(tuned, 400, 100, 50, 10) == pytest.approx(0.25 * 2.2 * (3 * 10 * 400 + 100))
-    assert work(probe, 0, 0, 200, 10) == 1
+    def manifest(train: int, test: int) -> Manifest:
+        splits = [*["train"] * train, *["test"] * test]
+        photos = tuple(Photo(Path(f"{i}.png"), f"class {i % 4}", split) for i, split in enumerate(splits))  # type: ignore[arg-type]
+        return Manifest(Path("/p"), "pets", "split folders", photos)
 
-
-def estimate(seeds: int = 2) -> tuple[Estimate, list[Job]]:
-    """Jobs a-0, b-0, a-1, b-1 of work 10 and 30."""
-    found = jobs(recipe({"a": {"strategy": "probe"}, "b": {"strategy": "finetune"}}, seeds=seeds))
-    return Estimate({job.folder: 10.0 if job.arm.name == "a" else 30.0 for job in found}, found), found
-
-
-def test_nothing_is_said_before_anything_is_known() -> None:
-    found, (first, *_) = estimate()
-    assert found.left() is None
-    assert found.left(first, 0.0, 5.0) is None
-    found.finished(first, None)  # an earlier call had done it
-    assert found.left() is None
-
-
-def test_what_has_not_run_yet_is_weighed_by_its_work() -> None:
-    found, (a0, _, a1, _) = estimate()
-    found.finished(a0, 20.0)  # 2 s per unit of work
-    assert found.left() == pytest.approx(60 + 20 + 60)
-    found.finished(a1, None)
-    assert found.left() == pytest.approx(60 + 60)
-
-
-def test_an_arm_that_ran_before_tells_best_itself() -> None:
-    found, (a0, b0, a1, b1) = estimate()
-    found.finished(a0, 20.0)
-    found.finished(b0, 100.0)
-    assert found.left() == pytest.approx(20 + 100)
-    found.finished(a1, 30.0)
-    assert found.left() == pytest.approx(100)
-    found.finished(b1, 90.0)
-    assert found.left() == 0
-
-
-def test_the_running_one_tells_by_the_part_that_is_done() -> None:
-    found, (a0, b0, *_) = estimate()
-    assert found.left(a0, 0.25, 5.0) == pytest.approx(15 + 60 + 20 + 60)  # 5 s for a quarter of 10: 2 s per unit
-    found.finished(a0, 20.0)
-    assert found.left(b0, 0.5, 40.0) == pytest.approx(40 + 20 + 30 * 60 / 25)  # 60 s for 10 + 15
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (None, ""),
-        (0, "less than a minute left"),
-        (59.9, "less than a minute left"),
-        (60, "about 1 min left"),
-        (61, "about 2 min left"),
-        (89 * 60, "about 89 min left"),
-        (90 * 60, "about 1.5 h left"),
-        (5 * 3600, "about 5.0 h left"),
-    ],
-)
-def test_time_is_said_in_words(seconds: float | None, words: str) -> None:
-    assert in_words(seconds) == words
+    size = {"image_size": 200}
+    arms = {
+        "probe": {"strategy": "probe", **size}, "tuned": {"strategy": "finetune", "backbone": "resnet50", "epochs": 6},
+        "few": {"strategy": "probe", "shots": 5, **size}, "half": {"strategy": "probe", "fraction": 0.5, **size},
+    }  # fmt: skip
+    probe, tuned, few, half = jobs(recipe(arms))
+    assert work(probe, manifest(400, 100)) == pytest.approx(4 * 500)
+    assert work(tuned, manifest(400, 100)) == pytest.approx(1.6**2 * 2.2 * (3 * 6 * 400 + 100))
+    assert work(few, manifest(400, 100)) == pytest.approx(4 * (4 * 5 + 100))
+    assert work(half, manifest(400, 100)) == pytest.approx(4 * 300)
+    assert work(probe, manifest(0, 0)) == 1
 
 
 @pytest.mark.parametrize("name", shipped())

@@ -11,15 +11,15 @@ from xml.etree import ElementTree
 import pytest
 
 from headstart.reporting.page import Fact
-from headstart.workflows.experiment.page import expectation, in_time, render_study, study_pictures
+from headstart.workflows.experiment.page import expectation, in_time, page_pictures, render_experiment
 from headstart.workflows.experiment.rows import (
-    StudyCurve,
-    StudyDifference,
-    StudyReport,
-    StudyRow,
-    StudyText,
+    ArmRow,
+    Curve,
+    DifferenceRow,
+    ExperimentReport,
     Sweep,
     SweepLine,
+    TextBlock,
 )
 
 Make = Callable[..., Any]
@@ -29,10 +29,10 @@ SHOTS = ["1", "5", "10", "20", "100"]
 HOSTILE = '<b>"&$\\frac{$'
 
 
-def rows_of(arm: str, means: list[float]) -> list[StudyRow]:
+def rows_of(arm: str, means: list[float]) -> list[ArmRow]:
     """An arm swept over shots: three seeds around each mean."""
     return [
-        StudyRow(arm, m, [m - 0.01, m, m + 0.01], m - 0.025, m + 0.025, "Student t 95 %, 3 runs", point=point)
+        ArmRow(arm, m, [m - 0.01, m, m + 0.01], m - 0.025, m + 0.025, "Student t 95 %, 3 runs", point=point)
         for point, m in zip(SHOTS, means, strict=True)
     ]
 
@@ -41,24 +41,24 @@ def rows_of(arm: str, means: list[float]) -> list[StudyRow]:
 def study(photo: Make) -> Make:
     """``study(**changes)``: a study with something in every section."""
 
-    def make(**changes: Any) -> StudyReport:
+    def make(**changes: Any) -> ExperimentReport:
         whole = [
-            StudyRow("probe", 0.9, [0.9], 0.88, 0.92, "Wilson", published=0.85, seconds=41.2, judged=1500),
-            StudyRow("scratch", 0.65, [0.65], 0.62, 0.68, "Wilson", expected=(0.7, 0.8), judged=1500, note="Use `L2`."),
+            ArmRow("probe", 0.9, [0.9], 0.88, 0.92, "Wilson", published=0.85, seconds=41.2, judged=1500),
+            ArmRow("scratch", 0.65, [0.65], 0.62, 0.68, "Wilson", expected=(0.7, 0.8), judged=1500, note="Use `L2`."),
         ]
         counts = {"only_first": 380, "only_second": 5, "verdict": "probe is better"}
-        difference = StudyDifference("probe", "scratch", 0.25, 0.22, 0.28, 1e-9, "bootstrap", "photos", **counts)
-        scratch = StudyCurve("scratch", [1, 2, 3], [3, 2, 1], [3, 2, 2.5], [0.4, 0.6, 0.7], [0.4, 0.6, 0.65])
+        difference = DifferenceRow("probe", "scratch", 0.25, 0.22, 0.28, 1e-9, "bootstrap", "photos", **counts)
+        scratch = Curve("scratch", [1, 2, 3], [3, 2, 1], [3, 2, 2.5], [0.4, 0.6, 0.7], [0.4, 0.6, 0.65])
         values: dict[str, Any] = {
             "title": "animals", "answer": "Features are worth 25 points.", "command": "headstart study animals",
             "rows": whole, "about": "It trains `resnet18`.", "facts": [Fact("photos", "900")],
             "differences": [difference],
-            "curves": [scratch, StudyCurve("probe", [1], val_accuracy=[0.9], level=True)],
+            "curves": [scratch, Curve("probe", [1], val_accuracy=[0.9], level=True)],
             "sweeps": [Sweep("shots", "By photos", "photos per class", [SweepLine("probe", ["10", "1"], [0.8, 0.5])])],
-            "samples": {"cat": [photo(1)]}, "texts": [StudyText("Report", "a  b")],
+            "samples": {"cat": [photo(1)]}, "texts": [TextBlock("Report", "a  b")],
             "notes": ["One seed."], "environment": {"torch": "2.12.1"},
         }  # fmt: skip
-        return StudyReport(**{**values, **changes})
+        return ExperimentReport(**{**values, **changes})
 
     return make
 
@@ -80,7 +80,7 @@ def drawn(svg: str) -> list[list[tuple[float, float]]]:
 
 
 def test_every_section_is_there_once_and_nothing_is_loaded(study: Make, read_page: Make) -> None:
-    text = render_study(study())
+    text = render_experiment(study())
     page = read_page(text)
     assert [a["id"] for a in page.all("section")] == SECTIONS
     assert [a["href"] for a in page.all("a")] == [f"#{name}" for name in SECTIONS]
@@ -92,31 +92,31 @@ def test_every_section_is_there_once_and_nothing_is_loaded(study: Make, read_pag
 
 
 def test_a_study_of_nothing_is_still_a_page(read_page: Make) -> None:
-    page = read_page(render_study(StudyReport("a", "b", "c", [])))
+    page = read_page(render_experiment(ExperimentReport("a", "b", "c", [])))
     assert [a["id"] for a in page.all("section")] == ["reproduce"]
-    assert study_pictures(StudyReport("a", "b", "c", [])) == {}
+    assert page_pictures(ExperimentReport("a", "b", "c", [])) == {}
 
 
 def test_hostile_names_stay_text_on_the_page_and_in_pictures(study: Make, read_page: Make) -> None:
     line = SweepLine(HOSTILE, [HOSTILE, "b"], [0.5, 0.6])
-    row = StudyRow(HOSTILE, 0.5, [0.5], images=HOSTILE, setting=HOSTILE, note=HOSTILE, published_words=HOSTILE)
+    row = ArmRow(HOSTILE, 0.5, [0.5], images=HOSTILE, setting=HOSTILE, note=HOSTILE, published_words=HOSTILE)
     report = study(
-        answer=HOSTILE, about=HOSTILE, rows=[row], texts=[StudyText(HOSTILE, HOSTILE)],
-        differences=[StudyDifference(HOSTILE, "b", 0.1, None, None, None, HOSTILE, "seeds", HOSTILE, HOSTILE)],
-        curves=[StudyCurve(HOSTILE, [1, 2], val_accuracy=[0.1, 0.2])],
+        answer=HOSTILE, about=HOSTILE, rows=[row], texts=[TextBlock(HOSTILE, HOSTILE)],
+        differences=[DifferenceRow(HOSTILE, "b", 0.1, None, None, None, HOSTILE, "seeds", HOSTILE, HOSTILE)],
+        curves=[Curve(HOSTILE, [1, 2], val_accuracy=[0.1, 0.2])],
         sweeps=[Sweep("../x", HOSTILE, HOSTILE, [line], [(HOSTILE, 0.7)]), Sweep("x", "again", "", [line])],
     )  # fmt: skip
-    text = render_study(report)
+    text = render_experiment(report)
     assert read_page(text).problems == []
     assert '<b>"' not in text
-    pictures = study_pictures(report)
+    pictures = page_pictures(report)
     assert list(pictures) == ["accuracy-per-epoch", "sweep-x", "sweep-x-2"]
     for svg in pictures.values():
         ElementTree.fromstring(svg)
 
 
 def test_dots_bands_and_published_marks_stand_on_one_scale(study: Make) -> None:
-    found = section(render_study(study()), "figures")
+    found = section(render_experiment(study()), "figures")
     # The axis runs from 60 % to 100 %: all from 62 % to 92 %, in at most four round steps.
     assert places(found, "dot") == pytest.approx([75.0, 12.5])
     assert places(found, "range") == pytest.approx([70.0, 5.0])
@@ -129,35 +129,35 @@ def test_dots_bands_and_published_marks_stand_on_one_scale(study: Make) -> None:
 
 
 def test_one_seed_is_called_one_run_and_several_show_each(study: Make) -> None:
-    assert section(render_study(study()), "figures").count("<small>one run, ") == 2
-    bare = section(render_study(study(rows=[StudyRow("probe", 0.9, [0.9])])), "figures")
+    assert section(render_experiment(study()), "figures").count("<small>one run, ") == 2
+    bare = section(render_experiment(study(rows=[ArmRow("probe", 0.9, [0.9])])), "figures")
     assert "<small>one run</small>" in bare
     assert places(bare, "range") == []
-    assert "<h2>Arm by arm</h2>" in bare
-    several = section(render_study(study(rows=rows_of("probe", [0.1, 0.2, 0.3, 0.4, 0.5])[:2])), "figures")
+    assert "<h2>Accuracy, arm by arm</h2>" in bare
+    several = section(render_experiment(study(rows=rows_of("probe", [0.1, 0.2, 0.3, 0.4, 0.5])[:2])), "figures")
     assert "one run" not in several.lower()
     assert len(places(several, "seed")) == 6
 
 
 def test_a_long_sweep_waits_behind_a_click_but_what_is_published_does_not(study: Make) -> None:
     swept = rows_of("swept", [0.1, 0.2, 0.3, 0.4, 0.5])
-    swept[2] = StudyRow("swept", 0.3, [0.3], point="10", published_words="over 90 %")
-    found = section(render_study(study(rows=[StudyRow("probe", 0.9, [0.9]), *swept])), "figures")
+    swept[2] = ArmRow("swept", 0.3, [0.3], point="10", published_words="over 90 %")
+    found = section(render_experiment(study(rows=[ArmRow("probe", 0.9, [0.9]), *swept])), "figures")
     first, behind = found.split('<details class="swept">')
     assert re.findall(r'class="arm"><span>([^<]+)<', first) == ["probe", "swept · 10"]
     assert re.findall(r'class="arm"><span>([^<]+)<', behind) == SHOTS
     assert "5 points, 10.0\u202f% at 1, 50.0\u202f% at 100" in behind
     assert "over 90 %" in first
     assert places(found, "published") == []
-    alone = section(render_study(study(rows=rows_of("swept", [0.1, 0.2, 0.3, 0.4, 0.5]))), "figures")
+    alone = section(render_experiment(study(rows=rows_of("swept", [0.1, 0.2, 0.3, 0.4, 0.5]))), "figures")
     assert '<details class="swept" open>' in alone
-    assert alone.count("<table") == 1
+    assert alone.count("<table") == 2  # the arm's, and that of every seed
 
 
 def test_a_difference_tells_its_test_in_words(study: Make) -> None:
-    unclear = StudyDifference("a", "b", 0.01, -0.01, 0.03, 0.4, "", "seeds", "flowers", "10")
-    found = section(render_study(study(differences=[*study().differences, unclear])), "differences")
-    assert "probe is better (p &lt; 0.001) · of 1,500 photos, 380 right only by probe, 5 only by scratch" in found
+    unclear = DifferenceRow("a", "b", 0.01, -0.01, 0.03, 0.4, "", "seeds", "flowers", "10")
+    found = section(render_experiment(study(differences=[*study().differences, unclear])), "differences")
+    assert "probe is better (p &lt; 0.001) · of 1,500 photos, 380 correct only by probe, 5 only by scratch" in found
     assert "+22.0 to +28.0" in found
     assert (found.count('class="line"'), found.count('class="line unclear"')) == (1, 1)
     assert "<h3>flowers · photos per class: 10</h3>" in found
@@ -166,7 +166,7 @@ def test_a_difference_tells_its_test_in_words(study: Make) -> None:
 
 
 def test_curves_show_validation_training_and_level_arms(study: Make) -> None:
-    accuracy, loss = section(render_study(study()), "curves").split("<figure>")[1:]
+    accuracy, loss = section(render_experiment(study()), "curves").split("<figure>")[1:]
     keys = [("2", "solid", "scratch"), ("1", "dashed", "probe")]
     assert re.findall(r'series-(\d)\)"><i class="(\w+)"></i>(\w+)', accuracy) == keys
     assert '<i class="dashed"></i>training' in loss
@@ -178,13 +178,13 @@ def test_curves_show_validation_training_and_level_arms(study: Make) -> None:
 
 
 def test_a_gap_in_a_curve_is_a_gap_and_a_band_needs_several_seeds(study: Make) -> None:
-    gap = StudyCurve("a", [1, 2, 3], val_accuracy=[0.5, math.nan, 0.7])
-    band = StudyCurve("a", [1, 2], (), (), (), [0.5, 0.6], [0.4, 0.5], [0.6, 0.7])
-    found = [study_pictures(study(curves=[curve], sweeps=[])) for curve in (gap, band)]
+    gap = Curve("a", [1, 2, 3], val_accuracy=[0.5, math.nan, 0.7])
+    band = Curve("a", [1, 2], (), (), (), [0.5, 0.6], [0.4, 0.5], [0.6, 0.7])
+    found = [page_pictures(study(curves=[curve], sweeps=[])) for curve in (gap, band)]
     assert [list(pictures) for pictures in found] == [["accuracy-per-epoch"]] * 2
     assert ["opacity: 0.16" in pictures["accuracy-per-epoch"] for pictures in found] == [False, True]
-    assert "A band is over seeds" in render_study(study(curves=[band]))
-    assert 'id="curves"' not in render_study(study(curves=[StudyCurve("a", [1], val_loss=[math.nan])]))
+    assert "A band is over seeds" in render_experiment(study(curves=[band]))
+    assert 'id="curves"' not in render_experiment(study(curves=[Curve("a", [1], val_loss=[math.nan])]))
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_a_gap_in_a_curve_is_a_gap_and_a_band_needs_several_seeds(study: Make) -
 )
 def test_numbers_stand_on_a_logarithmic_axis_and_names_evenly(study: Make, points: str, x: list[float]) -> None:
     line = SweepLine("probe", points.split(), [0.5, 0.6, 0.8])
-    found = section(render_study(study(sweeps=[Sweep("k", "h", "axis", [line])])), "sweeps")
+    found = section(render_experiment(study(sweeps=[Sweep("k", "h", "axis", [line])])), "sweeps")
     svg = found[found.index("<svg") : found.index("</svg>")]
     assert [place for place, _ in drawn(svg)[0]] == pytest.approx(x, abs=1e-4)
     assert [place for _, place in drawn(svg)[0]] == pytest.approx([0, 1 / 3, 1], abs=1e-4)
@@ -202,17 +202,18 @@ def test_numbers_stand_on_a_logarithmic_axis_and_names_evenly(study: Make, point
 
 def test_the_table_beside_a_sweep_holds_the_plotted_figures_in_order(study: Make) -> None:
     lines = [SweepLine("probe", ["10", "1"], [0.8, 0.5], [0.7, 0.4], [0.9, 0.6]), SweepLine("scratch", ["10"], [0.3])]
-    sweep = Sweep("shots", "By photos", "photos", lines, [("published", 0.95)])
-    found = section(render_study(study(sweeps=[sweep])), "sweeps")
+    sweep = Sweep("shots", "By photos", "photos", lines, [("scratch-all", 0.95)])
+    rows = [ArmRow(arm, 0.9, [0.9]) for arm in ("probe", "scratch", "scratch-all")]
+    found = section(render_experiment(study(rows=rows, sweeps=[sweep])), "sweeps")
     cells = re.findall(r'<th scope="row">([^<]+)</th>|<td class="figure"[^>]*>([^<]+)', found)
     told = [(a or b).replace("\u202f", "") for a, b in cells]
-    assert told == ["1", "50.0%", "–", "10", "80.0%", "30.0%", "published", "95.0%"]
+    assert told == ["1", "50.0%", "–", "10", "80.0%", "30.0%", "scratch-all", "95.0%"]
     assert "<small>70.0–90.0\u202f%</small>" in found
-    assert re.findall(r'--(ink|series-\d)\)"><i class="dashed"></i>published', found) == ["ink"]
+    assert re.findall(r'--(series-\d)\)"><i class="dashed"></i>scratch-all', found) == ["series-3"]
 
 
 def test_pictures_stand_alone(study: Make) -> None:
-    pictures = study_pictures(study())
+    pictures = page_pictures(study())
     assert list(pictures) == ["accuracy-per-epoch", "loss-per-epoch", "sweep-shots"]
     for svg in pictures.values():
         root = ElementTree.fromstring(svg)
@@ -223,7 +224,7 @@ def test_pictures_stand_alone(study: Make) -> None:
         assert "nan" not in svg
     assert ">scratch</text>" in pictures["loss-per-epoch"]  # the key is in the picture
     assert 'stroke="#c7600a"' in pictures["loss-per-epoch"]  # series 2, as in the light scheme of the page
-    assert render_study(study()) == render_study(study())
+    assert render_experiment(study()) == render_experiment(study())
 
 
 @pytest.mark.parametrize(
@@ -231,9 +232,87 @@ def test_pictures_stand_alone(study: Make) -> None:
     [
         (in_time(0), ""), (in_time(3.14), "3.1 s"), (in_time(38), "38 s"), (in_time(310), "5.2 min"),
         (in_time(598), "10 min"), (in_time(9000), "2.5 h"), (in_time(400_000), "111 h"),
-        (expectation(StudyRow("a", 0.95, [], expected=(0.9, 0.97))), ""),
-        (expectation(StudyRow("a", 0.98, [], expected=(0.905, 0.97))), "above what is expected (90.5–97.0\u202f%)"),
+        (expectation(ArmRow("a", 0.95, [], expected=(0.9, 0.97))), ""),
+        (expectation(ArmRow("a", 0.98, [], expected=(0.905, 0.97))), "above what is expected (90.5–97.0\u202f%)"),
     ],
 )  # fmt: skip
 def test_how_times_and_expectations_are_written(written: str, expected: str) -> None:
     assert written == expected
+
+
+# -- the page of a comparison: the same, point by point --
+
+
+@pytest.fixture
+def comparison(study: Make) -> Make:
+    """Three arms at 5 and 10 photos per class, over three seeds."""
+
+    def make(**changes: Any) -> ExperimentReport:
+        rows, differences, curves = [], [], []
+        for point, best in (("5", 0.8), ("10", 0.9)):
+            for arm, less in (("finetune", 0.0), ("probe", 0.1), ("scratch", 0.3)):
+                mean = best - less
+                rows.append(
+                    ArmRow(arm, mean, [mean - 0.01, mean, mean + 0.01], mean - 0.025, mean + 0.025, point=point)
+                )
+                epochs = [1] if arm == "probe" else [1, 2, 3]
+                values, level = [mean] * len(epochs), arm == "probe"
+                curves.append(Curve(arm, epochs, (), (), (), values, values, values, level=level, point=point))
+            differences += [
+                DifferenceRow("finetune", "scratch", 0.3, 0.25, 0.35, 0.0004, "Student t", "seeds", point=point),
+                DifferenceRow("finetune", "probe", 0.1, -0.02, 0.22, 0.08, "Student t", "seeds", point=point),
+            ]
+        values = {
+            "kind": "comparison", "split": "test", "points": {"5": "5 per class", "10": "10 per class"}, "rows": rows,
+            "differences": differences, "curves": curves, "sweeps": [], "texts": [],
+        }  # fmt: skip
+        return study(**{**values, **changes})
+
+    return make
+
+
+def test_a_comparison_is_shown_point_by_point(comparison: Make, read_page: Make) -> None:
+    text = render_experiment(comparison())
+    page = read_page(text)
+    assert [a["id"] for a in page.all("section")] == [
+        "figures",
+        "differences",
+        "curves",
+        "photos",
+        "notes",
+        "reproduce",
+    ]
+    assert page.problems == []
+    assert len(page.ids()) == len(set(page.ids()))
+    found = section(text, "figures")
+    assert "<h2>Test accuracy, arm by arm</h2>" in found
+    assert re.findall(r'rowgroup">([^<]+)<|class="arm"><span>([^<]+)<', found) == [
+        (head, arm)
+        for point in ("5 per class", "10 per class")
+        for head, arm in ((point, ""), ("", "finetune"), ("", "probe"), ("", "scratch"))
+    ]
+    # One axis for all points, from 40 % to 100 %.
+    assert places(found, "dot") == pytest.approx(
+        [100 * (m - 0.4) / 0.6 for m in (0.8, 0.7, 0.5, 0.9, 0.8, 0.6)], abs=1e-3
+    )
+    assert len(places(found, "seed")) == 18
+    assert "<h3>10 per class</h3>" in section(text, "differences")
+
+
+def test_a_comparison_has_a_plot_per_point_on_one_axis(comparison: Make) -> None:
+    found = section(render_experiment(comparison()), "curves")
+    five, ten = found.split("<figure>")[1:]
+    assert "5 per class: accuracy" in five
+    assert re.findall(r'series-(\d)\)"><i class="(\w+)"></i>(\w+)', ten) == [
+        ("1", "solid", "finetune"), ("2", "dashed", "probe"), ("3", "solid", "scratch"),
+    ]  # fmt: skip
+    ticks = [re.findall(r">(\d+)\s?%<", plot) for plot in (five, ten)]
+    assert ticks[0] == ticks[1] != []
+
+
+def test_every_seed_is_listed(comparison: Make) -> None:
+    found = section(render_experiment(comparison()), "figures").split("Every seed")[1]
+    cells = re.findall(r'<th scope="row">([^<]+)</th>|<td class="figure">([^<]+)<', found)
+    assert [(a or b).replace("\u202f", "") for a, b in cells][:5] == [
+        "finetune · 5 per class", "80.0%", "79.0%", "80.0%", "81.0%",
+    ]  # fmt: skip

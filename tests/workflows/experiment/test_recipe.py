@@ -1,4 +1,4 @@
-"""Recipes: every mistake is told at once, and what ships is right."""
+"""Recipes: every problem is reported at once, and those that ship are valid."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ PROBE = {"strategy": "probe"}
 
 
 def raw(arms: Any = None, **changes: Any) -> dict[str, Any]:
-    """A recipe without mistakes, changed."""
+    """A valid recipe, changed."""
     arms = {"first": PROBE, "swept": {"strategy": "probe", "shots": [1, 2]}, **(arms or {})}
     return {"name": "own", "images": {"pets": None, "cars": None}, "arms": arms, **changes}
 
 
 def complaints(recipe: Any) -> list[str]:
-    """The lines of the refusal, one per mistake."""
+    """The lines of the refusal, one per problem."""
     with pytest.raises(OptionError) as caught:
         parse(recipe, "own.yaml")
     opening, *lines = str(caught.value).splitlines()
-    count = "a mistake" if len(lines) == 1 else f"{len(lines)} mistakes"
+    count = "a problem" if len(lines) == 1 else f"{len(lines)} problems"
     assert opening == f"own.yaml has {count}:"
     return [line.strip() for line in lines]
 
@@ -60,7 +60,7 @@ ARMS: dict[str, tuple[Any, str]] = {
     "images-list": ({"images": ["pets", "cars"]}, "images: ['pets', 'cars'] is not in images"),
     "from-nobody": ({"from": "frst"}, "from: no arm is named 'frst'. Did you mean 'first'?"),
     "from-swept": ({"from": "swept"}, "from: swept is run at several points; it must be one network"),
-    "from-itself": ({"from": "from-itself"}, "arms.from-itself: from: starts, by way of others, from itself"),
+    "from-itself": ({"from": "from-itself"}, "arms.from-itself: from: the arms form a cycle"),
     "scratch-from": ({"strategy": "scratch", "from": "first"}, "scratch starts from random weights: leave out from"),
     "published": ({"published": 95}, "published: 95 is not an accuracy between 0 and 1"),
     "published-truth": ({"published": True}, "published: True is not an accuracy"),
@@ -143,7 +143,7 @@ def test_a_circle_of_several_arms_is_told_of_each_that_starts_in_it() -> None:
     arms = {"a": {**PROBE, "from": "b"}, "b": {**PROBE, "from": "a"}, "c": {**PROBE, "from": "a"}}
     lines = complaints(raw(arms))
     assert [line.split(":")[0] for line in lines] == ["arms.a", "arms.b", "arms.c"]
-    assert all("from itself" in line for line in lines)
+    assert all("form a cycle" in line for line in lines)
 
 
 def test_an_arm_cannot_start_from_one_with_fewer_seeds() -> None:

@@ -13,7 +13,7 @@ import torch
 from headstart.training import launch, rules
 from headstart.training import trainer as loop
 from headstart.training.strategies.base import FitContext
-from headstart.workflows.experiment.study_result import Study
+from headstart.workflows.experiment.result import Study
 
 Small = Callable[..., Study]
 ClassFolder = Callable[..., Path]
@@ -76,7 +76,7 @@ def test_the_test_split_changes_nothing_that_is_chosen(
     }
     found = {name: small(EVERY_WAY, seeds=1, out=f"study-{name}", data=data) for name, data in places.items()}
     judged: dict[str, list[list[bool]]] = {
-        name: [list(r.right) for r in study.results] for name, study in found.items()
+        name: [list(r.correct) for r in study.results] for name, study in found.items()
     }
     for name in ("relabelled", "replaced"):
         for arm in ("probe", "own-head", "tuned", "auto"):

@@ -15,7 +15,7 @@ import headstart as hs
 from headstart.errors import DataError, Interrupted, OptionError, RunError
 from headstart.inference.runner import FrozenNetwork
 from headstart.training import trainer as loop
-from headstart.workflows.experiment.study_result import Study
+from headstart.workflows.experiment.result import Study
 
 Small = Callable[..., Study]
 
@@ -104,7 +104,7 @@ def test_a_study_leaves_its_page_its_pictures_and_its_figures(small: Small) -> N
         (row.arm, row.point, list(row.values)) for row in found.rows
     ]
     assert [result.train_photos for result in found.results] == [24, 24, 6, 24, 24]
-    assert {len(result.right) for result in found.results} == {6}
+    assert {len(result.correct) for result in found.results} == {6}
     assert [len(result.history) for result in found.results] == [2, 0, 0, 0, 1]
 
 
@@ -126,7 +126,7 @@ def test_an_interrupted_study_goes_on_where_it_was_and_ends_the_same(
     whole = small(TWO, seeds=1, out="whole")
     assert len(steps) == 12  # two trainings of two epochs of three batches
     steps = count_steps(stop=6 + 5)
-    with pytest.raises(Interrupted, match=r"(?s)1 of 3 trainings are done, and nothing in .*same command again"):
+    with pytest.raises(Interrupted, match=r"(?s)1 of 3 trainings are done, and nothing in .*with the same options"):
         small(TWO, seeds=1)
     done = written(whole.path.parent / "out" / "arms" / "tuned-0")
     trained.clear()
@@ -184,7 +184,7 @@ def test_a_study_of_other_options_is_refused_and_says_what_changed(
 ) -> None:
     found = small("one: {strategy: probe}\n", seeds=1)
     before = written(found.path)
-    with pytest.raises(RunError, match=rf"(?s)one-0 was trained otherwise \(.*{words}.*--overwrite"):
+    with pytest.raises(RunError, match=rf"(?s)one-0 was trained with other options \(.*{words}.*overwrite=True"):
         small(f"one: {arm}\n", seeds=1, **options)
     assert written(found.path) == before
     assert trained == ["one-0"]
@@ -196,7 +196,7 @@ def test_overwrite_trains_anew_and_a_mistake_that_was_not_made_before_is_another
     arms = "one: {strategy: finetune}\nother: {strategy: probe}\n"
     small(arms, seeds=1)
     wrong = arms.replace("finetune", "finetune, mistakes: [sigmoid]")
-    with pytest.raises(RunError, match=r"one-0 was trained otherwise \(mistakes: none, now sigmoid\)"):
+    with pytest.raises(RunError, match=r"one-0 was trained with other options \(mistakes: none, now sigmoid\)"):
         small(wrong, seeds=1)
     trained.clear()
     assert min(row["val_loss"] for row in small(wrong, seeds=1, overwrite=True).results[0].history) > 0.55

@@ -1,14 +1,16 @@
-"""What a study found. In: results of its jobs. Out: the table's rows, differences, curves and sweeps."""
+"""Rows, differences, curves and sweeps of the trainings of a study or a comparison, and the answer in a sentence."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import combinations
+from typing import TypeVar
 
 import numpy as np
 
 from headstart.core.text import plural
 from headstart.evaluation.statistics import (
+    Interval,
     difference_over_seeds,
     mcnemar,
     paired_difference,
@@ -18,57 +20,58 @@ from headstart.evaluation.statistics import (
 )
 from headstart.workflows.experiment.recipe import Arm, Recipe
 from headstart.workflows.experiment.results import JobResult
-from headstart.workflows.experiment.rows import StudyCurve, StudyDifference, StudyRow, Sweep, SweepLine
+from headstart.workflows.experiment.rows import ArmRow, Curve, DifferenceRow, Sweep, SweepLine
 
 _AXES = {
     "shots": "photos per class", "fraction": "part of the training photos", "cut": "the network ends after",
     "image_size": "input size, px",
 }  # fmt: skip
 Members = Sequence[JobResult]
+Row = TypeVar("Row", ArmRow, DifferenceRow, Curve)
 
 
 def grouped(results: Sequence[JobResult]) -> dict[tuple[str, str], list[JobResult]]:
-    """(arm, point) → its results, by seed."""
+    """(arm, point) to its results, in the order of seeds."""
     groups: dict[tuple[str, str], list[JobResult]] = {}
     for result in sorted(results, key=lambda r: r.job.seed):
         groups.setdefault((result.arm, result.job.point), []).append(result)
     return groups
 
 
-def table(recipe: Recipe, results: Sequence[JobResult]) -> list[StudyRow]:
+def table(recipe: Recipe, results: Sequence[JobResult]) -> list[ArmRow]:
     """A row per arm and point, in the recipe's order."""
     groups = grouped(results)
     keys = [(arm, point) for arm in recipe.arms for point, _ in arm.points() if (arm.name, point) in groups]
     return [_row(arm, point, groups[arm.name, point]) for arm, point in keys]
 
 
-def _row(arm: Arm, point: str, members: Members) -> StudyRow:
+def _row(arm: Arm, point: str, members: Members) -> ArmRow:
     values, first = [m.accuracy for m in members], members[0]
     several = len(values) > 1
-    interval = t_interval(values, within=(0, 1)) if several else wilson(int(first.right.sum()), len(first.right))
-    return StudyRow(
+    interval = t_interval(values, within=(0, 1)) if several else wilson(int(first.correct.sum()), len(first.correct))
+    return ArmRow(
         arm.name, interval.value, values, interval.low, interval.high,
         interval.method if several else f"one run; {interval.method} over photos",
         arm.images, point, arm.published, arm.said, arm.expected, _setting(first),
-        float(np.mean([m.seconds for m in members])), len(first.right), arm.note,
+        float(np.mean([m.seconds for m in members])), len(first.correct), arm.note,
     )  # fmt: skip
 
 
 def _setting(result: JobResult) -> str:
     """ "finetune, 160 px, 10 epochs, 7671 photos": what the table says of an arm."""
-    plan = result.plan
-    epochs = f", {plural(len(result.history), 'epoch')}" if result.history else ""
-    cut = f", cut after {result.job.options.cut}" if result.job.options.cut else ""
-    return f"{plan['strategy']}{cut}, {plan['image_size']} px{epochs}, {plural(result.train_photos, 'photo')}"
+    plan, cut = result.plan, result.job.options.cut
+    words = [plan["strategy"], f"cut after {cut}" if cut else "", f"{plan['image_size']} px"] if plan else []
+    words += [plural(len(result.history), "epoch") if result.history else "", plural(result.train_photos, "photo")]
+    return ", ".join(filter(None, words))
 
 
-def differences(recipe: Recipe, results: Sequence[JobResult]) -> list[StudyDifference]:
+def differences(recipe: Recipe, results: Sequence[JobResult]) -> list[DifferenceRow]:
     """Every pair of arms at every point they share: over seeds where there are several, and over the photos of the
     first seed.
     """
     groups = grouped(results)
-    found: list[StudyDifference] = []
-    for first, second in told_pairs(recipe):
+    found: list[DifferenceRow] = []
+    for first, second in compared_pairs(recipe):
         for point in _shared_points(recipe.arm(first), recipe.arm(second)):
             a, b = groups.get((first, point[0])), groups.get((second, point[1]))
             if a and b:
@@ -76,7 +79,19 @@ def differences(recipe: Recipe, results: Sequence[JobResult]) -> list[StudyDiffe
     return found
 
 
-def told_pairs(recipe: Recipe) -> list[tuple[str, str]]:
+def seed_differences(recipe: Recipe, results: Sequence[JobResult]) -> list[DifferenceRow]:
+    """One difference per pair and point: over seeds, or over photos where there is a single seed."""
+    over = "seeds" if recipe.seeds > 1 else "photos"
+    return [gap for gap in differences(recipe, results) if gap.over == over]
+
+
+def by_point(recipe: Recipe, rows: Sequence[Row]) -> list[Row]:
+    """Rows of arms that share one sweep, point by point."""
+    order = [point for point, _ in recipe.arms[0].points()]
+    return sorted(rows, key=lambda row: order.index(row.point))
+
+
+def compared_pairs(recipe: Recipe) -> list[tuple[str, str]]:
     """The pairs that the recipe names; else all arms on the same photos."""
     if recipe.pairs:
         return list(recipe.pairs)
@@ -91,7 +106,7 @@ def _shared_points(a: Arm, b: Arm) -> list[tuple[str, str]]:
     return [(x, y) for x in mine for y in yours]
 
 
-def _pair(a: Members, b: Members, point: str) -> Iterator[StudyDifference]:
+def _pair(a: Members, b: Members, point: str) -> Iterator[DifferenceRow]:
     yours = {m.job.seed: m for m in b}
     by_seed = [(m, yours[m.job.seed]) for m in a if m.job.seed in yours]
     if not by_seed:
@@ -100,55 +115,66 @@ def _pair(a: Members, b: Members, point: str) -> Iterator[StudyDifference]:
         a, b, by_seed = b, a, [(y, x) for x, y in by_seed]
     if len(by_seed) > 1:
         gap = difference_over_seeds([x.accuracy for x, _ in by_seed], [y.accuracy for _, y in by_seed])
-        yield StudyDifference(
+        yield DifferenceRow(
             a[0].arm, b[0].arm, gap.value, gap.low, gap.high, gap.p_value, gap.method, "seeds", a[0].job.arm.images,
             point, verdict=verdict(gap),
         )  # fmt: skip
     x, y = by_seed[0]
-    swept = len(by_seed) > 1 and (a[0].job.arm.sweep or b[0].job.arm.sweep)  # a curve's many points: seeds tell enough
-    if not swept and x.judged_digest == y.judged_digest:
+    # For the many points of a curve, seeds are enough.
+    swept = len(by_seed) > 1 and (a[0].job.arm.sweep or b[0].job.arm.sweep)
+    if not swept and x.photos_digest == y.photos_digest:
         yield _over_photos(x, y, point)
 
 
-def _over_photos(x: JobResult, y: JobResult, point: str) -> StudyDifference:
-    gap, test = paired_difference(x.right, y.right), mcnemar(x.right, y.right)
-    return StudyDifference(
+def _over_photos(x: JobResult, y: JobResult, point: str) -> DifferenceRow:
+    gap, test = paired_difference(x.correct, y.correct), mcnemar(x.correct, y.correct)
+    return DifferenceRow(
         x.arm, y.arm, gap.value, gap.low, gap.high, gap.p_value, f"{gap.method}; seed {x.job.seed}", "photos",
         x.job.arm.images, point, test.only_a, test.only_b, verdict(gap),
     )  # fmt: skip
 
 
-def curves(recipe: Recipe, results: Sequence[JobResult]) -> list[StudyCurve]:
-    """Epoch by epoch, for arms that are not swept."""
+def curves(recipe: Recipe, results: Sequence[JobResult], swept: bool = False) -> list[Curve]:
+    """Epoch by epoch, for arms that are not swept; with ``swept`` for all, at each of their points."""
     groups = grouped(results)
-    shown = [groups[arm.name, ""] for arm in recipe.arms if not arm.sweep and (arm.name, "") in groups]
+    keys = [(arm.name, point) for arm in recipe.arms if swept or not arm.sweep for point, _ in arm.points()]
+    shown = [groups[key] for key in keys if key in groups]
     return [_curve(members) for members in shown] if any(m.history for ms in shown for m in ms) else []
 
 
-def _curve(members: Members) -> StudyCurve:
+def _curve(members: Members) -> Curve:
+    arm, point = members[0].arm, members[0].job.point
     if not all(m.history for m in members):  # probes, and what ``auto`` left as one with some seed
-        return StudyCurve(members[0].arm, [1], val_accuracy=[_mean([m.val_accuracy for m in members])], level=True)
+        value = t_interval([m.val_accuracy for m in members], within=(0, 1))
+        low, high = _band([value], len(members))
+        return Curve(arm, [1], (), (), (), [value.value], low, high, level=True, point=point)
     epochs = range(min(len(m.history) for m in members))
 
     def mean(measure: str) -> list[float]:
-        return [_mean([m.history[e][measure] for m in members]) for e in epochs]
+        taken = all(measure in m.history[0] for m in members)
+        return [_mean([m.history[e][measure] for m in members]) for e in epochs] if taken else []
 
     bands = [t_interval([m.history[e]["val_accuracy"] for m in members], within=(0, 1)) for e in epochs]
-    several = len(members) > 1
-    return StudyCurve(
-        members[0].arm, [e + 1 for e in epochs], mean("train_loss"), mean("val_loss"), mean("train_accuracy"),
-        mean("val_accuracy"), [float(b.low or 0) for b in bands] if several else (),
-        [float(b.high or 0) for b in bands] if several else (),
+    return Curve(
+        arm, [e + 1 for e in epochs], mean("train_loss"), mean("val_loss"), mean("train_accuracy"),
+        mean("val_accuracy"), *_band(bands, len(members)), point=point,
     )  # fmt: skip
 
 
-def sweeps(recipe: Recipe, rows: Sequence[StudyRow]) -> list[Sweep]:
+def _band(intervals: Sequence[Interval], seeds: int) -> tuple[Sequence[float], Sequence[float]]:
+    """(low, high); empty for one seed, which has no interval."""
+    if seeds == 1:
+        return (), ()
+    return [float(i.low or 0) for i in intervals], [float(i.high or 0) for i in intervals]
+
+
+def sweeps(recipe: Recipe, rows: Sequence[ArmRow]) -> list[Sweep]:
     """One figure per image set and swept option, with the arms that are swept along it."""
     keys = list(dict.fromkeys((arm.images, arm.sweep[0]) for arm in recipe.arms if arm.sweep))
     return [_sweep(recipe, rows, images, key, len({k for _, k in keys}) < len(keys)) for images, key in keys]
 
 
-def _sweep(recipe: Recipe, rows: Sequence[StudyRow], images: str, key: str, tell_images: bool) -> Sweep:
+def _sweep(recipe: Recipe, rows: Sequence[ArmRow], images: str, key: str, name_images: bool) -> Sweep:
     lines = []
     for arm in recipe.arms:
         mine = [row for row in rows if row.arm == arm.name]
@@ -162,18 +188,18 @@ def _sweep(recipe: Recipe, rows: Sequence[StudyRow], images: str, key: str, tell
                 )
             )  # fmt: skip
     axis = _AXES[key]
-    heading = f"Accuracy by {'cut' if key == 'cut' else axis}{f' ({images})' if tell_images else ''}"
+    heading = f"Accuracy by {'cut' if key == 'cut' else axis}{f' ({images})' if name_images else ''}"
     return Sweep(key, heading, axis, lines, _levels(recipe, rows, images, key))
 
 
-def _levels(recipe: Recipe, rows: Sequence[StudyRow], images: str, key: str) -> list[tuple[str, float]]:
+def _levels(recipe: Recipe, rows: Sequence[ArmRow], images: str, key: str) -> list[tuple[str, float]]:
     """Arms on the same photos that are not swept, as level lines; none beside input sizes, where they would mislead."""
-    plain = [arm.name for arm in recipe.arms if arm.images == images and not arm.sweep and not arm.mistakes]
+    plain = [arm.name for arm in recipe.arms if arm.images == images and not arm.sweep and not arm.deliberate_bugs]
     return [] if key == "image_size" else [(row.arm, row.mean) for row in rows if row.arm in plain]
 
 
-def answer(recipe: Recipe, rows: Sequence[StudyRow], found: Sequence[StudyDifference]) -> str:
-    """The sentence to take home: the first pair's difference, or else the best arm."""
+def answer(recipe: Recipe, rows: Sequence[ArmRow], found: Sequence[DifferenceRow]) -> str:
+    """The result of a study in a sentence: the first pair's difference, or else the best arm."""
     if not found:
         best = max(rows, key=lambda row: row.mean)
         return f"{_named(best.arm, best.point)} names {best.mean:.1%} of {best.judged} photos correctly."

@@ -1,6 +1,4 @@
-"""Where recipes come from. In: a name or a file, overrides. Out: the recipe's text, and the ``Recipe`` with overrides
-applied.
-"""
+"""Where recipes come from: those that ship, files of the user's, and the changes that a call makes to them."""
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ RECIPES = Path(__file__).parent / "recipes"
 
 @dataclass(frozen=True)
 class RecipeFile:
-    """A recipe as it lies on disk."""
+    """A recipe file and its text."""
 
     path: Path
     text: str
@@ -53,19 +51,23 @@ def _read(path: Path) -> RecipeFile:
     except OSError as error:
         raise OptionError(f"{path} cannot be read: {error.strerror or error}.") from None
     except UnicodeDecodeError:
-        raise OptionError(f"{path} is no text in UTF-8: a recipe is a YAML file.") from None
+        raise OptionError(f"{path} is not text in UTF-8: a recipe is a YAML file.") from None
 
 
 def load(name: str, settings: Sequence[str] = (), quick: bool = False, seeds: int | None = None) -> Recipe:
-    """The recipe ``name`` with ``--quick``, ``--seeds`` and ``--set`` applied, in this order. Raises OptionError."""
+    """The recipe ``name`` with its quick form, the number of seeds and the settings applied, in this order.
+
+    Raises:
+        OptionError: lists every problem.
+    """
     file = find(name)
     raw = _yaml(file)
     if isinstance(raw, Mapping):
         changes = raw.get("quick") if quick else None
         if isinstance(changes, Mapping):
             raw = _change(raw, changes, f"{file.path.name}, quick")
-        raw = _change(raw, {} if seeds is None else {"seeds": seeds}, "--seeds")
-        raw = _change(raw, dict(map(_setting, settings)), "--set")
+        raw = _change(raw, {} if seeds is None else {"seeds": seeds}, "`seeds`")
+        raw = _change(raw, dict(map(_setting, settings)), "`settings`")
     recipe = parse(raw, file.path.name)
     if quick or settings:  # what is expected holds for the recipe as it is written
         recipe = replace(recipe, arms=tuple(replace(arm, expected=None) for arm in recipe.arms))
@@ -73,7 +75,7 @@ def load(name: str, settings: Sequence[str] = (), quick: bool = False, seeds: in
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which no key may stand twice: of two arms of one name the first would be lost without a word."""
+    """YAML in which no key may stand twice: of two arms of one name the first would be lost silently."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -100,8 +102,8 @@ def _yaml(file: RecipeFile) -> Any:
 def _setting(text: str) -> tuple[str, Any]:
     name, sign, value = text.partition("=")
     if not sign or not name.strip():
-        hint = "Write it like --set epochs=3, or --set scratch.epochs=3."
-        raise OptionError(f"--set {text!r} is not NAME=VALUE.", hint)
+        hint = "Write it like `settings=['epochs=3']`, or `settings=['scratch.epochs=3']`."
+        raise OptionError(f"`settings`: {text!r} is not NAME=VALUE.", hint, option="settings")
     try:
         return name.strip(), yaml.safe_load(value)
     except (yaml.YAMLError, ValueError, RecursionError):

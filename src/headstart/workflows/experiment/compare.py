@@ -1,8 +1,7 @@
-"""``compare``: did the pretraining help? In: photos, arms (strategies), seeds, shots. Out: a table, differences with
-intervals, one report.
+"""``compare``: did the pretraining help? A study that is made of arguments: arms x shots x seeds, all on one dataset.
 
-Within a seed all arms see the same photos in the same splits, so differences are paired by seed. An interrupted
-comparison goes on when the same command is given again: arms that ended are not run anew.
+Within a seed all arms use the same splits, so differences are paired by seed. Each training leaves one small JSON file;
+after an interruption the same call goes on with those that are missing.
 """
 
 from __future__ import annotations
@@ -12,75 +11,68 @@ import os
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
-import numpy as np
-
-from headstart.core.events import Events, Listener
-from headstart.core.files import write_json, write_text
-from headstart.data.loading import LoadedImages, find_photos, read
-from headstart.errors import Interrupted, OptionError, RunError, did_you_mean
-from headstart.evaluation.statistics import (
-    Difference,
-    difference_over_seeds,
-    paired_difference,
-    t_interval,
-    verdict,
-    wilson,
-)
-from headstart.models.backbone import Backbone
+from headstart.core.events import Listener
+from headstart.core.files import write_json
+from headstart.errors import OptionError, RunError, did_you_mean
+from headstart.reporting.command import command_line
 from headstart.reporting.console import console_events
 from headstart.training.config import ARMS as DEFAULT_ARMS
-from headstart.training.config import SEEDS, Arm, CompareOptions, TrainOptions
-from headstart.training.preparation import input_size, make_backbone, split
+from headstart.training.config import SEEDS, CompareOptions, TrainOptions
+from headstart.training.config import Arm as ArmName
 from headstart.training.strategies import STRATEGIES
-from headstart.workflows.experiment.compare_result import ArmResult, Comparison
-from headstart.workflows.train.assess import assess, make_context
+from headstart.workflows.experiment import analysis
+from headstart.workflows.experiment.executor import Executor, find_executor
+from headstart.workflows.experiment.jobs import ARMS as FOLDER
+from headstart.workflows.experiment.jobs import Job
+from headstart.workflows.experiment.recipe import Arm, Images, Recipe
+from headstart.workflows.experiment.result import Comparison
+from headstart.workflows.experiment.results import JobResult, group_name
+from headstart.workflows.experiment.rows import ArmRow, DifferenceRow
+from headstart.workflows.experiment.runner import Runner
+from headstart.workflows.experiment.text import comparison_text
+from headstart.workflows.experiment.worker import Experiment, Worker
+
+if TYPE_CHECKING:
+    from headstart.data.loading import LoadedImages
 
 ARMS = tuple(s for s in STRATEGIES.names() if s != "auto")
-
-
-@dataclass(frozen=True)
-class _Job:
-    options: TrainOptions
-    group: str
-    arm: str
-    seed: int
-
-    @property
-    def file(self) -> str:
-        return f"{self.group or 'all'}-{self.arm}-{self.seed}.json".replace(" ", "-")
+_IMAGES = ""
+"""The one image set of a comparison; the title names it."""
 
 
 def compare(
     data: str | Path,
     *,
-    arms: Sequence[Arm] = DEFAULT_ARMS,
+    arms: Sequence[ArmName] = DEFAULT_ARMS,
     seeds: int = SEEDS,
     shots: Sequence[int] = (),
     out: str | Path | None = None,
     overwrite: bool = False,
     quiet: bool = False,
     listener: Listener | None = None,
+    executor: str | Executor = "local",
     **options: Unpack[CompareOptions],
 ) -> Comparison:
-    """Train every arm at every number of shots with every seed, and compare them.
+    """Train several strategies on the same splits, over seeds, and compare their accuracies.
 
     Args:
-        data: as for ``train``.
-        arms: strategies.
-        seeds: how many, from ``seed`` on; each draws splits, shots, order and random weights anew.
-        shots: photos per class, several for a table of each; by default all photos.
-        out: a folder for the report; by default ``runs/<data>-<backbone>-compare``.
-        overwrite: replace a comparison that is there already.
+        data: a folder, CSV, archive or named dataset.
+        arms: strategies: "probe", "finetune", "partial", "lp-ft" or "scratch".
+        seeds: seeds per arm (``seed``, ``seed + 1``, …). A seed decides splits, shots, order and random weights.
+        shots: photos per class; several give a table for each. Default: all photos.
+        out: the comparison's folder. Default: ``runs/DATA-BACKBONE-compare``.
+        overwrite: replace the comparison in ``out``.
         quiet: no progress and messages on standard error, warnings only.
         listener: called with each event (``headstart.core.events``); with ``quiet`` it alone hears of them.
-        **options: see ``headstart.training.config.CompareOptions``; they hold for all arms.
+        executor: where trainings run: a name of ``EXECUTORS``, or an object with its ``submit``.
+        **options: see ``headstart.training.config.CompareOptions``; they hold for all arms, ``boundary`` for "partial".
 
     Returns:
-        A row per arm, differences with confidence intervals, and the report.
+        The comparison: ``rows``, ``differences``, ``answer``, ``text``, ``results`` and the path of the ``report``.
 
     Raises:
         OptionError: an option that is unknown or cannot be.
@@ -90,105 +82,105 @@ def compare(
     boundary = options.pop("boundary", None)
     asked = TrainOptions.gather(data, None, options, "compare")
     _check(arms, seeds, shots, boundary)
-    path = Path(out) if out else Path("runs") / f"{asked.run_name().removesuffix('-auto')}-compare"
+    where, path = find_executor(executor), _folder(asked, out)
     request = {
-        "options": asked.to_json(),
-        "arms": list(arms),
-        "seeds": seeds,
-        "shots": list(shots),
-        "boundary": boundary,
-    }
+        "options": asked.to_json(), "arms": list(arms), "seeds": seeds, "shots": list(shots), "boundary": boundary
+    }  # fmt: skip
+    recipe = make_recipe(arms, seeds, shots, boundary)
+    jobs = _jobs(recipe, asked, path)
     with console_events(quiet, listener) as events:
-        prepared = _shared(asked, arms, events)
-        _open_folder(path, json.loads(json.dumps({**request, "photos": prepared.photos.digest})), overwrite)
+        from headstart.inference.device import find_machine
+
+        machine = find_machine(asked.device)
+        worker = Worker(Experiment(recipe, {_IMAGES: asked.data}, "figures", asked.on_bad), events)
+        photos, backbone = worker.inputs(replace(jobs[0], options=jobs[0].like or jobs[0].options))
+        events.message(_summary(photos))
+        _open_folder(path, json.loads(json.dumps({**request, "photos": photos.digest})), overwrite)
         began = time.monotonic()
-        jobs = _jobs(asked, arms, seeds, shots, boundary)
-        try:
-            results = [_run_or_recall(job, n, len(jobs), prepared, path, events) for n, job in enumerate(jobs)]
-        except (KeyboardInterrupt, Interrupted):
-            raise Interrupted("Stopped; arms that ended are kept.", "Give the same command again to go on.") from None
-        return _conclude(asked, results, path, prepared, time.monotonic() - began, seeds)
+        results = Runner(jobs, worker, where, events, _line).run(path)
+        facts = (
+            ("backbone", backbone.name, backbone.source),
+            ("time", f"{time.monotonic() - began:.0f} s", machine.words),
+        )
+        return _conclude(recipe, results, path, _command(asked, recipe), photos, facts)
+
+
+def _folder(asked: TrainOptions, out: str | Path | None) -> Path:
+    return Path(out) if out else Path("runs") / f"{asked.run_name().removesuffix('-auto')}-compare"
+
+
+def _summary(photos: LoadedImages) -> str:
+    usable = sum(problem is None for problem in photos.pixels.problems)
+    classes = len({photo.label for photo in photos.manifest.photos})
+    found, size = photos.manifest, photos.pixels.resize
+    return f"{found.name} ({found.layout}): {classes} classes, {usable} photos, at {size} px"
 
 
 def _check(arms: Sequence[str], seeds: int, shots: Sequence[int], boundary: str | None) -> None:
     wrong = [
-        f"unknown arm {arm!r}. {did_you_mean(arm, ARMS) or 'Arms: ' + ', '.join(ARMS) + '.'}"
+        ("arms", f"unknown arm {arm!r}. {did_you_mean(arm, ARMS) or 'Arms: ' + ', '.join(ARMS) + '.'}")
         for arm in arms
         if arm not in ARMS
     ]
-    wrong += ["--arms names an arm twice"] if len(set(arms)) < len(arms) else []
-    wrong += ["--arms is empty"] if not arms else []
-    wrong += ["--boundary goes with the arm partial"] if boundary and "partial" not in arms else []
-    wrong += [f"--seeds {seeds} must be at least 1"] if seeds < 1 else []
-    wrong += [f"--shots {n} must be at least 1" for n in shots if n < 1]
+    wrong += [("arms", "`arms` names an arm twice")] if len(set(arms)) < len(arms) else []
+    wrong += [("arms", "`arms` is empty")] if not arms else []
+    wrong += [("boundary", "`boundary` goes with the arm partial")] if boundary and "partial" not in arms else []
+    wrong += [("seeds", f"`seeds={seeds}` must be at least 1")] if seeds < 1 else []
+    wrong += [("shots", f"`shots={n}` must be at least 1") for n in shots if n < 1]
+    wrong += [("shots", "`shots` names a number twice")] if len(set(shots)) < len(shots) else []
     if wrong:
-        raise OptionError("; ".join(wrong))
+        raise OptionError("; ".join(words for _, words in wrong), option=wrong[0][0] if len(wrong) == 1 else None)
 
 
-def _jobs(
-    asked: TrainOptions, arms: Sequence[str], seeds: int, shots: Sequence[int], boundary: str | None
-) -> list[_Job]:
-    groups: list[tuple[int | None, str]] = [(n, f"{n} per class") for n in shots] or [(None, "")]
-    return [
-        _Job(
-            replace(asked, shots=n, seed=asked.seed + seed, **_arm_options(asked, arm, boundary)),
-            group,
-            arm,
-            asked.seed + seed,
-        )
-        for n, group in groups
-        for seed in range(seeds)
-        for arm in arms
-    ]
+def make_recipe(arms: Sequence[str], seeds: int, shots: Sequence[int] = (), boundary: str | None = None) -> Recipe:
+    """A comparison as a recipe: an arm per strategy, swept over shots where there are some."""
+    sweep = ("shots", tuple(shots)) if shots else None
+    made = (Arm(arm, _IMAGES, _arm_options(arm, boundary), sweep, seeds=seeds) for arm in arms)
+    return Recipe("comparison", "", {_IMAGES: Images(_IMAGES)}, tuple(made))
 
 
-def _arm_options(asked: TrainOptions, arm: str, boundary: str | None) -> dict[str, Any]:
+def _arm_options(arm: str, boundary: str | None) -> dict[str, Any]:
     """What one arm changes: scratch has no weights to start from, and only partial has a boundary to choose."""
     strategy = STRATEGIES.get(arm)
     weights = {} if strategy.pretrained else {"weights": None, "from_run": None}
     return {"strategy": arm, "boundary": boundary if strategy.boundary.use == "required" else None, **weights}
 
 
-@dataclass(frozen=True)
-class _Shared:
-    """What all arms have in common: photos read once, and the pretrained backbone (None where only scratch runs)."""
+def _jobs(recipe: Recipe, asked: TrainOptions, out: Path) -> list[Job]:
+    """Every training, in the order of points, seeds and arms; all at the size and with the preprocessing of the
+    pretrained network.
+    """
+    pretrained = [arm.name for arm in recipe.arms if STRATEGIES.get(arm.name).pretrained]
+    like = replace(asked, strategy=(pretrained or [recipe.arms[0].name])[0])
 
-    photos: LoadedImages
-    backbone: Backbone
-    machine: Any
+    def job(arm: Arm, place: int, seed: int) -> Job:
+        point, options = arm.points()[place]
+        name = f"{group_name(point) or 'all'}-{arm.name}-{seed}".replace(" ", "-")
+        return Job(arm, point, seed, replace(asked, seed=seed, **options), out / FOLDER / name, like=like)
 
-
-def _shared(asked: TrainOptions, arms: Sequence[str], events: Events) -> _Shared:
-    from headstart.inference.device import find_machine
-
-    manifest = find_photos(asked.data, events)
-    pretrained = [arm for arm in arms if STRATEGIES.get(arm).pretrained]
-    backbone = make_backbone(replace(asked, strategy=(pretrained or arms)[0]))
-    size, resize = input_size(asked, manifest, backbone)
-    backbone.check_image_size(size)
-    photos = read(manifest, resize, backbone.preprocessing.interpolation, asked.on_bad, events)
-    usable = sum(problem is None for problem in photos.pixels.problems)
-    classes = len({photo.label for photo in manifest.photos})
-    events.message(f"{manifest.name} ({manifest.layout}): {classes} classes, {usable} photos, at {size} px")
-    return _Shared(photos, backbone, find_machine(asked.device))
+    seeds = range(asked.seed, asked.seed + recipe.seeds)
+    points = range(len(recipe.arms[0].points()))
+    return [job(arm, place, seed) for place in points for seed in seeds for arm in recipe.arms]
 
 
 def _open_folder(path: Path, request: dict[str, Any], overwrite: bool) -> None:
+    """Begin a comparison in its folder, or go on with the same one that was interrupted. Raises RunError."""
     file = path / "comparison-request.json"
     if os.path.exists(path) and (not path.is_dir() or any(not p.name.startswith(".") for p in path.iterdir())):
         before = _request_before(file)
         if before is None:
-            raise RunError(f"--out {path} exists and is not a comparison.", "Choose another folder.")
+            raise RunError(f"`out={path}` exists and is not a comparison.", "Choose another folder.", option="out")
         finished = (path / "report.html").exists()
         if (finished or before != request) and not overwrite:
             raise RunError(
-                f"--out {path} exists{'' if finished else ' and belongs to another comparison'}.",
-                "Use --overwrite, or choose another folder.",
+                f"`out={path}` exists{'' if finished else ' and belongs to another comparison'}.",
+                "Use `overwrite=True`, or choose another folder.",
+                option="out",
             )
         if finished or before != request:
-            for old in [path / "report.html", *(path / "arms").glob("*.json"), path / "comparison.json"]:
+            for old in [path / "report.html", *(path / FOLDER).glob("*.json"), path / "comparison.json"]:
                 old.unlink(missing_ok=True)
-            shutil.rmtree(path / "state", ignore_errors=True)  # of an arm that was interrupted: not to be gone on with
+            shutil.rmtree(path / "state", ignore_errors=True)  # of an interrupted training: must not be resumed
     write_json(file, request)
 
 
@@ -199,116 +191,51 @@ def _request_before(file: Path) -> Any:
         return None
 
 
-def _run_or_recall(job: _Job, number: int, jobs: int, shared: _Shared, path: Path, events: Events) -> ArmResult:
-    file = path / "arms" / job.file
-    if file.exists():
-        kept = json.loads(file.read_text(encoding="utf-8"))
-        return ArmResult(**{**kept, "right": tuple(kept["right"]), "curve": tuple(kept["curve"])})
-    events.progress("arms", number, jobs)
-    result = _run(job, shared, path, events)
-    write_json(file, asdict(result))
-    where = f"{job.group}, " if job.group else ""
-    events.message(
-        f"  {where}seed {job.seed}: {job.arm:9} {result.split} accuracy {result.accuracy:.3f}   {result.seconds:.1f} s"
-    )
-    return result
-
-
-def _run(job: _Job, shared: _Shared, path: Path, events: Events) -> ArmResult:
-    from headstart.training.launch import fit
-
-    quiet = Events()  # the same notes for every arm
-    pretrained = STRATEGIES.get(job.arm).pretrained
-    backbone = shared.backbone if pretrained else _scratch_backbone(job.options, shared.backbone)
-    prepared = split(job.options, shared.photos, backbone, shared.machine, quiet)
-    state = path / "state" / job.file.removesuffix(".json")
-    began = time.monotonic()
-    outcome = fit(make_context(prepared, state, quiet))
-    seconds = time.monotonic() - began
-    _, results = assess(prepared, outcome, quiet)
-    shutil.rmtree(state, ignore_errors=True)
-    name = "test" if "test" in results.probabilities else "val"
-    right = results.probabilities[name].argmax(1) == prepared.labels[name]  # type: ignore[index]
-    curve = [row.val_accuracy for row in outcome.history] or [outcome.val[1]]
-    return ArmResult(
-        job.group,
-        job.arm,
-        job.seed,
-        name,
-        float(right.mean()),
-        tuple(map(bool, right)),
-        tuple(curve),
-        round(seconds, 2),
-        len(prepared.labels["train"]),
-    )
-
-
-def _scratch_backbone(options: TrainOptions, like: Backbone) -> Backbone:
-    """Random weights, but the preprocessing of the pretrained arms: the comparison is of weights, nothing else."""
-    backbone = make_backbone(replace(options, weights=None, from_run=None))
-    backbone.preprocessing = like.preprocessing
-    return backbone
+def _line(result: JobResult, number: int, left: str) -> str:
+    where = f"{group_name(result.job.point)}, " if result.job.point else ""
+    found = f"{result.split} accuracy {result.accuracy:.3f}   {result.seconds:.1f} s"
+    return f"  {where}seed {result.job.seed}: {result.arm:9} {found}"
 
 
 def _conclude(
-    asked: TrainOptions, results: list[ArmResult], path: Path, shared: _Shared, seconds: float, seeds: int
-) -> Comparison:
-    from headstart.workflows.experiment.compare_report import comparison_page, comparison_text
+    recipe: Recipe, results: Sequence[JobResult], path: Path, command: str, photos: LoadedImages,
+    facts: Sequence[tuple[str, str, str]],
+) -> Comparison:  # fmt: skip
+    from headstart.workflows.experiment.report import comparison_report, write_page
 
-    rows = [_row(group, arm, members) for (group, arm), members in _grouped(results).items()]
-    differences = _differences(results)
-    answer = _answer(rows, differences)
-    found = Comparison(
-        tuple(results), tuple(rows), tuple(differences), comparison_text(rows, differences, answer), answer
-    )
-    page = comparison_page(asked, found, shared.photos, shared.backbone, shared.machine, seconds)
+    found = compared(recipe, results)
     write_json(path / "comparison.json", found.summary)
-    write_text(path / "report.html", page)
+    write_page(comparison_report(recipe, results, found.answer, command, photos, facts), path)
     report = path / "report.html"
     return replace(found, report=report, text=f"{found.text}\n\nReport: {report}")
 
 
-def _grouped(results: Sequence[ArmResult]) -> dict[tuple[str, str], list[ArmResult]]:
-    groups: dict[tuple[str, str], list[ArmResult]] = {}
-    for result in results:
-        groups.setdefault((result.group, result.arm), []).append(result)
-    return groups
-
-
-def _row(group: str, arm: str, members: Sequence[ArmResult]) -> dict[str, Any]:
-    values = [m.accuracy for m in members]
-    interval = (
-        t_interval(values, within=(0, 1)) if len(values) > 1 else wilson(sum(members[0].right), len(members[0].right))
+def compared(recipe: Recipe, results: Sequence[JobResult]) -> Comparison:
+    """What the results of a comparison say."""
+    first = {key: members[0] for key, members in analysis.grouped(results).items()}
+    rows = [_row(row, first[row.arm, row.point]) for row in analysis.by_point(recipe, analysis.table(recipe, results))]
+    gaps = analysis.by_point(recipe, analysis.seed_differences(recipe, results))
+    differences = [_difference(gap, min(r.job.seed for r in results)) for gap in gaps]
+    answer = _answer(rows, differences)
+    return Comparison(
+        tuple(results), tuple(rows), tuple(differences), comparison_text(rows, differences, answer), answer
     )
+
+
+def _row(row: ArmRow, member: JobResult) -> dict[str, Any]:
     return {
-        "group": group, "arm": arm, "split": members[0].split, "train_photos": members[0].train_photos,
-        "values": values, "mean": interval.value, "low": interval.low, "high": interval.high,
-        "method": interval.method if len(values) > 1 else f"one run; {interval.method} over photos",
-        "seconds": float(np.mean([m.seconds for m in members])),
+        "group": group_name(row.point), "arm": row.arm, "split": member.split, "train_photos": member.train_photos,
+        "values": list(row.values), "mean": row.mean, "low": row.low, "high": row.high, "method": row.method,
+        "seconds": row.seconds,
     }  # fmt: skip
 
 
-def _differences(results: Sequence[ArmResult]) -> list[dict[str, Any]]:
-    grouped, found = _grouped(results), []
-    groups, arms = list(dict.fromkeys(r.group for r in results)), list(dict.fromkeys(r.arm for r in results))
-    pairs = [(a, b) for i, a in enumerate(arms) for b in arms[i + 1 :]]
-    for group in groups:
-        for first, second in pairs:
-            a, b = grouped[group, first], grouped[group, second]
-            gap = _gap(a, b)
-            if gap.value < 0:  # name the better first
-                first, second, gap = second, first, _gap(b, a)
-            found.append(
-                {"group": group, "first": first, "second": second, "mean": gap.value, "low": gap.low,
-                 "high": gap.high, "p_value": gap.p_value, "method": gap.method, "verdict": verdict(gap)}
-            )  # fmt: skip
-    return found
-
-
-def _gap(a: Sequence[ArmResult], b: Sequence[ArmResult]) -> Difference:
-    if len(a) > 1:
-        return difference_over_seeds([r.accuracy for r in a], [r.accuracy for r in b])
-    return paired_difference(np.array(a[0].right), np.array(b[0].right))
+def _difference(gap: DifferenceRow, seed: int) -> dict[str, Any]:
+    return {
+        "group": group_name(gap.point), "first": gap.first, "second": gap.second, "mean": gap.mean, "low": gap.low,
+        "high": gap.high, "p_value": gap.p_value, "method": gap.method.removesuffix(f"; seed {seed}"),
+        "verdict": gap.verdict,
+    }  # fmt: skip
 
 
 def _answer(rows: Sequence[dict[str, Any]], differences: Sequence[dict[str, Any]]) -> str:
@@ -325,3 +252,9 @@ def _answer(rows: Sequence[dict[str, Any]], differences: Sequence[dict[str, Any]
         f"Pretraining helps{where}: {best['arm']} names {best['mean']:.1%} of the {best['split']} photos correctly,"
         f" training from scratch {scratch['mean']:.1%}{sure}."
     )
+
+
+def _command(asked: TrainOptions, recipe: Recipe) -> str:
+    shots = [point for point, _ in recipe.arms[0].points() if point]
+    own = {"arms": [arm.name for arm in recipe.arms], "seeds": recipe.seeds, "shots": shots}
+    return command_line("compare", asked.data, {**asked.given("compare"), **own})

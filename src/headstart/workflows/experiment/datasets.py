@@ -1,6 +1,4 @@
-"""The photos of a study. In: the recipe's image sets and where the user has them. Out: listings, and photos read once
-for all arms that need them.
-"""
+"""The photos of a study, found and decoded once for all arms that need them."""
 
 from __future__ import annotations
 
@@ -19,8 +17,8 @@ if TYPE_CHECKING:
 
 
 def assign_paths(recipe: Recipe, given: Mapping[str, str]) -> dict[str, str]:
-    """Image set → folder, file or named set to scan. ``given`` is what the user said; the name "" stands for the only
-    set of the recipe.
+    """Image set to folder, file or named dataset to scan. ``given`` is what the user said; the name "" stands for the
+    only set of the recipe.
 
     Raises:
         OptionError: a name that the recipe does not have, or a set that is neither given nor can be fetched.
@@ -34,38 +32,44 @@ def assign_paths(recipe: Recipe, given: Mapping[str, str]) -> dict[str, str]:
         elif name in recipe.images:
             places[name] = path
         else:
-            example = f"Image sets of {recipe.name}: {', '.join(recipe.images)} (--data {used[0]}={path})."
+            example = f"Image sets of {recipe.name}: {', '.join(recipe.images)} (`data={ {used[0]: path} }`)."
             hint = did_you_mean(name, recipe.images) or example
-            wrong.append(f"--data {name or path}: {'no image set has that name' if name else 'which set?'}. {hint}")
+            given_as = f"`data={ {name: path} }`" if name else f"`data={path!r}`"
+            wrong.append(f"{given_as}: {'no image set has that name' if name else 'which set?'} {hint}")
     for name in used:
         home = recipe.images[name].home
         if name not in places and home is None:
             words = recipe.images[name].words
-            wrong.append(f"{recipe.name} needs photos of yours: --data {name}=FOLDER. {words}".strip())
+            wrong.append(f"{recipe.name} needs photos of yours: `data={ {name: 'FOLDER'} }`. {words}".strip())
         places.setdefault(name, home or "")
     if wrong:
-        raise OptionError("; ".join(wrong))
+        raise OptionError("; ".join(wrong), option="data")
     return {name: places[name] for name in used}
 
 
 @dataclass
 class Library:
-    """The study's photos: listings by name, pixels by name and size."""
+    """The study's photos: manifests by name, decoded images by name and size.
+
+    places  image set to folder, file or named dataset
+    on_bad  what to do with unreadable files: "skip" or "fail"
+    """
 
     recipe: Recipe
     places: Mapping[str, str]
+    on_bad: str
     events: Events
-    _listings: dict[str, Manifest] = field(default_factory=dict)
+    _manifests: dict[str, Manifest] = field(default_factory=dict)
     _photos: dict[tuple[str, int, str], LoadedImages] = field(default_factory=dict)
 
     def manifest(self, name: str) -> Manifest:
         """The photos of an image set as the recipe wants them split. Raises DataError, DownloadError."""
         from headstart.data.loading import find_photos
 
-        if name not in self._listings:
+        if name not in self._manifests:
             found = find_photos(self.places[name], self.events)
-            self._listings[name] = as_wanted(found, self.recipe.images[name])
-        return self._listings[name]
+            self._manifests[name] = as_wanted(found, self.recipe.images[name])
+        return self._manifests[name]
 
     def any_size(self, name: str) -> LoadedImages | None:
         """The set's photos at a size that was read before, if one was."""
@@ -77,13 +81,13 @@ class Library:
 
         key = (name, resize, interpolation)
         if key not in self._photos:
-            self._photos[key] = read(self.manifest(name), resize, interpolation, "skip", self.events)
+            self._photos[key] = read(self.manifest(name), resize, interpolation, self.on_bad, self.events)
         return self._photos[key]
 
 
 def as_wanted(manifest: Manifest, images: Images) -> Manifest:
-    """The manifest with the split to judge on called test, and no more of its photos than asked for (always the same
-    ones, of each class in proportion, but one at least). Raises DataError.
+    """The manifest with the split that serves as the test set called test, and at most so many photos in it as the
+    recipe says: always the same ones, of each class in proportion, but at least one. Raises DataError.
     """
     if images.judge_on == "val":
         if any(photo.split == "test" for photo in manifest.photos):

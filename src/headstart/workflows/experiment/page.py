@@ -1,10 +1,10 @@
-"""The page of a study. In: ``StudyReport``. Out: the text of its report.html, and its plots as pictures."""
+"""The page of a study or a comparison, and its plots as pictures."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from headstart.core.text import count
@@ -14,23 +14,24 @@ from headstart.reporting.samples import sample_rows
 from headstart.reporting.scale import Scale, nice_scale
 from headstart.reporting.svg import SERIES
 from headstart.workflows.experiment.plots import curve_plots, sweep_plot, sweep_points
-from headstart.workflows.experiment.rows import StudyCurve, StudyDifference, StudyReport, StudyRow, Sweep
+from headstart.workflows.experiment.rows import ArmRow, Curve, DifferenceRow, ExperimentReport, Sweep, SweepLine
 
-SWEPT = 4  # an arm with more points than this has its rows behind a click: the plot of the sweep tells them better
+SWEPT = 4
+"""Of an arm with more points than this the rows are behind a click: the plot of the sweep shows them better."""
 _UNITS = ((1, "s"), (60, "min"), (3600, "h"))
 
 
-def render_study(report: StudyReport) -> str:
-    """One self-contained HTML page: published beside ours, differences, curves, sweeps, and how to do it again."""
+def render_experiment(report: ExperimentReport) -> str:
+    """One self-contained HTML page: accuracies, differences, curves, sweeps, and the command that makes them again."""
     return render_page(
-        "workflows/experiment/study.html.j2",
+        "workflows/experiment/experiment.html.j2",
         report=report,
         colours={arm: f"series-{index % SERIES + 1}" for index, arm in enumerate(report.arms)},
         figures=_figures(report),
         differences=_differences(report),
-        curves=list(curve_plots(report.curves, report.arms).values()),
+        curves=list(curve_plots(report.curves, report.arms, report.points).values()),
         epochs=_best_epochs(report.curves),
-        bands=any(curve.val_accuracy_low and curve.val_accuracy_high for curve in report.curves),
+        bands=any(curve.val_accuracy_low for curve in report.curves),
         trained=any(not curve.level and (curve.train_accuracy or curve.train_loss) for curve in report.curves),
         levels=any(curve.level for curve in report.curves),
         sweeps=[{"plot": plot, **_sweep_table(sweep)} for sweep, plot in _sweep_plots(report)],
@@ -38,13 +39,14 @@ def render_study(report: StudyReport) -> str:
     )
 
 
-def study_pictures(report: StudyReport) -> dict[str, str]:
-    """File stem ("accuracy-per-epoch", "sweep-shots") → SVG file, of every plot of the page."""
-    pictures = {stem: standalone(plot) for stem, plot in curve_plots(report.curves, report.arms).items()}
+def page_pictures(report: ExperimentReport) -> dict[str, str]:
+    """File stem ("accuracy-per-epoch", "sweep-shots") to SVG file, of every plot of the page."""
+    plots = curve_plots(report.curves, report.arms, report.points)
+    pictures = {stem: standalone(plot) for stem, plot in plots.items()}
     again = 1
     for sweep, plot in _sweep_plots(report):
         stem = base = f"sweep-{re.sub(r'[^a-z0-9]+', '-', sweep.key.lower()).strip('-') or 'points'}"
-        while stem in pictures:  # two sweeps over the same thing
+        while stem in pictures:  # two sweeps over the same option
             again += 1
             stem = f"{base}-{again}"
         pictures[stem] = standalone(plot)
@@ -53,136 +55,116 @@ def study_pictures(report: StudyReport) -> dict[str, str]:
 
 def in_time(seconds: float) -> str:
     """38 → "38 s", 310 → "5.2 min", 9000 → "2.5 h"; nothing where no time was taken."""
-    if not seconds or not math.isfinite(seconds):
+    if not seconds:
         return ""
     size, unit = next(((size, unit) for size, unit in _UNITS if seconds < 99.5 * size), _UNITS[-1])
     return f"{seconds / size:.{1 if seconds < 9.95 * size else 0}f} {unit}"
 
 
-def expectation(row: StudyRow) -> str:
+def expectation(row: ArmRow) -> str:
     """ "below what is expected (90–97 %)", or nothing where the mean lies within or nothing is expected."""
-    if row.expected is None or not math.isfinite(row.mean):
+    if row.expected is None or row.expected[0] <= row.mean <= row.expected[1]:
         return ""
-    low, high = row.expected
-    if low <= row.mean <= high:
-        return ""
-    side = "below" if row.mean < low else "above"
-    return f"{side} what is expected ({interval(low, high, _digits(row.expected))})"
+    side = "below" if row.mean < row.expected[0] else "above"
+    return f"{side} what is expected ({interval(*row.expected, _digits(row.expected))})"
 
 
-def _figures(report: StudyReport) -> dict[str, Any] | None:
+def _figures(report: ExperimentReport) -> dict[str, Any] | None:
     """The table of arms, all on one scale of accuracy; arms of a long sweep in tables of their own, on one of theirs:
     it reaches down to where few photos lead, and would crowd the others together."""
     if not report.rows:
         return None
-    long = {key: rows for key, rows in _swept(report.rows).items() if len(rows) > SWEPT}
-    shown = [row for row in report.rows if _key(row) not in long or not row.point or _is_published(row)]
-    images = list(dict.fromkeys(row.images for row in report.rows if row.images))
+    sweeps: dict[tuple[str, str], list[ArmRow]] = {}
+    for row in report.rows:
+        if row.point:
+            sweeps.setdefault((row.arm, row.images), []).append(row)
+    long = {key: rows for key, rows in sweeps.items() if len(rows) > SWEPT}
     swept = [row for rows in long.values() for row in rows]
+    shown = [row for row in report.rows if row not in swept or _published(row)]
+    images = list(dict.fromkeys(row.images for row in report.rows if row.images))
+    several = len(images) > 1
     return {
-        "table": _table(shown, _scale(shown), {**_columns(shown), "images": len(images) > 1}),
+        "table": _table(shown, shown, several, report.points),
         "swept": [
-            {
-                **_table(rows, _scale(swept), {**_columns(swept), "images": False}),
-                "arm": arm,
-                "images": name if len(images) > 1 else "",
-            }
+            {**_table(rows, swept, False), "arm": arm, "images": name if several else ""}
             for (arm, name), rows in long.items()
         ],
-        "images": images[0] if len(images) == 1 else "",
+        "images": "" if several else "".join(images),
         "seeds": max(len(row.values) for row in report.rows),
-        "published": any(_is_published(row) for row in report.rows),
+        "published": any(map(_published, report.rows)),
         "methods": _methods(report.rows),
+        "each": [_each_seed(row, report) for row in report.rows if len(row.values) > 1],
     }
 
 
-def _scale(rows: Sequence[StudyRow]) -> Scale:
-    """The axis that holds all that these rows plot."""
-    ends = [end for row in rows for end in (row.mean, row.low, row.high, row.published, *row.values)]
-    held = [end for end in map(_finite, ends) if end is not None]
-    return nice_scale(held or [0.0, 1.0], 4)
+def _each_seed(row: ArmRow, report: ExperimentReport) -> tuple[str, str, list[str]]:
+    """(arm and point, mean, accuracy per run)."""
+    name = " · ".join(filter(None, (row.arm, report.points.get(row.point, row.point))))
+    return name, percent(row.mean), [percent(value) for value in row.values]
 
 
-def _swept(rows: Sequence[StudyRow]) -> dict[tuple[str, str], list[StudyRow]]:
-    """(arm, image set) → its rows at the points of a sweep."""
-    found: dict[tuple[str, str], list[StudyRow]] = {}
-    for row in rows:
-        if row.point:
-            found.setdefault(_key(row), []).append(row)
-    return found
+def _published(row: ArmRow) -> str:
+    return row.published_words or ("" if row.published is None else percent(row.published))
 
 
-def _key(row: StudyRow) -> tuple[str, str]:
-    return row.arm, row.images
+def _table(
+    rows: Sequence[ArmRow], scaled: Sequence[ArmRow], images: bool, heads: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """One table on a scale that holds all of ``scaled``; a setting that all lines share is shown once.
 
-
-def _is_published(row: StudyRow) -> bool:
-    return row.published is not None or bool(row.published_words)
-
-
-def _table(rows: Sequence[StudyRow], scale: Scale, columns: dict[str, bool]) -> dict[str, Any]:
-    """Lines of one table; a setting that all of them share is said once."""
+    ``images``: whether each line names its image set; ``heads``: point to what stands above its first line.
+    """
+    ends = [end for row in scaled for end in (row.mean, row.low, row.high, row.published, *row.values)]
+    scale = nice_scale([end for end in ends if end is not None] or [0.0, 1.0], 4)
     settings = {row.setting for row in rows}
     shared = settings.pop() if len(rows) > 1 and len(settings) == 1 else ""
+    lines, waiting = [], dict(heads or {})
+    for row in rows:
+        line = _line(row, scale, "" if shared else row.setting)
+        lines.append({**line, "head": waiting.pop(row.point, "")})
     return {
-        "lines": [_line(row, scale, "" if shared else row.setting) for row in rows],
-        "setting": shared,
-        "ticks": _ticks(scale, percent),
-        "has": columns,
-    }
+        "lines": lines, "setting": shared, "ticks": _ticks(scale, percent), "names_images": images,
+        "published": any(_published(row) for row in rows),
+    }  # fmt: skip
 
 
-def _columns(rows: Sequence[StudyRow]) -> dict[str, bool]:
-    """Which columns hold anything."""
-    return {
-        "published": any(_is_published(row) for row in rows),
-        "seconds": any(in_time(row.seconds) for row in rows),
-        "judged": any(row.judged for row in rows),
-    }
-
-
-def _line(row: StudyRow, scale: Scale, setting: str) -> dict[str, Any]:
-    low, high, published = _finite(row.low), _finite(row.high), _finite(row.published)
-    both = low is not None and high is not None
+def _line(row: ArmRow, scale: Scale, setting: str) -> dict[str, Any]:
+    one = len(row.values) == 1
     return {
         "row": row,
         "setting": setting,
-        "mean": percent(_finite(row.mean)),
-        "interval": interval(low, high) if both else "",
-        "one": len(row.values) == 1,
-        "published": row.published_words or ("" if published is None else percent(published)),
-        "mark": None if published is None else scale.place(published),
-        "seeds": [scale.place(value) for value in row.values if math.isfinite(value)] if len(row.values) > 1 else [],
+        "mean": percent(row.mean),
+        "interval": "" if row.low is None else interval(row.low, row.high),
+        "one": one,
+        "published": _published(row),
+        "mark": None if row.published is None else scale.place(row.published),
+        "seeds": [] if one else [scale.place(value) for value in row.values],
         "time": in_time(row.seconds),
         "remark": expectation(row),
-        **_places(row.mean, low, high, scale),
+        **_places(row, scale),
     }
 
 
-def _methods(rows: Sequence[StudyRow]) -> list[tuple[str, str]]:
+def _methods(rows: Sequence[ArmRow]) -> list[tuple[str, str]]:
     """(how intervals were found, for which arms: nothing where it is one way for all)."""
-    found: dict[str, list[str]] = {}
+    found: dict[str, dict[str, None]] = {}
     for row in rows:
         if row.method:
-            found.setdefault(row.method, []).append(row.arm)
-    if len(found) == 1:
-        return [(next(iter(found)), "")]
-    return [(method, ", ".join(dict.fromkeys(arms))) for method, arms in found.items()]
+            found.setdefault(row.method, {})[row.arm] = None
+    return [(method, ", ".join(arms) if len(found) > 1 else "") for method, arms in found.items()]
 
 
-def _differences(report: StudyReport) -> dict[str, Any] | None:
+def _differences(report: ExperimentReport) -> dict[str, Any] | None:
     """Every difference with its interval on one scale that holds zero; ``settled`` where the interval does not."""
     rows = report.differences
-    ends = [end for row in rows for end in map(_finite, (row.mean, row.low, row.high)) if end is not None]
-    if not rows or not ends:
+    if not rows:
         return None
-    scale = nice_scale([0.0, *ends])
+    scale = nice_scale([0.0, *(end for row in rows for end in (row.mean, row.low, row.high) if end is not None)])
     shown: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
-        low, high = _finite(row.low), _finite(row.high)
-        settled = low is not None and high is not None and not low <= 0 <= high
+        settled = row.low is not None and row.high is not None and not row.low <= 0 <= row.high
         line = {"row": row, "settled": settled, "words": _difference_words(row, report), "seeds": [], "mark": None}
-        shown.setdefault(_group(row, report), []).append({**line, **_places(row.mean, low, high, scale)})
+        shown.setdefault(_group(row, report), []).append({**line, **_places(row, scale)})
     return {
         "ticks": _ticks(scale, points),
         "zero": scale.place(0.0),
@@ -191,75 +173,61 @@ def _differences(report: StudyReport) -> dict[str, Any] | None:
     }
 
 
-def _group(row: StudyDifference, report: StudyReport) -> str:
+def _group(row: DifferenceRow, report: ExperimentReport) -> str:
     """Image set and point of a difference, the point with the name of what was varied."""
     axis = next((s.axis for s in report.sweeps if any(row.point in line.points for line in s.lines)), "")
-    point = f"{axis}: {row.point}" if axis and row.point else row.point
-    return " · ".join(part for part in (row.images, point) if part)
+    point = report.points.get(row.point) or (f"{axis}: {row.point}" if axis and row.point else row.point)
+    return " · ".join(filter(None, (row.images, point)))
 
 
-def _difference_words(row: StudyDifference, report: StudyReport) -> str:
-    """Verdict with its p, then who alone was right how often, then how the interval was found."""
-    p = p_value(_finite(row.p_value))
+def _difference_words(row: DifferenceRow, report: ExperimentReport) -> str:
+    """Verdict with its p, then how many photos only one of the two classified correctly, then the method."""
+    p = p_value(row.p_value)
     verdict = f"{row.verdict} ({p})" if row.verdict and p else row.verdict or p
     counts = ""
     if row.only_first is not None and row.only_second is not None:
-        judged = _judged(row, report.rows)
-        photos = f"of {count(judged)} photos, " if judged else ""
-        counts = f"{photos}{count(row.only_first)} right only by {row.first}, "
+        same = [other for other in report.rows if (other.images, other.point) == (row.images, row.point)]
+        tested = {other.judged for other in same if other.arm in (row.first, row.second)}
+        photos = f"of {count(max(tested))} photos, " if len(tested) == 1 else ""
+        counts = f"{photos}{count(row.only_first)} correct only by {row.first}, "
         counts += f"{count(row.only_second)} only by {row.second}"
-    return " · ".join(part for part in (verdict, counts, row.method or f"over {row.over}") if part)
+    return " · ".join(filter(None, (verdict, counts, row.method or f"over {row.over}")))
 
 
-def _judged(row: StudyDifference, rows: Sequence[StudyRow]) -> int:
-    """The number of photos that both arms were judged on; 0 where the rows do not tell, or not the same."""
-    same = [other for other in rows if (other.images, other.point) == (row.images, row.point)]
-    found = {other.judged for other in same if other.arm in (row.first, row.second)}
-    return found.pop() if len(found) == 1 else 0
-
-
-def _best_epochs(curves: Sequence[StudyCurve]) -> list[tuple[str, str, str, str]]:
+def _best_epochs(curves: Sequence[Curve]) -> list[tuple[str, str, str, str]]:
     """(arm, best validation accuracy, its epoch, the accuracy at the end) of every arm with epochs."""
     found = []
     for curve in curves:
-        values = {epoch: v for epoch, v in zip(curve.epochs, curve.val_accuracy, strict=False) if math.isfinite(v)}
+        values = dict(zip(curve.epochs, curve.val_accuracy, strict=False))
         if values and not curve.level:
             best = max(values, key=lambda epoch: values[epoch])
             found.append((curve.arm, percent(values[best]), str(best), percent(values[max(values)])))
     return found
 
 
-def _sweep_plots(report: StudyReport) -> list[tuple[Sweep, Plot]]:
-    drawn = [(sweep, sweep_plot(sweep, report.arms, f"sweep-{n}")) for n, sweep in enumerate(report.sweeps)]
-    return [(sweep, plot) for sweep, plot in drawn if plot is not None]
+def _sweep_plots(report: ExperimentReport) -> list[tuple[Sweep, Plot]]:
+    return [(sweep, sweep_plot(sweep, report.arms, f"sweep-{n}")) for n, sweep in enumerate(report.sweeps)]
 
 
 def _sweep_table(sweep: Sweep) -> dict[str, Any]:
     """The plotted figures: a row per point, a column per arm; the level lines below."""
-    found = [_sweep_cells(sweep, n) for n in range(len(sweep.lines))]
+    found = [_sweep_cells(line) for line in sweep.lines]
     rows = [(point, [cells.get(point, ("–", "")) for cells in found]) for point in sweep_points(sweep)]
-    levels = [(label, percent(level)) for label, level in sweep.levels if math.isfinite(level)]
+    levels = [(label, percent(level)) for label, level in sweep.levels]
     return {"axis": sweep.axis, "arms": [line.arm for line in sweep.lines], "rows": rows, "levels": levels}
 
 
-def _sweep_cells(sweep: Sweep, number: int) -> dict[str, tuple[str, str]]:
-    """Point → (mean, interval) of one line."""
-    line = sweep.lines[number]
-    banded = bool(line.low and line.high)
-    ends = list(zip(map(_finite, line.low), map(_finite, line.high), strict=True)) if banded else []
-    cells = {}
-    for n, (point, mean) in enumerate(zip(line.points, line.mean, strict=True)):
-        low, high = ends[n] if banded else (None, None)
-        cells[point] = (percent(_finite(mean)), interval(low, high) if low is not None and high is not None else "")
-    return cells
+def _sweep_cells(line: SweepLine) -> dict[str, tuple[str, str]]:
+    """Point to (mean, interval) of one line."""
+    ends = [interval(low, high) for low, high in zip(line.low, line.high, strict=True)] or [""] * len(line.points)
+    return {point: (percent(mean), words) for point, mean, words in zip(line.points, line.mean, ends, strict=True)}
 
 
-def _places(mean: float, low: float | None, high: float | None, scale: Scale) -> dict[str, Any]:
-    """Where dot and interval go, in percent of the scale; None: there is none."""
-    left = None if low is None else scale.place(low)
-    right = None if high is None else scale.place(high)
-    width = None if left is None or right is None else round(right - left, 3)
-    return {"dot": scale.place(mean) if math.isfinite(mean) else None, "left": left, "width": width}
+def _places(row: ArmRow | DifferenceRow, scale: Scale) -> dict[str, Any]:
+    """Where dot and interval go, in percent of the scale; ``left`` and ``width`` are None without one."""
+    left = None if row.low is None else scale.place(row.low)
+    width = None if left is None or row.high is None else round(scale.place(row.high) - left, 3)
+    return {"dot": scale.place(row.mean), "left": left, "width": width}
 
 
 def _ticks(scale: Scale, label: Callable[[float, int], str]) -> list[tuple[float, str]]:
@@ -270,8 +238,3 @@ def _ticks(scale: Scale, label: Callable[[float, int], str]) -> list[tuple[float
 def _digits(shares: Iterable[float]) -> int:
     """No decimal where all shares are whole percents, else one."""
     return 0 if all(math.isclose(100 * share, round(100 * share), abs_tol=1e-6) for share in shares) else 1
-
-
-def _finite(value: float | None) -> float | None:
-    """The value if it is a number that can be shown."""
-    return value if value is not None and math.isfinite(value) else None

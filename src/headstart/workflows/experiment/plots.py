@@ -1,17 +1,18 @@
-"""The plots of a study. In: curves and sweeps. Out: ``Plot`` for the page, or the same plot as a picture for documents.
+"""The plots of a study or a comparison: curves per epoch, accuracies along a sweep.
 
-Arms keep their colour in every plot: it is that of their place in ``arms``.
+An arm keeps its colour in every plot: it is that of its place in ``arms``.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from headstart.reporting.plots import _LETTER, FONT, SIZE, Key, Plot, epoch_axis, new_figure, percent_axis
 from headstart.reporting.svg import COLOURS, SERIES, series_colour, to_svg
-from headstart.workflows.experiment.rows import StudyCurve, Sweep, SweepLine
+from headstart.workflows.experiment.rows import Curve, Sweep, SweepLine
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,23 +24,37 @@ _TRAIN = (0, (2.5, 1.8))
 _TRAIN_KEY = Key("training", "muted", "dashed")
 
 
-def curve_plots(curves: Sequence[StudyCurve], arms: Sequence[str]) -> dict[str, Plot]:
-    """File stem → accuracy and loss per epoch, all arms in one plot; a measure that no arm has is left out."""
-    plots = {
-        "accuracy-per-epoch": _curve_plot(curves, arms, "accuracy", "Accuracy per epoch"),
-        "loss-per-epoch": _curve_plot(curves, arms, "loss", "Loss per epoch"),
-    }
-    return {stem: plot for stem, plot in plots.items() if plot is not None}
+def curve_plots(
+    curves: Sequence[Curve], arms: Sequence[str], points: Mapping[str, str] | None = None
+) -> dict[str, Plot]:
+    """File stem to accuracy and loss per epoch, all arms of a point in one plot; a measure that no arm has is left out.
+
+    ``points``: point to its heading. The accuracies of all points have one y axis, so that they can be compared.
+    """
+    plots: dict[str, Plot] = {}
+    ends = [end for curve in curves for end in _accuracies(curve)]
+    for measure in ("accuracy", "loss"):
+        for point in dict.fromkeys(curve.point for curve in curves):
+            stem = f"{measure}-per-epoch{f'-{point}' if point else ''}"
+            name = (points or {}).get(point, point)
+            heading = f"{name}: {measure}" if name else f"{measure.capitalize()} per epoch"
+            plot = _curve_plot([c for c in curves if c.point == point], arms, measure, heading, stem, ends)
+            plots |= {stem: plot} if plot else {}
+    return plots
 
 
-def sweep_plot(sweep: Sweep, arms: Sequence[str], name: str) -> Plot | None:
+def _accuracies(curve: Curve) -> list[float]:
+    """All accuracies that a plot of the curve shows."""
+    train = () if curve.level else curve.train_accuracy
+    shown = (*curve.val_accuracy, *train, *curve.val_accuracy_low, *curve.val_accuracy_high)
+    return [value for value in shown if math.isfinite(value)]
+
+
+def sweep_plot(sweep: Sweep, arms: Sequence[str], name: str) -> Plot:
     """Accuracy over the points: on a logarithmic axis where all are numbers above zero, else evenly spaced.
 
-    ``name`` (unique on the page) keeps the ids of the svg apart. None where no line has a value.
+    ``name`` (unique on the page) keeps the ids of the svg apart.
     """
-    lines = [line for line in sweep.lines if any(math.isfinite(value) for value in line.mean)]
-    if not lines:
-        return None
     points = sweep_points(sweep)
     numbers = _numbers(points)
     names = [] if numbers else [_short(point) for point in points]
@@ -47,21 +62,25 @@ def sweep_plot(sweep: Sweep, arms: Sequence[str], name: str) -> Plot | None:
     # Slanted names take room below; the plot above them keeps its height.
     figure, axes = new_figure((SIZE[0], SIZE[1] + (0.045 * max(map(len, names)) if slanted else 0.0)))
     places = dict(zip(points, numbers or [float(n) for n in range(len(points))], strict=True))
-    keys = []
-    for line in lines:
-        place = _place(line.arm, arms)
-        _draw_line(axes, line, places, series_colour(place))
-        keys.append(Key(line.arm, f"series-{place % SERIES + 1}"))
-    keys += _draw_levels(axes, sweep.levels, arms)
-    ends = [end for line in lines for end in (*line.mean, *line.low, *line.high)]
-    _accuracy_limits(axes, [*ends, *(level for _, level in sweep.levels)])
+    for line in sweep.lines:
+        _draw_line(axes, line, places, series_colour(arms.index(line.arm)))
+    for arm, level in sweep.levels:
+        axes.axhline(level, color=series_colour(arms.index(arm)), linewidth=1.6, linestyle=_LEVEL)
+    _accuracy_axis(axes, [end for line in sweep.lines for end in (*line.mean, *line.low, *line.high)] + [
+        level for _, level in sweep.levels
+    ])  # fmt: skip
     if numbers:
         _number_axis(axes, points, numbers)
     else:
         _name_axis(axes, names, slanted)
     axes.set_xlabel(sweep.axis, parse_math=False)
-    words = "; ".join(_line_words(line) for line in lines)
+    words = "; ".join(_line_words(line) for line in sweep.lines)
+    keys = [*(_key(line.arm, arms) for line in sweep.lines), *(_key(arm, arms, True) for arm, _ in sweep.levels)]
     return Plot(sweep.heading, to_svg(figure, name, f"{sweep.heading}. {words}"), tuple(keys))
+
+
+def _key(arm: str, arms: Sequence[str], dashed: bool = False) -> Key:
+    return Key(arm, f"series-{arms.index(arm) % SERIES + 1}", "dashed" if dashed else "solid")
 
 
 def sweep_points(sweep: Sweep) -> list[str]:
@@ -71,7 +90,9 @@ def sweep_points(sweep: Sweep) -> list[str]:
     return points if numbers is None else [point for _, point in sorted(zip(numbers, points, strict=True))]
 
 
-def _curve_plot(curves: Sequence[StudyCurve], arms: Sequence[str], measure: str, heading: str) -> Plot | None:
+def _curve_plot(
+    curves: Sequence[Curve], arms: Sequence[str], measure: str, heading: str, stem: str, accuracies: Sequence[float]
+) -> Plot | None:  # fmt: skip
     """Validation as a solid line with its band, training as a thin dashed one, in the colour of the arm."""
     drawn = [(curve, _values(curve, "val", measure), _values(curve, "train", measure)) for curve in curves]
     drawn = [(curve, val, () if curve.level else train) for curve, val, train in drawn]
@@ -80,26 +101,24 @@ def _curve_plot(curves: Sequence[StudyCurve], arms: Sequence[str], measure: str,
         return None
     figure, axes = new_figure()
     longest = max((epoch for curve, _, _ in drawn if not curve.level for epoch in curve.epochs), default=1)
-    keys, ends, words = [], [], []
+    keys, words = [], []
     for curve, val, train in drawn:
-        place = _place(curve.arm, arms)
         band = (curve.val_accuracy_low, curve.val_accuracy_high) if measure == "accuracy" else ((), ())
-        _draw_curve(axes, curve, (val, train), band, series_colour(place), longest)
-        ends += [*val, *train, *band[0], *band[1]]
-        keys.append(Key(curve.arm, f"series-{place % SERIES + 1}", "dashed" if curve.level else "solid"))
+        _draw_curve(axes, curve, (val, train), band, series_colour(arms.index(curve.arm)), longest)
+        keys.append(_key(curve.arm, arms, curve.level))
         words.append(_curve_words(curve.arm, val or train, measure))
     if measure == "accuracy":
-        _accuracy_limits(axes, ends)
+        _accuracy_axis(axes, accuracies)
     epoch_axis(axes, longest)
     if any(train for _, _, train in drawn):
         keys.append(_TRAIN_KEY)
-    svg = to_svg(figure, f"curve-{measure}", f"{heading}. {'; '.join(words)}")
+    svg = to_svg(figure, re.sub(r"[^a-z0-9-]+", "-", stem), f"{heading}. {'; '.join(words)}")
     return Plot(heading, svg, tuple(keys))
 
 
 def _draw_curve(
     axes: Axes,
-    curve: StudyCurve,
+    curve: Curve,
     lines: tuple[Sequence[float], Sequence[float]],
     band: tuple[Sequence[float], Sequence[float]],
     colour: str,
@@ -122,7 +141,7 @@ def _draw_curve(
         axes.plot(epochs, val, color=colour, linewidth=2, marker=marker, markersize=3)
 
 
-def _values(curve: StudyCurve, split: str, measure: str) -> Sequence[float]:
+def _values(curve: Curve, split: str, measure: str) -> Sequence[float]:
     """One line of a curve; what is not finite becomes a gap, and a line of gaps alone is none."""
     values = [v if math.isfinite(v) else math.nan for v in getattr(curve, f"{split}_{measure}")]
     return values if any(math.isfinite(v) for v in values) else ()
@@ -145,29 +164,15 @@ def _draw_line(axes: Axes, line: SweepLine, places: dict[str, float], colour: st
     axes.plot(x, [line.mean[n] for n in order], color=colour, linewidth=2, marker="o", markersize=4)
 
 
-def _draw_levels(axes: Axes, levels: Sequence[tuple[str, float]], arms: Sequence[str]) -> list[Key]:
-    """Dashed lines right across: an arm in its own colour, the others in ink, then in colours that no arm has."""
-    keys = []
-    spare = ["ink", "muted", *(f"series-{n % SERIES + 1}" for n in range(len(arms), len(arms) + len(levels)))]
-    for label, level in levels:
-        if not math.isfinite(level):
-            continue
-        name = f"series-{arms.index(label) % SERIES + 1}" if label in arms else spare.pop(0)
-        axes.axhline(level, color=COLOURS[name], linewidth=1.6, linestyle=_LEVEL)
-        keys.append(Key(label, name, "dashed"))
-    return keys
-
-
 def _line_words(line: SweepLine) -> str:
-    values = (f"{mean:.1%} at {p}" for p, mean in zip(line.points, line.mean, strict=True) if math.isfinite(mean))
+    values = (f"{mean:.1%} at {point}" for point, mean in zip(line.points, line.mean, strict=True))
     return f"{line.arm}: {', '.join(values)}"
 
 
-def _accuracy_limits(axes: Axes, ends: Sequence[float]) -> None:
+def _accuracy_axis(axes: Axes, ends: Sequence[float]) -> None:
     """All values with a little air, never beyond what accuracy can be by more than that air."""
-    found = [value for value in ends if math.isfinite(value)]
-    margin = 0.05 * max(max(found) - min(found), 0.02)
-    axes.set_ylim(max(min(found), 0.0) - margin, min(max(found), 1.0) + margin)
+    margin = 0.05 * max(max(ends) - min(ends), 0.02)
+    axes.set_ylim(min(ends) - margin, min(max(ends), 1.0) + margin)
     percent_axis(axes, "y")
 
 
@@ -216,7 +221,3 @@ def _numbers(points: Sequence[str]) -> list[float] | None:
         return None
     apart = len(set(numbers)) == len(numbers)
     return numbers if apart and all(math.isfinite(n) and n > 0 for n in numbers) else None
-
-
-def _place(arm: str, arms: Sequence[str]) -> int:
-    return arms.index(arm) if arm in arms else len(arms)

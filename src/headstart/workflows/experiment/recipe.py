@@ -1,11 +1,9 @@
-"""What a study is. In: a recipe's mapping (YAML, overrides applied). Out: a ``Recipe``, checked: every mistake in it is
-told at once.
-"""
+"""Recipes: image sets, arms and seeds of a study. ``parse`` names every problem of one at once."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any
@@ -16,24 +14,57 @@ from headstart.training.config import TrainOptions
 from headstart.training.plan import SETTINGS, check_overrides
 from headstart.training.strategies import STRATEGIES
 
-MISTAKES = ("sigmoid",)
-"""Mistakes that an arm can make on purpose, to show what they cost (``docs/pitfalls.md``)."""
+DELIBERATE_BUGS = ("sigmoid",)
+"""Bugs that an arm can train with on purpose, to show what they cost (``docs/pitfalls.md``)."""
 SWEEPS = ("shots", "fraction", "cut", "image_size")
-"""Options of which an arm may name a list: it is run at each."""
+"""Options that may be a list in an arm: it is run at each value."""
 _RECIPE_KEYS = ("name", "title", "about", "images", "every_arm", "arms", "pairs", "seeds", "quick")
 _IMAGES_KEYS = ("home", "words", "judge_on", "test_photos")
 _OWN_KEYS = ("images", "from", "published", "said", "expected", "note", "mistakes", "seeds")
 _NOT_FOR_ARMS = {"data", "out", "weights", "from_run", "seed", "device", "on_bad", "log", "settings"}
 _OPTION_KINDS = {f.name: str(f.type).split(" ")[0] for f in fields(TrainOptions) if f.name not in _NOT_FOR_ARMS}
 ARM_KEYS = (*_OWN_KEYS, *_OPTION_KINDS, *SETTINGS)
-_KINDS: dict[str, tuple[Any, str]] = {"int": (int, "a whole number"), "float": ((int, float), "a number")}
+_KINDS: dict[str, tuple[Any, str]] = {
+    "int": (int, "a whole number"),
+    "float": ((int, float), "a number"),
+    "str": (str, "a text"),
+}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _is_share(value: Any) -> bool:
+    return _is_number(value) and 0 <= value <= 1
+
+
+def _is_range(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(_is_share, value)) and value[0] < value[1]
+
+
+_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "seeds": (_is_count, "is not a whole number of at least 1"),
+    "test_photos": (_is_count, "is not a whole number of at least 1"),
+    "judge_on": (("test", "val").__contains__, "is neither test nor val"),
+    "published": (_is_share, "is not an accuracy between 0 and 1"),
+    "expected": (_is_range, "is not a range such as [0.90, 0.95]"),
+}
+"""Key to (what its value must be, what is said where it is not)."""
 
 
 @dataclass(frozen=True)
 class Images:
-    """An image set of a recipe. ``home``: the named set it is fetched as (None: only the user has it, ``words`` say
-    where from); ``judge_on``: the given split that is read once, at the end; ``test_photos``: at most so many of those.
+    """An image set of a recipe.
+
+    home         the named dataset that is downloaded; None: the user gives a path, ``words`` say where to get it
+    judge_on     the split of the data that serves as the test set, read once at the end: "test" or "val"
+    test_photos  test on at most so many photos
     """
 
     name: str
@@ -45,8 +76,15 @@ class Images:
 
 @dataclass(frozen=True)
 class Arm:
-    """One way of training. ``options``: of ``train``; ``sweep``: an option and the values it is run at; ``source``: the
-    arm whose network it starts from; ``seeds``: with how many it is run; the rest is for the table.
+    """One way of training.
+
+    images           name of its image set
+    options          of ``train``
+    sweep            an option, and the values at which the arm is run
+    source           the arm whose network it starts from
+    published, said  the published accuracy, as a number and as it is shown
+    expected         range of the accuracy at full size
+    deliberate_bugs  some of ``DELIBERATE_BUGS``
     """
 
     name: str
@@ -58,11 +96,11 @@ class Arm:
     said: str = ""
     expected: tuple[float, float] | None = None
     note: str = ""
-    mistakes: tuple[str, ...] = ()
+    deliberate_bugs: tuple[str, ...] = ()
     seeds: int = 1
 
     def points(self) -> list[tuple[str, dict[str, Any]]]:
-        """(label, options) of every point: one without a label where nothing is swept."""
+        """(label, options) of every point; a single one with an empty label where nothing is swept."""
         if self.sweep is None:
             return [("", self.options)]
         key, values = self.sweep
@@ -71,7 +109,9 @@ class Arm:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A whole study. ``pairs``: arms whose difference is told; arms stand in an order in which sources come first."""
+    """A whole study. Arms come after the one that they start from; ``pairs``: arms whose difference is reported (all
+    on the same images where it is empty).
+    """
 
     name: str
     title: str
@@ -83,7 +123,7 @@ class Recipe:
 
     @property
     def seeds(self) -> int:
-        """The most that any arm is run with."""
+        """The largest number of seeds of an arm."""
         return max(arm.seeds for arm in self.arms)
 
     def arm(self, name: str) -> Arm:
@@ -94,212 +134,193 @@ def parse(raw: Any, where: str) -> Recipe:
     """The recipe that ``raw`` (what YAML read) describes; ``where`` names it in messages.
 
     Raises:
-        OptionError: manifest every mistake, with suggestions.
+        OptionError: lists every problem, with suggestions.
     """
     if not isinstance(raw, Mapping):
         raise OptionError(f"{where} is not a recipe: it must be a mapping with the keys {', '.join(_RECIPE_KEYS)}.")
-    wrong = [*_unknown("", raw, _RECIPE_KEYS), *_missing(raw)]
-    images = {str(name): _images(str(name), spec, wrong) for name, spec in _mapping(raw, "images", wrong).items()}
-    _mapping(raw, "quick", wrong)
-    every = {"seeds": _seeds("", raw, wrong), **_mapping(raw, "every_arm", wrong)}
-    arms = [_arm(str(name), own, every, images, wrong) for name, own in _mapping(raw, "arms", wrong).items()]
-    wrong += _source_mistakes(arms)
-    pairs = tuple(_pairs(raw.get("pairs"), [arm.name for arm in arms], wrong))
-    if wrong:
-        count = f"{len(wrong)} mistakes" if len(wrong) > 1 else "a mistake"
-        raise OptionError(f"{where} has {count}:\n" + "\n".join(f"    {line}" for line in dict.fromkeys(wrong)))
-    name = str(raw["name"])
-    return Recipe(
-        name, str(raw.get("title", name)), images, tuple(_sources_first(arms)), str(raw.get("about", "")).strip(),
-        pairs, raw,
-    )  # fmt: skip
+    return _Parser(where).recipe(raw)
 
 
-def _missing(raw: Mapping[str, Any]) -> list[str]:
-    wrong = [f"{key}: is missing" for key in ("name", "images", "arms") if not raw.get(key)]
-    if raw.get("name") and not _NAME.fullmatch(str(raw["name"])):
-        wrong.append(f"name: {raw['name']!r} must be letters, digits and hyphens")
-    return wrong
+class _Parser:
+    """Reads a recipe and collects what is wrong with it."""
+
+    def __init__(self, where: str) -> None:
+        self.where, self.problems = where, list[str]()
+
+    def recipe(self, raw: Mapping[str, Any]) -> Recipe:
+        self.unknown("", raw, _RECIPE_KEYS)
+        self.problems += [f"{key}: is missing" for key in ("name", "images", "arms") if not raw.get(key)]
+        if raw.get("name") and not _NAME.fullmatch(str(raw["name"])):
+            self.problems.append(f"name: {raw['name']!r} must be letters, digits and hyphens")
+        images = {str(name): self.images(str(name), spec) for name, spec in self.mapping(raw, "images").items()}
+        self.mapping(raw, "quick")
+        every = {"seeds": self.value("", raw, "seeds", 1), **self.mapping(raw, "every_arm")}
+        arms = [self.arm(str(name), own, every, images) for name, own in self.mapping(raw, "arms").items()]
+        self.problems += _source_problems(arms)
+        pairs = tuple(self.pairs(raw.get("pairs"), [arm.name for arm in arms]))
+        if self.problems:
+            lines = list(dict.fromkeys(self.problems))
+            count = f"{len(lines)} problems" if len(lines) > 1 else "a problem"
+            raise OptionError(f"{self.where} has {count}:\n" + "\n".join(f"    {line}" for line in lines))
+        name, title, about = str(raw["name"]), str(raw.get("title", raw["name"])), str(raw.get("about", "")).strip()
+        return Recipe(name, title, images, tuple(_sources_first(arms)), about, pairs, raw)
+
+    def mapping(self, raw: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+        found = raw.get(key) or {}
+        if isinstance(found, Mapping):
+            return found
+        self.problems.append(f"{key}: must be a mapping, not {found!r}")
+        return {}
+
+    def unknown(self, place: str, given: Mapping[str, Any], known: Sequence[str]) -> None:
+        for key in given:
+            if key not in known:
+                hint = did_you_mean(str(key), known) or f"Known: {', '.join(known)}."
+                self.problems.append(f"{place}unknown key {key!r}. {hint}")
+
+    def value(self, place: str, given: Mapping[str, Any], key: str, default: Any = None) -> Any:
+        """What is given for a key that ``_CHECKS`` knows; the default where it is left out or wrong."""
+        value = given.get(key)
+        check, words = _CHECKS[key]
+        if value is None or check(value):
+            return default if value is None else value
+        self.problems.append(f"{place}{key}: {value!r} {words}")
+        return default
+
+    def images(self, name: str, spec: Any) -> Images:
+        place, spec = f"images.{name}: ", spec or {}
+        if not isinstance(spec, Mapping):
+            self.problems.append(f"{place}must be a mapping with the keys {', '.join(_IMAGES_KEYS)}")
+            return Images(name)
+        self.unknown(place, spec, _IMAGES_KEYS)
+        home, words = spec.get("home"), str(spec.get("words", "")).strip()
+        judge_on, photos = self.value(place, spec, "judge_on", "test"), self.value(place, spec, "test_photos")
+        return Images(name, None if home is None else str(home), words, judge_on, photos)
+
+    def arm(self, name: str, own: Any, every: Mapping[str, Any], images: Mapping[str, Images]) -> Arm:
+        place = f"arms.{name}: "
+        if not _NAME.fullmatch(name):
+            self.problems.append(f"{place}a name must be letters, digits and hyphens")
+        if not isinstance(own or {}, Mapping):
+            self.problems.append(f"{place}must be a mapping of options, not {own!r}")
+            own = {}
+        given = {**every, **(own or {})}
+        self.unknown(place, given, ARM_KEYS)
+        which = given.get("images", next(iter(images), ""))
+        if str(which) not in images:
+            hint = did_you_mean(str(which), images)
+            self.problems.append(f"{place}images: {which!r} is not in images. {hint}".strip())
+        options = {k: v for k, v in given.items() if k in ARM_KEYS and k not in _OWN_KEYS and v is not None}
+        sweep = self.sweep(place, options)
+        options = {k: v for k, v in options.items() if k not in SWEEPS or not isinstance(v, list)}
+        self.problems += [place + line for line in _option_problems(options, sweep)]
+        source = None if given.get("from") is None else str(given["from"])
+        expected = self.value(place, given, "expected")
+        arm = Arm(
+            name, str(which), options, sweep, source, self.value(place, given, "published"), str(given.get("said", "")),
+            tuple(expected) if expected else None, str(given.get("note", "")).strip(), self.bugs(place, given),
+            self.value(place, given, "seeds", 1),
+        )  # fmt: skip
+        chosen = options.get("strategy", "auto")
+        strategy = STRATEGIES.get(chosen) if chosen in STRATEGIES else None
+        if source and strategy and not strategy.pretrained:
+            self.problems.append(f"{place}strategy {chosen} starts from random weights: leave out from")
+        if arm.deliberate_bugs and strategy and not strategy.trains_backbone:
+            self.problems.append(f"{place}mistakes: need a strategy that trains: finetune, partial, lp-ft or scratch")
+        return arm
+
+    def sweep(self, place: str, options: Mapping[str, Any]) -> tuple[str, tuple[Any, ...]] | None:
+        listed = [key for key, value in options.items() if isinstance(value, list) and key in SWEEPS]
+        if len(listed) > 1:
+            self.problems.append(f"{place}{' and '.join(listed)} both name several values: an arm can sweep one option")
+        if not listed:
+            return None
+        values = tuple(options[listed[0]])
+        if not values or len(set(map(str, values))) < len(values):
+            self.problems.append(f"{place}{listed[0]}: a list needs values, each once")
+        return listed[0], values
+
+    def bugs(self, place: str, given: Mapping[str, Any]) -> tuple[str, ...]:
+        asked = given.get("mistakes") or []
+        if not isinstance(asked, list):
+            self.problems.append(f"{place}mistakes: must be a list such as [{DELIBERATE_BUGS[0]}]")
+            return ()
+        for one in asked:
+            if one not in DELIBERATE_BUGS:
+                hint = did_you_mean(str(one), DELIBERATE_BUGS) or f"Known: {', '.join(DELIBERATE_BUGS)}."
+                self.problems.append(f"{place}mistakes: {one!r} is not known. {hint}")
+        return tuple(map(str, asked))
+
+    def pairs(self, given: Any, arms: Sequence[str]) -> Iterator[tuple[str, str]]:
+        if given is not None and not isinstance(given, list):
+            self.problems.append("pairs: must be a list such as [[probe, scratch]]")
+            return
+        for pair in given or ():
+            if not isinstance(pair, list) or len(pair) != 2 or pair[0] == pair[1]:
+                self.problems.append(f"pairs: {pair!r} is not a pair of arms such as [probe, scratch]")
+                continue
+            for name in pair:
+                if name not in arms:
+                    hint = did_you_mean(str(name), arms)
+                    self.problems.append(f"pairs: no arm is named {name!r}. {hint}".strip())
+            yield str(pair[0]), str(pair[1])
 
 
-def _mapping(raw: Mapping[str, Any], key: str, wrong: list[str]) -> Mapping[str, Any]:
-    found = raw.get(key) or {}
-    if isinstance(found, Mapping):
-        return found
-    wrong.append(f"{key}: must be a mapping, not {found!r}")
-    return {}
-
-
-def _unknown(place: str, given: Mapping[str, Any], known: Sequence[str]) -> Iterator[str]:
-    for key in given:
-        if key not in known:
-            hint = did_you_mean(str(key), known) or f"Known: {', '.join(known)}."
-            yield f"{place}unknown key {key!r}. {hint}"
-
-
-def _images(name: str, spec: Any, wrong: list[str]) -> Images:
-    place = f"images.{name}: "
-    spec = spec or {}
-    if not isinstance(spec, Mapping):
-        wrong.append(f"{place}must be a mapping with the keys {', '.join(_IMAGES_KEYS)}")
-        return Images(name)
-    wrong.extend(_unknown(place, spec, _IMAGES_KEYS))
-    if (judge := spec.get("judge_on", "test")) not in ("test", "val"):
-        wrong.append(f"{place}judge_on: {judge!r} is neither test nor val")
-    photos = spec.get("test_photos")
-    if photos is not None and (not isinstance(photos, int) or isinstance(photos, bool) or photos < 1):
-        wrong.append(f"{place}test_photos: {photos!r} is not a whole number of at least 1")
-    home = spec.get("home")
-    return Images(name, None if home is None else str(home), str(spec.get("words", "")).strip(), judge, photos)
-
-
-def _arm(name: str, own: Any, every: Mapping[str, Any], images: Mapping[str, Images], wrong: list[str]) -> Arm:
-    place = f"arms.{name}: "
-    if not _NAME.fullmatch(name):
-        wrong.append(f"{place}a name must be letters, digits and hyphens")
-    if not isinstance(own or {}, Mapping):
-        wrong.append(f"{place}must be a mapping of options, not {own!r}")
-        own = {}
-    given = {**every, **(own or {})}
-    wrong.extend(_unknown(place, given, ARM_KEYS))
-    which = given.get("images", next(iter(images), ""))
-    if str(which) not in images:
-        wrong.append(f"{place}images: {which!r} is not in images. {did_you_mean(str(which), images)}".strip())
-    options = {k: v for k, v in given.items() if k in ARM_KEYS and k not in _OWN_KEYS and v is not None}
-    sweep = _sweep(place, options, wrong)
-    options = {k: v for k, v in options.items() if k not in SWEEPS or not isinstance(v, list)}
-    wrong.extend(place + line for line in _option_mistakes(options, sweep))
-    arm = Arm(
-        name, str(which), options, sweep, _text(given.get("from")), *_figures(place, given, wrong),
-        str(given.get("note", "")).strip(), _intended(place, given, wrong), _seeds(place, given, wrong),
-    )  # fmt: skip
-    chosen = options.get("strategy", "auto")
-    strategy = STRATEGIES.get(chosen) if chosen in STRATEGIES else None
-    if arm.source and strategy and not strategy.pretrained:
-        wrong.append(f"{place}strategy {chosen} starts from random weights: leave out from")
-    if arm.mistakes and strategy and not strategy.trains_backbone:
-        wrong.append(f"{place}mistakes: are made where the network is trained, by finetune, partial, lp-ft or scratch")
-    return arm
-
-
-def _seeds(place: str, given: Mapping[str, Any], wrong: list[str]) -> int:
-    seeds = given.get("seeds", 1)
-    if not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 1:
-        wrong.append(f"{place}seeds: {seeds!r} is not a whole number of at least 1")
-        return 1
-    return seeds
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
-
-
-def _sweep(place: str, options: Mapping[str, Any], wrong: list[str]) -> tuple[str, tuple[Any, ...]] | None:
-    listed = [key for key, value in options.items() if isinstance(value, list) and key in SWEEPS]
-    if len(listed) > 1:
-        wrong.append(f"{place}{' and '.join(listed)} both name several values: an arm can be run along one")
-    if not listed:
-        return None
-    values = tuple(options[listed[0]])
-    if not values or len(set(map(str, values))) < len(values):
-        wrong.append(f"{place}{listed[0]}: a list needs values, each once")
-    return listed[0], values
-
-
-def _figures(
-    place: str, given: Mapping[str, Any], wrong: list[str]
-) -> tuple[float | None, str, tuple[float, float] | None]:
-    """(published, said, expected) of an arm."""
-    published, expected = given.get("published"), given.get("expected")
-    if published is not None and not _is_share(published):
-        wrong.append(f"{place}published: {published!r} is not an accuracy between 0 and 1")
-    if expected is not None and not _is_range(expected):
-        wrong.append(f"{place}expected: {expected!r} is not a range such as [0.90, 0.95]")
-        expected = None
-    return published, str(given.get("said", "")), tuple(expected) if expected else None
-
-
-def _is_range(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(map(_is_share, value)) and value[0] < value[1]
-
-
-def _is_share(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
-
-
-def _intended(place: str, given: Mapping[str, Any], wrong: list[str]) -> tuple[str, ...]:
-    asked = given.get("mistakes") or []
-    if not isinstance(asked, list):
-        wrong.append(f"{place}mistakes: must be a list such as [{MISTAKES[0]}]")
-        return ()
-    for one in asked:
-        if one not in MISTAKES:
-            hint = did_you_mean(str(one), MISTAKES) or f"Known: {', '.join(MISTAKES)}."
-            wrong.append(f"{place}mistakes: {one!r} is not known. {hint}")
-    return tuple(map(str, asked))
-
-
-def _option_mistakes(options: Mapping[str, Any], sweep: tuple[str, tuple[Any, ...]] | None) -> Iterator[str]:
+def _option_problems(options: Mapping[str, Any], sweep: tuple[str, tuple[Any, ...]] | None) -> Iterator[str]:
     """What is wrong with an arm's options, at each of its points."""
     for value in sweep[1] if sweep else (None,):
         at = {**options, sweep[0]: value} if sweep else dict(options)
-        badly_typed = dict(_type_mistakes(at))
+        badly_typed = dict(_type_problems(at))
         yield from badly_typed.values()
         if "strategy" in badly_typed:
-            at.pop("boundary", None)  # whether it goes with the strategy cannot be told
+            at.pop("boundary", None)  # whether it goes with the strategy is not known
         at = {k: v for k, v in at.items() if k not in badly_typed}
         settings = {k: at.pop(k) for k in SETTINGS if k in at}
-        for check in (partial(check_overrides, settings), partial(_check_head, at), partial(_gather, at)):
+        for check in (
+            partial(check_overrides, settings),
+            partial(_check_head, at),
+            partial(TrainOptions.gather, "photos", None, at),
+        ):
             try:
                 check()
             except HeadstartError as error:
                 yield error.problem
 
 
-def _gather(options: Mapping[str, Any]) -> None:
-    TrainOptions.gather("photos", None, options)
-
-
 def _check_head(options: Mapping[str, Any]) -> None:
     check_head(options.get("head", "linear"), options.get("dropout", ()))
 
 
-def _type_mistakes(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _type_problems(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """(key, what is wrong with it)."""
     for key, value in options.items():
         kind = _OPTION_KINDS.get(key, "")
         if kind.startswith("tuple"):
-            if not isinstance(value, list) or not all(_is_number(v) for v in value):
+            if not isinstance(value, list) or not all(map(_is_number, value)):
                 yield key, f"{key}: {value!r} is not a list of numbers"
         elif kind in _KINDS:
             types, words = _KINDS[kind]
             if not isinstance(value, types) or isinstance(value, bool):
                 yield key, f"{key}: {value!r} is not {words}"
-        elif kind == "str" and not isinstance(value, str):
-            yield key, f"{key}: {value!r} is not a text"
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _source_mistakes(arms: Sequence[Arm]) -> Iterator[str]:
+def _source_problems(arms: Sequence[Arm]) -> Iterator[str]:
     by_name = {arm.name: arm for arm in arms}
     for arm in arms:
         if arm.source is None:
             continue
-        source = by_name.get(arm.source)
+        source, place = by_name.get(arm.source), f"arms.{arm.name}: from: "
         if source is None:
-            yield f"arms.{arm.name}: from: no arm is named {arm.source!r}. {did_you_mean(arm.source, by_name)}".strip()
+            yield f"{place}no arm is named {arm.source!r}. {did_you_mean(arm.source, by_name)}".strip()
         elif source.sweep:
-            yield f"arms.{arm.name}: from: {arm.source} is run at several points; it must be one network"
+            yield f"{place}{arm.source} is run at several points; it must be one network"
         elif source.seeds < arm.seeds:
-            yield f"arms.{arm.name}: from: {arm.source} is run with fewer seeds ({source.seeds}) than it ({arm.seeds})"
-        elif _goes_round(arm, by_name):
-            yield f"arms.{arm.name}: from: starts, by way of others, from itself"
+            yield f"{place}{arm.source} is run with fewer seeds ({source.seeds}) than it ({arm.seeds})"
+        elif _in_cycle(arm, by_name):
+            yield f"{place}the arms form a cycle"
 
 
-def _goes_round(arm: Arm, by_name: Mapping[str, Arm]) -> bool:
+def _in_cycle(arm: Arm, by_name: Mapping[str, Arm]) -> bool:
     seen, at = set(), arm
     while at.source is not None and at.source in by_name:
         if at.name in seen:
@@ -307,22 +328,6 @@ def _goes_round(arm: Arm, by_name: Mapping[str, Arm]) -> bool:
         seen.add(at.name)
         at = by_name[at.source]
     return False
-
-
-def _pairs(given: Any, arms: Sequence[str], wrong: list[str]) -> Iterator[tuple[str, str]]:
-    if given is None:
-        return
-    if not isinstance(given, list):
-        wrong.append("pairs: must be a list such as [[probe, scratch]]")
-        return
-    for pair in given:
-        if not isinstance(pair, list) or len(pair) != 2 or pair[0] == pair[1]:
-            wrong.append(f"pairs: {pair!r} is not a pair of arms such as [probe, scratch]")
-            continue
-        for name in pair:
-            if name not in arms:
-                wrong.append(f"pairs: no arm is named {name!r}. {did_you_mean(str(name), arms)}".strip())
-        yield str(pair[0]), str(pair[1])
 
 
 def _sources_first(arms: Sequence[Arm]) -> list[Arm]:

@@ -1,10 +1,10 @@
-"""The page of a study. In: a ``Study``. Out: report.html and the pictures, written into its folder."""
+"""What the page of a study or a comparison shows, from its results."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import numpy as np
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from headstart.core.files import write_text
 from headstart.core.text import plural
@@ -13,97 +13,114 @@ from headstart.evaluation.metrics import format_report
 from headstart.reporting.page import Fact, environment
 from headstart.reporting.samples import samples_by_class
 from headstart.runs.folder import RunFolder
-from headstart.workflows.experiment import analysis as findings
-from headstart.workflows.experiment.page import render_study, study_pictures
-from headstart.workflows.experiment.rows import StudyReport, StudyText
+from headstart.workflows.experiment import analysis
+from headstart.workflows.experiment.page import page_pictures, render_experiment
+from headstart.workflows.experiment.recipe import Recipe
+from headstart.workflows.experiment.result import Study
+from headstart.workflows.experiment.results import JobResult, group_name
+from headstart.workflows.experiment.rows import ExperimentReport, TextBlock
 from headstart.workflows.experiment.text import caveats_side_by_side
 
 if TYPE_CHECKING:
+    from headstart.data.loading import LoadedImages
     from headstart.workflows.experiment.datasets import Library
-    from headstart.workflows.experiment.study_result import Study
-
 
 MOST_CLASSES = 20
 """Of more classes the sample grid shows the first ones."""
 
 
-def write_page(study: Study, command: str, library: Library, machine: str) -> None:
-    """Write report.html and pictures/*.svg."""
-    report = _report(study, command, library, machine)
-    for name, svg in study_pictures(report).items():
-        write_text(study.path / "pictures" / f"{name}.svg", svg)
-    write_text(study.path / "report.html", render_study(report))
+def write_page(report: ExperimentReport, out: Path, pictures: bool = False) -> None:
+    """Write report.html, and its plots as pictures/*.svg."""
+    for name, svg in page_pictures(report).items() if pictures else ():
+        write_text(out / "pictures" / f"{name}.svg", svg)
+    write_text(out / "report.html", render_experiment(report))
 
 
-def _report(study: Study, command: str, library: Library, machine: str) -> StudyReport:
-    recipe, rows = study.recipe, study.rows
-    samples = _samples(study, library)
-    seeds = recipe.seeds
-    return StudyReport(
-        title=recipe.title,
-        answer=study.answer,
-        command=command,
-        rows=rows,
-        about=recipe.about,
-        caveats=caveats_side_by_side(seeds == 1, any(r.split == "val" for r in study.results)),
-        facts=[
-            Fact("trainings", str(len(study.results)), f"{len(recipe.arms)} arms, {plural(seeds, 'seed')}"),
-            Fact("training time", _time(sum(r.seconds for r in study.results)), machine),
-        ],
-        differences=study.differences,
-        curves=findings.curves(recipe, study.results),
-        sweeps=findings.sweeps(recipe, rows),
-        samples=samples,
-        names={label: display_name(label) for label in samples if display_name(label) != label},
-        texts=_texts(study),
-        notes=_notes(study),
-        environment=environment(machine),
-    )
+def study_report(study: Study, command: str, library: Library, machine: str) -> ExperimentReport:
+    """The page of a study."""
+    recipe, results, rows = study.recipe, study.results, study.rows
+    time = Fact("training time", _time(sum(r.seconds for r in results)), machine)
+    return ExperimentReport(
+        title=recipe.title, answer=study.answer, command=command, rows=rows, about=recipe.about,
+        differences=study.differences, curves=analysis.curves(recipe, results), sweeps=analysis.sweeps(recipe, rows),
+        texts=_texts(results), **_common(recipe, results, _photos(results[0], library), machine, [time], MOST_CLASSES),
+    )  # fmt: skip
+
+
+def comparison_report(
+    recipe: Recipe, results: Sequence[JobResult], answer: str, command: str, photos: LoadedImages,
+    facts: Sequence[tuple[str, str, str]],
+) -> ExperimentReport:  # fmt: skip
+    """The page of a comparison: everything point by point ("10 per class")."""
+    points = [point for point, _ in recipe.arms[0].points()]
+    rows = analysis.by_point(recipe, analysis.table(recipe, results))
+    return ExperimentReport(
+        title=f"{photos.manifest.name}: {', '.join(arm.name for arm in recipe.arms)}", answer=answer, command=command,
+        rows=rows, kind="comparison", points={point: group_name(point) for point in points if point},
+        differences=analysis.by_point(recipe, analysis.seed_differences(recipe, results)),
+        curves=analysis.by_point(recipe, analysis.curves(recipe, results, swept=True)),
+        sweeps=analysis.sweeps(recipe, rows) if len(points) > 1 else (),
+        **_common(recipe, results, photos, facts[-1][-1], [Fact(*fact) for fact in facts]),
+    )  # fmt: skip
+
+
+def _common(
+    recipe: Recipe, results: Sequence[JobResult], photos: LoadedImages, machine: str, facts: Sequence[Fact],
+    most_classes: int | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """What the pages of studies and comparisons share."""
+    samples, splits = samples_by_class(photos, most_classes), sorted({result.split for result in results})
+    size = f"{plural(len(recipe.arms), 'arm')}, {plural(recipe.seeds, 'seed')}"
+    return {
+        "split": splits[0] if len(splits) == 1 else "",
+        "caveats": caveats_side_by_side(recipe.seeds == 1, "val" in splits),
+        "facts": [Fact("trainings", str(len(results)), size), *facts],
+        "samples": samples,
+        "names": {label: display_name(label) for label in samples if display_name(label) != label},
+        "notes": _notes(splits),
+        "environment": environment(machine),
+    }
 
 
 def _time(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
-def _notes(study: Study) -> list[str]:
+def _notes(splits: Sequence[str]) -> list[str]:
     """How the figures came about, in sentences."""
-    splits = sorted({result.split for result in study.results})
     return [
         f"Accuracy is measured on {' and '.join(splits)} photos, once per training; choices are made on val.",
         "A seed decides which photos are val (and train, where few are drawn), the order, the crops and every random "
-        "weight. Within a seed, arms on the same image set see the same photos in the same splits.",
+        "weight. Within a seed, arms on the same image set use the same photos in the same splits.",
         "Over seeds: the mean with Student's t interval, differences paired by seed. Over photos: a paired bootstrap "
-        "of the photos judged, and McNemar's exact test.",
+        "of the photos, and McNemar's exact test.",
     ]
 
 
-def _texts(study: Study) -> list[StudyText]:
+def _texts(results: Sequence[JobResult]) -> list[TextBlock]:
     """The classification report and the architecture of every arm that is not swept, first seed."""
-    found: list[StudyText] = []
-    for result in study.results:
-        if result.job.seed or result.job.arm.sweep:
-            continue
+    shown = [result for result in results if not result.job.seed and not result.job.arm.sweep]
+    found: list[TextBlock] = []
+    for result in shown:
         classes = RunFolder(result.job.folder).read_json("model.json")["classes"]
         if len(classes) <= MOST_CLASSES:
             report = format_report(result.metrics[result.split], classes)
             heading = f"{result.arm}: classification report on {result.split}"
-            found.append(StudyText(heading, report, open=not found))
-    return [*found, *_architectures(study)]
+            found.append(TextBlock(heading, report, open=not found))
+    return [*found, *_architectures(shown)]
 
 
-def _architectures(study: Study) -> list[StudyText]:
+def _architectures(results: Sequence[JobResult]) -> list[TextBlock]:
     from headstart.workflows.predict import describe
 
     found: dict[str, list[str]] = {}
-    for result in study.results:
-        if not result.job.seed and not result.job.arm.sweep and (result.job.folder / "model.safetensors").exists():
+    for result in results:
+        if (result.job.folder / "model.safetensors").exists():
             found.setdefault(describe(result.job.folder), []).append(result.arm)
-    return [StudyText(f"{', '.join(arms)}: the network", text) for text, arms in found.items()]
+    return [TextBlock(f"{', '.join(arms)}: the network", text) for text, arms in found.items()]
 
 
-def _samples(study: Study, library: Library) -> dict[str, list[np.ndarray]]:
-    """A few photos of each class of the first image set, as the first arm sees them."""
-    first = study.results[0]
+def _photos(first: JobResult, library: Library) -> LoadedImages:
+    """The photos of the first arm at its size."""
     how = RunFolder(first.job.folder).read_json("model.json")["preprocessing"]
-    photos = library.photos(first.job.arm.images, how["resize"], how["interpolation"])
-    return samples_by_class(photos, MOST_CLASSES)
+    return library.photos(first.job.arm.images, how["resize"], how["interpolation"])

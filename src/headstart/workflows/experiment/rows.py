@@ -1,8 +1,7 @@
-"""All that the page of a study shows. In: what a study found. Out: ``StudyReport``, free of HTML.
+"""What the table and the page of a study or a comparison show.
 
-A study measures several arms beside the figures that a published project reports. Shares (accuracy) are in [0, 1];
-photos are uint8 arrays [h, w, 3]. Everything beyond title, answer, command and rows may be left out, and its section is
-then left out too.
+Accuracies are in [0, 1]; photos are uint8 arrays [h, w, 3]. Everything beyond title, answer, command and rows may be
+left out, and its section is then left out too.
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ from headstart.reporting.page import Fact
 
 
 @dataclass(frozen=True)
-class StudyRow:
-    """One arm at one point: a line of the table. Shares in [0, 1].
+class ArmRow:
+    """One arm at one point: a line of the table.
 
     values           one per seed
     method           how low and high were found: "Student t 95 %, 3 runs", "one run; Wilson 95 % over photos"
@@ -28,7 +27,7 @@ class StudyRow:
     expected         the recipe's range at full size
     setting          "finetune, 160 px, 10 epochs, 7671 photos"
     seconds          mean per run
-    judged           number of photos that it was judged on
+    judged           number of photos that it was tested on
     note             what is particular about this arm (prose, may hold `code`)
     """
 
@@ -50,12 +49,12 @@ class StudyRow:
 
 
 @dataclass(frozen=True)
-class StudyDifference:
+class DifferenceRow:
     """``first`` − ``second`` in accuracy on the same photos.
 
     method                   "Student t 95 %, 3 pairs" or "paired bootstrap 95 %, …; McNemar exact"
     over                     what the interval ranges over: "seeds" or "photos"
-    only_first, only_second  McNemar's counts: photos that one arm alone got right, where ``over`` is "photos"
+    only_first, only_second  McNemar's counts: photos that one arm alone classified correctly; for "photos"
     """
 
     first: str
@@ -74,8 +73,8 @@ class StudyDifference:
 
 
 @dataclass(frozen=True)
-class StudyCurve:
-    """One arm's epochs, mean over seeds; a measure that was not taken is an empty sequence.
+class Curve:
+    """One arm's epochs at one point, mean over seeds; a measure that was not taken is an empty sequence.
 
     Bands (low, high) are over seeds, where there are several. ``level``: an arm without epochs (a probe), whose one
     value is drawn as a level dashed line.
@@ -90,6 +89,7 @@ class StudyCurve:
     val_accuracy_low: Sequence[float] = ()
     val_accuracy_high: Sequence[float] = ()
     level: bool = False
+    point: str = ""
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class Sweep:
 
     key      "shots", "cut", "fraction", "image_size"
     heading  "Accuracy by photos per class"; ``axis``: "photos per class"
-    levels   (label, accuracy): level dashed lines, such as an arm without a sweep, or a published figure
+    levels   (arm, accuracy) of arms that are not swept: level dashed lines
     """
 
     key: str
@@ -120,7 +120,7 @@ class Sweep:
 
 
 @dataclass(frozen=True)
-class StudyText:
+class TextBlock:
     """A block of plain text behind a click: a classification report, an architecture."""
 
     heading: str
@@ -129,27 +129,33 @@ class StudyText:
 
 
 @dataclass(frozen=True)
-class StudyReport:
-    """One study, for ``render_study``.
+class ExperimentReport:
+    """One study or comparison, for ``render_experiment``.
 
-    answer   the sentence to take home; ``about``: what the published project did (prose with `code`)
-    rows     arms are shown, and coloured, in the order in which rows name them first
-    samples  class → a few photos; ``names``: class → name to show, where it differs
+    about   what the published project did (prose with `code`)
+    rows    arms are shown, and coloured, in the order in which rows name them first
+    kind    what the page calls itself: "study" or "comparison"
+    split   what the accuracy of all rows is measured on, "test" or "val"; "" where they differ
+    points  point to what it is called ("10 per class"): rows and curves then stand under these, point by point
+    samples class to a few photos; ``names``: class to the name shown, where it differs
     """
 
     title: str
     answer: str
     command: str
-    rows: Sequence[StudyRow]
+    rows: Sequence[ArmRow]
     about: str = ""
+    kind: str = "study"
+    split: str = ""
+    points: Mapping[str, str] = field(default_factory=dict)
     caveats: Sequence[str] = ()
     facts: Sequence[Fact] = ()
-    differences: Sequence[StudyDifference] = ()
-    curves: Sequence[StudyCurve] = ()
+    differences: Sequence[DifferenceRow] = ()
+    curves: Sequence[Curve] = ()
     sweeps: Sequence[Sweep] = ()
     samples: Mapping[str, Sequence[np.ndarray]] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
-    texts: Sequence[StudyText] = ()
+    texts: Sequence[TextBlock] = ()
     notes: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
 

@@ -1,0 +1,105 @@
+"""Runs the jobs of a study or a comparison on an executor, and reports how far they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from pathlib import Path
+
+from headstart.core.estimate import Estimate, time_left
+from headstart.core.events import Event, Events, Progress, Warned
+from headstart.errors import Interrupted
+from headstart.workflows.experiment.executor import Executor
+from headstart.workflows.experiment.jobs import Job, work
+from headstart.workflows.experiment.results import JobResult
+from headstart.workflows.experiment.worker import Finished, Worker
+
+Line = Callable[[JobResult, int, str], str]
+"""(result, how many have ended, "about 5 min left") to the line that reports it."""
+
+
+class Runner:
+    """All trainings of one experiment.
+
+    Args:
+        jobs: in the order in which they are to run; sources first.
+        worker: runs one of them.
+        executor: where.
+        events: where progress, warnings and lines go.
+        line: makes the line about a training that ended.
+    """
+
+    def __init__(self, jobs: Sequence[Job], worker: Worker, executor: Executor, events: Events, line: Line) -> None:
+        self.jobs, self.worker, self.executor, self.events, self._line = jobs, worker, executor, events, line
+        weights = {job.folder: work(job, worker.library.manifest(job.arm.images)) for job in jobs}
+        self.estimate = Estimate(weights, {job.folder: (job.arm.name, job.point) for job in jobs})
+        self._done = 0
+        self._warned: set[str] = set()
+        worker.listen = self._heard
+
+    def run(self, where: Path) -> list[JobResult]:
+        """The results, in the order of the jobs.
+
+        Raises:
+            Interrupted: by Ctrl-C; trainings that have ended are kept in ``where``.
+        """
+        results: dict[Path, JobResult] = {}
+        self._progress("")
+        try:
+            for job, finished in self._finished():
+                results[job.folder] = finished.result
+                self._ended(job, finished)
+        except (KeyboardInterrupt, Interrupted):
+            raise Interrupted(
+                f"Stopped; {len(results)} of {len(self.jobs)} trainings are done, and nothing in {where} is lost.",
+                "Start it again with the same options to go on.",
+            ) from None
+        return [results[job.folder] for job in self.jobs]
+
+    def _finished(self) -> Iterator[tuple[Job, Finished]]:
+        """Jobs as they end. Each is submitted as soon as the one that it starts from has ended."""
+        waiting = list(self.jobs)
+        running: dict[Future[Finished], Job] = {}
+        try:
+            while waiting or running:
+                open_ones = {job.folder for job in [*waiting, *running.values()]}
+                ready = next((job for job in waiting if job.source not in open_ones), None)
+                if ready is not None:
+                    waiting.remove(ready)
+                    running[self.executor.submit(self.worker, ready)] = ready
+                for future in wait(running, 0 if ready else None, FIRST_COMPLETED).done:
+                    yield running.pop(future), future.result()
+        finally:
+            for future in running:
+                future.cancel()
+
+    def _ended(self, job: Job, finished: Finished) -> None:
+        for warning in finished.warnings:
+            self._warn(warning)
+        self.estimate.finished(job.folder, finished.seconds)
+        self._done += 1
+        if finished.seconds is not None:
+            left = time_left(self.estimate.seconds_left()) if self._done < len(self.jobs) else ""
+            self.events.message(self._line(finished.result, self._done, left))
+        self._progress("")
+
+    def _heard(self, job: Job, event: Event) -> None:
+        """What a job reports while it runs in this process: its progress, within that of the whole, and warnings. Its
+        messages are left out: they would be the same for every job.
+        """
+        if isinstance(event, Warned):
+            self._warn(event.text)
+        part = event.done / event.total if isinstance(event, Progress) and event.task == "training" else 0.0
+        self.estimate.progressed(job.folder, part)
+        if isinstance(event, Progress):
+            self._progress(job.label)
+            self.events.send(event)
+
+    def _warn(self, text: str) -> None:
+        """Each warning once, though every job may give it."""
+        if text not in self._warned:
+            self._warned.add(text)
+            self.events.warning(text)
+
+    def _progress(self, note: str) -> None:
+        self.events.progress("trainings", self._done, len(self.jobs), note, self.estimate.seconds_left())

@@ -1,0 +1,190 @@
+"""Runs single jobs of a study, with what they share: decoded photos and the pretrained network."""
+
+from __future__ import annotations
+
+import gc
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+from headstart.core.events import Event, Events, Warned
+from headstart.core.paths import lasting
+from headstart.data.splits import split_dataset
+from headstart.errors import RunError
+from headstart.runs.folder import RunFolder
+from headstart.training.strategies import STRATEGIES
+from headstart.workflows.experiment.datasets import Library
+from headstart.workflows.experiment.jobs import Job
+from headstart.workflows.experiment.recipe import Recipe
+from headstart.workflows.experiment.results import JobResult, from_figures, read_figures, read_run, write_figures
+
+if TYPE_CHECKING:
+    from headstart.data.loading import LoadedImages
+    from headstart.models.backbone import Backbone
+    from headstart.training.config import TrainOptions
+    from headstart.training.preparation import Prepared
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What all jobs share besides their options. Plain values, so that it can be sent to another process.
+
+    places  image set to folder, file or named dataset
+    keep    what each job leaves: "runs", an ordinary run folder; "figures", one small JSON file
+    on_bad  what to do with unreadable files: "skip" or "fail"
+    """
+
+    recipe: Recipe
+    places: Mapping[str, str]
+    keep: Literal["runs", "figures"] = "runs"
+    on_bad: str = "skip"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A job that has ended; ``seconds`` is None where an earlier call had run it."""
+
+    result: JobResult
+    seconds: float | None
+    warnings: tuple[str, ...] = ()
+
+
+class Worker:
+    """Runs the jobs of one process; called with one, it returns when that has ended.
+
+    Photos read once and the network loaded last stay for the next job. They do not travel: pickled, a worker arrives as
+    the worker of the process that unpickles it, which runs silently.
+    """
+
+    def __init__(self, experiment: Experiment, events: Events | None = None) -> None:
+        self.experiment = experiment
+        self.library = Library(experiment.recipe, experiment.places, experiment.on_bad, events or Events())
+        self.listen: Callable[[Job, Event], None] | None = None
+        """Hears what a job reports while it runs."""
+        self._networks: dict[tuple[Any, ...], Backbone] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _worker_here, (self.experiment,)
+
+    def __call__(self, job: Job) -> Finished:
+        """Train, or read what an earlier call left. Raises HeadstartError."""
+        known = self._recall(job)
+        if known is not None:
+            return Finished(known, None)
+        began, warned = time.monotonic(), list[str]()
+        events = Events(lambda event: warned.append(event.text) if isinstance(event, Warned) else None)
+        if self.listen:
+            events = Events(*events.listeners, partial(self.listen, job))
+        result = self._run(job, events) if self.experiment.keep == "runs" else self._figures(job, events)
+        gc.collect()
+        return Finished(result, time.monotonic() - began, tuple(warned))
+
+    def inputs(self, job: Job) -> tuple[LoadedImages, Backbone]:
+        """The job's photos, at the size that its network wants, and that network."""
+        from headstart.training.preparation import input_size, make_backbone
+
+        like = job.like or job.options
+        network = self._network(like) if job.like or STRATEGIES.get(like.strategy).pretrained else make_backbone(like)
+        size, resize = input_size(like, self.library.manifest(job.arm.images), network)
+        network.check_image_size(size)
+        photos = self.library.photos(job.arm.images, resize, network.preprocessing.interpolation)
+        if job.like and not STRATEGIES.get(job.options.strategy).pretrained:
+            # What is compared are the weights, and nothing else.
+            preprocessing = network.preprocessing
+            network = make_backbone(job.options)
+            network.preprocessing = preprocessing
+        return photos, network
+
+    def _network(self, options: TrainOptions) -> Backbone:
+        """A pretrained network, loaded once for jobs that follow each other with the same one."""
+        from headstart.training.preparation import make_backbone
+
+        key = (options.backbone, options.weights, options.from_run, options.cut, options.mean, options.std)
+        if key not in self._networks:
+            self._networks.clear()
+            self._networks[key] = make_backbone(options)
+        return self._networks[key]
+
+    def _prepare(self, job: Job, events: Events) -> Prepared:
+        from headstart.inference.device import find_machine
+        from headstart.training.preparation import split
+
+        photos, network = self.inputs(job)
+        return split(job.options, photos, network, find_machine(job.options.device), events)
+
+    def _recall(self, job: Job) -> JobResult | None:
+        """What an earlier call left of a job that has ended."""
+        if self.experiment.keep == "figures":
+            return read_figures(job)
+        folder = RunFolder(job.folder)
+        if not folder.finished:
+            return None
+        self._refuse_other_input(job, folder)
+        return read_run(job)
+
+    def _refuse_other_input(self, job: Job, folder: RunFolder) -> None:
+        """A finished run of other photos, or of other weights, is not this job's."""
+        facts, library, images = folder.read_json("model.json"), self.library, job.arm.images
+        how, before = facts["preprocessing"], facts["provenance"]
+        photos = library.any_size(images) or library.photos(images, how["resize"], how["interpolation"])
+        found = split_dataset(photos.manifest, photos.pixels.digests, photos.bad, job.options.split_options)
+        other = "" if found.digest == before["data"]["digest"] else f"on other photos than {job.options.data} holds now"
+        if job.options.weights and self._network(job.options).weights_digest != before["backbone"]["weights_digest"]:
+            other = f"from other weights than {job.options.weights} holds"
+        if other:
+            raise RunError(
+                f"{job.folder} was trained {other}.",
+                "Use `overwrite=True` to train it again, or choose another folder with `out`.",
+            )
+
+    def _run(self, job: Job, events: Events) -> JobResult:
+        """Train in an ordinary run folder, or go on with a training that was interrupted there."""
+        from headstart.workflows.train.train import check_unchanged, train_prepared
+
+        prepared, folder = self._prepare(job, events), RunFolder(job.folder)
+        bugs = job.arm.deliberate_bugs
+        if (job.folder / "request.json").exists():
+            check_unchanged(folder, prepared)
+        else:
+            source = job.options.from_run and lasting(job.options.from_run)  # a resume may come from elsewhere
+            folder = RunFolder.create(job.folder, replace(job.options, from_run=source), mistakes=bugs)
+        train_prepared(folder, prepared, events, bugs)
+        result = read_run(job)
+        # Dozens of networks of one learning curve would fill a disk: weights stay where an arm starts from them, and
+        # of the first seed of arms that are not swept.
+        source_of_another = any(arm.source == job.arm.name for arm in self.experiment.recipe.arms)
+        if not source_of_another and (job.arm.sweep or job.seed):
+            (job.folder / "model.safetensors").unlink(missing_ok=True)
+        return result
+
+    def _figures(self, job: Job, events: Events) -> JobResult:
+        """Train, and keep nothing but the figures."""
+        from headstart.training.launch import fit
+        from headstart.workflows.train.assess import assess, make_context
+
+        prepared = self._prepare(job, events)
+        state = job.folder.parents[1] / "state" / job.folder.name
+        began = time.monotonic()
+        fitted = fit(make_context(prepared, state, events))
+        seconds = time.monotonic() - began
+        _, found = assess(prepared, fitted, events)
+        shutil.rmtree(state, ignore_errors=True)
+        split: Literal["test", "val"] = "test" if "test" in found.probabilities else "val"
+        correct = found.probabilities[split].argmax(1) == prepared.labels[split]
+        curve = [row.val_accuracy for row in fitted.history] or [fitted.val[1]]
+        result = from_figures(job, split, correct, curve, round(seconds, 2), len(prepared.labels["train"]))
+        write_figures(result)
+        return result
+
+
+_HERE: list[Worker] = []
+
+
+def _worker_here(experiment: Experiment) -> Worker:
+    """The worker of this process: made once per experiment, so that its photos and network serve every job here."""
+    if not _HERE or _HERE[0].experiment != experiment:
+        _HERE[:] = [Worker(experiment)]
+    return _HERE[0]
