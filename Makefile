@@ -33,11 +33,11 @@ test: $(DEV_STAMP)  ## run the tests (those that need real photos: HEADSTART_ASS
 	@$(PY) -m pytest $(SPREAD) $(ARGS)
 
 check: $(DEV_STAMP)  ## lint, format, types, import contracts, documents generated from the code, tests
-	$(PY) -m ruff check src tests docs benchmarks scripts notebooks
-	$(PY) -m ruff format --check src tests docs benchmarks scripts notebooks
+	$(PY) -m ruff check src tests benchmarks scripts notebooks
+	$(PY) -m ruff format --check src tests benchmarks scripts notebooks
 	$(PY) -m mypy
 	$(BIN)/lint-imports
-	$(PY) docs/make_cli_reference.py --check
+	$(PY) scripts/make_cli_reference.py --check
 	$(PY) -m pytest $(SPREAD) $(ARGS)
 
 bench: $(BENCH_STAMP)  ## measure results and speed, beside peers (HEADSTART_ASSETS names the folder of photos and weights)
@@ -45,8 +45,8 @@ bench: $(BENCH_STAMP)  ## measure results and speed, beside peers (HEADSTART_ASS
 	@for name in $(BENCH); do script=benchmarks/$$name; test -d $$script || script=benchmarks/claims/$$(basename $$name).py; \
 		$(PY) $$script "$(HEADSTART_ASSETS)" $(ARGS) || exit 1; done
 
-docs: $(DEV_STAMP)  ## write docs/cli.md anew from the code
-	@$(PY) docs/make_cli_reference.py
+docs: $(DEV_STAMP)  ## write docs/reference/cli.md anew from the code
+	@$(PY) scripts/make_cli_reference.py
 
 clean:  ## remove the virtual environment and what tools left
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache src/*.egg-info

@@ -1,4 +1,4 @@
-"""Prints the figures of docs/results.md, on real photos and real weights, through the command line.
+"""Prints the figures of docs/explanation/results.md, on real photos and real weights, through the command line.
 
     python benchmarks/claims/results.py ASSETS [--only probe,head,strategies,cost,kill] [--seeds 3]
 

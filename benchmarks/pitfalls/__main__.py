@@ -1,4 +1,4 @@
-"""Prints the figures of docs/pitfalls.md: silent mistakes of transfer learning, each beside the right way.
+"""Prints the figures of docs/explanation/pitfalls.md: silent mistakes of transfer learning, each beside the right way.
 
     python benchmarks/pitfalls ASSETS [name ...]
 

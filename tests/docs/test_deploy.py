@@ -1,4 +1,4 @@
-"""docs/deploy.md does what it says: its scripts are taken from the page and run."""
+"""docs/guides/deploy.md does what it says: its scripts are taken from the page and run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 
 import headstart as hs
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "deploy.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "guides" / "deploy.md"
 
 
 def block(kind: str) -> str:

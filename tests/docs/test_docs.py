@@ -17,7 +17,7 @@ NAMES = [str(p.relative_to(ROOT)) for p in PAGES]
 
 @pytest.fixture(scope="module")
 def maker() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_cli_reference", ROOT / "docs" / "make_cli_reference.py")
+    spec = importlib.util.spec_from_file_location("make_cli_reference", ROOT / "scripts" / "make_cli_reference.py")
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -37,7 +37,7 @@ def commands() -> dict[str, set[str]]:
 
 
 def test_the_cli_reference_is_what_the_code_says(maker: ModuleType) -> None:
-    assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == maker.reference(), "run make docs"
+    assert (ROOT / "docs" / "reference" / "cli.md").read_text(encoding="utf-8") == maker.reference(), "run make docs"
 
 
 def test_the_cli_reference_names_every_option(maker: ModuleType, commands: dict[str, set[str]]) -> None:
@@ -116,7 +116,7 @@ def test_documents_name_only_modules_that_exist(page: Path) -> None:
 def test_formats_names_every_file_of_a_run() -> None:
     from headstart.runs.folder import CONTENTS
 
-    page = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "reference" / "formats.md").read_text(encoding="utf-8")
     assert not [name for name in CONTENTS if f"`{name}`" not in page]
 
 

@@ -87,7 +87,7 @@ def export(
         from headstart.workflows.export.export import export as write
 
     made = write(run, format=cast(Any, format), out=out, int8=int8, photos=photos or (), overwrite=overwrite, **say)
-    return Shown(made.text, made.summary, f"{made.path.name} runs without headstart: see docs/deploy.md")
+    return Shown(made.text, made.summary, f"{made.path.name} runs without headstart: see docs/guides/deploy.md")
 
 
 def describe(run: RunFolder) -> Shown:

@@ -44,7 +44,7 @@ ENGINES = BACKENDS.names()
 MULTIPLICATIONS_PER_WEIGHT = 170
 """Of a convolutional network at 224 px: ResNet-18 163, ResNet-50 174, MobileNetV2 136."""
 CONVERSION_PAYS = 5e11
-"""Multiplications from which OpenVINO is ahead, its conversion included (docs/performance.md): 550 photos at 160 px
+"""Multiplications from which OpenVINO is ahead, its conversion included (docs/explanation/performance.md): 550 photos at 160 px
 through ResNet-18, 120 at 224 px through ResNet-50."""
 
 

@@ -25,7 +25,7 @@ def has_openvino() -> bool:
 
 
 class OpenVinoBackend:
-    """OpenVINO, the faster engine on CPUs (docs/performance.md); it has to convert the network first."""
+    """OpenVINO, the faster engine on CPUs (docs/explanation/performance.md); it has to convert the network first."""
 
     def check(self, machine: Machine) -> None:
         hint = "Use `engine='torch'`."

@@ -15,7 +15,7 @@ from headstart.training.plan import SETTINGS, check_overrides
 from headstart.training.strategies import STRATEGIES
 
 DELIBERATE_BUGS = ("sigmoid",)
-"""Bugs that an arm can train with on purpose, to show what they cost (``docs/pitfalls.md``)."""
+"""Bugs that an arm can train with on purpose, to show what they cost (``docs/explanation/pitfalls.md``)."""
 SWEEPS = ("shots", "fraction", "cut", "image_size")
 """Options that may be a list in an arm: it is run at each value."""
 _RECIPE_KEYS = ("name", "title", "about", "images", "every_arm", "arms", "pairs", "seeds", "quick")

@@ -1,6 +1,6 @@
-"""Writes docs/cli.md, the reference of the command line, from the commands as the code declares them.
+"""Writes docs/reference/cli.md, the reference of the command line, from the commands as the code declares them.
 
-``python docs/make_cli_reference.py`` writes the file anew; ``--check`` only compares, and leaves with 1 where it
+``python scripts/make_cli_reference.py`` writes the file anew; ``--check`` only compares, and leaves with 1 where it
 differs. Read are the annotations of the commands' own parameters, not typer's parsed commands: those change shape with
 typer's version, and the page must not.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 
-TARGET = Path(__file__).with_name("cli.md")
+TARGET = Path(__file__).parents[1] / "docs" / "reference" / "cli.md"
 HEAD = """\
 # Command line
 
