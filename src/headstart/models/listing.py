@@ -12,7 +12,10 @@ def backbones(pattern: str | None = None) -> list[BackboneInfo]:
     """The pretrained backbones, those with short names first; no network is built.
 
     Args:
-        pattern: a part of the name, or with wildcards (``*resnet5?``) the whole of it; all where none is given.
+        pattern: a part of the name, or with wildcards (``*resnet5?``) the whole of it; by default all.
+
+    Returns:
+        Name, input size, weights, family and licence of each.
 
     Raises:
         OptionError: no name matches; the nearest are named.
