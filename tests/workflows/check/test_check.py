@@ -218,7 +218,7 @@ def test_train_goes_on_where_it_is_allowed_and_the_report_counts_them(leaking: P
     splits = (run.path / "splits.csv").read_text()
     assert "train/cat/cat-0.png" not in splits  # the same bytes leave train
     assert "train/dog/dog-1.png" in splits  # a near copy stays
-    assert "share 1 pair of near duplicates" in (run.path / "report.html").read_text()
+    assert "share 1 pair of near-duplicates" in (run.path / "report.html").read_text()
 
 
 def test_splits_that_train_draws_keep_near_copies_together(scenes: Make, tmp_path: Path) -> None:
