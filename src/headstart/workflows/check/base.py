@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
@@ -76,7 +76,7 @@ class Context:
 
     @cached_property
     def fingerprints(self) -> Fingerprints:
-        return fingerprints(self.pixels, lambda done, total: self.events.progress("fingerprints", done, total))
+        return fingerprints(self.pixels, partial(self.events.progress, "fingerprints"))
 
     @cached_property
     def classes(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""``check``: audit a dataset before training, with a page of the findings and, on request, a cleaned list."""
+"""``check``: audit a dataset before training; writes a page of the findings and, on request, a cleaned list."""
 
 from __future__ import annotations
 
@@ -56,11 +56,11 @@ def check(
         **options: see ``headstart.training.config.CheckOptions``: the backbone and how it is run.
 
     Returns:
-        The findings, whether the photos are fit to train on, and the page.
+        The findings, whether the photos can be trained on, and the page.
 
     Raises:
         DataError: no photos there.
-        OptionError: a file that exists, or an option that is unknown or cannot be.
+        OptionError: a file that exists, or an unknown or invalid option.
     """
     asked = TrainOptions.gather(data, None, options, "check", on_bad="skip")
     name = f"{asked.run_name().removesuffix('-auto')}-check{'-quick' if quick else ''}.html"

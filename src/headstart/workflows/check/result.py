@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.core.text import plural
 from headstart.data.filenames import shown
 from headstart.data.loading import LoadedImages
+from headstart.reporting import notebook
+from headstart.reporting.page import photo
 from headstart.workflows.check.base import SEVERITIES, Finding
 
 if TYPE_CHECKING:
@@ -76,8 +79,8 @@ class CheckResult:
             below = []
             for case in finding.cases:
                 photos = [self.about(i) for i in case.photos]
-                labels = ", ".join(dict.fromkeys(photo["label"] for photo in photos))
-                below.append(f"{' = '.join(photo['path'] for photo in photos)} ({labels})  {case.words}".rstrip())
+                labels = ", ".join(dict.fromkeys(one["label"] for one in photos))
+                below.append(f"{' = '.join(one['path'] for one in photos)} ({labels})  {case.words}".rstrip())
             below += [f"{path}: {reason}" for path, reason in finding.files]
             lines += [f"         {line}" for line in below[:most]]
             lines += [f"         … and {len(below) - most:,} more"] if len(below) > most else []
@@ -90,30 +93,25 @@ class CheckResult:
 
     def about(self, i: int) -> dict[str, Any]:
         """Path, label and split of photo ``i`` of the manifest."""
-        photo = self.photos.manifest.photos[i]
-        return {"path": shown(photo.path, self.photos.manifest.root), "label": photo.label, "split": photo.split}
+        manifest = self.photos.manifest
+        one = manifest.photos[i]
+        return {"path": shown(one.path, manifest.root), "label": one.label, "split": one.split}
 
     def frame(self) -> DataFrame:
         """One row per photo concerned, as a pandas frame."""
-        from headstart.reporting.notebook import frame
-
         rows = []
         for finding in self.findings:
             cases = [([self.about(i) for i in case.photos], case.words) for case in finding.cases]
             cases += [([{"path": path, "label": None, "split": None}], reason) for path, reason in finding.files]
             for n, (photos, words) in enumerate(cases):
                 told = {"kind": finding.kind, "severity": finding.severity, "case": n}
-                rows += [{**told, **photo, "words": words} for photo in photos]
-        return frame(rows).reindex(columns=["kind", "severity", "case", "path", "label", "split", "words"])
+                rows += [{**told, **one, "words": words} for one in photos]
+        return notebook.frame(rows).reindex(columns=["kind", "severity", "case", "path", "label", "split", "words"])
 
     def _repr_html_(self) -> str:
-        from html import escape
-
-        from headstart.reporting.page import photo
-
         rows = [f"<p><b>{escape(self.answer)}</b></p>"]
         for finding in self.findings:
             pictures = [self.photos.pixels.row(i) for case in finding.cases[:6] for i in case.photos]
-            shown = " ".join(f"<img src='{photo(pixels, 96)['src']}'>" for pixels in pictures)
-            rows.append(f"<p>{finding.severity}: {escape(finding.sentence)}</p><div>{shown}</div>")
+            images = " ".join(f"<img src='{photo(pixels, 96)['src']}'>" for pixels in pictures)
+            rows.append(f"<p>{finding.severity}: {escape(finding.sentence)}</p><div>{images}</div>")
         return "".join(rows)

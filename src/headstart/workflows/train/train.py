@@ -60,7 +60,7 @@ def train(
         The run: its folder, metrics, plan and classifier.
 
     Raises:
-        OptionError: an option that is unknown or cannot be; all of them at once.
+        OptionError: unknown or invalid options, all of them at once.
         DataError: photos that cannot be trained on as they are.
         WeightsError: pretrained weights that are missing or do not fit.
         RunError: the folder exists.
@@ -90,7 +90,7 @@ def resume(run: str | Path, *, quiet: bool = False, listener: Listener | None = 
         The run, with the weights that it would have without the interruption.
 
     Raises:
-        RunError: no run there, or one whose photos or plan are not the same any more.
+        RunError: no run there, or its photos or plan have changed.
     """
     folder, options = RunFolder.open(Path(run))
     if folder.finished:
@@ -191,7 +191,7 @@ def _write(
     write_rows(path / "predictions.csv", ("path", "split", "label", "predicted", "confidence"), rows)
     card = model_card(path.resolve().name, classifier.description(), metrics, fitted.plan.to_json())
     write_text(path / "MODEL_CARD.md", card)
-    # Last: a run with a report is whole.
+    # Last: a run that has a report is complete.
     write_text(path / "report.html", run_page(prepared, fitted, results, path, classifier))
     folder.close()
     with contextlib.suppress(RunError):
