@@ -13,7 +13,7 @@ import pytest
 from headstart.data.schema import BadFile
 from headstart.evaluation.metrics import evaluate
 from headstart.reporting.page import Fact
-from headstart.workflows.train.page import DataCheck, Mistake, PlanRow, RunReport
+from headstart.workflows.train.page import DataCheck, Mistake, RunReport
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
@@ -90,7 +90,7 @@ def make_run_report(classes: list[str] | None = None, **changes: Any) -> RunRepo
         "data_check": DataCheck(
             "3 classes, 300 photos", 300, [BadFile(Path("cats/broken.jpg"), "truncated")], {"CMYK": 2}, ["two twins"]
         ),
-        "plan": [PlanRow("learning rate", "1e-3", "AdamW, new weights")],
+        "plan": [("learning rate", "1e-3", "AdamW, new weights")],
         "environment": {"torch": "2.12.1"},
         "contents": {"model.safetensors": "the weights"},
         "usage": [("headstart predict runs/a photo.jpg", "What is on a photo")],

@@ -131,7 +131,7 @@ def test_what_was_converted_is_told(scenes: Make) -> None:
 
 
 def test_too_few_of_a_value_tell_nothing() -> None:
-    from headstart.workflows.check.spurious import telling
+    from headstart.workflows.check.files import telling
 
     labels = np.repeat([0, 1], 40)
     assert telling([str(i) for i in range(80)], labels)[0] == 0

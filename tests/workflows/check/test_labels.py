@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 
 from headstart.training.cross_validation import assign_folds
 from headstart.training.linear_probe import USUAL_L2
-from headstart.workflows.check.labels import distances, enough_to_judge, find_label_issues, suspects
+from headstart.workflows.check.labels import distances, enough_units, find_label_issues, suspects
 
 CLASSES, PER_CLASS, DIMENSIONS = 3, 60, 24
 
@@ -77,9 +77,9 @@ def test_noise_says_nothing_of_labels() -> None:
 
 def test_a_class_of_one_picture_cannot_be_judged() -> None:
     labels = np.repeat([0, 1], 20)
-    assert enough_to_judge(labels, list(range(40)))
-    assert not enough_to_judge(labels, [*range(20), *[20] * 20])
-    assert not enough_to_judge(labels, [*range(20), *[20, 21, 22, 23] * 5])
+    assert enough_units(labels, list(range(40)))
+    assert not enough_units(labels, [*range(20), *[20] * 20])
+    assert not enough_units(labels, [*range(20), *[20, 21, 22, 23] * 5])
 
 
 def test_a_hard_class_is_held_to_its_own_measure() -> None:

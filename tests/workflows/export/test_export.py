@@ -20,8 +20,8 @@ from PIL import Image
 import headstart as hs
 from headstart.errors import DataError, OptionError, RunError
 from headstart.workflows.export import formats
+from headstart.workflows.export.export import compare
 from headstart.workflows.export.formats import EXPORTERS, TORCH
-from headstart.workflows.export.parity import compare
 
 EVERY = ("onnx", "torch", "openvino")
 SCRIPTS = {

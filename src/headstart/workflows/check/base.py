@@ -1,11 +1,11 @@
-"""What a check is, what it looks at and what it finds; and the checks that there are."""
+"""Checks: their interface, their input (``Context``), their findings, and the registry."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Any, Literal, TypeVar
+from functools import cached_property, partial
+from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 
@@ -27,8 +27,8 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
 @dataclass(frozen=True)
 class Case:
-    """One photo in question, or two duplicates. ``photos``: indices into the manifest; ``words``: shown beside their
-    paths; ``score``: the higher, the more certain.
+    """One suspicious photo, or two duplicates. ``photos``: indices into the manifest; ``words``: shown beside their
+    paths; ``score``: higher is more certain.
     """
 
     photos: tuple[int, ...]
@@ -38,8 +38,8 @@ class Case:
 
 @dataclass(frozen=True)
 class Finding:
-    """One problem. ``sentence``: what is wrong; ``advice``: what to do; ``cases``: the photos in question, the most
-    certain first; ``files``: those that are no usable photos, with reasons; ``kind``: the check's name.
+    """One problem. ``sentence``: what is wrong; ``advice``: what to do; ``cases``: the photos concerned, the most
+    certain first; ``files``: unusable files with reasons; ``kind``: the check's name.
     """
 
     severity: Severity
@@ -52,7 +52,7 @@ class Finding:
 
 @dataclass
 class Context:
-    """What checks look at: the photos as read, and, where there is a network, the features of the usable ones.
+    """The input of checks: the photos, and the features [N, D] of the usable ones if a network computed them.
 
     ``members`` [N]: the usable photos, as indices into the manifest; everything else here is in their order.
     """
@@ -76,7 +76,7 @@ class Context:
 
     @cached_property
     def fingerprints(self) -> Fingerprints:
-        return fingerprints(self.pixels, lambda done, total: self.events.progress("fingerprints", done, total))
+        return fingerprints(self.pixels, partial(self.events.progress, "fingerprints"))
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
@@ -89,7 +89,7 @@ class Context:
 
     @cached_property
     def problem(self) -> DataError | None:
-        """Why nothing could be trained on these classes and splits, if so."""
+        """Why training on these classes and splits is impossible, if it is."""
         try:
             check_labels(self.usable, self.photos.manifest.name)
         except DataError as error:
@@ -97,16 +97,15 @@ class Context:
         return None
 
     def once(self, compute: Callable[[Context], T]) -> T:
-        """What ``compute`` returns for this context, computed for the first check that asks."""
+        """``compute(self)``, computed once and shared by the checks that ask for it."""
         if compute not in self._known:
             self._known[compute] = compute(self)
-        found: T = self._known[compute]
-        return found
+        return cast(T, self._known[compute])
 
     def cases(
         self, places: Iterable[int], words: Callable[[int], str], score: Callable[[int], float]
     ) -> tuple[Case, ...]:
-        """A case for each of these usable photos, the most certain first."""
+        """One case for each of these usable photos (by index), the most certain first."""
         found = [Case((int(self.members[i]),), words(i), float(score(i))) for i in places]
         return tuple(sorted(found, key=lambda case: -case.score))
 
@@ -117,9 +116,9 @@ class Check:
 
     Args:
         heading: of its findings on the page.
-        run: looks, and returns what it finds.
-        needs_features: whether a network must have seen the photos.
-        removes: which photos of its cases ``fix`` leaves out: none, all, or all but one of duplicates.
+        run: returns the findings.
+        needs_features: whether it needs features.
+        removes: which photos of its cases ``fix`` removes: none, all, or all but one of duplicates.
     """
 
     heading: str
@@ -128,29 +127,23 @@ class Check:
     removes: Literal["none", "all", "duplicates"] = "none"
 
 
-def _own(module: str, *kinds: str) -> dict[str, str]:
-    return {kind: f"headstart.workflows.check.{module}:{kind.upper().replace('-', '_')}" for kind in kinds}
-
-
+_OWN = {
+    "classes": ("classes", "groups", "missing", "few", "uneven"),
+    "duplicates": ("leakage", "conflict", "near-conflict", "copies"),
+    "files": ("unreadable", "tiny", "shape", "blank", "converted", "giveaway"),
+    "labels": ("label", "stranger", "unjudged"),
+}
 CHECKS: Registry[Check] = Registry(
     "check",
     "headstart.checks",
-    {
-        **_own("classes", "classes", "groups", "missing", "few", "uneven"),
-        **_own("duplicates", "leakage", "conflict", "near-conflict", "copies"),
-        **_own("files", "unreadable", "tiny", "shape", "blank", "converted"),
-        **_own("spurious", "giveaway"),
-        **_own("labels", "label", "stranger", "unjudged"),
-    },
+    {k: f"headstart.workflows.check.{m}:{k.upper().replace('-', '_')}" for m, kinds in _OWN.items() for k in kinds},
 )
-"""By the ``kind`` of their findings, in the order in which findings of one severity are shown."""
+"""By the ``kind`` of their findings, in the display order of findings of equal severity."""
 
 
 def find(context: Context) -> list[Finding]:
-    """What all checks find, errors first."""
-    found = []
-    for kind in CHECKS.names():
-        check = CHECKS.get(kind)
-        if context.features is not None or not check.needs_features:
-            found += [replace(finding, kind=kind) for finding in check.run(context)]
+    """The findings of all checks, errors first."""
+    every = ((kind, CHECKS.get(kind)) for kind in CHECKS.names())
+    possible = ((kind, check) for kind, check in every if context.features is not None or not check.needs_features)
+    found = [replace(finding, kind=kind) for kind, check in possible for finding in check.run(context)]
     return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))

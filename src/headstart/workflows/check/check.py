@@ -1,8 +1,9 @@
-"""``check``: audit a dataset before training, with a page of the findings and, on request, a cleaned list."""
+"""``check``: audit a dataset before training; writes a page of the findings and, on request, a cleaned list."""
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -13,18 +14,22 @@ import numpy as np
 from headstart.core.array_store import trim
 from headstart.core.events import Events, Listener
 from headstart.core.files import write_text
+from headstart.core.text import plural
 from headstart.data.loading import LoadedImages, find_photos, read
 from headstart.errors import OptionError, RunError, WeightsError, option
 from headstart.reporting.console import console_events
+from headstart.reporting.page import Fact, photo, render_page
 from headstart.training.config import CheckOptions, TrainOptions
 from headstart.training.embeddings import embed_images
 from headstart.training.preparation import read_for
-from headstart.workflows.check.base import Context, find
+from headstart.workflows.check.base import CHECKS, Context, find
 from headstart.workflows.check.cleaning import left_out_path, write_cleaned
 from headstart.workflows.check.result import CheckResult
 
 QUICK_SIZE = 224
-"""Shorter side, px, that photos are read at where no network says which it wants."""
+"""Shorter side, px, that photos are read at where no network needs another."""
+PICTURES, FILES = 48, 200
+"""Cases and files of a finding that the page shows; ``--json`` lists all."""
 
 
 def check(
@@ -51,27 +56,25 @@ def check(
         **options: see ``headstart.training.config.CheckOptions``: the backbone and how it is run.
 
     Returns:
-        The findings, whether the photos are fit to train on, and the page.
+        The findings, whether the photos can be trained on, and the page.
 
     Raises:
         DataError: no photos there.
-        OptionError: a file that exists, or an option that is unknown or cannot be.
+        OptionError: a file that exists, or an unknown or invalid option.
     """
     asked = TrainOptions.gather(data, None, options, "check", on_bad="skip")
     name = f"{asked.run_name().removesuffix('-auto')}-check{'-quick' if quick else ''}.html"
     page = Path(out) if out else Path("runs") / name
     _refuse(asked.data, Path(out) if out else None, Path(fix) if fix else None, overwrite)
     with console_events(quiet, listener) as events:
-        photos, features = look(asked, quick, events)
+        photos, features = _read(asked, quick, events)
         found = CheckResult(photos.manifest.name, photos, tuple(find(Context(photos, features, events))), page=page)
-        for one in found.findings:
-            events.finding(one.kind, one.severity, one.sentence)
+        for finding in found.findings:
+            events.finding(finding.kind, finding.severity, finding.sentence)
         if fix:
             left_out, lost = write_cleaned(photos, found.findings, Path(fix))
             found = replace(found, cleaned=Path(fix), left_out=left_out, lost=lost)
-        from headstart.workflows.check.report import render_check
-
-        write_text(page, render_check(found))
+        write_text(page, _page(found))
         with suppress(RunError):
             trim()
     return found
@@ -79,18 +82,17 @@ def check(
 
 def _refuse(data: str, page: Path | None, fix: Path | None, overwrite: bool) -> None:
     """Raise OptionError for files that would be lost."""
-    if fix and os.path.abspath(fix) in (os.path.abspath(data), os.path.abspath(page) if page else ""):
-        what = "data" if page is None or fix != page else "page"
-        asked = option("fix", repr(str(fix)))
-        raise OptionError(f"{asked} is the {what} itself.", "Name another file.", option="fix")
-    written = [path for path in (page, fix, left_out_path(fix) if fix else None) if path]
-    there = [str(path) for path in written if os.path.exists(path)]
-    if there and not overwrite:
-        raise OptionError(f"{there[0]} exists.", "Choose another name, or use `overwrite=True`.")
+    for what, taken in (("data", data), ("page", page)):
+        if fix and taken and os.path.abspath(fix) == os.path.abspath(taken):
+            asked = option("fix", repr(str(fix)))
+            raise OptionError(f"{asked} is the {what} itself.", "Name another file.", option="fix")
+    for path in (page, *((fix, left_out_path(fix)) if fix else ())):
+        if path and path.exists() and not overwrite:
+            raise OptionError(f"{path} exists.", "Choose another name, or use `overwrite=True`.")
 
 
-def look(asked: TrainOptions, quick: bool, events: Events) -> tuple[LoadedImages, np.ndarray | None]:
-    """The photos and, where there is a network for it, features [N, D] of the usable ones."""
+def _read(asked: TrainOptions, quick: bool, events: Events) -> tuple[LoadedImages, np.ndarray | None]:
+    """The photos, and features [N, D] of the usable ones if there is a network."""
     manifest = find_photos(asked.data, events, for_training=False)
     if quick:
         return read(manifest, asked.settings.get("image_size") or QUICK_SIZE, "bilinear", "defer", events), None
@@ -102,5 +104,34 @@ def look(asked: TrainOptions, quick: bool, events: Events) -> tuple[LoadedImages
         events.warning(
             f"{error.problem.rstrip('.')}. Without a backbone labels are not checked, and few cropped duplicates found."
         )
-        return look(asked, True, events)
+        return _read(asked, True, events)
     return photos, embed_images(photos, backbone, machine, asked, events).features
+
+
+def _page(found: CheckResult) -> str:
+    """One self-contained HTML page with the photos of each finding side by side, uncropped."""
+    manifest, severities = found.photos.manifest, Counter(finding.severity for finding in found.findings)
+    kept = "`headstart check DATA --fix clean.csv` writes a list without the problem photos."
+    if found.cleaned:
+        kept = f"`{found.cleaned.name}` leaves {plural(found.left_out, 'photo')} out."
+    report = {
+        "title": found.name,
+        "answer": f"{found.answer}.",
+        "more": f"Nothing was moved or deleted. {kept}",
+        "caveats": [],
+        "facts": [
+            Fact("photos", f"{len(manifest.photos):,}", manifest.layout),
+            Fact("classes", f"{len({p.label for p in manifest.photos}):,}"),
+            Fact("cannot be used", f"{sum(len(finding.files) for finding in found.findings):,}"),
+            Fact("errors", str(severities["error"])),
+            Fact("warnings", str(severities["warning"])),
+        ],
+    }
+    sections = []
+    for finding in found.findings:
+        cases = [
+            (case.words, [{**photo(found.photos.pixels.row(i), 128), **found.about(i)} for i in case.photos])
+            for case in finding.cases[:PICTURES]
+        ]
+        sections.append((CHECKS.get(finding.kind).heading, finding, cases))
+    return render_page("workflows/check/check.html.j2", report=report, sections=sections, most_files=FILES)

@@ -1,19 +1,19 @@
-"""Checks of classes, and of the splits that the data brings."""
+"""Checks of classes, and of the dataset's own splits."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-from headstart.core.text import listed
+from headstart.core.text import listed, plural
 from headstart.data.filenames import natural_key
 from headstart.data.schema import SPLITS
 from headstart.workflows.check.base import Check, Context, Finding, Severity
 
 ENOUGH = 20
-"""Photos of a class below which val and test hold a handful."""
+"""Photos of a class below which val and test hold only a few."""
 IMBALANCED, VERY_IMBALANCED = 3, 10
-"""Photos of the largest class, by those of the smallest, from which classes are imbalanced."""
+"""Ratio of the largest to the smallest class."""
 
 
 def _classes(context: Context) -> Iterator[Finding]:
@@ -22,35 +22,33 @@ def _classes(context: Context) -> Iterator[Finding]:
         return
     lost = {photo.label for photo in context.photos.manifest.photos} - set(context.classes)
     for label in sorted(lost, key=natural_key):
-        yield Finding("error", f"class {label!r} has no photo that can be read", "Mend or remove it.")
+        yield Finding("error", f"class {label!r} has no photo that can be read", "Repair its photos or remove it.")
 
 
 def _groups(context: Context) -> Iterator[Finding]:
-    """Groups (a patient, a burst) that the data's own splits tear apart."""
-    where: dict[str, set[str]] = defaultdict(set)
+    """Groups (a patient, a burst) that the dataset's own splits separate."""
+    splits: dict[str, set[str]] = defaultdict(set)
     for photo in context.usable:
         if photo.group and photo.split:
-            where[photo.group].add(photo.split)
-    torn = sorted((group for group, splits in where.items() if len(splits) > 1), key=natural_key)
+            splits[photo.group].add(photo.split)
+    torn = sorted((group for group, held in splits.items() if len(held) > 1), key=natural_key)
     if torn and not context.problem:
-        have = "group has" if len(torn) == 1 else "groups have"
-        sentence = f"{len(torn):,} {have} photos in several splits: {listed(torn, 3)}"
+        sentence = f"{plural(len(torn), 'group has', 'groups have')} photos in several splits: {listed(torn, 3)}"
         yield Finding("error", sentence, "The accuracy would be too high: give each group to one split.")
 
 
 def _missing(context: Context) -> Iterator[Finding]:
-    held: dict[str, set[str]] = defaultdict(set)
-    for photo in context.usable:
-        held[str(photo.split)].add(photo.label)
+    held = {(photo.split, photo.label) for photo in context.usable}
     for split in SPLITS[1:]:
-        lacking = [label for label in context.classes if split in held and label not in held[split]]
-        if lacking and not context.problem:
-            sentence = f"{split} holds no photo of {listed(list(map(repr, lacking)))}"
-            yield Finding("warning", sentence, "Its metrics say nothing about them.")
+        lacking = [repr(label) for label in context.classes if (split, label) not in held]
+        if lacking and len(lacking) < len(context.classes) and not context.problem:
+            yield Finding(
+                "warning", f"{split} holds no photo of {listed(lacking)}", "Its metrics say nothing about them."
+            )
 
 
 def _few(context: Context) -> Iterator[Finding]:
-    counts = _to_learn_from(context)
+    counts = _training_photos(context)
     needed = 1 if any(photo.split for photo in context.usable) else 3
     order = sorted(counts, key=natural_key)
     none = [f"{label!r} has {counts[label]}" for label in order if counts[label] < needed]
@@ -64,18 +62,16 @@ def _few(context: Context) -> Iterator[Finding]:
 
 
 def _uneven(context: Context) -> Iterator[Finding]:
-    counts = _to_learn_from(context)
-    if not counts:
-        return
-    (high, most), (low, least) = counts.most_common()[0], counts.most_common()[-1]
-    if most >= IMBALANCED * least:
-        sentence = f"class imbalance: {most:,} photos of {high!r}, {least:,} of {low!r}"
-        severity: Severity = "warning" if most >= VERY_IMBALANCED * least else "note"
-        yield Finding(severity, sentence, "Look at the macro averages and at each class's recall.")
+    if counts := _training_photos(context).most_common():
+        (high, most), (low, least) = counts[0], counts[-1]
+        if most >= IMBALANCED * least:
+            sentence = f"class imbalance: {most:,} photos of {high!r}, {least:,} of {low!r}"
+            severity: Severity = "warning" if most >= VERY_IMBALANCED * least else "note"
+            yield Finding(severity, sentence, "Look at the macro averages and at each class's recall.")
 
 
-def _to_learn_from(context: Context) -> Counter[str]:
-    """Photos per class of train, or of all where no split is given; none where nothing could be trained."""
+def _training_photos(context: Context) -> Counter[str]:
+    """Photos per class of train, or of all where no split is given; none where training is impossible."""
     return Counter(p.label for p in context.usable if p.split in (None, "train") and not context.problem)
 
 

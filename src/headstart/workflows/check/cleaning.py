@@ -13,14 +13,14 @@ from headstart.core.text import listed
 from headstart.data.duplicates.pairs import groups_of
 from headstart.data.filenames import natural_key, shown
 from headstart.data.loading import LoadedImages
-from headstart.data.schema import GUARD, Manifest, Photo
+from headstart.data.schema import GUARD
 from headstart.data.sources.detect import check_labels
 from headstart.errors import DataError
 from headstart.workflows.check.base import CHECKS, Finding
 
 
 def left_out_path(path: Path) -> Path:
-    """Where the photos that are not in the cleaned list are named."""
+    """The CSV of the removed photos."""
     return path.with_name(f"{path.stem}-left-out{path.suffix}")
 
 
@@ -28,44 +28,43 @@ def write_cleaned(photos: LoadedImages, findings: Sequence[Finding], path: Path)
     """Write the photos without problems to ``path``, and the removed ones with reasons to ``<name>-left-out.csv``.
 
     Returns:
-        how many were left out, and why what is left cannot be trained on ("" where it can).
+        how many were removed, and why the rest cannot be trained on ("" where it can).
 
     Raises:
         RunError: a file cannot be written.
     """
-    reasons = left_out(photos, findings)
-    manifest = photos.manifest
-    brings = any(photo.split for photo in manifest.photos)
-    grouped = any(photo.group for photo in manifest.photos)
+    every = photos.manifest.photos
+    reasons = _reasons(photos, findings)
+    extra = [name for name in ("split", "group") if any(getattr(photo, name) for photo in every)]
     kept, gone = [], []
-    for i, photo in enumerate(manifest.photos):
-        place = _relative(photo.path, path)
+    for i, photo in enumerate(every):
+        try:
+            place = Path(os.path.relpath(photo.path, path.resolve().parent)).as_posix()
+        except ValueError:  # another drive
+            place = str(photo.path)
         if i in reasons:
             gone.append((place, photo.label, photo.split or "", reasons[i]))
         else:
-            kept.append((place, photo.label, *[photo.split or ""] * brings, *[photo.group or ""] * grouped))
-    write_rows(path, ("path", "label", *["split"] * brings, *["group"] * grouped), kept)
+            kept.append((place, photo.label, *(getattr(photo, name) or "" for name in extra)))
+    write_rows(path, ("path", "label", *extra), kept)
     write_rows(left_out_path(path), ("path", "label", "split", "reason"), gone)
-    return len(reasons), _what_is_lost([photo for i, photo in enumerate(manifest.photos) if i not in reasons], manifest)
-
-
-def _what_is_lost(kept: Sequence[Photo], manifest: Manifest) -> str:
-    lost = sorted({photo.label for photo in manifest.photos} - {photo.label for photo in kept}, key=natural_key)
-    if lost:
-        return f"no photo of {listed(list(map(repr, lost)))} is left"
+    rest = [photo for i, photo in enumerate(every) if i not in reasons]
+    if lost := {photo.label for photo in every} - {photo.label for photo in rest}:
+        return len(reasons), f"no photo of {listed(list(map(repr, sorted(lost, key=natural_key))))} is left"
     try:
-        check_labels(kept, "it")
+        check_labels(rest, "it")
     except DataError as error:
-        return error.problem
-    return ""
+        return len(reasons), error.problem
+    return len(reasons), ""
 
 
-def left_out(photos: LoadedImages, findings: Sequence[Finding]) -> dict[int, str]:
-    """Which photos of the manifest go, and why.
+def _reasons(photos: LoadedImages, findings: Sequence[Finding]) -> dict[int, str]:
+    """Which photos of the manifest are removed, and why.
 
-    Of duplicates one stays, in the most guarded split: none of a photo of test stays in train. Of duplicates with
-    different labels none stays. Likely label errors and outliers go: whoever knows better puts them back.
+    Of duplicates one stays, in the most guarded split: no duplicate of a test photo stays in train. Of duplicates with
+    different labels none stays. Likely label errors and outliers are removed: users put back those that are good.
     """
+    manifest = photos.manifest
     reasons = {i: str(problem) for i, problem in enumerate(photos.pixels.problems) if problem}
     pairs: list[tuple[int, ...]] = []
     for finding in findings:
@@ -75,26 +74,12 @@ def left_out(photos: LoadedImages, findings: Sequence[Finding]) -> dict[int, str
                 reasons |= dict.fromkeys(case.photos, case.words)
             elif removes == "duplicates":
                 pairs.append(case.photos)
-    for group in groups_of(len(photos.manifest.photos), np.array(pairs, dtype=np.int64).reshape(-1, 2)):
-        reasons |= _spare([i for i in group if i not in reasons], photos.manifest)
+    for group in groups_of(len(manifest.photos), np.array(pairs, dtype=np.int64).reshape(-1, 2)):
+        same = [i for i in group if i not in reasons]
+        if len({manifest.photos[i].label for i in same}) > 1:
+            reasons |= dict.fromkeys(same, "its duplicate has a different label")
+        elif same:
+            kept = max(same, key=lambda i: (GUARD[manifest.photos[i].split], -i))
+            words = f"a duplicate of {shown(manifest.photos[kept].path, manifest.root)}"
+            reasons |= {i: words for i in same if i != kept}
     return reasons
-
-
-def _spare(copies: Sequence[int], manifest: Manifest) -> dict[int, str]:
-    """Of duplicates those to leave out, with reasons."""
-    if len({manifest.photos[i].label for i in copies}) > 1:
-        return dict.fromkeys(copies, "its duplicate has a different label")
-    kept = max(copies, key=lambda i: (GUARD[manifest.photos[i].split], -i), default=None)
-    return {
-        i: f"a duplicate of {shown(manifest.photos[kept].path, manifest.root)}"
-        for i in copies
-        if i != kept and kept is not None
-    }
-
-
-def _relative(photo: Path, table: Path) -> str:
-    """How the table names the photo: from its own folder where that is possible."""
-    try:
-        return Path(os.path.relpath(photo, table.resolve().parent)).as_posix()
-    except ValueError:  # another drive
-        return str(photo)

@@ -1,56 +1,38 @@
-"""Checks of duplicates: across splits, under two labels, within a class.
-
-Each pair counts under the worst that can be said of it.
-"""
+"""Checks of duplicates: across splits, under two labels, within a class."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
 from headstart.core.text import plural
-from headstart.data.duplicates.fingerprints import Fingerprints
 from headstart.data.duplicates.pairs import exact_duplicates, near_duplicates
-from headstart.data.stratify import linked
 from headstart.workflows.check.base import Case, Check, Context, Finding, Severity
 
 
-@dataclass(frozen=True)
-class Duplicates:
-    """Pairs [P, 2] of usable photos, by their places among these, with similarity [P]: 1 where the bytes are the
-    same.
-    """
+class Duplicates(NamedTuple):
+    """Pairs [P, 2] of usable photos (by index), their similarity [P], and whether their bytes are equal [P]."""
 
     pairs: np.ndarray
     similarity: np.ndarray
     exact: np.ndarray
 
-    def units(self, count: int) -> list[int]:
-        """A number per photo, the same for duplicates."""
-        return linked(count, self.pairs.tolist())
-
 
 def duplicates_in(context: Context) -> Duplicates:
-    """All duplicates among the usable photos."""
+    """All duplicates among the usable photos; of a group with equal bytes each is paired with the first."""
     context.events.message(f"Looking for duplicates among {plural(len(context.members), 'photo')}.")
-    return find_duplicates(context.fingerprints, context.pixels.digests, context.features)
-
-
-def find_duplicates(seen: Fingerprints, digests: Sequence[str | None], features: np.ndarray | None) -> Duplicates:
-    """All duplicates; of a group with the same bytes each one is paired with the first."""
+    digests = context.pixels.digests
     same = [(group[0], other) for group in exact_duplicates(digests) for other in group[1:]]
-    near, similarity = near_duplicates(seen, digests, features)
+    near, similarity = near_duplicates(context.fingerprints, digests, context.features)
     pairs = np.concatenate([np.array(same, dtype=np.int64).reshape(-1, 2), near])
-    exact = np.arange(len(pairs)) < len(same)
-    return Duplicates(pairs, np.concatenate([np.ones(len(same)), similarity]), exact)
+    return Duplicates(pairs, np.concatenate([np.ones(len(same)), similarity]), np.arange(len(pairs)) < len(same))
 
 
 def _by_kind(context: Context) -> dict[str, list[Case]]:
-    found = context.once(duplicates_in)
     kinds: dict[str, list[Case]] = {"leakage": [], "conflict": [], "near-conflict": [], "copies": []}
-    for (a, b), similarity, exact in zip(found.pairs.tolist(), found.similarity, found.exact, strict=True):
+    for (a, b), similarity, exact in zip(*context.once(duplicates_in), strict=True):
         one, other = context.usable[a], context.usable[b]
         words = "the same file" if exact else f"nearly the same ({similarity:.2f})"
         case = Case((int(context.members[a]), int(context.members[b])), words, float(similarity))
@@ -63,31 +45,27 @@ def _by_kind(context: Context) -> dict[str, list[Case]]:
     return {kind: sorted(cases, key=lambda case: -case.score) for kind, cases in kinds.items()}
 
 
-def _check(kind: str, heading: str, severity: Severity, said: Callable[[str], str], advice: str) -> Check:
-    """``said``: the sentence, of the number of pairs in words."""
-
+def _check(kind: str, heading: str, severity: Severity, what: str, advice: str) -> Check:
     def run(context: Context) -> Iterator[Finding]:
-        cases = context.once(_by_kind)[kind]
-        if cases:
-            yield Finding(severity, said(plural(len(cases), "pair")), advice, tuple(cases))
+        if cases := context.once(_by_kind)[kind]:
+            yield Finding(severity, f"{plural(len(cases), 'pair')} of {what}", advice, tuple(cases))
 
     return Check(heading, run, removes="duplicates")
 
 
 LEAKAGE = _check(
     "leakage", "Duplicates across splits", "error",
-    lambda pairs: f"{pairs} of duplicates across splits: the accuracy would be too high (test-set leakage)",
-    "`fix` removes the one in train.",
+    "duplicates across splits: the accuracy would be too high (test-set leakage)", "`fix` removes the one in train.",
 )  # fmt: skip
 CONFLICT = _check(
     "conflict", "Exact duplicates with different labels", "error",
-    lambda pairs: f"{pairs} of exact duplicates with different labels", "One of the labels is wrong.",
+    "exact duplicates with different labels", "One of the labels is wrong.",
 )  # fmt: skip
 NEAR_CONFLICT = _check(
     "near-conflict", "Near-duplicates with different labels", "warning",
-    lambda pairs: f"{pairs} of near-duplicates with different labels", "One of the labels may be wrong.",
+    "near-duplicates with different labels", "One of the labels may be wrong.",
 )  # fmt: skip
 COPIES = _check(
     "copies", "Duplicates within a class", "note",
-    lambda pairs: f"{pairs} of duplicates within a class", "Where training draws the splits, it keeps them together.",
+    "duplicates within a class", "Where training draws the splits, it keeps them together.",
 )  # fmt: skip

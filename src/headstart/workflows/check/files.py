@@ -1,8 +1,11 @@
-"""Checks of single files: unreadable, tiny, very elongated, of one colour, converted."""
+"""Checks of files: unreadable, tiny, very elongated, of one colour, converted; and properties that predict the class.
+
+A network may learn such a spurious correlation (shortcut feature) instead of the content.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -13,9 +16,14 @@ from headstart.workflows.check.base import Check, Context, Finding
 TINY_SIDE = 32
 """Shorter side, px, below which a photo among larger ones shows hardly anything."""
 LONG = 4.0
-"""Longer by shorter side from which a centre crop loses most of a photo."""
+"""Aspect ratio from which a centre crop loses most of a photo."""
 FLAT = 2.0
 """Standard deviation of gray levels (of 255) below which a photo shows nothing."""
+TELLING = 0.2
+"""Share of the photos whose class a property of the file predicts, from which there is a warning."""
+PURE, COMMON = 0.95, 0.75
+"""Share of one class among the photos with a value from which the value predicts that class; share of a class among
+all photos above which such a prediction means nothing."""
 
 
 def _unreadable(context: Context) -> Iterator[Finding]:
@@ -31,8 +39,8 @@ def _sizes(context: Context) -> np.ndarray:
     return np.sort(np.array(context.pixels.sizes).reshape(-1, 2), axis=1)
 
 
-def _size(context: Context, i: int) -> str:
-    return "{} x {} px".format(*context.pixels.sizes[i])
+def _size(context: Context) -> Callable[[int], str]:
+    return lambda i: "{} x {} px".format(*context.pixels.sizes[i])
 
 
 def _tiny(context: Context) -> Iterator[Finding]:
@@ -41,7 +49,7 @@ def _tiny(context: Context) -> Iterator[Finding]:
     tiny = np.flatnonzero((short < TINY_SIDE) & (usual >= 2 * TINY_SIDE))
     if len(tiny):
         sentence = f"{plural(len(tiny), 'photo')} with a side below {TINY_SIDE} px among photos of {usual:.0f}"
-        cases = context.cases(tiny, lambda i: _size(context, i), lambda i: 1 / short[i])
+        cases = context.cases(tiny, _size(context), lambda i: 1 / short[i])
         yield Finding("warning", sentence, "Are they thumbnails or icons?", cases)
 
 
@@ -50,7 +58,7 @@ def _shape(context: Context) -> Iterator[Finding]:
     odd = np.flatnonzero(long / short >= LONG)
     if len(odd):
         sentence = f"{plural(len(odd), 'photo')} at least {LONG:g} times as long as wide"
-        cases = context.cases(odd, lambda i: _size(context, i), lambda i: long[i] / short[i])
+        cases = context.cases(odd, _size(context), lambda i: long[i] / short[i])
         yield Finding("note", sentence, "Only their centre is used.", cases)
 
 
@@ -69,8 +77,43 @@ def _converted(context: Context) -> Iterator[Finding]:
         yield Finding("note", f"converted while reading: {words}")
 
 
+def _giveaway(context: Context) -> Iterator[Finding]:
+    if len(context.classes) < 2:
+        return
+    gray = ["grayscale" in remarks for remarks in context.pixels.remarks]
+    properties = {
+        "file type": [photo.path.suffix.lower() for photo in context.usable],
+        "size": [_size(context)(i) for i in range(len(context.usable))],
+        "colour": ["gray" if is_gray else "colour" for is_gray in gray],
+    }
+    for name, values in properties.items():
+        share, value, label = telling(values, context.labels)
+        if share >= TELLING:
+            sentence = f"spurious correlation: the {name} {value} nearly always means {context.classes[label]!r}"
+            advice = (
+                "The network may learn that instead of the content: save the photos of all classes in the same way."
+            )
+            yield Finding("warning", sentence, advice)
+
+
+def telling(values: Sequence[str], labels: np.ndarray) -> tuple[float, str, int]:
+    """(share of the photos whose value nearly always means one class, the most common of these values, its class).
+
+    A class that most photos belong to is never predicted, and a value that fewer than ten photos have predicts nothing.
+    """
+    names, place = np.unique(np.array(list(values)), return_inverse=True)
+    table = np.zeros((len(names), int(labels.max()) + 1), np.int64)
+    np.add.at(table, (place, labels), 1)
+    photos, meant = table.sum(1), table.argmax(1)
+    usual = table.sum(0)[meant] / len(labels)
+    pure = (photos >= 10) & (table.max(1) >= PURE * photos) & (usual <= COMMON)
+    best = int(np.where(pure, photos, 0).argmax())
+    return float(photos[pure].sum() / len(labels)), str(names[best]), int(meant[best])
+
+
 UNREADABLE = Check("Files that cannot be used", _unreadable)
 TINY = Check("Tiny photos", _tiny)
 SHAPE = Check("Very elongated photos", _shape)
 BLANK = Check("Photos of one colour", _blank, removes="all")
 CONVERTED = Check("Converted while reading", _converted)
+GIVEAWAY = Check("Spurious correlations", _giveaway)

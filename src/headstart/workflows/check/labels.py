@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from headstart.core.text import plural
+from headstart.data.stratify import linked
 from headstart.models.network import softmax
 from headstart.training.cross_validation import FOLDS, assign_folds, cross_validate
 from headstart.training.linear_probe import USUAL_L2
@@ -20,15 +21,14 @@ NEIGHBOUR = 30
 OUTLYING = 3.5
 """Outlier score from which a photo is reported (benchmarks/claims/check.py)."""
 DOUBTED = 0.2
-"""Probability of the own label below which it may be an error: with more, a class that is merely hard fills the
-list."""
+"""Probability of its own label below which a photo may have a label error: a higher limit lists merely hard photos."""
 CHUNK = 1024
 
 
 @dataclass(frozen=True)
 class LabelIssues:
-    """``probabilities`` [N, C] by probes that were not fitted on the photo; ``suspect`` [N]: its label is probably
-    wrong; ``outlier_score`` [N]: its distance from the others, in standard deviations, and the doubt about its label.
+    """``probabilities`` [N, C] by probes that were not fitted on the photo; ``suspect`` [N]: whether its label is
+    probably wrong; ``outlier_score`` [N]: its distance from the others in standard deviations, plus 1 - p(its label).
     """
 
     probabilities: np.ndarray
@@ -52,37 +52,31 @@ def find_label_issues(features: np.ndarray, labels: np.ndarray, classes: int, un
     Args:
         features: [N, D].
         labels: [N].
-        classes: how many there are.
-        units: a number per photo, the same for duplicates, which are never on both sides of a fold;
-            ``enough_to_judge`` says whether there are enough.
+        classes: their number.
+        units: a number per photo, equal for duplicates, which are never on both sides of a fold; see ``enough_units``.
     """
     folds = assign_folds([str(label) for label in labels], units, seed=0)
     logits = cross_validate(features, labels, classes, folds, (USUAL_L2,), tolerance=1e-3).logits[0]
     probabilities = softmax(logits)
+    # Probes that are not significantly better than always predicting the largest class say nothing about labels.
+    share = np.bincount(labels).max() / len(labels)
+    noise = np.sqrt(share * (1 - share) / len(labels))
+    if (probabilities.argmax(1) == labels).mean() <= share + 2 * noise:
+        return LabelIssues(probabilities, np.zeros(len(labels), bool), distances(features))
     # An unusual photo of a class is still classified correctly; an out-of-distribution photo is not, whatever its
     # label.
     doubt = 1 - probabilities[np.arange(len(labels)), labels]
-    doubted = suspects(probabilities, labels)
-    if not _knows(probabilities, labels):
-        doubt, doubted = np.zeros_like(doubt), np.zeros_like(doubted)
-    return LabelIssues(probabilities, doubted, distances(features) + doubt)
+    return LabelIssues(probabilities, suspects(probabilities, labels), distances(features) + doubt)
 
 
-def enough_to_judge(labels: np.ndarray, units: list[int]) -> bool:
-    """Whether probes can be fitted: each fold leaves different pictures of every class to learn from."""
+def enough_units(labels: np.ndarray, units: list[int]) -> bool:
+    """Whether probes can be fitted: each class has different pictures in every fold."""
     return all(len({units[i] for i in np.flatnonzero(labels == c)}) >= FOLDS for c in np.unique(labels))
 
 
-def _knows(probabilities: np.ndarray, labels: np.ndarray) -> bool:
-    """Whether the probes are significantly better than always predicting the largest class."""
-    share = np.bincount(labels).max() / len(labels)
-    noise = float(np.sqrt(share * (1 - share) / len(labels)))
-    return bool((probabilities.argmax(1) == labels).mean() > share + 2 * noise)
-
-
 def suspects(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Which labels are probably wrong [N]: another class is as probable as it usually is for photos that carry its
-    label, and the own one is not.
+    """Which labels are probably wrong [N]: another class is as probable as it usually is for photos with that label,
+    and the photo's own class is improbable.
 
     Confident learning (Northcutt et al. 2021, "Confident learning: estimating uncertainty in dataset labels", section
     3.1): a class's threshold is the mean probability that its own photos give it.
@@ -114,8 +108,8 @@ def issues_in(context: Context) -> LabelIssues | None:
     """Of the usable photos; None where a class has too few different pictures."""
     if context.features is None or len(context.classes) < 2:
         return None
-    units = context.once(duplicates_in).units(len(context.members))
-    if not enough_to_judge(context.labels, units):
+    units = linked(len(context.members), context.once(duplicates_in).pairs.tolist())
+    if not enough_units(context.labels, units):
         return None
     context.events.message("Comparing labels with the predictions of cross-validated probes.")
     return find_label_issues(context.features, context.labels, len(context.classes), units)
@@ -123,11 +117,9 @@ def issues_in(context: Context) -> LabelIssues | None:
 
 def _label(context: Context) -> Iterator[Finding]:
     issues = context.once(issues_in)
-    if issues is None:
-        return
-    best, sure = issues.predicted, issues.probabilities.max(1)
-    wrong = np.flatnonzero(issues.suspect & ~issues.outliers)
-    if len(wrong):
+    wrong = np.flatnonzero(issues.suspect & ~issues.outliers) if issues else ()
+    if issues and len(wrong):
+        best, sure = issues.predicted, issues.probabilities.max(1)
         cases = context.cases(
             wrong, lambda i: f"looks like {context.classes[best[i]]} ({sure[i]:.2f})", lambda i: sure[i]
         )
@@ -137,10 +129,8 @@ def _label(context: Context) -> Iterator[Finding]:
 
 def _stranger(context: Context) -> Iterator[Finding]:
     issues = context.once(issues_in)
-    if issues is None:
-        return
-    score, outliers = issues.outlier_score, np.flatnonzero(issues.outliers)
-    if len(outliers):
+    if issues and issues.outliers.any():
+        score, outliers = issues.outlier_score, np.flatnonzero(issues.outliers)
         cases = context.cases(outliers, lambda i: f"outlier score {score[i]:.1f}", lambda i: score[i])
         yield Finding("warning", plural(len(outliers), "outlier"), "Do they belong to this dataset?", cases)
 

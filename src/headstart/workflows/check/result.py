@@ -1,15 +1,19 @@
-"""What ``check`` returns."""
+"""The result of ``check``."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.core.text import plural
 from headstart.data.filenames import shown
 from headstart.data.loading import LoadedImages
-from headstart.workflows.check.base import SEVERITIES, Case, Finding
+from headstart.reporting import notebook
+from headstart.reporting.page import photo
+from headstart.workflows.check.base import SEVERITIES, Finding
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -17,8 +21,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What a check found; ``page``: the HTML file; ``cleaned``: the list that ``fix`` wrote, ``left_out``: how many
-    photos are not in it, ``lost``: why it cannot be trained on, if so.
+    """The findings; ``page``: the HTML file; ``cleaned``: the list that ``fix`` wrote, ``left_out``: how many photos
+    are not in it, ``lost``: why it cannot be trained on, if so.
     """
 
     name: str
@@ -31,51 +35,55 @@ class CheckResult:
 
     @property
     def fit(self) -> bool:
-        """Whether nothing would make a training, or its figures, wrong."""
+        """Whether nothing would make a model or its metrics wrong."""
         return all(finding.severity != "error" for finding in self.findings)
 
     @property
     def answer(self) -> str:
-        """The whole in a sentence."""
+        """The findings in one sentence."""
+        photos = f"{len(self.photos.manifest.photos):,} photos of {self.name}"
         if not self.findings:
-            return f"Nothing is wrong with the {len(self.photos.manifest.photos):,} photos of {self.name}"
-        of = {s: sum(f.severity == s for f in self.findings) for s in SEVERITIES}
-        told = ", ".join(plural(number, severity) for severity, number in of.items() if number)
-        verdict = "can be trained on" if self.fit else "should not be trained on as they are"
-        return f"The {len(self.photos.manifest.photos):,} photos of {self.name} {verdict}: {told}"
+            return f"Nothing is wrong with the {photos}"
+        numbers = Counter(finding.severity for finding in self.findings)
+        counts = ", ".join(plural(numbers[severity], severity) for severity in SEVERITIES if numbers[severity])
+        return f"The {photos} {'can be trained on' if self.fit else 'should not be trained on as they are'}: {counts}"
 
     @property
     def summary(self) -> dict[str, Any]:
         """What ``--json`` prints."""
-        paths = {"page": self.page, "cleaned": self.cleaned}
+        findings = []
+        for finding in self.findings:
+            cases = [
+                {"photos": [self.about(i) for i in case.photos], "words": case.words, "score": round(case.score, 4)}
+                for case in finding.cases
+            ]
+            files = [{"path": path, "reason": reason} for path, reason in finding.files]
+            told = {name: getattr(finding, name) for name in ("kind", "severity", "sentence", "advice")}
+            findings.append({**told, "cases": cases, "files": files})
         return {
             "data": self.name,
             "photos": len(self.photos.manifest.photos),
             "fit": self.fit,
-            "findings": [self._told(finding) for finding in self.findings],
-            **{name: str(path) if path else None for name, path in paths.items()},
+            "findings": findings,
+            "page": str(self.page) if self.page else None,
+            "cleaned": str(self.cleaned) if self.cleaned else None,
             "left_out": self.left_out,
             "lost": self.lost,
         }
-
-    def _told(self, finding: Finding) -> dict[str, Any]:
-        cases = [
-            {"photos": [self.about(i) for i in case.photos], "words": case.words, "score": round(float(case.score), 4)}
-            for case in finding.cases
-        ]
-        files = [{"path": path, "reason": reason} for path, reason in finding.files]
-        told = {"kind": finding.kind, "severity": finding.severity, "sentence": finding.sentence}
-        return {**told, "advice": finding.advice, "cases": cases, "files": files}
 
     def text(self, most: int) -> str:
         """The findings as lines, each with its first ``most`` cases; options as Python writes them."""
         lines = [f"{self.answer}."]
         for finding in self.findings:
             lines.append(f"\n{finding.severity:8} {finding.sentence}. {finding.advice}".rstrip())
-            told = [self._case_line(case) for case in finding.cases]
-            told += [f"{path}: {reason}" for path, reason in finding.files]
-            lines += [f"         {line}" for line in told[:most]]
-            lines += [f"         … and {len(told) - most:,} more"] if len(told) > most else []
+            below = []
+            for case in finding.cases:
+                photos = [self.about(i) for i in case.photos]
+                labels = ", ".join(dict.fromkeys(one["label"] for one in photos))
+                below.append(f"{' = '.join(one['path'] for one in photos)} ({labels})  {case.words}".rstrip())
+            below += [f"{path}: {reason}" for path, reason in finding.files]
+            lines += [f"         {line}" for line in below[:most]]
+            lines += [f"         … and {len(below) - most:,} more"] if len(below) > most else []
         lines.append(f"\npage: {self.page}")
         if self.cleaned:
             lines.append(f"cleaned list: {self.cleaned} ({plural(self.left_out, 'photo')} left out)")
@@ -83,42 +91,27 @@ class CheckResult:
             lines.append(f"It cannot be trained on: {self.lost}.")
         return "\n".join(lines)
 
-    def _case_line(self, case: Case) -> str:
-        told = [self.about(i) for i in case.photos]
-        labels = dict.fromkeys(one["label"] for one in told)
-        return f"{' = '.join(one['path'] for one in told)} ({', '.join(labels)})  {case.words}".rstrip()
-
     def about(self, i: int) -> dict[str, Any]:
-        """Path, label and split of a photo of the manifest."""
-        photo = self.photos.manifest.photos[i]
-        return {"path": shown(photo.path, self.photos.manifest.root), "label": photo.label, "split": photo.split}
+        """Path, label and split of photo ``i`` of the manifest."""
+        manifest = self.photos.manifest
+        one = manifest.photos[i]
+        return {"path": shown(one.path, manifest.root), "label": one.label, "split": one.split}
 
     def frame(self) -> DataFrame:
-        """A row per photo in question as a pandas frame."""
-        from headstart.reporting.notebook import frame
-
-        return frame(
-            {
-                **{"kind": f.kind, "severity": f.severity, "case": n},
-                **{"path": one["path"], "label": one["label"], "split": one["split"], "words": words},
-            }
-            for f in self.findings
-            for n, (about, words) in enumerate(self._rows(f))
-            for one in about
-        ).reindex(columns=["kind", "severity", "case", "path", "label", "split", "words"])
-
-    def _rows(self, finding: Finding) -> list[tuple[list[dict[str, Any]], str]]:
-        files = [([{"path": path, "label": None, "split": None}], reason) for path, reason in finding.files]
-        return [([self.about(i) for i in case.photos], case.words) for case in finding.cases] + files
+        """One row per photo concerned, as a pandas frame."""
+        rows = []
+        for finding in self.findings:
+            cases = [([self.about(i) for i in case.photos], case.words) for case in finding.cases]
+            cases += [([{"path": path, "label": None, "split": None}], reason) for path, reason in finding.files]
+            for n, (photos, words) in enumerate(cases):
+                told = {"kind": finding.kind, "severity": finding.severity, "case": n}
+                rows += [{**told, **one, "words": words} for one in photos]
+        return notebook.frame(rows).reindex(columns=["kind", "severity", "case", "path", "label", "split", "words"])
 
     def _repr_html_(self) -> str:
-        from html import escape
-
-        from headstart.reporting.page import photo
-
         rows = [f"<p><b>{escape(self.answer)}</b></p>"]
         for finding in self.findings:
             pictures = [self.photos.pixels.row(i) for case in finding.cases[:6] for i in case.photos]
-            shown = " ".join(f"<img src='{photo(pixels, 96)['src']}'>" for pixels in pictures)
-            rows.append(f"<p>{finding.severity}: {escape(finding.sentence)}</p><div>{shown}</div>")
+            images = " ".join(f"<img src='{photo(pixels, 96)['src']}'>" for pixels in pictures)
+            rows.append(f"<p>{finding.severity}: {escape(finding.sentence)}</p><div>{images}</div>")
         return "".join(rows)

@@ -1,9 +1,10 @@
-"""``explain``: where the network looked in each photo, and the training photos nearest to it, as one page."""
+"""``explain``: saliency maps of photos, and the training photos nearest to them by features, as one page."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,19 +12,24 @@ import torch
 
 from headstart.core.events import Events, Listener
 from headstart.core.files import write_text
-from headstart.core.text import listed
-from headstart.data.images import centre, stream_photos
+from headstart.core.text import listed, plural
+from headstart.data.images import centre, read_photos, stream_photos
 from headstart.data.sources.unlabelled import find_files
 from headstart.errors import DataError, OptionError, did_you_mean, option
+from headstart.evaluation.ood import unit_rows
 from headstart.inference.classifier import Classifier
+from headstart.inference.features import FeatureExtractor
 from headstart.inference.saliency import Explainer
 from headstart.reporting.console import console_events
 from headstart.reporting.images import overlay, png
+from headstart.reporting.page import photo, render_page
+from headstart.reporting.samples import picture
 from headstart.runs.folder import record
+from headstart.runs.images import run_photos
 from headstart.training.config import NEIGHBOURS
-from headstart.workflows.explain.neighbours import TrainingPhotos
-from headstart.workflows.explain.report import render_explained
-from headstart.workflows.explain.result import Explained, Explanation
+from headstart.workflows.explain.result import Explained, Explanation, Neighbour
+
+Nearest = Callable[[np.ndarray, int], tuple[Neighbour, ...]]
 
 
 def explain(
@@ -62,51 +68,44 @@ def explain(
     if neighbours < 0:
         raise OptionError(f"{option('neighbours', neighbours)} must not be negative.", "0 shows none.")
     classifier = Classifier.load(run, device)
-    wanted = _class(classifier, label)
-    folder = _folder(Path(out) if out else Path(run) / "explained", overwrite)
-    paths = find_files(photos)
-    explainer = Explainer(classifier)
-    with console_events(quiet, listener) as events:
-        near = TrainingPhotos(Path(run), classifier, events) if neighbours else None
-        found, bad = _explained(classifier, explainer, near, paths, wanted, neighbours, events)
-        if not found:
-            raise DataError("None of the photos can be read.", f"The first: {next(iter(bad.items()))}")
-        folder.mkdir(parents=True, exist_ok=True)
-        kept = tuple(_keep(photo, folder, n) for n, photo in enumerate(found, 1))
-        page = folder / "explained.html"
-        write_text(page, render_explained(kept, bad, Path(run).name))
-        record([page, *(photo.image for photo in kept if photo.image)])
-        events.message(f"Page: {page}")
-    return Explanation(kept, page, bad)
-
-
-def _class(classifier: Classifier, label: str | None) -> int | None:
-    if label is None:
-        return None
-    if label not in classifier.classes:
+    if label is not None and label not in classifier.classes:
         raise OptionError(
             f"{option('label', repr(label))}: the model has no such class.",
-            did_you_mean(label, classifier.classes) or f"It knows {listed(classifier.classes, 20)}.",
+            did_you_mean(label, classifier.classes) or f"Its classes: {listed(classifier.classes, 20)}.",
             option="label",
         )
-    return classifier.classes.index(label)
-
-
-def _folder(folder: Path, overwrite: bool) -> Path:
+    folder = Path(out) if out else Path(run) / "explained"
     if folder.exists() and not folder.is_dir():
         raise OptionError(f"{option('out', repr(str(folder)))} is a file.", "Choose another name.", option="out")
     if folder.exists() and any(folder.iterdir()) and not overwrite:
         hint = "Use `overwrite=True` to write over it, or choose another folder."
         raise OptionError(f"{folder} exists.", hint, option="out")
-    return folder
+    paths = find_files(photos)
+    explainer = Explainer(classifier)
+    with console_events(quiet, listener) as events:
+        nearest = _nearest(Path(run), classifier, events) if neighbours else None
+        found, bad = _explained(classifier, explainer, nearest, paths, label, neighbours, events)
+        if not found:
+            raise DataError("None of the photos can be read.", f"The first: {next(iter(bad.items()))}")
+        folder.mkdir(parents=True, exist_ok=True)
+        kept = []
+        for n, one in enumerate(found, 1):
+            image = folder / f"{n:04d}-{one.prediction.path.stem[:80]}.png"  # numbered: two photos may have one name
+            image.write_bytes(png(one.overlay))
+            kept.append(replace(one, image=image))
+        page = folder / "explained.html"
+        write_text(page, _page(kept, bad, Path(run).name))
+        record([page, *(one.image for one in kept if one.image)])
+        events.message(f"Page: {page}")
+    return Explanation(tuple(kept), page, bad)
 
 
 def _explained(
-    classifier: Classifier, explainer: Explainer, near: TrainingPhotos | None, paths: Sequence[Path],
-    wanted: int | None, neighbours: int, events: Events,
+    classifier: Classifier, explainer: Explainer, nearest: Nearest | None, paths: Sequence[Path], label: str | None,
+    neighbours: int, events: Events,
 ) -> tuple[list[Explained], dict[str, str]]:  # fmt: skip
-    expected = classifier.preprocessing
-    forward = classifier.prepare_for(len(paths))
+    """(explained photos, unreadable files with reasons)."""
+    expected, forward = classifier.preprocessing, classifier.prepare_for(len(paths))
     found: list[Explained] = []
     bad: dict[str, str] = {}
     reads = stream_photos(paths, expected.resize, expected.interpolation)
@@ -114,20 +113,67 @@ def _explained(
         if read.pixels is None:
             bad[str(path)] = str(read.problem)
         else:
-            photo = np.ascontiguousarray(centre(read.pixels, expected.image_size))
-            features = forward(torch.from_numpy(photo[None])).float().numpy()
+            pixels = np.ascontiguousarray(centre(read.pixels, expected.image_size))
+            features = forward(torch.from_numpy(pixels[None])).float().numpy()
             (answer,) = classifier.answers(features)
-            about = int(answer.probabilities.argmax()) if wanted is None else wanted
-            heat = explainer.maps(photo[None], [about])[0]
+            target = int(answer.probabilities.argmax()) if label is None else classifier.classes.index(label)
+            heat = explainer.maps(pixels[None], [target])[0]
             prediction = classifier.prediction(path, answer)
-            alike = tuple(near.nearest(features[0], neighbours)) if near else ()
-            found.append(Explained(prediction, classifier.classes[about], photo, heat, overlay(photo, heat), alike))
+            similar = nearest(features[0], neighbours) if nearest else ()
+            found.append(
+                Explained(prediction, classifier.classes[target], pixels, heat, overlay(pixels, heat), similar)
+            )
         events.progress("explaining", done, len(paths))
     return found, bad
 
 
-def _keep(photo: Explained, folder: Path, number: int) -> Explained:
-    """The overlay as a PNG, numbered, since two photos may have one name."""
-    image = folder / f"{number:04d}-{photo.prediction.path.stem[:80]}.png"
-    image.write_bytes(png(photo.overlay))
-    return replace(photo, image=image)
+def _nearest(run: Path, classifier: Classifier, events: Events) -> Nearest:
+    """A function of a photo's features [D] and k that finds the k nearest training photos by cosine similarity; the
+    features of the training photos are in the cache if training left them there.
+
+    Raises:
+        RunError, DataError: the run does not name its training photos, or they are gone.
+    """
+    expected, members = classifier.preprocessing, run_photos(run, ("train",))
+    progress = partial(events.progress, "reading training photos")
+    pixels = read_photos(members, expected.resize, expected.interpolation, progress=progress)
+    good = [i for i, digest in enumerate(pixels.digests) if digest is not None]
+    members, pixels = [members[i] for i in good], pixels.take(good)
+    network = classifier.prepare_for(len(good))
+    extractor = FeatureExtractor(
+        classifier.network.backbone, expected, network.machine, network.precision, network.asked, ("end", network)
+    )
+    rows = unit_rows(extractor.pooled(pixels, partial(events.progress, "features of training photos")))
+
+    def nearest(features: np.ndarray, k: int) -> tuple[Neighbour, ...]:
+        similarity = rows @ unit_rows(features[None])[0]
+        return tuple(
+            Neighbour(members[i].shown, members[i].label, float(similarity[i]), picture(pixels, i, expected.image_size))
+            for i in np.argsort(-similarity, kind="stable")[:k].tolist()
+        )
+
+    return nearest
+
+
+def _page(photos: Sequence[Explained], bad: dict[str, str], run: str) -> str:
+    """One self-contained HTML page."""
+    report = {
+        "title": run,
+        "answer": f"Saliency maps of {plural(len(photos), 'photo')}",
+        "more": (
+            "Warm colours: the regions that support the class (Grad-CAM), at the coarse grid of the last feature maps,"
+            " within the part of the photo that the network sees. A map shows where the evidence is, not why."
+        ),
+        "caveats": [],
+        "facts": [],
+    }
+    rows = [
+        {
+            "one": one,
+            "photo": photo(one.photo, 224),
+            "overlay": photo(one.overlay, 224),
+            "neighbours": [(photo(n.picture, 96), n.label, n.similarity) for n in one.neighbours],
+        }
+        for one in photos
+    ]
+    return render_page("workflows/explain/explain.html.j2", report=report, rows=rows, bad=bad)

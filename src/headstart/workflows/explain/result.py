@@ -1,4 +1,4 @@
-"""What ``explain`` returns."""
+"""The result of ``explain``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,18 @@ from typing import Any
 import numpy as np
 
 from headstart.inference.classifier import Prediction
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A training photo: ``similarity`` is the cosine similarity of the two photos' features; ``picture`` uint8
+    [S, S, 3], as the network sees it.
+    """
+
+    shown: str
+    label: str
+    similarity: float
+    picture: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -44,30 +56,18 @@ class Explanation:
     @property
     def summary(self) -> dict[str, Any]:
         """What ``--json`` prints."""
-        return {"page": str(self.page), "photos": [_summary(photo) for photo in self.photos], "bad": self.bad}
-
-
-def _summary(photo: Explained) -> dict[str, Any]:
-    alike = [{"path": n.shown, "label": n.label, "similarity": round(n.similarity, 4)} for n in photo.neighbours]
-    found = photo.prediction
-    return {
-        "path": str(found.path),
-        "label": found.label,
-        "confidence": found.confidence,
-        "unknown": found.unknown,
-        "explained": photo.label,
-        "image": str(photo.image),
-        "nearest": alike,
-    }
-
-
-@dataclass(frozen=True)
-class Neighbour:
-    """A training photo: ``similarity`` is the cosine of the two photos' features, 1 for equal ones; ``picture`` uint8
-    [S, S, 3], as the network sees it.
-    """
-
-    shown: str
-    label: str
-    similarity: float
-    picture: np.ndarray
+        photos = [
+            {
+                "path": str(one.prediction.path),
+                "label": one.prediction.label,
+                "confidence": one.prediction.confidence,
+                "unknown": one.prediction.unknown,
+                "explained": one.label,
+                "image": str(one.image),
+                "nearest": [
+                    {"path": n.shown, "label": n.label, "similarity": round(n.similarity, 4)} for n in one.neighbours
+                ],
+            }
+            for one in self.photos
+        ]
+        return {"page": str(self.page), "photos": photos, "bad": self.bad}

@@ -6,15 +6,18 @@ A JSON file beside it says the same as its metadata.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
 
 from headstart.core.events import Events, Listener
 from headstart.core.files import write_json
+from headstart.data.decode import decode
 from headstart.data.schema import ImageRef
 from headstart.data.sources.unlabelled import find_files
 from headstart.errors import DataError, HeadstartError, OptionError, RunError, option
@@ -25,17 +28,54 @@ from headstart.runs.folder import record
 from headstart.runs.images import RunPhoto, evenly, run_photos
 from headstart.workflows.export.formats import EXPORTERS, Exporter
 from headstart.workflows.export.graph import WholeClassifier
-from headstart.workflows.export.parity import Parity, compare, expected, outputs
 from headstart.workflows.export.quantize import CALIBRATION
 
 CALL_PHOTOS = "Name some with `photos`."
 CHECKED = 500
-"""Photos that a file is checked on, where there are so many."""
+"""Photos that a file is checked on, at most."""
+LEAST_SAME = 0.995
+"""Share of the photos that must get the same class, or lie between two classes."""
+UNDECIDED = 0.02
+"""Lead of the first class over the second below which a photo lies between two: rounding may decide it."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """``same`` of ``photos`` get the class that the classifier predicts; ``undecided`` of the others lie between two.
+    ``largest``: the largest difference of a probability. ``ms``: median time of the file for one photo.
+    """
+
+    photos: int
+    same: int
+    undecided: int
+    largest: float
+    ms: float
+
+    @property
+    def good(self) -> bool:
+        return self.photos > 0 and self.same + self.undecided >= LEAST_SAME * self.photos
+
+    def __str__(self) -> str:
+        between = f" ({self.undecided} of the others lie between two classes)" if self.undecided else ""
+        return (
+            f"the same class as the classifier for {self.same} of {self.photos} photos{between}, largest difference of"
+            f" a probability {self.largest:.2g}"
+        )
+
+
+def compare(wanted: np.ndarray, found: np.ndarray, ms: float) -> Parity:
+    """Compare the classifier's probabilities [N, C] with a file's."""
+    same = wanted.argmax(1) == found.argmax(1)
+    ordered = np.sort(wanted, axis=1)
+    close = ordered[:, -1] - ordered[:, -2] < UNDECIDED
+    return Parity(len(same), int(same.sum()), int((close & ~same).sum()), float(abs(wanted - found).max()), ms)
 
 
 @dataclass(frozen=True)
 class Exported:
-    """``path``: the file; ``parity``: how it compares with the classifier; ``int8``: what eight bits changed."""
+    """``path``: the file; ``parity``: its comparison with the classifier; ``int8``: size, ms and accuracy before and
+    after quantization.
+    """
 
     path: Path
     format: str
@@ -50,14 +90,15 @@ class Exported:
 
     @property
     def text(self) -> str:
-        """In words."""
+        """The result as lines."""
         lines = [f"{self.path}: {self.bytes / 1e6:.1f} MB, {self.parity.ms:.1f} ms per photo", f"  {self.parity}"]
         if self.int8:
             was, now = self.int8["before"], self.int8["after"]
             words = f"  int8: {was['bytes'] / 1e6:.1f} to {now['bytes'] / 1e6:.1f} MB"
             words += f", {was['ms']:.1f} to {now['ms']:.1f} ms"
-            accuracy = "" if now["accuracy"] is None else f", accuracy {was['accuracy']:.4f} to {now['accuracy']:.4f}"
-            lines.append(words + accuracy)
+            if now["accuracy"] is not None:
+                words += f", accuracy {was['accuracy']:.4f} to {now['accuracy']:.4f}"
+            lines.append(words)
         return "\n".join(lines)
 
 
@@ -92,25 +133,30 @@ def export(
         DataError: no photo to check on.
         RunError: no model there, or a file whose predictions differ from the classifier's; nothing is left of it.
     """
-    form = _exporter(format, int8)
-    classifier = _exact(Classifier.load(run, "cpu"))
+    form = EXPORTERS.get(format)
+    if int8 and form.quantise is None:
+        able = " or ".join(option("format", repr(form.name)) for form in EXPORTERS if form.quantise)
+        raise OptionError(f"{option('int8')} goes with {able}, not with {format}.", "Leave it out.", option="int8")
+    form.check(int8)
+    machine = find_machine("cpu")  # in float32, as the files compute
+    exact = Machine(machine.device, False, machine.words)
+    classifier = replace(Classifier.load(run, "cpu"), precision="float32").to(exact)
     path = _target(Path(run), form, out, int8, overwrite)
     chosen = find_files(photos) if photos else _own_photos(Path(run))
     if not chosen:
         raise DataError(f"{run} has no val or test photos to check the file on.", CALL_PHOTOS)
+    facts = _facts(classifier)
     beside = path.with_name(path.name + ".json")
     with console_events(quiet, listener) as events:
         events.message(f"Writing {path} …")
-        draft = path.with_name(f".draft.{path.name}")
-        try:
-            exported = _checked(Path(run), classifier, form, draft, chosen, int8, events)
+        # Hidden: after a kill it must not pass for a file of the user's, which keeps a run from being replaced.
+        with TemporaryDirectory(prefix=".export-", dir=path.parent, ignore_cleanup_errors=True) as folder:
+            draft = Path(folder) / path.name
+            form.write(WholeClassifier(classifier.network, classifier.preprocessing), draft, facts)
+            exported = replace(_checked(Path(run), classifier, form, draft, chosen, int8, events), path=path)
             for made, place in zip(form.files(draft), form.files(path), strict=True):
                 os.replace(made, place)
-        finally:
-            for made in form.files(draft):
-                made.unlink(missing_ok=True)
-        exported = replace(exported, path=path)
-        write_json(beside, {**_facts(classifier), "checked": asdict(exported.parity)})
+        write_json(beside, {**facts, "checked": asdict(exported.parity)})
         record([*form.files(path), beside])
     return exported
 
@@ -123,13 +169,15 @@ def _own_photos(run: Path) -> list[RunPhoto]:
         raise DataError(f"The photos to check the file on are not there: {error.problem}", CALL_PHOTOS) from None
 
 
-def _exporter(name: str, int8: bool) -> Exporter:
-    form = EXPORTERS.get(name)
-    if int8 and form.quantise is None:
-        able = " or ".join(option("format", repr(form.name)) for form in EXPORTERS if form.quantise)
-        raise OptionError(f"{option('int8')} goes with {able}, not with {name}.", "Leave it out.", option="int8")
-    form.check(int8)
-    return form
+def _facts(classifier: Classifier) -> dict[str, Any]:
+    """The metadata of a file."""
+    described = classifier.public_description()
+    return {
+        "classes": described["classes"],
+        "input": "images: uint8 RGB photos of any one size [photos, height, width, 3], upright",
+        "output": "probabilities: float32 [photos, classes], in the order of the classes",
+        **{name: described[name] for name in ("preprocessing", "architecture", "provenance")},
+    }
 
 
 def _target(run: Path, form: Exporter, out: str | Path | None, int8: bool, overwrite: bool) -> Path:
@@ -138,81 +186,61 @@ def _target(run: Path, form: Exporter, out: str | Path | None, int8: bool, overw
     if path.suffix != form.suffix:
         raise OptionError(f"{asked}: a file of format {form.name} ends in {form.suffix}.", "Name it so.", option="out")
     if not path.parent.is_dir():
-        raise OptionError(f"{asked}: there is no folder {path.parent}.", "Make it first.", option="out")
+        raise OptionError(f"{asked}: there is no folder {path.parent}.", "Create it first.", option="out")
     if path.exists() and not overwrite:
         raise OptionError(f"{path} exists.", "Use `overwrite=True` to replace it, or name another file with `out`.")
     return path
-
-
-def _exact(classifier: Classifier) -> Classifier:
-    """The classifier in float32, which the files compute in."""
-    machine = find_machine("cpu")
-    return replace(classifier, precision="float32").to(Machine(machine.device, False, machine.words))
-
-
-def _facts(classifier: Classifier) -> dict[str, Any]:
-    """The metadata of a file."""
-    described = classifier.public_description()
-    return {
-        "classes": described["classes"],
-        "input": "images: uint8 RGB photos of any one size [photos, height, width, 3], upright",
-        "output": "probabilities: float32 [photos, classes], in the order of the classes",
-        "preprocessing": described["preprocessing"],
-        "architecture": described["architecture"],
-        "provenance": described["provenance"],
-    }
 
 
 def _checked(
     run: Path, classifier: Classifier, form: Exporter, draft: Path, photos: Sequence[Path | RunPhoto],
     int8: bool, events: Events,
 ) -> Exported:  # fmt: skip
-    form.write(WholeClassifier(classifier.network, classifier.preprocessing), draft, _facts(classifier))
-    good, wanted = expected(classifier, photos)
-    if not good:
+    """Compare the draft with the classifier, and quantize it where ``int8`` asks for that."""
+    predicted = [(photo, answer.probabilities) for photo, _, answer in classifier.stream(photos) if answer is not None]
+    if not predicted:
         raise DataError(f"None of the {len(photos)} photos to check the file on can be read.", f"First: {photos[0]}")
+    good = [photo for photo, _ in predicted]
+    wanted = np.array([probabilities for _, probabilities in predicted])
     labels = [classifier.classes.index(photo.label) for photo in good if isinstance(photo, RunPhoto)]
-    before = _measured(form, draft, good, wanted, labels, events)
-    if not before[0].good:
+    parity, before = _measured(form, draft, good, wanted, labels, events)
+    if not parity.good:
         raise RunError(
-            f"The file's predictions differ from those of {run}: {before[0]}.", "This is a defect; nothing was written."
+            f"The file's predictions differ from those of {run}: {parity}.", "This is a defect; nothing was written."
         )
     if not int8:
-        return Exported(draft, form.name, before[1]["bytes"], before[0])
-    events.message("Quantising …")
-    _quantise(form, draft, _calibration(run, good, events))
-    after = _measured(form, draft, good, wanted, labels, events)
-    return Exported(draft, form.name, after[1]["bytes"], after[0], {"before": before[1], "after": after[1]})
-
-
-def _measured(
-    form: Exporter, draft: Path, good: Sequence[ImageRef], wanted: np.ndarray, labels: list[int], events: Events
-) -> tuple[Parity, dict[str, Any]]:
-    """(comparison with the classifier, size, time and accuracy); no accuracy where the labels are not known."""
-    table, ms = outputs(form.open(draft), good, lambda done, total: events.progress("checking", done, total))
-    size = sum(file.stat().st_size for file in form.files(draft) if file.exists())
-    accuracy = float((table.argmax(1) == np.array(labels)).mean()) if labels else None
-    return compare(wanted, table, ms), {"bytes": size, "ms": ms, "accuracy": accuracy}
-
-
-def _calibration(run: Path, checked: Sequence[ImageRef], events: Events) -> Sequence[ImageRef]:
-    """Training photos, or, with a warning, some of those that the file is checked on."""
+        return Exported(draft, form.name, before["bytes"], parity)
+    events.message("Quantizing …")
     try:
-        return evenly(run_photos(run, ("train",)), CALIBRATION)
+        calibration: Sequence[ImageRef] = evenly(run_photos(run, ("train",)), CALIBRATION)
     except HeadstartError as error:
         events.warning(
             f"{error.problem} It is calibrated on photos that it is checked on: its accuracy may be optimistic."
         )
-        return checked[:CALIBRATION]
-
-
-def _quantise(form: Exporter, draft: Path, photos: Sequence[ImageRef]) -> None:
+        calibration = good[:CALIBRATION]
+    wide = draft.with_name(f"wide.{draft.name}")
+    for made, kept in zip(form.files(draft), form.files(wide), strict=True):
+        os.replace(made, kept)
     assert form.quantise is not None
-    wide = draft.with_name(f".wide{draft.name}")
-    try:
-        for made, kept in zip(form.files(draft), form.files(wide), strict=True):
-            os.replace(made, kept)
-        form.quantise(wide, draft, photos)
-    finally:
-        for kept in form.files(wide):
-            kept.unlink(missing_ok=True)
+    form.quantise(wide, draft, calibration)
+    parity, after = _measured(form, draft, good, wanted, labels, events)
+    return Exported(draft, form.name, after["bytes"], parity, {"before": before, "after": after})
+
+
+def _measured(
+    form: Exporter, draft: Path, photos: Sequence[ImageRef], wanted: np.ndarray, labels: list[int], events: Events
+) -> tuple[Parity, dict[str, Any]]:
+    """(comparison with the classifier, size, time and accuracy) on photos that are decoded in full, one at a time; no
+    accuracy where the labels are not known.
+    """
+    runner, rows, seconds = form.open(draft), [], []
+    for done, photo in enumerate(photos, 1):
+        pixels = decode(photo).pixels
+        began = time.perf_counter()
+        rows.append(runner(pixels[None])[0])
+        seconds.append(time.perf_counter() - began)
+        events.progress("checking", done, len(photos))
+    found, ms = np.stack(rows), 1000 * float(np.median(seconds))
+    size = sum(file.stat().st_size for file in form.files(draft) if file.exists())
+    accuracy = float((found.argmax(1) == np.array(labels)).mean()) if labels else None
+    return compare(wanted, found, ms), {"bytes": size, "ms": ms, "accuracy": accuracy}

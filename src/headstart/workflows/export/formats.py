@@ -1,4 +1,4 @@
-"""Export formats: how a classifier's graph is written, and opened again by the runtime that its users have."""
+"""Export formats: write a classifier's graph, and open the file with its runtime."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,10 +19,6 @@ from headstart.inference.openvino import import_openvino, openvino_core
 from headstart.workflows.export.graph import WholeClassifier
 from headstart.workflows.export.quantize import quantise_onnx, quantise_openvino, quiet
 
-if TYPE_CHECKING:
-    from torch.export import ExportedProgram
-
-
 OPSET = 18
 """ONNX operators of 2023: what onnxruntime 1.15 and later read, in browsers too."""
 Runner = Callable[[np.ndarray], np.ndarray]
@@ -33,9 +29,9 @@ Runner = Callable[[np.ndarray], np.ndarray]
 class Exporter:
     """One format.
 
-    ``write(graph, path, facts)``; ``open(path)`` gives a runner; ``quantise(source, target, photos)`` makes int8 of it,
-    where there is a tool. ``needs``, ``int8_needs``: packages, by their import name; ``beside``: further files'
-    suffixes.
+    ``write(graph, path, facts)``; ``open(path)`` returns a runner; ``quantise(source, target, photos)`` quantizes to
+    int8, where there is a tool. ``needs``, ``int8_needs``: packages by import name; ``beside``: suffixes of further
+    files.
     """
 
     name: str
@@ -48,32 +44,27 @@ class Exporter:
     beside: tuple[str, ...] = ()
 
     def check(self, int8: bool = False) -> None:
-        """Raises OptionError where a package that it needs is not installed."""
-        missing = [name for name in self.needs if find_spec(name) is None]
-        if missing:
-            raise OptionError(
-                f"{option('format', repr(self.name))} needs {', '.join(missing)}, not installed here.",
-                "pip install 'headstart[export]'",
-                option="format",
-            )
-        missing = [name for name in self.int8_needs if int8 and find_spec(name) is None]
-        if missing:
-            words = f"{option('int8')} needs {', '.join(missing)}, not installed here."
-            raise OptionError(words, f"pip install {missing[0]}", option="int8")
+        """Raise OptionError where a package that it needs is not installed."""
+        needed = {"format": (option("format", repr(self.name)), self.needs, "'headstart[export]'")}
+        if int8:
+            needed["int8"] = (option("int8"), self.int8_needs, " ".join(self.int8_needs))
+        for name, (asked, packages, install) in needed.items():
+            if missing := [package for package in packages if find_spec(package) is None]:
+                problem = f"{asked} needs {', '.join(missing)}, not installed here."
+                raise OptionError(problem, f"pip install {install}", option=name)
 
     def files(self, path: Path) -> list[Path]:
         """The files that make up a model of this format."""
         return [path, *(path.with_suffix(suffix) for suffix in self.beside)]
 
 
-def captured(graph: WholeClassifier) -> ExportedProgram:
-    """The graph for any number of photos of any size."""
-    from torch.export import Dim, export
-
-    shape = {0: Dim("photos", min=1), 1: Dim("height", min=2), 2: Dim("width", min=2)}
+def captured(graph: WholeClassifier) -> torch.export.ExportedProgram:
+    """The graph, traced for any number of photos of any size."""
+    sides = {axis: torch.export.Dim(name, min=2) for axis, name in ((1, "height"), (2, "width"))}
+    shapes = {"images": {0: torch.export.Dim("photos", min=1), **sides}}
     example = torch.zeros(2, 61, 67, 3, dtype=torch.uint8)
     with torch.no_grad(), quiet():
-        return export(graph.eval(), (example,), dynamic_shapes={"images": shape})
+        return torch.export.export(graph.eval(), (example,), dynamic_shapes=shapes)
 
 
 def _write_torch(graph: WholeClassifier, path: Path, facts: dict[str, Any]) -> None:
@@ -93,6 +84,8 @@ def _open_torch(path: Path) -> Runner:
 
 
 def _write_onnx(graph: WholeClassifier, path: Path, facts: dict[str, Any]) -> None:
+    import onnx_ir
+
     program = captured(graph)
     with quiet():
         made = torch.onnx.export(
@@ -101,18 +94,12 @@ def _write_onnx(graph: WholeClassifier, path: Path, facts: dict[str, Any]) -> No
         )  # fmt: skip
     assert made is not None
     made.model.producer_name = "headstart"
-    # Names for what varies, as people and tools are shown them.
-    _name_dimensions(made.model)
+    # Names of the dimensions that vary, which tools show.
+    made.model.graph.inputs[0].shape = onnx_ir.Shape(["photos", "height", "width", 3])
+    (probabilities,) = made.model.graph.outputs
+    probabilities.shape = onnx_ir.Shape(["photos", probabilities.shape[1]])
     made.model.metadata_props.update({key: _text(value) for key, value in facts.items()})
     made.save(str(path))
-
-
-def _name_dimensions(model: Any) -> None:
-    import onnx_ir
-
-    (images,), (probabilities,) = model.graph.inputs, model.graph.outputs
-    images.shape = onnx_ir.Shape(["photos", "height", "width", 3])
-    probabilities.shape = onnx_ir.Shape(["photos", probabilities.shape[1]])
 
 
 def _open_onnx(path: Path) -> Runner:
@@ -125,7 +112,7 @@ def _open_onnx(path: Path) -> Runner:
 
 
 def _write_openvino(graph: WholeClassifier, path: Path, facts: dict[str, Any]) -> None:
-    """By way of ONNX, whose graph for any size OpenVINO reads."""
+    """Through ONNX, whose graph for any size OpenVINO reads."""
     between = path.with_suffix(".between.onnx")
     try:
         _write_onnx(graph, between, {})
@@ -149,12 +136,8 @@ OPENVINO = Exporter(
     "openvino", ".xml", ("onnx", "onnxscript", "openvino"), _write_openvino, _open_openvino, quantise_openvino,
     ("nncf",), (".bin",),
 )  # fmt: skip
-EXPORTERS: Registry[Exporter] = Registry(
-    "export format",
-    "headstart.exporters",
-    {name: f"{__name__}:{name.upper()}" for name in ("onnx", "torch", "openvino")},
-    option="format",
-)
+OWN = {name: f"{__name__}:{name.upper()}" for name in ("onnx", "torch", "openvino")}
+EXPORTERS: Registry[Exporter] = Registry("export format", "headstart.exporters", OWN, option="format")
 
 
 def _text(value: Any) -> str:

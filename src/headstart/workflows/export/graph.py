@@ -3,7 +3,7 @@
 Resizing and cropping are two matrix products, one per axis: row i of a matrix holds the weights of the pixels that make
 output pixel i. Every runtime multiplies matrices in the same way, whereas their resize operators differ in how they
 antialias; and only what the crop keeps is computed. The weights are Pillow's (a triangle or Keys' cubic, widened by the
-scale where a photo shrinks), so the graph sees what ``decode`` and ``centre`` show the network.
+scale where a photo shrinks), so the graph's input is that of ``decode`` and ``centre``.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ from headstart.inference.runner import fold
 from headstart.models.network import Network
 from headstart.models.preprocessing import Preprocessing
 
-FILTERS = ("bilinear", "bicubic")
-
 
 class WholeClassifier(nn.Module):
     """Preprocessing, network and softmax. ``images`` uint8 [N, H, W, 3] -> ``probabilities`` float32 [N, C].
@@ -28,11 +26,9 @@ class WholeClassifier(nn.Module):
 
     def __init__(self, network: Network, preprocessing: Preprocessing) -> None:
         super().__init__()
-        if preprocessing.interpolation not in FILTERS:
-            raise OptionError(
-                f"A model whose photos are resized by {preprocessing.interpolation} cannot be exported.",
-                f"Known: {', '.join(FILTERS)}.",
-            )
+        if preprocessing.interpolation not in ("bilinear", "bicubic"):
+            problem = f"A model whose photos are resized by {preprocessing.interpolation} cannot be exported."
+            raise OptionError(problem, "Known: bilinear, bicubic.")
         self.preprocessing = preprocessing
         self.backbone = fold(network.backbone)
         self.head = network.head.eval()
@@ -43,8 +39,7 @@ class WholeClassifier(nn.Module):
     std: Tensor
 
     def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.backbone(self.prepare(images)))
-        return logits.softmax(1)
+        return torch.softmax(self.head(self.backbone(self.prepare(images))), 1)
 
     def prepare(self, images: Tensor) -> Tensor:
         """Photos as the network takes them: float32 [N, 3, S, S], resized, cropped and normalised."""
@@ -59,7 +54,7 @@ class WholeClassifier(nn.Module):
     def _weights(self, side: Tensor, short: Tensor, pixels: int) -> Tensor:
         """[S, pixels]: how much of each source pixel goes into each pixel of the crop, along one axis."""
         resize, size = self.preprocessing.resize, self.preprocessing.image_size
-        # The same numbers as ``decode._resized`` has; of a panorama the centre two squares are kept.
+        # As in ``decode._resized``: of a panorama the centre two squares are kept.
         whole = torch.div(resize * side, short, rounding_mode="floor")
         kept = torch.clamp(whole, max=2 * resize)
         span = torch.where(whole > 2 * resize, 2 * short, side)
@@ -68,19 +63,16 @@ class WholeClassifier(nn.Module):
         start = (side - span).to(torch.float32) / 2
         centres = start + (torch.arange(size, dtype=torch.float32) + first + 0.5) * scale
         places = torch.arange(pixels, dtype=torch.float32) + 0.5
-        far = (places[None, :] - centres[:, None]) / scale.clamp(min=1.0)
-        weights = self._filter(far.abs())
-        return weights / weights.sum(1, keepdim=True)
-
-    def _filter(self, far: Tensor) -> Tensor:
-        """The filter's height at a distance (Keys 1981 with a = -1/2 for bicubic)."""
+        far = ((places[None, :] - centres[:, None]) / scale.clamp(min=1.0)).abs()
         if self.preprocessing.interpolation == "bilinear":
-            return (1 - far).clamp(min=0.0)
-        near = (1.5 * far - 2.5) * far * far + 1
-        tail = ((-0.5 * far + 2.5) * far - 4) * far + 2
-        return torch.where(far < 1, near, torch.where(far < 2, tail, torch.zeros_like(far)))
+            weights = (1 - far).clamp(min=0.0)
+        else:  # Keys 1981 with a = -1/2
+            near = (1.5 * far - 2.5) * far * far + 1
+            tail = ((-0.5 * far + 2.5) * far - 4) * far + 2
+            weights = torch.where(far < 1, near, torch.where(far < 2, tail, torch.zeros_like(far)))
+        return weights / weights.sum(1, keepdim=True)
 
 
 def _whole(x: Tensor) -> Tensor:
-    """To the nearest whole number, halves upwards as in Pillow: where a photo shrinks by 5/4, they are common."""
+    """Round, halves upwards as in Pillow: where a photo shrinks by 5/4, they are common."""
     return (x + (0.5 + 1e-4)).floor().clamp(0, 255)

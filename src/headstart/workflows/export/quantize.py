@@ -13,7 +13,6 @@ from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 
@@ -32,31 +31,27 @@ def quantise_onnx(source: Path, target: Path, photos: Sequence[ImageRef]) -> Non
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
-        def __init__(self) -> None:
-            self.inputs = _inputs(photos)
+        inputs = ({"images": pixels} for pixels in _inputs(photos))
 
         def get_next(self) -> dict[str, np.ndarray] | None:
-            found = next(self.inputs, None)
-            return None if found is None else {"images": found}
+            return next(self.inputs, None)
 
     with TemporaryDirectory(dir=target.parent) as folder, quiet():
         prepared = Path(folder) / "prepared.onnx"
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+        model = onnx.load(prepared)
+        weights = {tensor.name for tensor in model.graph.initializer}
+        # Products of two computed tensors stay as they are: the resizing, and the attention of transformers.
+        products = [node for node in model.graph.node if node.op_type == "MatMul" and not weights & set(node.input)]
         quantize_static(
             str(prepared), str(target), Reader(), op_types_to_quantize=["Conv", "Gemm", "MatMul"], per_channel=True,
-            nodes_to_exclude=_without_weights(onnx.load(prepared)), weight_type=QuantType.QInt8,
+            nodes_to_exclude=[node.name for node in products], weight_type=QuantType.QInt8,
             activation_type=QuantType.QUInt8,
         )  # fmt: skip
-        made = onnx.load(target)  # the tool drops what the file says of itself
-        del made.metadata_props[:]
+        made = onnx.load(target)
+        del made.metadata_props[:]  # the tool drops the file's metadata
         made.metadata_props.extend(onnx.load(source).metadata_props)
         onnx.save(made, target)
-
-
-def _without_weights(model: Any) -> list[str]:
-    """Products of two computed things: the resizing, and the attention of transformers."""
-    weights = {tensor.name for tensor in model.graph.initializer}
-    return [node.name for node in model.graph.node if node.op_type == "MatMul" and not weights & set(node.input)]
 
 
 def quantise_openvino(source: Path, target: Path, photos: Sequence[ImageRef]) -> None:
@@ -77,15 +72,12 @@ def _inputs(photos: Sequence[ImageRef]) -> Iterator[np.ndarray]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Exporters report their steps on standard output, in logs and in warnings; errors still come through."""
-    heard = [logging.getLogger(name) for name in (None, "nncf", "torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in heard]
+    """Silence what exporters report on standard output, in logs and in warnings; errors still come through."""
+    disabled = logging.root.manager.disable
     with warnings.catch_warnings(), redirect_stdout(StringIO()):
         warnings.simplefilter("ignore")
-        for logger in heard:
-            logger.setLevel(logging.ERROR)
+        logging.disable(logging.WARNING)
         try:
             yield
         finally:
-            for logger, level in zip(heard, levels, strict=True):
-                logger.setLevel(level)
+            logging.disable(disabled)

@@ -1,4 +1,4 @@
-"""From a fitted network to figures and a classifier: calibration, evaluation, uncertainty."""
+"""Calibrate and evaluate a trained network, and make the classifier."""
 
 from __future__ import annotations
 
@@ -31,9 +31,7 @@ from headstart.training.strategies.base import FitContext, FitResult
 
 @dataclass(frozen=True)
 class Results:
-    """What a trained network does on val and test: ``features`` [N, D] (by ``extractor``), ``probabilities`` [N, C] and
-    metrics per split.
-    """
+    """Of a trained network: ``features`` [N, D] (by ``extractor``), ``probabilities`` [N, C] and metrics, per split."""
 
     extractor: FeatureExtractor
     features: dict[Split, np.ndarray]
@@ -43,7 +41,7 @@ class Results:
 
 
 def make_context(prepared: Prepared, state: Path, events: Events, folder: RunFolder | None = None) -> FitContext:
-    """What strategies work with; without a folder nothing but the trainer's own state is kept for a resume."""
+    """The input of a strategy; without a folder a resume finds the trainer's own state only."""
     options = prepared.options
     keep: dict[str, Any] = {"remember": folder.remember, "recall": folder.recall} if folder else {}
     return FitContext(
@@ -54,37 +52,17 @@ def make_context(prepared: Prepared, state: Path, events: Events, folder: RunFol
 
 
 def assess(prepared: Prepared, fitted: FitResult, events: Events) -> tuple[FitResult, Results]:
-    """Calibrate a fitted network on val, where that has not been done, and evaluate it on val and, for the one time, on
-    test.
-    """
+    """Calibrate a trained network on val, unless it is already, and evaluate it on val and, this once, on test."""
     began = time.monotonic()
-    extractor = replace(prepared.extractor, backbone=fitted.network.backbone, ready=None)
-    if fitted.network.backbone is prepared.backbone:
-        extractor = prepared.extractor
+    extractor = prepared.extractor
+    if fitted.network.backbone is not prepared.backbone:
+        extractor = replace(extractor, backbone=fitted.network.backbone, ready=None)
     splits: tuple[Split, ...] = ("val", "test")
     features = {s: _features(prepared, extractor, s, events) for s in splits if len(prepared.labels[s])}
     if fitted.temperature is None:
-        fitted = calibrate(prepared, fitted, features["val"]) if "val" in features else replace(fitted, temperature=1.0)
-    probabilities, metrics = evaluate(prepared, fitted, features)
-    seconds = {"evaluation": time.monotonic() - began}
-    return fitted, Results(extractor, features, probabilities, metrics, seconds)
-
-
-def calibrate(prepared: Prepared, fitted: FitResult, features: np.ndarray) -> FitResult:
-    """A result whose head's logits are divided by the temperature that fits val's ``features`` [N, D].
-
-    The temperature is in the weights, so that nothing that reads the model needs to know of it.
-    """
-    head = copy.deepcopy(fitted.network.head)
-    temperature = prepared.objective.temperature(head_logits(head, features), prepared.labels["val"])
-    head_kind(prepared.options.head)[0].scale(head, temperature)
-    return replace(fitted, network=Network(fitted.network.backbone, head).eval(), temperature=temperature)
-
-
-def evaluate(
-    prepared: Prepared, fitted: FitResult, features: dict[Split, np.ndarray]
-) -> tuple[dict[Split, np.ndarray], dict[str, Any]]:
-    """Probabilities [N, C] and metrics per split, from features [N, D]."""
+        fitted = (
+            _calibrated(prepared, fitted, features["val"]) if "val" in features else replace(fitted, temperature=1.0)
+        )
     probabilities: dict[Split, np.ndarray] = {}
     metrics: dict[str, Any] = {}
     for split, rows in features.items():
@@ -92,13 +70,24 @@ def evaluate(
         probabilities[split] = prepared.objective.probabilities(logits)
         metrics[split] = prepared.objective.metrics(probabilities[split], labels, prepared.dataset.classes)
         metrics[split]["calibration"]["before"] = before_scaling(logits, labels, fitted.temperature or 1.0)
-    return probabilities, metrics
+    return fitted, Results(extractor, features, probabilities, metrics, {"evaluation": time.monotonic() - began})
+
+
+def _calibrated(prepared: Prepared, fitted: FitResult, features: np.ndarray) -> FitResult:
+    """Divide the head's logits by the temperature that fits val's ``features`` [N, D].
+
+    The temperature is in the weights, so that readers of the model need not know it.
+    """
+    head = copy.deepcopy(fitted.network.head)
+    temperature = prepared.objective.temperature(head_logits(head, features), prepared.labels["val"])
+    head_kind(prepared.options.head)[0].scale(head, temperature)
+    return replace(fitted, network=Network(fitted.network.backbone, head).eval(), temperature=temperature)
 
 
 def _features(
     prepared: Prepared, extractor: FeatureExtractor, split: Split, events: Events, members: np.ndarray | None = None
 ) -> np.ndarray:
-    """The features of a split [N, D], or of some of its photos; a backbone that was trained is not worth a cache."""
+    """The features [N, D] of a split, or of some of its photos; those of a trained backbone are not cached."""
     pixels = prepared.pixels[split] if members is None else prepared.pixels[split].take(members.tolist())
     if extractor is not prepared.extractor:
         return extractor.uncached(pixels)
@@ -106,13 +95,12 @@ def _features(
 
 
 def fit_uncertainty(prepared: Prepared, results: Results, events: Events) -> Uncertainty | None:
-    """What the run keeps to say how certain a prediction is; how that does on test is added to ``results.metrics``."""
+    """What predictions need to report their uncertainty; its evaluation on test is added to ``results.metrics``."""
     if "val" not in results.features:
         return None
     labels = prepared.labels
     members = some_of_each(labels["train"])
-    features = _features(prepared, results.extractor, "train", events, members)
-    means = class_means(features, labels["train"][members])
+    means = class_means(_features(prepared, results.extractor, "train", events, members), labels["train"][members])
     found = Uncertainty.learn(means, results.features["val"], results.probabilities["val"], labels["val"])
     if "test" in results.features:
         far = found.distances(results.features["test"])

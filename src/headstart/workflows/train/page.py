@@ -1,7 +1,7 @@
-"""The page of one training: what it shows (``RunReport``, free of HTML), and its rendering.
+"""The page of one training: its content (``RunReport``, free of HTML), and its rendering.
 
-Shares (accuracy, confidence) are in [0, 1]; photos are uint8 arrays [h, w, 3], RGB, of any size: pages scale them down
-themselves. Everything beyond title, answer and command may be left out, and its section is then left out too.
+Shares (accuracy, confidence) are in [0, 1]; photos are uint8 RGB arrays [h, w, 3] of any size, which the page scales
+down. Everything but title, answer, command and classes may be left out; its section is then left out too.
 """
 
 from __future__ import annotations
@@ -17,23 +17,14 @@ from headstart.evaluation.examples import most_confused
 from headstart.evaluation.uncertainty import USUAL
 from headstart.reporting.images import heat_map
 from headstart.reporting.page import Fact, photo, render_page
-from headstart.reporting.plots import EpochRow, Plot, ProbeRow, probe_path, reliability, training_curves
+from headstart.reporting.plots import EpochRow, ProbeRow, probe_path, reliability, training_curves
 from headstart.reporting.samples import sample_rows
 
 
 @dataclass(frozen=True)
-class PlanRow:
-    """One hyperparameter, what it was resolved to, and why."""
-
-    name: str
-    value: str
-    reason: str = ""
-
-
-@dataclass(frozen=True)
 class Mistake:
-    """A classified photo that is worth looking at, mostly a wrong one; ``confidence`` is p(``predicted``), ``path`` is
-    relative to the data. ``looked``: the photo with a saliency map for ``predicted``.
+    """A photo and its prediction, mostly a wrong one; ``confidence`` is p(``predicted``), ``path`` is relative to the
+    data. ``looked``: the photo with a saliency map for ``predicted``.
     """
 
     photo: np.ndarray
@@ -46,7 +37,7 @@ class Mistake:
 
 @dataclass(frozen=True)
 class DataCheck:
-    """What scanning and decoding found; ``conversions`` counts photos by what was done to them ("EXIF-rotated": 12)."""
+    """The result of reading the photos; ``conversions``: how many were converted in which way ("EXIF-rotated": 12)."""
 
     summary: str
     good: int
@@ -60,14 +51,15 @@ class RunReport:
     """One training, for ``render_run``.
 
     answer       the result in one sentence; ``more`` a second one; ``caveats`` what limits it
-    metrics      split ("val", "test") → what ``evaluate.metrics.evaluate`` returned; the page tells of test if it can
-    temperature  what the outputs were divided by (metrics tell of calibration before and after)
+    metrics      split ("val", "test") → result of ``evaluation.metrics.evaluate``; the page shows test if it is there
+    temperature  what the logits were divided by (metrics have the calibration before and after)
     counts       split → photos per class, in the order of ``classes``
     names        class → name to show, where it differs (a breed for its WordNet number)
-    history      epochs; ``best_epoch`` is the one whose weights were kept (the last of that number, if phases recount)
+    history      epochs; ``best_epoch``: the one whose weights were kept (the last of that number, if phases recount)
     probe_path   a probe's grid of L2, ``chosen_l2`` marked; lp-ft has both this and a history
     samples      class → a few photos
     hits         the most confident correct predictions, with saliency maps
+    plan         (hyperparameter, value, reason)
     environment  name → version or description ("torch": "2.12.1", "machine": "2 CPU cores")
     contents     file in the run folder → what it holds
     usage        (command, what it does)
@@ -92,7 +84,7 @@ class RunReport:
     mistakes: Sequence[Mistake] = ()
     hits: Sequence[Mistake] = ()
     data_check: DataCheck | None = None
-    plan: Sequence[PlanRow] = ()
+    plan: Sequence[tuple[str, str, str]] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     contents: Mapping[str, str] = field(default_factory=dict)
     usage: Sequence[tuple[str, str]] = ()
@@ -105,7 +97,9 @@ PAIRS = 8
 
 def render_run(report: RunReport) -> str:
     """One self-contained HTML page. Sections for which ``report`` has nothing are left out."""
-    split, metrics = shown_split(report.metrics)
+    given = {split: found for split, found in report.metrics.items() if found}
+    split = next((split for split in ("test", "val") if split in given), "")
+    metrics = given.get(split)
     return render_page(
         "workflows/train/run.html.j2",
         report=report,
@@ -113,83 +107,46 @@ def render_run(report: RunReport) -> str:
         split=split,
         metrics=metrics,
         chance=1 / len(report.classes),
-        other=_other_split(report.metrics, split),
-        curves=_curves(report),
+        other=given.get("val") if split == "test" else None,
+        curves=[
+            *probe_path(report.probe_path, report.chosen_l2), *training_curves(report.history, report.best_epoch)
+        ],
         confusion=_confusion(metrics["confusion"]) if metrics else None,
         pairs=most_confused(metrics["confusion"], PAIRS) if metrics else [],
         reliability=reliability(metrics["calibration"]) if metrics else None,
-        scaled=_scaled(report.metrics),
+        scaled=[
+            (name, given[split])
+            for split, name in (("val", "validation"), ("test", "test"))
+            if split in given and given[split]["calibration"].get("before")
+        ],
         sure=(metrics or {}).get("certainty"),
         usual=USUAL,
         samples=sample_rows(report.samples, report.names),
-        mistakes=_shown(report, report.mistakes[:MISTAKES]),
-        hits=_shown(report, report.hits),
-        total=_totals(report.counts),
-    )
-
-
-def shown_split(metrics: Mapping[str, dict[str, Any] | None]) -> tuple[str, dict[str, Any] | None]:
-    """The split that the page tells of: test where there is one, else val."""
-    for split in ("test", "val"):
-        found = metrics.get(split)
-        if found:
-            return split, found
-    return "", None
-
-
-def _scaled(metrics: Mapping[str, dict[str, Any] | None]) -> list[dict[str, Any]]:
-    """Calibration error and log loss before and after the temperature, per split that tells of both."""
-    rows = []
-    for split, name in (("val", "validation"), ("test", "test")):
-        found = metrics.get(split)
-        if found and (before := found["calibration"].get("before")):
-            rows.append(
-                {
-                    "split": name, "before": before["ece"], "after": found["calibration"]["ece"],
-                    "loss_before": before["log_loss"], "loss_after": found["log_loss"],
-                }
-            )  # fmt: skip
-    return rows
-
-
-def _other_split(metrics: Mapping[str, dict[str, Any] | None], shown: str) -> dict[str, Any] | None:
-    return metrics.get("val") if shown == "test" else None
-
-
-def _curves(report: RunReport) -> list[Plot]:
-    return [*probe_path(report.probe_path, report.chosen_l2), *training_curves(report.history, report.best_epoch)]
+        mistakes=[_shown(report, mistake) for mistake in report.mistakes[:MISTAKES]],
+        hits=[_shown(report, hit) for hit in report.hits],
+        total={split: sum(row) for split, row in report.counts.items() if sum(row)},
+    )  # fmt: skip
 
 
 def _confusion(confusion: list[list[int]]) -> dict[str, Any]:
-    """A table of cells where it fits a screen, else a heat map."""
+    """A table of cells where it fits a screen, else a heat map. A cell's opacity is the square root of its share of the
+    row, so that a single mistake is visible.
+    """
     if len(confusion) > TABLE_CLASSES:
         return {"map": heat_map(confusion), "rows": []}
-    return {"map": "", "rows": [_confusion_row(true, counts) for true, counts in enumerate(confusion)]}
+    rows = []
+    for true, counts in enumerate(confusion):
+        heat = [round(0.9 * (number / max(1, sum(counts))) ** 0.5, 3) for number in counts]
+        rows.append([{"count": n, "right": i == true, "heat": heat[i]} for i, n in enumerate(counts)])
+    return {"map": "", "rows": rows}
 
 
-def _confusion_row(true: int, counts: list[int]) -> list[dict[str, Any]]:
-    """Cells with the opacity of their colour: the square root of the share, so that a single mistake can be seen."""
-    total = max(1, sum(counts))
-    return [
-        {"count": number, "right": predicted == true, "heat": round(0.9 * (number / total) ** 0.5, 3)}
-        for predicted, number in enumerate(counts)
-    ]
-
-
-def _shown(report: RunReport, photos: Sequence[Mistake]) -> list[dict[str, Any]]:
-    return [
-        {
-            **photo(mistake.photo, 192),
-            "looked": None if mistake.looked is None else photo(mistake.looked, 192),
-            "true": report.names.get(mistake.true, mistake.true),
-            "predicted": report.names.get(mistake.predicted, mistake.predicted),
-            "confidence": mistake.confidence,
-            "path": mistake.path,
-        }
-        for mistake in photos
-    ]
-
-
-def _totals(counts: Mapping[str, Sequence[int]]) -> dict[str, int]:
-    """Photos per split, for splits that hold any."""
-    return {split: sum(row) for split, row in counts.items() if sum(row)}
+def _shown(report: RunReport, mistake: Mistake) -> dict[str, Any]:
+    return {
+        **photo(mistake.photo, 192),
+        "looked": None if mistake.looked is None else photo(mistake.looked, 192),
+        "true": report.names.get(mistake.true, mistake.true),
+        "predicted": report.names.get(mistake.predicted, mistake.predicted),
+        "confidence": mistake.confidence,
+        "path": mistake.path,
+    }

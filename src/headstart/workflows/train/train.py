@@ -1,4 +1,4 @@
-"""``train``: from photos to a run folder with classifier, plan, history, metrics and report."""
+"""``train``: photos to a run folder with classifier, plan, history, metrics and report."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def train(
         The run: its folder, metrics, plan and classifier.
 
     Raises:
-        OptionError: an option that is unknown or cannot be; all of them at once.
+        OptionError: unknown or invalid options, all of them at once.
         DataError: photos that cannot be trained on as they are.
         WeightsError: pretrained weights that are missing or do not fit.
         RunError: the folder exists.
@@ -71,7 +71,10 @@ def train(
     RunFolder(path).refuse(overwrite)
     with console_events(quiet, listener) as events:
         prepared = prepare(asked, events)  # before the folder is made: a mistake leaves nothing behind
-        folder = RunFolder.create(path, _lasting(asked), overwrite)
+        # With absolute paths: the run may be resumed from another folder.
+        places = {name: getattr(asked, name) for name in ("data", "weights", "from_run")}
+        held: dict[str, Any] = {name: lasting(place) for name, place in places.items() if place}
+        folder = RunFolder.create(path, replace(asked, **held), overwrite)
         return train_prepared(folder, prepared, events)
 
 
@@ -87,7 +90,7 @@ def resume(run: str | Path, *, quiet: bool = False, listener: Listener | None = 
         The run, with the weights that it would have without the interruption.
 
     Raises:
-        RunError: no run there, or one whose photos or plan are not the same any more.
+        RunError: no run there, or its photos or plan have changed.
     """
     folder, options = RunFolder.open(Path(run))
     if folder.finished:
@@ -102,10 +105,8 @@ def check_unchanged(folder: RunFolder, prepared: Prepared) -> None:
     """Only the same photos under the same plan can end with the same weights. Raises RunError."""
     data, plan = folder.recall("data"), folder.recall("plan")
     if data is not None and data != prepared.dataset.digest:
-        where = prepared.options.data
-        raise RunError(
-            f"The photos in {where} are not those that {folder.path} began with.", "Train with `overwrite=True`."
-        )
+        problem = f"The photos in {prepared.options.data} are not those that {folder.path} began with."
+        raise RunError(problem, "Train with `overwrite=True`.")
     if plan is not None and (changes := Plan.from_json(plan).differences(prepared.plan)):
         raise RunError(
             f"{folder.path} cannot be resumed here: the plan would change ({', '.join(changes)}).",
@@ -134,21 +135,8 @@ def open_run(run: str | Path, device: str = "auto") -> Run:
     return Run(folder.path, metrics, Plan.from_json(folder.read_json("plan.json")), classifier)
 
 
-def _lasting(asked: TrainOptions) -> TrainOptions:
-    """The options with absolute paths: the run may be resumed from another folder."""
-    places = {name: getattr(asked, name) for name in ("data", "weights", "from_run")}
-    held: dict[str, Any] = {name: lasting(place) for name, place in places.items() if place}
-    return replace(asked, **held)
-
-
 def train_prepared(folder: RunFolder, prepared: Prepared, events: Events, mistakes: Sequence[str] = ()) -> Run:
-    """Train in a folder that was made, or opened again, for it.
-
-    Args:
-        folder: the run folder.
-        prepared: photos, backbone and plan.
-        events: where progress is reported.
-        mistakes: deliberate bugs, made by a study alone.
+    """Train in a new or resumed run folder. ``mistakes``: deliberate bugs, made by a study alone.
 
     Raises:
         TrainingError, Interrupted: the training can be resumed.
@@ -161,13 +149,11 @@ def train_prepared(folder: RunFolder, prepared: Prepared, events: Events, mistak
     log = prepared.options.log
     tracker = Tracker(log, folder.path, prepared.plan.to_json()) if log else None
     listened = Events(*events.listeners, tracker.listen) if tracker else events
-    context = replace(make_context(prepared, folder.state, listened, folder), mistakes=tuple(mistakes))
     try:
-        fitted = fit(context)
+        fitted = fit(replace(make_context(prepared, folder.state, listened, folder), mistakes=tuple(mistakes)))
     except (KeyboardInterrupt, Interrupted):
-        raise Interrupted(
-            f"Stopped; nothing in {folder.path} is lost.", f"Go on with `hs.resume({os.fspath(folder.path)!r})`."
-        ) from None
+        hint = f"Go on with `hs.resume({os.fspath(folder.path)!r})`."
+        raise Interrupted(f"Stopped; nothing in {folder.path} is lost.", hint) from None
     if tracker:
         tracker.strengths(fitted.probe.path if fitted.probe else ())
         tracker.close()
@@ -181,37 +167,34 @@ def train_prepared(folder: RunFolder, prepared: Prepared, events: Events, mistak
 def _write(
     folder: RunFolder, prepared: Prepared, fitted: FitResult, results: Results, classifier: Classifier, events: Events
 ) -> dict[str, Any]:
-    """Write the run folder's files, the report last; returns what metrics.json says."""
+    """Write the run folder's files, the report last, and return the metrics."""
     from headstart.workflows.train.report import run_page
 
     path = folder.path
     classifier.save(path)
     write_json(path / "plan.json", fitted.plan.to_json())
     write_history(path / "history.csv", fitted.probe.path if fitted.probe else (), fitted.history)
-    extra = {
-        "strategy": fitted.plan.strategy, "parts": list(fitted.parts), "decision": fitted.decision,
-        "temperature": fitted.temperature, "seconds": results.seconds,
+    metrics = results.metrics | {
+        "training": {
+            "strategy": fitted.plan.strategy, "parts": list(fitted.parts), "decision": fitted.decision,
+            "temperature": fitted.temperature, "seconds": results.seconds,
+        }
     }  # fmt: skip
-    metrics = {**results.metrics, "training": extra}
     write_json(path / "metrics.json", {"format": METRICS_FORMAT, **metrics})
     write_json(path / "check.json", check_facts(prepared.photos, prepared.dataset))
-    _write_predictions(path / "predictions.csv", prepared, results)
+    classes, rows = prepared.dataset.classes, []
+    for split, probabilities in results.probabilities.items():
+        predicted = prepared.objective.decide(probabilities)
+        for sample, p, best in zip(prepared.dataset.split(split), probabilities, predicted, strict=True):
+            place = shown(sample.path, prepared.dataset.root)
+            rows.append([place, split, classes[sample.label], classes[best], f"{p[best]:.6f}"])
+    write_rows(path / "predictions.csv", ("path", "split", "label", "predicted", "confidence"), rows)
     card = model_card(path.resolve().name, classifier.description(), metrics, fitted.plan.to_json())
     write_text(path / "MODEL_CARD.md", card)
-    write_text(
-        path / "report.html", run_page(prepared, fitted, results, path, classifier)
-    )  # last: its presence says that the run is whole
+    # Last: a run that has a report is complete.
+    write_text(path / "report.html", run_page(prepared, fitted, results, path, classifier))
     folder.close()
     with contextlib.suppress(RunError):
         trim(keep=[store.folder for store in [prepared.photos.pixels.store] if store])
     events.message(f"Report: {path / 'report.html'}")
     return metrics
-
-
-def _write_predictions(path: Path, prepared: Prepared, results: Results) -> None:
-    classes, root, rows = prepared.dataset.classes, prepared.dataset.root, []
-    for split, probabilities in results.probabilities.items():
-        predicted = prepared.objective.decide(probabilities)
-        for sample, p, best in zip(prepared.dataset.split(split), probabilities, predicted, strict=True):
-            rows.append([shown(sample.path, root), split, classes[sample.label], classes[best], f"{p[best]:.6f}"])
-    write_rows(path, ("path", "split", "label", "predicted", "confidence"), rows)
