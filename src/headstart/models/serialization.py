@@ -15,7 +15,7 @@ from headstart.errors import RunError
 
 
 def save_state(path: Path, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
-    """Write tensors and JSON-able facts, atomically.
+    """Write tensors and facts (for JSON), atomically.
 
     Raises:
         RunError: the disk is full or the folder cannot be written.

@@ -62,7 +62,7 @@ class Starter:
 
 
 def starter_weights() -> Path:
-    """The shipped weights file. Raises WeightsError where the installation lacks it."""
+    """The shipped weights file. Raises WeightsError if the installation lacks it."""
     path = Path(__file__).with_name("starter.safetensors")
     if not path.is_file():
         raise WeightsError(

@@ -29,7 +29,7 @@ class TimmNetworks:
         base, _, tag = name.partition(".")
         if not timm.is_model(base):
             return None
-        if not tag:  # the full name, so that a run says which weights it used even if timm's default changes later
+        if not tag:  # the full name, so that a run records which weights it used even if timm's default changes later
             cfg = _config(base)
             return _entry(name, f"{base}.{cfg.tag}" if cfg is not None and cfg.tag else base)
         tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{base}.*")]
