@@ -50,7 +50,7 @@ def _check_name(repo: str) -> None:
     try:
         validate_repo_id(repo)
     except HFValidationError as error:
-        raise OptionError(f"{repo!r} is not a repository name: {error}", "Write it as owner/name.") from None
+        raise OptionError(f"{repo!r} is not the name of a repository: {error}", "Write it as owner/name.") from None
 
 
 def _refused(repo: str, error: Exception) -> RunError:

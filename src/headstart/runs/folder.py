@@ -81,7 +81,7 @@ class RunFolder:
             return  # an empty folder, or one whose training was interrupted before its request was written
         if foreign or not (self.path / "request.json").exists():
             held = listed(foreign, 3) or "no request.json"
-            problem = f"{self.path} exists and is not a headstart run (it holds {held})."
+            problem = f"{self.path} exists and is not a run of headstart (it holds {held})."
             raise RunError(problem, "Choose another folder with `out`.", option="out")
         if not overwrite:
             unfinished = f" Its training did not end: `hs.resume({str(self.path)!r})` continues it."
