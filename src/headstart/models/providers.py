@@ -121,6 +121,9 @@ def backbones(pattern: str | None = None) -> list[BackboneInfo]:
     Args:
         pattern: a part of the name, or with wildcards (``*resnet5?``) the whole of it; by default all are listed.
 
+    Returns:
+        Name, image size, weights, family and licence of each.
+
     Raises:
         OptionError: no name matches; the nearest are named.
     """
