@@ -119,10 +119,10 @@ def backbones(pattern: str | None = None) -> list[BackboneInfo]:
     """List the pretrained backbones, those with short names first; no network is built.
 
     Args:
-        pattern: a part of the name, or with wildcards (``*resnet5?``) the whole of it; by default all are listed.
+        pattern: a part of the name, or with wildcards (``*resnet5?``) the whole of it; by default all.
 
     Returns:
-        Name, image size, weights, family and licence of each.
+        Name, input size, weights, family and licence of each.
 
     Raises:
         OptionError: no name matches; the nearest are named.
