@@ -87,10 +87,8 @@ class Backbone(Chain):
         if at == len(blocks):
             return self, nn.Identity()
         first: Any = blocks[at][1]
-        if getattr(first, "inplace", False):
-            first.inplace = (
-                False  # an activation that opens the tail would overwrite the trunk's outputs, which are kept
-            )
+        if getattr(first, "inplace", False):  # an activation that opens the tail would overwrite the trunk's outputs
+            first.inplace = False
         return Chain(blocks[:at]), Chain(blocks[at:])
 
     def truncated(self, cut: str) -> Backbone:

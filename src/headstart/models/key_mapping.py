@@ -20,9 +20,8 @@ Rules = tuple[tuple[str, str], ...]
 _SAME_ORDER = {
     "mobilenetv2_100": "mobilenet_v2",
     "mnasnet_100": "mnasnet1_0",
-    **{
-        f"efficientnet_b{i}": f"efficientnet_b{i}" for i in range(5)
-    },  # from b5 on, torchvision's BatchNorm epsilon differs
+    # From b5 on, torchvision's BatchNorm adds another epsilon.
+    **{f"efficientnet_b{i}": f"efficientnet_b{i}" for i in range(5)},
 }
 _TRANSFORMER_NAMES = (
     (r"^class_token$", "cls_token"),
