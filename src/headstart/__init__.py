@@ -19,7 +19,7 @@ from headstart._version import __version__
 
 if TYPE_CHECKING:
     from headstart.inference.classifier import Classifier, Prediction
-    from headstart.models.listing import backbones
+    from headstart.models.providers import backbones
     from headstart.serving.server import serve
     from headstart.workflows.check.check import check
     from headstart.workflows.demo import demo
@@ -39,7 +39,7 @@ _HOMES = {
     "Classifier": "headstart.inference.classifier",
     "Prediction": "headstart.inference.classifier",
     "Run": "headstart.workflows.train.result",
-    "backbones": "headstart.models.listing",
+    "backbones": "headstart.models.providers",
     "check": "headstart.workflows.check.check",
     "compare": "headstart.workflows.experiment.compare",
     "demo": "headstart.workflows.demo",

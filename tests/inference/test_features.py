@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from headstart.core.events import OnProgress
 from headstart.data.augment import View, render
 from headstart.data.images import DecodedImages, centre, read_photos
 from headstart.inference.device import Machine
-from headstart.inference.features import FeatureKey, as_rows, compute_rows, extract
+from headstart.inference.features import FeatureKey, as_rows, compute_rows
 from headstart.inference.runner import FrozenNetwork, Normalise
 from headstart.models.backbone import Backbone
 from headstart.training.batches import as_tensor
@@ -42,6 +43,17 @@ def trunk_of(backbone: Backbone) -> Callable[[], FrozenNetwork]:
 
 def never() -> FrozenNetwork:
     raise AssertionError("the trunk was built")
+
+
+def extract(
+    trunk: Callable[[], FrozenNetwork],
+    key: FeatureKey,
+    pixels: DecodedImages,
+    view: View = View(),  # noqa: B008 - frozen
+    progress: OnProgress | None = None,
+) -> np.ndarray:
+    store = compute_rows(trunk, key, pixels, view, "float32", progress)
+    return store.gather([str(d) for d in pixels.digests])
 
 
 def plain_features(backbone: Backbone, pixels: DecodedImages) -> np.ndarray:

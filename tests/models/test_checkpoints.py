@@ -178,7 +178,7 @@ def test_what_does_not_fit_is_named_with_its_count() -> None:
         fit_weights(backbone, whole("resnet18", **{"conv1.weight": torch.ones(64, 1, 7, 7)}), "w.pth")
     state = whole("resnet18")
     missing = [key for key in state if key.startswith("layer4.1") and not key.endswith("tracked")]
-    with pytest.raises(WeightsError, match=rf"{len(missing)} missing: layer4\.1\.conv1\.weight, [^;]*, \.\.\."):
+    with pytest.raises(WeightsError, match=rf"{len(missing)} missing: layer4\.1\.conv1\.weight, [^;]* and \d+ more"):
         fit_weights(backbone, {key: t for key, t in state.items() if key not in missing}, "w.pth")
 
 

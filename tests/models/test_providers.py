@@ -12,8 +12,7 @@ from safetensors.torch import save_file
 from headstart.errors import OptionError
 from headstart.models.backbone import Backbone
 from headstart.models.factory import create
-from headstart.models.listing import backbones
-from headstart.models.providers import PROVIDERS, BackboneInfo, Entry, resolve
+from headstart.models.providers import PROVIDERS, BackboneInfo, Entry, backbones, resolve
 from headstart.models.resnet import TORCHVISION_RESNETS
 
 

@@ -138,7 +138,7 @@ def backbones(
     """List the pretrained backbones."""
     from dataclasses import asdict
 
-    from headstart.models.listing import backbones as find
+    from headstart.models.providers import backbones as find
 
     found = find(pattern)
     width = max(len(info.name) for info in found)

@@ -1,4 +1,4 @@
-"""What computes a frozen network's outputs, and which choice pays."""
+"""Inference engines for frozen networks, and which one is fastest."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from headstart.core.choice import Choice
 from headstart.core.registry import Registry
 
-if TYPE_CHECKING:  # the plan knows the names of engines, and needs no torch for that
+if TYPE_CHECKING:  # the plan reads the names of engines without importing torch
     from torch import Tensor, nn
 
     from headstart.inference.device import Machine
@@ -25,12 +25,11 @@ class Backend(Protocol):
     """An inference engine. Outputs of all but PyTorch's are compared with PyTorch's before they are used."""
 
     def check(self, machine: Machine) -> None:
-        """Raises OptionError where it is not installed, or does not run on this machine."""
+        """Raises OptionError if it is not installed, or does not run on this machine."""
 
     def compile(self, module: nn.Module, preprocessing: Preprocessing, machine: Machine, precision: str) -> Compiled:
-        """The module (in eval mode, BatchNorm folded) ready to run, normalisation included.
-
-        Whatever it raises means that the engine cannot run this network.
+        """The module (in eval mode, BatchNorm folded) ready to run, normalisation included. Any exception means that
+        the engine cannot run this network.
         """
 
 
@@ -44,17 +43,17 @@ ENGINES = BACKENDS.names()
 MULTIPLICATIONS_PER_WEIGHT = 170
 """Of a convolutional network at 224 px: ResNet-18 163, ResNet-50 174, MobileNetV2 136."""
 CONVERSION_PAYS = 5e11
-"""Multiplications from which OpenVINO is ahead, its conversion included (docs/explanation/performance.md): 550 photos at 160 px
-through ResNet-18, 120 at 224 px through ResNet-50."""
+"""Multiplications from which OpenVINO is faster, including its conversion (docs/explanation/performance.md): 550 photos
+at 160 px through ResNet-18, 120 at 224 px through ResNet-50."""
 
 
 def choose_engine(device: str, openvino: bool, photos: int, weights: int, image_size: int) -> Choice:
-    """The engine for so many photos. OpenVINO is the fastest on CPUs, once the network is converted.
+    """The engine for a number of photos. OpenVINO is the fastest on CPUs, once the network is converted.
 
     Args:
         device: a torch device type, such as "cpu".
         openvino: whether OpenVINO is installed.
-        photos: how many photos will be read.
+        photos: photos to read.
         weights: parameters of the network.
         image_size: input size, px.
     """

@@ -1,6 +1,6 @@
 """The trained classifier: a folder (``model.safetensors``, ``model.json``), and predictions from it.
 
-Loading reads tensors and JSON only: it never executes code from the folder.
+Loading reads tensors and JSON only, and executes no code from the folder.
 """
 
 from __future__ import annotations
@@ -37,9 +37,11 @@ Ref = TypeVar("Ref", bound=ImageRef)
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the classifier predicts for one photo; ``problem`` says why there is none. ``probabilities`` has one value
-    per class, in class order. ``distance`` to the training photos, 1 being as far as validation photos usually are;
-    None where the run does not know. ``labels``: the set that was asked for by a coverage, the likeliest first.
+    """The prediction for one photo; ``problem`` says why there is none.
+
+    ``probabilities``: one per class, in class order. ``distance`` to the training photos, 1 being as far as validation
+    photos usually are; None if the run does not know it. ``labels``: the set of labels for the requested coverage, the
+    most probable first.
     """
 
     path: Path
@@ -52,7 +54,7 @@ class Prediction:
 
     @property
     def unknown(self) -> bool | None:
-        """Whether the photo is out of distribution; None where that is not known."""
+        """Whether the photo is out of distribution; None if that is not known."""
         return is_unknown(self.distance)
 
 
@@ -78,8 +80,6 @@ class Classifier:
     _machine: Machine | None = field(default=None, repr=False)
     _forward: FrozenNetwork | None = field(default=None, repr=False)
 
-    # -- on disk --
-
     def save(self, folder: Path) -> None:
         """Write the model's files (see ``load``), each atomically. Raises RunError."""
         save_state(folder / "model.safetensors", self.network.state_dict(), {"format": FORMAT})
@@ -88,7 +88,7 @@ class Classifier:
         write_json(folder / "model.json", self.description())
 
     def description(self) -> dict[str, Any]:
-        """What model.json says."""
+        """The content of model.json."""
         backbone = self.network.backbone
         return {
             "format": FORMAT,
@@ -106,7 +106,7 @@ class Classifier:
         }
 
     def public_description(self) -> dict[str, Any]:
-        """The description for whoever gets the model, or asks a server: see ``published``."""
+        """The description for those who receive the model or ask a server: see ``published``."""
         return published(self.description())
 
     @classmethod
@@ -120,23 +120,21 @@ class Classifier:
 
         folder = fetched(folder)
         described = read_description(folder)
-        shape = described["architecture"]
+        shape, classes = described["architecture"], tuple(described["classes"])
         backbone = create(shape["backbone"], pretrained=False, cut=shape["cut"])
-        head = build_head(shape["head"], shape["dim"], len(described["classes"]), shape["dropout"])
-        network = Network(backbone, head)
+        network = Network(backbone, build_head(shape["head"], shape["dim"], len(classes), shape["dropout"]))
         tensors, _ = load_state(folder / "model.safetensors")
         try:
             network.load_state_dict(tensors)
         except RuntimeError as error:
-            raise RunError(
-                f"{folder}: model.safetensors does not fit model.json: {str(error).splitlines()[-1].strip()}",
-                "Train it again.",
-            ) from error
+            reason = str(error).splitlines()[-1].strip()
+            problem = f"{folder}: model.safetensors does not fit model.json: {reason}"
+            raise RunError(problem, "Train it again.") from error
         backbone.source, backbone.pretrained = f"run {folder.name}", True
         loaded = cls(
             network.eval(),
             Preprocessing.from_json(described["preprocessing"]),
-            tuple(described["classes"]),
+            classes,
             shape["head"],
             tuple(shape["dropout"]),
             described["precision"],
@@ -146,27 +144,23 @@ class Classifier:
         return loaded.to(find_machine(device))
 
     def to(self, machine: Machine) -> Classifier:
-        """Predict on this machine from now on, in bf16 only where it was trained so and the machine multiplies it."""
+        """Predict on this machine from now on, in bf16 only if it was trained so and the machine multiplies it."""
         self._machine, self._forward = machine, None
         self.network.head.to(machine.device).eval()
         return self
 
     def prepare_for(self, photos: int) -> FrozenNetwork:
-        """The backbone ready to read so many photos; once it is made for many, it also reads few."""
-        machine = self._machine or self.to(find_machine())._machine
-        assert machine is not None
-        engine = self._engine(machine, photos)
+        """The backbone ready to read a number of photos; once prepared for many, it also reads few."""
+        machine = self._machine or find_machine()
+        if self._machine is None:
+            self.to(machine)
+        weights = sum(p.numel() for p in self.network.backbone.parameters())
+        size = self.preprocessing.image_size
+        engine = str(choose_engine(machine.device.type, has_openvino(), photos, weights, size).value)
         if self._forward is None or (engine, self._forward.asked) == ("openvino", "torch"):
             precision = self.precision if machine.fast_bf16 else "float32"
             self._forward = FrozenNetwork(self.network.backbone, self.preprocessing, machine, precision, engine)
         return self._forward
-
-    def _engine(self, machine: Machine, photos: int) -> str:
-        weights = sum(p.numel() for p in self.network.backbone.parameters())
-        size = self.preprocessing.image_size
-        return str(choose_engine(machine.device.type, has_openvino(), photos, weights, size).value)
-
-    # -- predictions --
 
     def features(self, photos: np.ndarray) -> np.ndarray:
         """Features float32 [N, D] of photos that are cropped to size already: uint8 [N, S, S, 3]."""
@@ -184,44 +178,44 @@ class Classifier:
         return [Answer(row, distance) for row, distance in zip(rows, far, strict=True)]
 
     def stream(self, photos: Sequence[Ref]) -> Iterator[tuple[Ref, PhotoRead, Answer | None]]:
-        """(photo, what was read, the answer or None for a bad one), in order, with flat memory."""
+        """(photo, what was read, its probabilities and distance, or None for a bad one), in order, in constant
+        memory.
+        """
         self.prepare_for(len(photos))
-        waiting: list[tuple[Ref, PhotoRead]] = []
-        reads = stream_photos(photos, self.preprocessing.resize, self.preprocessing.interpolation)
-        for photo, read in zip(photos, reads, strict=True):
-            waiting.append((photo, read))
-            if sum(r.problem is None for _, r in waiting) == BATCH:
-                yield from self._answer(waiting)
-                waiting = []
-        yield from self._answer(waiting)
-
-    def _answer(self, waiting: list[tuple[Ref, PhotoRead]]) -> Iterator[tuple[Ref, PhotoRead, Answer | None]]:
         size = self.preprocessing.image_size
-        good = [centre(read.pixels, size) for _, read in waiting if read.pixels is not None]
-        answers: Iterator[Answer] = iter(())
-        if good:
-            # always the same size: a prediction does not depend on its neighbours
-            batch = np.zeros((BATCH, size, size, 3), np.uint8)
-            batch[: len(good)] = good
-            answers = iter(self.answers(self.features(batch)))
-        for photo, read in waiting:
-            yield photo, read, next(answers) if read.pixels is not None else None
+        waiting: list[tuple[Ref, PhotoRead]] = []
+        good: list[np.ndarray] = []
+        reads = stream_photos(photos, self.preprocessing.resize, self.preprocessing.interpolation)
+        for done, (photo, read) in enumerate(zip(photos, reads, strict=True), 1):
+            waiting.append((photo, read))
+            if read.pixels is not None:
+                good.append(centre(read.pixels, size))
+            if len(good) < BATCH and done < len(photos):
+                continue
+            answers: Iterator[Answer] = iter(())
+            if good:
+                # Always the same size: a prediction does not depend on the other photos of its batch.
+                batch = np.zeros((BATCH, size, size, 3), np.uint8)
+                batch[: len(good)] = good
+                answers = iter(self.answers(self.features(batch)))
+            for earlier, was in waiting:
+                yield earlier, was, next(answers) if was.pixels is not None else None
+            waiting, good = [], []
 
     def predict(self, paths: Iterable[str | Path], coverage: float | None = None) -> Iterator[Prediction]:
         """One ``Prediction`` per path, in order; with ``coverage``, each with a set of labels (see ``Uncertainty``).
 
         Raises:
-            OptionError: a coverage outside (0, 1). RunError: the run kept nothing to make sets by.
+            OptionError: a coverage outside (0, 1). RunError: the run kept nothing to make sets from.
         """
         least = None if coverage is None else least_probability(self.known_uncertainty.own, coverage)
-        return self._predictions([Path(p) for p in paths], least)
-
-    def _predictions(self, paths: Sequence[Path], least: float | None) -> Iterator[Prediction]:
-        for path, read, answer in self.stream(paths):
-            if answer is None:
-                yield Prediction(path, None, None, problem=read.problem)
-            else:
-                yield self.prediction(path, answer, least)
+        photos = self.stream([Path(p) for p in paths])
+        return (
+            Prediction(path, None, None, problem=read.problem)
+            if answer is None
+            else self.prediction(path, answer, least)
+            for path, read, answer in photos
+        )
 
     def prediction(self, path: Path, answer: Answer, least: float | None = None) -> Prediction:
         """A prediction with names; ``least``: the probability that a label needs to be in the set, if one is wanted."""
@@ -234,11 +228,11 @@ class Classifier:
 
     @property
     def known_uncertainty(self) -> Uncertainty:
-        """What sets of labels are made from. Raises RunError where the run kept nothing."""
+        """What sets of labels are made from. Raises RunError if the run did not save it."""
         if self.certainty is None:
             raise RunError(
-                "This model has no certainty.safetensors, which sets of labels are made from: it is of an older"
-                " headstart.",
+                "This model has no certainty.safetensors, which sets of labels are made from: it was trained with an"
+                " older headstart.",
                 "Train it again, or leave out `coverage`.",
             )
         return self.certainty
@@ -251,7 +245,6 @@ def load_backbone(folder: Path) -> Any:
     except RunError as error:
         raise WeightsError(f"{option('from_run', repr(str(folder)))}: {error.problem}", error.hint) from None
     backbone, used = classifier.network.backbone, classifier.preprocessing
-    backbone.preprocessing = replace(
-        backbone.preprocessing, mean=used.mean, std=used.std, interpolation=used.interpolation
-    )
+    mean, std, interpolation = used.mean, used.std, used.interpolation
+    backbone.preprocessing = replace(backbone.preprocessing, mean=mean, std=std, interpolation=interpolation)
     return backbone

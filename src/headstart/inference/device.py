@@ -1,4 +1,4 @@
-"""The device that work runs on, and what it can do."""
+"""The device that computes, and what it can do."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Machine:
 
 
 def find_machine(device: str = "auto") -> Machine:
-    """The best device there is, or the one asked for (``cpu``, ``cuda``, ``cuda:1``, ``mps``).
+    """The best device available, or the one asked for (``cpu``, ``cuda``, ``cuda:1``, ``mps``).
 
     Raises:
-        OptionError: the device is not there.
+        OptionError: the device is not available.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -35,36 +35,23 @@ def find_machine(device: str = "auto") -> Machine:
     except (RuntimeError, AssertionError) as error:
         raise OptionError(
             f"Device {device!r} cannot be used: {str(error).splitlines()[0]}.",
-            "Leave `device` out to use the best there is.",
+            "Leave `device` out to use the best one available.",
             option="device",
         ) from None
-    return Machine(found, _fast_bf16(found), _words(found))
+    if found.type == "cuda":
+        return Machine(found, torch.cuda.get_device_capability(found) >= (8, 0), torch.cuda.get_device_name(found))
+    words = f"{found.type.upper()}, {os.cpu_count()} cores, {platform.processor() or platform.machine()}"
+    return Machine(found, found.type == "cpu" and cpu_has_bf16(), words)
 
 
 @cache
 def cpu_has_bf16() -> bool:
-    """Whether this CPU multiplies bf16 in hardware (AMX or AVX512-BF16): elsewhere float32 is faster."""
-    return any(
-        getattr(torch.cpu, name, lambda: False)() for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    )
-
-
-def _fast_bf16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
-    return device.type == "cpu" and cpu_has_bf16()
-
-
-def _words(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    name = platform.processor() or platform.machine()
-    return f"{device.type.upper()}, {os.cpu_count()} cores, {name}"
+    """Whether this CPU multiplies bf16 in hardware (AMX or AVX512-BF16); without it float32 is faster."""
+    checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(getattr(torch.cpu, name, lambda: False)() for name in checks)
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait for the device, so that a clock around the work is right."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()
+    """Wait for the device, so that a clock measures its work."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)

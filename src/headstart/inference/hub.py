@@ -5,23 +5,24 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from headstart.errors import OptionError, RunError
 from headstart.evaluation.uncertainty import FILE as CERTAINTY
-from headstart.models.pretrained import transport_errors
+from headstart.models.pretrained import first_line, transport_errors
 
 PREFIX = "hf:"
 MODEL = ("model.json", "model.safetensors")
-"""What ``fetched`` needs; certainty.safetensors comes along where there is one."""
+"""What ``fetched`` needs; certainty.safetensors is downloaded too if there is one."""
 
 
 def fetched(place: str | Path) -> Path:
     """A run folder as it is, or the folder that ``hf:REPO`` or ``hf:REPO@REVISION`` was downloaded to.
 
     Raises:
-        RunError: the repository cannot be had, or holds no model of headstart's.
+        RunError: the repository cannot be downloaded, or holds no headstart model.
     """
-    text = Path(place).as_posix() if isinstance(place, Path) else place
+    text = place.as_posix() if isinstance(place, Path) else place
     if not text.startswith(PREFIX):
         return Path(place)
     from huggingface_hub import hf_hub_download
@@ -29,15 +30,15 @@ def fetched(place: str | Path) -> Path:
 
     repo, _, revision = text.removeprefix(PREFIX).partition("@")
     _check_name(repo)
-    endpoint = os.environ.get("HF_ENDPOINT") or None
+    source: dict[str, Any] = {"revision": revision or None, "endpoint": os.environ.get("HF_ENDPOINT") or None}
     try:
-        files = [Path(hf_hub_download(repo, name, revision=revision or None, endpoint=endpoint)) for name in MODEL]
-        with suppress(EntryNotFoundError, LocalEntryNotFoundError):  # models of older headstarts have none
-            hf_hub_download(repo, CERTAINTY, revision=revision or None, endpoint=endpoint)
+        files = [Path(hf_hub_download(repo, name, **source)) for name in MODEL]
+        with suppress(EntryNotFoundError, LocalEntryNotFoundError):  # models of older versions have none
+            hf_hub_download(repo, CERTAINTY, **source)
     except LocalEntryNotFoundError as error:  # no network, and not fetched before
         raise _refused(repo, error) from None
     except EntryNotFoundError:
-        raise RunError(f"{text} holds no model of headstart's (no {' or no '.join(MODEL)}).") from None
+        raise RunError(f"{text} holds no headstart model (no {' or no '.join(MODEL)}).") from None
     except transport_errors() as error:
         raise _refused(repo, error) from None
     return files[0].parent
@@ -55,10 +56,9 @@ def _check_name(repo: str) -> None:
 def _refused(repo: str, error: Exception) -> RunError:
     status = getattr(getattr(error, "response", None), "status_code", None)
     if status in (401, 403):
-        return RunError(
-            f"The hub does not let you use {repo} ({status}).", "Log in with: hf auth login (or set HF_TOKEN)."
-        )
+        problem = f"The hub does not let you use {repo} ({status})."
+        return RunError(problem, "Log in with: hf auth login (or set HF_TOKEN).")
     if status == 404:
         return RunError(f"There is no {repo} on the hub, or it is private.", "Log in with: hf auth login")
-    reason = str(error).strip().partition("\n")[0] or type(error).__name__
-    return RunError(f"The hub could not be reached for {repo}: {reason}", "Try again; HF_ENDPOINT names another hub.")
+    problem = f"The hub could not be reached for {repo}: {first_line(error)}"
+    return RunError(problem, "Try again; HF_ENDPOINT names another hub.")

@@ -25,7 +25,7 @@ def has_openvino() -> bool:
 
 
 class OpenVinoBackend:
-    """OpenVINO, the faster engine on CPUs (docs/explanation/performance.md); it has to convert the network first."""
+    """OpenVINO, the faster engine on CPUs (docs/explanation/performance.md), after a conversion of the network."""
 
     def check(self, machine: Machine) -> None:
         hint = "Use `engine='torch'`."
@@ -54,33 +54,29 @@ class OpenVino:
 
     def __call__(self, photos: torch.Tensor, /) -> torch.Tensor:
         """uint8 photos [N, S, S, 3] -> float32 outputs."""
-        request = self.ready.get(len(photos)) or self._compile(len(photos))
-        # Copied: the request's own memory is overwritten by the next call.
-        return torch.from_numpy(request.infer([photos.numpy()], share_inputs=True)[0])
-
-    def _compile(self, count: int) -> Any:
-        """A request for batches of one length: with fixed shapes the convolutions are laid out best."""
         from openvino import PartialShape
 
-        self.graph.reshape({0: PartialShape([count, self.size, self.size, 3])})
-        compiled = openvino_core().compile_model(self.graph, "CPU", self.options)
-        self.ready[count] = compiled.create_infer_request()
-        return self.ready[count]
+        if len(photos) not in self.ready:  # compiled for each batch size: fixed shapes give the fastest convolutions
+            self.graph.reshape({0: PartialShape([len(photos), self.size, self.size, 3])})
+            compiled = openvino_core().compile_model(self.graph, "CPU", self.options)
+            self.ready[len(photos)] = compiled.create_infer_request()
+        # Copied: the request's own memory is overwritten by the next call.
+        return torch.from_numpy(self.ready[len(photos)].infer([photos.numpy()], share_inputs=True)[0])
 
 
 @cache
 def openvino_core() -> Any:
     """OpenVINO's runtime: one, kept until the process ends.
 
-    Its CPU plugin gives the thread that makes it a new stack for signals, and puts the old one back when it goes.
-    Where two of them go in the order they came, what is put back is freed memory: the next Ctrl-C is a crash.
+    Its CPU plugin gives the thread that creates it a new signal stack, and restores the old one when it is deleted. If
+    two are deleted in the order of their creation, freed memory is restored, and the next Ctrl-C crashes.
     """
     return import_openvino().Core()
 
 
 def import_openvino() -> Any:
-    """OpenVINO, imported without its reports: otherwise importing it tells its maker, and leaves an identifier in the
-    user's home. It takes a missing package for a no.
+    """OpenVINO, imported without its telemetry package: with it, the import reports to its vendor and writes an
+    identifier to the user's home. OpenVINO works without the package.
     """
     if "openvino" not in sys.modules:
         before = sys.modules.get("openvino_telemetry")
@@ -97,8 +93,8 @@ def import_openvino() -> Any:
 def _graph(module: nn.Module, preprocessing: Preprocessing) -> tuple[Any, Any]:
     """The module as an OpenVINO graph with uint8 photos as its input, and the owner of the weights that it shares.
 
-    ``openvino.convert_model`` would do it in one call, but reports each conversion to its maker unless the user
-    has forbidden it; the front end that it calls does not.
+    ``openvino.convert_model`` would do it in one call, but reports each conversion to its vendor unless the user
+    has opted out; the front end that it calls does not.
     """
     from openvino import Layout, Type
     from openvino.frontend import FrontEndManager
@@ -107,15 +103,13 @@ def _graph(module: nn.Module, preprocessing: Preprocessing) -> tuple[Any, Any]:
 
     size = preprocessing.image_size
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # of the tracer: what it freezes are the shapes, which are fixed here
+        warnings.simplefilter("ignore")  # the tracer warns that it fixes shapes, which are fixed here
         traced = torch.jit.trace(module, torch.zeros(1, 3, size, size), check_trace=False)
     front = FrontEndManager().load_by_framework("pytorch")
     decoder = TorchScriptPythonDecoder(traced)  # named, because the front end does not keep it alive
-    graph = front.convert(front.load(decoder))
-    steps = PrePostProcessor(graph)
+    steps = PrePostProcessor(front.convert(front.load(decoder)))
     steps.input().tensor().set_element_type(Type.u8).set_layout(Layout("NHWC"))
     steps.input().model().set_layout(Layout("NCHW"))
-    steps.input().preprocess().convert_element_type(Type.f32).mean([255 * v for v in preprocessing.mean]).scale(
-        [255 * v for v in preprocessing.std]
-    )
+    mean, std = ([255 * v for v in values] for values in (preprocessing.mean, preprocessing.std))
+    steps.input().preprocess().convert_element_type(Type.f32).mean(mean).scale(std)
     return steps.build(), decoder

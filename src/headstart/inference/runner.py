@@ -1,4 +1,4 @@
-"""A frozen network made ready for inference by a backend, which is compared with PyTorch."""
+"""A frozen network prepared for inference by an engine, whose outputs are compared with PyTorch's."""
 
 from __future__ import annotations
 
@@ -14,24 +14,19 @@ from headstart.inference.device import Machine
 from headstart.models.preprocessing import Preprocessing
 
 TOLERANCE = {"bf16": 0.1, "float32": 0.01}
-"""How far a converted network may be from the original, as a part of the output's norm: rounding stays a factor of ten
-below, and a network that was converted wrongly is far above."""
+"""The largest relative distance of a converted network's outputs: rounding stays a factor of ten below, and a network
+that was converted wrongly is far above."""
 
 
 class FrozenNetwork:
     """A copy of a module in eval mode, ready for inference.
 
-    ``__call__``: uint8 photos [N, S, S, 3] -> outputs on the CPU. ``engine`` says what computes them: PyTorch where the
-    one that was ``asked`` for cannot run the network.
+    ``__call__``: uint8 photos [N, S, S, 3] -> outputs on the CPU. ``engine`` computes them: PyTorch if the one that was
+    ``asked`` for cannot run the network.
     """
 
     def __init__(
-        self,
-        module: nn.Module,
-        preprocessing: Preprocessing,
-        machine: Machine,
-        precision: str,
-        engine: str = "torch",
+        self, module: nn.Module, preprocessing: Preprocessing, machine: Machine, precision: str, engine: str = "torch"
     ) -> None:
         self.machine, self.precision, self.asked = machine, precision, engine
         folded = fold(module)
@@ -67,9 +62,7 @@ class _Torch:
 
 
 class Normalise(nn.Module):
-    """uint8 photos [N, S, S, 3] -> float32 [N, 3, S, S] in channels_last order, normalised; other inputs
-    pass through.
-    """
+    """uint8 photos [N, S, S, 3] -> normalised float32 [N, 3, S, S], channels last in memory; other inputs pass."""
 
     mean: torch.Tensor
     std: torch.Tensor
@@ -82,27 +75,25 @@ class Normalise(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if x.dtype != torch.uint8:
             return x
-        # channels_last already, as photos lie in memory
+        # The photos' own order in memory is channels_last.
         return (x.permute(0, 3, 1, 2).to(torch.float32) / 255 - self.mean) / self.std
 
 
 def fold(trunk: nn.Module) -> nn.Module:
-    """A copy in eval mode with each BatchNorm folded into the convolution before it, where the network can
-    be traced.
-    """
+    """A copy in eval mode with each BatchNorm folded into the convolution before it, if the network can be traced."""
     trunk = copy.deepcopy(trunk).eval().requires_grad_(False)
     try:
         from torch.fx.experimental.optimization import fuse
 
         return fuse(trunk, inplace=True)
-    except Exception:  # noqa: BLE001 - networks with control flow cannot be traced; unfolded they give the same
+    except Exception:  # noqa: BLE001 - networks with control flow cannot be traced
         return trunk
 
 
 def _checked(
     engine: str, module: nn.Module, preprocessing: Preprocessing, machine: Machine, precision: str
 ) -> Compiled | None:
-    """The module compiled by an engine, or None where that cannot be, or computes something else than PyTorch.
+    """The module compiled by an engine, or None if the engine cannot do it or its outputs differ from PyTorch's.
 
     Raises:
         OptionError: no such engine, or one that is not installed or does not run on this machine.
@@ -110,22 +101,17 @@ def _checked(
     backend = BACKENDS.get(engine)
     backend.check(machine)
     log = logging.getLogger("headstart")
+    noise = np.random.default_rng(0).integers(0, 256, (2, *[preprocessing.image_size] * 2, 3), dtype=np.uint8)
+    photos = torch.from_numpy(noise)
     try:
         compiled = backend.compile(module, preprocessing, machine, precision)
-        far = _distance(compiled, module, preprocessing)
+        with torch.inference_mode():
+            wanted = module(Normalise(preprocessing)(photos)).float()
+            distance = float((compiled(photos).float() - wanted).norm() / wanted.norm().clamp_min(1e-12))
     except Exception as error:  # noqa: BLE001 - whatever a converter cannot do, PyTorch can
         log.info("%s cannot run this network (%s); PyTorch does.", engine, error)
         return None
-    if not far <= TOLERANCE[precision]:
-        log.warning("The outputs of %s are %.3g away from PyTorch's; PyTorch is used.", engine, far)
+    if not distance <= TOLERANCE[precision]:  # NaN is not
+        log.warning("The outputs of %s are %.3g away from PyTorch's; PyTorch is used.", engine, distance)
         return None
     return compiled
-
-
-@torch.inference_mode()
-def _distance(compiled: Compiled, module: nn.Module, preprocessing: Preprocessing) -> float:
-    """Relative distance of the outputs for two pictures of noise."""
-    size = preprocessing.image_size
-    photos = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, size, size, 3), dtype=np.uint8))
-    wanted = module(Normalise(preprocessing)(photos)).float()
-    return float((compiled(photos).float() - wanted).norm() / wanted.norm().clamp_min(1e-12))

@@ -1,9 +1,9 @@
-"""Saliency maps in [0, 1]: where the network looked.
+"""Saliency maps in [0, 1] by Grad-CAM (Selvaraju et al. 2017): the last feature maps, each weighted by how much the
+class's logit depends on it.
 
-Grad-CAM (Selvaraju et al. 2017): the last feature maps, each weighted by how much the class's logit depends on it. It
-shows where evidence lay, at the resolution of those maps; not why it counts. Since the maps are the last, gradients
-run through the pool and the head only, which costs nothing beside the forward pass (of a transformer that answers by
-its class token, through the last block too).
+They show where the evidence is, at the resolution of those maps, but not why it counts. Gradients run through the pool
+and the head only, which costs little (in a transformer that predicts from its class token, also through the last
+block).
 """
 
 from __future__ import annotations
@@ -20,32 +20,35 @@ from headstart.errors import OptionError
 from headstart.inference.classifier import Classifier
 from headstart.inference.device import find_machine
 from headstart.inference.runner import Normalise
-from headstart.models.backbone import Backbone
 from headstart.models.blocks import POOL
+from headstart.models.chain import is_channels_last
 
 
 def has_maps(classifier: Classifier) -> bool:
-    """Whether the network ends in feature maps, or tokens with a place, and their mean."""
+    """Whether the network ends in feature maps, or tokens with positions, and a pool."""
     names = classifier.network.backbone.block_names
     return len(names) > 1 and names[-1] == POOL
 
 
 class Explainer:
-    """Maps for a classifier, computed by PyTorch on the CPU. Raises OptionError where ``has_maps`` says no."""
+    """Maps for a classifier, computed by PyTorch on the CPU. Raises OptionError if ``has_maps`` is False."""
 
     def __init__(self, classifier: Classifier) -> None:
         backbone = classifier.network.backbone
         if not has_maps(classifier):
-            raise OptionError(f"{backbone.name} ends in no feature maps: there is nothing to look at.")
-        self.trunk, self.pool = backbone.split_at(_boundary(backbone))
+            raise OptionError(f"{backbone.name} does not end in feature maps, so there are no saliency maps.")
         self.head = classifier.network.head
         self.prefix_tokens = backbone.facts.prefix_tokens
+        # Maps are taken before the pool. A transformer that predicts from its class token reads the other tokens in its
+        # last block, so there they are taken before that block.
+        last = [name for name in backbone.block_names if name.startswith("blocks.")][-1:] if self.prefix_tokens else []
+        self.trunk, self.pool = backbone.split_at(last[0] if last else POOL)
         self.normalise = Normalise(classifier.preprocessing)
         self.bf16 = classifier.precision == "bf16" and find_machine("cpu").fast_bf16
 
     def maps(self, photos: np.ndarray, classes: Sequence[int] | None = None) -> np.ndarray:
-        """Maps float32 [N, S, S] of photos uint8 [N, S, S, 3], for one class each (the likeliest where none is given).
-        The lowest value of a map is 0 and the highest 1; where nothing speaks for the class, all of it is 0.
+        """Maps float32 [N, S, S] of photos uint8 [N, S, S, 3], for one class each (by default the predicted one). The
+        lowest value of a map is 0 and the highest 1; without evidence for the class, all of it is 0.
         """
         device = next(self.head.parameters()).device
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
@@ -64,16 +67,7 @@ class Explainer:
     def _placed(self, x: Tensor) -> Tensor:
         """Outputs as [N, D, H, W], whichever way the network orders them."""
         if x.ndim == 4:
-            channels_last = x.shape[1] == x.shape[2] != x.shape[3]  # of a square photo
-            return x.permute(0, 3, 1, 2) if channels_last else x
+            return x.permute(0, 3, 1, 2) if is_channels_last(x) else x
         tokens = x[:, self.prefix_tokens :]
         side = math.isqrt(tokens.shape[1])
         return tokens.transpose(1, 2).reshape(len(x), -1, side, side)
-
-
-def _boundary(backbone: Backbone) -> str:
-    """Where the maps end: before the pool. A transformer that answers by its class token reads the others in its last
-    block, so there they are taken before that.
-    """
-    blocks = [name for name in backbone.block_names if name.startswith("blocks.")]
-    return blocks[-1] if backbone.facts.prefix_tokens and blocks else POOL

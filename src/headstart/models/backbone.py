@@ -1,6 +1,6 @@
 """The backbone: a module from photos [N, 3, H, W] to features [N, dim].
 
-It can be cut short, and divided into the trunk before a boundary and the tail after it.
+It can be cut short, and split into the trunk before a boundary and the tail after it.
 """
 
 from __future__ import annotations
@@ -11,25 +11,23 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from headstart.errors import OptionError
 from headstart.models.blocks import POOL, REFUSALS
-from headstart.models.chain import Block, Chain, GlobalPool, dry_run
+from headstart.models.chain import Block, Chain, GlobalPool, dry_run, is_channels_last
 from headstart.models.preprocessing import Preprocessing
 from headstart.models.stages import boundary_index, cut_index, stage_names
-
-RANDOM = "random weights"
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a backbone knows of itself besides its weights.
+    """What is known of a backbone besides its weights.
 
-    ``name`` as it was asked for; ``architecture``: timm's full name; ``preprocessing`` that its weights expect; ``dim``
-    of the features; ``cut``: the last block kept, or None; ``trial_size`` (px): a small input it takes; ``classifier``:
-    key prefixes of the classifier that was removed; ``beyond``: keys of the original network that the cut removed;
-    ``prefix_tokens``: tokens of a transformer that are no places.
+    ``name`` as the user wrote it; ``architecture``: timm's full name; ``preprocessing`` that its weights expect;
+    ``dim`` of the features; ``cut``: the last block kept, or None; ``trial_size`` (px): a small input it takes;
+    ``classifier``: key prefixes of the classifier that was removed; ``beyond``: keys of the original network that the
+    cut removed; ``prefix_tokens``: tokens of a transformer that have no position.
     """
 
     name: str
@@ -44,36 +42,24 @@ class Facts:
 
 
 class Backbone(Chain):
-    """A pretrained network without its classifier; ``state_dict`` has timm's keys. Created in eval mode: see ``freeze``
-    for what trains.
+    """A pretrained network without its classifier; ``state_dict`` has timm's keys. Created in eval mode; ``freeze``
+    decides what trains.
 
-    ``source`` says in words where the weights are from, ``pretrained`` whether they are anything but random.
+    ``source`` names the origin of the weights, ``pretrained`` is False for random ones.
     """
 
     def __init__(self, blocks: Sequence[Block], facts: Facts) -> None:
         super().__init__(blocks)
         self.facts = facts
+        self.name, self.dim, self.cut = facts.name, facts.dim, facts.cut
         self.preprocessing = facts.preprocessing
-        self.source = RANDOM
-        self.pretrained = False
+        self.source, self.pretrained = "random weights", False
         self.eval()
 
     @property
-    def name(self) -> str:
-        return self.facts.name
-
-    @property
-    def dim(self) -> int:
-        return self.facts.dim
-
-    @property
-    def cut(self) -> str | None:
-        return self.facts.cut
-
-    @property
     def weights_digest(self) -> str:
-        """blake2b-128 hex of all parameters and buffers, as float32, with their keys: worked out anew at each call (0.1
-        s for 25 M).
+        """blake2b-128 hex of all parameters and buffers, as float32, with their keys: computed at each call (0.1 s for
+        25 M).
         """
         digest = hashlib.blake2b(digest_size=16)
         for key, tensor in sorted(self.state_dict().items()):
@@ -82,8 +68,8 @@ class Backbone(Chain):
         return digest.hexdigest()
 
     def stage_names(self) -> tuple[str, ...]:
-        """The stages in order (``conv1``, ..., ``layer4``, ``pool``), each of which may be a boundary; ``block_names``
-        has the finer places.
+        """The stages in order (``conv1``, ..., ``layer4``, ``pool``); each may be a boundary, as may each of
+        ``block_names``.
         """
         return stage_names(self.block_names)
 
@@ -101,10 +87,8 @@ class Backbone(Chain):
         if at == len(blocks):
             return self, nn.Identity()
         first: Any = blocks[at][1]
-        if getattr(first, "inplace", False):
-            first.inplace = (
-                False  # an activation that opens the tail would write over the trunk's outputs, which are kept
-            )
+        if getattr(first, "inplace", False):  # an activation that opens the tail would overwrite the trunk's outputs
+            first.inplace = False
         return Chain(blocks[:at]), Chain(blocks[at:])
 
     def truncated(self, cut: str) -> Backbone:
@@ -114,7 +98,7 @@ class Backbone(Chain):
         kept = list(self.named_blocks())[: cut_index(cut, self.block_names, self.name)]
         body = Chain(kept)
         made = dry_run(body, self.facts.trial_size)
-        pool = _pool_for(made, self.facts.prefix_tokens)
+        pool = GlobalPool(is_channels_last(made), self.facts.prefix_tokens)
         beyond = self.facts.beyond | (self.state_dict().keys() - body.state_dict().keys())
         facts = replace(self.facts, cut=kept[-1][0], dim=pool(made).shape[1], beyond=frozenset(beyond))
         short = Backbone([*kept, (POOL, pool)] if made.ndim > 2 else kept, facts)
@@ -122,20 +106,14 @@ class Backbone(Chain):
         return short
 
     def check_image_size(self, size: int) -> None:
-        """Raises OptionError unless the network runs on photos of ``size`` x ``size`` px (patches and windows need
+        """Raises OptionError unless the network takes photos of ``size`` x ``size`` px (patches and windows need
         multiples).
         """
         try:
             dry_run(self, size)
         except REFUSALS as refusal:
-            own = self.preprocessing.image_size
             raise OptionError(
                 f"{self.name} does not run at {size} px ({str(refusal) or type(refusal).__name__})",
-                f"Its own size is {own} px. Convolutions take multiples of 32, transformers of their patch.",
+                f"Its own size is {self.preprocessing.image_size} px. Convolutions take multiples of 32, transformers"
+                " of their patch.",
             ) from None
-
-
-def _pool_for(made: Tensor, prefix_tokens: int) -> GlobalPool:
-    """The global mean for what a block made of a square photo: a map's two equal sides are its height and width."""
-    channels_last = made.ndim == 4 and made.shape[1] == made.shape[2] != made.shape[3]
-    return GlobalPool(channels_last, prefix_tokens)

@@ -1,15 +1,14 @@
-"""Take a timm network apart into blocks in order, proven to compute what the network computes.
+"""Divide a timm network into blocks in order, verified to compute what the network computes.
 
-Most of timm's families run their members one after the other, but nothing says which. So the chain is built on that
-guess and then run beside the network on one photo: only where both agree in every bit is it used. A network for which
-the guess fails stays whole (one block, ``body``).
+Most of timm's families run their members one after the other, but nothing declares it. So the chain is built on that
+assumption and compared with the network on one photo: it is used only if both agree in every bit. A network for which
+the assumption fails stays whole (one block, ``body``).
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -18,60 +17,38 @@ from torch import Tensor, nn
 from headstart.errors import OptionError
 from headstart.models.chain import Block, Chain, Inlined, dry_run, unnest
 
-BODY = "body"
 POOL = "pool"
-# Small sizes that suit strides of 32 and patches of 14 and 16: taking a network apart should not cost a second.
-_TRIAL_SIZES = (96, 112)
-REFUSALS = (
-    AssertionError,
-    RuntimeError,
-    ValueError,
-    IndexError,
-)  # what timm's networks raise for a size they do not take
+TRIAL_SIZES = (96, 112)
+"""Small inputs (px) that suit strides of 32 and patches of 14 and 16: dividing a network should not cost a second."""
+REFUSALS = (AssertionError, RuntimeError, ValueError, IndexError)
+"""What timm's networks raise for a size that they do not take."""
 
 
-@dataclass(frozen=True)
-class Parts:
-    """``blocks`` in order; ``dim`` of the pooled features; ``trial_size`` (px): a small input it takes."""
+def take_apart(net: nn.Module, name: str, image_size: int) -> tuple[tuple[Block, ...], int, int]:
+    """(blocks, features per photo, a small input size in px) of a network without a classifier (``num_classes=0``).
 
-    blocks: tuple[Block, ...]
-    dim: int
-    trial_size: int
-    prefix_tokens: int = 0
-
-
-def take_apart(net: nn.Module, name: str, image_size: int) -> Parts:
-    """The blocks of a network whose classifier was removed (``num_classes=0``) and that makes [N, dim] of photos.
-
-    Raises OptionError for a network that does not (a detector's encoder, a network of many outputs).
+    Raises OptionError for a network that does not make [N, dim] of photos (a detector's encoder, a network of many
+    outputs).
     """
-    size, features = _try_sizes(net, image_size, name)
+    for size in (*(s for s in TRIAL_SIZES if s < image_size), image_size):
+        try:
+            features = dry_run(net, size)
+            break
+        except REFUSALS as refusal:
+            reason = refusal
+    else:
+        raise OptionError(
+            f"{name} does not run on a photo of its own size, {image_size} px ({reason})", "Choose another backbone."
+        )
     if not isinstance(features, Tensor) or features.ndim != 2:
         raise OptionError(
             f"{name} cannot be a backbone: it does not make one feature vector per photo", "Choose another."
         )
-    tokens = int(getattr(net, "num_prefix_tokens", 0) or 0)
-    for guess in (_transformer_blocks, _member_blocks):
-        blocks = tuple(guess(net))
+    for divide in (_transformer_blocks, member_blocks):
+        blocks = tuple(divide(net))
         if blocks and _computes(blocks, features, size):
-            return Parts(blocks, features.shape[1], size, tokens)
-    return Parts(((BODY, Inlined(net)),), features.shape[1], size, tokens)
-
-
-def in_order(net: nn.Module, dim: int, image_size: int) -> Parts:
-    """The same for a network of headstart's own, whose members are known to run one after the other."""
-    return Parts(tuple(_member_blocks(net)), dim, min(_TRIAL_SIZES[0], image_size))
-
-
-def _try_sizes(net: nn.Module, image_size: int, name: str) -> tuple[int, Tensor]:
-    for size in (*(s for s in _TRIAL_SIZES if s < image_size), image_size):
-        try:
-            return size, dry_run(net, size)
-        except REFUSALS as refusal:
-            reason = refusal
-    raise OptionError(
-        f"{name} does not run on a photo of its own size, {image_size} px ({reason})", "Choose another backbone."
-    )
+            return blocks, features.shape[1], size
+    return (("body", Inlined(net)),), features.shape[1], size
 
 
 def _computes(blocks: tuple[Block, ...], features: Tensor, size: int) -> bool:
@@ -79,21 +56,19 @@ def _computes(blocks: tuple[Block, ...], features: Tensor, size: int) -> bool:
         made = dry_run(Chain(blocks), size)
     except (*REFUSALS, TypeError, AttributeError, KeyError):  # KeyError: a member named like an attribute of Chain
         return False
-    return isinstance(made, Tensor) and made.shape == features.shape and torch.equal(made, features)
+    return isinstance(made, Tensor) and torch.equal(made, features)
 
 
-def _member_blocks(net: nn.Module) -> Iterable[Block]:
-    """The members in the order they were registered in. The global pool has no parameters, so its name is free for one
-    that reads well.
+def member_blocks(net: nn.Module) -> Iterator[Block]:
+    """The members in the order they were registered in. The global pool has no parameters, so its name can be chosen
+    freely.
     """
     for name, member in net.named_children():
         yield from unnest(POOL if name == "global_pool" else name, member)
 
 
-def _transformer_blocks(net: nn.Module) -> Iterable[Block]:
-    """timm's VisionTransformer: what happens before and after its blocks is written in its methods, on members that lie
-    at its top.
-    """
+def _transformer_blocks(net: nn.Module) -> Iterator[Block]:
+    """timm's VisionTransformer: its methods define what happens before and after its blocks, with direct members."""
     from timm.models.vision_transformer import VisionTransformer
 
     if not isinstance(net, VisionTransformer):
@@ -107,9 +82,7 @@ def _transformer_blocks(net: nn.Module) -> Iterable[Block]:
 
 
 def _only(net: nn.Module, members: tuple[str, ...], parameters: bool) -> nn.Module:
-    """The same object with fewer members: methods and settings of the network, the modules named, its own parameters or
-    none.
-    """
+    """A shallow copy with these members alone, and with the network's own parameters or none."""
     part = copy.copy(net)
     part._modules = {name: module for name, module in net._modules.items() if name in members}
     part._parameters = dict(net._parameters) if parameters else {}

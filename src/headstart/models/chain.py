@@ -1,13 +1,14 @@
-"""A network as a chain of named blocks, that can be divided between any two.
+"""A network as a chain of named blocks that can be split between any two.
 
-The names are those of the original network, so a chain's ``state_dict`` has the original's keys, whole or in part, and
-two parts of one chain share their parameters.
+The names are those of the original network, so a chain's ``state_dict`` has the original's keys, and two parts of one
+chain share their parameters.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -37,9 +38,7 @@ class Chain(nn.Module):
         return ((name, self.get_submodule(name)) for name in self.block_names)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        """Gives inlined parts their own prefix back: the mirror of ``Inlined.state_dict`` (torch calls this once per
-        module).
-        """
+        """Restores the prefix that ``Inlined.state_dict`` omits (torch calls this once per module)."""
         for name, part in self.named_children():
             if isinstance(part, Inlined):
                 for key in part.inner.state_dict():
@@ -49,10 +48,10 @@ class Chain(nn.Module):
 
 
 class Inlined(nn.Module):
-    """A block that is made of several members of the network: its keys in a ``state_dict`` carry no name of its own.
+    """A block of several members of the network, whose keys in a ``state_dict`` have no prefix for the block itself.
 
-    A vision transformer's stem is one (patch embedding, class token and position embedding, which lie at the top of
-    timm's module), as is a network that is known only as a whole.
+    Examples: a vision transformer's stem (patch embedding, class token and position embedding are direct members of
+    timm's module), and a network that could not be divided.
     """
 
     def __init__(self, inner: nn.Module) -> None:
@@ -69,10 +68,9 @@ class Inlined(nn.Module):
 
 
 class GlobalPool(nn.Module):
-    """The mean over all places of a feature map: [N, C, H, W], [N, H, W, C] (``channels_last``) or tokens [N, L, C] to
-    [N, C].
+    """The mean over all positions: [N, C, H, W], [N, H, W, C] (``channels_last``) or tokens [N, L, C] to [N, C].
 
-    The first ``prefix_tokens`` tokens (class and register tokens) are no places and are left out. [N, C] passes
+    The first ``prefix_tokens`` tokens (class and register tokens) have no position and are left out. [N, C] passes
     through.
     """
 
@@ -89,50 +87,49 @@ class GlobalPool(nn.Module):
         return f"channels_last={self.channels_last}, prefix_tokens={self.prefix_tokens}"
 
 
+def is_channels_last(outputs: Tensor) -> bool:
+    """Whether outputs for square photos are [N, H, W, C]: the two equal sides of a map are its height and width."""
+    return outputs.ndim == 4 and outputs.shape[1] == outputs.shape[2] != outputs.shape[3]
+
+
 def unnest(name: str, module: nn.Module) -> Iterator[Block]:
-    """The blocks of a module: a plain Sequential is opened, at any depth; what does nothing (Identity, Dropout of 0) is
-    left out.
-    """
+    """The blocks of a module: a plain Sequential is opened, at any depth; Identity and Dropout(0) are left out."""
     if type(module).forward is nn.Sequential.forward and len(list(module.children())):
         for child, inner in module.named_children():
             yield from unnest(f"{name}.{child}", inner)
-    elif not _does_nothing(module):
+    elif not isinstance(module, nn.Identity) and not (isinstance(module, nn.Dropout) and module.p == 0):
         yield name, module
 
 
-def _does_nothing(module: nn.Module) -> bool:
-    return isinstance(module, nn.Identity) or (isinstance(module, nn.Dropout) and module.p == 0)
-
-
 def _nest(blocks: Sequence[Block]) -> OrderedDict[str, nn.Module]:
-    """One level of the tree: blocks under a common first name become one Sequential. Blocks of one name always stand
-    together.
-    """
+    """One level of the tree: blocks with a common first name, which are always adjacent, become one Sequential."""
     tree: OrderedDict[str, nn.Module] = OrderedDict()
-    groups: OrderedDict[str, list[Block]] = OrderedDict()
+    groups: dict[str, list[Block]] = {}
     for name, module in blocks:
         first, _, rest = name.partition(".")
+        tree[first] = module  # of a group: holds its place in the order
         if rest:
-            tree[first] = nn.Identity()  # holds the place in the order until the group is whole
             groups.setdefault(first, []).append((rest, module))
-        else:
-            tree[first] = module
-    tree.update({first: nn.Sequential(_nest(members)) for first, members in groups.items()})
-    return tree
+    return tree | {first: nn.Sequential(_nest(members)) for first, members in groups.items()}
+
+
+@contextmanager
+def eval_mode(module: nn.Module) -> Iterator[None]:
+    """The module in eval mode; afterwards each of its parts is in the mode that it was in."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
 
 
 @torch.no_grad()
-def dry_run(module: nn.Module, size: int, seed: int = 0) -> Tensor:
-    """What the module makes of one random photo [1, 3, size, size], in eval mode; modes and BatchNorm statistics are
-    left as they were.
-    """
-    modes = [(m, m.training) for m in module.modules()]
-    module.eval()
-    try:
-        place = next((p.device for p in module.parameters()), torch.device("cpu"))
-        photo = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(seed))
-        out: Tensor = module(photo.to(place))
-        return out
-    finally:
-        for each, mode in modes:
-            each.training = mode
+def dry_run(module: nn.Module, size: int) -> Tensor:
+    """The module's output for one random photo [1, 3, size, size], in eval mode."""
+    device = next((p.device for p in module.parameters()), torch.device("cpu"))
+    photo = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+    with eval_mode(module):
+        out: Tensor = module(photo.to(device))
+    return out

@@ -1,21 +1,21 @@
 """Read weights from a checkpoint (safetensors, or a pickle read with weights only) and fit them into a backbone.
 
-A file is never trusted: nothing in it is executed, a damaged one is said to be, and one that does not fit says which
-keys do not.
+A file is never trusted: nothing in it is executed, and the error names what is damaged or which keys do not fit.
 """
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from headstart.core.text import listed
 from headstart.errors import WeightsError
 from headstart.models.backbone import Backbone
+from headstart.models.key_mapping import guess_resnet, to_timm_names
 
 State = dict[str, Tensor]
 # Where training scripts keep the weights inside a checkpoint, and what wrappers put in front of every key.
@@ -24,27 +24,18 @@ _WRAPPERS = (
     *("weights", "params"),
 )
 _PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.", "net.")
-# Beside the key prefix that a network names itself: what classifiers are called elsewhere, and training-only branches.
+# In addition to the network's own key prefix: what classifiers are called elsewhere, and training-only branches.
 _CLASSIFIERS = ("fc", "classifier", "head", "heads", "head_dist", "last_linear", "AuxLogits", "aux")
-_NEVER_MISSED = "num_batches_tracked"  # a count that only BatchNorm without momentum reads; many files leave it out
+_OPTIONAL = "num_batches_tracked"  # a count that only BatchNorm without momentum reads; many files leave it out
 
 
 def read_state_dict(path: Path) -> State:
-    """The tensors of a checkpoint by key: nested dicts opened, wrappers' prefixes taken off, half precision cast up to
-    float32.
+    """The tensors of a checkpoint by key: nested dicts are opened, wrappers' prefixes removed, floating-point tensors
+    cast to float32.
 
     Raises WeightsError: no such file, empty, damaged, a pickle that holds code, or no tensors in it.
     """
     path = Path(path)
-    _check_file(path)
-    content = _read_safetensors(path) if _looks_like_safetensors(path) else _read_pickle(path)
-    state = _unwrap(content)
-    if not state:
-        raise WeightsError(f"{path} holds no weights", "A checkpoint with a state dict (tensors by name) is expected.")
-    return {key: _as_float32(tensor) for key, tensor in _without_prefixes(state).items()}
-
-
-def _check_file(path: Path) -> None:
     if path.is_dir():
         hint = "Name the file in it; to start from an earlier run, use `from_run`."
         raise WeightsError(f"weights file {path} is a folder", hint)
@@ -52,52 +43,42 @@ def _check_file(path: Path) -> None:
         raise WeightsError(f"there is no weights file {path}", "Check the path.")
     if path.stat().st_size == 0:
         raise WeightsError(f"weights file {path} is empty", "Fetch it again.")
-
-
-def _looks_like_safetensors(path: Path) -> bool:
-    """By content, since names lie: eight bytes of header length, then JSON."""
     with path.open("rb") as file:
-        return path.suffix == ".safetensors" or file.read(9)[8:] == b"{"
+        start = file.read(9)
+    # By content, since names can be wrong: eight bytes of header length, then JSON.
+    is_safetensors = path.suffix == ".safetensors" or start[8:] == b"{"
+    state = _unwrap(_read_safetensors(path) if is_safetensors else _read_pickle(path))
+    if not state:
+        raise WeightsError(f"{path} holds no weights", "A checkpoint with a state dict (tensors by name) is expected.")
+    return {key: t.float() if t.is_floating_point() else t for key, t in _without_prefixes(state).items()}
 
 
-def _read_safetensors(path: Path) -> Mapping[str, Any]:
+def _read_safetensors(path: Path) -> State:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise WeightsError(
-            f"weights file {path} is damaged or no safetensors file ({error})", "Fetch it again."
-        ) from None
+        problem = f"weights file {path} is damaged or not a safetensors file ({error})"
+        raise WeightsError(problem, "Fetch it again.") from None
 
 
 def _read_pickle(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise _refused(path, str(error)) from None
     except Exception as error:  # noqa: BLE001 - damaged bytes lead the reader anywhere (struct.error, TypeError, ...)
-        raise _refused(path, str(error)) from None
-
-
-def _refused(path: Path, reason: str) -> WeightsError:
-    """torch raises one error for "holds more than tensors" and for "this is no pickle at all": the global it names
-    tells them apart.
-    """
-    if "GLOBAL" not in reason and "TorchScript" not in reason:
-        return _damaged(path)
-    return WeightsError(
-        f"weights file {path} is refused: to read it, Python code from inside it would have to run",
-        "Where you trust it, save its tensors alone: safetensors.torch.save_file(model.state_dict(), 'w.safetensors').",
-    )
-
-
-def _damaged(path: Path) -> WeightsError:
+        reason = str(error)
+    # torch raises one error for "holds more than tensors" and for "not a pickle": only the first names a global.
+    if "GLOBAL" in reason or "TorchScript" in reason:
+        raise WeightsError(
+            f"weights file {path} is refused: to read it, Python code from inside it would have to run",
+            "If you trust it, save only its tensors: safetensors.torch.save_file(model.state_dict(), 'w.safetensors').",
+        )
     with path.open("rb") as file:
         page = file.read(64).lstrip()[:1] == b"<"
-    what = "is a web page, not a checkpoint" if page else "is damaged, cut short, or no PyTorch checkpoint"
-    return WeightsError(f"weights file {path} {what}", "Fetch it again: .safetensors, .pth and .pt files are read.")
+    what = "is a web page, not a checkpoint" if page else "is damaged, cut short, or not a PyTorch checkpoint"
+    raise WeightsError(f"weights file {path} {what}", "Fetch it again: .safetensors, .pth and .pt files are read.")
 
 
 def _unwrap(content: Any) -> State:
@@ -111,69 +92,44 @@ def _unwrap(content: Any) -> State:
 
 
 def _without_prefixes(state: State) -> State:
-    """Takes off what a wrapper (DataParallel, compile, Lightning) put in front of the keys: a prefix that most of them
-    share, repeatedly.
-    """
+    """Removes, repeatedly, a wrapper's prefix (DataParallel, compile, Lightning) that most keys share."""
     for prefix in _PREFIXES:
         if 2 * sum(key.startswith(prefix) for key in state) > len(state):
             return _without_prefixes({key.removeprefix(prefix): tensor for key, tensor in state.items()})
     return state
 
 
-def _as_float32(tensor: Tensor) -> Tensor:
-    return tensor.float() if tensor.is_floating_point() else tensor
-
-
 def fit_weights(backbone: Backbone, state: Mapping[str, Tensor], origin: str) -> None:
-    """Puts the weights of a whole network into the backbone, in timm's or torchvision's key names; the classifier's are
-    left out.
+    """Loads the weights of a whole network, in timm's or torchvision's key names, into the backbone, without the
+    classifier's.
 
     ``origin`` is the file, for messages. A cut backbone takes the weights of the uncut one. Raises WeightsError naming
     the keys that are missing, of another shape, or of another network (a resnet34's file holds every key of a
     resnet18): nothing is loaded then.
     """
-    from headstart.models.key_mapping import to_timm_names
-
     wanted = backbone.state_dict()
-    offered = to_timm_names(backbone, dict(state))
-    problems = _misfits(wanted, offered, backbone)
-    if any(problems.values()):
-        raise _does_not_fit(backbone, problems, state, origin)
-    backbone.load_state_dict({key: offered.get(key, own) for key, own in wanted.items()})
-
-
-def _misfits(wanted: State, offered: State, backbone: Backbone) -> dict[str, list[str]]:
-    missing = [key for key in wanted if key not in offered and not key.endswith(_NEVER_MISSED)]
-    shapes = [
-        f"{key} ({_shape(offered[key])} where {_shape(own)} is needed)"
-        for key, own in wanted.items()
-        if key in offered and offered[key].shape != own.shape
-    ]
-    left_out = (*backbone.facts.classifier, *_CLASSIFIERS)
+    offered = to_timm_names(backbone, state)
+    common = [(key, own, offered[key]) for key, own in wanted.items() if key in offered]
     known = wanted.keys() | backbone.facts.beyond
-    unknown = [key for key in offered if key not in known and not key.startswith(tuple(f"{c}." for c in left_out))]
-    broken = [key for key in wanted if key in offered and not bool(torch.isfinite(offered[key]).all())]
-    return {"missing": missing, "of another shape": shapes, "not of this network": unknown, "not finite": broken}
+    left_out = tuple(f"{name}." for name in (*backbone.facts.classifier, *_CLASSIFIERS))
+    problems = {
+        "missing": [key for key in wanted if key not in offered and not key.endswith(_OPTIONAL)],
+        "of another shape": [
+            f"{key} ({_shape(other)} where {_shape(own)} is needed)"
+            for key, own, other in common
+            if other.shape != own.shape
+        ],
+        "not of this network": [key for key in offered if key not in known and not key.startswith(left_out)],
+        "not finite": [key for key, _, other in common if not bool(torch.isfinite(other).all())],
+    }
+    found = "; ".join(f"{len(keys)} {what}: {listed(keys, 3)}" for what, keys in problems.items() if keys)
+    if found:
+        hint = "Name the `backbone` that the file was saved from, in timm's or torchvision's key names."
+        if (guess := guess_resnet(state)) and guess != backbone.name.partition(".")[0]:
+            hint = f"The file looks like a {guess}: use `backbone={guess!r}`."
+        raise WeightsError(f"weights in {origin} do not fit {backbone.name}: {found}", hint)
+    backbone.load_state_dict({key: offered.get(key, own) for key, own in wanted.items()})
 
 
 def _shape(tensor: Tensor) -> str:
     return "x".join(map(str, tensor.shape)) or "one number"
-
-
-def _does_not_fit(
-    backbone: Backbone, problems: dict[str, list[str]], state: Mapping[str, Tensor], origin: str
-) -> WeightsError:
-    from headstart.models.key_mapping import guess_resnet
-
-    found = "; ".join(f"{len(keys)} {what}: {_first(keys)}" for what, keys in problems.items() if keys)
-    guess = guess_resnet(state)
-    if guess and guess != backbone.name.partition(".")[0]:
-        hint = f"The file looks like a {guess}: use `backbone={guess!r}`."
-    else:
-        hint = "Name the `backbone` that the file was saved from, in timm's or torchvision's key names."
-    return WeightsError(f"weights in {origin} do not fit {backbone.name}: {found}", hint)
-
-
-def _first(keys: Iterable[str], most: int = 3) -> str:
-    keys = list(keys)
-    return ", ".join(keys[:most]) + (", ..." if len(keys) > most else "")

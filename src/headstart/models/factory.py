@@ -1,4 +1,4 @@
-"""Make backbones by name."""
+"""Create backbones by name."""
 
 from __future__ import annotations
 
@@ -16,21 +16,18 @@ def create(name: str, *, pretrained: bool = True, weights: Path | None = None, c
         name: ``starter``, ``resnet18`` ... ``resnet152`` (torchvision's weights), or any timm name, with or without the
             weights' tag, and with options after a colon (``mobilenetv2_100:pad_type=same``).
         pretrained: False for random weights (from torch's global generator: seed it first).
-        weights: a checkpoint file to use, with no network, instead of the published weights.
+        weights: a local checkpoint to use instead of the published weights.
         cut: the last stage or block to keep.
 
     Raises:
-        OptionError: an unknown name, option or cut. WeightsError: weights that cannot be had, or do not fit.
+        OptionError: an unknown name, option or cut. WeightsError: weights that cannot be fetched, or do not fit.
     """
     entry = resolve(name)
     provider = PROVIDERS.get(entry.provider)
+    backbone = provider.build(entry, provider.fetch(entry) if pretrained and weights is None else None)
     if weights is not None:
-        backbone = provider.build(entry, None)
         fit_weights(backbone, read_state_dict(weights), origin=str(weights))
         backbone.source, backbone.pretrained = f"file {Path(weights).name}", True
     elif pretrained:
-        backbone = provider.build(entry, provider.fetch(entry))
         backbone.source, backbone.pretrained = entry.weights, True
-    else:
-        backbone = provider.build(entry, None)
     return backbone.truncated(cut) if cut else backbone

@@ -1,8 +1,7 @@
-"""Freezing: what trains and what does not.
+"""Freezing: which parts train.
 
-Frozen means two things that are easily taken for one: parameters get no gradient, and BatchNorm (whose running
-statistics are no parameters) and Dropout stay in eval mode. Any ``model.train()`` further up would undo the second, so
-a frozen module does not follow that call.
+Frozen means two things: parameters get no gradient, and BatchNorm (whose running statistics are not parameters) and
+Dropout stay in eval mode. ``model.train()`` on a parent would undo the second, so a frozen module ignores that call.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ def freeze(module: M) -> M:
     for each in module.modules():
         each.eval()
         # An attribute of the instance: other modules of its class are untouched. Blocks belong to several parents (the
-        # backbone, and the trunk that was split off), so overriding train() of one parent would not hold them.
+        # backbone, and the trunk that was split off), so overriding train() of one parent would not be enough.
         each.__dict__["train"] = partial(_stay, each)
     for parameter in module.parameters():
         parameter.requires_grad_(False)
@@ -31,14 +30,12 @@ def freeze(module: M) -> M:
 
 
 def thaw(module: M) -> M:
-    """Undo ``freeze``, in place. The mode stays eval until someone calls ``train()``."""
+    """Undo ``freeze``, in place. The mode stays eval until ``train()`` is called."""
     for each in module.modules():
         each.__dict__.pop("train", None)
-    for parameter in module.parameters():
-        parameter.requires_grad_(True)
-    return module
+    return module.requires_grad_()
 
 
 def _stay(module: M, mode: bool = True) -> M:
-    """Stands in for ``train``. With ``partial`` and not a closure, so that a frozen model can be copied and pickled."""
+    """Replaces ``train``. With ``partial`` and not a closure, so that a frozen model can be copied and pickled."""
     return module

@@ -1,30 +1,27 @@
 """Rename the keys of torchvision's checkpoints to timm's.
 
-torchvision and timm name the members of ResNets, DenseNets and Inception alike. For the other families below, the same
-network goes by other names; that each conversion computes exactly what torchvision computes is what the tests check.
+torchvision and timm use the same names in ResNets, DenseNets and Inception. The families below differ in names alone;
+the tests check that each conversion computes exactly what torchvision computes.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from headstart.models.backbone import Backbone
-
+from headstart.models.backbone import Backbone
 
 State = Mapping[str, Tensor]
+Rules = tuple[tuple[str, str], ...]
 # timm's name: torchvision's name of the same network, where both hold the same tensors in the same order.
 _SAME_ORDER = {
     "mobilenetv2_100": "mobilenet_v2",
     "mnasnet_100": "mnasnet1_0",
-    **{
-        f"efficientnet_b{i}": f"efficientnet_b{i}" for i in range(5)
-    },  # from b5 on torchvision's BatchNorm adds another epsilon
+    # From b5 on, torchvision's BatchNorm adds another epsilon.
+    **{f"efficientnet_b{i}": f"efficientnet_b{i}" for i in range(5)},
 }
 _TRANSFORMER_NAMES = (
     (r"^class_token$", "cls_token"),
@@ -48,76 +45,65 @@ _CONVNEXT_NAMES = (
     (r"^features\.(\d)\.(\d)\.", r"stages.\1.downsample.\2."),
     (r"^classifier\.0\.", "head.norm."),
 )
-# Blocks per stage, and whether they are bottlenecks, of the ResNets that a file can be recognised as.
-_RESNETS: dict[tuple[tuple[int, ...], bool], str] = {
-    ((2, 2, 2, 2), False): "resnet18",
-    ((3, 4, 6, 3), False): "resnet34",
-    ((3, 4, 6, 3), True): "resnet50",
-    ((3, 4, 23, 3), True): "resnet101",
-    ((3, 8, 36, 3), True): "resnet152",
-    ((1, 1, 1, 1), False): "starter",
+RESNETS = {
+    "resnet18": ((2, 2, 2, 2), False),
+    "resnet34": ((3, 4, 6, 3), False),
+    "resnet50": ((3, 4, 6, 3), True),
+    "resnet101": ((3, 4, 23, 3), True),
+    "resnet152": ((3, 8, 36, 3), True),
 }
+"""Blocks per stage, and whether they are bottlenecks."""
 
 
 def to_timm_names(backbone: Backbone, state: State) -> dict[str, Tensor]:
-    """The state under timm's names where it carries torchvision's; else as it is. What belongs to no name is kept, for
-    the caller to judge.
+    """The state under timm's names if it has torchvision's; else as it is. Unknown keys are kept, for the caller to
+    check.
     """
     base = backbone.facts.architecture.partition(".")[0]
     if "conv_proj.weight" in state:
         return _renamed(state, _TRANSFORMER_NAMES)
     if base.startswith("convnext") and "features.0.0.weight" in state:
-        return _convnext(state)
+        # torchvision numbers stages and the downsampling before each in one sequence (1, 2, 3, ...), and keeps the
+        # layer scale as [C, 1, 1].
+        named = _renamed(state, _CONVNEXT_NAMES)
+        halved = {re.sub(r"^stages\.(\d)", lambda m: f"stages.{int(m[1]) // 2}", key): t for key, t in named.items()}
+        return {key: t.flatten() if key.endswith(".gamma") else t for key, t in halved.items()}
     if base in _SAME_ORDER and not state.keys() & backbone.state_dict().keys():
         return _by_order(state, base)
     return dict(state)
 
 
-def _renamed(state: State, rules: tuple[tuple[str, str], ...]) -> dict[str, Tensor]:
-    return {_rename(key, rules): tensor for key, tensor in state.items()}
-
-
-def _rename(key: str, rules: tuple[tuple[str, str], ...]) -> str:
-    for pattern, name in rules:
-        key = re.sub(pattern, name, key)
-    return key
-
-
-def _convnext(state: State) -> dict[str, Tensor]:
-    """torchvision counts stages and the downsampling before each in one row (1, 2, 3, ...), and keeps the layer scale
-    as [C, 1, 1].
-    """
-    named = _renamed(state, _CONVNEXT_NAMES)
-    halved = {re.sub(r"^stages\.(\d)", lambda m: f"stages.{int(m[1]) // 2}", key): t for key, t in named.items()}
-    return {key: t.flatten() if key.endswith(".gamma") else t for key, t in halved.items()}
+def _renamed(state: State, rules: Rules) -> dict[str, Tensor]:
+    renamed = {}
+    for key, tensor in state.items():
+        for pattern, name in rules:
+            key = re.sub(pattern, name, key)
+        renamed[key] = tensor
+    return renamed
 
 
 def _by_order(state: State, base: str) -> dict[str, Tensor]:
-    """Pairs the keys of both networks one by one. The order is the networks': a file may hold its keys in any."""
+    """Pairs the keys of both networks one by one, in the networks' order: a file may hold its keys in any."""
     import timm
     import torchvision
 
     with torch.device("meta"):  # names and shapes only: nothing is allocated or initialised
         ours = list(timm.create_model(base, num_classes=0).state_dict())
-        theirs = [
-            key
-            for key in torchvision.models.get_model(_SAME_ORDER[base]).state_dict()
-            if not key.startswith("classifier.")
-        ]
-    if not set(theirs) <= {*state, *(key for key in theirs if key.endswith("num_batches_tracked"))} or len(ours) != len(
-        theirs
-    ):
+        theirs = list(torchvision.models.get_model(_SAME_ORDER[base]).state_dict())
+    theirs = [key for key in theirs if not key.startswith("classifier.")]
+    if len(ours) != len(theirs) or any(k not in state and not k.endswith("num_batches_tracked") for k in theirs):
         return dict(state)
     names = dict(zip(theirs, ours, strict=True))
     return {names.get(key, key): tensor for key, tensor in state.items()}
 
 
 def guess_resnet(state: State) -> str | None:
-    """The plain ResNet whose blocks the keys name (``layer3.5.conv2.weight``), or None; wide and grouped ones are not
-    taken for one.
+    """The plain ResNet (or starter) that the keys belong to (``layer3.5.conv2.weight``), or None, as for wide and
+    grouped ones.
     """
-    blocks = [{key.split(".")[1] for key in state if key.startswith(f"layer{stage}.")} for stage in (1, 2, 3, 4)]
     first = state.get("layer1.0.conv2.weight")
     if first is None or first.ndim != 4 or first.shape[0] != first.shape[1] or first.shape[0] not in (32, 64):
         return None
-    return _RESNETS.get((tuple(map(len, blocks)), "layer1.0.conv3.weight" in state))
+    blocks = tuple(len({k.split(".")[1] for k in state if k.startswith(f"layer{stage}.")}) for stage in (1, 2, 3, 4))
+    shape = (blocks, "layer1.0.conv3.weight" in state)
+    return next((name for name, known in {**RESNETS, "starter": ((1, 1, 1, 1), False)}.items() if known == shape), None)

@@ -10,7 +10,7 @@ from headstart.models.backbone import Backbone
 
 
 class Network(nn.Module):
-    """What a classifier computes with; the softmax belongs to the loss and to predictions."""
+    """The network of a classifier; the loss and predictions apply the softmax."""
 
     def __init__(self, backbone: Backbone, head: nn.Module) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What a network expects of its input; it belongs to the classifier for good."""
+"""What a network expects of its input; saved with the classifier."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """From a photo to the network's input, the same in training-time eval, predict, export and serve.
+    """From a photo to the network's input, the same in evaluation during training, predict, export and serve.
 
     The shorter side is resized to ``resize`` px (antialiased), the central ``image_size`` x ``image_size`` px are kept,
     values in [0, 1] are normalised by ``mean`` and ``std`` per RGB channel.
@@ -24,8 +24,8 @@ class Preprocessing:
     interpolation: str = "bilinear"
 
     def at(self, image_size: int, resize: int | None = None) -> Preprocessing:
-        """The same preprocessing at another input size (px); ``resize`` defaults to ``image_size``: nothing of the
-        shorter side is cut.
+        """The same preprocessing at another input size (px); ``resize`` defaults to ``image_size``, which keeps
+        the whole shorter side.
         """
         return replace(self, image_size=image_size, resize=resize or image_size)
 

@@ -1,8 +1,9 @@
-"""Who publishes pretrained networks, and what a backbone's name means."""
+"""Who publishes pretrained networks, what a backbone's name means, and the list of them all."""
 
 from __future__ import annotations
 
 import ast
+import fnmatch
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 class Entry:
     """One pretrained network.
 
-    ``name``: as asked for; ``architecture``: the full name, with the tag of its weights where it has one; ``provider``:
-    who publishes the weights; ``weights``: the same in words; ``options``: what the provider is told besides.
+    ``name`` as the user wrote it; ``architecture``: the full name, with the tag of its weights if it has one;
+    ``provider``: the publisher of the weights; ``weights``: a description of them; ``options`` for the provider.
     """
 
     name: str
@@ -37,8 +38,8 @@ class Entry:
 
 @dataclass(frozen=True)
 class BackboneInfo:
-    """``name`` as ``backbone`` takes it; ``image_size`` in px; ``weights`` in words; ``family`` of architectures;
-    ``license`` of the weights.
+    """``name`` as ``backbone`` takes it; ``image_size`` in px; a description of the ``weights``; ``family`` of
+    architectures; ``license`` of the weights.
     """
 
     name: str
@@ -55,7 +56,7 @@ class Provider(Protocol):
     """Whether options may follow a name (``mobilenetv2_100:pad_type=same``)."""
 
     def resolve(self, name: str) -> Entry | None:
-        """The network of that name, None where it is not of this provider. Raises OptionError for a wrong tag."""
+        """The network of that name, None if it is not one of this provider's. Raises OptionError for a wrong tag."""
 
     def names(self) -> Iterable[str]:
         """Every pretrained network."""
@@ -67,9 +68,7 @@ class Provider(Protocol):
         """Whether the weights are on this machine, so that ``fetch`` needs no network."""
 
     def fetch(self, entry: Entry) -> Path:
-        """The file of the weights. Raises OptionError where none are published, WeightsError where they cannot be
-        had.
-        """
+        """The file of the weights. Raises OptionError if none are published, WeightsError if the download fails."""
 
     def build(self, entry: Entry, weights: Path | None) -> Backbone:
         """The network with the weights of a file that ``fetch`` returned, or else with random ones."""
@@ -88,15 +87,17 @@ PROVIDERS: Registry[Provider] = Registry(
 
 
 def resolve(name: str) -> Entry:
-    """The network that a name stands for; after a colon, options for its provider (``mobilenetv2_100:pad_type=same``).
+    """The network of that name; options for its provider may follow a colon (``mobilenetv2_100:pad_type=same``).
 
     Raises:
-        OptionError: a name, or a tag of a name, that does not exist; options that are none.
+        OptionError: an unknown name or tag, or options that the provider does not take.
     """
     plain, colon, text = name.strip().partition(":")
     found = next((entry for provider in PROVIDERS if (entry := provider.resolve(plain))), None)
     if found is None:
-        raise _unknown(plain)
+        close = did_you_mean(plain.lower(), [known for provider in PROVIDERS for known in provider.names()])
+        hint = f"{close} `hs.backbones(PATTERN)` lists them.".strip()
+        raise OptionError(f"backbone {plain!r} is not known", hint, option="backbone")
     if not colon:
         return found
     if not PROVIDERS.get(found.provider).takes_options:
@@ -114,7 +115,24 @@ def _option(text: str, name: str) -> tuple[str, Any]:
         return key, value  # a word
 
 
-def _unknown(name: str) -> OptionError:
-    known = [known for provider in PROVIDERS for known in provider.names()]
-    hint = f"{did_you_mean(name.lower(), known)} `hs.backbones(PATTERN)` lists them.".strip()
-    return OptionError(f"backbone {name!r} is not known", hint, option="backbone")
+def backbones(pattern: str | None = None) -> list[BackboneInfo]:
+    """List the pretrained backbones, those with short names first; no network is built.
+
+    Args:
+        pattern: a part of the name, or with wildcards (``*resnet5?``) the whole of it; by default all.
+
+    Returns:
+        Name, input size, weights, family and licence of each.
+
+    Raises:
+        OptionError: no name matches; the nearest are named.
+    """
+    names = [(name, provider) for provider in PROVIDERS for name in provider.names()]
+    wanted = (pattern or "").strip().lower()
+    if not set(wanted) & set("*?["):
+        wanted = f"*{wanted}*"
+    found = [(name, provider) for name, provider in names if fnmatch.fnmatchcase(name, wanted)]
+    if not found:
+        close = did_you_mean(str(pattern), [name for name, _ in names])
+        raise OptionError(f"no backbone matches {pattern!r}", f"{close} `hs.backbones()` lists them all.".strip())
+    return [provider.describe(name) for name, provider in found]

@@ -2,8 +2,7 @@
 
 He et al., "Deep Residual Learning for Image Recognition" (2016), in the form of torchvision and timm: their key names,
 random weights and outputs, in every bit (the tests compare). timm has these networks too, but importing it imports each
-of its 1,700 models, torchvision and torch's compiler: two seconds before a photo is named, and these are the networks
-that most people use.
+of its 1,700 models, torchvision and torch's compiler, which takes two seconds, and these are the most used networks.
 """
 
 from __future__ import annotations
@@ -15,76 +14,57 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from headstart.models.backbone import Backbone, Facts
-from headstart.models.blocks import in_order
+from headstart.models.blocks import TRIAL_SIZES, member_blocks
 from headstart.models.checkpoints import fit_weights, read_state_dict
+from headstart.models.key_mapping import RESNETS
 from headstart.models.preprocessing import Preprocessing
 from headstart.models.pretrained import from_url, place
 from headstart.models.providers import BackboneInfo, Entry
 
-STEM = 64
-"""Channels of the first convolution."""
+
+class Block(nn.Module):
+    """Convolutions, each with BatchNorm and ReLU, and a shortcut around them, added before the last ReLU."""
+
+    def __init__(self, convs: tuple[nn.Conv2d, ...], downsample: nn.Module | None) -> None:
+        super().__init__()
+        self.depth = len(convs)
+        for i, conv in enumerate(convs, 1):
+            self.add_module(f"conv{i}", conv)
+            self.add_module(f"bn{i}", nn.BatchNorm2d(conv.out_channels))
+            self.add_module(f"act{i}", nn.ReLU(inplace=True))
+        self.downsample = downsample
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x
+        for i in range(1, self.depth + 1):
+            x = getattr(self, f"bn{i}")(getattr(self, f"conv{i}")(x))
+            if i == self.depth:
+                x += shortcut if self.downsample is None else self.downsample(shortcut)
+            x = getattr(self, f"act{i}")(x)
+        return x
 
 
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and the way around them: [N, inputs, H, W] to [N, width, H / stride, W / stride]."""
+class BasicBlock(Block):
+    """Two 3x3 convolutions: [N, inputs, H, W] to [N, width, H / stride, W / stride]."""
 
     expansion = 1
 
     def __init__(self, inputs: int, width: int, stride: int = 1, downsample: nn.Module | None = None) -> None:
-        super().__init__()
-        self.conv1 = _conv3x3(inputs, width, stride)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.act1 = nn.ReLU(inplace=True)
-        self.conv2 = _conv3x3(width, width)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.act2 = nn.ReLU(inplace=True)
-        self.downsample = downsample
-
-    def forward(self, x: Tensor) -> Tensor:
-        around = x
-        x = self.act1(self.bn1(self.conv1(x)))
-        x = self.bn2(self.conv2(x))
-        x += around if self.downsample is None else self.downsample(around)
-        out: Tensor = self.act2(x)
-        return out
-
-    @property
-    def last_norm(self) -> nn.BatchNorm2d:
-        return self.bn2
+        super().__init__((_conv(inputs, width, 3, stride), _conv(width, width, 3)), downsample)
 
 
-class Bottleneck(nn.Module):
-    """A 3x3 convolution between two of 1x1, and the way around them; the outputs are four times as wide as the middle,
-    which carries the stride.
-    """
+class Bottleneck(Block):
+    """A 3x3 convolution, which has the stride, between two of 1x1; the outputs are four times as wide as the middle."""
 
     expansion = 4
 
     def __init__(self, inputs: int, width: int, stride: int = 1, downsample: nn.Module | None = None) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(inputs, width, kernel_size=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.act1 = nn.ReLU(inplace=True)
-        self.conv2 = _conv3x3(width, width, stride)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.act2 = nn.ReLU(inplace=True)
-        self.conv3 = nn.Conv2d(width, width * self.expansion, kernel_size=1, bias=False)
-        self.bn3 = nn.BatchNorm2d(width * self.expansion)
-        self.act3 = nn.ReLU(inplace=True)
-        self.downsample = downsample
+        convs = (_conv(inputs, width, 1), _conv(width, width, 3, stride), _conv(width, width * self.expansion, 1))
+        super().__init__(convs, downsample)
 
-    def forward(self, x: Tensor) -> Tensor:
-        around = x
-        x = self.act1(self.bn1(self.conv1(x)))
-        x = self.act2(self.bn2(self.conv2(x)))
-        x = self.bn3(self.conv3(x))
-        x += around if self.downsample is None else self.downsample(around)
-        out: Tensor = self.act3(x)
-        return out
 
-    @property
-    def last_norm(self) -> nn.BatchNorm2d:
-        return self.bn3
+def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
 
 
 Kind = type[BasicBlock] | type[Bottleneck]
@@ -97,11 +77,12 @@ class ResNet(nn.Module):
 
     def __init__(self, block: Kind, blocks: tuple[int, ...], widths: tuple[int, ...] = (64, 128, 256, 512)) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(3, STEM, kernel_size=7, stride=2, padding=3, bias=False)
-        self.bn1 = nn.BatchNorm2d(STEM)
+        stem = 64
+        self.conv1 = _conv(3, stem, 7, stride=2)
+        self.bn1 = nn.BatchNorm2d(stem)
         self.act1 = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
-        outputs = [STEM, *(width * block.expansion for width in widths)]
+        outputs = [stem, *(width * block.expansion for width in widths)]
         for i, ((inputs, _), width, count) in enumerate(zip(pairwise(outputs), widths, blocks, strict=True)):
             self.add_module(f"layer{i + 1}", _stage(block, inputs, width, count, stride=1 if i == 0 else 2))
         self.global_pool = GlobalMean()
@@ -114,15 +95,14 @@ class ResNet(nn.Module):
         return x
 
     def init_weights(self) -> None:
-        """He et al., "Delving Deep into Rectifiers" (2015), by the outputs; each block begins as its way around alone
+        """He et al., "Delving Deep into Rectifiers" (2015), by the outputs; each block starts as its shortcut alone
         (Goyal et al., "Accurate, Large Minibatch SGD", 2017, section 5.1).
         """
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        for module in self.modules():
-            if isinstance(module, BasicBlock | Bottleneck):
-                nn.init.zeros_(module.last_norm.weight)
+            if isinstance(module, Block):
+                nn.init.zeros_(getattr(module, f"bn{module.depth}").weight)
 
 
 class GlobalMean(nn.Module):
@@ -134,32 +114,16 @@ class GlobalMean(nn.Module):
 
 def _stage(block: Kind, inputs: int, width: int, count: int, stride: int) -> nn.Sequential:
     outputs = width * block.expansion
-    # Made before the block that it belongs to: this is the order in which timm draws random weights.
-    around = _projection(inputs, outputs, stride) if stride != 1 or inputs != outputs else None
-    first = block(inputs, width, stride, around)
+    downsample = None
+    if stride != 1 or inputs != outputs:  # made before its block: this is the order in which timm draws random weights
+        downsample = nn.Sequential(_conv(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))
+    first = block(inputs, width, stride, downsample)
     return nn.Sequential(first, *(block(outputs, width) for _ in range(count - 1)))
 
 
-def _projection(inputs: int, outputs: int, stride: int) -> nn.Sequential:
-    conv = nn.Conv2d(inputs, outputs, kernel_size=1, stride=stride, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(outputs))
-
-
-def _conv3x3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, kernel_size=3, stride=stride, padding=1, bias=False)
-
-
-_SHAPES: dict[str, tuple[Kind, tuple[int, int, int, int]]] = {
-    "resnet18": (BasicBlock, (2, 2, 2, 2)),
-    "resnet34": (BasicBlock, (3, 4, 6, 3)),
-    "resnet50": (Bottleneck, (3, 4, 6, 3)),
-    "resnet101": (Bottleneck, (3, 4, 23, 3)),
-    "resnet152": (Bottleneck, (3, 8, 36, 3)),
-}
 TORCHVISION = "https://download.pytorch.org/models/"
-# These names mean torchvision's ImageNet-1k (V1) weights, which is what most papers and courses call "a pretrained
-# ResNet". timm's own name for the same weights carries the tag; its untagged names stand for other recipes, and would
-# change with timm.
+# These names mean torchvision's ImageNet-1k (V1) weights, which most papers and courses call "a pretrained ResNet".
+# timm's name for the same weights has the tag; its untagged names mean other recipes, and would change with timm.
 TORCHVISION_RESNETS = {
     "resnet18": "resnet18-f37072fd.pth",
     "resnet34": "resnet34-b627a593.pth",
@@ -167,7 +131,6 @@ TORCHVISION_RESNETS = {
     "resnet101": "resnet101-63fe2227.pth",
     "resnet152": "resnet152-394f9c45.pth",
 }
-"""Their names, and the files of their weights."""
 _TAG = "tv_in1k"
 _WEIGHTS = "torchvision ImageNet-1k"
 
@@ -196,23 +159,17 @@ class TorchvisionResNets:
         return from_url(TORCHVISION + TORCHVISION_RESNETS[entry.base])
 
     def build(self, entry: Entry, weights: Path | None) -> Backbone:
+        blocks, bottleneck = RESNETS[entry.base]
+        net = ResNet(Bottleneck if bottleneck else BasicBlock, blocks)
         # Trained on the central 224 px of a shorter side of 256 px.
-        return as_backbone(ResNet(*_SHAPES[entry.base]), entry, Preprocessing(image_size=224, resize=256), weights)
+        return as_backbone(net, entry, Preprocessing(image_size=224, resize=256), weights)
 
 
 def as_backbone(net: ResNet, entry: Entry, preprocessing: Preprocessing, weights: Path | None) -> Backbone:
-    """A ResNet that is built here as a backbone, with the weights of a file where one is given. Raises WeightsError."""
-    parts = in_order(net, net.dim, preprocessing.image_size)
-    facts = Facts(
-        name=entry.name,
-        architecture=entry.architecture,
-        preprocessing=preprocessing,
-        dim=parts.dim,
-        trial_size=parts.trial_size,
-        classifier=("fc",),
-        prefix_tokens=parts.prefix_tokens,
-    )
-    backbone = Backbone(parts.blocks, facts)
+    """A ResNet as a backbone, with the weights of a file if one is given. Raises WeightsError."""
+    trial_size = min(TRIAL_SIZES[0], preprocessing.image_size)
+    facts = Facts(entry.name, entry.architecture, preprocessing, net.dim, trial_size=trial_size, classifier=("fc",))
+    backbone = Backbone(tuple(member_blocks(net)), facts)
     if weights is not None:
         fit_weights(backbone, read_state_dict(weights), origin=str(weights))
     return backbone

@@ -15,7 +15,7 @@ from headstart.errors import RunError
 
 
 def save_state(path: Path, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
-    """Write tensors and JSON-able facts; a reader sees the old file or the new one, never half of it.
+    """Write tensors and facts (for JSON), atomically.
 
     Raises:
         RunError: the disk is full or the folder cannot be written.
@@ -24,7 +24,7 @@ def save_state(path: Path, tensors: dict[str, torch.Tensor], facts: dict[str, An
     with replacing(path) as temporary:
         try:
             save_file(contiguous, temporary, metadata={"facts": json.dumps(facts)})
-        except SafetensorError as error:  # what it makes of a full disk
+        except SafetensorError as error:  # its error for a full disk
             raise OSError(error) from error
 
 
@@ -32,10 +32,10 @@ def load_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """What ``save_state`` wrote.
 
     Raises:
-        RunError: the file is not a state of headstart's.
+        RunError: the file is not one of headstart's.
     """
     try:
-        path.open("rb").close()  # safetensors says of a file that may not be read that there is none
+        path.open("rb").close()  # safetensors reports an unreadable file as missing
         with safe_open(path, framework="pt") as opened:
             facts = json.loads((opened.metadata() or {})["facts"])
             return {name: opened.get_tensor(name) for name in opened.keys()}, facts  # noqa: SIM118 - not a mapping

@@ -1,10 +1,9 @@
 """The starter backbone: a small ResNet for 32 px images whose weights ship with headstart.
 
 BasicBlocks of He et al., "Deep Residual Learning for Image Recognition" (2016), one per stage of 32, 64, 128 and 256
-channels. The stem is a 3x3 convolution of stride 1, then max-pooling: theirs for ImageNet (7x7, stride 2, pooling)
-leaves 8 x 8 of 32 x 32 places before the first block has seen them; theirs for CIFAR (no pooling) costs four times as
-much for a network whose purpose is to be quick. 1.2 million parameters, features of 256 numbers. The command that
-trains it: scripts/pack_starter.py.
+channels. The stem is a 3x3 convolution of stride 1, then max-pooling: their ImageNet stem (7x7, stride 2, pooling)
+reduces 32 x 32 to 8 x 8 before the first block; their CIFAR stem (no pooling) costs four times as much. 1.2 million
+parameters, 256 features. Trained by scripts/pack_starter.py.
 """
 
 from __future__ import annotations
@@ -18,14 +17,12 @@ from headstart.models.providers import BackboneInfo, Entry
 
 if TYPE_CHECKING:
     from headstart.models.backbone import Backbone
-    from headstart.models.resnet import ResNet
-
 
 NAME = "starter"
 WEIGHTS = "headstart's starter (CIFAR-100)"
 IMAGE_SIZE = 32
 CHANNELS = (32, 64, 128, 256)
-# Of the training images of CIFAR-100, on which it is trained, per channel.
+# Per channel, of CIFAR-100's training images, on which it is trained.
 MEAN = (0.5071, 0.4866, 0.4409)
 STD = (0.2673, 0.2564, 0.2762)
 
@@ -51,31 +48,21 @@ class Starter:
         return starter_weights()
 
     def build(self, entry: Entry, weights: Path | None) -> Backbone:
-        from headstart.models.resnet import as_backbone
+        from torch import nn
 
-        preprocessing = Preprocessing(image_size=IMAGE_SIZE, resize=IMAGE_SIZE, mean=MEAN, std=STD)
-        return as_backbone(build_starter(), entry, preprocessing, weights)
+        from headstart.models.resnet import BasicBlock, ResNet, as_backbone
 
-
-def build_starter() -> ResNet:
-    """The network without a classifier, randomly initialised; ``[N, 3, H, W]`` to ``[N, 256]``; 32 px is what it is
-    made for.
-    """
-    from torch import nn
-
-    from headstart.models.resnet import BasicBlock, ResNet
-
-    net = ResNet(BasicBlock, (1, 1, 1, 1), CHANNELS)
-    stem = CHANNELS[0]  # a ResNet's own stem is 64 wide whatever the stages are
-    net.conv1 = nn.Conv2d(3, stem, kernel_size=3, padding=1, bias=False)
-    net.bn1 = nn.BatchNorm2d(stem)
-    net.layer1 = nn.Sequential(BasicBlock(stem, stem))
-    net.init_weights()
-    return net
+        net = ResNet(BasicBlock, (1, 1, 1, 1), CHANNELS)
+        stem = CHANNELS[0]  # a ResNet's own stem is 64 wide whatever the stages are
+        net.conv1 = nn.Conv2d(3, stem, kernel_size=3, padding=1, bias=False)
+        net.bn1 = nn.BatchNorm2d(stem)
+        net.layer1 = nn.Sequential(BasicBlock(stem, stem))
+        net.init_weights()
+        return as_backbone(net, entry, Preprocessing(IMAGE_SIZE, IMAGE_SIZE, MEAN, STD), weights)
 
 
 def starter_weights() -> Path:
-    """The shipped weights file. Raises WeightsError where the installation lacks it."""
+    """The shipped weights file. Raises WeightsError if the installation lacks it."""
     path = Path(__file__).with_name("starter.safetensors")
     if not path.is_file():
         raise WeightsError(

@@ -1,4 +1,4 @@
-"""The architecture in words: the modules as torch prints them, and a table of stages."""
+"""The architecture as text: the modules as torch prints them, and a table of stages."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from headstart.models.backbone import Backbone
+from headstart.models.chain import eval_mode
 from headstart.models.network import head_logits
-from headstart.models.stages import boundary_index, stage_names
+from headstart.models.stages import blocks_under, boundary_index
 
 
 @dataclass(frozen=True)
 class StageRow:
-    """A stage: the shape it makes of one photo (without the batch), its parameters, and whether they are trained,
-    partly or not at all.
+    """A stage: its output shape for one photo (without the batch), its parameters, and whether they are trained, partly
+    or not at all.
     """
 
     name: str
@@ -30,11 +31,17 @@ def describe(backbone: Backbone, head: nn.Module, boundary: str) -> str:
     unknown boundary.
     """
     rows = stage_rows(backbone, head, boundary)
+    cells = [("stage", "output", "parameters", "")]
+    cells += [
+        (r.name, " x ".join(map(str, r.shape)), f"{r.parameters:,}" if r.parameters else "", r.state) for r in rows
+    ]
+    name, shape, number = (max(len(row[i]) for row in cells) for i in range(3))
+    table = "\n".join(f"{a:<{name}}  {b:<{shape}}  {c:>{number}}  {d}".rstrip() for a, b, c, d in cells)
     size = backbone.preprocessing.image_size
-    trained = sum(p.numel() for p in _trained(backbone, head, boundary))
+    trained = sum(p.numel() for part in (backbone.split_at(boundary)[1], head) for p in part.parameters())
     total = sum(row.parameters for row in rows)
     closing = f"{total:,} parameters, {trained:,} of them trained; input 3 x {size} x {size}, {backbone.source}"
-    return "\n\n".join([f"backbone {backbone.name}: {backbone}", f"head: {head}", _table(rows), closing])
+    return "\n\n".join([f"backbone {backbone.name}: {backbone}", f"head: {head}", table, closing])
 
 
 def stage_rows(backbone: Backbone, head: nn.Module, boundary: str) -> list[StageRow]:
@@ -42,8 +49,8 @@ def stage_rows(backbone: Backbone, head: nn.Module, boundary: str) -> list[Stage
     at = boundary_index(boundary, backbone.block_names, backbone.name)
     shapes = _shapes(backbone)
     rows = []
-    for stage in stage_names(backbone.block_names):
-        inside = [i for i, block in enumerate(backbone.block_names) if block == stage or block.startswith(stage + ".")]
+    for stage in backbone.stage_names():
+        inside = blocks_under(stage, backbone.block_names)
         parameters = sum(p.numel() for p in backbone.get_submodule(stage).parameters())
         state = "frozen" if inside[-1] < at else "trained" if inside[0] >= at else f"trained from {boundary}"
         rows.append(StageRow(stage, shapes[inside[-1]], parameters, state if parameters else ""))
@@ -53,30 +60,12 @@ def stage_rows(backbone: Backbone, head: nn.Module, boundary: str) -> list[Stage
 
 @torch.no_grad()
 def _shapes(backbone: Backbone) -> list[tuple[int, ...]]:
-    """What each block makes of one black photo, as [C, H, W], [L, C] or [C]."""
-    size, device = backbone.preprocessing.image_size, next(backbone.parameters()).device
-    modes = [(m, m.training) for m in backbone.modules()]
-    x: Tensor = torch.zeros(1, 3, size, size, device=device)
+    """Each block's output for one black photo, as [C, H, W], [L, C] or [C]."""
+    size = backbone.preprocessing.image_size
+    x: Tensor = torch.zeros(1, 3, size, size, device=next(backbone.parameters()).device)
     shapes = []
-    try:
-        backbone.eval()
+    with eval_mode(backbone):
         for _, block in backbone.named_blocks():
             x = block(x)
             shapes.append(tuple(x.shape[1:]))
-    finally:
-        for module, mode in modes:
-            module.training = mode
     return shapes
-
-
-def _trained(backbone: Backbone, head: nn.Module, boundary: str) -> list[nn.Parameter]:
-    return [*backbone.split_at(boundary)[1].parameters(), *head.parameters()]
-
-
-def _table(rows: list[StageRow]) -> str:
-    cells = [("stage", "output", "parameters", "")]
-    cells += [
-        (r.name, " x ".join(map(str, r.shape)), f"{r.parameters:,}" if r.parameters else "", r.state) for r in rows
-    ]
-    name, shape, number = (max(len(row[i]) for row in cells) for i in range(3))
-    return "\n".join(f"{a:<{name}}  {b:<{shape}}  {c:>{number}}  {d}".rstrip() for a, b, c, d in cells)

@@ -1,15 +1,14 @@
 """timm's networks, 1,700 pretrained ones, with weights from the Hugging Face hub.
 
-timm is imported where a name needs it: it takes two seconds.
+timm's import takes two seconds, so it happens only when a name needs it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
-
-from torch import nn
 
 from headstart.errors import OptionError, WeightsError, did_you_mean
 from headstart.models.backbone import Backbone, Facts
@@ -20,7 +19,7 @@ from headstart.models.providers import BackboneInfo, Entry
 
 
 class TimmNetworks:
-    """Any network that timm knows, with or without the tag of its weights."""
+    """Any network of timm's, with or without the tag of its weights."""
 
     takes_options = True
 
@@ -30,17 +29,19 @@ class TimmNetworks:
         base, _, tag = name.partition(".")
         if not timm.is_model(base):
             return None
-        tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{base}.*")] if tag else []
-        if tag and tag not in tags:
+        if not tag:  # the full name, so that a run records which weights it used even if timm's default changes later
+            cfg = _config(base)
+            return _entry(name, f"{base}.{cfg.tag}" if cfg is not None and cfg.tag else base)
+        tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{base}.*")]
+        if tag not in tags:
             hint = f"{did_you_mean(tag, tags)} Its weights: {', '.join(tags) or 'none'}.".strip()
             raise OptionError(f"backbone {base} has no pretrained weights {tag!r}", hint, option="backbone")
-        return _entry(name, name if tag else _with_default_tag(base))
+        return _entry(name, name)
 
     def names(self) -> Iterable[str]:
         import timm
 
-        found: list[str] = timm.list_pretrained()
-        return found
+        return cast(list[str], timm.list_pretrained())
 
     def describe(self, name: str) -> BackboneInfo:
         from timm.models import model_entrypoint
@@ -66,18 +67,27 @@ class TimmNetworks:
 
     def build(self, entry: Entry, weights: Path | None) -> Backbone:
         net = _network(entry, weights)
-        preprocessing = _preprocessing(net.pretrained_cfg)
-        parts = take_apart(net.eval(), entry.name, preprocessing.image_size)
-        facts = Facts(
-            name=entry.name,
-            architecture=entry.architecture,
-            preprocessing=preprocessing,
-            dim=parts.dim,
-            trial_size=parts.trial_size,
-            classifier=_classifier_keys(net.pretrained_cfg),
-            prefix_tokens=parts.prefix_tokens,
+        cfg: dict[str, Any] = net.pretrained_cfg
+        size = int(cfg["input_size"][-1])
+        preprocessing = Preprocessing(
+            image_size=size,
+            resize=round(size / (cfg.get("crop_pct") or 1.0)),
+            mean=tuple(cfg.get("mean") or IMAGENET_MEAN),
+            std=tuple(cfg.get("std") or IMAGENET_STD),
+            interpolation=cfg.get("interpolation") or "bilinear",
         )
-        return Backbone(parts.blocks, facts)
+        blocks, dim, trial_size = take_apart(net.eval(), entry.name, size)
+        named = cfg.get("classifier") or ()
+        facts = Facts(
+            entry.name,
+            entry.architecture,
+            preprocessing,
+            dim,
+            trial_size=trial_size,
+            classifier=(named,) if isinstance(named, str) else tuple(named),
+            prefix_tokens=int(getattr(net, "num_prefix_tokens", 0) or 0),
+        )
+        return Backbone(blocks, facts)
 
 
 def _entry(name: str, architecture: str) -> Entry:
@@ -90,21 +100,23 @@ def _config(architecture: str) -> Any:
     return get_pretrained_cfg(architecture, allow_unregistered=True)
 
 
-def _with_default_tag(base: str) -> str:
-    """The full name, so that a run says which weights it used even when timm's default changes later."""
-    cfg = _config(base)
-    return f"{base}.{cfg.tag}" if cfg is not None and cfg.tag else base
-
-
 def _network(entry: Entry, file: Path | None) -> Any:
-    """timm's module without a classifier. A file from its hub goes through timm's own loading, which knows the formats
-    of its checkpoints.
+    """timm's module without a classifier. A file from its hub is loaded by timm, which knows the formats of its
+    checkpoints.
     """
+    import timm
+
     options: dict[str, Any] = {"num_classes": 0, **dict(entry.options)}
     if file is not None:
         options |= {"pretrained": True, "pretrained_cfg_overlay": {"file": str(file)}}
+    cfg = _config(entry.architecture)
     try:
-        return _any_size_network(entry.architecture, options)
+        if (
+            cfg is not None and cfg.fixed_input_size
+        ):  # a transformer: its position embedding is resampled to other sizes
+            with suppress(TypeError):  # not an option of this family
+                return timm.create_model(entry.architecture, dynamic_img_size=True, **options)
+        return timm.create_model(entry.architecture, **options)
     except TypeError as error:  # an option that this network does not have
         raise OptionError(f"timm cannot build {entry.name}: {error}", "Leave the option out.") from None
     except (RuntimeError, KeyError, ValueError) as error:
@@ -113,35 +125,3 @@ def _network(entry: Entry, file: Path | None) -> Any:
         raise WeightsError(
             f"{file} does not fit {entry.architecture}: {error}", "Remove the file to fetch it again."
         ) from None
-
-
-def _any_size_network(architecture: str, options: dict[str, Any]) -> nn.Module:
-    """A transformer whose position embedding is resampled to the photo's size where timm can do that; else the network
-    as it is.
-    """
-    import timm
-
-    cfg = _config(architecture)
-    if cfg is not None and cfg.fixed_input_size:
-        try:
-            return cast(nn.Module, timm.create_model(architecture, dynamic_img_size=True, **options))
-        except TypeError:  # not an option of this family
-            pass
-    return cast(nn.Module, timm.create_model(architecture, **options))
-
-
-def _preprocessing(cfg: dict[str, Any]) -> Preprocessing:
-    """What the weights were trained for by timm's configuration; of ``resize`` px, ``crop_pct`` are kept."""
-    size = int(cfg["input_size"][-1])
-    return Preprocessing(
-        image_size=size,
-        resize=round(size / (cfg.get("crop_pct") or 1.0)),
-        mean=tuple(cfg.get("mean") or IMAGENET_MEAN),
-        std=tuple(cfg.get("std") or IMAGENET_STD),
-        interpolation=cfg.get("interpolation") or "bilinear",
-    )
-
-
-def _classifier_keys(cfg: dict[str, Any]) -> tuple[str, ...]:
-    named = cfg.get("classifier") or ()
-    return (named,) if isinstance(named, str) else tuple(named)

@@ -1,4 +1,4 @@
-"""A run's folder: it exists whole, can be resumed, and is never half-overwritten."""
+"""A run's folder: complete or resumable, and never half-overwritten."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ CONTENTS = {
 }
 """Files of a finished run; ``state/`` exists only while it trains."""
 RECORD = "exports.json"
-"""Names what ``export`` and ``explain`` wrote into the run: it goes with the run that it shows."""
+"""Names what ``export`` and ``explain`` wrote into the run, which is deleted with it."""
 _EXPORTED = [f"model{int8}{suffix}" for int8 in ("", ".int8") for suffix in (".onnx", ".pt2", ".xml", ".bin")]
 ADDED = frozenset({RECORD, "explained", "logs", *_EXPORTED, *(f"{name}.json" for name in _EXPORTED)})
-"""What ``--log`` adds, and what ``export`` and ``explain`` of headstarts without that record do."""
+"""Files of ``--log``, and of ``export`` and ``explain`` of older versions, which kept no record."""
 OURS = frozenset({*CONTENTS, "state"})
 
 
@@ -60,16 +60,15 @@ class RunFolder:
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise RunError(
-                f"{path} cannot be made: {error.strerror or error}.", "Choose another folder with `out`."
-            ) from None
+            problem = f"{path} cannot be made: {error.strerror or error}."
+            raise RunError(problem, "Choose another folder with `out`.") from None
         folder._clear()
         request = {"headstart": __version__, "options": options.to_json()}
         write_json(path / "request.json", {**request, **({"mistakes": list(mistakes)} if mistakes else {})})
         return folder
 
     def refuse(self, overwrite: bool) -> None:
-        """Raise RunError where the folder may not become a new run; asked before any work, and again by ``create``.
+        """Raise RunError if the folder must not become a new run; called before any work, and again by ``create``.
 
         A folder that holds anything but a run is never cleared: a mistyped ``out`` must not cost photos.
         """
@@ -79,26 +78,19 @@ class RunFolder:
             raise RunError(f"{option('out', repr(str(self.path)))} is a file.", "Choose another name.", option="out")
         foreign = self._foreign()
         if not foreign and not any(p.name in OURS for p in self.path.iterdir()):
-            return  # an empty folder, or one that a kill left before its request was written
+            return  # an empty folder, or one whose training was interrupted before its request was written
         if foreign or not (self.path / "request.json").exists():
-            raise RunError(
-                f"{self.path} exists and is not a run of headstart's (it holds "
-                f"{listed(foreign, 3) or 'no request.json'}).",
-                "Choose another folder with `out`.",
-                option="out",
-            )
+            held = listed(foreign, 3) or "no request.json"
+            problem = f"{self.path} exists and is not a run of headstart (it holds {held})."
+            raise RunError(problem, "Choose another folder with `out`.", option="out")
         if not overwrite:
-            unfinished = (
-                "" if self.finished else f" Its training did not end: `hs.resume({str(self.path)!r})` goes on with it."
-            )
-            raise RunError(
-                f"{self.path} exists.{unfinished}",
-                "Use `overwrite=True` to replace it, or choose another folder with `out`.",
-                option="out",
-            )
+            unfinished = f" Its training did not end: `hs.resume({str(self.path)!r})` continues it."
+            problem = f"{self.path} exists.{'' if self.finished else unfinished}"
+            hint = "Use `overwrite=True` to replace it, or choose another folder with `out`."
+            raise RunError(problem, hint, option="out")
 
     def _foreign(self) -> list[str]:
-        """What lies in the folder and is neither a run's nor recorded; hidden files do not count."""
+        """What in the folder is neither a run's nor recorded; hidden files do not count."""
         recorded = {self.path / name for name in recorded_files(self.path)}
         names = []
         for entry in self.path.iterdir():
@@ -110,10 +102,10 @@ class RunFolder:
         return sorted(names)
 
     def _clear(self) -> None:
-        """Empty a former run."""
+        """Delete a former run's files."""
         recorded = recorded_files(self.path)
-        # The report first: half a run must not pass for a whole one. The request stays until it is replaced, and the
-        # record until all that it names is gone: without them this is no run.
+        # The report first: half a run must not look complete. The request stays until it is replaced, and the record
+        # until all that it names is gone: without them this is not a run.
         rest = (name for name in CONTENTS if name not in {"report.html", "request.json"})
         for name in ("report.html", "state", *recorded, *ADDED - {RECORD}, *rest, RECORD):
             target = self.path / name
@@ -128,7 +120,7 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path) -> tuple[RunFolder, TrainOptions]:
-        """A run that was begun, and what it was asked for.
+        """A run that was started, and its options.
 
         Raises:
             RunError: there is nothing to resume.
@@ -137,23 +129,20 @@ class RunFolder:
             request = json.loads((path / "request.json").read_text(encoding="utf-8"))
             return cls(path), TrainOptions.from_json(request["options"])
         except FileNotFoundError:
-            raise RunError(
-                f"{path} holds no run (no request.json): there is nothing to resume.",
-                "Start with `hs.train(DATA, out=RUN)`.",
-            ) from None
+            problem = f"{path} holds no run (no request.json): there is nothing to resume."
+            raise RunError(problem, "Start with `hs.train(DATA, out=RUN)`.") from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise RunError(
-                f"{path / 'request.json'} cannot be read: {error}.", "Train again with `overwrite=True`."
-            ) from None
+            problem = f"{path / 'request.json'} cannot be read: {error}."
+            raise RunError(problem, "Train again with `overwrite=True`.") from None
 
     @property
     def mistakes(self) -> tuple[str, ...]:
-        """What ``create`` was told of them. Raises RunError."""
+        """Those that ``create`` wrote into the request. Raises RunError."""
         return tuple(self.read_json("request.json").get("mistakes", ()))
 
     @property
     def finished(self) -> bool:
-        """The report is written last."""
+        """Whether there is a report, which is written last."""
         return (self.path / "report.html").exists()
 
     @property
@@ -161,18 +150,18 @@ class RunFolder:
         return self.path / "state"
 
     def remember(self, name: str, value: Any) -> None:
-        """Keep a decision that a resumed run must not make again."""
+        """Save a decision that a resumed run must not make again."""
         write_json(self.state / f"{name}.json", value)
 
     def recall(self, name: str) -> Any:
-        """A decision kept by ``remember``, or None."""
+        """A decision saved by ``remember``, or None."""
         try:
             return json.loads((self.state / f"{name}.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
 
     def close(self) -> None:
-        """Drop what only a resume needs."""
+        """Delete what only a resume needs."""
         shutil.rmtree(self.state, ignore_errors=True)
 
     def read_json(self, name: str) -> Any:
@@ -184,27 +173,22 @@ class RunFolder:
 
 
 def record(made: Iterable[Path]) -> None:
-    """Note files that a command made: those inside a run are deleted when the run is overwritten. Raises RunError."""
-    of_run: dict[Path, list[str]] = {}
+    """Record files that a command made: those inside a run are deleted when the run is overwritten. Raises RunError."""
+    of_run: dict[Path, set[str]] = {}
     for path in (Path(os.path.abspath(file)) for file in made):
         run = next((parent for parent in path.parents if (parent / "request.json").is_file()), None)
         if run is not None:
-            of_run.setdefault(run, []).append(path.relative_to(run).as_posix())
+            of_run.setdefault(run, set()).add(path.relative_to(run).as_posix())
     for run, names in of_run.items():
-        every = sorted({*recorded_files(run), *names})
-        write_json(run / RECORD, {"format": 1, "files": every})
+        write_json(run / RECORD, {"format": 1, "files": sorted(names.union(recorded_files(run)))})
 
 
 def recorded_files(run: Path) -> list[str]:
-    """What ``record`` noted, as paths below the run; a name that leads out of it does not count."""
+    """The names that ``record`` wrote, as paths below the run; a name that leads out of it does not count."""
     try:
         names = json.loads((run / RECORD).read_text(encoding="utf-8"))["files"]
         inside = run.resolve()
-        return [
-            name
-            for name in names
-            if name and (run / name).parent.resolve().is_relative_to(inside) and run / name != run
-        ]
+        return [n for n in names if run / n != run and (run / n).parent.resolve().is_relative_to(inside)]
     except (OSError, ValueError, KeyError, TypeError):
         return []
 
@@ -213,6 +197,6 @@ HISTORY = ("strategy", "epoch", "l2", "train_loss", "train_accuracy", "val_loss"
 
 
 def write_history(path: Path, probe: Sequence[Any], epochs: Sequence[Any]) -> None:
-    """history.csv: a line per L2 strength of the probe, then a line per epoch; what does not apply stays empty."""
+    """history.csv: a line per L2 strength of the probe, then a line per epoch; columns that do not apply are empty."""
     rows = [{"strategy": "probe", **asdict(step)} for step in probe] + [asdict(row) for row in epochs]
     write_rows(path, HISTORY, [[row.get(column, "") for column in HISTORY] for row in rows])

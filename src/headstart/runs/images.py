@@ -17,9 +17,7 @@ from headstart.runs.folder import RunFolder
 
 @dataclass(frozen=True)
 class RunPhoto:
-    """A photo of a run: ``photo`` as it is found now, all else as the run has it; ``shown``: its path below the data's
-    root.
-    """
+    """A photo of a run: ``photo`` as found now, the rest from splits.csv; ``shown``: its path below the data's root."""
 
     photo: Photo
     shown: str
@@ -42,29 +40,28 @@ class RunPhoto:
 
 
 def run_photos(run: Path, splits: Sequence[Split]) -> list[RunPhoto]:
-    """The photos of some splits that are still where the run found them, in the order of splits.csv.
+    """The photos of some splits that still exist, in the order of splits.csv.
 
     Raises:
-        RunError: no run there. DataError: its photos are gone, all of them.
+        RunError: no run there. DataError: all of its photos are gone.
     """
     if not (run / "splits.csv").exists():
-        raise RunError(f"{run} does not say which photos it was trained on (no splits.csv).")
+        raise RunError(f"{run} has no splits.csv, which names the photos it was trained on.")
     rows = [row for row in read_splits(run / "splits.csv") if row.split in splits]
     data = RunFolder.open(run)[1].data
     manifest = scan(data, for_training=False)
     known = {shown(photo.path, manifest.root): photo for photo in manifest.photos}
-    photos = (known.get(row.path) or Photo(manifest.root / row.path, row.label) for row in rows)
-    there = [
-        RunPhoto(photo, row.path, row.label, row.split, row.digest, row.group)
-        for row, photo in zip(rows, photos, strict=True)
-        if row.path in known or photo.path.exists()
-    ]
+    there = []
+    for row in rows:
+        photo = known.get(row.path) or Photo(manifest.root / row.path, row.label)
+        if row.path in known or photo.path.exists():
+            there.append(RunPhoto(photo, row.path, row.label, row.split, row.digest, row.group))
     if rows and not there:
-        raise DataError(f"None of the {len(rows)} photos that {run} names are in {data} any more.")
+        raise DataError(f"None of the {len(rows)} photos of {run} are still in {data}.")
     return there
 
 
 def evenly(photos: Sequence[RunPhoto], at_most: int) -> list[RunPhoto]:
-    """At most so many of the photos, spread evenly: of all classes where photos are in the order of classes."""
+    """``at_most`` of the photos, spread evenly: of all classes if the photos are in the order of classes."""
     step = max(1.0, len(photos) / at_most)
     return [photos[int(i * step)] for i in range(min(at_most, len(photos)))]

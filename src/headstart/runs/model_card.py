@@ -6,10 +6,12 @@ Source: Mitchell et al. (2019), "Model cards for model reporting".
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
 
+from headstart.core.text import listed
 from headstart.data.sources.named import display_name
 from headstart.training.plan import Plan
 from headstart.training.strategies import STRATEGIES
@@ -22,29 +24,43 @@ MANY = 40
 
 def model_card(name: str, described: Mapping[str, Any], metrics: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
     """The card of a run: ``described`` is model.json, ``metrics`` and ``plan`` the files of these names."""
+    from jinja2 import Environment, StrictUndefined
+
     split = "test" if "test" in metrics else "val"
     found = metrics[split]
-    parts = [
-        "---\n" + yaml.safe_dump(_metadata(name, described, split, found), sort_keys=False, allow_unicode=True) + "---",
-        f"# {name}",
-        _what(described),
-        "## How good it is\n\n" + _figures(split, found, metrics),
-        "## Where it is weak\n\n" + _weak(found),
-        "## How it was trained\n\n" + _training(described, plan),
-        "## Limits\n\n" + _limits(plan, split, found),
-        "## How to use it\n\n" + _usage(name),
-    ]
-    return "\n\n".join(parts) + "\n"
+    settings = Plan.from_json(plan)
+    strategy = STRATEGIES.get(settings.strategy) if settings.strategy in STRATEGIES else None  # None: not installed
+    worst, confused = _weak_points(found)
+    words = {label: display_name(label) for label in described["classes"]}
+    names = [f"`{label}`" if word == label else f"`{label}` ({word})" for label, word in words.items()]
+    page = Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined)
+    page.filters |= {"f4": "{:.4f}".format, "percent": lambda share, digits=0: f"{share:.{digits}%}"}
+    return page.from_string(Path(__file__).with_name("model_card.md.j2").read_text(encoding="utf-8")).render(
+        name=name,
+        metadata=yaml.safe_dump(_metadata(name, described, split, found), sort_keys=False, allow_unicode=True),
+        described=described,
+        network=described["architecture"],
+        input=described["preprocessing"],
+        origin=described["provenance"],
+        classes=listed(names, MANY),
+        metrics=metrics,
+        split=split,
+        found=found,
+        worst=worst,
+        confused=confused,
+        plan=plan,
+        strategy=f"{settings.strategy} ({strategy.describe(settings)})" if strategy else settings.strategy,
+        pretrained=strategy is None or strategy.pretrained,
+    )
 
 
 def _metadata(name: str, described: Mapping[str, Any], split: str, found: Mapping[str, Any]) -> dict[str, Any]:
     """The header, as model hubs define it."""
-    data = described["provenance"]["data"]
     accuracy = {"type": "accuracy", "value": round(found["accuracy"]["value"], 4), "name": f"accuracy ({split})"}
     f1 = {"type": "f1", "value": round(found["report"]["macro"]["f1"], 4), "name": f"macro F1 ({split})"}
     result = {
         "task": {"type": "image-classification"},
-        "dataset": {"type": "imagefolder", "name": data["name"], "split": split},
+        "dataset": {"type": "imagefolder", "name": described["provenance"]["data"]["name"], "split": split},
         "metrics": [accuracy, f1],
     }
     return {
@@ -56,128 +72,12 @@ def _metadata(name: str, described: Mapping[str, Any], split: str, found: Mappin
     }
 
 
-def _what(described: Mapping[str, Any]) -> str:
-    classes, architecture = described["classes"], described["architecture"]
-    size = described["preprocessing"]["image_size"]
-    names = [f"`{label}`" + (f" ({words})" if (words := display_name(label)) != label else "") for label in classes]
-    rest = f" and {len(names) - MANY} more" if len(names) > MANY else ""
-    cut = f", cut after {architecture['cut']}" if architecture["cut"] else ""
-    return (
-        f"An image classifier with {len(classes)} classes: {', '.join(names[:MANY])}{rest}.\n\n"
-        f"Network: {architecture['backbone']}{cut}, with a {architecture['head']} head. It takes photos of any size: "
-        f"the shorter side is resized to {described['preprocessing']['resize']} px, of which it uses the central "
-        f"{size} x {size} px."
-    )
-
-
-def _figures(split: str, found: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
-    rows = [
-        "| photos | accuracy | 95 % confidence interval over photos | macro F1 | calibration error | before scaling |",
-        "|---|---|---|---|---|---|",
-    ]
-    for name in ("val", "test"):
-        if name in metrics:
-            m = metrics[name]
-            a = m["accuracy"]
-            rows.append(
-                f"| {name}, {m['photos']} | {a['value']:.4f} | {a['low']:.4f} to {a['high']:.4f} |"
-                f" {m['report']['macro']['f1']:.4f} | {m['calibration']['ece']:.4f} |"
-                f" {_before(m)} |"
-            )
-    said = (
-        "The test photos were read once, after everything had been chosen on the val photos."
-        if split == "test"
-        else "There was no test split: choices were made on the val photos, so their figures are a little too high."
-    )
-    said = f"{said} One training: another seed draws other splits."
-    return "\n\n".join(["\n".join(rows), said, *_certainty(found, metrics)])
-
-
-def _before(found: Mapping[str, Any]) -> str:
-    before = found["calibration"].get("before")
-    return f"{before['ece']:.4f}" if before else "–"
-
-
-def _certainty(found: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[str]:
-    """How certain single predictions are: the temperature, sets of labels, unknown photos."""
-    lines = []
-    if temperature := metrics.get("training", {}).get("temperature"):
-        lines.append(
-            f"Its outputs are divided by {temperature:.3f}, fitted on the val photos, so that its confidence can be"
-            " taken for a probability; the calibration errors are after that and before."
-        )
-    if sure := found.get("certainty"):
-        sets = ", ".join(f"{s['coverage']:.0%} ({s['holds']:.1%}, {s['labels']:.2f} labels)" for s in sure["sets"])
-        lines.append(f"Sets of labels made to hold the true class, and how many of the test photos' do: {sets}.")
-        if sure["unknown"] is not None:
-            lines.append(f"Marked as unlike the training photos: {sure['unknown']:.1%} of the test photos.")
-    return lines
-
-
-def _weak(found: Mapping[str, Any]) -> str:
-    """The classes with the lowest recall, and the classes that are confused most."""
-    rows = [row for row in found["report"]["classes"] if row["support"]]
-    worst = [row for row in sorted(rows, key=lambda row: row["recall"])[:WEAK] if row["recall"] < 1]
-    if not worst:
-        return f"It made no mistake on these {found['photos']} photos, which does not mean that it makes none."
-    lines = [
-        f"- `{row['label']}`: recall {row['recall']:.0%} (of {row['support']} photos), precision {row['precision']:.0%}"
-        for row in worst
-    ]
-    labels = [row["label"] for row in found["report"]["classes"]]
-    pairs = sorted(
-        ((n, i, j) for i, row in enumerate(found["confusion"]) for j, n in enumerate(row) if n and i != j),
-        key=lambda pair: (-pair[0], pair[1], pair[2]),
-    )
-    lines += [f"- `{labels[i]}` predicted as `{labels[j]}`: {n} times" for n, i, j in pairs[:WEAK]]
-    return "\n".join(lines)
-
-
-def _training(described: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
-    said = described["provenance"]
-    lines = [
-        f"- Photos: {said['data']['summary'].rstrip('.')}. Digest of contents, labels and splits: "
-        f"`{said['data']['digest']}`.",
-        f"- Start: {said['backbone']['source']} (digest of the weights `{said['backbone']['weights_digest']}`).",
-        f"- Strategy: {_strategy(plan)}, {plan['image_size']} px, seed {said['seed']}, {plan['precision']}.",
-        f"- With headstart {said['headstart']}, PyTorch {said['torch']}, on {said['machine']}, {said['created']}.",
-    ]
-    return "\n".join(lines)
-
-
-def _strategy(values: Mapping[str, Any]) -> str:
-    """The strategy with its summary; the name alone where the package that brought it is not installed."""
-    plan = Plan.from_json(values)
-    return (
-        f"{plan.strategy} ({STRATEGIES.get(plan.strategy).describe(plan)})"
-        if plan.strategy in STRATEGIES
-        else plan.strategy
-    )
-
-
-def _limits(plan: Mapping[str, Any], split: str, found: Mapping[str, Any]) -> str:
-    lines = [
-        "- It predicts one of its classes whatever the photo shows, and can be confident about photos of anything. The"
-        " mark `unknown` finds photos that are far out of distribution, and misses some that are only slightly so.",
-        "- The figures hold for photos like those that it was trained on: from the same cameras, places and people.",
-        "- Of a long photo it uses the centre only.",
-    ]
-    if found["photos"] < 100:
-        lines.append(f"- It was evaluated on {found['photos']} {split} photos only: see the confidence interval.")
-    if (strategy := Plan.from_json(plan).strategy) not in STRATEGIES or STRATEGIES.get(strategy).pretrained:
-        lines.append("- The pretrained weights that it starts from have a licence and limits of their own.")
-    return "\n".join(lines)
-
-
-def _usage(name: str) -> str:
-    return f"""```bash
-pip install headstart
-headstart predict {name} photo.jpg
-```
-
-```python
-import headstart as hs
-
-for p in hs.predict("{name}", ["photo.jpg"]):
-    print(p.path, p.label, p.confidence)
-```"""
+def _weak_points(found: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], list[tuple[int, str, str]]]:
+    """The rows of the classes with the lowest recall, and (number, true class, prediction) of the most frequent errors.
+    Both are empty if no recall is below one.
+    """
+    rows = found["report"]["classes"]
+    ranked = sorted((row for row in rows if row["support"]), key=lambda row: row["recall"])
+    worst = [row for row in ranked[:WEAK] if row["recall"] < 1]
+    pairs = sorted((-n, i, j) for i, line in enumerate(found["confusion"]) for j, n in enumerate(line) if n and i != j)
+    return worst, [(-n, rows[i]["label"], rows[j]["label"]) for n, i, j in pairs[:WEAK]] if worst else []
