@@ -65,7 +65,7 @@ class FitContext:
         events: where progress is reported.
         remember: keeps a decision that a resumed run must not make again.
         recall: a decision that was kept, or None.
-        mistakes: deliberate bugs, made by a study alone.
+        deliberate_bugs: made by a study alone.
     """
 
     classes: int
@@ -83,7 +83,7 @@ class FitContext:
     events: Events = field(default_factory=Events)
     remember: Callable[[str, Any], None] = lambda *_: None
     recall: Callable[[str], Any] = lambda _: None
-    mistakes: tuple[str, ...] = ()
+    deliberate_bugs: tuple[str, ...] = ()
 
     def with_plan(self, plan: Plan) -> FitContext:
         """The same work by another plan."""

@@ -104,7 +104,10 @@ def fine_tune(
     for name, parameter in tail.named_parameters():
         parameter.requires_grad_(trainable is None or trainable(name, parameter))
     seen = tail if cached else nn.Sequential(trunk, tail)
-    trainee = nn.Sequential(Normalise(context.extractor.preprocessing), seen, head, *_deliberate_bugs(context))
+    # A study shows what a sigmoid before the loss costs (as in the Imagewoof project). It keeps the order of the logits,
+    # so the classifier that is kept predicts what this network does.
+    bugs = [nn.Sigmoid() for bug in context.deliberate_bugs if bug == "sigmoid"]
+    trainee = nn.Sequential(Normalise(context.extractor.preprocessing), seen, head, *bugs)
     reading = _cached_outputs(context, trunk) if cached else _pictures(context)
     context.extractor.ready = None  # its memory is needed for the training
 
@@ -125,13 +128,6 @@ def fine_tune(
     parts = (*(start.parts if start else ()), part(plan.strategy, val))
     probe = start.probe if start else None
     return FitResult(network, plan, val, trained.history, trained.best_epoch, probe, parts)
-
-
-def _deliberate_bugs(context: FitContext) -> list[nn.Module]:
-    """What stands between head and loss in a study that shows what it costs: a sigmoid, as in the Imagewoof project.
-    It keeps the order of the logits, so the classifier that is kept predicts what this network does.
-    """
-    return [nn.Sigmoid() for mistake in context.mistakes if mistake == "sigmoid"]
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ def resume(run: str | Path, *, quiet: bool = False, listener: Listener | None = 
     with console_events(quiet, listener) as events:
         prepared = prepare(options, events)
         check_unchanged(folder, prepared)
-        return train_prepared(folder, prepared, events, folder.mistakes)
+        return train_prepared(folder, prepared, events, folder.deliberate_bugs)
 
 
 def check_unchanged(folder: RunFolder, prepared: Prepared) -> None:
@@ -141,14 +141,14 @@ def _lasting(asked: TrainOptions) -> TrainOptions:
     return replace(asked, **held)
 
 
-def train_prepared(folder: RunFolder, prepared: Prepared, events: Events, mistakes: Sequence[str] = ()) -> Run:
+def train_prepared(folder: RunFolder, prepared: Prepared, events: Events, deliberate_bugs: Sequence[str] = ()) -> Run:
     """Train in a folder that was made, or opened again, for it.
 
     Args:
         folder: the run folder.
         prepared: photos, backbone and plan.
         events: where progress is reported.
-        mistakes: deliberate bugs, made by a study alone.
+        deliberate_bugs: made by a study alone.
 
     Raises:
         TrainingError, Interrupted: the training can be resumed.
@@ -161,7 +161,7 @@ def train_prepared(folder: RunFolder, prepared: Prepared, events: Events, mistak
     log = prepared.options.log
     tracker = Tracker(log, folder.path, prepared.plan.to_json()) if log else None
     listened = Events(*events.listeners, tracker.listen) if tracker else events
-    context = replace(make_context(prepared, folder.state, listened, folder), mistakes=tuple(mistakes))
+    context = replace(make_context(prepared, folder.state, listened, folder), deliberate_bugs=tuple(deliberate_bugs))
     try:
         fitted = fit(context)
     except (KeyboardInterrupt, Interrupted):
