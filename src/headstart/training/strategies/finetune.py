@@ -104,8 +104,8 @@ def fine_tune(
     for name, parameter in tail.named_parameters():
         parameter.requires_grad_(trainable is None or trainable(name, parameter))
     seen = tail if cached else nn.Sequential(trunk, tail)
-    # A study shows what a sigmoid before the loss costs (as in the Imagewoof project). It keeps the order of the logits,
-    # so the classifier that is kept predicts what this network does.
+    # A study measures what a sigmoid before the loss costs, as in the Imagewoof project. It keeps the order of the
+    # logits, so the classifier that is kept predicts what this network does.
     bugs = [nn.Sigmoid() for bug in context.deliberate_bugs if bug == "sigmoid"]
     trainee = nn.Sequential(Normalise(context.extractor.preprocessing), seen, head, *bugs)
     reading = _cached_outputs(context, trunk) if cached else _pictures(context)
