@@ -1,4 +1,4 @@
-"""From facts to a plan: each setting by its rule, the strategy's rules above the general ones, the user above both."""
+"""From facts to a plan: general rules, overridden by the strategy's rules, overridden by the user's settings."""
 
 from __future__ import annotations
 
@@ -35,23 +35,21 @@ def resolve(
     chosen: dict[str, Choice] = {
         "strategy": Choice(facts.strategy, strategy.summary),
         "variant": Choice("", "the strategy has no other"),
-        "boundary": Choice(boundary, YOURS)
-        if boundary
-        else Choice(strategy.boundary.default, strategy.boundary.reason),
+        "boundary": Choice(boundary, YOURS) if boundary else Choice(*strategy.boundary[1:]),
         "image_size": size,
         "resize": Choice(input_size, "the input size: nothing of the shorter side is cut off"),
         "precision": rules.precision(facts),
         "engine": rules.engine(facts, input_size, strategy.reads_train_features),
         "batch_size": batch,
         "epochs": rules.epochs(facts),
-        "lr": rules.learning_rate(facts),
-        "lr_backbone": rules.backbone_rate(facts),
-        "stage_decay": rules.stage_decay(facts),
+        **rules.rates(facts),
         "batchnorm": Choice("moving", "statistics follow the new photos"),
         "warmup": Choice(0.15, "part of the steps in which rates rise, before a cosine takes them to zero"),
         "weight_decay": Choice(0.05, "AdamW's usual decay; biases and normalisation are left out"),
-        "label_smoothing": Choice(0.1, "keeps confidence honest and forgives a wrong label"),
-        "augment": rules.augment(facts),
+        "label_smoothing": Choice(0.1, "limits overconfidence and the effect of label errors"),
+        "augment": Choice(
+            "light", "random crops and mirror images; for text and digits, which have a side, `augment=crop`"
+        ),
         "views": Choice(1, "this strategy reads no fixed views"),
         "budget_minutes": Choice(
             10.0 if facts.device == "cpu" else 5.0, "what auto may spend on fine-tuning after the probe"

@@ -76,7 +76,7 @@ class Scratch(FineTune):
 
     def defaults(self, facts: Facts) -> dict[str, Choice]:
         longer = {"epochs": rules.epochs(facts, 10, 60, 1500)}
-        if rules.small_network(facts):
+        if facts.native_size <= 64:  # its rates are one for all stages already
             return longer
         return longer | {
             "lr": Choice(2e-3, "all weights are random and batch-normalised"),
