@@ -23,22 +23,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-LUCK = 0.04
-"""Standard deviation of log error between probes that differ in their draw of photos and in what val chose."""
-DRIFT = 0.03
-"""Standard deviation of the walk of log error per square root of e-fold of photos."""
+LUCK = 0.04  # standard deviation of log error between probes that differ in their draw of photos and in what val chose
+DRIFT = 0.03  # standard deviation of the walk of log error per square root of e-fold of photos
 SHARED = 0.2
 """Part of that variance which repeats have in common, as far as they draw the same photos; the rest averages out."""
-DECAY = (0.5, 0.6)
-"""Prior of c: median, and standard deviation of its logarithm."""
-DRAWS = 8000
-"""Draws from the posterior; ends of a band move by a hundredth of its width between seeds."""
-PRIOR_ERRORS = 10.0
-"""Wrong predictions at which the measured covariance counts as much as the usual one."""
-USUAL_CORRELATION = 0.7
-"""Of correct predictions at two sizes, on one photo."""
-FAR = 100.0
-"""Times the photos beyond which no number is named."""
+DECAY = (0.5, 0.6)  # prior of c: median, and standard deviation of its logarithm
+DRAWS = 8000  # draws from the posterior; ends of a band move by a hundredth of its width between seeds
+PRIOR_ERRORS = 10.0  # wrong predictions at which the measured covariance counts as much as the usual one
+USUAL_CORRELATION = 0.7  # of correct predictions at two sizes, on one photo
+FAR = 100.0  # times the photos beyond which no number is named
 Floats = np.ndarray
 
 
@@ -80,13 +73,9 @@ class Points:
 
 
 def points(sizes: Floats, correct: Floats, unit: Floats) -> Points:
-    """Accuracies and their covariance.
-
-    Args:
-        sizes: [S], training photos.
-        correct: [R, S, N], 1 or 0, NaN where a repeat did not evaluate a photo; each photo is evaluated by some repeat,
-            at all sizes.
-        unit: [N], equal for photos that count as one.
+    """Accuracies and their covariance, for ``sizes`` [S] of the training set. ``correct`` [R, S, N]: 1 or 0, NaN where
+    a repeat did not evaluate a photo (each photo is evaluated by some repeat, at all sizes); ``unit`` [N]: equal for
+    photos that count as one.
     """
     often = np.nanmean(correct, axis=0)  # [S, N]
     accuracy, photos = often.mean(1), often.shape[1]

@@ -85,16 +85,11 @@ def classification_report(confusion: np.ndarray, classes: Sequence[str]) -> dict
 
 
 def calibration(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> dict[str, Any]:
-    """Expected calibration error of the prediction over equal-width bins ``(low, high]`` of its probability.
+    """Expected calibration error over equal-width bins ``(low, high]`` of the predicted class's probability
+    ``confidence`` [N] in (0, 1]; ``correct`` [N] bool. 15 bins as in Guo et al.
 
-    Args:
-        confidence: [N] in (0, 1].
-        correct: [N] bool.
-        bins: how many; 15 as in Guo et al.
-
-    Returns:
-        ``ece``, the mean over photos of |accuracy − confidence| of their bin, and ``bins``; an empty bin has None for
-        both. Source: Naeini et al. (2015), AAAI; Guo et al. (2017), ICML, section 2.
+    Returns ``ece``, the mean over photos of |accuracy − confidence| of their bin, and ``bins``; an empty bin has None
+    for both. Source: Naeini et al. (2015), AAAI; Guo et al. (2017), ICML, section 2.
     """
     edges = np.linspace(0.0, 1.0, bins + 1)
     place = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)

@@ -25,8 +25,7 @@ FILE = "certainty.safetensors"
 FORMAT = 1
 USUAL = 0.95
 """The part of val photos whose distance to the training photos counts as usual; photos farther away are unknown."""
-LEVELS = (0.8, 0.9, 0.95)
-"""Coverages that metrics.json evaluates."""
+LEVELS = (0.8, 0.9, 0.95)  # coverages that metrics.json evaluates
 
 
 @dataclass(frozen=True)
@@ -79,16 +78,11 @@ class Uncertainty:
         )
 
     def measured(self, far: Sequence[float | None], probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-        """How sets and the mark ``unknown`` do on photos that had no part in fitting them.
+        """How sets and the mark ``unknown`` do on photos that had no part in fitting them: distances ``far`` [N],
+        ``probabilities`` [N, C], ``labels`` [N].
 
-        Args:
-            far: [N], as ``distances`` returns them.
-            probabilities: [N, C].
-            labels: [N].
-
-        Returns:
-            ``sets``: a dict per coverage of ``LEVELS`` with ``coverage``, ``holds`` (part of the sets that hold the
-            true class) and ``labels`` (mean size); ``unknown``: the part of the photos that is marked so, or None.
+        Returns ``sets``, for each of ``LEVELS`` its ``coverage``, ``holds`` (part of the sets that hold the true class)
+        and ``labels`` (mean size); and ``unknown``, the part of the photos that is marked so, or None.
         """
         sets = []
         for coverage in LEVELS:
@@ -106,14 +100,9 @@ class Uncertainty:
 
     @classmethod
     def load(cls, folder: Path, dim: int) -> Uncertainty | None:
-        """What a run keeps; None where an older headstart kept nothing.
+        """The content of a run folder whose network has ``dim`` features; None where an older headstart kept nothing.
 
-        Args:
-            folder: the run.
-            dim: features of its network.
-
-        Raises:
-            RunError: the file is damaged, newer than this headstart, or of another model.
+        Raises RunError where the file is damaged, newer than this headstart, or of another model.
         """
         path = folder / FILE
         if not path.exists():

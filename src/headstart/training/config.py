@@ -65,9 +65,7 @@ class FeatureOptions(TypedDict, total=False):
     precision: Annotated[Precision, _training("bf16 or float32. [default: bf16 where the hardware has it]")]
     engine: Engine
     device: Annotated[str, _machine("auto, cpu, cuda, cuda:1 or mps.")]
-    settings: Annotated[
-        Mapping[str, Any], _training("Any setting of the plan by name: weight_decay=0.01. May be repeated.")
-    ]
+    settings: Annotated[Mapping[str, Any], _training("Any setting of the plan: weight_decay=0.01. May be repeated.")]
 
 
 class BackboneOptions(TypedDict, total=False):
@@ -81,14 +79,11 @@ class BackboneOptions(TypedDict, total=False):
         ),
     ]
     weights: Annotated[
-        str | Path, _model("A checkpoint file for the backbone (.safetensors, .pth), instead of a download.")
+        str | Path, _model("A checkpoint file of the backbone (.safetensors, .pth) instead of a download.")
     ]
     from_run: Annotated[str | Path, _model("Start from the backbone of an earlier run (a folder, or hf:REPO).")]
     cut: Annotated[str, _model("End the backbone after this stage or block (layer2.2) and pool.")]
-    mean: Annotated[
-        Sequence[float],
-        _model("Mean per channel that the weights expect: 0.485,0.456,0.406. [default: the weights' own]"),
-    ]
+    mean: Annotated[Sequence[float], _model("Channel means for the weights: 0.485,0.456,0.406. [default: their own]")]
     std: Annotated[Sequence[float], _model("Standard deviation per channel. [default: the weights' own]")]
 
 
@@ -107,14 +102,10 @@ class ForecastOptions(RecommendOptions, BackboneOptions, total=False):
 class CompareOptions(ForecastOptions, total=False):
     """Options of ``compare``, for all arms."""
 
-    val: Annotated[
-        float, _photos("Fraction of the photos for validation, where the data brings no val split. [default: 0.15]")
-    ]
+    val: Annotated[float, _photos("Fraction of the photos for val, where the data has no val split. [default: 0.15]")]
     test: Annotated[
         float,
-        _photos(
-            "Fraction of the photos for testing, read once at the end. [default: 0.15 where the data brings no splits]"
-        ),
+        _photos("Fraction of the photos for test, read once at the end. [default: 0.15 where the data has no splits]"),
     ]
     fraction: Annotated[float, _photos("Train on this fraction of the training photos.")]
     allow_leakage: Annotated[
@@ -127,11 +118,7 @@ class CompareOptions(ForecastOptions, total=False):
     head: Annotated[str, _model("linear, or mlp:1024,256 (hidden widths).")]
     dropout: Annotated[Sequence[float], _model("Dropout before each linear layer of the head: 0.5,0.3.")]
     boundary: Annotated[
-        str,
-        _training(
-            "First stage that is trained: with partial [default: the last stage], finetune and lp-ft [default: the"
-            " first]."
-        ),
+        str, _training("First trained stage. [default: the last with partial, the first with finetune and lp-ft]")
     ]
     epochs: Annotated[int, _training("Passes over the training photos. [default: from the number of photos]")]
     batch_size: Annotated[int, _training("Photos per step. [default: from the number of photos]")]
@@ -233,18 +220,11 @@ class TrainOptions:
     def gather(
         cls, data: str | Path, out: str | Path | None, asked: Mapping[str, Any], by: str = "train", **fixed: Any
     ) -> TrainOptions:
-        """Options from the keyword arguments of a function: fields of this class, with settings of the plan
-        (``epochs=5``) beside them.
+        """Options from the keyword arguments ``asked`` of the function ``by`` (a key of ``TAKEN``): fields of this
+        class, with settings of the plan (``epochs=5``) beside them. ``fixed``: options that the function decides
+        itself.
 
-        Args:
-            data: the photos.
-            out: the run folder, None for the default.
-            asked: the keyword arguments.
-            by: the function, a key of ``TAKEN``.
-            fixed: options that the function decides itself.
-
-        Raises:
-            OptionError: a name that the function does not take, or a value that cannot be; all of them at once.
+        Raises OptionError that names every option that the function does not take, or every impossible value.
         """
         known, own = taken_by(by), {f.name for f in fields(cls)}
         if unknown := [name for name in asked if name not in known]:

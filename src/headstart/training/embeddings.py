@@ -75,15 +75,9 @@ class EmbeddedDataset:
 
 
 def embed_dataset(options: TrainOptions, events: Events, manifest: Manifest | None = None) -> EmbeddedDataset:
-    """Find and read the photos, and run each once through the backbone (from the cache where it has them).
+    """Find and read the photos (or those of ``manifest``), and run each once through the backbone, by way of the cache.
 
-    Args:
-        options: as for ``train``; strategy and boundary are not used.
-        events: where progress is reported.
-        manifest: the photos, where they have been found already.
-
-    Raises:
-        DataError, WeightsError, OptionError: see their messages.
+    ``options``: as for ``train``; strategy and boundary are not used. Raises DataError, WeightsError, OptionError.
     """
     options = replace(options, strategy="probe", boundary=None)
     check_overrides(options.settings)

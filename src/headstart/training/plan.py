@@ -14,11 +14,9 @@ from headstart.data.augment import LEVELS
 from headstart.errors import OptionError, did_you_mean
 from headstart.inference.backends import ENGINES
 
-FORMAT = 1
-"""Of plan.json; a file without a number is older and reads the same."""
+FORMAT = 1  # of plan.json; a file without a number is older and reads the same
 YOURS = "you chose it"
-TRAINED_HEAD = "trained head"
-"""The variant of a probe whose head is trained by gradient descent."""
+TRAINED_HEAD = "trained head"  # the variant of a probe whose head is trained by gradient descent
 
 
 @dataclass(frozen=True)
@@ -57,10 +55,8 @@ class Plan:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Plan:
-        """Read plan.json: missing settings get a default, unknown ones are kept, with one warning.
-
-        Raises:
-            RunError: the file is of a newer format.
+        """Read plan.json: missing settings get a default, unknown ones are kept, with one warning. Raises RunError
+        where the format is newer.
         """
         check_format("plan.json", values, FORMAT)
         known = {f.name for f in fields(cls)} - {"unknown"}
@@ -89,8 +85,7 @@ TRAINING = frozenset(
     "epochs lr lr_backbone stage_decay batchnorm warmup weight_decay label_smoothing augment batch_size".split()
 )
 """The settings of a training by gradient descent."""
-OF_SOME = TRAINING | {"views", "budget_minutes", "variant"}
-"""The settings that some strategies do not use."""
+OF_SOME = TRAINING | {"views", "budget_minutes", "variant"}  # the settings that some strategies do not use
 SETTINGS = tuple(
     f.name for f in fields(Plan) if f.name not in {"reasons", "unknown", "strategy", "variant", "seed", "boundary"}
 )
@@ -104,10 +99,8 @@ _POSITIVE = frozenset("image_size resize batch_size epochs lr lr_backbone stage_
 
 
 def check_overrides(overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """The user's values in the types of their settings; text such as ``"5"`` is read.
-
-    Raises:
-        OptionError: every unknown setting and impossible value.
+    """The user's values in the types of their settings; text such as ``"5"`` is read. Raises OptionError that names
+    every unknown setting and impossible value.
     """
     types = {f.name: {"int": int, "float": float}.get(str(f.type), str) for f in fields(Plan)}
     good: dict[str, Any] = {}

@@ -16,16 +16,10 @@ from headstart.training.strategies import STRATEGIES
 def resolve(
     facts: Facts, seed: int = 0, boundary: str | None = None, overrides: Mapping[str, Any] | None = None
 ) -> Plan:
-    """The plan of one training.
+    """The plan of one training, with the boundary and the ``overrides`` (by the names of ``plan.SETTINGS``) of the
+    user.
 
-    Args:
-        facts: what the rules look at; ``batch_size`` is filled in here.
-        seed: decides splits, order, augmentation, dropout and random weights.
-        boundary: where training begins; None for the strategy's own.
-        overrides: the user's values, by the names of ``plan.SETTINGS``.
-
-    Raises:
-        OptionError: an override that is unknown or impossible; all of them are named at once.
+    Raises OptionError that names every override that is unknown or impossible.
     """
     yours = check_overrides(overrides or {})
     strategy = STRATEGIES.get(facts.strategy)

@@ -59,10 +59,8 @@ class Prepared:
 
 
 def prepare(options: TrainOptions, events: Events) -> Prepared:
-    """Find, read, check and split the photos; load the backbone; resolve the plan.
-
-    Raises:
-        DataError, WeightsError, OptionError: see their messages.
+    """Find, read, check and split the photos; load the backbone; resolve the plan. Raises DataError, WeightsError,
+    OptionError.
     """
     check_overrides(options.settings)
     if options.log:
@@ -125,10 +123,7 @@ def facts_of(manifest: Manifest, photos: int, classes: int, backbone: Backbone, 
 
 def _leakage(photos: LoadedImages, allowed: bool, events: Events) -> int:
     """How many pairs of near duplicates the data's own splits share. Published figures use the splits of a named set as
-    they are: there, and where it is allowed, leakage is only a warning.
-
-    Raises:
-        DataError: splits share photos.
+    they are: there, and where it is allowed, leakage is only a warning, elsewhere a DataError.
     """
     manifest = photos.manifest
     found = leaks(manifest, photos.pixels.digests, photos.near)

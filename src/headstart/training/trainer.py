@@ -29,10 +29,8 @@ from headstart.training.batches import Source, batch_bounds
 from headstart.training.optimization import schedule
 from headstart.training.plan import Plan, warn_unknown
 
-FORMAT = 1
-"""Of ``last.safetensors``; a file without a number is older and reads the same."""
-CHECKPOINT_SECONDS = 20.0
-"""Time between states on disk: about the most work that a kill can cost."""
+FORMAT = 1  # of ``last.safetensors``; a file without a number is older and reads the same
+CHECKPOINT_SECONDS = 20.0  # time between states on disk: about the most work that a kill can cost
 CHECKPOINT_SHARE = 0.02
 """Part of the time that writing states may take: a large network on a slow disk is written less often."""
 
@@ -72,10 +70,8 @@ class TrainerState:
 
     @classmethod
     def from_json(cls, facts: Mapping[str, Any], strategy: str) -> TrainerState:
-        """Read ``last.safetensors``: missing facts get a default, unknown ones are ignored with a warning.
-
-        Raises:
-            RunError: the file is of a newer format.
+        """Read ``last.safetensors``: missing facts get a default, unknown ones are ignored with a warning. Raises
+        RunError where the format is newer.
         """
         check_format("last.safetensors", facts, FORMAT)
         known = {f.name for f in fields(cls)}
@@ -166,19 +162,6 @@ class Trainer:
         state.seconds += time.monotonic() - began
         self._finish_epoch(epoch)
 
-    def _report(self, epoch: int, loss: float) -> None:
-        batches = len(self.bounds)
-        done, note = epoch * batches + self.state.batch, f"epoch {epoch + 1}/{self.plan.epochs}  loss {loss:.3f}"
-        self.events.progress("training", done, self.plan.epochs * batches, note)
-
-    def _train_mode(self) -> None:
-        """Train mode for all but frozen modules (which do not follow), and BatchNorm where the plan keeps it."""
-        self.network.train()
-        if self.plan.batchnorm == "kept":
-            for module in self.network.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                    module.eval()
-
     def _finish_epoch(self, epoch: int) -> None:
         state, began = self.state, time.monotonic()
         val_loss, val_accuracy = self.validate()
@@ -194,14 +177,8 @@ class Trainer:
         if score > tuple(state.best):
             state.best, state.best_epoch = score, epoch + 1
             self.best = {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}
-        state.epoch, state.batch, state.loss_sum, state.correct, state.seen, state.seconds = (
-            epoch + 1,
-            0,
-            0.0,
-            0,
-            0,
-            0.0,
-        )
+        state.epoch, state.batch, state.seen, state.correct = epoch + 1, 0, 0, 0
+        state.loss_sum = state.seconds = 0.0
         if self._due():
             self._save()
         self.events.epoch(row)
@@ -247,10 +224,9 @@ class Trainer:
 
     def _halve(self, error: BaseException) -> None:
         if self.state.micro_batch < 4:  # halves of fewer than four could leave BatchNorm a single photo
+            problem = "There is not enough memory for a batch of two photos."
             hint = "Choose a smaller `image_size` or a smaller backbone."
-            raise TrainingError(
-                "There is not enough memory for a batch of two photos.", hint, option="image_size"
-            ) from error
+            raise TrainingError(problem, hint, option="image_size") from error
         self.state.micro_batch //= 2
         self.optimiser.zero_grad(set_to_none=True)
         if self.machine.device.type == "cuda":
