@@ -66,11 +66,8 @@ def classification_report(confusion: np.ndarray, classes: Sequence[str]) -> dict
     """
     correct = np.diag(confusion)
     support, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
-    scores = {
-        "precision": _ratio(correct, predicted),
-        "recall": _ratio(correct, support),
-        "f1": _ratio(2 * correct, support + predicted),
-    }
+    scores = {"precision": _ratio(correct, predicted), "recall": _ratio(correct, support)}
+    scores["f1"] = _ratio(2 * correct, support + predicted)
     occurs, photos = (support + predicted) > 0, int(support.sum())
     averages = {
         "micro": dict.fromkeys(scores, float(correct.sum() / photos)),
@@ -142,10 +139,8 @@ def _checked(probabilities: np.ndarray, labels: np.ndarray, classes: int) -> tup
         raise ValueError(f"labels {truth.min()} to {truth.max()} do not fit {classes} classes")
     finite = np.isfinite(values).all(axis=1)
     if not finite.all():
-        raise TrainingError(
-            f"The model's outputs are not finite for {(~finite).sum()} of {len(values)} photos",
-            "Its weights may hold NaN or overflow in low precision; try `precision=float32`.",
-        )
+        problem = f"The model's outputs are not finite for {(~finite).sum()} of {len(values)} photos"
+        raise TrainingError(problem, "Its weights may hold NaN or overflow in low precision; try `precision=float32`.")
     total = values.sum(axis=1, keepdims=True)
     # Half-precision softmax misses 1 by up to a percent; logits miss it by far.
     if values.min() < 0 or np.abs(total - 1).max() > 0.02:

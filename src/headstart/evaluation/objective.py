@@ -74,7 +74,7 @@ class MultiClass:
 
 MULTICLASS = MultiClass()
 OBJECTIVES: Registry[Objective] = Registry(
-    "objective", "headstart.objectives", {"multiclass": "headstart.evaluation.objective:MULTICLASS"}
+    "objective", "headstart.objectives", {"multiclass": f"{__name__}:MULTICLASS"}
 )
 
 

@@ -62,8 +62,7 @@ def wilson(correct: int, photos: int, level: float = LEVEL) -> Interval:
     centre = (share + z * z / (2 * photos)) / (1 + z * z / photos)
     half = z / (1 + z * z / photos) * math.sqrt(share * (1 - share) / photos + z * z / (4 * photos * photos))
     # At the ends the bound is the end itself; rounding would leave 1e-17 beside it.
-    low = 0.0 if correct == 0 else centre - half
-    high = 1.0 if correct == photos else centre + half
+    low, high = 0.0 if correct == 0 else centre - half, 1.0 if correct == photos else centre + half
     return Interval(share, low, high, f"Wilson {_percent(level)}")
 
 
@@ -110,8 +109,7 @@ def paired_difference(
     (only b correct) or 0; drawing photos with replacement draws these three counts from a multinomial, which is done
     directly.
     """
-    test = mcnemar(correct_a, correct_b)
-    photos = len(correct_a)
+    test, photos = mcnemar(correct_a, correct_b), len(correct_a)
     shares = np.array([test.only_a, test.only_b, photos - test.only_a - test.only_b]) / photos
     counts = np.random.default_rng(seed).multinomial(photos, shares, size=draws)
     low, high = np.quantile((counts[:, 0] - counts[:, 1]) / photos, [0.5 - level / 2, 0.5 + level / 2])

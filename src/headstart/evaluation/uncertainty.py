@@ -91,7 +91,8 @@ class Uncertainty:
             holds = np.mean([label in chosen for label, chosen in zip(labels.tolist(), found, strict=True)])
             size = np.mean([len(chosen) for chosen in found])
             sets.append({"coverage": coverage, "holds": float(holds), "labels": float(size)})
-        return {"sets": sets, "unknown": unknown_share(far)}
+        known = [distance > 1 for distance in far if distance is not None]
+        return {"sets": sets, "unknown": sum(known) / len(known) if known else None}
 
     def save(self, folder: Path) -> None:
         """Write ``certainty.safetensors``, atomically. Raises RunError."""
@@ -118,9 +119,3 @@ class Uncertainty:
 def is_unknown(distance: float | None) -> bool | None:
     """Whether a photo at this distance is called unknown; None where the distance is not known."""
     return None if distance is None else distance > 1
-
-
-def unknown_share(distances: Sequence[float | None]) -> float | None:
-    """The part of some photos that is unknown, by their distances; None where that is not known."""
-    known = [distance > 1 for distance in distances if distance is not None]
-    return sum(known) / len(known) if known else None

@@ -26,8 +26,7 @@ class Single:
         return fit(context)
 
 
-_OWN = {"single": "headstart.training.launch:Single"}
-LAUNCHERS: Registry[Launcher] = Registry("launcher", "headstart.launchers", _OWN)
+LAUNCHERS: Registry[Launcher] = Registry("launcher", "headstart.launchers", {"single": f"{__name__}:Single"})
 
 
 def fit(context: FitContext, launcher: str = "single") -> FitResult:

@@ -90,11 +90,8 @@ SETTINGS = tuple(
     f.name for f in fields(Plan) if f.name not in {"reasons", "unknown", "strategy", "variant", "seed", "boundary"}
 )
 CHOICES: dict[str, tuple[str, ...]] = {
-    "batchnorm": ("moving", "kept"),
-    "precision": ("bf16", "float32"),
-    "engine": ENGINES,
-    "augment": LEVELS,
-}
+    "batchnorm": ("moving", "kept"), "precision": ("bf16", "float32"), "engine": ENGINES, "augment": LEVELS,
+}  # fmt: skip
 _POSITIVE = frozenset("image_size resize batch_size epochs lr lr_backbone stage_decay views budget_minutes".split())
 
 

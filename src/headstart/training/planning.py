@@ -16,9 +16,7 @@ from headstart.training.strategies import STRATEGIES
 def resolve(
     facts: Facts, seed: int = 0, boundary: str | None = None, overrides: Mapping[str, Any] | None = None
 ) -> Plan:
-    """The plan of one training, with the boundary and the ``overrides`` (by the names of ``plan.SETTINGS``) of the
-    user.
-
+    """The plan of one training, with the user's ``boundary`` and ``overrides`` (by the names of ``plan.SETTINGS``).
     Raises OptionError that names every override that is unknown or impossible.
     """
     yours = check_overrides(overrides or {})
@@ -26,6 +24,7 @@ def resolve(
     batch, size = rules.batch_size(facts), rules.image_size(facts)
     facts = replace(facts, batch_size=yours.get("batch_size", batch.value))
     input_size = yours.get("image_size", size.value)
+    minutes = 10.0 if facts.device == "cpu" else 5.0
     chosen: dict[str, Choice] = {
         "strategy": Choice(facts.strategy, strategy.summary),
         "variant": Choice("", "the strategy has no other"),
@@ -41,13 +40,9 @@ def resolve(
         "warmup": Choice(0.15, "part of the steps in which rates rise, before a cosine takes them to zero"),
         "weight_decay": Choice(0.05, "AdamW's usual decay; biases and normalisation are left out"),
         "label_smoothing": Choice(0.1, "limits overconfidence and the effect of label errors"),
-        "augment": Choice(
-            "light", "random crops and mirror images; for text and digits, which have a side, `augment=crop`"
-        ),
+        "augment": Choice("light", "random crops and mirror images; `augment=crop` for text and digits: no mirroring"),
         "views": Choice(1, "this strategy reads no fixed views"),
-        "budget_minutes": Choice(
-            10.0 if facts.device == "cpu" else 5.0, "what auto may spend on fine-tuning after the probe"
-        ),
+        "budget_minutes": Choice(minutes, "what auto may spend on fine-tuning after the probe"),
         "seed": Choice(seed, "decides splits, order, crops, dropout and random weights"),
     }
     chosen |= strategy.defaults(facts) | {name: Choice(value, YOURS) for name, value in yours.items()}

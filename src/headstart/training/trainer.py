@@ -276,10 +276,8 @@ class Trainer:
             self.network.load_state_dict(parts["network"])
             restore_optimiser(self.optimiser, parts["optimiser"])
         except (RuntimeError, ValueError, KeyError) as error:
-            raise RunError(
-                f"{path} belongs to another training: {str(error).splitlines()[0]}.",
-                "Train again with `overwrite=True`.",
-            ) from error
+            problem = f"{path} belongs to another training: {str(error).splitlines()[0]}."
+            raise RunError(problem, "Train again with `overwrite=True`.") from error
         self.best, self.state = parts["best"], TrainerState.from_json(facts, self.plan.strategy)
         self.events.message(f"Resumed at epoch {self.state.epoch + 1}, batch {self.state.batch + 1}.")
 
