@@ -101,9 +101,8 @@ class Uncertainty:
 
     @classmethod
     def load(cls, folder: Path, dim: int) -> Uncertainty | None:
-        """The content of a run folder whose network has ``dim`` features; None where an older headstart kept nothing.
-
-        Raises RunError where the file is damaged, newer than this headstart, or of another model.
+        """From a run whose network has ``dim`` features; None where an older headstart kept nothing. Raises RunError
+        where the file is damaged, newer than this headstart, or of another model.
         """
         path = folder / FILE
         if not path.exists():
