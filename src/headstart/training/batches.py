@@ -29,7 +29,7 @@ class Source(Protocol):
 
 
 def batch_bounds(photos: int, batch_size: int) -> list[tuple[int, int]]:
-    """Where an epoch is cut: nearly equal batches of at most ``batch_size``, so that none is one photo (see BatchNorm)."""
+    """Nearly equal batches of at most ``batch_size``, so that none holds one photo (which BatchNorm cannot take)."""
     count = max(1, -(-photos // batch_size))
     return list(pairwise(round(i * photos / count) for i in range(count + 1)))
 
