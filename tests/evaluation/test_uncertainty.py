@@ -123,7 +123,7 @@ def test_sets_in_every_form(cli: Cli, sure_run: Path, tmp_path: Path) -> None:
 
 def test_too_few_val_photos_are_said(cli: Cli, probe_run: Path, photos: Path) -> None:
     answer = cli("predict", probe_run, photos / "cat" / "cat_00.png", "--coverage", 0.95)
-    assert "they need 19 validation photos, and this run had 6" in answer.err.replace("\n", " ")
+    assert "they need 19 validation photos; this run had 6" in answer.err.replace("\n", " ")
     assert len(answer.out[answer.out.index("{") :].split(",")) == 3
     (found,) = hs.predict(probe_run, [photos / "cat" / "cat_00.png"])
     assert found.unknown is None

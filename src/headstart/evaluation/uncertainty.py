@@ -69,7 +69,7 @@ class Uncertainty:
         """What sets at this coverage guarantee, in words. Raises OptionError."""
         least = least_probability(self.own, coverage)
         if len(self.own) < (needed := photos_needed(coverage)):
-            too_few = f"they need {needed} validation photos, and this run had {len(self.own)}."
+            too_few = f"they need {needed} validation photos; this run had {len(self.own)}."
             return f"Sets at {coverage:g} hold every class and are of no use: {too_few}"
         return (
             f"Of new photos like the {len(self.own)} validation photos, at least {100 * coverage:g} % of the sets hold"
