@@ -16,7 +16,7 @@ from PIL import Image
 
 import headstart as hs
 from headstart.errors import OptionError, RunError
-from headstart.evaluation.uncertainty import FILE, Uncertainty, unknown_share
+from headstart.evaluation.uncertainty import FILE, Uncertainty
 from headstart.models.serialization import load_state, save_state
 
 Cli = Callable[..., Any]
@@ -177,8 +177,9 @@ def test_distances_are_in_units_of_what_is_usual() -> None:
     assert kept.usual == pytest.approx(0.39)  # the ⌈41 · 0.95⌉-th of 40
     assert Uncertainty(kept.own, far[:18], kept.means).usual is None
     assert kept.distances(np.array([[1.0, 0, 0], [1, 1, 1]])) == pytest.approx([0, (1 - 3**-0.5) / 0.39], abs=1e-3)
-    assert unknown_share([0.5, 1.5, 2.0, None]) == pytest.approx(2 / 3)
-    assert unknown_share([None, None]) is None
+    photos = np.eye(3)[:2], np.array([0, 1])
+    assert kept.measured([0.5, 1.5, 2.0, None], *photos)["unknown"] == pytest.approx(2 / 3)
+    assert kept.measured([None, None], *photos)["unknown"] is None
 
 
 def test_the_report_and_the_card_tell_of_it(sure_run: Path) -> None:

@@ -12,7 +12,7 @@ from torch import nn
 from headstart.errors import RunError
 from headstart.models import serialization
 from headstart.models.serialization import load_state, save_state
-from headstart.training.checkpoint import optimiser_tensors, restore_optimiser, snapshot, with_prefix, without_prefix
+from headstart.training.trainer import optimiser_tensors, restore_optimiser
 
 ODD = {
     "floats": torch.tensor([0.1, -0.0, float("inf"), 1e-45]),
@@ -86,17 +86,3 @@ def test_an_optimiser_goes_on_as_if_never_stopped() -> None:
     restore_optimiser(second, optimiser_tensors(first))
     steps(nets[1], second, 3, 6)
     assert torch.equal(nets[0].weight, nets[1].weight)
-
-
-def test_prefixes_part_what_they_joined() -> None:
-    joined = with_prefix("net", {"a/b": torch.ones(1)}) | with_prefix("network", {"c": torch.zeros(1)})
-    assert list(without_prefix("net", joined)) == ["a/b"]
-    assert list(without_prefix("network", joined)) == ["c"]
-
-
-def test_a_snapshot_does_not_follow_training() -> None:
-    net = nn.BatchNorm1d(2)
-    before = snapshot(net)
-    net(torch.randn(8, 2) + 5)
-    assert before["running_mean"].abs().sum() == 0
-    assert net.running_mean.abs().sum() > 0

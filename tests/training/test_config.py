@@ -108,14 +108,12 @@ def test_the_typed_options_are_those_of_a_training_and_of_its_plan() -> None:
 
 
 def test_choices_are_those_that_the_code_knows() -> None:
-    from headstart.data.augment import LEVELS
-    from headstart.inference.backends import ENGINES
-    from headstart.training.loggers import KINDS
-    from headstart.training.rules import BATCHNORM
+    from headstart.training.loggers import SERVICES
+    from headstart.training.plan import CHOICES
 
-    known = {Augment: LEVELS, Engine: ENGINES, BatchNorm: BATCHNORM, Precision: ("bf16", "float32"), Log: KINDS}
-    for choice, names in known.items():
-        assert set(get_args(choice)) == set(names)
+    asked = {"augment": Augment, "engine": Engine, "batchnorm": BatchNorm, "precision": Precision}
+    assert {name: set(get_args(choice)) for name, choice in asked.items()} == {n: set(c) for n, c in CHOICES.items()}
+    assert set(get_args(Log)) == set(SERVICES)
 
 
 def test_types_are_those_of_the_fields_and_of_the_plan() -> None:

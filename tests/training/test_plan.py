@@ -67,8 +67,8 @@ def test_rules_follow_the_users_values() -> None:
         ({"epochs": 0}, ["above zero"]),
         ({"lr": -1}, ["above zero"]), ({"lr": "nan"}, ["above zero"]), ({"weight_decay": "-0.1"}, ["negative"]),
         ({"augment": "lite"}, ["'light'"]), ({"precision": "fp16"}, ["bf16", "float32"]),
-        ({"warmup": 1}, ["part of one"]),
-        ({"label_smoothing": 1.5}, ["part of one"]), ({"strategy": "probe"}, ["unknown"]), ({"seed": 3}, ["unknown"]),
+        ({"warmup": 1}, ["below 1"]),
+        ({"label_smoothing": 1.5}, ["below 1"]), ({"strategy": "probe"}, ["unknown"]), ({"seed": 3}, ["unknown"]),
         ({"boundary": "layer4"}, ["unknown"]), ({"lr": "inf"}, ["lr"]), ({"epochs": 2.5}, ["whole number"]),
     ],
 )  # fmt: skip

@@ -33,15 +33,8 @@ def temperature(logits: torch.Tensor, labels: torch.Tensor) -> float:
 
 
 def before_scaling(logits: np.ndarray, labels: np.ndarray, temperature: float) -> dict[str, Any]:
-    """The calibration before temperature scaling, as metrics.json holds it.
-
-    Args:
-        logits: [N, C] of the scaled head.
-        labels: [N].
-        temperature: what these logits were divided by.
-
-    Returns:
-        ``ece`` and ``bins`` (see ``evaluation.metrics.calibration``), and ``log_loss`` in nats.
+    """The calibration before scaling, as metrics.json holds it: ``ece``, ``bins`` and ``log_loss`` (nats), from the
+    logits [N, C] of the scaled head, the labels [N] and what the logits were divided by.
     """
     probabilities = softmax(logits.astype(np.float64) * temperature)
     correct = probabilities.argmax(1) == labels

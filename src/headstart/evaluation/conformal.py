@@ -20,11 +20,8 @@ from headstart.errors import OptionError
 def check_coverage(coverage: float) -> None:
     """Raises OptionError for a coverage that is no share between 0 and 1."""
     if not 0 < coverage < 1:
-        raise OptionError(
-            f"`coverage={coverage}` is not between 0 and 1.",
-            "0.95: of 20 sets, 19 hold the true class.",
-            option="coverage",
-        )
+        hint = "0.95: of 20 sets, 19 hold the true class."
+        raise OptionError(f"`coverage={coverage}` is not between 0 and 1.", hint, option="coverage")
 
 
 def rank(count: int, share: float) -> int:

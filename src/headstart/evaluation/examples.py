@@ -1,7 +1,8 @@
-"""Predictions that are worth looking at: confident mistakes, confident hits, and pairs of classes that are confused."""
+"""Predictions to show: the most confident wrong and correct ones, and pairs of classes that are confused."""
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import NamedTuple
 
 import numpy as np
@@ -19,8 +20,7 @@ class ConfusedPair(NamedTuple):
 def most_confident(probabilities: np.ndarray, labels: np.ndarray, k: int) -> list[int]:
     """Indices of at most ``k`` wrongly classified photos, the most confident first, ties in the order of the photos.
 
-    ``probabilities`` [N, C], ``labels`` [N]. These are where mislabelled and ambiguous photos gather, which makes them
-    the ones to look at.
+    ``probabilities`` [N, C], ``labels`` [N]. Label errors and ambiguous photos are most frequent among these.
     """
     predicted = probabilities.argmax(axis=1)
     wrong = np.flatnonzero(predicted != labels)
@@ -32,16 +32,10 @@ def confident_hits(probabilities: np.ndarray, labels: np.ndarray, k: int) -> lis
     """Indices of at most ``k`` correctly classified photos: the most confident of each class, then the second of each,
     and so on; classes in their order.
     """
-    predicted = probabilities.argmax(axis=1)
-    correct = np.flatnonzero(predicted == labels)
+    correct = np.flatnonzero(probabilities.argmax(axis=1) == labels)
     confident_first = correct[np.argsort(-probabilities[correct, labels[correct]], kind="stable")]
-    rank: dict[int, int] = {}
-    ranked = []
-    for index in confident_first:
-        label = int(labels[index])
-        rank[label] = rank.get(label, -1) + 1
-        ranked.append((rank[label], label, int(index)))
-    return [index for _, _, index in sorted(ranked)[:k]]
+    by_class = [confident_first[labels[confident_first] == c].tolist() for c in np.unique(labels)]
+    return [index for nth_of_each in zip_longest(*by_class) for index in nth_of_each if index is not None][:k]
 
 
 def most_confused(confusion: list[list[int]], k: int) -> list[ConfusedPair]:

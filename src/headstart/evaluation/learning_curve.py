@@ -1,11 +1,11 @@
-"""Learning curves with bands: the accuracy to expect at other numbers of photos, and how many photos a target needs.
+"""Learning curves with bands: the expected accuracy at other numbers of photos, and the photos that a target needs.
 
 The law is ``error(n) = a + b n^-c`` (Hestness et al. 2017, "Deep learning scaling is predictable, empirically"; Viering
 and Loog 2023, "The shape of learning curves: a review", section 4, where it fits best of sixteen forms). It is written
-as ``error(n) = e (floor + (1 - floor) (n / top)^-c)`` with ``e`` the error at the largest size measured: of the three
-parameters the data then know one well, and priors say what is usual of the other two.
+as ``error(n) = e (floor + (1 - floor) (n / top)^-c)`` with ``e`` the error at the largest size measured: the data
+then determine one of the three parameters well, and priors describe the other two.
 
-Four kinds of uncertainty are in a band:
+A band contains four kinds of uncertainty:
 
 * *few photos evaluated*: the sizes were evaluated on the same photos, so their errors go together. That covariance is
   taken from the predictions themselves, photo by photo (duplicates and groups count as one), on the arcsine scale,
@@ -23,22 +23,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-LUCK = 0.04
-"""Standard deviation of log error between probes that differ in their draw of photos and in what val chose."""
-DRIFT = 0.03
-"""Standard deviation of the walk of log error per square root of e-fold of photos."""
+LUCK = 0.04  # standard deviation of log error between probes that differ in their draw of photos and in what val chose
+DRIFT = 0.03  # standard deviation of the walk of log error per square root of e-fold of photos
 SHARED = 0.2
 """Part of that variance which repeats have in common, as far as they draw the same photos; the rest averages out."""
-DECAY = (0.5, 0.6)
-"""Prior of c: median, and standard deviation of its logarithm."""
-DRAWS = 8000
-"""Draws from the posterior; ends of a band move by a hundredth of its width between seeds."""
-PRIOR_ERRORS = 10.0
-"""Wrong predictions at which the measured covariance counts as much as the usual one."""
-USUAL_CORRELATION = 0.7
-"""Of correct predictions at two sizes, on one photo."""
-FAR = 100.0
-"""Times the photos beyond which no number is named."""
+DECAY = (0.5, 0.6)  # prior of c: median, and standard deviation of its logarithm
+DRAWS = 8000  # draws from the posterior; ends of a band move by a hundredth of its width between seeds
+PRIOR_ERRORS = 10.0  # wrong predictions at which the measured covariance counts as much as the usual one
+USUAL_CORRELATION = 0.7  # of correct predictions at two sizes, on one photo
+FAR = 100.0  # times the photos beyond which no number is named
 Floats = np.ndarray
 
 
@@ -80,13 +73,9 @@ class Points:
 
 
 def points(sizes: Floats, correct: Floats, unit: Floats) -> Points:
-    """Accuracies and their covariance.
-
-    Args:
-        sizes: [S], training photos.
-        correct: [R, S, N], 1 or 0, NaN where a repeat did not evaluate a photo; each photo is evaluated by some repeat,
-            at all sizes.
-        unit: [N], equal for photos that count as one.
+    """Accuracies and their covariance, for ``sizes`` [S] of the training set. ``correct`` [R, S, N]: 1 or 0, NaN where
+    a repeat did not evaluate a photo (each photo is evaluated by some repeat, at all sizes); ``unit`` [N]: equal for
+    photos that count as one.
     """
     often = np.nanmean(correct, axis=0)  # [S, N]
     accuracy, photos = often.mean(1), often.shape[1]
@@ -99,9 +88,8 @@ def points(sizes: Floats, correct: Floats, unit: Floats) -> Points:
     usual = np.where(np.eye(len(sizes), dtype=bool), 1.0, USUAL_CORRELATION) * size_of_units
     wrong = float((1 - accuracy).min() * photos)
     share = wrong / (wrong + PRIOR_ERRORS)
-    return Points(
-        np.asarray(sizes, float), accuracy, (share * found + (1 - share) * usual) / photos, photos, len(correct)
-    )
+    scatter = (share * found + (1 - share) * usual) / photos
+    return Points(np.asarray(sizes, float), accuracy, scatter, photos, len(correct))
 
 
 def _smooth(accuracy: Floats, photos: int) -> Floats:
@@ -155,27 +143,22 @@ class LearningCurve:
         if evaluated is not None:
             accuracy = np.random.default_rng([self.seed, 2]).binomial(evaluated, accuracy) / evaluated
         low, middle, high = np.quantile(accuracy, [0.5 - level / 2, 0.5, 0.5 + level / 2], axis=0)
-        return [
-            Band(float(n), float(m), float(a), float(b), level)
-            for n, m, a, b in zip(photos, middle, low, high, strict=True)
-        ]
+        return [Band(n, m, a, b, level) for n, m, a, b in np.stack([photos, middle, low, high], axis=1).tolist()]
 
     def gains(self, photos: Floats, level: float) -> tuple[tuple[float, float], ...]:
         """(low, high) of the accuracy gained at each of ``photos`` over the first of them."""
         errors = self.errors(photos)
-        low, high = np.quantile(errors[:, :1] - errors, [0.5 - level / 2, 0.5 + level / 2], axis=0)
-        return tuple((float(a), float(b)) for a, b in zip(low, high, strict=True))
+        ends = np.quantile(errors[:, :1] - errors, [0.5 - level / 2, 0.5 + level / 2], axis=0)
+        return tuple((low, high) for low, high in ends.T.tolist())
 
     def needed(self, target: float, now: float, level: float) -> Needed:
         """How many photos in all reach the accuracy ``target``; not fewer than ``now``."""
         grid = now * np.geomspace(1.0, FAR, 240)
         reached = self.errors(grid) <= 1 - target
         first = np.where(reached.any(1), reached.argmax(1), len(grid))
-        places = np.append(grid, np.inf)
-        ends = [
-            float(places[int(np.quantile(first, q, method="higher"))]) for q in (0.5, 0.5 - level / 2, 0.5 + level / 2)
-        ]
-        value, low, high = (end if np.isfinite(end) else None for end in ends)
+        places = [*grid.tolist(), None]
+        quantiles = np.quantile(first, [0.5, 0.5 - level / 2, 0.5 + level / 2], method="higher")
+        value, low, high = (places[int(place)] for place in quantiles)
         return Needed(target, value, low, high, float(reached.any(1).mean()))
 
 
@@ -183,8 +166,10 @@ def fit(measured: Points, seed: int = 0, drift: float = DRIFT, luck: float = LUC
     """The posterior of the curve's parameters on a grid, given the accuracies and their covariance."""
     x = measured.sizes / measured.sizes[-1]
     seen = _smooth(measured.accuracy, measured.photos)
-    highest = min(0.98, 3 * seen[-1] + 8 / measured.photos)
-    error, floor, decay = _grid(float(highest))
+    highest = _angle(np.array(min(0.98, 3 * seen[-1] + 8 / measured.photos)))
+    errors = np.square(np.sin(np.linspace(0.001, float(highest), 120) / 2))  # even in angle: Jeffreys' prior
+    floors, decays = (np.arange(24) + 0.5) / 24, DECAY[0] * np.exp(DECAY[1] * np.linspace(-2.5, 2.5, 24))
+    error, floor, decay = (axis.ravel() for axis in np.meshgrid(errors, floors, decays, indexing="ij"))
     law = error * (floor + (1 - floor) * x[:, None] ** -decay)  # [S, grid]
     residual = _angle(seen)[:, None] - _angle(np.minimum(law, 1.0))
     cholesky = np.linalg.cholesky(measured.scatter + _model_covariance(measured, seen, drift, luck))
@@ -193,15 +178,6 @@ def fit(measured: Points, seed: int = 0, drift: float = DRIFT, luck: float = LUC
     weight = np.exp(log_p - log_p.max())
     chosen = np.random.default_rng([seed, 0]).choice(len(weight), DRAWS, p=weight / weight.sum())
     return LearningCurve(float(measured.sizes[-1]), error[chosen], floor[chosen], decay[chosen], drift, luck, seed)
-
-
-def _grid(highest: float) -> tuple[Floats, Floats, Floats]:
-    """Every combination of error (even on the arcsine scale: Jeffreys' prior), floor (even) and decay."""
-    errors = np.square(np.sin(np.linspace(0.001, float(_angle(np.array(highest))), 120) / 2))
-    floors = (np.arange(24) + 0.5) / 24
-    decays = DECAY[0] * np.exp(DECAY[1] * np.linspace(-2.5, 2.5, 24))
-    error, floor, decay = np.meshgrid(errors, floors, decays, indexing="ij")
-    return error.ravel(), floor.ravel(), decay.ravel()
 
 
 def _model_covariance(measured: Points, error: Floats, drift: float, luck: float) -> Floats:

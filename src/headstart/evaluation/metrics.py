@@ -1,7 +1,7 @@
 """The metrics of one split, as metrics.json holds them.
 
-Everything but calibration, log loss and top-5 follows from the confusion matrix; definitions are scikit-learn's, and
-tests hold them to it.
+Everything but calibration, log loss and top-5 follows from the confusion matrix. Definitions are scikit-learn's, which
+tests compare with.
 """
 
 from __future__ import annotations
@@ -13,10 +13,6 @@ import numpy as np
 
 from headstart.errors import TrainingError
 from headstart.evaluation.statistics import wilson
-
-CALIBRATION_BINS = 15  # as in Guo et al. (2017)
-TOP5_FROM_CLASSES = 10  # below ten classes five guesses say little
-AVERAGES = ("micro", "macro", "weighted")
 
 
 def evaluate(probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
@@ -70,59 +66,44 @@ def classification_report(confusion: np.ndarray, classes: Sequence[str]) -> dict
     """
     correct = np.diag(confusion)
     support, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
-    scores = {
-        "precision": _ratio(correct, predicted),
-        "recall": _ratio(correct, support),
-        "f1": _ratio(2 * correct, support + predicted),
+    scores = {"precision": _ratio(correct, predicted), "recall": _ratio(correct, support)}
+    scores["f1"] = _ratio(2 * correct, support + predicted)
+    occurs, photos = (support + predicted) > 0, int(support.sum())
+    averages = {
+        "micro": dict.fromkeys(scores, float(correct.sum() / photos)),
+        "macro": {name: float(score[occurs].mean()) for name, score in scores.items()},
+        "weighted": {name: float(score @ support / photos) for name, score in scores.items()},
     }
-    occurs = (support + predicted) > 0
-    micro = float(correct.sum() / support.sum())
-    return {
-        "classes": [
-            {"label": label, **{name: float(score[c]) for name, score in scores.items()}, "support": int(support[c])}
-            for c, label in enumerate(classes)
-        ],
-        "micro": _average_row(dict.fromkeys(scores, micro), support),
-        "macro": _average_row({name: float(score[occurs].mean()) for name, score in scores.items()}, support),
-        "weighted": _average_row(
-            {name: float(score @ support / support.sum()) for name, score in scores.items()}, support
-        ),
-    }
+    rows = [
+        {"label": label, **{name: float(score[c]) for name, score in scores.items()}, "support": int(support[c])}
+        for c, label in enumerate(classes)
+    ]
+    return {"classes": rows} | {name: {**average, "support": photos} for name, average in averages.items()}
 
 
-def calibration(confidence: np.ndarray, correct: np.ndarray, bins: int = CALIBRATION_BINS) -> dict[str, Any]:
-    """Expected calibration error of the prediction over equal-width bins ``(low, high]`` of its probability.
+def calibration(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> dict[str, Any]:
+    """Expected calibration error over equal-width bins ``(low, high]`` of the predicted class's probability
+    ``confidence`` [N] in (0, 1]; ``correct`` [N] bool. 15 bins as in Guo et al.
 
-    Args:
-        confidence: [N] in (0, 1].
-        correct: [N] bool.
-        bins: how many.
-
-    Returns:
-        ``ece``, the mean over photos of |accuracy − confidence| of their bin, and ``bins``; an empty bin has None for
-        both. Source: Naeini et al. (2015), AAAI; Guo et al. (2017), ICML, section 2.
+    Returns ``ece``, the mean over photos of |accuracy − confidence| of their bin, and ``bins``; an empty bin has None
+    for both. Source: Naeini et al. (2015), AAAI; Guo et al. (2017), ICML, section 2.
     """
     edges = np.linspace(0.0, 1.0, bins + 1)
     place = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
     count = np.bincount(place, minlength=bins)
     mean_confidence = _ratio(np.bincount(place, weights=confidence, minlength=bins), count)
     accuracy = _ratio(np.bincount(place, weights=correct, minlength=bins), count)
+    columns = (column.tolist() for column in (edges[:-1], edges[1:], count, mean_confidence, accuracy))
     rows = [
-        {
-            "low": float(edges[b]),
-            "high": float(edges[b + 1]),
-            "count": int(count[b]),
-            "confidence": float(mean_confidence[b]) if count[b] else None,
-            "accuracy": float(accuracy[b]) if count[b] else None,
-        }
-        for b in range(bins)
+        {"low": low, "high": high, "count": n, "confidence": mean if n else None, "accuracy": share if n else None}
+        for low, high, n, mean, share in zip(*columns, strict=True)
     ]
     return {"ece": float(np.abs(accuracy - mean_confidence) @ count / count.sum()), "bins": rows}
 
 
 def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
     """Mean of −ln p(true class) in nats. Clipped at the float64 epsilon, as scikit-learn does: one probability of
-    exactly 0 shall not make the mean infinite.
+    exactly 0 must not make the mean infinite.
     """
     own = probabilities[np.arange(len(labels)), labels]
     return float(-np.log(np.clip(own, np.finfo(np.float64).eps, None)).mean())
@@ -137,21 +118,20 @@ def format_report(metrics: dict[str, Any], classes: Sequence[str] | None = None)
     report = metrics["report"]
     names = classes if classes is not None else [row["label"] for row in report["classes"]]
     rows = [(str(c), name, row) for c, (name, row) in enumerate(zip(names, report["classes"], strict=True))]
-    rows += [(f"{average} avg", "", report[average]) for average in AVERAGES]
-    header = ("", "Label", "f1-score", "precision", "recall", "support")
-    cells = [header] + [
-        (index, name, f"{row['f1']:.6f}", f"{row['precision']:.6f}", f"{row['recall']:.6f}", str(row["support"]))
-        for index, name, row in rows
-    ]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(header))]
+    rows += [(f"{average} avg", "", report[average]) for average in ("micro", "macro", "weighted")]
+    cells: list[tuple[str, ...]] = [("", "Label", "f1-score", "precision", "recall", "support")]
+    for index, name, row in rows:
+        scores = (f"{row[score]:.6f}" for score in ("f1", "precision", "recall"))
+        cells.append((index, name, *scores, str(row["support"])))
+    first, *others = (max(map(len, column)) for column in zip(*cells, strict=True))
     return "\n".join(
-        "  ".join([line[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(line[1:], widths[1:], strict=True))])
+        "  ".join([line[0].ljust(first), *(cell.rjust(w) for cell, w in zip(line[1:], others, strict=True))])
         for line in cells
     )
 
 
 def _checked(probabilities: np.ndarray, labels: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Both in working precision (float64, int64), after a check of what would make metrics wrong without a word."""
+    """Both in working precision (float64, int64), after a check of what would silently make metrics wrong."""
     values, truth = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
     if values.ndim != 2 or values.shape[1] != classes or truth.shape != values.shape[:1] or not len(truth):
         raise ValueError(f"probabilities {values.shape} and labels {truth.shape} do not fit {classes} classes")
@@ -159,10 +139,8 @@ def _checked(probabilities: np.ndarray, labels: np.ndarray, classes: int) -> tup
         raise ValueError(f"labels {truth.min()} to {truth.max()} do not fit {classes} classes")
     finite = np.isfinite(values).all(axis=1)
     if not finite.all():
-        raise TrainingError(
-            f"The model's outputs are not finite for {(~finite).sum()} of {len(values)} photos",
-            "Its weights may hold NaN or overflow in low precision; try `precision=float32`.",
-        )
+        problem = f"The model's outputs are not finite for {(~finite).sum()} of {len(values)} photos"
+        raise TrainingError(problem, "Its weights may hold NaN or overflow in low precision; try `precision=float32`.")
     total = values.sum(axis=1, keepdims=True)
     # Half-precision softmax misses 1 by up to a percent; logits miss it by far.
     if values.min() < 0 or np.abs(total - 1).max() > 0.02:
@@ -173,7 +151,7 @@ def _checked(probabilities: np.ndarray, labels: np.ndarray, classes: int) -> tup
 def _top5(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any] | None:
     """Share of photos whose class is among the five most probable; equals rank in class order, as argmax does."""
     classes = probabilities.shape[1]
-    if classes < TOP5_FROM_CLASSES:
+    if classes < 10:  # five guesses say little
         return None
     own = np.take_along_axis(probabilities, labels[:, None], axis=1)
     earlier = np.arange(classes)[None, :] < labels[:, None]
@@ -184,7 +162,3 @@ def _top5(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any] | Non
 def _ratio(over: np.ndarray, under: np.ndarray) -> np.ndarray:
     """``over / under``, 0 where under is 0."""
     return np.asarray(np.divide(over, under, out=np.zeros(len(under)), where=under > 0))
-
-
-def _average_row(scores: dict[str, float], support: np.ndarray) -> dict[str, Any]:
-    return {**scores, "support": int(support.sum())}

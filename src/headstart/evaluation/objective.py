@@ -1,8 +1,7 @@
-"""Objectives: what a network is trained for, and what its outputs mean.
+"""Objectives: targets, loss, the meaning of logits, and metrics. ``multiclass`` is one class per photo.
 
-An objective knows the targets, the loss, what logits become, and how predictions are measured. ``multiclass`` is one
-class per photo. Trainer, strategies, evaluation and predictions ask the objective, so that another one (several labels
-per photo) is one class here, or in another package under the entry point group ``headstart.objectives``.
+Another objective (several labels per photo) is one class here, or in another package under the entry point group
+``headstart.objectives``.
 """
 
 from __future__ import annotations
@@ -75,7 +74,7 @@ class MultiClass:
 
 MULTICLASS = MultiClass()
 OBJECTIVES: Registry[Objective] = Registry(
-    "objective", "headstart.objectives", {"multiclass": "headstart.evaluation.objective:MULTICLASS"}
+    "objective", "headstart.objectives", {"multiclass": f"{__name__}:MULTICLASS"}
 )
 
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import NormalDist
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -35,16 +35,13 @@ class Interval:
 
 @dataclass(frozen=True)
 class Difference(Interval):
-    """a − b with its interval, and the two-sided p-value of "there is no difference" (None where it cannot be told)."""
+    """a − b with its interval, and the two-sided p-value of "there is no difference" (None where unknown)."""
 
     p_value: float | None = None
 
 
-@dataclass(frozen=True)
-class McNemar:
-    """Photos that only a, or only b, classified correctly, and the exact two-sided p-value of "both are equally often
-    correct".
-    """
+class McNemar(NamedTuple):
+    """Photos that only a, or only b, classified correctly; the two-sided p of "both are equally often correct"."""
 
     only_a: int
     only_b: int
@@ -65,8 +62,7 @@ def wilson(correct: int, photos: int, level: float = LEVEL) -> Interval:
     centre = (share + z * z / (2 * photos)) / (1 + z * z / photos)
     half = z / (1 + z * z / photos) * math.sqrt(share * (1 - share) / photos + z * z / (4 * photos * photos))
     # At the ends the bound is the end itself; rounding would leave 1e-17 beside it.
-    low = 0.0 if correct == 0 else centre - half
-    high = 1.0 if correct == photos else centre + half
+    low, high = 0.0 if correct == 0 else centre - half, 1.0 if correct == photos else centre + half
     return Interval(share, low, high, f"Wilson {_percent(level)}")
 
 
@@ -77,13 +73,12 @@ def t_interval(values: Sequence[float], level: float = LEVEL, within: tuple[floa
     to what the figure can be ((0, 1) for an accuracy), which never lowers the coverage. Source: Student (1908),
     Biometrika 6:1. Raises ValueError for no value.
     """
-    mean, half = _t_mean(values, level)
-    if half is None:
+    mean, _, half = _t_mean(values, level)
+    if len(values) == 1:
         return Interval(mean, None, None, ONE_RUN)
-    low, high = mean - half, mean + half
-    if within is not None:
-        low, high = max(low, within[0]), min(high, within[1])
-    return Interval(mean, low, high, _t_method(level, len(values)))
+    least, most = within or (-math.inf, math.inf)
+    method = f"Student t {_percent(level)}, {len(values)} runs"
+    return Interval(mean, max(mean - half, least), min(mean + half, most), method)
 
 
 def difference_over_seeds(a: Sequence[float], b: Sequence[float], level: float = LEVEL) -> Difference:
@@ -95,12 +90,14 @@ def difference_over_seeds(a: Sequence[float], b: Sequence[float], level: float =
     """
     if len(a) != len(b):
         raise ValueError(f"{len(a)} and {len(b)} runs cannot be paired by seed")
-    gaps = [float(x) - float(y) for x, y in zip(a, b, strict=True)]
-    mean, half = _t_mean(gaps, level)
-    if half is None:
+    mean, error, half = _t_mean([float(x) - float(y) for x, y in zip(a, b, strict=True)], level)
+    if len(a) == 1:
         return Difference(mean, None, None, ONE_RUN)
-    method = _t_method(level, len(gaps), "pairs")
-    return Difference(mean, mean - half, mean + half, method, _t_p_value(gaps))
+    from scipy.special import stdtr
+
+    # Where the spread is nothing but rounding there is no p-value.
+    p_value = 2 * float(stdtr(len(a) - 1, -abs(mean) / error)) if error >= 1e-12 else None
+    return Difference(mean, mean - half, mean + half, f"Student t {_percent(level)}, {len(a)} pairs", p_value)
 
 
 def paired_difference(
@@ -112,13 +109,12 @@ def paired_difference(
     (only b correct) or 0; drawing photos with replacement draws these three counts from a multinomial, which is done
     directly.
     """
-    test = mcnemar(correct_a, correct_b)
-    photos = len(correct_a)
+    test, photos = mcnemar(correct_a, correct_b), len(correct_a)
     shares = np.array([test.only_a, test.only_b, photos - test.only_a - test.only_b]) / photos
     counts = np.random.default_rng(seed).multinomial(photos, shares, size=draws)
-    low, high = _percentiles((counts[:, 0] - counts[:, 1]) / photos, level)
+    low, high = np.quantile((counts[:, 0] - counts[:, 1]) / photos, [0.5 - level / 2, 0.5 + level / 2])
     method = f"paired bootstrap {_percent(level)}, {draws} draws of photos; McNemar exact"
-    return Difference((test.only_a - test.only_b) / photos, low, high, method, test.p_value)
+    return Difference((test.only_a - test.only_b) / photos, float(low), float(high), method, test.p_value)
 
 
 def mcnemar(correct_a: np.ndarray, correct_b: np.ndarray) -> McNemar:
@@ -130,7 +126,10 @@ def mcnemar(correct_a: np.ndarray, correct_b: np.ndarray) -> McNemar:
     """
     from scipy.special import bdtr
 
-    a, b = _flags(correct_a), _flags(correct_b)
+    a, b = np.asarray(correct_a, dtype=bool), np.asarray(correct_b, dtype=bool)
+    for flags in (a, b):
+        if flags.ndim != 1 or len(flags) == 0:
+            raise ValueError(f"expected one flag per photo, got shape {flags.shape}")
     if a.shape != b.shape:
         raise ValueError(f"{len(a)} and {len(b)} photos cannot be paired")
     only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
@@ -148,44 +147,17 @@ def verdict(gap: Difference) -> str:
     return "far better" if gap.value >= 0.1 else "better"
 
 
-def _t_mean(values: Sequence[float], level: float) -> tuple[float, float | None]:
-    """(mean, half width of the t interval, None for one value)."""
+def _t_mean(values: Sequence[float], level: float) -> tuple[float, float, float]:
+    """(mean, its standard error, half width of the t interval); of one value only the mean is known."""
     from scipy.special import stdtrit
 
     if len(values) == 0:
         raise ValueError("no runs to take a mean of")
     sample = np.asarray(values, dtype=np.float64)
     if len(sample) == 1:
-        return float(sample[0]), None
-    t = float(stdtrit(len(sample) - 1, 0.5 + level / 2))
-    return float(sample.mean()), t * float(sample.std(ddof=1)) / math.sqrt(len(sample))
-
-
-def _t_p_value(gaps: Sequence[float]) -> float | None:
-    """Two-sided p of a mean of zero; None where the spread is nothing but rounding."""
-    from scipy.special import stdtr
-
-    sample = np.asarray(gaps, dtype=np.float64)
-    error = float(sample.std(ddof=1)) / math.sqrt(len(sample))
-    if error < 1e-12:
-        return None
-    return 2 * float(stdtr(len(sample) - 1, -abs(float(sample.mean())) / error))
-
-
-def _t_method(level: float, runs: int, unit: str = "runs") -> str:
-    return f"Student t {_percent(level)}, {runs} {unit}"
-
-
-def _flags(correct: np.ndarray) -> np.ndarray:
-    flags = np.asarray(correct, dtype=bool)
-    if flags.ndim != 1 or len(flags) == 0:
-        raise ValueError(f"expected one flag per photo, got shape {flags.shape}")
-    return flags
-
-
-def _percentiles(draws: np.ndarray, level: float) -> tuple[float, float]:
-    low, high = np.quantile(draws, [0.5 - level / 2, 0.5 + level / 2])
-    return float(low), float(high)
+        return float(sample[0]), math.nan, math.nan
+    spread, root = float(sample.std(ddof=1)), math.sqrt(len(sample))
+    return float(sample.mean()), spread / root, float(stdtrit(len(sample) - 1, 0.5 + level / 2)) * spread / root
 
 
 def _percent(level: float) -> str:

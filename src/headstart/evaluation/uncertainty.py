@@ -1,7 +1,7 @@
-"""What a run keeps to say how certain a prediction is: conformal sets of labels, and out-of-distribution photos.
+"""What a run keeps to state the uncertainty of a prediction: conformal sets of labels, and out-of-distribution photos.
 
-It holds numbers of val photos without their names, and one mean of features per class: no photo, and the features of
-one only where a class was trained on one.
+It holds numbers of val photos without their names, and one mean of features per class: no photo, and a photo's own
+features only where a class was trained on a single one.
 """
 
 from __future__ import annotations
@@ -24,10 +24,8 @@ from headstart.models.serialization import load_state, save_state
 FILE = "certainty.safetensors"
 FORMAT = 1
 USUAL = 0.95
-"""The part of val photos that is as near to the training photos as photos are expected to be; what lies farther is
-called unknown."""
-LEVELS = (0.8, 0.9, 0.95)
-"""Coverages that metrics.json tells of."""
+"""The part of val photos whose distance to the training photos counts as usual; photos farther away are unknown."""
+LEVELS = (0.8, 0.9, 0.95)  # coverages that metrics.json evaluates
 
 
 @dataclass(frozen=True)
@@ -48,12 +46,10 @@ class Uncertainty:
         own = probabilities[np.arange(len(labels)), labels]
         return cls(np.sort(own).astype(np.float64), np.sort(ood.distances(features, means)), means)
 
-    # -- predictions --
-
     @cached_property
     def usual(self) -> float | None:
         """The distance that counts as 1: a new photo like those of val is nearer with probability ``USUAL``, at least.
-        None with fewer than 19 val photos, which cannot tell.
+        None with fewer than 19 val photos, which are too few.
         """
         k = rank(len(self.far), USUAL)
         return max(float(self.far[k - 1]), 1e-6) if k <= len(self.far) else None
@@ -66,63 +62,47 @@ class Uncertainty:
         """Of photos with features [N, D], in units of ``usual``: above 1 is unknown. None where that is not known."""
         if self.usual is None:
             return [None] * len(features)
-        return [float(d) for d in ood.distances(features, self._wide) / self.usual]
+        found: list[float] = (ood.distances(features, self._wide) / self.usual).tolist()
+        return found
 
     def promise(self, coverage: float) -> str:
         """What sets at this coverage guarantee, in words. Raises OptionError."""
         least = least_probability(self.own, coverage)
         if len(self.own) < (needed := photos_needed(coverage)):
-            return (
-                f"Sets at {coverage:g} hold every class and are of no use: they need {needed} validation photos; this"
-                f" run had {len(self.own)}."
-            )
+            too_few = f"they need {needed} validation photos; this run had {len(self.own)}."
+            return f"Sets at {coverage:g} hold every class and are of no use: {too_few}"
         return (
             f"Of new photos like the {len(self.own)} validation photos, at least {100 * coverage:g} % of the sets hold"
             " the true class: on average, not for each class nor each photo."
             + (" The predictions alone are correct as often, so every set holds one label." if least > 0.5 else "")
         )
 
-    # -- figures --
-
     def measured(self, far: Sequence[float | None], probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-        """How sets and the mark ``unknown`` do on photos that had no part in fitting them.
+        """How sets and the mark ``unknown`` do on photos that had no part in fitting them: distances ``far`` [N],
+        ``probabilities`` [N, C], ``labels`` [N].
 
-        Args:
-            far: [N], as ``distances`` returns them.
-            probabilities: [N, C].
-            labels: [N].
-
-        Returns:
-            ``sets``: a dict per coverage of ``LEVELS`` with ``coverage``, ``holds`` (part of the sets that hold the
-            true class) and ``labels`` (mean size); ``unknown``: the part of the photos that is marked so, or None.
+        Returns ``sets``, for each of ``LEVELS`` its ``coverage``, ``holds`` (part of the sets that hold the true class)
+        and ``labels`` (mean size); and ``unknown``, the part of the photos that is marked so, or None.
         """
         sets = []
         for coverage in LEVELS:
             least = least_probability(self.own, coverage)
             found = [label_set(row, least) for row in probabilities]
             holds = np.mean([label in chosen for label, chosen in zip(labels.tolist(), found, strict=True)])
-            sets.append(
-                {"coverage": coverage, "holds": float(holds), "labels": float(np.mean([len(s) for s in found]))}
-            )
-        return {"sets": sets, "unknown": unknown_share(far)}
-
-    # -- on disk --
+            size = np.mean([len(chosen) for chosen in found])
+            sets.append({"coverage": coverage, "holds": float(holds), "labels": float(size)})
+        known = [distance > 1 for distance in far if distance is not None]
+        return {"sets": sets, "unknown": sum(known) / len(known) if known else None}
 
     def save(self, folder: Path) -> None:
         """Write ``certainty.safetensors``, atomically. Raises RunError."""
-        arrays = {"own": self.own, "far": self.far, "means": self.means}
-        save_state(folder / FILE, {name: torch.from_numpy(a) for name, a in arrays.items()}, {"format": FORMAT})
+        tensors = {name: torch.from_numpy(getattr(self, name)) for name in ("own", "far", "means")}
+        save_state(folder / FILE, tensors, {"format": FORMAT})
 
     @classmethod
     def load(cls, folder: Path, dim: int) -> Uncertainty | None:
-        """What a run keeps; None where an older headstart kept nothing.
-
-        Args:
-            folder: the run.
-            dim: features of its network.
-
-        Raises:
-            RunError: the file is damaged, newer than this headstart, or of another model.
+        """From a run whose network has ``dim`` features; None where an older headstart kept nothing. Raises RunError
+        where the file is damaged, newer than this headstart, or of another model.
         """
         path = folder / FILE
         if not path.exists():
@@ -138,9 +118,3 @@ class Uncertainty:
 def is_unknown(distance: float | None) -> bool | None:
     """Whether a photo at this distance is called unknown; None where the distance is not known."""
     return None if distance is None else distance > 1
-
-
-def unknown_share(distances: Sequence[float | None]) -> float | None:
-    """The part of some photos that is unknown, by their distances; None where that is not known."""
-    told = [is_unknown(d) for d in distances if d is not None]
-    return sum(map(bool, told)) / len(told) if told else None

@@ -48,9 +48,9 @@ class RunFolder:
 
     @classmethod
     def create(
-        cls, path: Path, options: TrainOptions, overwrite: bool = False, mistakes: Sequence[str] = ()
+        cls, path: Path, options: TrainOptions, overwrite: bool = False, deliberate_bugs: Sequence[str] = ()
     ) -> RunFolder:
-        """A new folder with the request in it; ``mistakes``: those that a study makes on purpose.
+        """A new folder with the request in it; ``deliberate_bugs``: made by a study alone.
 
         Raises:
             RunError: the folder exists (and may not be overwritten, or is not a run), or cannot be made.
@@ -63,8 +63,8 @@ class RunFolder:
             problem = f"{path} cannot be made: {error.strerror or error}."
             raise RunError(problem, "Choose another folder with `out`.") from None
         folder._clear()
-        request = {"headstart": __version__, "options": options.to_json()}
-        write_json(path / "request.json", {**request, **({"mistakes": list(mistakes)} if mistakes else {})})
+        bugs = {"mistakes": list(deliberate_bugs)} if deliberate_bugs else {}
+        write_json(path / "request.json", {"headstart": __version__, "options": options.to_json(), **bugs})
         return folder
 
     def refuse(self, overwrite: bool) -> None:
@@ -136,8 +136,8 @@ class RunFolder:
             raise RunError(problem, "Train again with `overwrite=True`.") from None
 
     @property
-    def mistakes(self) -> tuple[str, ...]:
-        """Those that ``create`` wrote into the request. Raises RunError."""
+    def deliberate_bugs(self) -> tuple[str, ...]:
+        """Those that a study asked for. Raises RunError."""
         return tuple(self.read_json("request.json").get("mistakes", ()))
 
     @property

@@ -1,9 +1,10 @@
-"""What the epoch loop reads: batches of photos or cached outputs, each a function of (seed, epoch, number) alone."""
+"""Batches of photos or cached outputs for the epoch loop, each a function of (seed, epoch, number) alone."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
@@ -25,16 +26,12 @@ class Source(Protocol):
 
     def batches(self, epoch: int, batch_size: int, start: int = 0) -> Iterator[Batch]:
         """Batches ``start`` ... of one epoch as (input on the CPU, labels [B])."""
-        ...
 
 
 def batch_bounds(photos: int, batch_size: int) -> list[tuple[int, int]]:
-    """Where an epoch is cut: batches of nearly equal size, none above ``batch_size``, so that none holds one photo
-    (which BatchNorm cannot take).
-    """
+    """Nearly equal batches of at most ``batch_size``, so that none holds one photo (which BatchNorm cannot take)."""
     count = max(1, -(-photos // batch_size))
-    edges = [round(i * photos / count) for i in range(count + 1)]
-    return list(pairwise(edges))
+    return list(pairwise(round(i * photos / count) for i in range(count + 1)))
 
 
 @dataclass(frozen=True)
@@ -63,13 +60,13 @@ class PictureSource:
             return torch.from_numpy(photos), torch.from_numpy(self.labels[order[first:last]])
 
         with ThreadPoolExecutor(self.workers) as pool:
-            waiting = {n: pool.submit(prepare, n) for n in range(start, min(start + 2 * self.workers, len(bounds)))}
+            waiting: deque[Future[Batch]] = deque()
             for number in range(start, len(bounds)):
-                ready = waiting.pop(number).result()
-                following = number + 2 * self.workers
-                if following < len(bounds):
-                    waiting[following] = pool.submit(prepare, following)
-                yield ready
+                waiting.append(pool.submit(prepare, number))
+                if len(waiting) > 2 * self.workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
-"""What a training can be asked for: each option's type, help and default, and which functions take it.
+"""The options of a training: each one's type, help and default, and which functions take it.
 
-An option is added here, and read where it is used: the command line, Python's keyword arguments and the checks of each
-function follow from these tables.
+The command line, Python's keyword arguments and the checks of each function follow from these tables.
 """
 
 from __future__ import annotations
@@ -28,8 +27,6 @@ Engine = Literal["openvino", "torch"]
 BatchNorm = Literal["moving", "kept"]
 
 DEFAULT_BACKBONE = "resnet18"
-ON_BAD: tuple[str, ...] = get_args(OnBad)
-LOGS: tuple[str, ...] = get_args(Log)
 
 # Defaults of options that belong to one function; its signature and the command line both read them here.
 ARMS: tuple[Arm, ...] = ("probe", "finetune", "scratch")
@@ -42,9 +39,7 @@ PORT = 8000
 
 
 class Help(NamedTuple):
-    """How the command line shows an option: the panel of ``--help`` that it stands in, and what it does. A setting of
-    the plan without help is set by ``--set NAME=VALUE``.
-    """
+    """An option's panel and text in ``--help``. A setting of the plan without help is set by ``--set NAME=VALUE``."""
 
     panel: str
     text: str
@@ -70,9 +65,7 @@ class FeatureOptions(TypedDict, total=False):
     precision: Annotated[Precision, _training("bf16 or float32. [default: bf16 where the hardware has it]")]
     engine: Engine
     device: Annotated[str, _machine("auto, cpu, cuda, cuda:1 or mps.")]
-    settings: Annotated[
-        Mapping[str, Any], _training("Any setting of the plan by name: weight_decay=0.01. May be repeated.")
-    ]
+    settings: Annotated[Mapping[str, Any], _training("Any setting of the plan: weight_decay=0.01. May be repeated.")]
 
 
 class BackboneOptions(TypedDict, total=False):
@@ -86,14 +79,11 @@ class BackboneOptions(TypedDict, total=False):
         ),
     ]
     weights: Annotated[
-        str | Path, _model("A checkpoint file for the backbone (.safetensors, .pth), instead of a download.")
+        str | Path, _model("A checkpoint file of the backbone (.safetensors, .pth) instead of a download.")
     ]
     from_run: Annotated[str | Path, _model("Start from the backbone of an earlier run (a folder, or hf:REPO).")]
     cut: Annotated[str, _model("End the backbone after this stage or block (layer2.2) and pool.")]
-    mean: Annotated[
-        Sequence[float],
-        _model("Mean per channel that the weights expect: 0.485,0.456,0.406. [default: the weights' own]"),
-    ]
+    mean: Annotated[Sequence[float], _model("Channel means for the weights: 0.485,0.456,0.406. [default: their own]")]
     std: Annotated[Sequence[float], _model("Standard deviation per channel. [default: the weights' own]")]
 
 
@@ -112,14 +102,10 @@ class ForecastOptions(RecommendOptions, BackboneOptions, total=False):
 class CompareOptions(ForecastOptions, total=False):
     """Options of ``compare``, for all arms."""
 
-    val: Annotated[
-        float, _photos("Fraction of the photos for validation, where the data brings no val split. [default: 0.15]")
-    ]
+    val: Annotated[float, _photos("Fraction of the photos for val, where the data has no val split. [default: 0.15]")]
     test: Annotated[
         float,
-        _photos(
-            "Fraction of the photos for testing, read once at the end. [default: 0.15 where the data brings no splits]"
-        ),
+        _photos("Fraction of the photos for test, read once at the end. [default: 0.15 where the data has no splits]"),
     ]
     fraction: Annotated[float, _photos("Train on this fraction of the training photos.")]
     allow_leakage: Annotated[
@@ -132,11 +118,7 @@ class CompareOptions(ForecastOptions, total=False):
     head: Annotated[str, _model("linear, or mlp:1024,256 (hidden widths).")]
     dropout: Annotated[Sequence[float], _model("Dropout before each linear layer of the head: 0.5,0.3.")]
     boundary: Annotated[
-        str,
-        _training(
-            "First stage that is trained: with partial [default: the last stage], finetune and lp-ft [default: the"
-            " first]."
-        ),
+        str, _training("First trained stage. [default: the last with partial, the first with finetune and lp-ft]")
     ]
     epochs: Annotated[int, _training("Passes over the training photos. [default: from the number of photos]")]
     batch_size: Annotated[int, _training("Photos per step. [default: from the number of photos]")]
@@ -163,7 +145,7 @@ class TrainOptionsDict(CompareOptions, total=False):
         Strategy, _training(f"{', '.join(STRATEGIES.names())}. auto: a probe first, then what val decides.")
     ]
     shots: Annotated[int, _photos("Train on this many photos per class (and validate on at most as many).")]
-    log: Annotated[Log, Help("Output", f"Write the scalars of history.csv to {', '.join(LOGS)} as well.")]
+    log: Annotated[Log, Help("Output", f"Write the scalars of history.csv to {', '.join(get_args(Log))} as well.")]
 
 
 TAKEN: dict[str, type] = {
@@ -179,8 +161,8 @@ TAKEN: dict[str, type] = {
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """One training, as it was asked for. Paths are text so that the whole is JSON; ``settings`` overrides the plan by
-    name. The command line lists options in this order.
+    """The request for one training. Paths are text, so that it is JSON; ``settings`` overrides the plan by name. The
+    command line lists options in this order.
     """
 
     data: str
@@ -207,28 +189,23 @@ class TrainOptions:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        problems = [*self._unknown_words(), *self._impossible_numbers(), *self._contradictions()]
-        if problems:
+        if problems := list(self._problems()):
             only = problems[0][0] if len(problems) == 1 else None
             raise OptionError("; ".join(words for _, words in problems), option=only)
 
-    def _unknown_words(self) -> Iterator[tuple[str, str]]:
-        """(option, what is wrong) of each option that is not one of its choices."""
-        for name, known in (("strategy", STRATEGIES.names()), ("on_bad", ON_BAD), ("log", LOGS)):
+    def _problems(self) -> Iterator[tuple[str, str]]:
+        """(option, what is wrong) of each impossible value and each contradiction."""
+        for name, known in (("strategy", STRATEGIES.names()), ("on_bad", get_args(OnBad)), ("log", get_args(Log))):
             value = getattr(self, name)
             if value is not None and value not in known:
                 hint = did_you_mean(str(value), known)
                 yield name, f"`{name}={value!r}` is not one of {', '.join(known)}. {hint}".strip(" .")
-
-    def _impossible_numbers(self) -> Iterator[tuple[str, str]]:
         for error in split_problems(self.val, self.test, self.shots, self.fraction, self.seed):
             yield str(error.option), error.problem
         for name, values, low in (("mean", self.mean, -10), ("std", self.std, 1e-6)):
             if values is not None and (len(values) != 3 or not all(low <= v <= 10 for v in values)):
                 words = f"takes three numbers between {low} and 10, for red, green and blue (photos run from 0 to 1)"
                 yield name, f"`{name}` {words}"
-
-    def _contradictions(self) -> Iterator[tuple[str, str]]:
         if self.weights and self.from_run:
             yield "weights", "`weights` and `from_run` both say where the backbone is from: give one"
         strategy = STRATEGIES.get(self.strategy) if self.strategy in STRATEGIES else None
@@ -243,38 +220,32 @@ class TrainOptions:
     def gather(
         cls, data: str | Path, out: str | Path | None, asked: Mapping[str, Any], by: str = "train", **fixed: Any
     ) -> TrainOptions:
-        """Options from the keyword arguments of a function: fields of this class, with settings of the plan
-        (``epochs=5``) beside them.
+        """Options from the keyword arguments ``asked`` of the function ``by`` (a key of ``TAKEN``): fields of this
+        class, with settings of the plan (``epochs=5``) beside them. ``fixed``: options that the function decides
+        itself.
 
-        Args:
-            data: the photos.
-            out: the run folder, None for the default.
-            asked: the keyword arguments.
-            by: the function, a key of ``TAKEN``.
-            fixed: what that function decides itself.
-
-        Raises:
-            OptionError: a name that the function does not take, or a value that cannot be; all of them at once.
+        Raises OptionError that names every option that the function does not take, or every impossible value.
         """
-        refuse_unknown(asked, by)
-        own = {f.name for f in fields(cls)}
+        known, own = taken_by(by), {f.name for f in fields(cls)}
+        if unknown := [name for name in asked if name not in known]:
+            words = (f"{by} takes no option {name!r}. {did_you_mean(name, known)}".strip() for name in unknown)
+            raise OptionError("; ".join(words), option=unknown[0])
         asked = {name: value for name, value in asked.items() if value is not None} | fixed
         given = {name: value for name, value in asked.items() if name in own}
         settings = {**asked.get("settings", {}), **{k: v for k, v in asked.items() if k not in own}}
         paths = {name: str(given[name]) for name in ("weights", "from_run") if given.get(name) is not None}
-        lists = {name: tuple(given[name]) for name in ("dropout", "mean", "std") if given.get(name) is not None}
         place = None if out is None else str(out)
-        return cls(**{"data": str(data), "out": place, **given, **paths, **lists, "settings": settings})
+        return cls(**{"data": str(data), "out": place, **given, **paths, **_tuples(given), "settings": settings})
 
     def given(self, by: str = "train") -> dict[str, Any]:
-        """What differs from the defaults, of the options that a function (a key of ``TAKEN``) takes."""
+        """The options that differ from the defaults, of those that a function (a key of ``TAKEN``) takes."""
         plain = TrainOptions(self.data)
         names = (f.name for f in fields(self) if f.name in (*taken_by(by), "out"))
         return {name: getattr(self, name) for name in names if getattr(self, name) != getattr(plain, name)}
 
     @property
     def split_options(self) -> SplitOptions:
-        """What of this says how splits are drawn."""
+        """The options that decide how splits are drawn."""
         return SplitOptions(self.val, self.test, self.shots, self.fraction, self.seed)
 
     def to_json(self) -> dict[str, Any]:
@@ -283,14 +254,17 @@ class TrainOptions:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> TrainOptions:
         known = {f.name for f in fields(cls)}
-        tuples = {k: tuple(values[k]) for k in ("dropout", "mean", "std") if values.get(k) is not None}
-        return cls(**{k: v for k, v in values.items() if k in known} | tuples)
+        return cls(**{k: v for k, v in values.items() if k in known} | _tuples(values))
 
     def run_name(self) -> str:
         """The default run folder's name: ``photos-resnet18-auto``."""
         stem = re.sub(r"[^\w.-]+", "-", Path(os.path.abspath(self.data)).name.split(".")[0]) or "photos"
         backbone = Path(self.from_run).name if self.from_run else re.sub(r"[^\w./-]+", "-", self.backbone)
         return f"{stem}-{backbone.split('/')[-1]}-{self.strategy}"
+
+
+def _tuples(values: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
+    return {name: tuple(values[name]) for name in ("dropout", "mean", "std") if values.get(name) is not None}
 
 
 def taken_by(function: str) -> dict[str, Any]:
@@ -300,15 +274,6 @@ def taken_by(function: str) -> dict[str, Any]:
     hints = get_type_hints(TAKEN[function], include_extras=True) if function in TAKEN else {}
     place = {f.name: i for i, f in enumerate(fields(TrainOptions))}
     return {name: hints[name] for name in sorted(hints, key=lambda name: place.get(name, place["settings"] - 0.5))}
-
-
-def refuse_unknown(asked: Mapping[str, Any], by: str) -> None:
-    """Raises OptionError that names every option that a function does not take."""
-    known = taken_by(by)
-    unknown = [name for name in asked if name not in known]
-    if unknown:
-        words = (f"{by} takes no option {name!r}. {did_you_mean(name, known)}".strip() for name in unknown)
-        raise OptionError("; ".join(words), option=unknown[0])
 
 
 def numbers(name: str, text: str) -> tuple[float, ...]:

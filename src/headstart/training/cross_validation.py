@@ -13,8 +13,7 @@ from headstart.training.linear_probe import prior_penalty
 from headstart.training.logistic_regression import Rows, precise_enough, solve
 
 FOLDS = 5
-STRENGTHS = (2.0, 0.2, 0.02)
-"""L2 of the probe, strong to weak: the usual one and a decade to either side."""
+STRENGTHS = (2.0, 0.2, 0.02)  # L2 of the probe, strong to weak: the usual one and a decade to either side
 
 
 def assign_folds(labels: Sequence[str], units: Sequence[int], seed: int, folds: int = FOLDS) -> np.ndarray:
@@ -30,8 +29,8 @@ class CrossValidated:
     logits: np.ndarray
 
     def correct(self, labels: np.ndarray, folds: np.ndarray) -> np.ndarray:
-        """Whether the prediction for each photo is correct [N]. The strength for a fold is the one that does best on
-        the *other* folds, so that choosing it does not bias the result.
+        """Whether the prediction for each photo is correct [N]. The strength for a fold is the best one on the *other*
+        folds, so that choosing it does not bias the result.
         """
         hits = self.logits.argmax(2) == labels
         found = np.zeros(len(labels), dtype=bool)

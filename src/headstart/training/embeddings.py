@@ -1,8 +1,5 @@
-"""Embedded datasets: the photos that can be read, their classes, and their features by a frozen backbone, before any
-training. ``check``, ``recommend`` and ``forecast`` start from these.
-
-The features are those that a probe would train on, and lie in the cache under the same name: whichever comes first
-computes them for the others.
+"""Embedded datasets: readable photos, their classes, and their features by a frozen backbone. ``check``, ``recommend``
+and ``forecast`` start from these. A probe trains on the same features, under the same key of the cache.
 """
 
 from __future__ import annotations
@@ -17,21 +14,19 @@ import numpy as np
 from headstart.core.events import Events
 from headstart.data.filenames import natural_key
 from headstart.data.images import DecodedImages
-from headstart.data.loading import LoadedImages, find_photos, usual_side
+from headstart.data.loading import LoadedImages, find_photos
 from headstart.data.schema import Manifest, Photo
 from headstart.data.splits import too_alike
 from headstart.data.stratify import units
 from headstart.inference.device import Machine
 from headstart.inference.features import FeatureExtractor
-from headstart.inference.openvino import has_openvino
 from headstart.inference.runner import FrozenNetwork
 from headstart.models.backbone import Backbone
 from headstart.models.preprocessing import Preprocessing
 from headstart.training.config import TrainOptions
 from headstart.training.plan import Plan, check_overrides
 from headstart.training.planning import resolve
-from headstart.training.preparation import read_for
-from headstart.training.rules import Facts
+from headstart.training.preparation import facts_of, read_for
 
 
 @dataclass(frozen=True)
@@ -61,12 +56,11 @@ class EmbeddedDataset:
 
     @property
     def units(self) -> list[int]:
-        """What belongs together: photos of one group, duplicates, and near duplicates except in classes that hardly
-        have anything else.
+        """The unit of each photo: photos of one group, duplicates, and near duplicates except in classes that hardly
+        have anything else are together.
         """
-        members = [int(i) for i in self.members]
         every = self.photos.alike
-        alike: list[int | None] = [every[i] for i in members]
+        alike: list[int | None] = [every[int(i)] for i in self.members]
         for c in range(len(self.classes)):
             own = np.flatnonzero(self.labels == c)
             if too_alike(list(Counter(alike[i] for i in own).values())):
@@ -81,15 +75,9 @@ class EmbeddedDataset:
 
 
 def embed_dataset(options: TrainOptions, events: Events, manifest: Manifest | None = None) -> EmbeddedDataset:
-    """Find and read the photos, and run each once through the backbone (from the cache where it has them).
+    """Find and read the photos (or those of ``manifest``), and run each once through the backbone, by way of the cache.
 
-    Args:
-        options: as for ``train``; strategy and boundary are not used.
-        events: where progress is reported.
-        manifest: the photos, where they have been found already.
-
-    Raises:
-        DataError, WeightsError, OptionError: see their messages.
+    ``options``: as for ``train``; strategy and boundary are not used. Raises DataError, WeightsError, OptionError.
     """
     options = replace(options, strategy="probe", boundary=None)
     check_overrides(options.settings)
@@ -122,11 +110,8 @@ def embed_images(
 def plan_of(
     manifest: Manifest, photos: int, classes: int, backbone: Backbone, machine: Machine, options: TrainOptions
 ) -> Plan:
-    """The plan of a probe that reads so many photos: what decides input size, precision and engine."""
-    facts = Facts(
-        photos, classes, usual_side(manifest), backbone.preprocessing.image_size, "probe", machine.device.type,
-        machine.fast_bf16, weights=sum(p.numel() for p in backbone.parameters()), openvino=has_openvino(),
-    )  # fmt: skip
+    """The plan of a probe that reads so many photos; it decides input size, precision and engine."""
+    facts = facts_of(manifest, photos, classes, backbone, machine)
     return resolve(facts, options.seed, None, options.settings)
 
 

@@ -1,7 +1,5 @@
-"""Launchers: on which devices one training runs.
-
-``single`` is one process on one device. A launcher that starts several processes is a class of another package, under
-the entry point group ``headstart.launchers``.
+"""Launchers: the processes and devices of one training. ``single`` is one process on one device; another package adds
+one that starts several processes under the entry point group ``headstart.launchers``.
 """
 
 from __future__ import annotations
@@ -28,9 +26,7 @@ class Single:
         return fit(context)
 
 
-LAUNCHERS: Registry[Launcher] = Registry(
-    "launcher", "headstart.launchers", {"single": "headstart.training.launch:Single"}
-)
+LAUNCHERS: Registry[Launcher] = Registry("launcher", "headstart.launchers", {"single": f"{__name__}:Single"})
 
 
 def fit(context: FitContext, launcher: str = "single") -> FitResult:

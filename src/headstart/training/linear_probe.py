@@ -1,8 +1,6 @@
-"""Linear probes: a linear head on frozen features, its strength of L2 chosen from a grid on val.
+"""Linear probes: multinomial logistic regression on standardised frozen features, its L2 chosen from a grid on val.
 
-Multinomial logistic regression on standardised features (``logistic_regression``) for every strength of the grid.
-Memory does not grow with the photos beyond their features and one copy of them: everything else is computed a chunk at
-a time.
+Beyond the features and one copy of them, memory does not grow with the photos: the rest is computed in chunks.
 """
 
 from __future__ import annotations
@@ -19,8 +17,7 @@ from headstart.training.logistic_regression import Rows, precise_enough, solve
 
 L2_GRID = tuple(float(v) for v in np.logspace(-3, 2, 11))
 """Strengths tried by default, in half decades: on photos the best is nearly always among them."""
-USUAL_L2 = 0.2
-"""A strength that serves most photo sets; see ``_selection_score``."""
+USUAL_L2 = 0.2  # a strength that serves most photo sets; see ``_selection_score``
 PATIENCE = 2
 """Strengths in a row that are worse on val than a stronger one, after which weaker ones are not tried: on sets so large
 that strengths are solved one after the other, the weak ones take the most time and overfit the most."""
@@ -28,7 +25,7 @@ that strengths are solved one after the other, the weak ones take the most time 
 
 @dataclass(frozen=True)
 class ProbeStep:
-    """One strength of the grid and how it does."""
+    """One strength of the grid and its figures."""
 
     l2: float
     train_loss: float
@@ -68,7 +65,8 @@ def fit_probe(
             path.append(step)
             if best is None or _selection_score(step, len(val_y)) > _selection_score(best[0], len(val_y)):
                 best = step, weight, bias
-        if _worse_now(path):
+        best_yet = max(step.val_accuracy for step in path)
+        if len(path) > PATIENCE and all(step.val_accuracy < best_yet for step in path[-PATIENCE:]):
             break
     assert best is not None
     step, weight, bias = best
@@ -78,23 +76,17 @@ def fit_probe(
     return Probe((weight / scaled_by).float(), (bias / scaled_by).float(), step.l2, tuple(reversed(path)), scaled_by)
 
 
-def _worse_now(path: Sequence[ProbeStep]) -> bool:
-    """Whether the last ``PATIENCE`` strengths, from strong to weak, are all worse on val than one before them."""
-    best = max(step.val_accuracy for step in path)
-    return len(path) > PATIENCE and all(step.val_accuracy < best for step in path[-PATIENCE:])
-
-
 def _selection_score(step: ProbeStep, photos: int) -> float:
     """Correct predictions on val, where a decade away from the usual strength costs half a photo.
 
-    On few val photos most strengths tie; then the usual one is the better guess than the lowest loss, which favours
+    On few val photos most strengths tie; then the usual one is a better choice than the lowest loss, which favours
     weak penalties (benchmarks/claims/l2_choice.py compares the two).
     """
     return step.val_accuracy * photos - prior_penalty(step.l2)
 
 
 def prior_penalty(l2: float) -> float:
-    """What a strength has to make up for in photos: half a one per decade away from the usual strength."""
+    """In photos: half a one per decade away from the usual strength."""
     return 0.5 * abs(float(np.log10(l2 / USUAL_L2)))
 
 

@@ -1,10 +1,11 @@
-"""Scalars for dashboards: the rows of history.csv, as they come, to TensorBoard, Weights & Biases or MLflow."""
+"""``log``: the rows of history.csv, as they come, to TensorBoard, Weights & Biases or MLflow."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,11 @@ from typing import Any
 from headstart.core.events import EpochEnd, Event
 from headstart.errors import OptionError
 
-FOLDER = "logs"
-"""In the run folder, unless the service is told of another place by its own environment variables."""
-KINDS = ("tensorboard", "wandb", "mlflow")
-"""Names of services, and of the packages that speak to them."""
+FOLDER = "logs"  # in the run folder, unless the service's own environment variables name another place
 
 
 def check(kind: str) -> None:
-    """Raises OptionError where the logger is unknown or its package is not installed."""
-    if kind not in KINDS:
-        raise OptionError(f"`log={kind}` is not one of {', '.join(KINDS)}.", option="log")
+    """Raises OptionError where the service's package is not installed."""
     if find_spec(kind) is None:
         raise OptionError(f"`log={kind}` needs the package {kind}.", f"pip install {kind}", option="log")
 
@@ -30,90 +26,80 @@ class Tracker:
     """One training's scalars; steps are epochs, of a probe the strengths of L2 in the order of history.csv."""
 
     def __init__(self, kind: str, run: Path, settings: Mapping[str, Any]) -> None:
-        check(kind)
-        self.service = _SERVICES[kind](run, {name: value for name, value in settings.items() if name != "reasons"})
+        plain = {name: value for name, value in settings.items() if name != "reasons"}
+        self.log, self.close = SERVICES[kind](run, plain)
 
     def listen(self, event: Event) -> None:
         """Log the epochs among the events of a training."""
         if isinstance(event, EpochEnd):
-            self._log(asdict(event.row), event.row.epoch)
+            self._row(asdict(event.row), event.row.epoch)
 
     def strengths(self, rows: Iterable[Any]) -> None:
-        """A probe's grid."""
+        """Log a probe's grid."""
         for step, row in enumerate(rows, 1):
-            self._log({"strategy": "probe", **asdict(row)}, step)
+            self._row({"strategy": "probe", **asdict(row)}, step)
 
-    def _log(self, row: dict[str, Any], step: int) -> None:
+    def _row(self, row: dict[str, Any], step: int) -> None:
         numbers = {k: v for k, v in row.items() if k not in {"strategy", "epoch"} and isinstance(v, int | float)}
-        self.service.log({f"{row['strategy']}/{name}": value for name, value in numbers.items()}, step)
-
-    def close(self) -> None:
-        """Write what is still to be written."""
-        self.service.close()
+        self.log({f"{row['strategy']}/{name}": value for name, value in numbers.items()}, step)
 
 
-class _TensorBoard:
-    def __init__(self, run: Path, settings: Mapping[str, Any]) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-        from torch.utils.tensorboard.summary import hparams
+Service = tuple[Callable[[Mapping[str, float], int], None], Callable[[], None]]
+"""Logs values at a step; writes what is still to be written."""
 
-        self.writer = SummaryWriter(str(run / FOLDER))
-        plain = {k: v if isinstance(v, bool | int | float) else str(v) for k, v in settings.items()}
-        file = self.writer._get_file_writer()  # add_hparams would begin a folder of its own
-        for summary in hparams(plain, {"hp_metric": -1}):
-            file.add_summary(summary)
 
-    def log(self, values: Mapping[str, float], step: int) -> None:
+def _tensorboard(run: Path, settings: Mapping[str, Any]) -> Service:
+    from torch.utils.tensorboard import SummaryWriter
+    from torch.utils.tensorboard.summary import hparams
+
+    writer = SummaryWriter(str(run / FOLDER))
+    plain = {k: v if isinstance(v, bool | int | float) else str(v) for k, v in settings.items()}
+    file = writer._get_file_writer()  # add_hparams would begin a folder of its own
+    for summary in hparams(plain, {"hp_metric": -1}):
+        file.add_summary(summary)
+
+    def log(values: Mapping[str, float], step: int) -> None:
         for name, value in values.items():
-            self.writer.add_scalar(name, value, step)
+            writer.add_scalar(name, value, step)
 
-    def close(self) -> None:
-        self.writer.close()
-
-
-class _Wandb:
-    STEP = "trainer/global_step"
-    """An axis of its own: W&B's step must rise, and a probe's strengths follow the epochs of lp-ft."""
-
-    def __init__(self, run: Path, settings: Mapping[str, Any]) -> None:
-        import wandb
-
-        (run / FOLDER).mkdir(parents=True, exist_ok=True)
-        project = os.environ.get("WANDB_PROJECT", "headstart")
-        self.run = wandb.init(
-            name=run.resolve().name, dir=str(run / FOLDER), project=project, config=dict(settings), reinit=True
-        )
-        self.run.define_metric(self.STEP)
-        self.run.define_metric("*", step_metric=self.STEP, step_sync=True)
-
-    def log(self, values: Mapping[str, float], step: int) -> None:
-        self.run.log({**values, self.STEP: step})
-
-    def close(self) -> None:
-        self.run.finish()
+    return log, writer.close
 
 
-class _Mlflow:
-    def __init__(self, run: Path, settings: Mapping[str, Any]) -> None:
-        from mlflow import MlflowClient
+def _wandb(run: Path, settings: Mapping[str, Any]) -> Service:
+    import wandb
 
-        name, place = os.environ.get("MLFLOW_EXPERIMENT_NAME", "headstart"), os.environ.get("MLFLOW_TRACKING_URI")
-        database = (run / FOLDER / "mlflow.db").resolve()
-        if not place:
-            database.parent.mkdir(parents=True, exist_ok=True)
-        self.client = MlflowClient(place or f"sqlite:///{database.as_posix()}")
-        known = self.client.get_experiment_by_name(name)
-        experiment = known.experiment_id if known else self.client.create_experiment(name)
-        self.run = self.client.create_run(experiment, run_name=run.resolve().name).info.run_id
-        for key, value in settings.items():
-            self.client.log_param(self.run, key, value)
+    (run / FOLDER).mkdir(parents=True, exist_ok=True)
+    place = {"name": run.resolve().name, "dir": str(run / FOLDER)}
+    project = os.environ.get("WANDB_PROJECT", "headstart")
+    made = wandb.init(**place, project=project, config=dict(settings), reinit=True)
+    axis = "trainer/global_step"  # its own: W&B's step must rise, and a probe's strengths follow the epochs of lp-ft
+    made.define_metric(axis)
+    made.define_metric("*", step_metric=axis, step_sync=True)
+    return lambda values, step: made.log({**values, axis: step}), made.finish
 
-    def log(self, values: Mapping[str, float], step: int) -> None:
+
+def _mlflow(run: Path, settings: Mapping[str, Any]) -> Service:
+    from mlflow import MlflowClient
+
+    name, place = os.environ.get("MLFLOW_EXPERIMENT_NAME", "headstart"), os.environ.get("MLFLOW_TRACKING_URI")
+    database = (run / FOLDER / "mlflow.db").resolve()
+    if not place:
+        database.parent.mkdir(parents=True, exist_ok=True)
+    client = MlflowClient(place or f"sqlite:///{database.as_posix()}")
+    known = client.get_experiment_by_name(name)
+    experiment = known.experiment_id if known else client.create_experiment(name)
+    made = client.create_run(experiment, run_name=run.resolve().name).info.run_id
+    for key, value in settings.items():
+        client.log_param(made, key, value)
+
+    def log(values: Mapping[str, float], step: int) -> None:
         for name, value in values.items():
-            self.client.log_metric(self.run, name, value, step=step)
+            client.log_metric(made, name, value, step=step)
 
-    def close(self) -> None:
-        self.client.set_terminated(self.run)
+    return log, partial(client.set_terminated, made)
 
 
-_SERVICES: dict[str, Any] = {"tensorboard": _TensorBoard, "wandb": _Wandb, "mlflow": _Mlflow}
+SERVICES: dict[str, Callable[[Path, Mapping[str, Any]], Service]] = {
+    "tensorboard": _tensorboard, "wandb": _wandb, "mlflow": _mlflow,
+}  # fmt: skip
+"""By the option's value, which is also the name of the package."""

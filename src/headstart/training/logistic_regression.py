@@ -1,7 +1,7 @@
 """Multinomial logistic regression with L2, for several strengths at once.
 
-``mean cross-entropy + l2/2 * |W|^2`` with a free bias, for as many strengths at once as memory likes: one matrix
-product serves all of them. Two facts make it quick.
+``mean cross-entropy + l2/2 * |W|^2`` with a free bias, for as many strengths at once as memory allows: one matrix
+product serves all of them. Two facts make it fast.
 
 * The solution lies in the span of the training features, so everything is solved in their principal axes (at most
   min(n, d) of them): one eigendecomposition serves every strength.
@@ -9,8 +9,8 @@ product serves all of them. Two facts make it quick.
   ``H <= 1/2 X'X/n + l2``, is diagonal: the perfect first guess of the inverse Hessian for L-BFGS (Nocedal and Wright,
   "Numerical Optimization", 2006, algorithm 7.4).
 
-Where classes come apart, as they do where L2 is weak, the bound is far too large. So it is scaled by the last step, and
-the Hessian's own diagonal takes its place from time to time: on photos' features five of six steps fall away.
+Where classes are separable, and L2 is weak, the bound is far too large. So it is scaled by the last step, and replaced
+by the Hessian's own diagonal every few steps: on features of photos this saves five of six steps.
 """
 
 from __future__ import annotations
@@ -21,13 +21,11 @@ import torch
 
 LARGE = 1e8
 """Photos x features x strengths x classes from which products are taken in float32: half the time and memory, and an
-error far below the tolerance (on the sets that most people have float64 costs nothing)."""
-CHUNK_ENTRIES = 2**25
-"""Logits, or features, held at a time, so that memory does not grow with the photos."""
+error far below the tolerance (on small sets float64 costs nothing)."""
+CHUNK_ENTRIES = 2**25  # logits, or features, held at a time, so that memory does not grow with the photos
 GROUP_ENTRIES = 2**22
 """Weights (strengths x dimensions x classes) solved at once: L-BFGS keeps two dozen copies of them."""
-RENEW = 5
-"""Steps after which the Hessian's diagonal is worked out anew, which costs half a step."""
+RENEW = 5  # steps after which the Hessian's diagonal is computed anew, which costs half a step
 Solution = tuple[float, torch.Tensor, torch.Tensor]
 """A strength, its weight [C, D] and its bias [C], for standardised features, float64."""
 
@@ -79,20 +77,17 @@ def _split(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
 def solve(
     rows: Rows, y: torch.Tensor, classes: int, strengths: Sequence[float], tolerance: float = 1e-5
 ) -> Iterator[list[Solution]]:
-    """Minimise the regularised loss for as many strengths at once as fit into memory, then for the next ones.
-
-    Args:
-        rows: features [N, D].
-        y: labels [N].
-        classes: how many.
-        strengths: L2, from strong to weak: the next ones start from the last solution.
-        tolerance: largest entry of the gradient at which a problem counts as solved.
-
-    Yields:
-        The solutions of the strengths that were solved together.
+    """Minimise the regularised loss of features [N, D] with labels ``y`` [N], for as many strengths of L2 at once as
+    fit into memory, then for the next ones, which start from the last solution: strengths go from strong to weak.
+    ``tolerance``: largest entry of the gradient at which a problem counts as solved. Yields the solutions of the
+    strengths that were solved together.
     """
     axes, spread = principal_axes(rows)
-    z = _in_axes(rows, axes)
+    # The rows in their principal axes [N, R + 1]; the last column, of ones, is for the bias.
+    z, first, narrow = torch.ones(len(rows), axes.shape[1] + 1, dtype=rows.dtype), 0, axes.to(rows.dtype)
+    for part in rows.chunks():
+        torch.matmul(part, narrow, out=z[first : first + len(part), :-1])
+        first += len(part)
     curvature = torch.cat([0.5 * spread, spread.new_tensor([0.5])])
     start = spread.new_zeros(1, len(curvature), classes)
     together = max(1, GROUP_ENTRIES // start.numel())
@@ -106,30 +101,20 @@ def solve(
         yield [(strength, (axes @ w[:-1]).T, w[-1]) for strength, w in zip(l2.tolist(), solved, strict=True)]
 
 
-def _in_axes(rows: Rows, axes: torch.Tensor) -> torch.Tensor:
-    """The rows in their principal axes [N, R + 1]; the last column, of ones, carries the bias."""
-    z, first = torch.ones(len(rows), axes.shape[1] + 1, dtype=rows.dtype), 0
-    axes = axes.to(rows.dtype)
-    for part in rows.chunks():
-        torch.matmul(part, axes, out=z[first : first + len(part), :-1])
-        first += len(part)
-    return z
-
-
 def principal_axes(rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
     """Axes [D, R] that span the rows [N, D], and their mean square along each [R]; R <= min(N, D). float64."""
     n, d = rows.x.shape
     if n < d:
         x = torch.cat(list(rows.chunks())).double()
-        values, vectors = torch.linalg.eigh(x @ x.T)
-        keep = values > values.max() * 1e-10
-        return x.T @ vectors[:, keep] / values[keep].sqrt(), values[keep] / n
-    gram = torch.zeros(d, d, dtype=torch.float64)
-    for part in rows.chunks():
-        gram += part.T @ part
+        gram = x @ x.T
+    else:
+        gram = torch.zeros(d, d, dtype=torch.float64)
+        for part in rows.chunks():
+            gram += part.T @ part
     values, vectors = torch.linalg.eigh(gram)
     keep = values > values.max() * 1e-10
-    return vectors[:, keep], values[keep] / n
+    values, vectors = values[keep], vectors[:, keep]
+    return x.T @ vectors / values.sqrt() if n < d else vectors, values / n
 
 
 class _Objective:
@@ -151,10 +136,8 @@ class _Objective:
             error = log_p.exp().scatter_add_(2, wanted, log_p.new_full((1, 1, 1), -1.0).expand(len(y), g, 1))
             gradient += z.T @ error.view(-1, g * c)
         n, penalty = len(self.z), self.penalty[rows]
-        return (
-            loss / n + 0.5 * (penalty * w * w).sum((1, 2)),
-            gradient.view(r, g, c).permute(1, 0, 2) / n + penalty * w,
-        )
+        gradient = gradient.view(r, g, c).permute(1, 0, 2) / n + penalty * w
+        return loss / n + 0.5 * (penalty * w * w).sum((1, 2)), gradient
 
     def curvature(self, w: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """The diagonal of the Hessian [G, R + 1, C]."""
@@ -181,7 +164,7 @@ def _dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 def _lbfgs(
     objective: _Objective, w: torch.Tensor, inverse: torch.Tensor, tolerance: float, memory: int = 10, steps: int = 300
 ) -> torch.Tensor:
-    """G independent minimisations that share their matrix products; one that is solved leaves, the others go on.
+    """G independent minimisations that share their matrix products; those that are solved drop out.
 
     ``inverse``: a first guess of the inverse Hessian's diagonal [G, R + 1, 1], from an upper bound of the Hessian.
     """
@@ -202,10 +185,8 @@ def _lbfgs(
         direction = -_two_loop(gradient, pairs, inverse)
         new_w, new_loss, new_gradient = _line_search(objective, rows, (w, loss, gradient), direction)
         s, y = new_w - w, new_gradient - gradient
-        curvature = _dot(s, y)
-        rho = torch.where(
-            curvature > 1e-14 * _dot(y, y), 1.0 / curvature.clamp_min(1e-300), torch.zeros_like(curvature)
-        )
+        bent = _dot(s, y)
+        rho = torch.where(bent > 1e-14 * _dot(y, y), 1.0 / bent.clamp_min(1e-300), torch.zeros_like(bent))
         pairs = [*pairs, (s, y, rho)][-memory:]
         w, loss, gradient = new_w, new_loss, new_gradient
     solved[rows] = w
@@ -218,16 +199,13 @@ def _two_loop(gradient: torch.Tensor, pairs: list[tuple[torch.Tensor, ...]], inv
         alpha = rho * _dot(s, q)
         alphas.append(alpha)
         q = q - alpha * y
-    r = inverse * q * _scale(pairs, inverse) if pairs else inverse * q
+    r = inverse * q
+    if pairs:  # by how much the guess of the inverse Hessian was off along the last step (equation 7.20 there)
+        s, y, rho = pairs[-1]
+        r = r * torch.where(rho > 0, _dot(s, y) / _dot(y, inverse * y).clamp_min(1e-300), torch.ones_like(rho))
     for (s, y, rho), alpha in zip(pairs, reversed(alphas), strict=True):
         r = r + s * (alpha - rho * _dot(y, r))
     return r
-
-
-def _scale(pairs: list[tuple[torch.Tensor, ...]], inverse: torch.Tensor) -> torch.Tensor:
-    """By how much the guess of the inverse Hessian was off along the last step (equation 7.20 there)."""
-    s, y, rho = pairs[-1]
-    return torch.where(rho > 0, _dot(s, y) / _dot(y, inverse * y).clamp_min(1e-300), torch.ones_like(rho))
 
 
 def _line_search(

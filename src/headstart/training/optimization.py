@@ -19,22 +19,17 @@ def network_groups(tail: nn.Module, head: nn.Module, plan: Plan) -> list[dict[st
     stages: dict[str, list[tuple[str, nn.Parameter]]] = {}
     for name, parameter in tail.named_parameters():
         if parameter.requires_grad:
-            stages.setdefault(_rate_stage(name), []).append((name, parameter))
+            stage = stage_of(name)
+            stage = "conv1" if stage == "bn1" else stage  # the first convolution and its normalisation are one stage
+            stages.setdefault(stage, []).append((name, parameter))
     groups = parameter_groups(head.named_parameters(), plan.lr, plan.weight_decay)
     for depth, members in enumerate(reversed(stages.values())):
         groups += parameter_groups(members, plan.lr_backbone * plan.stage_decay**depth, plan.weight_decay)
     return groups
 
 
-def _rate_stage(parameter: str) -> str:
-    stage = stage_of(parameter)
-    return "conv1" if stage == "bn1" else stage  # the first convolution and its normalisation are one stage
-
-
 def parameter_groups(named: Iterable[tuple[str, nn.Parameter]], lr: float, weight_decay: float) -> list[dict[str, Any]]:
-    """Two groups at one rate: matrices and filters with weight decay; biases and normalisation (one dimension)
-    without.
-    """
+    """Two groups at one rate: matrices and filters with weight decay, biases and normalisation (1-D) without."""
     parameters = [p for _, p in named if p.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "lr": lr, "weight_decay": weight_decay},

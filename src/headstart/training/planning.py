@@ -1,4 +1,4 @@
-"""From facts to a plan: each setting by its rule, the strategy's rules above the general ones, the user above both."""
+"""From facts to a plan: general rules, overridden by the strategy's rules, overridden by the user's settings."""
 
 from __future__ import annotations
 
@@ -16,46 +16,33 @@ from headstart.training.strategies import STRATEGIES
 def resolve(
     facts: Facts, seed: int = 0, boundary: str | None = None, overrides: Mapping[str, Any] | None = None
 ) -> Plan:
-    """The plan of one training.
-
-    Args:
-        facts: what the rules look at; ``batch_size`` is filled in here.
-        seed: decides splits, order, augmentation, dropout and random weights.
-        boundary: where training begins; None for the strategy's own.
-        overrides: the user's values, by the names of ``plan.SETTINGS``.
-
-    Raises:
-        OptionError: an override that is unknown or impossible; all of them are named at once.
+    """The plan of one training, with the user's ``boundary`` and ``overrides`` (by the names of ``plan.SETTINGS``).
+    Raises OptionError that names every override that is unknown or impossible.
     """
     yours = check_overrides(overrides or {})
     strategy = STRATEGIES.get(facts.strategy)
     batch, size = rules.batch_size(facts), rules.image_size(facts)
     facts = replace(facts, batch_size=yours.get("batch_size", batch.value))
     input_size = yours.get("image_size", size.value)
+    minutes = 10.0 if facts.device == "cpu" else 5.0
     chosen: dict[str, Choice] = {
         "strategy": Choice(facts.strategy, strategy.summary),
         "variant": Choice("", "the strategy has no other"),
-        "boundary": Choice(boundary, YOURS)
-        if boundary
-        else Choice(strategy.boundary.default, strategy.boundary.reason),
+        "boundary": Choice(boundary, YOURS) if boundary else Choice(*strategy.boundary[1:]),
         "image_size": size,
         "resize": Choice(input_size, "the input size: nothing of the shorter side is cut off"),
         "precision": rules.precision(facts),
         "engine": rules.engine(facts, input_size, strategy.reads_train_features),
         "batch_size": batch,
         "epochs": rules.epochs(facts),
-        "lr": rules.learning_rate(facts),
-        "lr_backbone": rules.backbone_rate(facts),
-        "stage_decay": rules.stage_decay(facts),
+        **rules.rates(facts),
         "batchnorm": Choice("moving", "statistics follow the new photos"),
         "warmup": Choice(0.15, "part of the steps in which rates rise, before a cosine takes them to zero"),
         "weight_decay": Choice(0.05, "AdamW's usual decay; biases and normalisation are left out"),
-        "label_smoothing": Choice(0.1, "keeps confidence honest and forgives a wrong label"),
-        "augment": rules.augment(facts),
+        "label_smoothing": Choice(0.1, "limits overconfidence and the effect of label errors"),
+        "augment": Choice("light", "random crops and mirror images; `augment=crop` for text and digits: no mirroring"),
         "views": Choice(1, "this strategy reads no fixed views"),
-        "budget_minutes": Choice(
-            10.0 if facts.device == "cpu" else 5.0, "what auto may spend on fine-tuning after the probe"
-        ),
+        "budget_minutes": Choice(minutes, "what auto may spend on fine-tuning after the probe"),
         "seed": Choice(seed, "decides splits, order, crops, dropout and random weights"),
     }
     chosen |= strategy.defaults(facts) | {name: Choice(value, YOURS) for name, value in yours.items()}

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from headstart.core.events import Events
+from headstart.core.text import plural
 from headstart.data.duplicates.leakage import in_words, leaks
 from headstart.data.filenames import shown
 from headstart.data.images import DecodedImages
@@ -17,10 +19,12 @@ from headstart.data.schema import SPLITS, Manifest, Split, SplitDataset
 from headstart.data.splits import split_dataset
 from headstart.errors import DataError, OptionError
 from headstart.evaluation.objective import OBJECTIVES, Objective
+from headstart.inference.classifier import load_backbone
 from headstart.inference.device import Machine, find_machine
 from headstart.inference.features import FeatureExtractor
 from headstart.inference.openvino import has_openvino
 from headstart.models.backbone import Backbone
+from headstart.models.factory import create
 from headstart.models.heads import check_head, is_closed_form
 from headstart.training import loggers, rules
 from headstart.training.config import TrainOptions
@@ -32,9 +36,8 @@ from headstart.training.strategies import STRATEGIES
 
 @dataclass(frozen=True)
 class Prepared:
-    """All that a training needs, and all that its report tells. ``facts``: what the plan's rules looked at;
-    ``extractor``: features of the backbone as it is before training; ``leaked``: pairs of near duplicates that the
-    data's own splits share.
+    """Everything that a training and its report need. ``facts``: what the plan's rules looked at; ``extractor``:
+    features of the backbone before training; ``leaked``: pairs of near duplicates that the data's own splits share.
     """
 
     options: TrainOptions
@@ -56,10 +59,8 @@ class Prepared:
 
 
 def prepare(options: TrainOptions, events: Events) -> Prepared:
-    """Find, read, check and split the photos; load the backbone; resolve the plan.
-
-    Raises:
-        DataError, WeightsError, OptionError: see their messages.
+    """Find, read, check and split the photos; load the backbone; resolve the plan. Raises DataError, WeightsError,
+    OptionError.
     """
     check_overrides(options.settings)
     if options.log:
@@ -80,11 +81,8 @@ def read_for(
     backbone = make_backbone(options)
     size, resize = input_size(options, manifest, backbone)
     backbone.check_image_size(size)
-    return (
-        read(manifest, resize, backbone.preprocessing.interpolation, on_bad or options.on_bad, events),
-        backbone,
-        machine,
-    )
+    photos = read(manifest, resize, backbone.preprocessing.interpolation, on_bad or options.on_bad, events)
+    return photos, backbone, machine
 
 
 def split(
@@ -101,15 +99,13 @@ def split(
     pixels = {s: photos.pixels.take([where[m.path] for m in members[s]]) for s in SPLITS}
     objective = OBJECTIVES.get("multiclass")  # the only kind of labels that photos are read with so far
     labels = {s: objective.targets([m.label for m in members[s]]) for s in SPLITS}
-    facts = Facts(
-        photos=len(members["train"]), classes=len(dataset.classes), side=usual_side(photos.manifest),
-        native_size=backbone.preprocessing.image_size, strategy=options.strategy,
-        device=machine.device.type, fast_bf16=machine.fast_bf16, evaluated=len(members["val"]) + len(members["test"]),
-        weights=sum(p.numel() for p in backbone.parameters()), openvino=has_openvino(),
-        closed_form=is_closed_form(options.head, options.dropout),
+    evaluated, closed_form = len(members["val"]) + len(members["test"]), is_closed_form(options.head, options.dropout)
+    facts = replace(
+        facts_of(photos.manifest, len(members["train"]), len(dataset.classes), backbone, machine),
+        strategy=options.strategy, evaluated=evaluated, closed_form=closed_form,
     )  # fmt: skip
     plan = resolve(facts, options.seed, options.boundary, options.settings)
-    backbone.split_at(plan.boundary)  # an unknown boundary is said before training
+    backbone.split_at(plan.boundary)  # raises for an unknown boundary before training
     preprocessing = backbone.preprocessing.at(plan.image_size, plan.resize)
     extractor = FeatureExtractor(backbone, preprocessing, machine, plan.precision, plan.engine)
     return Prepared(
@@ -117,42 +113,38 @@ def split(
     )
 
 
-def _leakage(photos: LoadedImages, allowed: bool, events: Events) -> int:
-    """How many pairs of near duplicates the data's own splits share. Splits of a named set are what others measure on:
-    there, and where it is allowed, it is only a warning.
+def facts_of(manifest: Manifest, photos: int, classes: int, backbone: Backbone, machine: Machine) -> Facts:
+    """The facts of a probe that trains on so many photos."""
+    return Facts(
+        photos, classes, usual_side(manifest), backbone.preprocessing.image_size, "probe", machine.device.type,
+        machine.fast_bf16, weights=sum(p.numel() for p in backbone.parameters()), openvino=has_openvino(),
+    )  # fmt: skip
 
-    Raises:
-        DataError: splits share photos.
+
+def _leakage(photos: LoadedImages, allowed: bool, events: Events) -> int:
+    """How many pairs of near duplicates the data's own splits share. Published figures use the splits of a named set as
+    they are: there, and where it is allowed, leakage is only a warning, elsewhere a DataError.
     """
     manifest = photos.manifest
     found = leaks(manifest, photos.pixels.digests, photos.near)
     if not found:
         return 0
-    known = manifest.layout.startswith("named set")
-    pairs = "1 pair of duplicates stands" if len(found) == 1 else f"{len(found)} pairs of duplicates stand"
-    words = f"{pairs} in two splits of {manifest.name}: {in_words(found, manifest)}."
-    if not (allowed or known):
+    pairs = plural(len(found), "pair of duplicates", "pairs of duplicates")
+    words = f"{manifest.name} has {pairs} across splits: {in_words(found, manifest)}."
+    if not (allowed or manifest.layout.startswith("named set")):
         raise DataError(
             f"{words} The accuracy would be too high",
             "`hs.check(DATA, fix='clean.csv')` writes a list without them; `allow_leakage=True` trains all the same.",
             option="allow_leakage",
         )
-    near = sum(not leak.exact for leak in found)
-    if near:
-        stay = "1 near duplicate stays" if near == 1 else f"{near} near duplicates stay"
-        events.warning(f"{words} Identical files leave the earlier split; {stay}, and the accuracy is too high.")
+    if near := sum(not leak.exact for leak in found):
+        kept = f"{plural(near, 'near duplicate')} {'stays' if near == 1 else 'stay'}"
+        events.warning(f"{words} Identical files leave the earlier split; {kept}, and the accuracy is too high.")
     return near
 
 
 def make_backbone(options: TrainOptions) -> Backbone:
-    """The backbone that the options ask for, its preprocessing overridden where they say so. Raises WeightsError,
-    OptionError.
-    """
-    import torch
-
-    from headstart.inference.classifier import load_backbone
-    from headstart.models.factory import create
-
+    """The backbone of the options, with their preprocessing. Raises WeightsError, OptionError."""
     torch.manual_seed(options.seed)  # decides the random weights of scratch
     if options.from_run:
         backbone: Backbone = load_backbone(Path(options.from_run))
@@ -167,25 +159,21 @@ def make_backbone(options: TrainOptions) -> Backbone:
 
 
 def input_size(options: TrainOptions, manifest: Manifest, backbone: Backbone) -> tuple[int, int]:
-    """(input size, shorter side to resize to), px: by the plan's rule from the photos' sizes, or as the user chose."""
+    """(input size, shorter side to resize to), px: the user's, or by the plan's rule from the photos' sizes."""
     settings = check_overrides(options.settings)
     facts = Facts(0, 0, usual_side(manifest), backbone.preprocessing.image_size, options.strategy)
     size = settings.get("image_size") or rules.image_size(facts).value
     resize = settings.get("resize", size)
     if resize < size:
-        raise OptionError(
-            f"`resize={resize}` is below the input size of {size} px.", "Leave out one of the two.", option="resize"
-        )
+        problem = f"`resize={resize}` is below the input size of {size} px."
+        raise OptionError(problem, "Leave out one of the two.", option="resize")
     return size, resize
 
 
 def check_facts(photos: LoadedImages, dataset: SplitDataset) -> dict[str, Any]:
-    """What check.json says."""
+    """The content of check.json."""
+    bad = [{"path": shown(b.path, dataset.root), "reason": b.reason} for b in dataset.bad]
     return {
-        "summary": dataset.summary,
-        "layout": dataset.layout,
-        "photos": len(dataset.samples),
-        "bad": [{"path": shown(b.path, dataset.root), "reason": b.reason} for b in dataset.bad],
-        "conversions": photos.conversions,
-        "notes": list(dataset.notes),
-    }
+        "summary": dataset.summary, "layout": dataset.layout, "photos": len(dataset.samples), "bad": bad,
+        "conversions": photos.conversions, "notes": list(dataset.notes),
+    }  # fmt: skip

@@ -1,7 +1,7 @@
-"""The rules of the plan: from facts about photos, backbone and device to one value with its reason.
+"""The rules of the plan: from facts about photos, backbone and device to a value with its reason.
 
-Pure functions, each tested by a table. These rules hold for fine-tuning; what another strategy needs stands in its
-``defaults``. Where a rule rests on a measurement, its docstring names the command that repeats it.
+These rules hold for fine-tuning; other strategies override them in their ``defaults``. Where a rule rests on a
+measurement, its docstring names the command that repeats it.
 """
 
 from __future__ import annotations
@@ -15,35 +15,20 @@ from headstart.inference.backends import choose_engine
 
 @dataclass(frozen=True)
 class Facts:
-    """All that the rules may look at.
+    """All that the rules may look at."""
 
-    Attributes:
-        photos: training photos.
-        classes: how many.
-        side: median shorter side of the photos, px.
-        native_size: input size that the weights were trained at, px.
-        strategy: its name.
-        device: a torch device type.
-        fast_bf16: whether the device multiplies bf16 in hardware.
-        evaluated: photos of val and test.
-        weights: parameters of the backbone.
-        openvino: whether it is installed.
-        closed_form: whether logistic regression can solve the head.
-        batch_size: photos per step, once that is decided.
-    """
-
-    photos: int
+    photos: int  # for training
     classes: int
-    side: int
-    native_size: int
+    side: int  # median shorter side of the photos, px
+    native_size: int  # input size that the weights were trained at, px
     strategy: str
-    device: str = "cpu"
-    fast_bf16: bool = False
-    evaluated: int = 0
-    weights: int = 0
-    openvino: bool = False
-    closed_form: bool = True
-    batch_size: int = 32
+    device: str = "cpu"  # a torch device type
+    fast_bf16: bool = False  # whether the device multiplies bf16 in hardware
+    evaluated: int = 0  # photos of val and test
+    weights: int = 0  # parameters of the backbone
+    openvino: bool = False  # whether it is installed
+    closed_form: bool = True  # whether logistic regression can solve the head
+    batch_size: int = 32  # once that is decided
 
 
 def image_size(facts: Facts) -> Choice:
@@ -58,9 +43,10 @@ def image_size(facts: Facts) -> Choice:
 
 def precision(facts: Facts) -> Choice:
     """bf16 only where the hardware multiplies it: emulated it is slower than float32."""
+    device = f"this {facts.device.upper()}"
     if facts.fast_bf16:
-        return Choice("bf16", f"this {facts.device.upper()} multiplies bf16 in hardware")
-    return Choice("float32", f"this {facts.device.upper()} has no fast bf16")
+        return Choice("bf16", f"{device} multiplies bf16 in hardware")
+    return Choice("float32", f"{device} has no fast bf16")
 
 
 def engine(facts: Facts, image_size: int, reads_train: bool) -> Choice:
@@ -85,63 +71,33 @@ def epochs(facts: Facts, least: int = 4, most: int = 30, wanted: int = 160) -> C
     return Choice(chosen, f"{steps} steps per epoch, about {wanted} steps wanted, {least} to {most} epochs allowed")
 
 
-SMALL_RATE = Choice(3e-3, "a network for small images learns fast, and has little to forget")
+def rates(facts: Facts) -> dict[str, Choice]:
+    """Peak rates (AdamW) of the head and of the last pretrained stage, and the factor between neighbouring stages.
 
-
-def small_network(facts: Facts) -> bool:
-    """Networks for images of 32 or 64 px were trained on little: high rates pay there, not on ImageNet's networks."""
-    return facts.native_size <= 64
-
-
-def learning_rate(facts: Facts) -> Choice:
-    """Peak rate of what starts from random numbers (AdamW)."""
-    return SMALL_RATE if small_network(facts) else Choice(1e-3, "the new head; AdamW's usual rate")
-
-
-def backbone_rate(facts: Facts) -> Choice:
-    """Peak rate of the last pretrained stage. Lower ones leave photos that are unlike ImageNet's far below what a probe
-    reaches (benchmarks/claims/rates.py).
+    Networks for images of 32 or 64 px were trained on little: high rates pay there, not on ImageNet's networks. Lower
+    backbone rates leave photos that are unlike ImageNet's far below what a probe reaches (benchmarks/claims/rates.py).
     """
-    if small_network(facts):
-        return SMALL_RATE
-    return Choice(5e-4, "half of the head's: smaller steps keep what the weights know")
-
-
-def stage_decay(facts: Facts) -> Choice:
-    """Factor between the rates of neighbouring stages: early stages hold what all photos share."""
-    if small_network(facts):
-        return Choice(1.0, "a network for small images: one rate for all stages")
-    return Choice(0.7, "each earlier stage learns more slowly: early stages hold what all photos share")
-
-
-BATCHNORM = ("moving", "kept")
-
-
-def augment(facts: Facts) -> Choice:
-    """How pictures vary in training."""
-    return Choice("light", "random crops and mirror images; for text and digits, which have a side, `augment=crop`")
+    if facts.native_size <= 64:
+        fast = Choice(3e-3, "a network for small images learns fast, and has little to forget")
+        one_rate = Choice(1.0, "a network for small images: one rate for all stages")
+        return {"lr": fast, "lr_backbone": fast, "stage_decay": one_rate}
+    return {
+        "lr": Choice(1e-3, "the new head; AdamW's usual rate"),
+        "lr_backbone": Choice(5e-4, "half of the head's: smaller steps keep what the weights know"),
+        "stage_decay": Choice(0.7, "each earlier stage learns more slowly: early stages hold what all photos share"),
+    }
 
 
 def next_after_probe(
     val_errors: int, val_photos: int, seconds_per_epoch: float, epochs: int, budget_minutes: float
 ) -> Choice:
-    """Whether ``auto`` goes on to fine-tuning: only where the validation set has errors left and the time is within
-    the budget.
-    """
+    """Whether ``auto`` goes on to fine-tuning: only where val has errors left and the time is within the budget."""
     minutes = seconds_per_epoch * epochs / 60
     if val_errors <= max(1, round(0.01 * val_photos)):
-        return Choice(
-            "probe",
-            f"the probe is wrong on {val_errors} of {val_photos} validation photos: fine-tuning could show no"
-            " improvement",
-        )
+        errors = f"the probe is wrong on {val_errors} of {val_photos} validation photos"
+        return Choice("probe", f"{errors}: fine-tuning could show no improvement")
     if minutes > budget_minutes:
-        return Choice(
-            "probe",
-            f"fine-tuning would take about {minutes:.0f} min here, more than the {budget_minutes:g} allowed"
-            " by `budget_minutes`",
-        )
-    return Choice(
-        "lp-ft",
-        f"{val_errors} of {val_photos} validation photos are still wrong, fine-tuning takes about {minutes:.1f} min",
-    )
+        allowed = f"more than the {budget_minutes:g} allowed by `budget_minutes`"
+        return Choice("probe", f"fine-tuning would take about {minutes:.0f} min here, {allowed}")
+    errors = f"{val_errors} of {val_photos} validation photos are still wrong"
+    return Choice("lp-ft", f"{errors}, fine-tuning takes about {minutes:.1f} min")

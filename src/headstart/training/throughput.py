@@ -1,4 +1,4 @@
-"""How long training would take: seconds per step and photos per second, measured on the spot."""
+"""Measured speed: seconds per training step, photos per second through a frozen network."""
 
 from __future__ import annotations
 
@@ -18,10 +18,8 @@ def seconds_per_step(backbone: nn.Module, head: nn.Module, plan: Plan, machine: 
     """One training step of the whole network, timed on copies and on noise: two steps, the first of which warms up."""
     network = nn.Sequential(copy.deepcopy(backbone), head).to(machine.device).train()
     network.to(memory_format=torch.channels_last)
-    few = min(8, plan.batch_size)
-    x = torch.randn(few, 3, plan.image_size, plan.image_size, device=machine.device).to(
-        memory_format=torch.channels_last
-    )
+    few, size = min(8, plan.batch_size), plan.image_size
+    x = torch.randn(few, 3, size, size, device=machine.device).to(memory_format=torch.channels_last)
     taken = 0.0
     for _ in range(2):
         began = time.perf_counter()
@@ -33,14 +31,12 @@ def seconds_per_step(backbone: nn.Module, head: nn.Module, plan: Plan, machine: 
 
 
 ENOUGH_SECONDS = 1.0
-BATCHES = (5, 20)
-"""The least and the most that are timed."""
+BATCHES = (5, 20)  # the least and the most that are timed
 
 
 def photos_per_second(trunk: FrozenNetwork, image_size: int, batch: int) -> float:
-    """How many photos a frozen network reads in a second: full batches of noise, already resized, one after the other;
-    the fastest of them counts, which other work on the machine disturbs least. Converting the network, and a first
-    batch that warms up, are left out.
+    """Photos per second through a frozen network: the fastest of several full batches of noise, already resized, which
+    other work on the machine disturbs least. Converting the network, and a first batch that warms up, are left out.
     """
     photos = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (batch, image_size, image_size, 3), np.uint8))
     trunk(photos)

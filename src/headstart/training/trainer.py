@@ -1,13 +1,11 @@
 """The epoch loop: it trains a network on a source of batches by a plan, and leaves the best epoch's weights.
 
-Interrupted at any moment and called again with the same state folder, it ends with the same weights as if it had
-never stopped: all randomness is a function of (seed, epoch) or (seed, step), and ``last.safetensors`` holds everything
-else.
+Interrupted at any moment and called again with the same state folder, it ends with the same weights, bit for bit: all
+randomness is a function of (seed, epoch) or (seed, step), and ``last.safetensors`` holds everything else.
 """
 
 from __future__ import annotations
 
-import logging
 import math
 import signal
 import threading
@@ -27,15 +25,12 @@ from headstart.errors import Interrupted, RunError, TrainingError
 from headstart.evaluation.objective import MULTICLASS, Objective
 from headstart.inference.device import Machine
 from headstart.models.serialization import load_state, save_state
-from headstart.training import checkpoint
 from headstart.training.batches import Source, batch_bounds
 from headstart.training.optimization import schedule
-from headstart.training.plan import Plan
+from headstart.training.plan import Plan, warn_unknown
 
-FORMAT = 1
-"""Of ``last.safetensors``; a file without a number is older and reads the same."""
-CHECKPOINT_SECONDS = 20.0
-"""Time between states on disk, and so about the most work that a kill can cost."""
+FORMAT = 1  # of ``last.safetensors``; a file without a number is older and reads the same
+CHECKPOINT_SECONDS = 20.0  # time between states on disk: about the most work that a kill can cost
 CHECKPOINT_SHARE = 0.02
 """Part of the time that writing states may take: a large network on a slow disk is written less often."""
 
@@ -58,8 +53,8 @@ class EpochRow:
 
 @dataclass
 class TrainerState:
-    """Where the training is; everything but tensors. ``epoch`` and ``batch`` count from 0, ``best_epoch`` from 1 (0:
-    none has ended); ``best`` is its (accuracy, -loss) on val; ``micro_batch``: photos at a time, where memory is short.
+    """The state of a training without its tensors. ``epoch`` and ``batch`` count from 0, ``best_epoch`` from 1 (0: none
+    has ended); ``best`` is its (accuracy, -loss) on val; ``micro_batch``: photos at a time, where memory is short.
     """
 
     epoch: int = 0
@@ -75,18 +70,13 @@ class TrainerState:
 
     @classmethod
     def from_json(cls, facts: Mapping[str, Any], strategy: str) -> TrainerState:
-        """What ``last.safetensors`` says: missing facts get a default, unknown ones are ignored and told.
-
-        Raises:
-            RunError: the file is of a newer format.
+        """Read ``last.safetensors``: missing facts get a default, unknown ones are ignored with a warning. Raises
+        RunError where the format is newer.
         """
         check_format("last.safetensors", facts, FORMAT)
         known = {f.name for f in fields(cls)}
         if unknown := sorted(facts.keys() - known - {"format"}):
-            logging.getLogger("headstart").warning(
-                "The state of this training holds facts that this headstart does not know, and ignores: %s.",
-                ", ".join(unknown),
-            )
+            warn_unknown("The state of this training holds facts", tuple(unknown))
         state = cls(**{name: value for name, value in facts.items() if name in known})
         state.best = (state.best[0], state.best[1])
         # 0.1 had another name for a probe with a trained head. One state is of one strategy.
@@ -94,14 +84,10 @@ class TrainerState:
         state.history = [{**{c: row[c] for c in columns}, "strategy": strategy} for row in state.history]
         return state
 
-    def begin(self, epoch: int) -> None:
-        """Go to the first batch of an epoch."""
-        self.epoch, self.batch, self.loss_sum, self.correct, self.seen, self.seconds = epoch, 0, 0.0, 0, 0, 0.0
-
 
 @dataclass
 class TrainerResult:
-    """What a training leaves: the network holds the weights of ``best_epoch`` (1-based)."""
+    """The network holds the weights of ``best_epoch`` (1-based)."""
 
     history: list[EpochRow]
     best_epoch: int
@@ -153,15 +139,20 @@ class Trainer:
         return TrainerResult([EpochRow(**row) for row in self.state.history], self.state.best_epoch)
 
     def _epoch(self, epoch: int) -> None:
-        state, began = self.state, time.monotonic()
-        self._train_mode()
+        state, began, batches = self.state, time.monotonic(), len(self.bounds)
+        self.network.train()  # frozen modules do not follow
+        if self.plan.batchnorm == "kept":
+            for module in self.network.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
         for x, y in self.source.batches(epoch, self.plan.batch_size, state.batch):
             loss, correct = self._step(epoch, x, y)
             state.loss_sum += loss * len(y)
             state.correct += correct
             state.seen += len(y)
             state.batch += 1
-            self._report(epoch, loss)
+            note = f"epoch {epoch + 1}/{self.plan.epochs}  loss {loss:.3f}"
+            self.events.progress("training", epoch * batches + state.batch, self.plan.epochs * batches, note)
             if self._due() or self.stop.is_set():
                 state.seconds += time.monotonic() - began
                 began = time.monotonic()
@@ -171,23 +162,10 @@ class Trainer:
         state.seconds += time.monotonic() - began
         self._finish_epoch(epoch)
 
-    def _report(self, epoch: int, loss: float) -> None:
-        batches = len(self.bounds)
-        done, note = epoch * batches + self.state.batch, f"epoch {epoch + 1}/{self.plan.epochs}  loss {loss:.3f}"
-        self.events.progress("training", done, self.plan.epochs * batches, note)
-
-    def _train_mode(self) -> None:
-        """Train mode for all but frozen modules (which do not follow), and BatchNorm where the plan keeps it."""
-        self.network.train()
-        if self.plan.batchnorm == "kept":
-            for module in self.network.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                    module.eval()
-
     def _finish_epoch(self, epoch: int) -> None:
         state, began = self.state, time.monotonic()
         val_loss, val_accuracy = self.validate()
-        if not math.isfinite(val_loss):  # the last step burst the weights: no later batch would tell
+        if not math.isfinite(val_loss):  # the last step burst the weights, which no later batch would show
             raise self._not_finite(f"on the validation set after epoch {epoch + 1}")
         seconds = state.seconds + time.monotonic() - began
         row = EpochRow(
@@ -198,8 +176,9 @@ class Trainer:
         score = (val_accuracy, -val_loss)
         if score > tuple(state.best):
             state.best, state.best_epoch = score, epoch + 1
-            self.best = checkpoint.snapshot(self.network)
-        state.begin(epoch + 1)
+            self.best = {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}
+        state.epoch, state.batch, state.seen, state.correct = epoch + 1, 0, 0, 0
+        state.loss_sum = state.seconds = 0.0
         if self._due():
             self._save()
         self.events.epoch(row)
@@ -245,19 +224,15 @@ class Trainer:
 
     def _halve(self, error: BaseException) -> None:
         if self.state.micro_batch < 4:  # halves of fewer than four could leave BatchNorm a single photo
-            raise TrainingError(
-                "There is not enough memory for a batch of two photos.",
-                "Choose a smaller `image_size` or a smaller backbone.",
-                option="image_size",
-            ) from error
+            problem = "There is not enough memory for a batch of two photos."
+            hint = "Choose a smaller `image_size` or a smaller backbone."
+            raise TrainingError(problem, hint, option="image_size") from error
         self.state.micro_batch //= 2
         self.optimiser.zero_grad(set_to_none=True)
         if self.machine.device.type == "cuda":
             torch.cuda.empty_cache()
-        self.events.message(
-            f"The batch of {self.plan.batch_size} does not fit in memory: from here on {self.state.micro_batch} at a"
-            " time, with accumulated gradients."
-        )
+        now = f"from here on {self.state.micro_batch} at a time, with accumulated gradients"
+        self.events.message(f"The batch of {self.plan.batch_size} does not fit in memory: {now}.")
 
     def _not_finite(self, where: str) -> TrainingError:
         kept = ""
@@ -281,11 +256,9 @@ class Trainer:
 
     def _save(self) -> None:
         began = time.monotonic()
-        tensors = {
-            **checkpoint.with_prefix("network", self.network.state_dict()),
-            **checkpoint.with_prefix("optimiser", checkpoint.optimiser_tensors(self.optimiser)),
-            **checkpoint.with_prefix("best", self.best),
-        }
+        optimiser = optimiser_tensors(self.optimiser)
+        parts = {"network": self.network.state_dict(), "optimiser": optimiser, "best": self.best}
+        tensors = {f"{part}/{name}": value for part, named in parts.items() for name, value in named.items()}
         save_state(self.folder / "last.safetensors", tensors, {"format": FORMAT, **asdict(self.state)})
         self.saved = time.monotonic()
         self.save_cost = self.saved - began
@@ -295,32 +268,53 @@ class Trainer:
         if not path.exists():
             return
         tensors, facts = load_state(path)
+        parts: dict[str, dict[str, torch.Tensor]] = {"network": {}, "optimiser": {}, "best": {}}
+        for key, value in tensors.items():
+            part, _, name = key.partition("/")
+            parts.setdefault(part, {})[name] = value
         try:
-            self.network.load_state_dict(checkpoint.without_prefix("network", tensors))
-            checkpoint.restore_optimiser(self.optimiser, checkpoint.without_prefix("optimiser", tensors))
-            self.best = checkpoint.without_prefix("best", tensors)
+            self.network.load_state_dict(parts["network"])
+            restore_optimiser(self.optimiser, parts["optimiser"])
         except (RuntimeError, ValueError, KeyError) as error:
-            raise RunError(
-                f"{path} belongs to another training: {str(error).splitlines()[0]}.",
-                "Train again with `overwrite=True`.",
-            ) from error
-        self.state = TrainerState.from_json(facts, self.plan.strategy)
+            problem = f"{path} belongs to another training: {str(error).splitlines()[0]}."
+            raise RunError(problem, "Train again with `overwrite=True`.") from error
+        self.best, self.state = parts["best"], TrainerState.from_json(facts, self.plan.strategy)
         self.events.message(f"Resumed at epoch {self.state.epoch + 1}, batch {self.state.batch + 1}.")
+
+
+def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """The optimiser's state as named tensors: ``<index of parameter>.<name>``."""
+    state = optimiser.state_dict()["state"]
+    return {f"{i}.{name}": torch.as_tensor(value) for i, entry in state.items() for name, value in entry.items()}
+
+
+def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
+    """Put back what ``optimiser_tensors`` gave, each moment in the memory order of its parameter.
+
+    Fused AdamW walks parameters and moments by address: in two orders (channels_last and not) it would pair wrong
+    entries.
+    """
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for key, value in tensors.items():
+        index, name = key.split(".", 1)
+        like = parameters[int(index)]
+        if value.shape == like.shape:
+            value = torch.empty_like(like, dtype=value.dtype).copy_(value)
+        state.setdefault(int(index), {})[name] = value
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory is exhausted, of the device or of the machine; PyTorch's CPU allocator has no error of its own."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
     words = str(error).lower()
-    return "allocate memory" in words or "out of memory" in words
+    exhausted = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return exhausted or "allocate memory" in words or "out of memory" in words
 
 
 @contextmanager
 def _stop_on_interrupt(stop: threading.Event) -> Iterator[None]:
-    """Let the first Ctrl-C set ``stop``; a second one interrupts at once. Outside the main thread signals are left
-    alone.
-    """
+    """Let the first Ctrl-C set ``stop``; a second one interrupts at once. Only the main thread can handle signals."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -204,7 +204,7 @@ def test_train_stops_at_splits_that_share_pictures(leaking: Path, tmp_path: Path
     with pytest.raises(DataError) as stopped:
         hs.train(leaking, out=tmp_path / "run", **TRAIN)
     message = str(stopped.value)
-    assert "2 pairs of duplicates stand in two splits" in message
+    assert "2 pairs of duplicates across splits" in message
     assert "cat-0.png (train)" in message
     assert "copy.png (test)" in message
     assert "`allow_leakage=True`" in message

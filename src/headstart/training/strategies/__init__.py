@@ -17,7 +17,7 @@ STRATEGIES: Registry[Strategy] = Registry(
         "probe": "headstart.training.strategies.probe:Probe",
         "finetune": "headstart.training.strategies.finetune:FineTune",
         "partial": "headstart.training.strategies.finetune:Partial",
-        "lp-ft": "headstart.training.strategies.lp_ft:LpFt",
+        "lp-ft": "headstart.training.strategies.finetune:LpFt",
         "scratch": "headstart.training.strategies.finetune:Scratch",
     },
     option="strategy",

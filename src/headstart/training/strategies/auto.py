@@ -17,7 +17,7 @@ from headstart.training.throughput import seconds_per_step
 class Auto(Strategy):
     """The default. The result's plan is that of the part that was chosen."""
 
-    summary = "a probe first, then whatever val says"
+    summary = "a probe first, then what val decides"
     reads_train_features = True
 
     def settings(self, plan: Plan) -> frozenset[str]:
@@ -34,14 +34,11 @@ class Auto(Strategy):
             return replace(probe, decision=choice.reason)
         tuned = fine_tune(context.with_plan(context.plan_for("lp-ft")), start=probe)
         better = (tuned.val[1], -tuned.val[0]) >= (probe.val[1], -probe.val[0])
+        decision = f"{choice.reason}; on val {'lp-ft' if better else 'the probe'} was the better"
         return replace(
-            tuned if better else probe,
-            history=tuned.history,
-            best_epoch=tuned.best_epoch,
-            parts=tuned.parts,
-            probe=probe.probe,
-            decision=f"{choice.reason}; on val {'lp-ft' if better else 'the probe'} was the better",
-        )
+            tuned if better else probe, history=tuned.history, best_epoch=tuned.best_epoch, parts=tuned.parts,
+            probe=probe.probe, decision=decision,
+        )  # fmt: skip
 
 
 def decide(context: FitContext, probe: FitResult) -> Choice:

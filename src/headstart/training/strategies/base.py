@@ -1,7 +1,7 @@
-"""What a strategy is, what it gets, and what it returns.
+"""The interface of a strategy: its input, its result and its properties.
 
 To add a strategy, write a ``Strategy`` and declare it under the entry point group ``headstart.strategies``, or call
-``STRATEGIES.register``. Plan, report, model card, comparisons and forecasts ask it what they need to know.
+``STRATEGIES.register``. Plan, report, model card, comparisons and forecasts then use its properties.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -33,8 +34,8 @@ from headstart.training.trainer import EpochRow
 
 
 class Boundary(NamedTuple):
-    """Where a strategy begins to train. ``use``: whether a user can choose it ("none", "optional"), or the strategy
-    means nothing without one ("required"); ``default`` with its reason.
+    """Where a strategy begins to train. ``use``: whether a user can choose it ("none", "optional") or the strategy is
+    meaningless without one ("required"); ``default`` with its reason.
     """
 
     use: Literal["none", "optional", "required"]
@@ -42,48 +43,26 @@ class Boundary(NamedTuple):
     reason: str
 
 
-FROZEN = Boundary("none", "end", "the whole backbone is frozen")
-
-
 @dataclass(frozen=True)
 class FitContext:
-    """What a strategy works with. The test split is here, and no strategy may read it.
-
-    Attributes:
-        classes: how many.
-        pixels: decoded photos per split.
-        labels: targets per split, [N].
-        backbone: pretrained (or random, for a strategy that is not ``pretrained``); to be copied before it is trained.
-        head: as ``models.heads.build_head`` takes it.
-        dropout: likewise.
-        plan: every hyperparameter.
-        plan_for: the plan of another strategy on the same data, for strategies that are made of others.
-        machine: where to compute.
-        state: where an interrupted training keeps its state.
-        extractor: features of the frozen backbone, through the cache.
-        objective: loss and figures.
-        events: where progress is reported.
-        remember: keeps a decision that a resumed run must not make again.
-        recall: a decision that was kept, or None.
-        mistakes: deliberate bugs, made by a study alone.
-    """
+    """What a strategy works with. The test split is here, and no strategy may read it."""
 
     classes: int
     pixels: dict[Split, DecodedImages]
-    labels: dict[Split, np.ndarray]
-    backbone: Backbone
-    head: str
-    dropout: tuple[float, ...]
+    labels: dict[Split, np.ndarray]  # targets [N]
+    backbone: Backbone  # pretrained (random for a strategy that is not); to be copied before it is trained
+    head: str  # as models.heads.build_head takes it
+    dropout: tuple[float, ...]  # likewise
     plan: Plan
-    plan_for: Callable[[str], Plan]
+    plan_for: Callable[[str], Plan]  # of another strategy on the same data, for strategies that are made of others
     machine: Machine
-    state: Path
-    extractor: FeatureExtractor
+    state: Path  # where an interrupted training keeps its state
+    extractor: FeatureExtractor  # features of the frozen backbone, through the cache
     objective: Objective = MULTICLASS
     events: Events = field(default_factory=Events)
-    remember: Callable[[str, Any], None] = lambda *_: None
-    recall: Callable[[str], Any] = lambda _: None
-    mistakes: tuple[str, ...] = ()
+    remember: Callable[[str, Any], None] = lambda *_: None  # keeps a decision that a resumed run must not make again
+    recall: Callable[[str], Any] = lambda _: None  # a decision that was kept, or None
+    deliberate_bugs: tuple[str, ...] = ()  # made by a study alone
 
     def with_plan(self, plan: Plan) -> FitContext:
         """The same work by another plan."""
@@ -91,9 +70,7 @@ class FitContext:
 
     def features(self, split: Split) -> np.ndarray:
         """The frozen backbone's features of a split, float32 [N, D], from the cache where it has them."""
-        return self.extractor.pooled(
-            self.pixels[split], lambda done, total: self.events.progress(f"features of {split}", done, total)
-        )
+        return self.extractor.pooled(self.pixels[split], partial(self.events.progress, f"features of {split}"))
 
     def new_head(self) -> nn.Module:
         """The head with random weights that the seed decides."""
@@ -103,29 +80,17 @@ class FitContext:
 
 @dataclass(frozen=True)
 class FitResult:
-    """A trained network and how it came about.
+    """A trained network and how it was trained."""
 
-    Attributes:
-        network: its backbone is the context's own where that was left frozen.
-        plan: of the strategy whose network this is.
-        val: (loss, accuracy) on the validation set.
-        history: epochs.
-        best_epoch: the one whose weights were kept, 1-based.
-        probe: the linear probe, where one was fitted.
-        parts: the strategies that were tried, with their figures on the validation set.
-        decision: why this network was chosen, where there was a choice.
-        temperature: what the head's logits are divided by already; None where they have not been calibrated.
-    """
-
-    network: Network
-    plan: Plan
-    val: tuple[float, float]
+    network: Network  # its backbone is the context's own where that was left frozen
+    plan: Plan  # of the strategy whose network this is
+    val: tuple[float, float]  # (loss, accuracy)
     history: Sequence[EpochRow] = ()
-    best_epoch: int | None = None
-    probe: Probe | None = None
-    parts: tuple[dict[str, Any], ...] = ()
-    decision: str = ""
-    temperature: float | None = None
+    best_epoch: int | None = None  # whose weights were kept, 1-based
+    probe: Probe | None = None  # where one was fitted
+    parts: tuple[dict[str, Any], ...] = ()  # the strategies that were tried, with their figures on val
+    decision: str = ""  # why this network was chosen, where there was a choice
+    temperature: float | None = None  # what the head's logits are divided by already; None: not calibrated
 
 
 def part(strategy: str, val: tuple[float, float]) -> dict[str, Any]:
@@ -137,8 +102,8 @@ class Strategy(ABC):
     """How a network is trained. A new strategy needs ``summary`` and ``fit``; the rest has defaults."""
 
     summary: str
-    """In a few words, such that "trained by ..." can stand before them."""
-    boundary = FROZEN
+    """A few words that complete "trained by ..."."""
+    boundary = Boundary("none", "end", "the whole backbone is frozen")
     pretrained = True
     """Whether it starts from pretrained weights."""
     trains_backbone = False
@@ -151,7 +116,7 @@ class Strategy(ABC):
         return TRAINING
 
     def defaults(self, facts: Facts) -> dict[str, Choice]:
-        """Settings that it chooses otherwise than ``rules``, by name."""
+        """Settings that it chooses differently from ``rules``, by name."""
         return {}
 
     def describe(self, plan: Plan) -> str:

@@ -1,10 +1,10 @@
-"""``finetune``, ``partial`` and ``scratch``: the backbone is trained, or the part of it after a boundary."""
+"""``finetune``, ``partial``, ``scratch`` and ``lp-ft``: the backbone is trained, or the part after a boundary."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from headstart.training.optimization import network_groups
 from headstart.training.plan import TRAINING, Plan
 from headstart.training.rules import Facts
 from headstart.training.strategies.base import Boundary, FitContext, FitResult, Strategy, part
+from headstart.training.strategies.probe import Probe
 from headstart.training.trainer import Trainer
 
 Selection = Callable[[str, nn.Parameter], bool]
@@ -56,9 +57,8 @@ class Partial(FineTune):
 
     def defaults(self, facts: Facts) -> dict[str, Choice]:
         count = 4 if facts.photos < 10_000 else 2
-        return {
-            "views": Choice(count, "centre, mirror image and random crops, each computed once by the frozen stages")
-        }
+        reason = "centre, mirror image and random crops, each computed once by the frozen stages"
+        return {"views": Choice(count, reason)}
 
     def describe(self, plan: Plan) -> str:
         return self.summary
@@ -68,7 +68,7 @@ class Partial(FineTune):
 
 
 class Scratch(FineTune):
-    """Everything is trained from random weights: what the photos alone can teach."""
+    """Everything is trained from random weights."""
 
     summary = "training from random weights"
     boundary = Boundary("none", "start", "every stage is trained")
@@ -76,13 +76,35 @@ class Scratch(FineTune):
 
     def defaults(self, facts: Facts) -> dict[str, Choice]:
         longer = {"epochs": rules.epochs(facts, 10, 60, 1500)}
-        if rules.small_network(facts):
+        if rules.rates(facts)["stage_decay"].value == 1.0:  # a network for small images
             return longer
         return longer | {
             "lr": Choice(2e-3, "all weights are random and batch-normalised"),
             "lr_backbone": Choice(2e-3, "nothing is pretrained: the head's rate"),
             "stage_decay": Choice(1.0, "nothing is pretrained: one rate for all stages"),
         }
+
+
+class LpFt(FineTune):
+    """A linear probe, then fine-tuning from its head: large gradients of a random head would distort the features.
+
+    Source: Kumar et al. (2022), "Fine-tuning can distort pretrained features and underperform out-of-distribution",
+    ICLR.
+    """
+
+    summary = "a linear probe, then fine-tuning of the whole network from it"
+    reads_train_features = True
+
+    def defaults(self, facts: Facts) -> dict[str, Choice]:
+        return {
+            "lr": Choice(3e-4, "the head already fits: small steps"),
+            "lr_backbone": Choice(3e-4, "the head already fits: small steps keep what the weights know"),
+            "batchnorm": Choice("kept", "the head was fitted under these statistics; batches would shift them"),
+        }
+
+    def fit(self, context: FitContext) -> FitResult:
+        probe = Probe().fit(context.with_plan(context.plan_for("probe")))
+        return fine_tune(context, start=probe)
 
 
 def fine_tune(
@@ -104,16 +126,19 @@ def fine_tune(
     for name, parameter in tail.named_parameters():
         parameter.requires_grad_(trainable is None or trainable(name, parameter))
     seen = tail if cached else nn.Sequential(trunk, tail)
-    trainee = nn.Sequential(Normalise(context.extractor.preprocessing), seen, head, *_deliberate_bugs(context))
-    reading = _cached_outputs(context, trunk) if cached else _pictures(context)
+    # A study measures what a sigmoid before the loss costs, as in the Imagewoof project. It keeps the order of the
+    # logits, so the classifier that is kept predicts what this network does.
+    bugs = [nn.Sigmoid() for bug in context.deliberate_bugs if bug == "sigmoid"]
+    trainee = nn.Sequential(Normalise(context.extractor.preprocessing), seen, head, *bugs)
+    source, read_val = _cached_outputs(context, trunk) if cached else _pictures(context)
     context.extractor.ready = None  # its memory is needed for the training
 
     def validate() -> tuple[float, float]:
-        return loss_accuracy(context.objective, _logits(trainee, reading.val(), context), context.labels["val"])
+        return loss_accuracy(context.objective, _logits(trainee, read_val(), context), context.labels["val"])
 
     groups, state = network_groups(tail, head, plan), context.state / plan.strategy
     trainer = Trainer(
-        trainee, reading.train, validate, plan, context.machine, state, groups, context.events, context.objective
+        trainee, source, validate, plan, context.machine, state, groups, context.events, context.objective
     )
     trainee.to(context.machine.device)
     trained = trainer.run()
@@ -127,22 +152,11 @@ def fine_tune(
     return FitResult(network, plan, val, trained.history, trained.best_epoch, probe, parts)
 
 
-def _deliberate_bugs(context: FitContext) -> list[nn.Module]:
-    """What stands between head and loss in a study that shows what it costs: a sigmoid, as in the Imagewoof project.
-    It keeps the order of the logits, so the classifier that is kept predicts what this network does.
-    """
-    return [nn.Sigmoid() for mistake in context.mistakes if mistake == "sigmoid"]
+Reading = tuple[Source, Callable[[], Iterator[torch.Tensor]]]
+"""Batches for the epochs; and all of val, in order, as inputs on the CPU."""
 
 
-@dataclass(frozen=True)
-class _Reading:
-    """What a training reads: batches for the epochs, and all of val, in order, as inputs on the CPU."""
-
-    train: Source
-    val: Callable[[], Iterator[torch.Tensor]]
-
-
-def _pictures(context: FitContext) -> _Reading:
+def _pictures(context: FitContext) -> Reading:
     plan, val = context.plan, context.pixels["val"]
     how = Augmentation.named(plan.augment)
     source = PictureSource(context.pixels["train"], context.labels["train"], plan.image_size, how, plan.seed)
@@ -151,18 +165,16 @@ def _pictures(context: FitContext) -> _Reading:
         for batch, photos in photo_batches(val, range(len(val)), plan.image_size, View()):
             yield torch.from_numpy(photos[: len(batch)])
 
-    return _Reading(source, read_val)
+    return source, read_val
 
 
-def _cached_outputs(context: FitContext, trunk: nn.Module) -> _Reading:
+def _cached_outputs(context: FitContext, trunk: nn.Module) -> Reading:
     """Compute the frozen layers once per view, for training and for val; the epochs then read their outputs only."""
     how, plan = Augmentation.named(context.plan.augment), context.plan
 
     def store(split: Split, view: View) -> RowStore:
-        task = f"outputs of the frozen stages for {split}, view {view.number + 1}"
-        return context.extractor.outputs(
-            trunk, plan.boundary, context.pixels[split], view, lambda d, n: context.events.progress(task, d, n)
-        )
+        told = partial(context.events.progress, f"outputs of the frozen stages for {split}, view {view.number + 1}")
+        return context.extractor.outputs(trunk, plan.boundary, context.pixels[split], view, told)
 
     # Without crops there are the centre and, where mirroring is allowed, its mirror image.
     count = plan.views if how.smallest < 1 else 1 + how.mirror
@@ -175,14 +187,12 @@ def _cached_outputs(context: FitContext, trunk: nn.Module) -> _Reading:
         for first in range(0, len(digests), 64):
             yield as_tensor(val_store.gather(digests[first : first + 64])).float()
 
-    return _Reading(source, read_val)
+    return source, read_val
 
 
 @torch.inference_mode()
 def _logits(trainee: nn.Module, inputs: Iterator[torch.Tensor], context: FitContext) -> np.ndarray:
-    """Logits [N, C] of a network in the middle of its training. Not folded: to fold it for each epoch would cost more
-    than it saves, and on a few dozen photos more than the epoch.
-    """
+    """Logits [N, C] during training. BatchNorm is not folded: that would cost more than it saves in an epoch."""
     trainee.eval()
     device = context.machine.device
     with torch.autocast(device.type, torch.bfloat16, enabled=context.plan.precision == "bf16"):

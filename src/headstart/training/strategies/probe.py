@@ -57,8 +57,7 @@ class Probe(Strategy):
         return FitResult(network, context.plan, figures, parts=(part("probe", figures),), **fitted)
 
 
-Rows = tuple[np.ndarray, np.ndarray]
-"""Features [N, D] and targets [N]."""
+Rows = tuple[np.ndarray, np.ndarray]  # features [N, D] and targets [N]
 
 
 @torch.no_grad()

@@ -139,7 +139,7 @@ def _refuse_other(job: Job) -> None:
     """A run that was made with other options is not this job's, and is never replaced unasked."""
     before = RunFolder.open(job.folder)[1].to_json()
     places = {"data", "out", "weights", "from_run", "device", "on_bad"}
-    before["mistakes"] = RunFolder(job.folder).mistakes
+    before["mistakes"] = RunFolder(job.folder).deliberate_bugs
     now = {**job.options.to_json(), "mistakes": job.arm.deliberate_bugs}
     changed = [
         f"{name}: {_shown(before.get(name))}, now {_shown(value)}"

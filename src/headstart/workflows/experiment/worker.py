@@ -150,7 +150,7 @@ class Worker:
             check_unchanged(folder, prepared)
         else:
             source = job.options.from_run and lasting(job.options.from_run)  # a resume may come from elsewhere
-            folder = RunFolder.create(job.folder, replace(job.options, from_run=source), mistakes=bugs)
+            folder = RunFolder.create(job.folder, replace(job.options, from_run=source), deliberate_bugs=bugs)
         train_prepared(folder, prepared, events, bugs)
         result = read_run(job)
         # Dozens of networks of one learning curve would fill a disk: weights stay where an arm starts from them, and

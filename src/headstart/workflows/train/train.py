@@ -98,7 +98,7 @@ def resume(run: str | Path, *, quiet: bool = False, listener: Listener | None = 
     with console_events(quiet, listener) as events:
         prepared = prepare(options, events)
         check_unchanged(folder, prepared)
-        return train_prepared(folder, prepared, events, folder.mistakes)
+        return train_prepared(folder, prepared, events, folder.deliberate_bugs)
 
 
 def check_unchanged(folder: RunFolder, prepared: Prepared) -> None:
@@ -135,8 +135,8 @@ def open_run(run: str | Path, device: str = "auto") -> Run:
     return Run(folder.path, metrics, Plan.from_json(folder.read_json("plan.json")), classifier)
 
 
-def train_prepared(folder: RunFolder, prepared: Prepared, events: Events, mistakes: Sequence[str] = ()) -> Run:
-    """Train in a new or resumed run folder. ``mistakes``: deliberate bugs, made by a study alone.
+def train_prepared(folder: RunFolder, prepared: Prepared, events: Events, deliberate_bugs: Sequence[str] = ()) -> Run:
+    """Train in a new or resumed run folder. ``deliberate_bugs``: made by a study alone.
 
     Raises:
         TrainingError, Interrupted: the training can be resumed.
@@ -150,7 +150,8 @@ def train_prepared(folder: RunFolder, prepared: Prepared, events: Events, mistak
     tracker = Tracker(log, folder.path, prepared.plan.to_json()) if log else None
     listened = Events(*events.listeners, tracker.listen) if tracker else events
     try:
-        fitted = fit(replace(make_context(prepared, folder.state, listened, folder), mistakes=tuple(mistakes)))
+        context = make_context(prepared, folder.state, listened, folder)
+        fitted = fit(replace(context, deliberate_bugs=tuple(deliberate_bugs)))
     except (KeyboardInterrupt, Interrupted):
         hint = f"Go on with `hs.resume({os.fspath(folder.path)!r})`."
         raise Interrupted(f"Stopped; nothing in {folder.path} is lost.", hint) from None
