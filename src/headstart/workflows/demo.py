@@ -19,7 +19,7 @@ from headstart.core.events import Listener
 from headstart.core.paths import cache_dir
 
 if TYPE_CHECKING:
-    from headstart.workflows.experiment.result import Comparison
+    from headstart.workflows.experiment.results import Comparison
 
 SHOTS = (5, 10)
 EPOCHS = 15
@@ -34,7 +34,7 @@ def demo(out: str | Path | None = None, quiet: bool = False, listener: Listener 
     Args:
         out: a folder for the report, by default ``runs/demo``; an earlier demo there is replaced.
         quiet: no progress and messages on standard error, warnings only.
-        listener: called with each event (``headstart.core.events``); with ``quiet`` it alone receives them.
+        listener: called with each event (``headstart.core.events``); with ``quiet`` it alone hears of them.
 
     Returns:
         The comparison, as ``compare`` makes it.

@@ -25,14 +25,12 @@ from headstart.training.config import SEEDS, CompareOptions, TrainOptions
 from headstart.training.config import Arm as ArmName
 from headstart.training.strategies import STRATEGIES
 from headstart.workflows.experiment import analysis
-from headstart.workflows.experiment.executor import Executor, find_executor
+from headstart.workflows.experiment.executor import Executor, Runner, find_executor
 from headstart.workflows.experiment.jobs import ARMS as FOLDER
 from headstart.workflows.experiment.jobs import Job
 from headstart.workflows.experiment.recipe import Arm, Images, Recipe
-from headstart.workflows.experiment.result import Comparison
-from headstart.workflows.experiment.results import JobResult, group_name
+from headstart.workflows.experiment.results import Comparison, JobResult, group_name
 from headstart.workflows.experiment.rows import ArmRow, DifferenceRow
-from headstart.workflows.experiment.runner import Runner
 from headstart.workflows.experiment.text import comparison_text
 from headstart.workflows.experiment.worker import Experiment, Worker
 

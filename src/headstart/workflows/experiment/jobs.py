@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +20,8 @@ ARMS = "arms"
 class Job:
     """One training: an arm at one point with one seed. Plain values, so that it can be sent to another process.
 
-    folder  where its run lies; of a comparison, the same path with ``.json`` holds its figures
-    source  the folder of the job that must have ended before, None where there is none
+    folder  of its run; of a comparison, the same path with ``.json`` holds its figures
+    source  the folder of the job that must have ended before, if any
     like    options whose network gives input size and preprocessing; None: the job's own
     """
 
@@ -47,55 +47,37 @@ def make_jobs(
     Raises:
         OptionError: weights that no arm uses, or two arms that would share a folder.
     """
+
+    def folder(arm: str, point: str, seed: int) -> Path:
+        """``OUT/arms/probe-10-0``: arm, point, seed."""
+        return out / ARMS / "-".join(filter(None, (arm, re.sub(r"[^\w.-]+", "-", point), str(seed))))
+
+    def job(arm: Arm, point: str, options: Mapping[str, object], seed: int) -> Job:
+        first, source = arm, folder(arm.source, "", seed) if arm.source else None
+        while first.source:  # an arm has the backbone of the one that it starts from, whatever is set for every arm
+            first = recipe.arm(first.source)
+        backbone = str(first.options.get("backbone", DEFAULT_BACKBONE))
+        # A study tests on the splits that others tested on, shared photos and all.
+        asked = {**options, "backbone": backbone, "seed": seed, "device": device, "allow_leakage": True}
+        if source:
+            asked["from_run"] = str(source)
+        elif _pretrained(asked):
+            asked["weights"] = weights.get(backbone, weights.get(""))
+        gathered = TrainOptions.gather(places[arm.images], None, asked)
+        return Job(arm, point, seed, gathered, folder(arm.name, point, seed), source)
+
     _check_weights(recipe, weights)
-    jobs = [
-        _job(recipe, arm, point, options, seed, places, weights, out, device)
-        for seed in range(recipe.seeds)
-        for arm in recipe.arms
-        if seed < arm.seeds
-        for point, options in arm.points()
-    ]
-    _refuse_shared_folders(jobs)
+    arms = [(seed, arm) for seed in range(recipe.seeds) for arm in recipe.arms if seed < arm.seeds]
+    jobs = [job(arm, point, options, seed) for seed, arm in arms for point, options in arm.points()]
+    taken: dict[str, Job] = {}
+    for each in jobs:  # the arm "few-1" and the arm "few" at 1 would have the same folder
+        other = taken.setdefault(each.folder.name.casefold(), each)
+        if other is not each:
+            one, two = (j.arm.name + (f" at {j.point}" if j.point else "") for j in (each, other))
+            raise OptionError(
+                f"The arm {one} and {two} would share the folder {each.folder}.", "Rename one of the two."
+            )
     return jobs
-
-
-def _refuse_shared_folders(jobs: Sequence[Job]) -> None:
-    """An arm ``few-1`` and the arm ``few`` at 1 would have the same folder, and the first be taken for the second."""
-    first: dict[str, Job] = {}
-    for job in jobs:
-        other = first.setdefault(job.folder.name.casefold(), job)
-        if other is not job:
-            one, two = (j.arm.name + (f" at {j.point}" if j.point else "") for j in (job, other))
-            raise OptionError(f"The arm {one} and {two} would share the folder {job.folder}.", "Rename one of the two.")
-
-
-def _job(
-    recipe: Recipe, arm: Arm, point: str, options: Mapping[str, object], seed: int, places: Mapping[str, str],
-    weights: Mapping[str, str], out: Path, device: str,
-) -> Job:  # fmt: skip
-    backbone = _backbone(recipe, arm)
-    # A study measures on the splits that others measured on, shared photos and all.
-    asked = {**options, "backbone": backbone, "seed": seed, "device": device, "allow_leakage": True}
-    source = _job_folder(out, arm.source, "", seed) if arm.source else None
-    if source:
-        asked["from_run"] = str(source)
-    elif _pretrained(asked):
-        asked["weights"] = weights.get(backbone, weights.get(""))
-    gathered = TrainOptions.gather(places[arm.images], None, asked)
-    return Job(arm, point, seed, gathered, _job_folder(out, arm.name, point, seed), source)
-
-
-def _backbone(recipe: Recipe, arm: Arm) -> str:
-    """An arm that starts from another has its backbone, whatever is set for every arm."""
-    while arm.source:
-        arm = recipe.arm(arm.source)
-    return str(arm.options.get("backbone", DEFAULT_BACKBONE))
-
-
-def _job_folder(out: Path, arm: str, point: str, seed: int) -> Path:
-    """``OUT/arms/probe-10-0``: arm, point, seed."""
-    words = [arm, re.sub(r"[^\w.-]+", "-", point), str(seed)]
-    return out / ARMS / "-".join(word for word in words if word)
 
 
 def _pretrained(options: Mapping[str, object]) -> bool:
@@ -123,9 +105,8 @@ def _check_weights(recipe: Recipe, weights: Mapping[str, str]) -> None:
 
 
 def work(job: Job, manifest: Manifest) -> float:
-    """Roughly how much computing a job is, in forward passes of one photo of 100 px: what estimates are weighed by.
-
-    A training step costs about three forward passes, a probe one pass in all.
+    """The approximate cost of a job in forward passes of one photo of 100 px, to weigh estimates of time. A training step
+    costs about three forward passes, a probe one pass in all.
     """
     options, settings = job.options, job.options.settings
     tested = sum(photo.split == "test" for photo in manifest.photos)

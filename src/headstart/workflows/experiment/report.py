@@ -16,8 +16,7 @@ from headstart.runs.folder import RunFolder
 from headstart.workflows.experiment import analysis
 from headstart.workflows.experiment.page import page_pictures, render_experiment
 from headstart.workflows.experiment.recipe import Recipe
-from headstart.workflows.experiment.result import Study
-from headstart.workflows.experiment.results import JobResult, group_name
+from headstart.workflows.experiment.results import JobResult, Study, group_name
 from headstart.workflows.experiment.rows import ExperimentReport, TextBlock
 from headstart.workflows.experiment.text import caveats_side_by_side
 

@@ -22,12 +22,10 @@ from headstart.runs.folder import RunFolder
 from headstart.workflows.experiment import analysis
 from headstart.workflows.experiment.catalogue import load
 from headstart.workflows.experiment.datasets import assign_paths
-from headstart.workflows.experiment.executor import Executor, find_executor
+from headstart.workflows.experiment.executor import Executor, Runner, find_executor
 from headstart.workflows.experiment.jobs import ARMS, Job, make_jobs
 from headstart.workflows.experiment.recipe import Recipe
-from headstart.workflows.experiment.result import Study
-from headstart.workflows.experiment.results import JobResult
-from headstart.workflows.experiment.runner import Runner
+from headstart.workflows.experiment.results import JobResult, Study
 from headstart.workflows.experiment.text import study_text
 from headstart.workflows.experiment.worker import Experiment, Worker
 
