@@ -10,8 +10,9 @@ from xml.etree import ElementTree
 
 import pytest
 
+from headstart.core.text import duration
 from headstart.reporting.page import Fact
-from headstart.workflows.experiment.page import expectation, in_time, page_pictures, render_experiment
+from headstart.workflows.experiment.page import expectation, page_pictures, render_experiment
 from headstart.workflows.experiment.rows import (
     ArmRow,
     Curve,
@@ -230,8 +231,8 @@ def test_pictures_stand_alone(study: Make) -> None:
 @pytest.mark.parametrize(
     ("written", "expected"),
     [
-        (in_time(0), ""), (in_time(3.14), "3.1 s"), (in_time(38), "38 s"), (in_time(310), "5.2 min"),
-        (in_time(598), "10 min"), (in_time(9000), "2.5 h"), (in_time(400_000), "111 h"),
+        (duration(3.14), "3.1 s"), (duration(38), "38 s"), (duration(310), "5.2 min"),
+        (duration(598), "10 min"), (duration(9000), "2.5 h"), (duration(400_000), "111 h"),
         (expectation(ArmRow("a", 0.95, [], expected=(0.9, 0.97))), ""),
         (expectation(ArmRow("a", 0.98, [], expected=(0.905, 0.97))), "above what is expected (90.5–97.0\u202f%)"),
     ],

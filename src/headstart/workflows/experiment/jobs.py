@@ -105,8 +105,9 @@ def _check_weights(recipe: Recipe, weights: Mapping[str, str]) -> None:
 
 
 def work(job: Job, manifest: Manifest) -> float:
-    """The approximate cost of a job in forward passes of one photo of 100 px, to weigh estimates of time. A training step
-    costs about three forward passes, a probe one pass in all.
+    """The approximate cost of a job in forward passes of one photo of 100 px, to weigh estimates of time.
+
+    A training step costs about three forward passes, a probe one pass in all.
     """
     options, settings = job.options, job.options.settings
     tested = sum(photo.split == "test" for photo in manifest.photos)

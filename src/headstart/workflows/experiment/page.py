@@ -7,18 +7,17 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from headstart.core.text import count
+from headstart.core.text import count, duration
 from headstart.reporting.page import interval, p_value, percent, points, render_page
 from headstart.reporting.plots import Plot, standalone
 from headstart.reporting.samples import sample_rows
 from headstart.reporting.scale import Scale, nice_scale
 from headstart.reporting.svg import SERIES
 from headstart.workflows.experiment.plots import curve_plots, sweep_plot, sweep_points
-from headstart.workflows.experiment.rows import ArmRow, Curve, DifferenceRow, ExperimentReport, Sweep, SweepLine
+from headstart.workflows.experiment.rows import ArmRow, Curve, DifferenceRow, ExperimentReport, Sweep
 
 SWEPT = 4
-"""Of an arm with more points than this the rows are behind a click: the plot of the sweep shows them better."""
-_UNITS = ((1, "s"), (60, "min"), (3600, "h"))
+"""The rows of an arm with more points than this are behind a click: the plot of the sweep shows them better."""
 
 
 def render_experiment(report: ExperimentReport) -> str:
@@ -34,7 +33,7 @@ def render_experiment(report: ExperimentReport) -> str:
         bands=any(curve.val_accuracy_low for curve in report.curves),
         trained=any(not curve.level and (curve.train_accuracy or curve.train_loss) for curve in report.curves),
         levels=any(curve.level for curve in report.curves),
-        sweeps=[{"plot": plot, **_sweep_table(sweep)} for sweep, plot in _sweep_plots(report)],
+        sweeps=[_sweep_table(sweep, plot) for sweep, plot in _sweep_plots(report)],
         samples=sample_rows(report.samples, report.names),
     )
 
@@ -43,22 +42,14 @@ def page_pictures(report: ExperimentReport) -> dict[str, str]:
     """File stem ("accuracy-per-epoch", "sweep-shots") to SVG file, of every plot of the page."""
     plots = curve_plots(report.curves, report.arms, report.points)
     pictures = {stem: standalone(plot) for stem, plot in plots.items()}
-    again = 1
     for sweep, plot in _sweep_plots(report):
         stem = base = f"sweep-{re.sub(r'[^a-z0-9]+', '-', sweep.key.lower()).strip('-') or 'points'}"
+        again = 1
         while stem in pictures:  # two sweeps over the same option
             again += 1
             stem = f"{base}-{again}"
         pictures[stem] = standalone(plot)
     return pictures
-
-
-def in_time(seconds: float) -> str:
-    """38 → "38 s", 310 → "5.2 min", 9000 → "2.5 h"; nothing where no time was taken."""
-    if not seconds:
-        return ""
-    size, unit = next(((size, unit) for size, unit in _UNITS if seconds < 99.5 * size), _UNITS[-1])
-    return f"{seconds / size:.{1 if seconds < 9.95 * size else 0}f} {unit}"
 
 
 def expectation(row: ArmRow) -> str:
@@ -70,8 +61,9 @@ def expectation(row: ArmRow) -> str:
 
 
 def _figures(report: ExperimentReport) -> dict[str, Any] | None:
-    """The table of arms, all on one scale of accuracy; arms of a long sweep in tables of their own, on one of theirs:
-    it reaches down to where few photos lead, and would crowd the others together."""
+    """The table of arms, all on one scale of accuracy; arms of a long sweep in tables of their own, on a second scale:
+    it reaches down to the accuracies of few photos, and would crowd the others together.
+    """
     if not report.rows:
         return None
     sweeps: dict[tuple[str, str], list[ArmRow]] = {}
@@ -83,24 +75,26 @@ def _figures(report: ExperimentReport) -> dict[str, Any] | None:
     shown = [row for row in report.rows if row not in swept or _published(row)]
     images = list(dict.fromkeys(row.images for row in report.rows if row.images))
     several = len(images) > 1
+    methods: dict[str, dict[str, None]] = {}
+    for row in report.rows:
+        if row.method:
+            methods.setdefault(row.method, {})[row.arm] = None
+    each = []
+    for row in report.rows:
+        if len(row.values) > 1:
+            name = " · ".join(filter(None, (row.arm, report.points.get(row.point, row.point))))
+            each.append((name, percent(row.mean), list(map(percent, row.values))))
     return {
         "table": _table(shown, shown, several, report.points),
         "swept": [
             {**_table(rows, swept, False), "arm": arm, "images": name if several else ""}
             for (arm, name), rows in long.items()
         ],
-        "images": "" if several else "".join(images),
-        "seeds": max(len(row.values) for row in report.rows),
-        "published": any(map(_published, report.rows)),
-        "methods": _methods(report.rows),
-        "each": [_each_seed(row, report) for row in report.rows if len(row.values) > 1],
-    }
-
-
-def _each_seed(row: ArmRow, report: ExperimentReport) -> tuple[str, str, list[str]]:
-    """(arm and point, mean, accuracy per run)."""
-    name = " · ".join(filter(None, (row.arm, report.points.get(row.point, row.point))))
-    return name, percent(row.mean), [percent(value) for value in row.values]
+        "images": "" if several else "".join(images), "seeds": max(len(row.values) for row in report.rows),
+        "published": any(map(_published, report.rows)), "each": each,
+        # arms are named only where there are several methods
+        "methods": [(method, ", ".join(arms) if len(methods) > 1 else "") for method, arms in methods.items()],
+    }  # fmt: skip
 
 
 def _published(row: ArmRow) -> str:
@@ -112,46 +106,27 @@ def _table(
 ) -> dict[str, Any]:
     """One table on a scale that holds all of ``scaled``; a setting that all lines share is shown once.
 
-    ``images``: whether each line names its image set; ``heads``: point to what stands above its first line.
+    ``images``: whether each line names its image set; ``heads``: point to the heading above its first line.
     """
     ends = [end for row in scaled for end in (row.mean, row.low, row.high, row.published, *row.values)]
     scale = nice_scale([end for end in ends if end is not None] or [0.0, 1.0], 4)
     settings = {row.setting for row in rows}
     shared = settings.pop() if len(rows) > 1 and len(settings) == 1 else ""
-    lines, waiting = [], dict(heads or {})
+    lines, heads = [], dict(heads or {})
     for row in rows:
-        line = _line(row, scale, "" if shared else row.setting)
-        lines.append({**line, "head": waiting.pop(row.point, "")})
+        several = len(row.values) > 1
+        lines.append({
+            "row": row, "head": heads.pop(row.point, ""), "setting": "" if shared else row.setting,
+            "mean": percent(row.mean), "interval": "" if row.low is None else interval(row.low, row.high),
+            "one": not several, "published": _published(row), "remark": expectation(row),
+            "mark": None if row.published is None else scale.place(row.published),
+            "seeds": list(map(scale.place, row.values)) if several else [],
+            "time": duration(row.seconds) if row.seconds else "", **_places(row, scale),
+        })  # fmt: skip
     return {
         "lines": lines, "setting": shared, "ticks": _ticks(scale, percent), "names_images": images,
-        "published": any(_published(row) for row in rows),
+        "published": any(map(_published, rows)),
     }  # fmt: skip
-
-
-def _line(row: ArmRow, scale: Scale, setting: str) -> dict[str, Any]:
-    one = len(row.values) == 1
-    return {
-        "row": row,
-        "setting": setting,
-        "mean": percent(row.mean),
-        "interval": "" if row.low is None else interval(row.low, row.high),
-        "one": one,
-        "published": _published(row),
-        "mark": None if row.published is None else scale.place(row.published),
-        "seeds": [] if one else [scale.place(value) for value in row.values],
-        "time": in_time(row.seconds),
-        "remark": expectation(row),
-        **_places(row, scale),
-    }
-
-
-def _methods(rows: Sequence[ArmRow]) -> list[tuple[str, str]]:
-    """(how intervals were found, for which arms: nothing where it is one way for all)."""
-    found: dict[str, dict[str, None]] = {}
-    for row in rows:
-        if row.method:
-            found.setdefault(row.method, {})[row.arm] = None
-    return [(method, ", ".join(arms) if len(found) > 1 else "") for method, arms in found.items()]
 
 
 def _differences(report: ExperimentReport) -> dict[str, Any] | None:
@@ -162,22 +137,15 @@ def _differences(report: ExperimentReport) -> dict[str, Any] | None:
     scale = nice_scale([0.0, *(end for row in rows for end in (row.mean, row.low, row.high) if end is not None)])
     shown: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
+        # Under image set and point, the point with the name of what was varied.
+        axis = next((s.axis for s in report.sweeps if any(row.point in line.points for line in s.lines)), "")
+        point = report.points.get(row.point) or (f"{axis}: {row.point}" if axis and row.point else row.point)
         settled = row.low is not None and row.high is not None and not row.low <= 0 <= row.high
         line = {"row": row, "settled": settled, "words": _difference_words(row, report), "seeds": [], "mark": None}
-        shown.setdefault(_group(row, report), []).append({**line, **_places(row, scale)})
-    return {
-        "ticks": _ticks(scale, points),
-        "zero": scale.place(0.0),
-        "groups": shown,
-        "photos": any(row.over == "photos" for row in rows),
-    }
-
-
-def _group(row: DifferenceRow, report: ExperimentReport) -> str:
-    """Image set and point of a difference, the point with the name of what was varied."""
-    axis = next((s.axis for s in report.sweeps if any(row.point in line.points for line in s.lines)), "")
-    point = report.points.get(row.point) or (f"{axis}: {row.point}" if axis and row.point else row.point)
-    return " · ".join(filter(None, (row.images, point)))
+        group = " · ".join(filter(None, (row.images, point)))
+        shown.setdefault(group, []).append({**line, **_places(row, scale)})
+    photos = any(row.over == "photos" for row in rows)
+    return {"ticks": _ticks(scale, points), "zero": scale.place(0.0), "groups": shown, "photos": photos}
 
 
 def _difference_words(row: DifferenceRow, report: ExperimentReport) -> str:
@@ -209,18 +177,17 @@ def _sweep_plots(report: ExperimentReport) -> list[tuple[Sweep, Plot]]:
     return [(sweep, sweep_plot(sweep, report.arms, f"sweep-{n}")) for n, sweep in enumerate(report.sweeps)]
 
 
-def _sweep_table(sweep: Sweep) -> dict[str, Any]:
-    """The plotted figures: a row per point, a column per arm; the level lines below."""
-    found = [_sweep_cells(line) for line in sweep.lines]
-    rows = [(point, [cells.get(point, ("–", "")) for cells in found]) for point in sweep_points(sweep)]
-    levels = [(label, percent(level)) for label, level in sweep.levels]
-    return {"axis": sweep.axis, "arms": [line.arm for line in sweep.lines], "rows": rows, "levels": levels}
-
-
-def _sweep_cells(line: SweepLine) -> dict[str, tuple[str, str]]:
-    """Point to (mean, interval) of one line."""
-    ends = [interval(low, high) for low, high in zip(line.low, line.high, strict=True)] or [""] * len(line.points)
-    return {point: (percent(mean), words) for point, mean, words in zip(line.points, line.mean, ends, strict=True)}
+def _sweep_table(sweep: Sweep, plot: Plot) -> dict[str, Any]:
+    """A plot and its figures: a row per point, a column per arm; the level lines below."""
+    columns = []  # point to (mean, interval)
+    for line in sweep.lines:
+        ends = [interval(low, high) for low, high in zip(line.low, line.high, strict=True)] or [""] * len(line.points)
+        columns.append(dict(zip(line.points, zip(map(percent, line.mean), ends, strict=True), strict=True)))
+    return {
+        "plot": plot, "axis": sweep.axis, "arms": [line.arm for line in sweep.lines],
+        "rows": [(p, [cells.get(p, ("–", "")) for cells in columns]) for p in sweep_points(sweep)],
+        "levels": [(label, percent(level)) for label, level in sweep.levels],
+    }  # fmt: skip
 
 
 def _places(row: ArmRow | DifferenceRow, scale: Scale) -> dict[str, Any]:

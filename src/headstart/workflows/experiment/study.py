@@ -30,7 +30,9 @@ from headstart.workflows.experiment.text import study_text
 from headstart.workflows.experiment.worker import Experiment, Worker
 
 OWN = {ARMS, "study.json", "report.html", "pictures"}
-"""What a study's folder holds."""
+"""The contents of a study's folder."""
+_PLACES = {"data", "out", "weights", "from_run", "device", "on_bad"}
+"""Options in which a run may differ from the job that finds it."""
 
 
 def study(
@@ -81,6 +83,11 @@ def study(
     changes = {name: value for name, _, value in (text.partition("=") for text in settings)}
     asked = {"data": photos, "weights": files, "quick": quick, "seeds": seeds, "settings": changes}
     command = command_line("study", recipe, asked)
+
+    def line(result: JobResult, number: int, left: str) -> str:
+        found = f"{result.split} accuracy {result.accuracy:.3f}   {result.seconds:.0f} s"
+        return "   ".join(filter(None, (f"  {number} of {len(jobs)}", f"{result.job.label}: {found}", left)))
+
     with console_events(quiet, listener) as events:
         from headstart.inference.device import find_machine
 
@@ -88,7 +95,7 @@ def study(
         check_architectures(jobs)
         _check_folder(path, jobs, overwrite)
         worker = Worker(Experiment(found, places), events)
-        runner = Runner(jobs, worker, where, events, lambda result, n, left: _line(result, n, len(jobs), left))
+        runner = Runner(jobs, worker, where, events, line)
         if overwrite:  # now that the photos were found: a mistyped `data` must not cost a study
             for job in jobs:
                 shutil.rmtree(job.folder, ignore_errors=True)
@@ -107,17 +114,15 @@ def check_architectures(jobs: Sequence[Job]) -> None:
     from headstart.training.planning import resolve
     from headstart.training.rules import Facts
 
-    wrong, seen = [], set()
+    wrong, first = [], dict[tuple[str, str | None, str], str]()
     for options, arm in ((job.options, job.arm) for job in jobs):
         boundary = resolve(Facts(1, 2, 224, 224, options.strategy), boundary=options.boundary).boundary
-        key = (options.backbone, options.cut, boundary)
-        if key in seen:
-            continue
-        seen.add(key)
+        first.setdefault((options.backbone, options.cut, boundary), arm.name)
+    for (backbone, cut, boundary), name in first.items():
         try:
-            create(options.backbone, pretrained=False, cut=options.cut).split_at(boundary)
+            create(backbone, pretrained=False, cut=cut).split_at(boundary)
         except OptionError as error:
-            wrong.append(f"{arm.name}: {error.problem} {error.hint}".strip())
+            wrong.append(f"{name}: {error.problem} {error.hint}".strip())
     if wrong:
         raise OptionError("; ".join(wrong))
 
@@ -129,39 +134,26 @@ def _check_folder(out: Path, jobs: Sequence[Job], overwrite: bool) -> None:
     if others:
         raise RunError(f"`out={out}` is not a study (it holds {others[0]}).", "Choose another folder.", option="out")
     for job in jobs:
-        if not overwrite and (job.folder / "request.json").exists():
-            _refuse_other(job)
-
-
-def _refuse_other(job: Job) -> None:
-    """A run that was made with other options is not this job's, and is never replaced unasked."""
-    before = RunFolder.open(job.folder)[1].to_json()
-    places = {"data", "out", "weights", "from_run", "device", "on_bad"}
-    before["mistakes"] = RunFolder(job.folder).mistakes
-    now = {**job.options.to_json(), "mistakes": job.arm.deliberate_bugs}
-    changed = [
-        f"{name}: {_shown(before.get(name))}, now {_shown(value)}"
-        for name, value in now.items()
-        if name not in places and value != before.get(name)
-    ]
-    if changed:
-        raise RunError(
-            f"{job.folder} was trained with other options ({'; '.join(changed)}).",
-            "Use `overwrite=True` to train it again, or choose another folder with `out`.",
-        )
+        if overwrite or not (job.folder / "request.json").exists():
+            continue
+        before = {**RunFolder.open(job.folder)[1].to_json(), "mistakes": RunFolder(job.folder).mistakes}
+        now = {**job.options.to_json(), "mistakes": job.arm.deliberate_bugs}
+        changed = [
+            f"{name}: {_shown(before.get(name))}, now {_shown(value)}"
+            for name, value in now.items()
+            if name not in _PLACES and value != before.get(name)
+        ]
+        if changed:  # the run of another job is never replaced unasked
+            raise RunError(
+                f"{job.folder} was trained with other options ({'; '.join(changed)}).",
+                "Use `overwrite=True` to train it again, or choose another folder with `out`.",
+            )
 
 
 def _shown(value: Any) -> str:
     if isinstance(value, tuple):
         return ", ".join(map(str, value)) or "none"
     return ", ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
-
-
-def _line(result: JobResult, number: int, jobs: int, left: str) -> str:
-    return (
-        f"  {number} of {jobs}   {result.job.label}: {result.split} accuracy {result.accuracy:.3f}   "
-        f"{result.seconds:.0f} s{f'   {left}' if left else ''}"
-    )
 
 
 def _conclude(
