@@ -52,7 +52,7 @@ def study(photo: Make) -> Make:
         scratch = Curve("scratch", [1, 2, 3], [3, 2, 1], [3, 2, 2.5], [0.4, 0.6, 0.7], [0.4, 0.6, 0.65])
         values: dict[str, Any] = {
             "title": "animals", "answer": "Features are worth 25 points.", "command": "headstart study animals",
-            "rows": whole, "about": "It trains `resnet18`.", "facts": [Fact("photos", "900")],
+            "rows": whole, "more": "It trains `resnet18`.", "facts": [Fact("photos", "900")],
             "differences": [difference],
             "curves": [scratch, Curve("probe", [1], val_accuracy=[0.9], level=True)],
             "sweeps": [Sweep("shots", "By photos", "photos per class", [SweepLine("probe", ["10", "1"], [0.8, 0.5])])],
@@ -102,7 +102,7 @@ def test_hostile_names_stay_text_on_the_page_and_in_pictures(study: Make, read_p
     line = SweepLine(HOSTILE, [HOSTILE, "b"], [0.5, 0.6])
     row = ArmRow(HOSTILE, 0.5, [0.5], images=HOSTILE, setting=HOSTILE, note=HOSTILE, published_words=HOSTILE)
     report = study(
-        answer=HOSTILE, about=HOSTILE, rows=[row], texts=[TextBlock(HOSTILE, HOSTILE)],
+        answer=HOSTILE, more=HOSTILE, rows=[row], texts=[TextBlock(HOSTILE, HOSTILE)],
         differences=[DifferenceRow(HOSTILE, "b", 0.1, None, None, None, HOSTILE, "seeds", HOSTILE, HOSTILE)],
         curves=[Curve(HOSTILE, [1, 2], val_accuracy=[0.1, 0.2])],
         sweeps=[Sweep("../x", HOSTILE, HOSTILE, [line], [(HOSTILE, 0.7)]), Sweep("x", "again", "", [line])],

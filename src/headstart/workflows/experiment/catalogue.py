@@ -31,21 +31,16 @@ class RecipeFile:
 
 def shipped() -> dict[str, RecipeFile]:
     """The recipes that come with headstart, by name."""
-    return {path.stem: _read(path) for path in sorted(RECIPES.glob("*.yaml"))}
+    return {path.stem: find(path.stem) for path in sorted(RECIPES.glob("*.yaml"))}
 
 
 def find(name: str) -> RecipeFile:
     """A recipe that ships, or a file of the user's. Raises OptionError."""
-    if name in (known := [path.stem for path in RECIPES.glob("*.yaml")]):
-        return _read(RECIPES / f"{name}.yaml")
-    path = Path(name)
-    if path.suffix in {".yaml", ".yml"} or path.is_file():
-        return _read(path)
-    hint = did_you_mean(name, known) or f"Studies that ship: {', '.join(sorted(known))}; or give a recipe.yaml."
-    raise OptionError(f"There is no study {name!r}.", hint)
-
-
-def _read(path: Path) -> RecipeFile:
+    known = sorted(path.stem for path in RECIPES.glob("*.yaml"))
+    path = RECIPES / f"{name}.yaml" if name in known else Path(name)
+    if path.suffix not in {".yaml", ".yml"} and not path.is_file():
+        hint = did_you_mean(name, known) or f"Studies that ship: {', '.join(known)}; or give a recipe.yaml."
+        raise OptionError(f"There is no study {name!r}.", hint)
     try:
         return RecipeFile(path, path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -75,15 +70,14 @@ def load(name: str, settings: Sequence[str] = (), quick: bool = False, seeds: in
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which no key may stand twice: of two arms of one name the first would be lost silently."""
+    """YAML without duplicate keys: of two arms with one name the first would be lost silently."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    problem=f"{key.value} stands twice", problem_mark=key.start_mark
-                )
+                problem = f"{key.value} is given twice"
+                raise yaml.constructor.ConstructorError(problem=problem, problem_mark=key.start_mark)
             seen.add(str(key.value))
         return super().construct_mapping(node, deep)
 
@@ -135,8 +129,11 @@ def _change(raw: Mapping[str, Any], changes: Mapping[str, Any], origin: str) -> 
             hint = did_you_mean(key, ARM_KEYS if dot else (*ARM_KEYS, "test_photos"))
             wrong.append(f"{name}: unknown key {key!r}. {hint}".strip())
         else:
+            # Shots and fraction both say how much to train on: the new one replaces the other.
+            other = {"shots": "fraction", "fraction": "shots"}.get(key, "")
+            unset = {other: None} if other in _as_mapping(changed.get("every_arm")) else {}
             for each in [arm] if dot else arms:
-                arms[each] = _with(arms[each], changed.get("every_arm"), key, value)
+                arms[each] = {**_without(arms[each], other), **unset, key: value}
     if wrong:
         raise OptionError(f"{origin}: " + "; ".join(wrong))
     return {**changed, "arms": {**given, **arms} or raw.get("arms")}
@@ -148,14 +145,3 @@ def _as_mapping(value: Any) -> Mapping[Any, Any]:
 
 def _without(value: Any, key: str) -> Any:
     return {k: v for k, v in value.items() if k != key} if isinstance(value, Mapping) else value
-
-
-def _with(arm: dict[str, Any], every: Any, key: str, value: Any) -> dict[str, Any]:
-    """The arm with one option changed. Shots and fraction both say how much to train on: the new one replaces the
-    other.
-    """
-    other = {"shots": "fraction", "fraction": "shots"}.get(key)
-    changed = {k: v for k, v in arm.items() if k != other}
-    if other and isinstance(every, Mapping) and other in every:
-        changed[other] = None
-    return {**changed, key: value}

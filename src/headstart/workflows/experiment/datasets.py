@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from headstart.data.schema import Manifest, Photo
+from headstart.data.schema import Manifest
 from headstart.data.stratify import quotas, shuffled
 from headstart.errors import DataError, OptionError, did_you_mean
 from headstart.workflows.experiment.recipe import Images, Recipe
@@ -17,31 +17,26 @@ if TYPE_CHECKING:
 
 
 def assign_paths(recipe: Recipe, given: Mapping[str, str]) -> dict[str, str]:
-    """Image set to folder, file or named dataset to scan. ``given`` is what the user said; the name "" stands for the
-    only set of the recipe.
+    """Image set to folder, file or named dataset. ``given`` is the user's mapping; the name "" is the only set of the
+    recipe.
 
     Raises:
         OptionError: a name that the recipe does not have, or a set that is neither given nor can be fetched.
     """
     used = list(dict.fromkeys(arm.images for arm in recipe.arms))
-    places: dict[str, str] = {}
+    places = {used[0] if not name and len(used) == 1 else name: path for name, path in given.items()}
     wrong = []
-    for name, path in given.items():
-        if not name and len(used) == 1:
-            places[used[0]] = path
-        elif name in recipe.images:
-            places[name] = path
-        else:
+    for name, path in places.items():
+        if name not in recipe.images:
             example = f"Image sets of {recipe.name}: {', '.join(recipe.images)} (`data={ {used[0]: path} }`)."
             hint = did_you_mean(name, recipe.images) or example
             given_as = f"`data={ {name: path} }`" if name else f"`data={path!r}`"
             wrong.append(f"{given_as}: {'no image set has that name' if name else 'which set?'} {hint}")
     for name in used:
-        home = recipe.images[name].home
-        if name not in places and home is None:
-            words = recipe.images[name].words
-            wrong.append(f"{recipe.name} needs photos of yours: `data={ {name: 'FOLDER'} }`. {words}".strip())
-        places.setdefault(name, home or "")
+        images = recipe.images[name]
+        if name not in places and images.home is None:
+            wrong.append(f"{recipe.name} needs photos of yours: `data={ {name: 'FOLDER'} }`. {images.words}".strip())
+        places.setdefault(name, images.home or "")
     if wrong:
         raise OptionError("; ".join(wrong), option="data")
     return {name: places[name] for name in used}
@@ -86,28 +81,22 @@ class Library:
 
 
 def as_wanted(manifest: Manifest, images: Images) -> Manifest:
-    """The manifest with the split that serves as the test set called test, and at most so many photos in it as the
-    recipe says: always the same ones, of each class in proportion, but at least one. Raises DataError.
+    """The manifest with the split that is used as the test set named test, and at most ``images.test_photos`` in it:
+    always the same ones, of each class in proportion, but at least one. Raises DataError.
     """
     if images.judge_on == "val":
         if any(photo.split == "test" for photo in manifest.photos):
             raise DataError(f"{manifest.name} has a test split: judge_on: val would leave it unused.", "Take it out.")
         photos = tuple(replace(p, split="test") if p.split == "val" else p for p in manifest.photos)
         manifest = replace(manifest, photos=photos)
-    if images.test_photos is None:
-        return manifest
-    return replace(manifest, photos=_fewer_test_photos(manifest.photos, images.test_photos))
-
-
-def _fewer_test_photos(photos: tuple[Photo, ...], most: int) -> tuple[Photo, ...]:
     by_label: dict[str, list[int]] = {}
-    for i, photo in enumerate(photos):
+    for i, photo in enumerate(manifest.photos):
         if photo.split == "test":
             by_label.setdefault(photo.label, []).append(i)
-    if sum(map(len, by_label.values())) <= most:
-        return photos
-    shares = quotas(most, [len(members) for members in by_label.values()])
+    if images.test_photos is None or sum(map(len, by_label.values())) <= images.test_photos:
+        return manifest
     kept: set[int] = set()
+    shares = quotas(images.test_photos, [len(members) for members in by_label.values()])
     for (label, members), share in zip(by_label.items(), shares, strict=True):
         kept.update(shuffled(members, 0, label)[: max(1, share)])
-    return tuple(p for i, p in enumerate(photos) if p.split != "test" or i in kept)
+    return replace(manifest, photos=tuple(p for i, p in enumerate(manifest.photos) if p.split != "test" or i in kept))

@@ -41,7 +41,7 @@ def study_report(study: Study, command: str, library: Library, machine: str) -> 
     photos = library.photos(results[0].job.arm.images, how["resize"], how["interpolation"])  # as the first arm saw them
     time = Fact("training time", duration(sum(r.seconds for r in results)), machine)
     return ExperimentReport(
-        title=recipe.title, answer=study.answer, command=command, rows=rows, about=recipe.about,
+        title=recipe.title, answer=study.answer, command=command, rows=rows, more=recipe.about,
         differences=study.differences, curves=analysis.curves(recipe, results), sweeps=analysis.sweeps(recipe, rows),
         texts=_texts(results), **_common(recipe, results, photos, machine, [time], MOST_CLASSES),
     )  # fmt: skip

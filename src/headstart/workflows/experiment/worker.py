@@ -1,4 +1,4 @@
-"""Runs single jobs of a study, with what they share: decoded photos and the pretrained network."""
+"""Runs single jobs, with what they share: decoded photos and the pretrained network."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Experiment:
-    """What all jobs share besides their options. Plain values, so that it can be sent to another process.
+    """What all jobs share besides their options. Plain values: it can be sent to another process.
 
     places  image set to folder, file or named dataset
     keep    what each job leaves: "runs", an ordinary run folder; "figures", one small JSON file
@@ -62,8 +62,7 @@ class Worker:
     def __init__(self, experiment: Experiment, events: Events | None = None) -> None:
         self.experiment = experiment
         self.library = Library(experiment.recipe, experiment.places, experiment.on_bad, events or Events())
-        self.listen: Callable[[Job, Event], None] | None = None
-        """Hears what a job reports while it runs."""
+        self.listen: Callable[[Job, Event], None] | None = None  # called with each event of a job that runs
         self._networks: dict[tuple[Any, ...], Backbone] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -92,8 +91,7 @@ class Worker:
         network.check_image_size(size)
         photos = self.library.photos(job.arm.images, resize, network.preprocessing.interpolation)
         if job.like and not STRATEGIES.get(job.options.strategy).pretrained:
-            # What is compared are the weights, and nothing else.
-            preprocessing = network.preprocessing
+            preprocessing = network.preprocessing  # only the weights differ
             network = make_backbone(job.options)
             network.preprocessing = preprocessing
         return photos, network
@@ -116,17 +114,13 @@ class Worker:
         return split(job.options, photos, network, find_machine(job.options.device), events)
 
     def _recall(self, job: Job) -> JobResult | None:
-        """What an earlier call left of a job that has ended."""
+        """The result of a job that ended in an earlier call."""
         if self.experiment.keep == "figures":
             return read_figures(job)
         folder = RunFolder(job.folder)
         if not folder.finished:
             return None
-        self._refuse_other_input(job, folder)
-        return read_run(job)
-
-    def _refuse_other_input(self, job: Job, folder: RunFolder) -> None:
-        """A finished run of other photos, or of other weights, is not this job's."""
+        # A finished run of other photos, or of other weights, is not this job's.
         facts, library, images = folder.read_json("model.json"), self.library, job.arm.images
         how, before = facts["preprocessing"], facts["provenance"]
         photos = library.any_size(images) or library.photos(images, how["resize"], how["interpolation"])
@@ -139,6 +133,7 @@ class Worker:
                 f"{job.folder} was trained {other}.",
                 "Use `overwrite=True` to train it again, or choose another folder with `out`.",
             )
+        return read_run(job)
 
     def _run(self, job: Job, events: Events) -> JobResult:
         """Train in an ordinary run folder, or go on with a training that was interrupted there."""
@@ -161,7 +156,7 @@ class Worker:
         return result
 
     def _figures(self, job: Job, events: Events) -> JobResult:
-        """Train, and keep nothing but the figures."""
+        """Train, and keep only the figures."""
         from headstart.training.launch import fit
         from headstart.workflows.train.assess import assess, make_context
 
