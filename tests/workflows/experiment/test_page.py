@@ -12,7 +12,7 @@ import pytest
 
 from headstart.core.text import duration
 from headstart.reporting.page import Fact
-from headstart.workflows.experiment.page import expectation, page_pictures, render_experiment
+from headstart.workflows.experiment.report import expectation, page_pictures, render_experiment
 from headstart.workflows.experiment.rows import (
     ArmRow,
     Curve,

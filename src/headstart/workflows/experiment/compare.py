@@ -28,11 +28,10 @@ from headstart.training.strategies import STRATEGIES
 from headstart.workflows.experiment import analysis
 from headstart.workflows.experiment.executor import Executor, Runner, find_executor
 from headstart.workflows.experiment.jobs import ARMS as FOLDER
-from headstart.workflows.experiment.jobs import Job
+from headstart.workflows.experiment.jobs import Experiment, Job
 from headstart.workflows.experiment.recipe import Arm, Images, Recipe
 from headstart.workflows.experiment.results import Comparison, JobResult, group_name
-from headstart.workflows.experiment.text import comparison_text
-from headstart.workflows.experiment.worker import Experiment, Worker
+from headstart.workflows.experiment.worker import Worker
 
 ARMS = tuple(s for s in STRATEGIES.names() if s != "auto")
 _IMAGES = ""  # the only image set; the title names it
@@ -200,7 +199,7 @@ def compared(recipe: Recipe, results: Sequence[JobResult]) -> Comparison:
             "verdict": gap.verdict,
         })  # fmt: skip
     answer = _answer(rows, differences)
-    text = comparison_text(rows, differences, answer)
+    text = analysis.comparison_text(rows, differences, answer)
     return Comparison(tuple(results), tuple(rows), tuple(differences), text, answer)
 
 

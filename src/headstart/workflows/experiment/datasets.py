@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from headstart.data.schema import Manifest
 from headstart.data.stratify import quotas, shuffled
 from headstart.errors import DataError, OptionError, did_you_mean
+from headstart.workflows.experiment.jobs import Experiment
 from headstart.workflows.experiment.recipe import Images, Recipe
 
 if TYPE_CHECKING:
@@ -42,28 +43,21 @@ def assign_paths(recipe: Recipe, given: Mapping[str, str]) -> dict[str, str]:
     return {name: places[name] for name in used}
 
 
-@dataclass
 class Library:
-    """The study's photos: manifests by name, decoded images by name and size.
+    """The photos of an experiment, found and decoded once: by image set, and by image set and size."""
 
-    places  image set to folder, file or named dataset
-    on_bad  what to do with unreadable files: "skip" or "fail"
-    """
-
-    recipe: Recipe
-    places: Mapping[str, str]
-    on_bad: str
-    events: Events
-    _manifests: dict[str, Manifest] = field(default_factory=dict)
-    _photos: dict[tuple[str, int, str], LoadedImages] = field(default_factory=dict)
+    def __init__(self, experiment: Experiment, events: Events) -> None:
+        self.experiment, self.events = experiment, events
+        self._manifests: dict[str, Manifest] = {}
+        self._photos: dict[tuple[str, int, str], LoadedImages] = {}
 
     def manifest(self, name: str) -> Manifest:
         """The photos of an image set as the recipe wants them split. Raises DataError, DownloadError."""
         from headstart.data.loading import find_photos
 
         if name not in self._manifests:
-            found = find_photos(self.places[name], self.events)
-            self._manifests[name] = as_wanted(found, self.recipe.images[name])
+            found = find_photos(self.experiment.places[name], self.events)
+            self._manifests[name] = as_wanted(found, self.experiment.recipe.images[name])
         return self._manifests[name]
 
     def any_size(self, name: str) -> LoadedImages | None:
@@ -76,7 +70,7 @@ class Library:
 
         key = (name, resize, interpolation)
         if key not in self._photos:
-            self._photos[key] = read(self.manifest(name), resize, interpolation, self.on_bad, self.events)
+            self._photos[key] = read(self.manifest(name), resize, interpolation, self.experiment.on_bad, self.events)
         return self._photos[key]
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from headstart.data.schema import Manifest
 from headstart.errors import OptionError, did_you_mean
@@ -36,6 +37,21 @@ class Job:
     @property
     def label(self) -> str:
         return f"{self.arm.name}{f' at {self.point}' if self.point else ''}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What all jobs share besides their options. Plain values: it can be sent to another process.
+
+    places  image set to folder, file or named dataset
+    keep    what each job leaves: "runs", an ordinary run folder; "figures", one small JSON file
+    on_bad  what to do with unreadable files: "skip" or "fail"
+    """
+
+    recipe: Recipe
+    places: Mapping[str, str]
+    keep: Literal["runs", "figures"] = "runs"
+    on_bad: str = "skip"
 
 
 def make_jobs(

@@ -23,9 +23,6 @@ _OWN_KEYS = ("images", "from", "published", "said", "expected", "note", "mistake
 _NOT_FOR_ARMS = {"data", "out", "weights", "from_run", "seed", "device", "on_bad", "log", "settings"}
 _OPTION_KINDS = {f.name: str(f.type).split(" ")[0] for f in fields(TrainOptions) if f.name not in _NOT_FOR_ARMS}
 ARM_KEYS = (*_OWN_KEYS, *_OPTION_KINDS, *SETTINGS)
-_KINDS: dict[str, tuple[Any, str]] = {
-    "int": (int, "a whole number"), "float": ((int, float), "a number"), "str": (str, "a text"),
-}  # fmt: skip
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -45,7 +42,19 @@ def _is_range(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(map(_is_share, value)) and value[0] < value[1]
 
 
-_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
+def _is_numbers(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_number, value))
+
+
+Check = tuple[Callable[[Any], bool], str]
+_OF_KIND: dict[str, Check] = {
+    "int": (lambda value: type(value) is int, "is not a whole number"),
+    "float": (_is_number, "is not a number"),
+    "str": (lambda value: isinstance(value, str), "is not a text"),
+    "tuple[float,": (_is_numbers, "is not a list of numbers"),
+}
+_CHECKS: dict[str, Check] = {
+    **{name: _OF_KIND[kind] for name, kind in _OPTION_KINDS.items() if kind in _OF_KIND},
     "seeds": (_is_count, "is not a whole number of at least 1"),
     "test_photos": (_is_count, "is not a whole number of at least 1"),
     "judge_on": (("test", "val").__contains__, "is neither test nor val"),
@@ -76,12 +85,10 @@ class Arm:
     """One way of training.
 
     images           name of its image set
-    options          of ``train``
-    sweep            an option, and the values at which the arm is run
+    options          of ``train``; ``sweep``: one more, and the values at which the arm is run
     source           the arm whose network it starts from
     published, said  the published accuracy, as a number and as it is shown
     expected         range of the accuracy at full size
-    deliberate_bugs  some of ``DELIBERATE_BUGS``
     """
 
     name: str
@@ -204,9 +211,8 @@ class _Parser:
         self.unknown(place, given, ARM_KEYS)
         which = given.get("images", next(iter(images), ""))
         if str(which) not in images:
-            self.problems.append(
-                f"{place}images: {which!r} is not in images. {did_you_mean(str(which), images)}".strip()
-            )
+            hint = did_you_mean(str(which), images)
+            self.problems.append(f"{place}images: {which!r} is not in images. {hint}".strip())
         options = {k: v for k, v in given.items() if k in ARM_KEYS and k not in _OWN_KEYS and v is not None}
         sweep = self.sweep(place, options)
         options = {k: v for k, v in options.items() if k not in SWEEPS or not isinstance(v, list)}
@@ -265,10 +271,10 @@ def _option_problems(options: Mapping[str, Any], sweep: tuple[str, tuple[Any, ..
     """What is wrong with an arm's options, at each of its points."""
     for value in sweep[1] if sweep else (None,):
         at = {**options, sweep[0]: value} if sweep else dict(options)
-        badly_typed = dict(_type_problems(at))
-        yield from badly_typed.values()
+        badly_typed = [key for key, value in at.items() if key in _CHECKS and not _CHECKS[key][0](value)]
+        yield from (f"{key}: {at[key]!r} {_CHECKS[key][1]}" for key in badly_typed)
         if "strategy" in badly_typed:
-            at.pop("boundary", None)  # unknown whether it fits the strategy
+            badly_typed.append("boundary")  # unknown whether it fits the strategy
         at = {k: v for k, v in at.items() if k not in badly_typed}
         settings = {k: at.pop(k) for k in SETTINGS if k in at}
         head = (at.get("head", "linear"), at.get("dropout", ()))
@@ -278,19 +284,6 @@ def _option_problems(options: Mapping[str, Any], sweep: tuple[str, tuple[Any, ..
                 check(*arguments)
             except HeadstartError as error:
                 yield error.problem
-
-
-def _type_problems(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """(key, what is wrong with it)."""
-    for key, value in options.items():
-        kind = _OPTION_KINDS.get(key, "")
-        if kind.startswith("tuple"):
-            if not isinstance(value, list) or not all(map(_is_number, value)):
-                yield key, f"{key}: {value!r} is not a list of numbers"
-        elif kind in _KINDS:
-            types, words = _KINDS[kind]
-            if not isinstance(value, types) or isinstance(value, bool):
-                yield key, f"{key}: {value!r} is not {words}"
 
 
 def _source_problems(arms: Sequence[Arm]) -> Iterator[str]:

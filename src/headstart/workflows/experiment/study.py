@@ -23,11 +23,10 @@ from headstart.workflows.experiment import analysis
 from headstart.workflows.experiment.catalogue import load
 from headstart.workflows.experiment.datasets import assign_paths
 from headstart.workflows.experiment.executor import Executor, Runner, find_executor
-from headstart.workflows.experiment.jobs import ARMS, Job, make_jobs
+from headstart.workflows.experiment.jobs import ARMS, Experiment, Job, make_jobs
 from headstart.workflows.experiment.recipe import Recipe
 from headstart.workflows.experiment.results import JobResult, Study
-from headstart.workflows.experiment.text import study_text
-from headstart.workflows.experiment.worker import Experiment, Worker
+from headstart.workflows.experiment.worker import Worker
 
 OWN = {ARMS, "study.json", "report.html", "pictures"}
 """The contents of a study's folder."""
@@ -163,7 +162,7 @@ def _conclude(
 
     rows, gaps = analysis.table(recipe, results), analysis.differences(recipe, results)
     answer = analysis.answer(recipe, rows, gaps)
-    text = f"{study_text(recipe.title, rows, gaps, answer)}\n\nReport: {path / 'report.html'}"
+    text = f"{analysis.study_text(recipe.title, rows, gaps, answer)}\n\nReport: {path / 'report.html'}"
     found = Study(path, recipe, tuple(results), tuple(rows), tuple(gaps), answer, text)
     as_read = json.loads(json.dumps(recipe.raw, default=str))  # YAML knows dates, JSON does not
     write_json(path / "study.json", {"recipe": as_read, **found.summary})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,8 +17,7 @@ from headstart.errors import RunError
 from headstart.runs.folder import RunFolder
 from headstart.training.strategies import STRATEGIES
 from headstart.workflows.experiment.datasets import Library
-from headstart.workflows.experiment.jobs import Job
-from headstart.workflows.experiment.recipe import Recipe
+from headstart.workflows.experiment.jobs import Experiment, Job
 from headstart.workflows.experiment.results import JobResult, from_figures, read_figures, read_run, write_figures
 
 if TYPE_CHECKING:
@@ -26,21 +25,6 @@ if TYPE_CHECKING:
     from headstart.models.backbone import Backbone
     from headstart.training.config import TrainOptions
     from headstart.training.preparation import Prepared
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """What all jobs share besides their options. Plain values: it can be sent to another process.
-
-    places  image set to folder, file or named dataset
-    keep    what each job leaves: "runs", an ordinary run folder; "figures", one small JSON file
-    on_bad  what to do with unreadable files: "skip" or "fail"
-    """
-
-    recipe: Recipe
-    places: Mapping[str, str]
-    keep: Literal["runs", "figures"] = "runs"
-    on_bad: str = "skip"
 
 
 @dataclass(frozen=True)
@@ -61,7 +45,7 @@ class Worker:
 
     def __init__(self, experiment: Experiment, events: Events | None = None) -> None:
         self.experiment = experiment
-        self.library = Library(experiment.recipe, experiment.places, experiment.on_bad, events or Events())
+        self.library = Library(experiment, events or Events())
         self.listen: Callable[[Job, Event], None] | None = None  # called with each event of a job that runs
         self._networks: dict[tuple[Any, ...], Backbone] = {}
 
