@@ -13,9 +13,9 @@ from headstart.core.events import Events
 from headstart.core.paths import lasting
 from headstart.data.schema import Manifest, Photo
 from headstart.errors import DataError, OptionError
-from headstart.workflows.experiment.datasets import Library, as_wanted, assign_paths
-from headstart.workflows.experiment.jobs import Experiment
+from headstart.workflows.experiment.jobs import Experiment, assign_paths
 from headstart.workflows.experiment.recipe import Images, Recipe, parse
+from headstart.workflows.experiment.worker import Library, as_wanted
 
 
 def recipe(images: dict[str, Any], *used: str) -> Recipe:

@@ -127,29 +127,27 @@ def curves(recipe: Recipe, results: Sequence[JobResult], swept: bool = False) ->
 
 
 def _curve(members: Sequence[JobResult]) -> Curve:
-    arm, point = members[0].arm, members[0].job.point
-    if not all(m.history for m in members):  # probes, and what ``auto`` left as one with some seed
-        value = statistics.t_interval([m.val_accuracy for m in members], within=(0, 1))
-        low, high = _band([value], len(members))
-        return Curve(arm, [1], (), (), (), [value.value], low, high, level=True, point=point)
-    epochs = range(min(len(m.history) for m in members))
+    first, level = (
+        members[0],
+        not all(m.history for m in members),
+    )  # probes, and what ``auto`` left as one with some seed
+    histories = [({"val_accuracy": m.val_accuracy},) if level else m.history for m in members]
+    epochs = range(min(map(len, histories)))
 
-    def mean(measure: str) -> list[float]:
-        taken = all(measure in m.history[0] for m in members)
-        return [_mean([m.history[e][measure] for m in members]) for e in epochs] if taken else []
+    def values(measure: str) -> list[list[float]]:
+        """Per epoch one value for each seed."""
+        taken = all(measure in history[0] for history in histories)
+        return [[history[e][measure] for history in histories] for e in epochs] if taken else []
 
-    bands = [statistics.t_interval([m.history[e]["val_accuracy"] for m in members], within=(0, 1)) for e in epochs]
+    measures = ("train_loss", "val_loss", "train_accuracy", "val_accuracy")
+    means = {measure: list(map(_mean, values(measure))) for measure in measures}
+    several = values("val_accuracy") if len(members) > 1 else []  # one seed has no interval
+    bands = [statistics.t_interval(each, within=(0, 1)) for each in several]
+    lows, highs = tuple(i.low or 0.0 for i in bands), tuple(i.high or 0.0 for i in bands)
     return Curve(
-        arm, [e + 1 for e in epochs], mean("train_loss"), mean("val_loss"), mean("train_accuracy"),
-        mean("val_accuracy"), *_band(bands, len(members)), point=point,
+        first.arm, [e + 1 for e in epochs], **means, val_accuracy_low=lows, val_accuracy_high=highs, level=level,
+        point=first.job.point,
     )  # fmt: skip
-
-
-def _band(intervals: Sequence[statistics.Interval], seeds: int) -> tuple[Sequence[float], Sequence[float]]:
-    """(low, high); empty for one seed, which has no interval."""
-    if seeds == 1:
-        return (), ()
-    return [float(i.low or 0) for i in intervals], [float(i.high or 0) for i in intervals]
 
 
 def sweeps(recipe: Recipe, rows: Sequence[ArmRow]) -> list[Sweep]:
@@ -163,7 +161,7 @@ def sweeps(recipe: Recipe, rows: Sequence[ArmRow]) -> list[Sweep]:
             mine = [row for row in rows if row.arm == arm.name]
             if arm.sweep and arm.sweep[0] == key and mine:
                 banded = mine if len(mine[0].values) > 1 else []
-                lows, highs = [r.low or 0.0 for r in banded], [r.high or 0.0 for r in banded]
+                lows, highs = tuple(r.low or 0.0 for r in banded), tuple(r.high or 0.0 for r in banded)
                 lines.append(SweepLine(arm.name, [r.point for r in mine], [r.mean for r in mine], lows, highs))
         # Arms that are not swept are level lines; beside input sizes they would mislead.
         plain = {arm.name for arm in arms if not arm.sweep and not arm.deliberate_bugs and key != "image_size"}
@@ -178,13 +176,13 @@ def answer(recipe: Recipe, rows: Sequence[ArmRow], found: Sequence[DifferenceRow
     """The result of a study in a sentence: the first pair's difference, or else the best arm."""
     if not found:
         best = max(rows, key=lambda row: row.mean)
-        return f"{_named(best.arm, best.point)} names {best.mean:.1%} of {best.judged} photos correctly."
+        return f"{_named(best.arm, best.point)} classifies {best.mean:.1%} of {best.judged} photos correctly."
     gap = found[-1] if recipe.arm(found[0].first).sweep else found[0]
     values = {(row.arm, row.point): row.values for row in rows}
     first, second = ((arm, gap.point if recipe.arm(arm).sweep else "") for arm in (gap.first, gap.second))
     runs = 1 if gap.over == "photos" else min(len(values[first]), len(values[second]))  # those that were compared
     a, b = (_mean(values[each][:runs]) for each in (first, second))
-    return f"{_named(*first)} names {a:.1%} of the photos correctly, {_named(*second)} {b:.1%}: {gap.verdict}."
+    return f"{_named(*first)} classifies {a:.1%} of the photos correctly, {_named(*second)} {b:.1%}: {gap.verdict}."
 
 
 def study_text(title: str, rows: Sequence[ArmRow], differences: Sequence[DifferenceRow], answer: str) -> str:

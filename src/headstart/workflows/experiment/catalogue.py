@@ -49,26 +49,6 @@ def find(name: str) -> RecipeFile:
         raise OptionError(f"{path} is not text in UTF-8: a recipe is a YAML file.") from None
 
 
-def load(name: str, settings: Sequence[str] = (), quick: bool = False, seeds: int | None = None) -> Recipe:
-    """The recipe ``name`` with its quick form, the number of seeds and the settings applied, in this order.
-
-    Raises:
-        OptionError: lists every problem.
-    """
-    file = find(name)
-    raw = _yaml(file)
-    if isinstance(raw, Mapping):
-        changes = raw.get("quick") if quick else None
-        if isinstance(changes, Mapping):
-            raw = _change(raw, changes, f"{file.path.name}, quick")
-        raw = _change(raw, {} if seeds is None else {"seeds": seeds}, "`seeds`")
-        raw = _change(raw, dict(map(_setting, settings)), "`settings`")
-    recipe = parse(raw, file.path.name)
-    if quick or settings:  # what is expected holds for the recipe as it is written
-        recipe = replace(recipe, arms=tuple(replace(arm, expected=None) for arm in recipe.arms))
-    return recipe
-
-
 class _Loader(yaml.SafeLoader):
     """YAML without duplicate keys: of two arms with one name the first would be lost silently."""
 
@@ -82,15 +62,31 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _yaml(file: RecipeFile) -> Any:
+def load(name: str, settings: Sequence[str] = (), quick: bool = False, seeds: int | None = None) -> Recipe:
+    """The recipe ``name`` with its quick form, the number of seeds and the settings applied, in this order.
+
+    Raises:
+        OptionError: lists every problem.
+    """
+    file = find(name)
     try:
-        return yaml.load(file.text, _Loader)
+        raw = yaml.load(file.text, _Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         raise OptionError(f"{file.path}{where} is not YAML: {getattr(error, 'problem', error)}.") from None
     except (ValueError, RecursionError) as error:  # a date that no calendar has; brackets without an end
         raise OptionError(f"{file.path} is not YAML: {error}.") from None
+    if isinstance(raw, Mapping):
+        changes = raw.get("quick") if quick else None
+        if isinstance(changes, Mapping):
+            raw = _change(raw, changes, f"{file.path.name}, quick")
+        raw = _change(raw, {} if seeds is None else {"seeds": seeds}, "`seeds`")
+        raw = _change(raw, dict(map(_setting, settings)), "`settings`")
+    recipe = parse(raw, file.path.name)
+    if quick or settings:  # what is expected holds for the recipe as it is written
+        recipe = replace(recipe, arms=tuple(replace(arm, expected=None) for arm in recipe.arms))
+    return recipe
 
 
 def _setting(text: str) -> tuple[str, Any]:

@@ -1,4 +1,4 @@
-"""From a recipe to trainings, in the order in which they run."""
+"""From a recipe to trainings, in the order in which they run, on photos that the user gives or that are downloaded."""
 
 from __future__ import annotations
 
@@ -118,6 +118,32 @@ def _check_weights(recipe: Recipe, weights: Mapping[str, str]) -> None:
             problem, hint = f"{file} is no file.", "Leave it out to download the published weights."
         if problem:
             raise OptionError(f"{given}: {problem}", hint, option="weights")
+
+
+def assign_paths(recipe: Recipe, given: Mapping[str, str]) -> dict[str, str]:
+    """Image set to folder, file or named dataset. ``given`` is the user's mapping; the name "" is the only set of the
+    recipe.
+
+    Raises:
+        OptionError: a name that the recipe does not have, or a set that is neither given nor can be fetched.
+    """
+    used = list(dict.fromkeys(arm.images for arm in recipe.arms))
+    places = {used[0] if not name and len(used) == 1 else name: path for name, path in given.items()}
+    wrong = []
+    for name, path in places.items():
+        if name not in recipe.images:
+            example = f"Image sets of {recipe.name}: {', '.join(recipe.images)} (`data={ {used[0]: path} }`)."
+            hint = did_you_mean(name, recipe.images) or example
+            given_as = f"`data={ {name: path} }`" if name else f"`data={path!r}`"
+            wrong.append(f"{given_as}: {'no image set has that name' if name else 'which set?'} {hint}")
+    for name in used:
+        images = recipe.images[name]
+        if name not in places and images.home is None:
+            wrong.append(f"{recipe.name} needs photos of yours: `data={ {name: 'FOLDER'} }`. {images.words}".strip())
+        places.setdefault(name, images.home or "")
+    if wrong:
+        raise OptionError("; ".join(wrong), option="data")
+    return {name: places[name] for name in used}
 
 
 def work(job: Job, manifest: Manifest) -> float:

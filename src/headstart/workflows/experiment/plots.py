@@ -114,19 +114,17 @@ def _draw_curve(
     axes: Axes, curve: Curve, val: Sequence[float], train: Sequence[float], banded: bool, colour: str, longest: int
 ) -> None:  # fmt: skip
     low, high = (curve.val_accuracy_low, curve.val_accuracy_high) if banded else ((), ())
+    epochs, marker = curve.epochs, "o" if len(curve.epochs) <= 12 else ""
     if curve.level:  # its only value, over all epochs
-        across = [min(1, longest - 1), longest]
-        if low and high:
-            axes.fill_between(across, [low[-1]] * 2, [high[-1]] * 2, color=colour, alpha=0.14, linewidth=0)
-        axes.plot(across, [val[-1]] * 2, color=colour, linewidth=2, linestyle=_LEVEL)
-        return
+        epochs, marker = [min(1, longest - 1), longest], ""
+        val, low, high = ([*values[-1:]] * 2 for values in (val, low, high))
     if low and high:
-        axes.fill_between(curve.epochs, low, high, color=colour, alpha=0.16, linewidth=0)
+        axes.fill_between(epochs, low, high, color=colour, alpha=0.14 if curve.level else 0.16, linewidth=0)
     if train:
-        axes.plot(curve.epochs, train, color=colour, linewidth=1.1, linestyle=_TRAIN)
+        axes.plot(epochs, train, color=colour, linewidth=1.1, linestyle=_TRAIN)
     if val:
-        marker = "o" if len(curve.epochs) <= 12 else ""
-        axes.plot(curve.epochs, val, color=colour, linewidth=2, marker=marker, markersize=3)
+        style = _LEVEL if curve.level else "-"
+        axes.plot(epochs, val, color=colour, linewidth=2, linestyle=style, marker=marker, markersize=3)
 
 
 def _values(curve: Curve, split: str, measure: str) -> Sequence[float]:

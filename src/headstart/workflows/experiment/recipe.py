@@ -30,36 +30,28 @@ def _is_number(value: Any) -> bool:
     return type(value) in (int, float)  # a bool is none
 
 
-def _is_count(value: Any) -> bool:
-    return type(value) is int and value >= 1
-
-
-def _is_share(value: Any) -> bool:
-    return _is_number(value) and 0 <= value <= 1
-
-
-def _is_range(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(map(_is_share, value)) and value[0] < value[1]
-
-
 def _is_numbers(value: Any) -> bool:
     return isinstance(value, list) and all(map(_is_number, value))
 
 
 Check = tuple[Callable[[Any], bool], str]
+_COUNT: Check = (lambda v: type(v) is int and v >= 1, "is not a whole number of at least 1")
 _OF_KIND: dict[str, Check] = {
-    "int": (lambda value: type(value) is int, "is not a whole number"),
+    "int": (lambda v: type(v) is int, "is not a whole number"),
     "float": (_is_number, "is not a number"),
-    "str": (lambda value: isinstance(value, str), "is not a text"),
+    "str": (lambda v: isinstance(v, str), "is not a text"),
     "tuple[float,": (_is_numbers, "is not a list of numbers"),
 }
 _CHECKS: dict[str, Check] = {
     **{name: _OF_KIND[kind] for name, kind in _OPTION_KINDS.items() if kind in _OF_KIND},
-    "seeds": (_is_count, "is not a whole number of at least 1"),
-    "test_photos": (_is_count, "is not a whole number of at least 1"),
+    "seeds": _COUNT,
+    "test_photos": _COUNT,
     "judge_on": (("test", "val").__contains__, "is neither test nor val"),
-    "published": (_is_share, "is not an accuracy between 0 and 1"),
-    "expected": (_is_range, "is not a range such as [0.90, 0.95]"),
+    "published": (lambda v: _is_number(v) and 0 <= v <= 1, "is not an accuracy between 0 and 1"),
+    "expected": (
+        lambda v: _is_numbers(v) and len(v) == 2 and 0 <= v[0] < v[1] <= 1,
+        "is not a range such as [0.90, 0.95]",
+    ),
 }
 """Key to (check of its value, message where it fails)."""
 

@@ -26,7 +26,7 @@ from headstart.workflows.experiment.rows import ArmRow, Curve, DifferenceRow, Ex
 
 if TYPE_CHECKING:
     from headstart.data.loading import LoadedImages
-    from headstart.workflows.experiment.datasets import Library
+    from headstart.workflows.experiment.worker import Library
 
 MOST_CLASSES = 20
 """Of more classes the sample grid shows the first ones."""
@@ -47,10 +47,10 @@ def study_report(study: Study, command: str, library: Library, machine: str) -> 
     how = RunFolder(results[0].job.folder).read_json("model.json")["preprocessing"]
     photos = library.photos(results[0].job.arm.images, how["resize"], how["interpolation"])  # as the first arm saw them
     time = Fact("training time", duration(sum(r.seconds for r in results)), machine)
-    return ExperimentReport(
-        title=recipe.title, answer=study.answer, command=command, rows=rows, more=recipe.about,
-        differences=study.differences, curves=analysis.curves(recipe, results), sweeps=analysis.sweeps(recipe, rows),
-        texts=_texts(results), **_common(recipe, results, photos, machine, [time], MOST_CLASSES),
+    return _report(
+        recipe, results, samples_by_class(photos, MOST_CLASSES), machine, [time], title=recipe.title, rows=rows,
+        answer=study.answer, command=command, more=recipe.about, differences=study.differences, texts=_texts(results),
+        curves=analysis.curves(recipe, results), sweeps=analysis.sweeps(recipe, rows),
     )  # fmt: skip
 
 
@@ -61,22 +61,23 @@ def comparison_report(
     """The page of a comparison: everything point by point ("10 per class")."""
     points = [point for point, _ in recipe.arms[0].points()]
     rows = analysis.by_point(recipe, analysis.table(recipe, results))
-    return ExperimentReport(
-        title=f"{photos.manifest.name}: {', '.join(arm.name for arm in recipe.arms)}", answer=answer, command=command,
-        rows=rows, kind="comparison", points={point: group_name(point) for point in points if point},
+    return _report(
+        recipe, results, samples_by_class(photos), machine, facts, rows=rows, answer=answer, command=command,
+        title=f"{photos.manifest.name}: {', '.join(arm.name for arm in recipe.arms)}", kind="comparison",
+        points={point: group_name(point) for point in points if point},
         differences=analysis.by_point(recipe, analysis.seed_differences(recipe, results)),
         curves=analysis.by_point(recipe, analysis.curves(recipe, results, swept=True)),
         sweeps=analysis.sweeps(recipe, rows) if len(points) > 1 else (),
-        **_common(recipe, results, photos, machine, facts),
     )  # fmt: skip
 
 
-def _common(
-    recipe: Recipe, results: Sequence[JobResult], photos: LoadedImages, machine: str, facts: Sequence[Fact],
-    most_classes: int | None = None,
-) -> dict[str, Any]:  # fmt: skip
-    """What the pages of studies and comparisons share."""
-    samples, splits = samples_by_class(photos, most_classes), sorted({result.split for result in results})
+def _report(
+    recipe: Recipe, results: Sequence[JobResult], samples: Mapping[str, Sequence[Any]], machine: str,
+    facts: Sequence[Fact], **own: Any,
+) -> ExperimentReport:  # fmt: skip
+    """``own`` with what the pages of studies and comparisons share."""
+    splits = sorted({result.split for result in results})
+    size = f"{plural(len(recipe.arms), 'arm')}, {plural(recipe.seeds, 'seed')}"
     caveats = []
     if recipe.seeds == 1:
         caveats.append("One seed is one run: intervals are over photos only; other splits and starts are not in them.")
@@ -85,23 +86,18 @@ def _common(
             "There is no test split: arms are evaluated on the validation photos that they were chosen by, so their "
             "accuracies are slightly too high."
         )
-    size = f"{plural(len(recipe.arms), 'arm')}, {plural(recipe.seeds, 'seed')}"
-    return {
-        "split": splits[0] if len(splits) == 1 else "",
-        "caveats": caveats,
-        "facts": [Fact("trainings", str(len(results)), size), *facts],
-        "samples": samples,
-        "names": {label: display_name(label) for label in samples if display_name(label) != label},
-        # How the figures came about, in sentences.
-        "notes": [
-            f"Accuracy is measured on {' and '.join(splits)} photos, once per training; choices are made on val.",
-            "A seed decides which photos are val (and train, where few are drawn), the order, the crops and every "
-            "random weight. Within a seed, arms on the same image set use the same photos in the same splits.",
-            "Over seeds: the mean with Student's t interval, differences paired by seed. Over photos: a paired "
-            "bootstrap of the photos, and McNemar's exact test.",
-        ],
-        "environment": environment(machine),
-    }
+    notes = [
+        f"Accuracy is measured on {' and '.join(splits)} photos, once per training; choices are made on val.",
+        "A seed decides which photos are val (and train, where few are drawn), the order, the crops and every random "
+        "weight. Within a seed, arms on the same image set use the same photos in the same splits.",
+        "Over seeds: the mean with Student's t interval, differences paired by seed. Over photos: a paired bootstrap "
+        "of the photos, and McNemar's exact test.",
+    ]
+    return ExperimentReport(
+        split=splits[0] if len(splits) == 1 else "", caveats=caveats, notes=notes, samples=samples,
+        names={label: display_name(label) for label in samples if display_name(label) != label},
+        facts=[Fact("trainings", str(len(results)), size), *facts], environment=environment(machine), **own,
+    )  # fmt: skip
 
 
 def _texts(results: Sequence[JobResult]) -> list[TextBlock]:

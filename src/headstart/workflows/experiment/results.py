@@ -16,6 +16,7 @@ import numpy as np
 
 from headstart.core.files import write_json
 from headstart.errors import RunError
+from headstart.reporting import notebook
 from headstart.runs.folder import RunFolder
 from headstart.workflows.experiment.jobs import Job
 from headstart.workflows.experiment.recipe import Recipe
@@ -158,16 +159,12 @@ class Study:
 
     def frame(self) -> DataFrame:
         """The rows as a pandas frame. Raises OptionError where pandas is not installed."""
-        from headstart.reporting.notebook import frame
-
-        return frame(asdict(row) for row in self.rows)
+        return notebook.frame(asdict(row) for row in self.rows)
 
     def _repr_html_(self) -> str:
-        from headstart.reporting.notebook import answer_html
-
         columns = ("arm", "point", "published", "mean", "low", "high", "values", "seconds")
         rows = [{name: getattr(row, name) for name in columns} for row in self.rows]
-        return answer_html(self.answer, rows, self.path / "report.html")
+        return notebook.answer_html(self.answer, rows, self.path / "report.html")
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -197,17 +194,14 @@ class Comparison:
 
     def frame(self) -> DataFrame:
         """The rows as a pandas frame. Raises OptionError where pandas is not installed."""
-        from headstart.reporting.notebook import frame
-
-        return frame(self.rows)
+        return notebook.frame(self.rows)
 
     def _repr_html_(self) -> str:
-        from headstart.reporting.notebook import answer_html
-
-        return answer_html(self.answer, self.rows, self.report)
+        return notebook.answer_html(self.answer, self.rows, self.report)
 
     @property
     def summary(self) -> dict[str, Any]:
         """What ``--json`` prints."""
         report = str(self.report) if self.report else None
-        return {"answer": self.answer, "report": report, "arms": self.rows, "differences": self.differences}
+        arms, differences = list(self.rows), list(self.differences)
+        return {"answer": self.answer, "report": report, "arms": arms, "differences": differences}

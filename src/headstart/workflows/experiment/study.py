@@ -21,10 +21,8 @@ from headstart.reporting.console import console_events
 from headstart.runs.folder import RunFolder
 from headstart.workflows.experiment import analysis
 from headstart.workflows.experiment.catalogue import load
-from headstart.workflows.experiment.datasets import assign_paths
 from headstart.workflows.experiment.executor import Executor, Runner, find_executor
-from headstart.workflows.experiment.jobs import ARMS, Experiment, Job, make_jobs
-from headstart.workflows.experiment.recipe import Recipe
+from headstart.workflows.experiment.jobs import ARMS, Experiment, Job, assign_paths, make_jobs
 from headstart.workflows.experiment.results import JobResult, Study
 from headstart.workflows.experiment.worker import Worker
 
@@ -89,6 +87,7 @@ def study(
 
     with console_events(quiet, listener) as events:
         from headstart.inference.device import find_machine
+        from headstart.workflows.experiment.report import study_report, write_page
 
         machine = find_machine(device)  # an unknown device is refused before the photos are read
         check_architectures(jobs)
@@ -98,7 +97,15 @@ def study(
         if overwrite:  # now that the photos were found: a mistyped `data` must not cost a study
             for job in jobs:
                 shutil.rmtree(job.folder, ignore_errors=True)
-        return _conclude(found, runner.run(path), path, command, worker, machine.words)
+        results = runner.run(path)
+        rows, gaps = analysis.table(found, results), analysis.differences(found, results)
+        answer = analysis.answer(found, rows, gaps)
+        text = f"{analysis.study_text(found.title, rows, gaps, answer)}\n\nReport: {path / 'report.html'}"
+        done = Study(path, found, tuple(results), tuple(rows), tuple(gaps), answer, text)
+        as_read = json.loads(json.dumps(found.raw, default=str))  # YAML knows dates, JSON does not
+        write_json(path / "study.json", {"recipe": as_read, **done.summary})
+        write_page(study_report(done, command, worker.library, machine.words), path, pictures=True)
+        return done
 
 
 def _by_name(given: Mapping[str, str | Path] | str | Path | None) -> dict[str, str]:
@@ -153,18 +160,3 @@ def _shown(value: Any) -> str:
     if isinstance(value, tuple):
         return ", ".join(map(str, value)) or "none"
     return ", ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
-
-
-def _conclude(
-    recipe: Recipe, results: Sequence[JobResult], path: Path, command: str, worker: Worker, machine: str
-) -> Study:
-    from headstart.workflows.experiment.report import study_report, write_page
-
-    rows, gaps = analysis.table(recipe, results), analysis.differences(recipe, results)
-    answer = analysis.answer(recipe, rows, gaps)
-    text = f"{analysis.study_text(recipe.title, rows, gaps, answer)}\n\nReport: {path / 'report.html'}"
-    found = Study(path, recipe, tuple(results), tuple(rows), tuple(gaps), answer, text)
-    as_read = json.loads(json.dumps(recipe.raw, default=str))  # YAML knows dates, JSON does not
-    write_json(path / "study.json", {"recipe": as_read, **found.summary})
-    write_page(study_report(found, command, worker.library, machine), path, pictures=True)
-    return found

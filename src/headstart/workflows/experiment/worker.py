@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from headstart.core.events import Event, Events, Warned
 from headstart.core.paths import lasting
+from headstart.data.schema import Manifest
 from headstart.data.splits import split_dataset
-from headstart.errors import RunError
+from headstart.data.stratify import quotas, shuffled
+from headstart.errors import DataError, RunError
 from headstart.runs.folder import RunFolder
 from headstart.training.strategies import STRATEGIES
-from headstart.workflows.experiment.datasets import Library
 from headstart.workflows.experiment.jobs import Experiment, Job
+from headstart.workflows.experiment.recipe import Images
 from headstart.workflows.experiment.results import JobResult, from_figures, read_figures, read_run, write_figures
 
 if TYPE_CHECKING:
@@ -34,6 +36,59 @@ class Finished:
     result: JobResult
     seconds: float | None
     warnings: tuple[str, ...] = ()
+
+
+class Library:
+    """The photos of an experiment, found and decoded once: by image set, and by image set and size."""
+
+    def __init__(self, experiment: Experiment, events: Events) -> None:
+        self.experiment, self.events = experiment, events
+        self._manifests: dict[str, Manifest] = {}
+        self._photos: dict[tuple[str, int, str], LoadedImages] = {}
+
+    def manifest(self, name: str) -> Manifest:
+        """The photos of an image set as the recipe wants them split. Raises DataError, DownloadError."""
+        from headstart.data.loading import find_photos
+
+        if name not in self._manifests:
+            found = find_photos(self.experiment.places[name], self.events)
+            self._manifests[name] = as_wanted(found, self.experiment.recipe.images[name])
+        return self._manifests[name]
+
+    def any_size(self, name: str) -> LoadedImages | None:
+        """The set's photos at a size that was read before, if one was."""
+        return next((photos for key, photos in self._photos.items() if key[0] == name), None)
+
+    def photos(self, name: str, resize: int, interpolation: str) -> LoadedImages:
+        """The set's photos at a size, read once. Raises DataError."""
+        from headstart.data.loading import read
+
+        key = (name, resize, interpolation)
+        if key not in self._photos:
+            self._photos[key] = read(self.manifest(name), resize, interpolation, self.experiment.on_bad, self.events)
+        return self._photos[key]
+
+
+def as_wanted(manifest: Manifest, images: Images) -> Manifest:
+    """The manifest with the split that is used as the test set named test, and at most ``images.test_photos`` in it:
+    always the same ones, of each class in proportion, but at least one. Raises DataError.
+    """
+    if images.judge_on == "val":
+        if any(photo.split == "test" for photo in manifest.photos):
+            raise DataError(f"{manifest.name} has a test split: judge_on: val would leave it unused.", "Take it out.")
+        photos = tuple(replace(p, split="test") if p.split == "val" else p for p in manifest.photos)
+        manifest = replace(manifest, photos=photos)
+    by_label: dict[str, list[int]] = {}
+    for i, photo in enumerate(manifest.photos):
+        if photo.split == "test":
+            by_label.setdefault(photo.label, []).append(i)
+    if images.test_photos is None or sum(map(len, by_label.values())) <= images.test_photos:
+        return manifest
+    kept: set[int] = set()
+    shares = quotas(images.test_photos, [len(members) for members in by_label.values()])
+    for (label, members), share in zip(by_label.items(), shares, strict=True):
+        kept.update(shuffled(members, 0, label)[: max(1, share)])
+    return replace(manifest, photos=tuple(p for i, p in enumerate(manifest.photos) if p.split != "test" or i in kept))
 
 
 class Worker:
