@@ -12,7 +12,7 @@ from headstart.core.text import plural
 from headstart.evaluation import statistics
 from headstart.workflows.experiment.recipe import Arm, Recipe
 from headstart.workflows.experiment.results import JobResult
-from headstart.workflows.experiment.rows import ArmRow, Curve, DifferenceRow, Sweep, SweepLine
+from headstart.workflows.experiment.rows import ArmRow, Curve, DifferenceRow, Sweep
 
 _AXES = {
     "shots": "photos per class", "fraction": "part of the training photos", "cut": "the network ends after",
@@ -160,9 +160,7 @@ def sweeps(recipe: Recipe, rows: Sequence[ArmRow]) -> list[Sweep]:
         for arm in arms:
             mine = [row for row in rows if row.arm == arm.name]
             if arm.sweep and arm.sweep[0] == key and mine:
-                banded = mine if len(mine[0].values) > 1 else []
-                lows, highs = tuple(r.low or 0.0 for r in banded), tuple(r.high or 0.0 for r in banded)
-                lines.append(SweepLine(arm.name, [r.point for r in mine], [r.mean for r in mine], lows, highs))
+                lines.append(mine)
         # Arms that are not swept are level lines; beside input sizes they would mislead.
         plain = {arm.name for arm in arms if not arm.sweep and not arm.deliberate_bugs and key != "image_size"}
         levels = [(row.arm, row.mean) for row in rows if row.arm in plain]

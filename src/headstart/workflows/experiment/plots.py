@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from headstart.reporting.plots import _LETTER, FONT, SIZE, Key, Plot, epoch_axis, new_figure, percent_axis
 from headstart.reporting.svg import COLOURS, SERIES, series_colour, to_svg
-from headstart.workflows.experiment.rows import Curve, Sweep, SweepLine
+from headstart.workflows.experiment.rows import ArmRow, Curve, Sweep
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,19 +57,20 @@ def sweep_plot(sweep: Sweep, arms: Sequence[str], name: str) -> Plot:
     figure, axes = new_figure((SIZE[0], SIZE[1] + (0.045 * max(map(len, names)) if slanted else 0.0)))
     places = dict(zip(points, numbers or [float(n) for n in range(len(points))], strict=True))
     for line in sweep.lines:
-        _draw_line(axes, line, places, series_colour(arms.index(line.arm)))
+        _draw_line(axes, line, places, series_colour(arms.index(line[0].arm)))
     for arm, level in sweep.levels:
         axes.axhline(level, color=series_colour(arms.index(arm)), linewidth=1.6, linestyle=_LEVEL)
-    ends = [end for line in sweep.lines for end in (*line.mean, *line.low, *line.high)]
+    ends = [end for line in sweep.lines for row in line for end in (row.mean, *row.band)]
     _accuracy_axis(axes, [*ends, *(level for _, level in sweep.levels)])
     if numbers:
         _number_axis(axes, points, numbers)
     else:
         _name_axis(axes, names, slanted)
     axes.set_xlabel(sweep.axis, parse_math=False)
-    shown = ((line.arm, zip(line.points, line.mean, strict=True)) for line in sweep.lines)
-    words = "; ".join(f"{arm}: {', '.join(f'{mean:.1%} at {point}' for point, mean in at)}" for arm, at in shown)
-    keys = [*(_key(line.arm, arms) for line in sweep.lines), *(_key(arm, arms, True) for arm, _ in sweep.levels)]
+    words = "; ".join(
+        f"{line[0].arm}: {', '.join(f'{row.mean:.1%} at {row.point}' for row in line)}" for line in sweep.lines
+    )
+    keys = [*(_key(line[0].arm, arms) for line in sweep.lines), *(_key(arm, arms, True) for arm, _ in sweep.levels)]
     return Plot(sweep.heading, to_svg(figure, name, f"{sweep.heading}. {words}"), tuple(keys))
 
 
@@ -79,7 +80,7 @@ def _key(arm: str, arms: Sequence[str], dashed: bool = False) -> Key:
 
 def sweep_points(sweep: Sweep) -> list[str]:
     """The points of all lines, each once: numbers in order of size, names as they come."""
-    points = list(dict.fromkeys(point for line in sweep.lines for point in line.points))
+    points = list(dict.fromkeys(row.point for line in sweep.lines for row in line))
     numbers = _numbers(points)
     return points if numbers is None else [point for _, point in sorted(zip(numbers, points, strict=True))]
 
@@ -133,16 +134,16 @@ def _values(curve: Curve, split: str, measure: str) -> Sequence[float]:
     return values if any(math.isfinite(v) for v in values) else ()
 
 
-def _draw_line(axes: Axes, line: SweepLine, places: dict[str, float], colour: str) -> None:
-    """The arm at its points, from left to right, each with a dot; a band where low and high are given."""
-    order = sorted(range(len(line.points)), key=lambda n: places[line.points[n]])
-    x = [places[line.points[n]] for n in order]
-    if line.low and line.high:
-        low, high = ([values[n] for n in order] for values in (line.low, line.high))
+def _draw_line(axes: Axes, line: Sequence[ArmRow], places: Mapping[str, float], colour: str) -> None:
+    """The arm at its points, from left to right, each with a dot; a band over seeds where there are several."""
+    line = sorted(line, key=lambda row: places[row.point])
+    x = [places[row.point] for row in line]
+    if all(row.band for row in line):
+        low, high = zip(*(row.band for row in line), strict=True)
         axes.fill_between(x, low, high, color=colour, alpha=0.16, linewidth=0)
         if len(x) == 1:  # a band of no width cannot be seen
             axes.vlines(x, low, high, color=colour, alpha=0.4, linewidth=4)
-    axes.plot(x, [line.mean[n] for n in order], color=colour, linewidth=2, marker="o", markersize=4)
+    axes.plot(x, [row.mean for row in line], color=colour, linewidth=2, marker="o", markersize=4)
 
 
 def _accuracy_axis(axes: Axes, ends: Sequence[float]) -> None:

@@ -237,7 +237,7 @@ def _differences(report: ExperimentReport) -> dict[str, Any] | None:
     shown: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         # Under image set and point, the point with the name of what was varied.
-        axis = next((s.axis for s in report.sweeps if any(row.point in line.points for line in s.lines)), "")
+        axis = next((s.axis for s in report.sweeps if row.point in sweep_points(s)), "")
         point = report.points.get(row.point) or (f"{axis}: {row.point}" if axis and row.point else row.point)
         settled = row.low is not None and row.high is not None and not row.low <= 0 <= row.high
         line = {"row": row, "settled": settled, "words": _difference_words(row, report), "seeds": [], "mark": None}
@@ -278,12 +278,12 @@ def _sweep_plots(report: ExperimentReport) -> list[tuple[Sweep, Plot]]:
 
 def _sweep_table(sweep: Sweep, plot: Plot) -> dict[str, Any]:
     """A plot and its figures: a row per point, a column per arm; the level lines below."""
-    columns = []  # point to (mean, interval)
-    for line in sweep.lines:
-        ends = [interval(low, high) for low, high in zip(line.low, line.high, strict=True)] or [""] * len(line.points)
-        columns.append(dict(zip(line.points, zip(map(percent, line.mean), ends, strict=True), strict=True)))
+    columns = [  # point to (mean, interval over seeds)
+        {row.point: (percent(row.mean), interval(row.low, row.high) if row.band else "") for row in line}
+        for line in sweep.lines
+    ]
     return {
-        "plot": plot, "axis": sweep.axis, "arms": [line.arm for line in sweep.lines],
+        "plot": plot, "axis": sweep.axis, "arms": [line[0].arm for line in sweep.lines],
         "rows": [(p, [cells.get(p, ("–", "")) for cells in columns]) for p in sweep_points(sweep)],
         "levels": [(label, percent(level)) for label, level in sweep.levels],
     }  # fmt: skip

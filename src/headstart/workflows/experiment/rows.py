@@ -41,6 +41,11 @@ class ArmRow:
     judged: int = 0
     note: str = ""
 
+    @property
+    def band(self) -> tuple[float, ...]:
+        """(low, high) over seeds; empty for a single run."""
+        return (self.low or 0.0, self.high or 0.0) if len(self.values) > 1 else ()
+
 
 @dataclass(frozen=True)
 class DifferenceRow:
@@ -86,29 +91,19 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class SweepLine:
-    """Accuracy of one arm over the points of a sweep: numbers as text ("1", "5") or names."""
-
-    arm: str
-    points: Sequence[str]
-    mean: Sequence[float]
-    low: Sequence[float] = ()
-    high: Sequence[float] = ()
-
-
-@dataclass(frozen=True)
 class Sweep:
     """Arms over one thing that was varied.
 
     key      "shots", "cut", "fraction", "image_size"
     heading  "Accuracy by photos per class"; ``axis``: "photos per class"
+    lines    the rows of each arm
     levels   (arm, accuracy) of arms that are not swept: level dashed lines
     """
 
     key: str
     heading: str
     axis: str
-    lines: Sequence[SweepLine]
+    lines: Sequence[Sequence[ArmRow]]
     levels: Sequence[tuple[str, float]] = ()
 
 
@@ -156,5 +151,5 @@ class ExperimentReport:
     def arms(self) -> list[str]:
         """Arm names, each once: those of the rows in their order, then any that only a curve or a sweep names."""
         curves = [curve.arm for curve in self.curves]
-        swept = [line.arm for sweep in self.sweeps for line in sweep.lines]
+        swept = [line[0].arm for sweep in self.sweeps for line in sweep.lines]
         return list(dict.fromkeys([*(row.arm for row in self.rows), *curves, *swept]))
