@@ -21,14 +21,12 @@ from headstart.errors import OptionError, RunError, did_you_mean
 from headstart.reporting.command import command_line
 from headstart.reporting.console import console_events
 from headstart.reporting.page import Fact
-from headstart.training.config import ARMS as DEFAULT_ARMS
-from headstart.training.config import SEEDS, CompareOptions, TrainOptions
-from headstart.training.config import Arm as ArmName
+from headstart.training import config
+from headstart.training.config import CompareOptions, TrainOptions
 from headstart.training.strategies import STRATEGIES
 from headstart.workflows.experiment import analysis
 from headstart.workflows.experiment.executor import Executor, Runner, find_executor
-from headstart.workflows.experiment.jobs import ARMS as FOLDER
-from headstart.workflows.experiment.jobs import Experiment, Job
+from headstart.workflows.experiment.jobs import FOLDER, Experiment, Job
 from headstart.workflows.experiment.recipe import Arm, Images, Recipe
 from headstart.workflows.experiment.results import Comparison, JobResult, group_name
 from headstart.workflows.experiment.worker import Worker
@@ -40,8 +38,8 @@ _IMAGES = ""  # the only image set; the title names it
 def compare(
     data: str | Path,
     *,
-    arms: Sequence[ArmName] = DEFAULT_ARMS,
-    seeds: int = SEEDS,
+    arms: Sequence[config.Arm] = config.ARMS,
+    seeds: int = config.SEEDS,
     shots: Sequence[int] = (),
     out: str | Path | None = None,
     overwrite: bool = False,

@@ -14,7 +14,7 @@ from headstart.training.config import DEFAULT_BACKBONE, TrainOptions
 from headstart.training.strategies import STRATEGIES
 from headstart.workflows.experiment.recipe import Arm, Recipe
 
-ARMS = "arms"
+FOLDER = "arms"
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def make_jobs(
 
     def folder(arm: str, point: str, seed: int) -> Path:
         """``OUT/arms/probe-10-0``: arm, point, seed."""
-        return out / ARMS / "-".join(filter(None, (arm, re.sub(r"[^\w.-]+", "-", point), str(seed))))
+        return out / FOLDER / "-".join(filter(None, (arm, re.sub(r"[^\w.-]+", "-", point), str(seed))))
 
     def job(arm: Arm, point: str, options: Mapping[str, object], seed: int) -> Job:
         first, source = arm, folder(arm.source, "", seed) if arm.source else None

@@ -49,10 +49,9 @@ _CHECKS: dict[str, Check] = {
     "judge_on": (("test", "val").__contains__, "is neither test nor val"),
     "published": (lambda v: _is_number(v) and 0 <= v <= 1, "is not an accuracy between 0 and 1"),
     "expected": (
-        lambda v: _is_numbers(v) and len(v) == 2 and 0 <= v[0] < v[1] <= 1,
-        "is not a range such as [0.90, 0.95]",
+        lambda v: _is_numbers(v) and len(v) == 2 and 0 <= v[0] < v[1] <= 1, "is not a range such as [0.90, 0.95]",
     ),
-}
+}  # fmt: skip
 """Key to (check of its value, message where it fails)."""
 
 

@@ -129,9 +129,7 @@ def render_experiment(report: ExperimentReport) -> str:
         differences=_differences(report),
         curves=list(curve_plots(report.curves, report.arms, report.points).values()),
         epochs=_best_epochs(report.curves),
-        bands=any(curve.val_accuracy_low for curve in report.curves),
         trained=any(not curve.level and (curve.train_accuracy or curve.train_loss) for curve in report.curves),
-        levels=any(curve.level for curve in report.curves),
         sweeps=[_sweep_table(sweep, plot) for sweep, plot in _sweep_plots(report)],
         samples=sample_rows(report.samples, report.names),
     )

@@ -1,6 +1,4 @@
-"""What one training found, read from its run or from the small file that a comparison keeps of it; and what ``study``
-and ``compare`` return.
-"""
+"""The result of one training, and what ``study`` and ``compare`` return."""
 
 from __future__ import annotations
 
@@ -14,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headstart.core.files import write_json
 from headstart.errors import RunError
 from headstart.reporting import notebook
 from headstart.runs.folder import RunFolder
@@ -25,8 +22,8 @@ from headstart.workflows.experiment.rows import ArmRow, DifferenceRow
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-_FIGURES = ("group", "arm", "seed", "split", "accuracy", "right", "curve", "seconds", "train_photos")
-"""What ``arms/*.json`` of a comparison holds of a training."""
+FIGURES = ("group", "arm", "seed", "split", "accuracy", "right", "curve", "seconds", "train_photos")
+"""Fields of ``arms/*.json`` of a comparison."""
 
 
 @dataclass(frozen=True)
@@ -133,11 +130,6 @@ def from_figures(
     """A training of a comparison. Within a seed all its arms are tested on the same photos."""
     history = tuple({"val_accuracy": value} for value in curve) if len(curve) > 1 else ()
     return JobResult(job, split, np.array(right), "", history, curve[-1], seconds, train_photos, {}, {})
-
-
-def write_figures(result: JobResult) -> None:
-    """Keep the figures of a training."""
-    write_json(figures_file(result.job), {name: getattr(result, name) for name in _FIGURES})
 
 
 @dataclass(frozen=True)

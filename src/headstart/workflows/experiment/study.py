@@ -1,7 +1,6 @@
-"""``study``: a whole experiment from a recipe.
+"""``study``: a whole experiment from a recipe. Every training leaves an ordinary run folder in ``OUT/arms``.
 
-Every training leaves an ordinary run folder in ``OUT/arms``. After an interruption the same call goes on: finished runs
-are read, a running one resumes, and more seeds may be asked for later.
+After an interruption the same call goes on: finished runs are read, an interrupted one resumes; seeds can be added.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ from headstart.runs.folder import RunFolder
 from headstart.workflows.experiment import analysis
 from headstart.workflows.experiment.catalogue import load
 from headstart.workflows.experiment.executor import Executor, Runner, find_executor
-from headstart.workflows.experiment.jobs import ARMS, Experiment, Job, assign_paths, make_jobs
+from headstart.workflows.experiment.jobs import FOLDER, Experiment, Job, assign_paths, make_jobs
 from headstart.workflows.experiment.results import JobResult, Study
 from headstart.workflows.experiment.worker import Worker
 
-OWN = {ARMS, "study.json", "report.html", "pictures"}
+OWN = {FOLDER, "study.json", "report.html", "pictures"}
 """The contents of a study's folder."""
 _PLACES = {"data", "out", "weights", "from_run", "device", "on_bad"}
 """Options in which a run may differ from the job that finds it."""

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from headstart.core.events import Event, Events, Warned
+from headstart.core.files import write_json
 from headstart.core.paths import lasting
 from headstart.data.schema import Manifest
 from headstart.data.splits import split_dataset
@@ -20,7 +21,14 @@ from headstart.runs.folder import RunFolder
 from headstart.training.strategies import STRATEGIES
 from headstart.workflows.experiment.jobs import Experiment, Job
 from headstart.workflows.experiment.recipe import Images
-from headstart.workflows.experiment.results import JobResult, from_figures, read_figures, read_run, write_figures
+from headstart.workflows.experiment.results import (
+    FIGURES,
+    JobResult,
+    figures_file,
+    from_figures,
+    read_figures,
+    read_run,
+)
 
 if TYPE_CHECKING:
     from headstart.data.loading import LoadedImages
@@ -94,8 +102,8 @@ def as_wanted(manifest: Manifest, images: Images) -> Manifest:
 class Worker:
     """Runs the jobs of one process; called with one, it returns when that has ended.
 
-    Photos read once and the network loaded last stay for the next job. They do not travel: pickled, a worker arrives as
-    the worker of the process that unpickles it, which runs silently.
+    Decoded photos and the last network stay for the next job. They are not pickled: a worker is unpickled as the silent
+    worker of that process.
     """
 
     def __init__(self, experiment: Experiment, events: Events | None = None) -> None:
@@ -210,7 +218,7 @@ class Worker:
         correct = found.probabilities[split].argmax(1) == prepared.labels[split]
         curve = [row.val_accuracy for row in fitted.history] or [fitted.val[1]]
         result = from_figures(job, split, correct, curve, round(seconds, 2), len(prepared.labels["train"]))
-        write_figures(result)
+        write_json(figures_file(job), {name: getattr(result, name) for name in FIGURES})
         return result
 
 
