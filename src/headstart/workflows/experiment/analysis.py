@@ -174,13 +174,13 @@ def answer(recipe: Recipe, rows: Sequence[ArmRow], found: Sequence[DifferenceRow
     """The result of a study in a sentence: the first pair's difference, or else the best arm."""
     if not found:
         best = max(rows, key=lambda row: row.mean)
-        return f"{_named(best.arm, best.point)} classifies {best.mean:.1%} of {best.judged} photos correctly."
+        return f"{_named(best.arm, best.point)} names {best.mean:.1%} of {best.judged} photos correctly."
     gap = found[-1] if recipe.arm(found[0].first).sweep else found[0]
     values = {(row.arm, row.point): row.values for row in rows}
     first, second = ((arm, gap.point if recipe.arm(arm).sweep else "") for arm in (gap.first, gap.second))
     runs = 1 if gap.over == "photos" else min(len(values[first]), len(values[second]))  # those that were compared
     a, b = (_mean(values[each][:runs]) for each in (first, second))
-    return f"{_named(*first)} classifies {a:.1%} of the photos correctly, {_named(*second)} {b:.1%}: {gap.verdict}."
+    return f"{_named(*first)} names {a:.1%} of the photos correctly, {_named(*second)} {b:.1%}: {gap.verdict}."
 
 
 def study_text(title: str, rows: Sequence[ArmRow], differences: Sequence[DifferenceRow], answer: str) -> str:

@@ -208,10 +208,10 @@ def _answer(rows: Sequence[dict[str, Any]], differences: Sequence[dict[str, Any]
     where = f" at {group}" if group else ""
     scratch = next((row for row in mine if row["arm"] == "scratch"), None)
     if scratch is None or best is scratch:
-        return f"{best['arm']} does best{where}: {best['mean']:.1%} of the {best['split']} photos classified correctly."
+        return f"{best['arm']} does best{where}: {best['mean']:.1%} of the {best['split']} photos named correctly."
     gap = next(d for d in differences if d["group"] == group and d["first"] == best["arm"] and d["second"] == "scratch")
     sure = "" if gap["low"] is not None and gap["low"] > 0 else ", though these runs cannot tell it from chance"
     return (
-        f"Pretraining helps{where}: {best['arm']} classifies {best['mean']:.1%} of the {best['split']} photos "
+        f"Pretraining helps{where}: {best['arm']} names {best['mean']:.1%} of the {best['split']} photos "
         f"correctly, training from scratch {scratch['mean']:.1%}{sure}."
     )
