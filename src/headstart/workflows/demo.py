@@ -1,7 +1,9 @@
-"""The demo: a comparison of strategies on scikit-learn's handwritten digits, with the starter backbone. It needs no
-network connection.
+"""The demo: a comparison of strategies on handwritten digits, with the starter backbone, without a network connection.
 
-The digits are written out as a class folder first, so that the demo does all that is done with a user's own photos.
+``digits.npz`` holds the first 100 digits of each class (8 x 8 grey values of 0-16) of "Optical Recognition of
+Handwritten Digits" by E. Alpaydin and C. Kaynak, UCI Machine Learning Repository, 1998, https://doi.org/10.24432/C50P49,
+licence CC BY 4.0 (https://creativecommons.org/licenses/by/4.0/), as scikit-learn distributes them. They are written out
+as a class folder first, so that the demo treats them like photos of the user's own.
 """
 
 from __future__ import annotations
@@ -17,8 +19,7 @@ from headstart.core.events import Listener
 from headstart.core.paths import cache_dir
 
 if TYPE_CHECKING:
-    from headstart.workflows.experiment.result import Comparison
-
+    from headstart.workflows.experiment.results import Comparison
 
 SHOTS = (5, 10)
 EPOCHS = 15
@@ -56,24 +57,21 @@ def demo_digits() -> Path:
 
 
 def write_digits(folder: Path, per_class: int = PER_CLASS) -> Path:
-    """scikit-learn's digits (8 x 8 grey values of 0-16, from UCI's Optical Recognition of Handwritten Digits) as
-    PNGs in class folders.
+    """The first digits of each class, at most 100, as PNGs in class folders.
 
-    They are dark on white, smoothly enlarged to 32 px, like a scan of digits.
+    They are dark on white, smoothly enlarged from 8 to 32 px, like a scan of digits.
     """
     done = folder / ".complete"
     if done.exists() and done.read_text(encoding="utf-8") == str(per_class):
         return folder
-    from sklearn.datasets import load_digits
-
     shutil.rmtree(folder, ignore_errors=True)
-    images, labels = load_digits(return_X_y=True)
+    with np.load(Path(__file__).with_name("digits.npz")) as file:
+        images, labels = file["images"], file["labels"]
     for digit in range(10):
         (folder / str(digit)).mkdir(parents=True)
-        for number, row in enumerate(images[labels == digit][:per_class]):
-            grey = (255 - np.asarray(row).reshape(8, 8) * (255 / 16)).round().astype(np.uint8)
-            Image.fromarray(grey).resize((32, 32), Image.Resampling.BICUBIC).save(
-                folder / str(digit) / f"{digit}_{number:03d}.png"
-            )
+        for number, image in enumerate(images[labels == digit][:per_class]):
+            grey = (255 - image * (255 / 16)).round().astype(np.uint8)
+            picture = Image.fromarray(grey).resize((32, 32), Image.Resampling.BICUBIC)
+            picture.save(folder / str(digit) / f"{digit}_{number:03d}.png")
     done.write_text(str(per_class), encoding="utf-8")
     return folder

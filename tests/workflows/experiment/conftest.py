@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from headstart.training import trainer as loop
-from headstart.workflows.experiment.result import Study
+from headstart.workflows.experiment.results import Study
 from headstart.workflows.experiment.study import study
 
 WriteRecipe = Callable[..., Path]

@@ -247,12 +247,12 @@ def test_a_sweep_is_drawn_with_a_line_per_arm_and_its_interval_over_seeds() -> N
     rows = findings.table(SWEPT, results)
     shots, cut = findings.sweeps(SWEPT, rows)
     assert (shots.key, shots.heading) == ("shots", "Accuracy by photos per class")
-    assert (cut.key, cut.heading, [line.arm for line in cut.lines]) == ("cut", "Accuracy by cut", ["cut"])
+    assert (cut.key, cut.heading, [line[0].arm for line in cut.lines]) == ("cut", "Accuracy by cut", ["cut"])
     first, second = shots.lines
-    assert (first.arm, list(first.points)) == ("a", ["1", "5", "10"])
-    assert list(first.mean) == pytest.approx([5.5 / PHOTOS, 20.5 / PHOTOS, 30.5 / PHOTOS])
-    assert [(low, high) for low, high in zip(first.low, first.high, strict=True)] == [(r.low, r.high) for r in rows[:3]]
-    assert (second.arm, list(second.points), second.low, second.high) == ("b", ["10"], (), ())
+    assert [(row.arm, row.point) for row in first] == [("a", "1"), ("a", "5"), ("a", "10")]
+    assert [row.mean for row in first] == pytest.approx([5.5 / PHOTOS, 20.5 / PHOTOS, 30.5 / PHOTOS])
+    assert [row.band for row in first] == [(r.low, r.high) for r in rows[:3]]
+    assert [(row.arm, row.point, row.band) for row in second] == [("b", "10", ())]
     assert list(shots.levels) == [("plain", 31 / PHOTOS)]
 
 
@@ -260,7 +260,7 @@ def test_sweeps_of_different_photos_are_different_figures() -> None:
     found = recipe({"a": {"shots": [1]}, "b": {"shots": [1], "images": "cars"}, "size": {"image_size": [32, 64]}})
     results = [result(found, arm, 0, 9, point) for arm, point in (("a", "1"), ("b", "1"), ("size", "32"))]
     figures = findings.sweeps(found, findings.table(found, results))
-    assert [(figure.key, [line.arm for line in figure.lines]) for figure in figures] == [
+    assert [(figure.key, [line[0].arm for line in figure.lines]) for figure in figures] == [
         ("shots", ["a"]), ("shots", ["b"]), ("image_size", ["size"]),
     ]  # fmt: skip
     assert len({figure.heading for figure in figures}) == 3

@@ -183,7 +183,7 @@ ODD: dict[str, tuple[bytes, str]] = {
     "a control character": (b"name: \x01\n", "is not YAML"),
     "a date that no calendar has": (b"name: own\nabout: 2024-13-45\n", "is not YAML: month must be in 1..12"),
     "brackets without an end": (b"name: " + b"[" * 5000, "is not YAML"),
-    "an arm twice": (b"name: own\narms:\n  a: {epochs: 1}\n  a: {epochs: 2}\n", "line 4 is not YAML: a stands twice"),
+    "an arm twice": (b"name: own\narms:\n  a: {epochs: 1}\n  a: {epochs: 2}\n", "line 4 is not YAML: a is given twice"),
     "a number as key": (b"1: x\nname: own\nimages: {p: }\narms: {a: }\n", "unknown key 1. Known: name"),
     "a list as key": (b"[a, b]: x\n", "odd.yaml, line 1 is not YAML"),
     "arms as a list": (b"name: own\nimages: {p: }\narms: [probe]\n", "arms: must be a mapping, not ['probe']"),

@@ -14,8 +14,7 @@ from headstart.errors import Interrupted, OptionError, RunError
 from headstart.training.config import TrainOptions
 from headstart.workflows.experiment.compare import compare, compared, make_recipe
 from headstart.workflows.experiment.jobs import Job
-from headstart.workflows.experiment.result import Comparison
-from headstart.workflows.experiment.results import from_figures
+from headstart.workflows.experiment.results import Comparison, from_figures
 from headstart.workflows.experiment.worker import Worker
 from headstart.workflows.train import assess
 

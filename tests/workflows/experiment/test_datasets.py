@@ -13,8 +13,9 @@ from headstart.core.events import Events
 from headstart.core.paths import lasting
 from headstart.data.schema import Manifest, Photo
 from headstart.errors import DataError, OptionError
-from headstart.workflows.experiment.datasets import Library, as_wanted, assign_paths
+from headstart.workflows.experiment.jobs import Experiment, assign_paths
 from headstart.workflows.experiment.recipe import Images, Recipe, parse
+from headstart.workflows.experiment.worker import Library, as_wanted
 
 
 def recipe(images: dict[str, Any], *used: str) -> Recipe:
@@ -155,7 +156,7 @@ def test_a_set_is_scanned_once_and_read_once_for_each_size(photos: Path, monkeyp
 
     counted("scan", "headstart.data.loading")
     counted("read", "headstart.data.loading")
-    library = Library(recipe({"pets": None}), {"pets": str(photos)}, "skip", Events())
+    library = Library(Experiment(recipe({"pets": None}), {"pets": str(photos)}), Events())
     for size in (32, 48, 32, 48):
         assert len(library.photos("pets", size, "bilinear").manifest.photos) == 36
     assert library.manifest("pets").photos == library.photos("pets", 32, "bilinear").manifest.photos

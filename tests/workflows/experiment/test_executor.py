@@ -15,7 +15,7 @@ from headstart.core.events import Event, Message, Progress
 from headstart.errors import OptionError
 from headstart.workflows.experiment.executor import EXECUTORS, LocalExecutor
 from headstart.workflows.experiment.jobs import Job
-from headstart.workflows.experiment.result import Study
+from headstart.workflows.experiment.results import Study
 from headstart.workflows.experiment.worker import Finished, Worker
 
 Small = Callable[..., Study]

@@ -10,15 +10,15 @@ from xml.etree import ElementTree
 
 import pytest
 
+from headstart.core.text import duration
 from headstart.reporting.page import Fact
-from headstart.workflows.experiment.page import expectation, in_time, page_pictures, render_experiment
+from headstart.workflows.experiment.report import expectation, page_pictures, render_experiment
 from headstart.workflows.experiment.rows import (
     ArmRow,
     Curve,
     DifferenceRow,
     ExperimentReport,
     Sweep,
-    SweepLine,
     TextBlock,
 )
 
@@ -37,6 +37,15 @@ def rows_of(arm: str, means: list[float]) -> list[ArmRow]:
     ]
 
 
+def swept(
+    arm: str, points: list[str], mean: list[float], low: list[float] | None = None, high: list[float] | None = None
+) -> list[ArmRow]:
+    """The rows of an arm; of two seeds where an interval is given."""
+    ends = zip(low, high, strict=True) if low and high else [(None, None)] * len(mean)
+    found = zip(points, mean, ends, strict=True)
+    return [ArmRow(arm, m, [m, m] if low else [m], *interval, point=point) for point, m, interval in found]
+
+
 @pytest.fixture
 def study(photo: Make) -> Make:
     """``study(**changes)``: a study with something in every section."""
@@ -51,10 +60,10 @@ def study(photo: Make) -> Make:
         scratch = Curve("scratch", [1, 2, 3], [3, 2, 1], [3, 2, 2.5], [0.4, 0.6, 0.7], [0.4, 0.6, 0.65])
         values: dict[str, Any] = {
             "title": "animals", "answer": "Features are worth 25 points.", "command": "headstart study animals",
-            "rows": whole, "about": "It trains `resnet18`.", "facts": [Fact("photos", "900")],
+            "rows": whole, "more": "It trains `resnet18`.", "facts": [Fact("photos", "900")],
             "differences": [difference],
             "curves": [scratch, Curve("probe", [1], val_accuracy=[0.9], level=True)],
-            "sweeps": [Sweep("shots", "By photos", "photos per class", [SweepLine("probe", ["10", "1"], [0.8, 0.5])])],
+            "sweeps": [Sweep("shots", "By photos", "photos per class", [swept("probe", ["10", "1"], [0.8, 0.5])])],
             "samples": {"cat": [photo(1)]}, "texts": [TextBlock("Report", "a  b")],
             "notes": ["One seed."], "environment": {"torch": "2.12.1"},
         }  # fmt: skip
@@ -98,10 +107,10 @@ def test_a_study_of_nothing_is_still_a_page(read_page: Make) -> None:
 
 
 def test_hostile_names_stay_text_on_the_page_and_in_pictures(study: Make, read_page: Make) -> None:
-    line = SweepLine(HOSTILE, [HOSTILE, "b"], [0.5, 0.6])
+    line = swept(HOSTILE, [HOSTILE, "b"], [0.5, 0.6])
     row = ArmRow(HOSTILE, 0.5, [0.5], images=HOSTILE, setting=HOSTILE, note=HOSTILE, published_words=HOSTILE)
     report = study(
-        answer=HOSTILE, about=HOSTILE, rows=[row], texts=[TextBlock(HOSTILE, HOSTILE)],
+        answer=HOSTILE, more=HOSTILE, rows=[row], texts=[TextBlock(HOSTILE, HOSTILE)],
         differences=[DifferenceRow(HOSTILE, "b", 0.1, None, None, None, HOSTILE, "seeds", HOSTILE, HOSTILE)],
         curves=[Curve(HOSTILE, [1, 2], val_accuracy=[0.1, 0.2])],
         sweeps=[Sweep("../x", HOSTILE, HOSTILE, [line], [(HOSTILE, 0.7)]), Sweep("x", "again", "", [line])],
@@ -192,7 +201,7 @@ def test_a_gap_in_a_curve_is_a_gap_and_a_band_needs_several_seeds(study: Make) -
     [("1 10 1000", [0, 1 / 3, 1]), ("conv1 layer1 layer2", [0, 0.5, 1]), ("0 10 100", [0, 0.5, 1])],
 )
 def test_numbers_stand_on_a_logarithmic_axis_and_names_evenly(study: Make, points: str, x: list[float]) -> None:
-    line = SweepLine("probe", points.split(), [0.5, 0.6, 0.8])
+    line = swept("probe", points.split(), [0.5, 0.6, 0.8])
     found = section(render_experiment(study(sweeps=[Sweep("k", "h", "axis", [line])])), "sweeps")
     svg = found[found.index("<svg") : found.index("</svg>")]
     assert [place for place, _ in drawn(svg)[0]] == pytest.approx(x, abs=1e-4)
@@ -201,7 +210,7 @@ def test_numbers_stand_on_a_logarithmic_axis_and_names_evenly(study: Make, point
 
 
 def test_the_table_beside_a_sweep_holds_the_plotted_figures_in_order(study: Make) -> None:
-    lines = [SweepLine("probe", ["10", "1"], [0.8, 0.5], [0.7, 0.4], [0.9, 0.6]), SweepLine("scratch", ["10"], [0.3])]
+    lines = [swept("probe", ["10", "1"], [0.8, 0.5], [0.7, 0.4], [0.9, 0.6]), swept("scratch", ["10"], [0.3])]
     sweep = Sweep("shots", "By photos", "photos", lines, [("scratch-all", 0.95)])
     rows = [ArmRow(arm, 0.9, [0.9]) for arm in ("probe", "scratch", "scratch-all")]
     found = section(render_experiment(study(rows=rows, sweeps=[sweep])), "sweeps")
@@ -230,8 +239,8 @@ def test_pictures_stand_alone(study: Make) -> None:
 @pytest.mark.parametrize(
     ("written", "expected"),
     [
-        (in_time(0), ""), (in_time(3.14), "3.1 s"), (in_time(38), "38 s"), (in_time(310), "5.2 min"),
-        (in_time(598), "10 min"), (in_time(9000), "2.5 h"), (in_time(400_000), "111 h"),
+        (duration(3.14), "3.1 s"), (duration(38), "38 s"), (duration(310), "5.2 min"),
+        (duration(598), "10 min"), (duration(9000), "2.5 h"), (duration(400_000), "111 h"),
         (expectation(ArmRow("a", 0.95, [], expected=(0.9, 0.97))), ""),
         (expectation(ArmRow("a", 0.98, [], expected=(0.905, 0.97))), "above what is expected (90.5–97.0\u202f%)"),
     ],

@@ -13,7 +13,7 @@ import torch
 from headstart.training import launch, rules
 from headstart.training import trainer as loop
 from headstart.training.strategies.base import FitContext
-from headstart.workflows.experiment.result import Study
+from headstart.workflows.experiment.results import Study
 
 Small = Callable[..., Study]
 ClassFolder = Callable[..., Path]

@@ -15,7 +15,7 @@ import headstart as hs
 from headstart.errors import DataError, Interrupted, OptionError, RunError
 from headstart.inference.runner import FrozenNetwork
 from headstart.training import trainer as loop
-from headstart.workflows.experiment.result import Study
+from headstart.workflows.experiment.results import Study
 
 Small = Callable[..., Study]
 

@@ -1,32 +1,23 @@
-"""Rows, differences, curves and sweeps of the trainings of a study or a comparison, and the answer in a sentence."""
+"""Rows, differences, curves and sweeps of the trainings of a study or a comparison, and the result in words."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from headstart.core.text import plural
-from headstart.evaluation.statistics import (
-    Interval,
-    difference_over_seeds,
-    mcnemar,
-    paired_difference,
-    t_interval,
-    verdict,
-    wilson,
-)
+from headstart.evaluation import statistics
 from headstart.workflows.experiment.recipe import Arm, Recipe
 from headstart.workflows.experiment.results import JobResult
-from headstart.workflows.experiment.rows import ArmRow, Curve, DifferenceRow, Sweep, SweepLine
+from headstart.workflows.experiment.rows import ArmRow, Curve, DifferenceRow, Sweep
 
 _AXES = {
     "shots": "photos per class", "fraction": "part of the training photos", "cut": "the network ends after",
     "image_size": "input size, px",
 }  # fmt: skip
-Members = Sequence[JobResult]
 Row = TypeVar("Row", ArmRow, DifferenceRow, Curve)
 
 
@@ -40,29 +31,25 @@ def grouped(results: Sequence[JobResult]) -> dict[tuple[str, str], list[JobResul
 
 def table(recipe: Recipe, results: Sequence[JobResult]) -> list[ArmRow]:
     """A row per arm and point, in the recipe's order."""
-    groups = grouped(results)
+    groups, rows = grouped(results), []
     keys = [(arm, point) for arm in recipe.arms for point, _ in arm.points() if (arm.name, point) in groups]
-    return [_row(arm, point, groups[arm.name, point]) for arm, point in keys]
-
-
-def _row(arm: Arm, point: str, members: Members) -> ArmRow:
-    values, first = [m.accuracy for m in members], members[0]
-    several = len(values) > 1
-    interval = t_interval(values, within=(0, 1)) if several else wilson(int(first.correct.sum()), len(first.correct))
-    return ArmRow(
-        arm.name, interval.value, values, interval.low, interval.high,
-        interval.method if several else f"one run; {interval.method} over photos",
-        arm.images, point, arm.published, arm.said, arm.expected, _setting(first),
-        float(np.mean([m.seconds for m in members])), len(first.correct), arm.note,
-    )  # fmt: skip
-
-
-def _setting(result: JobResult) -> str:
-    """ "finetune, 160 px, 10 epochs, 7671 photos": what the table says of an arm."""
-    plan, cut = result.plan, result.job.options.cut
-    words = [plan["strategy"], f"cut after {cut}" if cut else "", f"{plan['image_size']} px"] if plan else []
-    words += [plural(len(result.history), "epoch") if result.history else "", plural(result.train_photos, "photo")]
-    return ", ".join(filter(None, words))
+    for arm, point in keys:
+        members = groups[arm.name, point]
+        first, values, several = members[0], [m.accuracy for m in members], len(members) > 1
+        if several:
+            interval = statistics.t_interval(values, within=(0, 1))
+        else:
+            interval = statistics.wilson(int(first.correct.sum()), len(first.correct))
+        plan, cut = first.plan, first.job.options.cut  # a comparison has no plan
+        setting = [plan["strategy"], f"cut after {cut}" if cut else "", f"{plan['image_size']} px"] if plan else []
+        setting += [plural(len(first.history), "epoch") if first.history else "", plural(first.train_photos, "photo")]
+        rows.append(ArmRow(
+            arm.name, interval.value, values, interval.low, interval.high,
+            interval.method if several else f"one run; {interval.method} over photos",
+            arm.images, point, arm.published, arm.said, arm.expected, ", ".join(filter(None, setting)),
+            _mean([m.seconds for m in members]), len(first.correct), arm.note,
+        ))  # fmt: skip
+    return rows
 
 
 def differences(recipe: Recipe, results: Sequence[JobResult]) -> list[DifferenceRow]:
@@ -106,7 +93,7 @@ def _shared_points(a: Arm, b: Arm) -> list[tuple[str, str]]:
     return [(x, y) for x in mine for y in yours]
 
 
-def _pair(a: Members, b: Members, point: str) -> Iterator[DifferenceRow]:
+def _pair(a: Sequence[JobResult], b: Sequence[JobResult], point: str) -> Iterator[DifferenceRow]:
     yours = {m.job.seed: m for m in b}
     by_seed = [(m, yours[m.job.seed]) for m in a if m.job.seed in yours]
     if not by_seed:
@@ -114,23 +101,20 @@ def _pair(a: Members, b: Members, point: str) -> Iterator[DifferenceRow]:
     if sum(x.accuracy - y.accuracy for x, y in by_seed) < 0:  # name the better first
         a, b, by_seed = b, a, [(y, x) for x, y in by_seed]
     if len(by_seed) > 1:
-        gap = difference_over_seeds([x.accuracy for x, _ in by_seed], [y.accuracy for _, y in by_seed])
+        gap = statistics.difference_over_seeds([x.accuracy for x, _ in by_seed], [y.accuracy for _, y in by_seed])
         yield DifferenceRow(
             a[0].arm, b[0].arm, gap.value, gap.low, gap.high, gap.p_value, gap.method, "seeds", a[0].job.arm.images,
-            point, verdict=verdict(gap),
+            point, verdict=statistics.verdict(gap),
         )  # fmt: skip
     x, y = by_seed[0]
     # For the many points of a curve, seeds are enough.
     swept = len(by_seed) > 1 and (a[0].job.arm.sweep or b[0].job.arm.sweep)
-    if not swept and x.photos_digest == y.photos_digest:
-        yield _over_photos(x, y, point)
-
-
-def _over_photos(x: JobResult, y: JobResult, point: str) -> DifferenceRow:
-    gap, test = paired_difference(x.correct, y.correct), mcnemar(x.correct, y.correct)
-    return DifferenceRow(
+    if swept or x.photos_digest != y.photos_digest:
+        return
+    gap, test = statistics.paired_difference(x.correct, y.correct), statistics.mcnemar(x.correct, y.correct)
+    yield DifferenceRow(
         x.arm, y.arm, gap.value, gap.low, gap.high, gap.p_value, f"{gap.method}; seed {x.job.seed}", "photos",
-        x.job.arm.images, point, test.only_a, test.only_b, verdict(gap),
+        x.job.arm.images, point, test.only_a, test.only_b, statistics.verdict(gap),
     )  # fmt: skip
 
 
@@ -142,60 +126,48 @@ def curves(recipe: Recipe, results: Sequence[JobResult], swept: bool = False) ->
     return [_curve(members) for members in shown] if any(m.history for ms in shown for m in ms) else []
 
 
-def _curve(members: Members) -> Curve:
-    arm, point = members[0].arm, members[0].job.point
-    if not all(m.history for m in members):  # probes, and what ``auto`` left as one with some seed
-        value = t_interval([m.val_accuracy for m in members], within=(0, 1))
-        low, high = _band([value], len(members))
-        return Curve(arm, [1], (), (), (), [value.value], low, high, level=True, point=point)
-    epochs = range(min(len(m.history) for m in members))
+def _curve(members: Sequence[JobResult]) -> Curve:
+    first, level = (
+        members[0],
+        not all(m.history for m in members),
+    )  # probes, and what ``auto`` left as one with some seed
+    histories = [({"val_accuracy": m.val_accuracy},) if level else m.history for m in members]
+    epochs = range(min(map(len, histories)))
 
-    def mean(measure: str) -> list[float]:
-        taken = all(measure in m.history[0] for m in members)
-        return [_mean([m.history[e][measure] for m in members]) for e in epochs] if taken else []
+    def values(measure: str) -> list[list[float]]:
+        """Per epoch one value for each seed."""
+        taken = all(measure in history[0] for history in histories)
+        return [[history[e][measure] for history in histories] for e in epochs] if taken else []
 
-    bands = [t_interval([m.history[e]["val_accuracy"] for m in members], within=(0, 1)) for e in epochs]
+    measures = ("train_loss", "val_loss", "train_accuracy", "val_accuracy")
+    means = {measure: list(map(_mean, values(measure))) for measure in measures}
+    several = values("val_accuracy") if len(members) > 1 else []  # one seed has no interval
+    bands = [statistics.t_interval(each, within=(0, 1)) for each in several]
+    lows, highs = tuple(i.low or 0.0 for i in bands), tuple(i.high or 0.0 for i in bands)
     return Curve(
-        arm, [e + 1 for e in epochs], mean("train_loss"), mean("val_loss"), mean("train_accuracy"),
-        mean("val_accuracy"), *_band(bands, len(members)), point=point,
+        first.arm, [e + 1 for e in epochs], **means, val_accuracy_low=lows, val_accuracy_high=highs, level=level,
+        point=first.job.point,
     )  # fmt: skip
-
-
-def _band(intervals: Sequence[Interval], seeds: int) -> tuple[Sequence[float], Sequence[float]]:
-    """(low, high); empty for one seed, which has no interval."""
-    if seeds == 1:
-        return (), ()
-    return [float(i.low or 0) for i in intervals], [float(i.high or 0) for i in intervals]
 
 
 def sweeps(recipe: Recipe, rows: Sequence[ArmRow]) -> list[Sweep]:
     """One figure per image set and swept option, with the arms that are swept along it."""
     keys = list(dict.fromkeys((arm.images, arm.sweep[0]) for arm in recipe.arms if arm.sweep))
-    return [_sweep(recipe, rows, images, key, len({k for _, k in keys}) < len(keys)) for images, key in keys]
-
-
-def _sweep(recipe: Recipe, rows: Sequence[ArmRow], images: str, key: str, name_images: bool) -> Sweep:
-    lines = []
-    for arm in recipe.arms:
-        mine = [row for row in rows if row.arm == arm.name]
-        if arm.sweep and arm.sweep[0] == key and arm.images == images and mine:
-            several = len(mine[0].values) > 1
-            lows, highs = [r.low or 0.0 for r in mine], [r.high or 0.0 for r in mine]
-            lines.append(
-                SweepLine(
-                    arm.name, [r.point for r in mine], [r.mean for r in mine], lows if several else (),
-                    highs if several else (),
-                )
-            )  # fmt: skip
-    axis = _AXES[key]
-    heading = f"Accuracy by {'cut' if key == 'cut' else axis}{f' ({images})' if name_images else ''}"
-    return Sweep(key, heading, axis, lines, _levels(recipe, rows, images, key))
-
-
-def _levels(recipe: Recipe, rows: Sequence[ArmRow], images: str, key: str) -> list[tuple[str, float]]:
-    """Arms on the same photos that are not swept, as level lines; none beside input sizes, where they would mislead."""
-    plain = [arm.name for arm in recipe.arms if arm.images == images and not arm.sweep and not arm.deliberate_bugs]
-    return [] if key == "image_size" else [(row.arm, row.mean) for row in rows if row.arm in plain]
+    found = []
+    for images, key in keys:
+        lines = []
+        arms = [arm for arm in recipe.arms if arm.images == images]
+        for arm in arms:
+            mine = [row for row in rows if row.arm == arm.name]
+            if arm.sweep and arm.sweep[0] == key and mine:
+                lines.append(mine)
+        # Arms that are not swept are level lines; beside input sizes they would mislead.
+        plain = {arm.name for arm in arms if not arm.sweep and not arm.deliberate_bugs and key != "image_size"}
+        levels = [(row.arm, row.mean) for row in rows if row.arm in plain]
+        of = f" ({images})" if len({k for _, k in keys}) < len(keys) else ""
+        heading = f"Accuracy by {'cut' if key == 'cut' else _AXES[key]}{of}"
+        found.append(Sweep(key, heading, _AXES[key], lines, levels))
+    return found
 
 
 def answer(recipe: Recipe, rows: Sequence[ArmRow], found: Sequence[DifferenceRow]) -> str:
@@ -209,6 +181,58 @@ def answer(recipe: Recipe, rows: Sequence[ArmRow], found: Sequence[DifferenceRow
     runs = 1 if gap.over == "photos" else min(len(values[first]), len(values[second]))  # those that were compared
     a, b = (_mean(values[each][:runs]) for each in (first, second))
     return f"{_named(*first)} names {a:.1%} of the photos correctly, {_named(*second)} {b:.1%}: {gap.verdict}."
+
+
+def study_text(title: str, rows: Sequence[ArmRow], differences: Sequence[DifferenceRow], answer: str) -> str:
+    """Table, differences and answer of a study."""
+    names = [f"{row.arm} {row.point}" if row.point else row.arm for row in rows]
+    published = [row.published_words or ("–" if row.published is None else f"{row.published:.3f}") for row in rows]
+    width, setting, said = (
+        max(map(len, column))
+        for column in (["arm", *names], ["setting", *(row.setting for row in rows)], ["published", *published])
+    )
+    head = f"{'published':>{said}}  {'ours':>6}  {'95 % interval':>14}  {'s':>6}  per seed"
+    lines = [title, "", f"{'arm':{width}}  {'setting':{setting}}  {head}"]
+    for name, words, row in zip(names, published, rows, strict=True):
+        lines.append(
+            f"{name:{width}}  {row.setting:{setting}}  {words:>{said}}  {row.mean:6.3f}  "
+            f"{_interval(row.low, row.high):>14}  {row.seconds:6.0f}  {_each(row.values)}"
+        )
+    lines += ["", "differences"] if differences else []
+    for gap in differences:
+        at = f" at {gap.point}" if gap.point else ""
+        chance = "" if gap.p_value is None else f", p {'< 0.001' if gap.p_value < 0.001 else f'= {gap.p_value:.2g}'}"
+        counts = "" if gap.only_first is None else f" (correct by one alone: {gap.only_first}, {gap.only_second})"
+        interval = f"{_signed(gap.low, gap.high)}, over {gap.over}{chance}{counts}"
+        lines.append(f"  {gap.first} − {gap.second}{at}: {gap.mean:+.3f} {interval}: {gap.verdict}")
+    return "\n".join([*lines, "", answer])
+
+
+def comparison_text(rows: Sequence[Mapping[str, Any]], differences: Sequence[Mapping[str, Any]], answer: str) -> str:
+    """Table, differences and answer of a comparison."""
+    lines = [f"{'photos':>14}  {'arm':9}  {'accuracy':>8}  {'95 % interval':>15}  {'seconds':>7}   per seed"]
+    for row in rows:
+        lines.append(
+            f"{row['group'] or 'all':>14}  {row['arm']:9}  {row['mean']:8.3f}  "
+            f"{_interval(row['low'], row['high']):>15}  {row['seconds']:7.1f}   {_each(row['values'])}"
+        )
+    lines += ["", f"{'photos':>14}  difference"] if differences else []
+    for d in differences:
+        gap = f"{d['first']} − {d['second']}: {d['mean']:+.3f} {_signed(d['low'], d['high'])}"
+        lines.append(f"{d['group'] or 'all':>14}  {gap}  {d['verdict']}")
+    return "\n".join([*lines, "", answer])
+
+
+def _each(values: Sequence[float]) -> str:
+    return " ".join(f"{value:.3f}" for value in values)
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "one run" if low is None or high is None else f"{low:.3f} to {high:.3f}"
+
+
+def _signed(low: float | None, high: float | None) -> str:
+    return "(one run)" if low is None or high is None else f"[{low:+.3f}, {high:+.3f}]"
 
 
 def _named(arm: str, point: str) -> str:

@@ -31,27 +31,35 @@ class RecipeFile:
 
 def shipped() -> dict[str, RecipeFile]:
     """The recipes that come with headstart, by name."""
-    return {path.stem: _read(path) for path in sorted(RECIPES.glob("*.yaml"))}
+    return {path.stem: find(path.stem) for path in sorted(RECIPES.glob("*.yaml"))}
 
 
 def find(name: str) -> RecipeFile:
     """A recipe that ships, or a file of the user's. Raises OptionError."""
-    if name in (known := [path.stem for path in RECIPES.glob("*.yaml")]):
-        return _read(RECIPES / f"{name}.yaml")
-    path = Path(name)
-    if path.suffix in {".yaml", ".yml"} or path.is_file():
-        return _read(path)
-    hint = did_you_mean(name, known) or f"Studies that ship: {', '.join(sorted(known))}; or give a recipe.yaml."
-    raise OptionError(f"There is no study {name!r}.", hint)
-
-
-def _read(path: Path) -> RecipeFile:
+    known = sorted(path.stem for path in RECIPES.glob("*.yaml"))
+    path = RECIPES / f"{name}.yaml" if name in known else Path(name)
+    if path.suffix not in {".yaml", ".yml"} and not path.is_file():
+        hint = did_you_mean(name, known) or f"Studies that ship: {', '.join(known)}; or give a recipe.yaml."
+        raise OptionError(f"There is no study {name!r}.", hint)
     try:
         return RecipeFile(path, path.read_text(encoding="utf-8"))
     except OSError as error:
         raise OptionError(f"{path} cannot be read: {error.strerror or error}.") from None
     except UnicodeDecodeError:
         raise OptionError(f"{path} is not text in UTF-8: a recipe is a YAML file.") from None
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without duplicate keys: of two arms with one name the first would be lost silently."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                problem = f"{key.value} is given twice"
+                raise yaml.constructor.ConstructorError(problem=problem, problem_mark=key.start_mark)
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
 
 
 def load(name: str, settings: Sequence[str] = (), quick: bool = False, seeds: int | None = None) -> Recipe:
@@ -61,7 +69,14 @@ def load(name: str, settings: Sequence[str] = (), quick: bool = False, seeds: in
         OptionError: lists every problem.
     """
     file = find(name)
-    raw = _yaml(file)
+    try:
+        raw = yaml.load(file.text, _Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise OptionError(f"{file.path}{where} is not YAML: {getattr(error, 'problem', error)}.") from None
+    except (ValueError, RecursionError) as error:  # a date that no calendar has; brackets without an end
+        raise OptionError(f"{file.path} is not YAML: {error}.") from None
     if isinstance(raw, Mapping):
         changes = raw.get("quick") if quick else None
         if isinstance(changes, Mapping):
@@ -72,31 +87,6 @@ def load(name: str, settings: Sequence[str] = (), quick: bool = False, seeds: in
     if quick or settings:  # what is expected holds for the recipe as it is written
         recipe = replace(recipe, arms=tuple(replace(arm, expected=None) for arm in recipe.arms))
     return recipe
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML in which no key may stand twice: of two arms of one name the first would be lost silently."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    problem=f"{key.value} stands twice", problem_mark=key.start_mark
-                )
-            seen.add(str(key.value))
-        return super().construct_mapping(node, deep)
-
-
-def _yaml(file: RecipeFile) -> Any:
-    try:
-        return yaml.load(file.text, _Loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        raise OptionError(f"{file.path}{where} is not YAML: {getattr(error, 'problem', error)}.") from None
-    except (ValueError, RecursionError) as error:  # a date that no calendar has; brackets without an end
-        raise OptionError(f"{file.path} is not YAML: {error}.") from None
 
 
 def _setting(text: str) -> tuple[str, Any]:
@@ -135,8 +125,11 @@ def _change(raw: Mapping[str, Any], changes: Mapping[str, Any], origin: str) -> 
             hint = did_you_mean(key, ARM_KEYS if dot else (*ARM_KEYS, "test_photos"))
             wrong.append(f"{name}: unknown key {key!r}. {hint}".strip())
         else:
+            # Shots and fraction both say how much to train on: the new one replaces the other.
+            other = {"shots": "fraction", "fraction": "shots"}.get(key, "")
+            unset = {other: None} if other in _as_mapping(changed.get("every_arm")) else {}
             for each in [arm] if dot else arms:
-                arms[each] = _with(arms[each], changed.get("every_arm"), key, value)
+                arms[each] = {**_without(arms[each], other), **unset, key: value}
     if wrong:
         raise OptionError(f"{origin}: " + "; ".join(wrong))
     return {**changed, "arms": {**given, **arms} or raw.get("arms")}
@@ -148,14 +141,3 @@ def _as_mapping(value: Any) -> Mapping[Any, Any]:
 
 def _without(value: Any, key: str) -> Any:
     return {k: v for k, v in value.items() if k != key} if isinstance(value, Mapping) else value
-
-
-def _with(arm: dict[str, Any], every: Any, key: str, value: Any) -> dict[str, Any]:
-    """The arm with one option changed. Shots and fraction both say how much to train on: the new one replaces the
-    other.
-    """
-    other = {"shots": "fraction", "fraction": "shots"}.get(key)
-    changed = {k: v for k, v in arm.items() if k != other}
-    if other and isinstance(every, Mapping) and other in every:
-        changed[other] = None
-    return {**changed, key: value}

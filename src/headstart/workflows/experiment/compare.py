@@ -1,4 +1,4 @@
-"""``compare``: did the pretraining help? A study that is made of arguments: arms x shots x seeds, all on one dataset.
+"""``compare``: did the pretraining help? A study made from arguments: arms x shots x seeds, all on one dataset.
 
 Within a seed all arms use the same splits, so differences are paired by seed. Each training leaves one small JSON file;
 after an interruption the same call goes on with those that are missing.
@@ -13,42 +13,33 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import Any, Unpack
 
 from headstart.core.events import Listener
 from headstart.core.files import write_json
 from headstart.errors import OptionError, RunError, did_you_mean
 from headstart.reporting.command import command_line
 from headstart.reporting.console import console_events
-from headstart.training.config import ARMS as DEFAULT_ARMS
-from headstart.training.config import SEEDS, CompareOptions, TrainOptions
-from headstart.training.config import Arm as ArmName
+from headstart.reporting.page import Fact
+from headstart.training import config
+from headstart.training.config import CompareOptions, TrainOptions
 from headstart.training.strategies import STRATEGIES
 from headstart.workflows.experiment import analysis
-from headstart.workflows.experiment.executor import Executor, find_executor
-from headstart.workflows.experiment.jobs import ARMS as FOLDER
-from headstart.workflows.experiment.jobs import Job
+from headstart.workflows.experiment.executor import Executor, Runner, find_executor
+from headstart.workflows.experiment.jobs import FOLDER, Experiment, Job
 from headstart.workflows.experiment.recipe import Arm, Images, Recipe
-from headstart.workflows.experiment.result import Comparison
-from headstart.workflows.experiment.results import JobResult, group_name
-from headstart.workflows.experiment.rows import ArmRow, DifferenceRow
-from headstart.workflows.experiment.runner import Runner
-from headstart.workflows.experiment.text import comparison_text
-from headstart.workflows.experiment.worker import Experiment, Worker
-
-if TYPE_CHECKING:
-    from headstart.data.loading import LoadedImages
+from headstart.workflows.experiment.results import Comparison, JobResult, group_name
+from headstart.workflows.experiment.worker import Worker
 
 ARMS = tuple(s for s in STRATEGIES.names() if s != "auto")
-_IMAGES = ""
-"""The one image set of a comparison; the title names it."""
+_IMAGES = ""  # the only image set; the title names it
 
 
 def compare(
     data: str | Path,
     *,
-    arms: Sequence[ArmName] = DEFAULT_ARMS,
-    seeds: int = SEEDS,
+    arms: Sequence[config.Arm] = config.ARMS,
+    seeds: int = config.SEEDS,
     shots: Sequence[int] = (),
     out: str | Path | None = None,
     overwrite: bool = False,
@@ -82,38 +73,34 @@ def compare(
     boundary = options.pop("boundary", None)
     asked = TrainOptions.gather(data, None, options, "compare")
     _check(arms, seeds, shots, boundary)
-    where, path = find_executor(executor), _folder(asked, out)
-    request = {
-        "options": asked.to_json(), "arms": list(arms), "seeds": seeds, "shots": list(shots), "boundary": boundary
-    }  # fmt: skip
+    where = find_executor(executor)
+    path = Path(out) if out else Path("runs") / f"{asked.run_name().removesuffix('-auto')}-compare"
     recipe = make_recipe(arms, seeds, shots, boundary)
     jobs = _jobs(recipe, asked, path)
+    chosen = {"arms": list(arms), "seeds": seeds, "shots": list(shots), "boundary": boundary}
     with console_events(quiet, listener) as events:
         from headstart.inference.device import find_machine
+        from headstart.workflows.experiment.report import comparison_report, write_page
 
         machine = find_machine(asked.device)
         worker = Worker(Experiment(recipe, {_IMAGES: asked.data}, "figures", asked.on_bad), events)
         photos, backbone = worker.inputs(replace(jobs[0], options=jobs[0].like or jobs[0].options))
-        events.message(_summary(photos))
-        _open_folder(path, json.loads(json.dumps({**request, "photos": photos.digest})), overwrite)
+        usable = sum(problem is None for problem in photos.pixels.problems)
+        classes = len({photo.label for photo in photos.manifest.photos})
+        kind, size = f"{photos.manifest.name} ({photos.manifest.layout})", photos.pixels.resize
+        events.message(f"{kind}: {classes} classes, {usable} photos, at {size} px")
+        _open_folder(path, {"options": asked.to_json(), **chosen, "photos": photos.digest}, overwrite)
         began = time.monotonic()
         results = Runner(jobs, worker, where, events, _line).run(path)
-        facts = (
-            ("backbone", backbone.name, backbone.source),
-            ("time", f"{time.monotonic() - began:.0f} s", machine.words),
-        )
-        return _conclude(recipe, results, path, _command(asked, recipe), photos, facts)
-
-
-def _folder(asked: TrainOptions, out: str | Path | None) -> Path:
-    return Path(out) if out else Path("runs") / f"{asked.run_name().removesuffix('-auto')}-compare"
-
-
-def _summary(photos: LoadedImages) -> str:
-    usable = sum(problem is None for problem in photos.pixels.problems)
-    classes = len({photo.label for photo in photos.manifest.photos})
-    found, size = photos.manifest, photos.pixels.resize
-    return f"{found.name} ({found.layout}): {classes} classes, {usable} photos, at {size} px"
+        facts = [
+            Fact("backbone", backbone.name, backbone.source),
+            Fact("time", f"{time.monotonic() - began:.0f} s", machine.words),
+        ]
+        found, report = compared(recipe, results), path / "report.html"
+        write_json(path / "comparison.json", found.summary)
+        command = command_line("compare", asked.data, {**asked.given("compare"), **chosen})
+        write_page(comparison_report(recipe, results, found.answer, command, photos, facts, machine.words), path)
+        return replace(found, report=report, text=f"{found.text}\n\nReport: {report}")
 
 
 def _check(arms: Sequence[str], seeds: int, shots: Sequence[int], boundary: str | None) -> None:
@@ -134,16 +121,14 @@ def _check(arms: Sequence[str], seeds: int, shots: Sequence[int], boundary: str 
 
 def make_recipe(arms: Sequence[str], seeds: int, shots: Sequence[int] = (), boundary: str | None = None) -> Recipe:
     """A comparison as a recipe: an arm per strategy, swept over shots where there are some."""
-    sweep = ("shots", tuple(shots)) if shots else None
-    made = (Arm(arm, _IMAGES, _arm_options(arm, boundary), sweep, seeds=seeds) for arm in arms)
+    made, sweep = [], ("shots", tuple(shots)) if shots else None
+    for arm in arms:
+        strategy = STRATEGIES.get(arm)
+        options = {"strategy": arm, "boundary": boundary if strategy.boundary.use == "required" else None}
+        if not strategy.pretrained:
+            options |= {"weights": None, "from_run": None}
+        made.append(Arm(arm, _IMAGES, options, sweep, seeds=seeds))
     return Recipe("comparison", "", {_IMAGES: Images(_IMAGES)}, tuple(made))
-
-
-def _arm_options(arm: str, boundary: str | None) -> dict[str, Any]:
-    """What one arm changes: scratch has no weights to start from, and only partial has a boundary to choose."""
-    strategy = STRATEGIES.get(arm)
-    weights = {} if strategy.pretrained else {"weights": None, "from_run": None}
-    return {"strategy": arm, "boundary": boundary if strategy.boundary.use == "required" else None, **weights}
 
 
 def _jobs(recipe: Recipe, asked: TrainOptions, out: Path) -> list[Job]:
@@ -151,25 +136,28 @@ def _jobs(recipe: Recipe, asked: TrainOptions, out: Path) -> list[Job]:
     pretrained network.
     """
     pretrained = [arm.name for arm in recipe.arms if STRATEGIES.get(arm.name).pretrained]
-    like = replace(asked, strategy=(pretrained or [recipe.arms[0].name])[0])
-
-    def job(arm: Arm, place: int, seed: int) -> Job:
-        point, options = arm.points()[place]
-        name = f"{group_name(point) or 'all'}-{arm.name}-{seed}".replace(" ", "-")
-        return Job(arm, point, seed, replace(asked, seed=seed, **options), out / FOLDER / name, like=like)
-
-    seeds = range(asked.seed, asked.seed + recipe.seeds)
-    points = range(len(recipe.arms[0].points()))
-    return [job(arm, place, seed) for place in points for seed in seeds for arm in recipe.arms]
+    like, jobs = replace(asked, strategy=(pretrained or [recipe.arms[0].name])[0]), []
+    for point in range(len(recipe.arms[0].points())):
+        for seed in range(asked.seed, asked.seed + recipe.seeds):
+            for arm in recipe.arms:
+                label, options = arm.points()[point]
+                name = f"{group_name(label) or 'all'}-{arm.name}-{seed}".replace(" ", "-")
+                changed = replace(asked, seed=seed, **options)
+                jobs.append(Job(arm, label, seed, changed, out / FOLDER / name, like=like))
+    return jobs
 
 
 def _open_folder(path: Path, request: dict[str, Any], overwrite: bool) -> None:
     """Begin a comparison in its folder, or go on with the same one that was interrupted. Raises RunError."""
     file = path / "comparison-request.json"
+    request = json.loads(json.dumps(request))  # as it will be read again
     if os.path.exists(path) and (not path.is_dir() or any(not p.name.startswith(".") for p in path.iterdir())):
-        before = _request_before(file)
-        if before is None:
-            raise RunError(f"`out={path}` exists and is not a comparison.", "Choose another folder.", option="out")
+        try:
+            before = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            raise RunError(
+                f"`out={path}` exists and is not a comparison.", "Choose another folder.", option="out"
+            ) from None
         finished = (path / "report.html").exists()
         if (finished or before != request) and not overwrite:
             raise RunError(
@@ -184,58 +172,33 @@ def _open_folder(path: Path, request: dict[str, Any], overwrite: bool) -> None:
     write_json(file, request)
 
 
-def _request_before(file: Path) -> Any:
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-
-
 def _line(result: JobResult, number: int, left: str) -> str:
     where = f"{group_name(result.job.point)}, " if result.job.point else ""
     found = f"{result.split} accuracy {result.accuracy:.3f}   {result.seconds:.1f} s"
     return f"  {where}seed {result.job.seed}: {result.arm:9} {found}"
 
 
-def _conclude(
-    recipe: Recipe, results: Sequence[JobResult], path: Path, command: str, photos: LoadedImages,
-    facts: Sequence[tuple[str, str, str]],
-) -> Comparison:  # fmt: skip
-    from headstart.workflows.experiment.report import comparison_report, write_page
-
-    found = compared(recipe, results)
-    write_json(path / "comparison.json", found.summary)
-    write_page(comparison_report(recipe, results, found.answer, command, photos, facts), path)
-    report = path / "report.html"
-    return replace(found, report=report, text=f"{found.text}\n\nReport: {report}")
-
-
 def compared(recipe: Recipe, results: Sequence[JobResult]) -> Comparison:
     """What the results of a comparison say."""
     first = {key: members[0] for key, members in analysis.grouped(results).items()}
-    rows = [_row(row, first[row.arm, row.point]) for row in analysis.by_point(recipe, analysis.table(recipe, results))]
-    gaps = analysis.by_point(recipe, analysis.seed_differences(recipe, results))
-    differences = [_difference(gap, min(r.job.seed for r in results)) for gap in gaps]
+    rows, differences = [], []
+    for row in analysis.by_point(recipe, analysis.table(recipe, results)):
+        one = first[row.arm, row.point]
+        rows.append({
+            "group": one.group, "arm": row.arm, "split": one.split, "train_photos": one.train_photos,
+            "values": list(row.values), "mean": row.mean, "low": row.low, "high": row.high, "method": row.method,
+            "seconds": row.seconds,
+        })  # fmt: skip
+    seed = f"; seed {min(r.seed for r in results)}"
+    for gap in analysis.by_point(recipe, analysis.seed_differences(recipe, results)):
+        differences.append({
+            "group": group_name(gap.point), "first": gap.first, "second": gap.second, "mean": gap.mean,
+            "low": gap.low, "high": gap.high, "p_value": gap.p_value, "method": gap.method.removesuffix(seed),
+            "verdict": gap.verdict,
+        })  # fmt: skip
     answer = _answer(rows, differences)
-    return Comparison(
-        tuple(results), tuple(rows), tuple(differences), comparison_text(rows, differences, answer), answer
-    )
-
-
-def _row(row: ArmRow, member: JobResult) -> dict[str, Any]:
-    return {
-        "group": group_name(row.point), "arm": row.arm, "split": member.split, "train_photos": member.train_photos,
-        "values": list(row.values), "mean": row.mean, "low": row.low, "high": row.high, "method": row.method,
-        "seconds": row.seconds,
-    }  # fmt: skip
-
-
-def _difference(gap: DifferenceRow, seed: int) -> dict[str, Any]:
-    return {
-        "group": group_name(gap.point), "first": gap.first, "second": gap.second, "mean": gap.mean, "low": gap.low,
-        "high": gap.high, "p_value": gap.p_value, "method": gap.method.removesuffix(f"; seed {seed}"),
-        "verdict": gap.verdict,
-    }  # fmt: skip
+    text = analysis.comparison_text(rows, differences, answer)
+    return Comparison(tuple(results), tuple(rows), tuple(differences), text, answer)
 
 
 def _answer(rows: Sequence[dict[str, Any]], differences: Sequence[dict[str, Any]]) -> str:
@@ -249,12 +212,6 @@ def _answer(rows: Sequence[dict[str, Any]], differences: Sequence[dict[str, Any]
     gap = next(d for d in differences if d["group"] == group and d["first"] == best["arm"] and d["second"] == "scratch")
     sure = "" if gap["low"] is not None and gap["low"] > 0 else ", though these runs cannot tell it from chance"
     return (
-        f"Pretraining helps{where}: {best['arm']} names {best['mean']:.1%} of the {best['split']} photos correctly,"
-        f" training from scratch {scratch['mean']:.1%}{sure}."
+        f"Pretraining helps{where}: {best['arm']} names {best['mean']:.1%} of the {best['split']} photos "
+        f"correctly, training from scratch {scratch['mean']:.1%}{sure}."
     )
-
-
-def _command(asked: TrainOptions, recipe: Recipe) -> str:
-    shots = [point for point, _ in recipe.arms[0].points() if point]
-    own = {"arms": [arm.name for arm in recipe.arms], "seeds": recipe.seeds, "shots": shots}
-    return command_line("compare", asked.data, {**asked.given("compare"), **own})

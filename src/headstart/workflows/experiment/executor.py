@@ -1,19 +1,24 @@
-"""Where the trainings of a study run: in this process, or anywhere that another package offers.
+"""Where the trainings of a study or a comparison run: in this process, or on what another package offers.
 
-An executor takes what ``concurrent.futures.Executor.submit`` takes, so a pool of Python's own is one. ``work`` and
+An executor takes what ``concurrent.futures.Executor.submit`` takes, so Python's own pools are executors. ``work`` and
 ``job`` can be pickled; unpickled elsewhere, ``work`` keeps the decoded photos and the network for the next job there
 (see ``Worker``). A job is submitted only after the one that it starts from has ended.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from pathlib import Path
 from typing import Protocol
 
+from headstart.core.estimate import Estimate, time_left
+from headstart.core.events import Event, Events, Progress, Warned
 from headstart.core.registry import Registry
-from headstart.workflows.experiment.jobs import Job
-from headstart.workflows.experiment.worker import Finished
+from headstart.errors import Interrupted
+from headstart.workflows.experiment.jobs import Job, work
+from headstart.workflows.experiment.results import JobResult
+from headstart.workflows.experiment.worker import Finished, Worker
 
 Work = Callable[[Job], Finished]
 
@@ -36,14 +41,90 @@ class LocalExecutor:
         return future
 
 
-EXECUTORS: Registry[Executor] = Registry(
-    "executor",
-    "headstart.executors",
-    {"local": "headstart.workflows.experiment.executor:LocalExecutor"},
-    option="executor",
-)
+_LOCAL = {"local": "headstart.workflows.experiment.executor:LocalExecutor"}
+EXECUTORS: Registry[Executor] = Registry("executor", "headstart.executors", _LOCAL, option="executor")
 
 
 def find_executor(executor: str | Executor) -> Executor:
     """An executor by its name, or the object itself. Raises OptionError."""
     return EXECUTORS.get(executor) if isinstance(executor, str) else executor
+
+
+class Runner:
+    """Runs ``jobs`` (sources first) with ``worker`` on ``executor``. ``line`` makes the message about a training that
+    ended from its result, how many have ended, and "about 5 min left".
+    """
+
+    def __init__(
+        self, jobs: Sequence[Job], worker: Worker, executor: Executor, events: Events,
+        line: Callable[[JobResult, int, str], str],
+    ) -> None:  # fmt: skip
+        self.jobs, self.worker, self.executor, self.events, self._line = jobs, worker, executor, events, line
+        weights = {job.folder: work(job, worker.library.manifest(job.arm.images)) for job in jobs}
+        self.estimate = Estimate(weights, {job.folder: (job.arm.name, job.point) for job in jobs})
+        self._done, self._warned = 0, set[str]()
+        worker.listen = self._heard
+
+    def run(self, where: Path) -> list[JobResult]:
+        """The results, in the order of the jobs.
+
+        Raises:
+            Interrupted: by Ctrl-C; trainings that have ended are kept in ``where``.
+        """
+        results: dict[Path, JobResult] = {}
+        self._progress("")
+        try:
+            for job, finished in self._finished():
+                results[job.folder] = finished.result
+                self._done += 1
+                for warning in finished.warnings:
+                    self._warn(warning)
+                self.estimate.finished(job.folder, finished.seconds)
+                if finished.seconds is not None:
+                    left = time_left(self.estimate.seconds_left()) if self._done < len(self.jobs) else ""
+                    self.events.message(self._line(finished.result, self._done, left))
+                self._progress("")
+        except (KeyboardInterrupt, Interrupted):
+            raise Interrupted(
+                f"Stopped; {len(results)} of {len(self.jobs)} trainings are done, and nothing in {where} is lost.",
+                "Start it again with the same options to go on.",
+            ) from None
+        return [results[job.folder] for job in self.jobs]
+
+    def _finished(self) -> Iterator[tuple[Job, Finished]]:
+        """Jobs as they end. Each is submitted as soon as the one that it starts from has ended."""
+        waiting = list(self.jobs)
+        running: dict[Future[Finished], Job] = {}
+        try:
+            while waiting or running:
+                open_ones = {job.folder for job in [*waiting, *running.values()]}
+                ready = next((job for job in waiting if job.source not in open_ones), None)
+                if ready is not None:
+                    waiting.remove(ready)
+                    running[self.executor.submit(self.worker, ready)] = ready
+                for future in wait(running, 0 if ready else None, FIRST_COMPLETED).done:
+                    yield running.pop(future), future.result()
+        finally:
+            for future in running:
+                future.cancel()
+
+    def _heard(self, job: Job, event: Event) -> None:
+        """Pass on progress and warnings of a job that runs in this process. Its messages are left out: they would be
+        the same for every job.
+        """
+        if isinstance(event, Warned):
+            self._warn(event.text)
+        part = event.done / event.total if isinstance(event, Progress) and event.task == "training" else 0.0
+        self.estimate.progressed(job.folder, part)
+        if isinstance(event, Progress):
+            self._progress(job.label)
+            self.events.send(event)
+
+    def _warn(self, text: str) -> None:
+        """Each warning once, though every job may give it."""
+        if text not in self._warned:
+            self._warned.add(text)
+            self.events.warning(text)
+
+    def _progress(self, note: str) -> None:
+        self.events.progress("trainings", self._done, len(self.jobs), note, self.estimate.seconds_left())

@@ -1,11 +1,12 @@
-"""From a recipe to trainings, in the order in which they run."""
+"""From a recipe to trainings, in the order in which they run, on photos that the user gives or that are downloaded."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from headstart.data.schema import Manifest
 from headstart.errors import OptionError, did_you_mean
@@ -13,15 +14,15 @@ from headstart.training.config import DEFAULT_BACKBONE, TrainOptions
 from headstart.training.strategies import STRATEGIES
 from headstart.workflows.experiment.recipe import Arm, Recipe
 
-ARMS = "arms"
+FOLDER = "arms"
 
 
 @dataclass(frozen=True)
 class Job:
     """One training: an arm at one point with one seed. Plain values, so that it can be sent to another process.
 
-    folder  where its run lies; of a comparison, the same path with ``.json`` holds its figures
-    source  the folder of the job that must have ended before, None where there is none
+    folder  of its run; of a comparison, the same path with ``.json`` holds its figures
+    source  the folder of the job that must have ended before, if any
     like    options whose network gives input size and preprocessing; None: the job's own
     """
 
@@ -38,6 +39,21 @@ class Job:
         return f"{self.arm.name}{f' at {self.point}' if self.point else ''}, seed {self.seed}"
 
 
+@dataclass(frozen=True)
+class Experiment:
+    """What all jobs share besides their options. Plain values: it can be sent to another process.
+
+    places  image set to folder, file or named dataset
+    keep    what each job leaves: "runs", an ordinary run folder; "figures", one small JSON file
+    on_bad  what to do with unreadable files: "skip" or "fail"
+    """
+
+    recipe: Recipe
+    places: Mapping[str, str]
+    keep: Literal["runs", "figures"] = "runs"
+    on_bad: str = "skip"
+
+
 def make_jobs(
     recipe: Recipe, places: Mapping[str, str], weights: Mapping[str, str], out: Path, device: str = "auto"
 ) -> list[Job]:
@@ -47,55 +63,37 @@ def make_jobs(
     Raises:
         OptionError: weights that no arm uses, or two arms that would share a folder.
     """
+
+    def folder(arm: str, point: str, seed: int) -> Path:
+        """``OUT/arms/probe-10-0``: arm, point, seed."""
+        return out / FOLDER / "-".join(filter(None, (arm, re.sub(r"[^\w.-]+", "-", point), str(seed))))
+
+    def job(arm: Arm, point: str, options: Mapping[str, object], seed: int) -> Job:
+        first, source = arm, folder(arm.source, "", seed) if arm.source else None
+        while first.source:  # an arm has the backbone of the one that it starts from, whatever is set for every arm
+            first = recipe.arm(first.source)
+        backbone = str(first.options.get("backbone", DEFAULT_BACKBONE))
+        # A study tests on the splits that others tested on, shared photos and all.
+        asked = {**options, "backbone": backbone, "seed": seed, "device": device, "allow_leakage": True}
+        if source:
+            asked["from_run"] = str(source)
+        elif _pretrained(asked):
+            asked["weights"] = weights.get(backbone, weights.get(""))
+        gathered = TrainOptions.gather(places[arm.images], None, asked)
+        return Job(arm, point, seed, gathered, folder(arm.name, point, seed), source)
+
     _check_weights(recipe, weights)
-    jobs = [
-        _job(recipe, arm, point, options, seed, places, weights, out, device)
-        for seed in range(recipe.seeds)
-        for arm in recipe.arms
-        if seed < arm.seeds
-        for point, options in arm.points()
-    ]
-    _refuse_shared_folders(jobs)
+    arms = [(seed, arm) for seed in range(recipe.seeds) for arm in recipe.arms if seed < arm.seeds]
+    jobs = [job(arm, point, options, seed) for seed, arm in arms for point, options in arm.points()]
+    taken: dict[str, Job] = {}
+    for each in jobs:  # the arm "few-1" and the arm "few" at 1 would have the same folder
+        other = taken.setdefault(each.folder.name.casefold(), each)
+        if other is not each:
+            one, two = (j.arm.name + (f" at {j.point}" if j.point else "") for j in (each, other))
+            raise OptionError(
+                f"The arm {one} and {two} would share the folder {each.folder}.", "Rename one of the two."
+            )
     return jobs
-
-
-def _refuse_shared_folders(jobs: Sequence[Job]) -> None:
-    """An arm ``few-1`` and the arm ``few`` at 1 would have the same folder, and the first be taken for the second."""
-    first: dict[str, Job] = {}
-    for job in jobs:
-        other = first.setdefault(job.folder.name.casefold(), job)
-        if other is not job:
-            one, two = (j.arm.name + (f" at {j.point}" if j.point else "") for j in (job, other))
-            raise OptionError(f"The arm {one} and {two} would share the folder {job.folder}.", "Rename one of the two.")
-
-
-def _job(
-    recipe: Recipe, arm: Arm, point: str, options: Mapping[str, object], seed: int, places: Mapping[str, str],
-    weights: Mapping[str, str], out: Path, device: str,
-) -> Job:  # fmt: skip
-    backbone = _backbone(recipe, arm)
-    # A study measures on the splits that others measured on, shared photos and all.
-    asked = {**options, "backbone": backbone, "seed": seed, "device": device, "allow_leakage": True}
-    source = _job_folder(out, arm.source, "", seed) if arm.source else None
-    if source:
-        asked["from_run"] = str(source)
-    elif _pretrained(asked):
-        asked["weights"] = weights.get(backbone, weights.get(""))
-    gathered = TrainOptions.gather(places[arm.images], None, asked)
-    return Job(arm, point, seed, gathered, _job_folder(out, arm.name, point, seed), source)
-
-
-def _backbone(recipe: Recipe, arm: Arm) -> str:
-    """An arm that starts from another has its backbone, whatever is set for every arm."""
-    while arm.source:
-        arm = recipe.arm(arm.source)
-    return str(arm.options.get("backbone", DEFAULT_BACKBONE))
-
-
-def _job_folder(out: Path, arm: str, point: str, seed: int) -> Path:
-    """``OUT/arms/probe-10-0``: arm, point, seed."""
-    words = [arm, re.sub(r"[^\w.-]+", "-", point), str(seed)]
-    return out / ARMS / "-".join(word for word in words if word)
 
 
 def _pretrained(options: Mapping[str, object]) -> bool:
@@ -122,8 +120,34 @@ def _check_weights(recipe: Recipe, weights: Mapping[str, str]) -> None:
             raise OptionError(f"{given}: {problem}", hint, option="weights")
 
 
+def assign_paths(recipe: Recipe, given: Mapping[str, str]) -> dict[str, str]:
+    """Image set to folder, file or named dataset. ``given`` is the user's mapping; the name "" is the only set of the
+    recipe.
+
+    Raises:
+        OptionError: a name that the recipe does not have, or a set that is neither given nor can be fetched.
+    """
+    used = list(dict.fromkeys(arm.images for arm in recipe.arms))
+    places = {used[0] if not name and len(used) == 1 else name: path for name, path in given.items()}
+    wrong = []
+    for name, path in places.items():
+        if name not in recipe.images:
+            example = f"Image sets of {recipe.name}: {', '.join(recipe.images)} (`data={ {used[0]: path} }`)."
+            hint = did_you_mean(name, recipe.images) or example
+            given_as = f"`data={ {name: path} }`" if name else f"`data={path!r}`"
+            wrong.append(f"{given_as}: {'no image set has that name' if name else 'which set?'} {hint}")
+    for name in used:
+        images = recipe.images[name]
+        if name not in places and images.home is None:
+            wrong.append(f"{recipe.name} needs photos of yours: `data={ {name: 'FOLDER'} }`. {images.words}".strip())
+        places.setdefault(name, images.home or "")
+    if wrong:
+        raise OptionError("; ".join(wrong), option="data")
+    return {name: places[name] for name in used}
+
+
 def work(job: Job, manifest: Manifest) -> float:
-    """Roughly how much computing a job is, in forward passes of one photo of 100 px: what estimates are weighed by.
+    """The approximate cost of a job in forward passes of one photo of 100 px, to weigh estimates of time.
 
     A training step costs about three forward passes, a probe one pass in all.
     """

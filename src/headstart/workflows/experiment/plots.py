@@ -1,7 +1,5 @@
-"""The plots of a study or a comparison: curves per epoch, accuracies along a sweep.
-
-An arm keeps its colour in every plot: it is that of its place in ``arms``.
-"""
+"""The plots of a study or a comparison: curves per epoch, accuracies along a sweep. An arm has the colour of its place
+in ``arms`` in every plot."""
 
 from __future__ import annotations
 
@@ -12,16 +10,14 @@ from typing import TYPE_CHECKING
 
 from headstart.reporting.plots import _LETTER, FONT, SIZE, Key, Plot, epoch_axis, new_figure, percent_axis
 from headstart.reporting.svg import COLOURS, SERIES, series_colour, to_svg
-from headstart.workflows.experiment.rows import Curve, Sweep, SweepLine
+from headstart.workflows.experiment.rows import ArmRow, Curve, Sweep
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-
 LONGEST_NAME = 22  # letters of a point's name under an axis
 _LEVEL = (0, (5, 2.5))
 _TRAIN = (0, (2.5, 1.8))
-_TRAIN_KEY = Key("training", "muted", "dashed")
 
 
 def curve_plots(
@@ -32,22 +28,19 @@ def curve_plots(
     ``points``: point to its heading. The accuracies of all points have one y axis, so that they can be compared.
     """
     plots: dict[str, Plot] = {}
-    ends = [end for curve in curves for end in _accuracies(curve)]
+    accuracies: list[float] = []  # all that a plot shows
+    for curve in curves:
+        train = () if curve.level else curve.train_accuracy
+        accuracies += [*curve.val_accuracy, *train, *curve.val_accuracy_low, *curve.val_accuracy_high]
     for measure in ("accuracy", "loss"):
         for point in dict.fromkeys(curve.point for curve in curves):
             stem = f"{measure}-per-epoch{f'-{point}' if point else ''}"
             name = (points or {}).get(point, point)
             heading = f"{name}: {measure}" if name else f"{measure.capitalize()} per epoch"
-            plot = _curve_plot([c for c in curves if c.point == point], arms, measure, heading, stem, ends)
-            plots |= {stem: plot} if plot else {}
+            mine = [curve for curve in curves if curve.point == point]
+            if plot := _curve_plot(mine, arms, measure, heading, stem, list(filter(math.isfinite, accuracies))):
+                plots[stem] = plot
     return plots
-
-
-def _accuracies(curve: Curve) -> list[float]:
-    """All accuracies that a plot of the curve shows."""
-    train = () if curve.level else curve.train_accuracy
-    shown = (*curve.val_accuracy, *train, *curve.val_accuracy_low, *curve.val_accuracy_high)
-    return [value for value in shown if math.isfinite(value)]
 
 
 def sweep_plot(sweep: Sweep, arms: Sequence[str], name: str) -> Plot:
@@ -57,25 +50,27 @@ def sweep_plot(sweep: Sweep, arms: Sequence[str], name: str) -> Plot:
     """
     points = sweep_points(sweep)
     numbers = _numbers(points)
-    names = [] if numbers else [_short(point) for point in points]
+    half = (LONGEST_NAME - 1) // 2  # of a long name the middle is left out, since names differ at their ends
+    names = [p if len(p) <= LONGEST_NAME else f"{p[:half]}…{p[-half:]}" for p in points] if not numbers else []
     slanted = max(map(len, names), default=0) * FONT * _LETTER + 6 > 72 * SIZE[0] * 0.85 / len(points)
     # Slanted names take room below; the plot above them keeps its height.
     figure, axes = new_figure((SIZE[0], SIZE[1] + (0.045 * max(map(len, names)) if slanted else 0.0)))
     places = dict(zip(points, numbers or [float(n) for n in range(len(points))], strict=True))
     for line in sweep.lines:
-        _draw_line(axes, line, places, series_colour(arms.index(line.arm)))
+        _draw_line(axes, line, places, series_colour(arms.index(line[0].arm)))
     for arm, level in sweep.levels:
         axes.axhline(level, color=series_colour(arms.index(arm)), linewidth=1.6, linestyle=_LEVEL)
-    _accuracy_axis(axes, [end for line in sweep.lines for end in (*line.mean, *line.low, *line.high)] + [
-        level for _, level in sweep.levels
-    ])  # fmt: skip
+    ends = [end for line in sweep.lines for row in line for end in (row.mean, *row.band)]
+    _accuracy_axis(axes, [*ends, *(level for _, level in sweep.levels)])
     if numbers:
         _number_axis(axes, points, numbers)
     else:
         _name_axis(axes, names, slanted)
     axes.set_xlabel(sweep.axis, parse_math=False)
-    words = "; ".join(_line_words(line) for line in sweep.lines)
-    keys = [*(_key(line.arm, arms) for line in sweep.lines), *(_key(arm, arms, True) for arm, _ in sweep.levels)]
+    words = "; ".join(
+        f"{line[0].arm}: {', '.join(f'{row.mean:.1%} at {row.point}' for row in line)}" for line in sweep.lines
+    )
+    keys = [*(_key(line[0].arm, arms) for line in sweep.lines), *(_key(arm, arms, True) for arm, _ in sweep.levels)]
     return Plot(sweep.heading, to_svg(figure, name, f"{sweep.heading}. {words}"), tuple(keys))
 
 
@@ -85,7 +80,7 @@ def _key(arm: str, arms: Sequence[str], dashed: bool = False) -> Key:
 
 def sweep_points(sweep: Sweep) -> list[str]:
     """The points of all lines, each once: numbers in order of size, names as they come."""
-    points = list(dict.fromkeys(point for line in sweep.lines for point in line.points))
+    points = list(dict.fromkeys(row.point for line in sweep.lines for row in line))
     numbers = _numbers(points)
     return points if numbers is None else [point for _, point in sorted(zip(numbers, points, strict=True))]
 
@@ -103,42 +98,34 @@ def _curve_plot(
     longest = max((epoch for curve, _, _ in drawn if not curve.level for epoch in curve.epochs), default=1)
     keys, words = [], []
     for curve, val, train in drawn:
-        band = (curve.val_accuracy_low, curve.val_accuracy_high) if measure == "accuracy" else ((), ())
-        _draw_curve(axes, curve, (val, train), band, series_colour(arms.index(curve.arm)), longest)
+        _draw_curve(axes, curve, val, train, measure == "accuracy", series_colour(arms.index(curve.arm)), longest)
         keys.append(_key(curve.arm, arms, curve.level))
-        words.append(_curve_words(curve.arm, val or train, measure))
+        last = next(v for v in reversed(val or train) if math.isfinite(v))
+        words.append(f"{curve.arm} ends at {last:{'.1%' if measure == 'accuracy' else '.3g'}}")
     if measure == "accuracy":
         _accuracy_axis(axes, accuracies)
     epoch_axis(axes, longest)
     if any(train for _, _, train in drawn):
-        keys.append(_TRAIN_KEY)
+        keys.append(Key("training", "muted", "dashed"))
     svg = to_svg(figure, re.sub(r"[^a-z0-9-]+", "-", stem), f"{heading}. {'; '.join(words)}")
     return Plot(heading, svg, tuple(keys))
 
 
 def _draw_curve(
-    axes: Axes,
-    curve: Curve,
-    lines: tuple[Sequence[float], Sequence[float]],
-    band: tuple[Sequence[float], Sequence[float]],
-    colour: str,
-    longest: int,
-) -> None:
-    val, train = lines
-    if curve.level:
-        # The last value, over all epochs: an arm without epochs has nothing else to say.
-        across = [min(1, longest - 1), longest]
-        if band[0] and band[1]:
-            axes.fill_between(across, [band[0][-1]] * 2, [band[1][-1]] * 2, color=colour, alpha=0.14, linewidth=0)
-        axes.plot(across, [val[-1]] * 2, color=colour, linewidth=2, linestyle=_LEVEL)
-        return
-    epochs, marker = list(curve.epochs), "o" if len(curve.epochs) <= 12 else ""
-    if band[0] and band[1]:
-        axes.fill_between(epochs, band[0], band[1], color=colour, alpha=0.16, linewidth=0)
+    axes: Axes, curve: Curve, val: Sequence[float], train: Sequence[float], banded: bool, colour: str, longest: int
+) -> None:  # fmt: skip
+    low, high = (curve.val_accuracy_low, curve.val_accuracy_high) if banded else ((), ())
+    epochs, marker = curve.epochs, "o" if len(curve.epochs) <= 12 else ""
+    if curve.level:  # its only value, over all epochs
+        epochs, marker = [min(1, longest - 1), longest], ""
+        val, low, high = ([*values[-1:]] * 2 for values in (val, low, high))
+    if low and high:
+        axes.fill_between(epochs, low, high, color=colour, alpha=0.14 if curve.level else 0.16, linewidth=0)
     if train:
         axes.plot(epochs, train, color=colour, linewidth=1.1, linestyle=_TRAIN)
     if val:
-        axes.plot(epochs, val, color=colour, linewidth=2, marker=marker, markersize=3)
+        style = _LEVEL if curve.level else "-"
+        axes.plot(epochs, val, color=colour, linewidth=2, linestyle=style, marker=marker, markersize=3)
 
 
 def _values(curve: Curve, split: str, measure: str) -> Sequence[float]:
@@ -147,30 +134,20 @@ def _values(curve: Curve, split: str, measure: str) -> Sequence[float]:
     return values if any(math.isfinite(v) for v in values) else ()
 
 
-def _curve_words(arm: str, values: Sequence[float], measure: str) -> str:
-    last = next(v for v in reversed(values) if math.isfinite(v))
-    return f"{arm} ends at {last:.1%}" if measure == "accuracy" else f"{arm} ends at {last:.3g}"
-
-
-def _draw_line(axes: Axes, line: SweepLine, places: dict[str, float], colour: str) -> None:
-    """The arm at its points, from left to right, each with a dot; a band where low and high are given."""
-    order = sorted(range(len(line.points)), key=lambda n: places[line.points[n]])
-    x = [places[line.points[n]] for n in order]
-    if line.low and line.high:
-        low, high = ([values[n] for n in order] for values in (line.low, line.high))
+def _draw_line(axes: Axes, line: Sequence[ArmRow], places: Mapping[str, float], colour: str) -> None:
+    """The arm at its points, from left to right, each with a dot; a band over seeds where there are several."""
+    line = sorted(line, key=lambda row: places[row.point])
+    x = [places[row.point] for row in line]
+    if all(row.band for row in line):
+        low, high = zip(*(row.band for row in line), strict=True)
         axes.fill_between(x, low, high, color=colour, alpha=0.16, linewidth=0)
         if len(x) == 1:  # a band of no width cannot be seen
             axes.vlines(x, low, high, color=colour, alpha=0.4, linewidth=4)
-    axes.plot(x, [line.mean[n] for n in order], color=colour, linewidth=2, marker="o", markersize=4)
-
-
-def _line_words(line: SweepLine) -> str:
-    values = (f"{mean:.1%} at {point}" for point, mean in zip(line.points, line.mean, strict=True))
-    return f"{line.arm}: {', '.join(values)}"
+    axes.plot(x, [row.mean for row in line], color=colour, linewidth=2, marker="o", markersize=4)
 
 
 def _accuracy_axis(axes: Axes, ends: Sequence[float]) -> None:
-    """All values with a little air, never beyond what accuracy can be by more than that air."""
+    """All values with a margin, never beyond 100 % by more than that."""
     margin = 0.05 * max(max(ends) - min(ends), 0.02)
     axes.set_ylim(min(ends) - margin, min(max(ends), 1.0) + margin)
     percent_axis(axes, "y")
@@ -191,8 +168,7 @@ def _number_axis(axes: Axes, points: Sequence[str], numbers: Sequence[float]) ->
         # From the right: the end of a sweep must be named, and points crowd there.
         if not labels or room * math.log(labels[-1][0] / number) > width:
             labels.append((number, point))
-    kept = dict(labels)
-    axes.set_xticks(list(numbers), [kept.get(number, "") for number in numbers], parse_math=False)
+    axes.set_xticks(list(numbers), [dict(labels).get(number, "") for number in numbers], parse_math=False)
     axes.xaxis.set_minor_locator(NullLocator())
     axes.tick_params(axis="x", length=3, color=COLOURS["line"])
 
@@ -205,12 +181,6 @@ def _name_axis(axes: Axes, names: Sequence[str], slanted: bool) -> None:
     if slanted:
         for label in axes.get_xticklabels():
             label.set(rotation=38, ha="right", va="top", rotation_mode="anchor")
-
-
-def _short(name: str) -> str:
-    """A name that fits under an axis; what is left out is in the middle, since names differ at their ends."""
-    half = (LONGEST_NAME - 1) // 2
-    return name if len(name) <= LONGEST_NAME else f"{name[:half]}…{name[-half:]}"
 
 
 def _numbers(points: Sequence[str]) -> list[float] | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from functools import partial
 from typing import Any
 
 from headstart.errors import HeadstartError, OptionError, did_you_mean
@@ -24,38 +23,36 @@ _OWN_KEYS = ("images", "from", "published", "said", "expected", "note", "mistake
 _NOT_FOR_ARMS = {"data", "out", "weights", "from_run", "seed", "device", "on_bad", "log", "settings"}
 _OPTION_KINDS = {f.name: str(f.type).split(" ")[0] for f in fields(TrainOptions) if f.name not in _NOT_FOR_ARMS}
 ARM_KEYS = (*_OWN_KEYS, *_OPTION_KINDS, *SETTINGS)
-_KINDS: dict[str, tuple[Any, str]] = {
-    "int": (int, "a whole number"),
-    "float": ((int, float), "a number"),
-    "str": (str, "a text"),
-}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) in (int, float)  # a bool is none
 
 
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+def _is_numbers(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_number, value))
 
 
-def _is_share(value: Any) -> bool:
-    return _is_number(value) and 0 <= value <= 1
-
-
-def _is_range(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(map(_is_share, value)) and value[0] < value[1]
-
-
-_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "seeds": (_is_count, "is not a whole number of at least 1"),
-    "test_photos": (_is_count, "is not a whole number of at least 1"),
-    "judge_on": (("test", "val").__contains__, "is neither test nor val"),
-    "published": (_is_share, "is not an accuracy between 0 and 1"),
-    "expected": (_is_range, "is not a range such as [0.90, 0.95]"),
+Check = tuple[Callable[[Any], bool], str]
+_COUNT: Check = (lambda v: type(v) is int and v >= 1, "is not a whole number of at least 1")
+_OF_KIND: dict[str, Check] = {
+    "int": (lambda v: type(v) is int, "is not a whole number"),
+    "float": (_is_number, "is not a number"),
+    "str": (lambda v: isinstance(v, str), "is not a text"),
+    "tuple[float,": (_is_numbers, "is not a list of numbers"),
 }
-"""Key to (what its value must be, what is said where it is not)."""
+_CHECKS: dict[str, Check] = {
+    **{name: _OF_KIND[kind] for name, kind in _OPTION_KINDS.items() if kind in _OF_KIND},
+    "seeds": _COUNT,
+    "test_photos": _COUNT,
+    "judge_on": (("test", "val").__contains__, "is neither test nor val"),
+    "published": (lambda v: _is_number(v) and 0 <= v <= 1, "is not an accuracy between 0 and 1"),
+    "expected": (
+        lambda v: _is_numbers(v) and len(v) == 2 and 0 <= v[0] < v[1] <= 1, "is not a range such as [0.90, 0.95]",
+    ),
+}  # fmt: skip
+"""Key to (check of its value, message where it fails)."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +60,8 @@ class Images:
     """An image set of a recipe.
 
     home         the named dataset that is downloaded; None: the user gives a path, ``words`` say where to get it
-    judge_on     the split of the data that serves as the test set, read once at the end: "test" or "val"
-    test_photos  test on at most so many photos
+    judge_on     the split of the data that is used as the test set: "test" or "val"
+    test_photos  test on at most this many photos
     """
 
     name: str
@@ -79,12 +76,10 @@ class Arm:
     """One way of training.
 
     images           name of its image set
-    options          of ``train``
-    sweep            an option, and the values at which the arm is run
+    options          of ``train``; ``sweep``: one more, and the values at which the arm is run
     source           the arm whose network it starts from
     published, said  the published accuracy, as a number and as it is shown
     expected         range of the accuracy at full size
-    deliberate_bugs  some of ``DELIBERATE_BUGS``
     """
 
     name: str
@@ -109,8 +104,8 @@ class Arm:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A whole study. Arms come after the one that they start from; ``pairs``: arms whose difference is reported (all
-    on the same images where it is empty).
+    """A whole study. Arms come after the one that they start from; ``pairs``: arms whose difference is reported (where
+    it is empty, all that use the same images).
     """
 
     name: str
@@ -142,7 +137,7 @@ def parse(raw: Any, where: str) -> Recipe:
 
 
 class _Parser:
-    """Reads a recipe and collects what is wrong with it."""
+    """Reads a recipe and collects its problems."""
 
     def __init__(self, where: str) -> None:
         self.where, self.problems = where, list[str]()
@@ -153,7 +148,7 @@ class _Parser:
         if raw.get("name") and not _NAME.fullmatch(str(raw["name"])):
             self.problems.append(f"name: {raw['name']!r} must be letters, digits and hyphens")
         images = {str(name): self.images(str(name), spec) for name, spec in self.mapping(raw, "images").items()}
-        self.mapping(raw, "quick")
+        self.mapping(raw, "quick")  # the catalogue applies it
         every = {"seeds": self.value("", raw, "seeds", 1), **self.mapping(raw, "every_arm")}
         arms = [self.arm(str(name), own, every, images) for name, own in self.mapping(raw, "arms").items()]
         self.problems += _source_problems(arms)
@@ -179,13 +174,12 @@ class _Parser:
                 self.problems.append(f"{place}unknown key {key!r}. {hint}")
 
     def value(self, place: str, given: Mapping[str, Any], key: str, default: Any = None) -> Any:
-        """What is given for a key that ``_CHECKS`` knows; the default where it is left out or wrong."""
-        value = given.get(key)
-        check, words = _CHECKS[key]
-        if value is None or check(value):
-            return default if value is None else value
-        self.problems.append(f"{place}{key}: {value!r} {words}")
-        return default
+        """The value of a key of ``_CHECKS``; the default where it is left out or wrong."""
+        value, (check, words) = given.get(key), _CHECKS[key]
+        if value is not None and not check(value):
+            self.problems.append(f"{place}{key}: {value!r} {words}")
+            return default
+        return default if value is None else value
 
     def images(self, name: str, spec: Any) -> Images:
         place, spec = f"images.{name}: ", spec or {}
@@ -214,20 +208,19 @@ class _Parser:
         sweep = self.sweep(place, options)
         options = {k: v for k, v in options.items() if k not in SWEEPS or not isinstance(v, list)}
         self.problems += [place + line for line in _option_problems(options, sweep)]
-        source = None if given.get("from") is None else str(given["from"])
-        expected = self.value(place, given, "expected")
-        arm = Arm(
-            name, str(which), options, sweep, source, self.value(place, given, "published"), str(given.get("said", "")),
-            tuple(expected) if expected else None, str(given.get("note", "")).strip(), self.bugs(place, given),
-            self.value(place, given, "seeds", 1),
-        )  # fmt: skip
+        source, bugs = None if given.get("from") is None else str(given["from"]), self.bugs(place, given)
         chosen = options.get("strategy", "auto")
         strategy = STRATEGIES.get(chosen) if chosen in STRATEGIES else None
         if source and strategy and not strategy.pretrained:
             self.problems.append(f"{place}strategy {chosen} starts from random weights: leave out from")
-        if arm.deliberate_bugs and strategy and not strategy.trains_backbone:
+        if bugs and strategy and not strategy.trains_backbone:
             self.problems.append(f"{place}mistakes: need a strategy that trains: finetune, partial, lp-ft or scratch")
-        return arm
+        expected = self.value(place, given, "expected")
+        return Arm(
+            name, str(which), options, sweep, source, self.value(place, given, "published"), str(given.get("said", "")),
+            tuple(expected) if expected else None, str(given.get("note", "")).strip(), bugs,
+            self.value(place, given, "seeds", 1),
+        )  # fmt: skip
 
     def sweep(self, place: str, options: Mapping[str, Any]) -> tuple[str, tuple[Any, ...]] | None:
         listed = [key for key, value in options.items() if isinstance(value, list) and key in SWEEPS]
@@ -261,8 +254,7 @@ class _Parser:
                 continue
             for name in pair:
                 if name not in arms:
-                    hint = did_you_mean(str(name), arms)
-                    self.problems.append(f"pairs: no arm is named {name!r}. {hint}".strip())
+                    self.problems.append(f"pairs: no arm is named {name!r}. {did_you_mean(str(name), arms)}".strip())
             yield str(pair[0]), str(pair[1])
 
 
@@ -270,38 +262,19 @@ def _option_problems(options: Mapping[str, Any], sweep: tuple[str, tuple[Any, ..
     """What is wrong with an arm's options, at each of its points."""
     for value in sweep[1] if sweep else (None,):
         at = {**options, sweep[0]: value} if sweep else dict(options)
-        badly_typed = dict(_type_problems(at))
-        yield from badly_typed.values()
+        badly_typed = [key for key, value in at.items() if key in _CHECKS and not _CHECKS[key][0](value)]
+        yield from (f"{key}: {at[key]!r} {_CHECKS[key][1]}" for key in badly_typed)
         if "strategy" in badly_typed:
-            at.pop("boundary", None)  # whether it goes with the strategy is not known
+            badly_typed.append("boundary")  # unknown whether it fits the strategy
         at = {k: v for k, v in at.items() if k not in badly_typed}
         settings = {k: at.pop(k) for k in SETTINGS if k in at}
-        for check in (
-            partial(check_overrides, settings),
-            partial(_check_head, at),
-            partial(TrainOptions.gather, "photos", None, at),
-        ):
+        head = (at.get("head", "linear"), at.get("dropout", ()))
+        checks = ((check_overrides, (settings,)), (check_head, head), (TrainOptions.gather, ("photos", None, at)))
+        for check, arguments in checks:
             try:
-                check()
+                check(*arguments)
             except HeadstartError as error:
                 yield error.problem
-
-
-def _check_head(options: Mapping[str, Any]) -> None:
-    check_head(options.get("head", "linear"), options.get("dropout", ()))
-
-
-def _type_problems(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """(key, what is wrong with it)."""
-    for key, value in options.items():
-        kind = _OPTION_KINDS.get(key, "")
-        if kind.startswith("tuple"):
-            if not isinstance(value, list) or not all(map(_is_number, value)):
-                yield key, f"{key}: {value!r} is not a list of numbers"
-        elif kind in _KINDS:
-            types, words = _KINDS[kind]
-            if not isinstance(value, types) or isinstance(value, bool):
-                yield key, f"{key}: {value!r} is not {words}"
 
 
 def _source_problems(arms: Sequence[Arm]) -> Iterator[str]:
@@ -316,29 +289,20 @@ def _source_problems(arms: Sequence[Arm]) -> Iterator[str]:
             yield f"{place}{arm.source} is run at several points; it must be one network"
         elif source.seeds < arm.seeds:
             yield f"{place}{arm.source} is run with fewer seeds ({source.seeds}) than it ({arm.seeds})"
-        elif _in_cycle(arm, by_name):
+        elif len(_chain(arm, by_name)) > len(arms):
             yield f"{place}the arms form a cycle"
 
 
-def _in_cycle(arm: Arm, by_name: Mapping[str, Arm]) -> bool:
-    seen, at = set(), arm
-    while at.source is not None and at.source in by_name:
-        if at.name in seen:
-            return True
-        seen.add(at.name)
-        at = by_name[at.source]
-    return False
+def _chain(arm: Arm, by_name: Mapping[str, Arm]) -> list[Arm]:
+    """The arm, the one that it starts from, the one that this one starts from …: longer than all arms in a cycle."""
+    chain = [arm]
+    while (source := by_name.get(chain[-1].source or "")) and len(chain) <= len(by_name):
+        chain.append(source)
+    return chain
 
 
 def _sources_first(arms: Sequence[Arm]) -> list[Arm]:
     """The arms in their order, but each after the one that it starts from."""
-    by_name, placed = {arm.name: arm for arm in arms}, dict[str, Arm]()
-
-    def place(arm: Arm) -> None:
-        if arm.source:
-            place(by_name[arm.source])
-        placed.setdefault(arm.name, arm)
-
-    for arm in arms:
-        place(arm)
-    return list(placed.values())
+    by_name = {arm.name: arm for arm in arms}
+    names = dict.fromkeys(each.name for arm in arms for each in reversed(_chain(arm, by_name)))
+    return [by_name[name] for name in names]

@@ -1,4 +1,4 @@
-"""What one training found: read from a run's own files, or from the one small file that a comparison keeps of it."""
+"""The result of one training, and what ``study`` and ``compare`` return."""
 
 from __future__ import annotations
 
@@ -6,16 +6,24 @@ import csv
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headstart.core.files import write_json
 from headstart.errors import RunError
+from headstart.reporting import notebook
 from headstart.runs.folder import RunFolder
 from headstart.workflows.experiment.jobs import Job
+from headstart.workflows.experiment.recipe import Recipe
+from headstart.workflows.experiment.rows import ArmRow, DifferenceRow
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+FIGURES = ("group", "arm", "seed", "split", "accuracy", "right", "curve", "seconds", "train_photos")
+"""Fields of ``arms/*.json`` of a comparison."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +32,8 @@ class JobResult:
 
     correct        bool [N]: whether photo i of the split was classified correctly
     photos_digest  equal where those photos are the same, in the same order
-    history        the epochs, as in history.csv; of a comparison ``val_accuracy`` alone
-    plan, metrics  of the run; empty for a comparison
+    history        the epochs, as in history.csv; in a comparison ``val_accuracy`` only
+    plan, metrics  of the run; empty in a comparison
     """
 
     job: Job
@@ -76,10 +84,13 @@ def read_run(job: Job) -> JobResult:
         predictions = [row for row in _rows(job.folder / "predictions.csv") if row["split"] == split]
         correct = np.array([row["label"] == row["predicted"] for row in predictions])
         paths = "\n".join(row["path"] for row in predictions).encode(errors="surrogateescape")
+        # The epochs that led to the network kept: not a probe's grid, nor what ``auto`` tried and left.
+        epochs = [r for r in _rows(job.folder / "history.csv") if r["epoch"] and r["strategy"] == plan["strategy"]]
+        measures = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
+        history = tuple({name: float(row[name]) for name in measures if row[name]} for row in epochs)
         return JobResult(
-            job, split, correct, hashlib.blake2b(paths, digest_size=16).hexdigest(),
-            _epochs(job.folder, plan["strategy"]), metrics["val"]["accuracy"]["value"],
-            float(metrics["training"]["seconds"]["training"]),
+            job, split, correct, hashlib.blake2b(paths, digest_size=16).hexdigest(), history,
+            metrics["val"]["accuracy"]["value"], float(metrics["training"]["seconds"]["training"]),
             sum(row["split"] == "train" for row in _rows(job.folder / "splits.csv")), plan, metrics,
         )  # fmt: skip
     except (OSError, KeyError, ValueError, TypeError, csv.Error) as error:
@@ -88,20 +99,9 @@ def read_run(job: Job) -> JobResult:
         ) from None
 
 
-def _epochs(folder: Path, strategy: str) -> tuple[dict[str, float], ...]:
-    """The epochs that led to the network kept: not a probe's grid, nor what ``auto`` tried and left."""
-    columns = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
-    rows = [row for row in _rows(folder / "history.csv") if row["epoch"] and row["strategy"] == strategy]
-    return tuple({name: float(row[name]) for name in columns if row[name]} for row in rows)
-
-
 def _rows(path: Path) -> list[dict[str, str]]:
     with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
         return list(csv.DictReader(file))
-
-
-_FIGURES = ("group", "arm", "seed", "split", "accuracy", "right", "curve", "seconds", "train_photos")
-"""What ``arms/*.json`` of a comparison holds of a training."""
 
 
 def group_name(point: str) -> str:
@@ -113,7 +113,7 @@ def figures_file(job: Job) -> Path:
 
 
 def read_figures(job: Job) -> JobResult | None:
-    """What a comparison kept of a job, None where it has not ended."""
+    """The result of a job of a comparison, None where it has not ended."""
     try:
         kept = json.loads(figures_file(job).read_text(encoding="utf-8"))
         known = {name: kept[name] for name in ("split", "right", "curve", "seconds", "train_photos")}
@@ -132,6 +132,68 @@ def from_figures(
     return JobResult(job, split, np.array(right), "", history, curve[-1], seconds, train_photos, {}, {})
 
 
-def write_figures(result: JobResult) -> None:
-    """Keep the figures of a training."""
-    write_json(figures_file(result.job), {name: getattr(result, name) for name in _FIGURES})
+@dataclass(frozen=True)
+class Study:
+    """A finished study.
+
+    results       every training
+    rows          the table; ``differences``: between arms, with intervals
+    answer, text  the result in a sentence; all of it for a terminal
+    """
+
+    path: Path
+    recipe: Recipe
+    results: tuple[JobResult, ...]
+    rows: tuple[ArmRow, ...]
+    differences: tuple[DifferenceRow, ...]
+    answer: str
+    text: str
+
+    def frame(self) -> DataFrame:
+        """The rows as a pandas frame. Raises OptionError where pandas is not installed."""
+        return notebook.frame(asdict(row) for row in self.rows)
+
+    def _repr_html_(self) -> str:
+        columns = ("arm", "point", "published", "mean", "low", "high", "values", "seconds")
+        rows = [{name: getattr(row, name) for name in columns} for row in self.rows]
+        return notebook.answer_html(self.answer, rows, self.path / "report.html")
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What ``--json`` prints."""
+        return {
+            "study": self.recipe.name, "answer": self.answer, "report": str(self.path / "report.html"),
+            "arms": [asdict(row) for row in self.rows], "differences": [asdict(gap) for gap in self.differences],
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A finished comparison.
+
+    results             every training: its group, arm, seed, split, accuracy, right, curve, seconds, train_photos
+    rows                per number of shots ("group") and arm: accuracy with interval
+    differences         every pair of arms: the better one first, with interval and p-value
+    text, answer        all of it for a terminal; the result in a sentence
+    """
+
+    results: tuple[JobResult, ...]
+    rows: tuple[dict[str, Any], ...]
+    differences: tuple[dict[str, Any], ...]
+    text: str
+    answer: str
+    report: Path | None = None
+
+    def frame(self) -> DataFrame:
+        """The rows as a pandas frame. Raises OptionError where pandas is not installed."""
+        return notebook.frame(self.rows)
+
+    def _repr_html_(self) -> str:
+        return notebook.answer_html(self.answer, self.rows, self.report)
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What ``--json`` prints."""
+        report = str(self.report) if self.report else None
+        arms, differences = list(self.rows), list(self.differences)
+        return {"answer": self.answer, "report": report, "arms": arms, "differences": differences}

@@ -1,8 +1,4 @@
-"""What the table and the page of a study or a comparison show.
-
-Accuracies are in [0, 1]; photos are uint8 arrays [h, w, 3]. Everything beyond title, answer, command and rows may be
-left out, and its section is then left out too.
-"""
+"""What the table and the page of a study or a comparison show. Accuracies are in [0, 1]."""
 
 from __future__ import annotations
 
@@ -19,16 +15,14 @@ class ArmRow:
     """One arm at one point: a line of the table.
 
     values           one per seed
-    method           how low and high were found: "Student t 95 %, 3 runs", "one run; Wilson 95 % over photos"
-    images           name of the image set
+    method           of the interval: "Student t 95 %, 3 runs", "one run; Wilson 95 % over photos"
     point            "10" where the arm is swept over shots, "layer2.2" over cuts; else ""
-    published        what the published project says; None: it has no such arm
-    published_words  "over 90 %": shown in place of the number where given
+    published        accuracy; ``published_words``: shown in its place where given
     expected         the recipe's range at full size
     setting          "finetune, 160 px, 10 epochs, 7671 photos"
     seconds          mean per run
     judged           number of photos that it was tested on
-    note             what is particular about this arm (prose, may hold `code`)
+    note             prose, may hold `code`
     """
 
     arm: str
@@ -47,14 +41,19 @@ class ArmRow:
     judged: int = 0
     note: str = ""
 
+    @property
+    def band(self) -> tuple[float, ...]:
+        """(low, high) over seeds; empty for a single run."""
+        return (self.low or 0.0, self.high or 0.0) if len(self.values) > 1 else ()
+
 
 @dataclass(frozen=True)
 class DifferenceRow:
     """``first`` − ``second`` in accuracy on the same photos.
 
     method                   "Student t 95 %, 3 pairs" or "paired bootstrap 95 %, …; McNemar exact"
-    over                     what the interval ranges over: "seeds" or "photos"
-    only_first, only_second  McNemar's counts: photos that one arm alone classified correctly; for "photos"
+    over                     the interval is over "seeds" or "photos"
+    only_first, only_second  over photos: how many only this arm classified correctly (McNemar)
     """
 
     first: str
@@ -76,8 +75,7 @@ class DifferenceRow:
 class Curve:
     """One arm's epochs at one point, mean over seeds; a measure that was not taken is an empty sequence.
 
-    Bands (low, high) are over seeds, where there are several. ``level``: an arm without epochs (a probe), whose one
-    value is drawn as a level dashed line.
+    Bands (low, high) are over several seeds. ``level``: an arm without epochs (a probe), with a single value.
     """
 
     arm: str
@@ -93,29 +91,19 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class SweepLine:
-    """Accuracy of one arm over the points of a sweep: numbers as text ("1", "5") or names."""
-
-    arm: str
-    points: Sequence[str]
-    mean: Sequence[float]
-    low: Sequence[float] = ()
-    high: Sequence[float] = ()
-
-
-@dataclass(frozen=True)
 class Sweep:
     """Arms over one thing that was varied.
 
     key      "shots", "cut", "fraction", "image_size"
     heading  "Accuracy by photos per class"; ``axis``: "photos per class"
+    lines    the rows of each arm
     levels   (arm, accuracy) of arms that are not swept: level dashed lines
     """
 
     key: str
     heading: str
     axis: str
-    lines: Sequence[SweepLine]
+    lines: Sequence[Sequence[ArmRow]]
     levels: Sequence[tuple[str, float]] = ()
 
 
@@ -130,21 +118,21 @@ class TextBlock:
 
 @dataclass(frozen=True)
 class ExperimentReport:
-    """One study or comparison, for ``render_experiment``.
+    """One study or comparison, for ``render_experiment``. A section without content is left out.
 
-    about   what the published project did (prose with `code`)
+    more    what the published project did (prose with `code`)
     rows    arms are shown, and coloured, in the order in which rows name them first
-    kind    what the page calls itself: "study" or "comparison"
-    split   what the accuracy of all rows is measured on, "test" or "val"; "" where they differ
-    points  point to what it is called ("10 per class"): rows and curves then stand under these, point by point
-    samples class to a few photos; ``names``: class to the name shown, where it differs
+    kind    "study" or "comparison"
+    split   that the accuracy of all rows is measured on, "test" or "val"; "" where they differ
+    points  point to its heading ("10 per class"): rows and curves are then grouped by point
+    samples class to a few photos, uint8 [h, w, 3]; ``names``: class to the name shown, where it differs
     """
 
     title: str
     answer: str
     command: str
     rows: Sequence[ArmRow]
-    about: str = ""
+    more: str = ""
     kind: str = "study"
     split: str = ""
     points: Mapping[str, str] = field(default_factory=dict)
@@ -160,13 +148,8 @@ class ExperimentReport:
     environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def more(self) -> str:
-        """What stands under the answer at the head of the page."""
-        return self.about
-
-    @property
     def arms(self) -> list[str]:
         """Arm names, each once: those of the rows in their order, then any that only a curve or a sweep names."""
         curves = [curve.arm for curve in self.curves]
-        swept = [line.arm for sweep in self.sweeps for line in sweep.lines]
+        swept = [line[0].arm for sweep in self.sweeps for line in sweep.lines]
         return list(dict.fromkeys([*(row.arm for row in self.rows), *curves, *swept]))

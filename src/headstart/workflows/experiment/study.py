@@ -1,7 +1,6 @@
-"""``study``: a whole experiment from a recipe.
+"""``study``: a whole experiment from a recipe. Every training leaves an ordinary run folder in ``OUT/arms``.
 
-Every training leaves an ordinary run folder in ``OUT/arms``. After an interruption the same call goes on: finished runs
-are read, a running one resumes, and more seeds may be asked for later.
+After an interruption the same call goes on: finished runs are read, an interrupted one resumes; seeds can be added.
 """
 
 from __future__ import annotations
@@ -21,18 +20,15 @@ from headstart.reporting.console import console_events
 from headstart.runs.folder import RunFolder
 from headstart.workflows.experiment import analysis
 from headstart.workflows.experiment.catalogue import load
-from headstart.workflows.experiment.datasets import assign_paths
-from headstart.workflows.experiment.executor import Executor, find_executor
-from headstart.workflows.experiment.jobs import ARMS, Job, make_jobs
-from headstart.workflows.experiment.recipe import Recipe
-from headstart.workflows.experiment.result import Study
-from headstart.workflows.experiment.results import JobResult
-from headstart.workflows.experiment.runner import Runner
-from headstart.workflows.experiment.text import study_text
-from headstart.workflows.experiment.worker import Experiment, Worker
+from headstart.workflows.experiment.executor import Executor, Runner, find_executor
+from headstart.workflows.experiment.jobs import FOLDER, Experiment, Job, assign_paths, make_jobs
+from headstart.workflows.experiment.results import JobResult, Study
+from headstart.workflows.experiment.worker import Worker
 
-OWN = {ARMS, "study.json", "report.html", "pictures"}
-"""What a study's folder holds."""
+OWN = {FOLDER, "study.json", "report.html", "pictures"}
+"""The contents of a study's folder."""
+_PLACES = {"data", "out", "weights", "from_run", "device", "on_bad"}
+"""Options in which a run may differ from the job that finds it."""
 
 
 def study(
@@ -83,18 +79,32 @@ def study(
     changes = {name: value for name, _, value in (text.partition("=") for text in settings)}
     asked = {"data": photos, "weights": files, "quick": quick, "seeds": seeds, "settings": changes}
     command = command_line("study", recipe, asked)
+
+    def line(result: JobResult, number: int, left: str) -> str:
+        found = f"{result.split} accuracy {result.accuracy:.3f}   {result.seconds:.0f} s"
+        return "   ".join(filter(None, (f"  {number} of {len(jobs)}", f"{result.job.label}: {found}", left)))
+
     with console_events(quiet, listener) as events:
         from headstart.inference.device import find_machine
+        from headstart.workflows.experiment.report import study_report, write_page
 
         machine = find_machine(device)  # an unknown device is refused before the photos are read
         check_architectures(jobs)
         _check_folder(path, jobs, overwrite)
         worker = Worker(Experiment(found, places), events)
-        runner = Runner(jobs, worker, where, events, lambda result, n, left: _line(result, n, len(jobs), left))
+        runner = Runner(jobs, worker, where, events, line)
         if overwrite:  # now that the photos were found: a mistyped `data` must not cost a study
             for job in jobs:
                 shutil.rmtree(job.folder, ignore_errors=True)
-        return _conclude(found, runner.run(path), path, command, worker, machine.words)
+        results = runner.run(path)
+        rows, gaps = analysis.table(found, results), analysis.differences(found, results)
+        answer = analysis.answer(found, rows, gaps)
+        text = f"{analysis.study_text(found.title, rows, gaps, answer)}\n\nReport: {path / 'report.html'}"
+        done = Study(path, found, tuple(results), tuple(rows), tuple(gaps), answer, text)
+        as_read = json.loads(json.dumps(found.raw, default=str))  # YAML knows dates, JSON does not
+        write_json(path / "study.json", {"recipe": as_read, **done.summary})
+        write_page(study_report(done, command, worker.library, machine.words), path, pictures=True)
+        return done
 
 
 def _by_name(given: Mapping[str, str | Path] | str | Path | None) -> dict[str, str]:
@@ -109,17 +119,15 @@ def check_architectures(jobs: Sequence[Job]) -> None:
     from headstart.training.planning import resolve
     from headstart.training.rules import Facts
 
-    wrong, seen = [], set()
+    wrong, first = [], dict[tuple[str, str | None, str], str]()
     for options, arm in ((job.options, job.arm) for job in jobs):
         boundary = resolve(Facts(1, 2, 224, 224, options.strategy), boundary=options.boundary).boundary
-        key = (options.backbone, options.cut, boundary)
-        if key in seen:
-            continue
-        seen.add(key)
+        first.setdefault((options.backbone, options.cut, boundary), arm.name)
+    for (backbone, cut, boundary), name in first.items():
         try:
-            create(options.backbone, pretrained=False, cut=options.cut).split_at(boundary)
+            create(backbone, pretrained=False, cut=cut).split_at(boundary)
         except OptionError as error:
-            wrong.append(f"{arm.name}: {error.problem} {error.hint}".strip())
+            wrong.append(f"{name}: {error.problem} {error.hint}".strip())
     if wrong:
         raise OptionError("; ".join(wrong))
 
@@ -131,51 +139,23 @@ def _check_folder(out: Path, jobs: Sequence[Job], overwrite: bool) -> None:
     if others:
         raise RunError(f"`out={out}` is not a study (it holds {others[0]}).", "Choose another folder.", option="out")
     for job in jobs:
-        if not overwrite and (job.folder / "request.json").exists():
-            _refuse_other(job)
-
-
-def _refuse_other(job: Job) -> None:
-    """A run that was made with other options is not this job's, and is never replaced unasked."""
-    before = RunFolder.open(job.folder)[1].to_json()
-    places = {"data", "out", "weights", "from_run", "device", "on_bad"}
-    before["mistakes"] = RunFolder(job.folder).deliberate_bugs
-    now = {**job.options.to_json(), "mistakes": job.arm.deliberate_bugs}
-    changed = [
-        f"{name}: {_shown(before.get(name))}, now {_shown(value)}"
-        for name, value in now.items()
-        if name not in places and value != before.get(name)
-    ]
-    if changed:
-        raise RunError(
-            f"{job.folder} was trained with other options ({'; '.join(changed)}).",
-            "Use `overwrite=True` to train it again, or choose another folder with `out`.",
-        )
+        if overwrite or not (job.folder / "request.json").exists():
+            continue
+        before = {**RunFolder.open(job.folder)[1].to_json(), "mistakes": RunFolder(job.folder).deliberate_bugs}
+        now = {**job.options.to_json(), "mistakes": job.arm.deliberate_bugs}
+        changed = [
+            f"{name}: {_shown(before.get(name))}, now {_shown(value)}"
+            for name, value in now.items()
+            if name not in _PLACES and value != before.get(name)
+        ]
+        if changed:  # the run of another job is never replaced unasked
+            raise RunError(
+                f"{job.folder} was trained with other options ({'; '.join(changed)}).",
+                "Use `overwrite=True` to train it again, or choose another folder with `out`.",
+            )
 
 
 def _shown(value: Any) -> str:
     if isinstance(value, tuple):
         return ", ".join(map(str, value)) or "none"
     return ", ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
-
-
-def _line(result: JobResult, number: int, jobs: int, left: str) -> str:
-    return (
-        f"  {number} of {jobs}   {result.job.label}: {result.split} accuracy {result.accuracy:.3f}   "
-        f"{result.seconds:.0f} s{f'   {left}' if left else ''}"
-    )
-
-
-def _conclude(
-    recipe: Recipe, results: Sequence[JobResult], path: Path, command: str, worker: Worker, machine: str
-) -> Study:
-    from headstart.workflows.experiment.report import study_report, write_page
-
-    rows, gaps = analysis.table(recipe, results), analysis.differences(recipe, results)
-    answer = analysis.answer(recipe, rows, gaps)
-    text = f"{study_text(recipe.title, rows, gaps, answer)}\n\nReport: {path / 'report.html'}"
-    found = Study(path, recipe, tuple(results), tuple(rows), tuple(gaps), answer, text)
-    as_read = json.loads(json.dumps(recipe.raw, default=str))  # YAML knows dates, JSON does not
-    write_json(path / "study.json", {"recipe": as_read, **found.summary})
-    write_page(study_report(found, command, worker.library, machine), path, pictures=True)
-    return found

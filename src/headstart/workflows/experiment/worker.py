@@ -1,46 +1,40 @@
-"""Runs single jobs of a study, with what they share: decoded photos and the pretrained network."""
+"""Runs single jobs, with what they share: decoded photos and the pretrained network."""
 
 from __future__ import annotations
 
 import gc
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from headstart.core.events import Event, Events, Warned
+from headstart.core.files import write_json
 from headstart.core.paths import lasting
+from headstart.data.schema import Manifest
 from headstart.data.splits import split_dataset
-from headstart.errors import RunError
+from headstart.data.stratify import quotas, shuffled
+from headstart.errors import DataError, RunError
 from headstart.runs.folder import RunFolder
 from headstart.training.strategies import STRATEGIES
-from headstart.workflows.experiment.datasets import Library
-from headstart.workflows.experiment.jobs import Job
-from headstart.workflows.experiment.recipe import Recipe
-from headstart.workflows.experiment.results import JobResult, from_figures, read_figures, read_run, write_figures
+from headstart.workflows.experiment.jobs import Experiment, Job
+from headstart.workflows.experiment.recipe import Images
+from headstart.workflows.experiment.results import (
+    FIGURES,
+    JobResult,
+    figures_file,
+    from_figures,
+    read_figures,
+    read_run,
+)
 
 if TYPE_CHECKING:
     from headstart.data.loading import LoadedImages
     from headstart.models.backbone import Backbone
     from headstart.training.config import TrainOptions
     from headstart.training.preparation import Prepared
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """What all jobs share besides their options. Plain values, so that it can be sent to another process.
-
-    places  image set to folder, file or named dataset
-    keep    what each job leaves: "runs", an ordinary run folder; "figures", one small JSON file
-    on_bad  what to do with unreadable files: "skip" or "fail"
-    """
-
-    recipe: Recipe
-    places: Mapping[str, str]
-    keep: Literal["runs", "figures"] = "runs"
-    on_bad: str = "skip"
 
 
 @dataclass(frozen=True)
@@ -52,18 +46,70 @@ class Finished:
     warnings: tuple[str, ...] = ()
 
 
+class Library:
+    """The photos of an experiment, found and decoded once: by image set, and by image set and size."""
+
+    def __init__(self, experiment: Experiment, events: Events) -> None:
+        self.experiment, self.events = experiment, events
+        self._manifests: dict[str, Manifest] = {}
+        self._photos: dict[tuple[str, int, str], LoadedImages] = {}
+
+    def manifest(self, name: str) -> Manifest:
+        """The photos of an image set as the recipe wants them split. Raises DataError, DownloadError."""
+        from headstart.data.loading import find_photos
+
+        if name not in self._manifests:
+            found = find_photos(self.experiment.places[name], self.events)
+            self._manifests[name] = as_wanted(found, self.experiment.recipe.images[name])
+        return self._manifests[name]
+
+    def any_size(self, name: str) -> LoadedImages | None:
+        """The set's photos at a size that was read before, if one was."""
+        return next((photos for key, photos in self._photos.items() if key[0] == name), None)
+
+    def photos(self, name: str, resize: int, interpolation: str) -> LoadedImages:
+        """The set's photos at a size, read once. Raises DataError."""
+        from headstart.data.loading import read
+
+        key = (name, resize, interpolation)
+        if key not in self._photos:
+            self._photos[key] = read(self.manifest(name), resize, interpolation, self.experiment.on_bad, self.events)
+        return self._photos[key]
+
+
+def as_wanted(manifest: Manifest, images: Images) -> Manifest:
+    """The manifest with the split that is used as the test set named test, and at most ``images.test_photos`` in it:
+    always the same ones, of each class in proportion, but at least one. Raises DataError.
+    """
+    if images.judge_on == "val":
+        if any(photo.split == "test" for photo in manifest.photos):
+            raise DataError(f"{manifest.name} has a test split: judge_on: val would leave it unused.", "Take it out.")
+        photos = tuple(replace(p, split="test") if p.split == "val" else p for p in manifest.photos)
+        manifest = replace(manifest, photos=photos)
+    by_label: dict[str, list[int]] = {}
+    for i, photo in enumerate(manifest.photos):
+        if photo.split == "test":
+            by_label.setdefault(photo.label, []).append(i)
+    if images.test_photos is None or sum(map(len, by_label.values())) <= images.test_photos:
+        return manifest
+    kept: set[int] = set()
+    shares = quotas(images.test_photos, [len(members) for members in by_label.values()])
+    for (label, members), share in zip(by_label.items(), shares, strict=True):
+        kept.update(shuffled(members, 0, label)[: max(1, share)])
+    return replace(manifest, photos=tuple(p for i, p in enumerate(manifest.photos) if p.split != "test" or i in kept))
+
+
 class Worker:
     """Runs the jobs of one process; called with one, it returns when that has ended.
 
-    Photos read once and the network loaded last stay for the next job. They do not travel: pickled, a worker arrives as
-    the worker of the process that unpickles it, which runs silently.
+    Decoded photos and the last network stay for the next job. They are not pickled: a worker is unpickled as the silent
+    worker of that process.
     """
 
     def __init__(self, experiment: Experiment, events: Events | None = None) -> None:
         self.experiment = experiment
-        self.library = Library(experiment.recipe, experiment.places, experiment.on_bad, events or Events())
-        self.listen: Callable[[Job, Event], None] | None = None
-        """Hears what a job reports while it runs."""
+        self.library = Library(experiment, events or Events())
+        self.listen: Callable[[Job, Event], None] | None = None  # called with each event of a job that runs
         self._networks: dict[tuple[Any, ...], Backbone] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -92,8 +138,7 @@ class Worker:
         network.check_image_size(size)
         photos = self.library.photos(job.arm.images, resize, network.preprocessing.interpolation)
         if job.like and not STRATEGIES.get(job.options.strategy).pretrained:
-            # What is compared are the weights, and nothing else.
-            preprocessing = network.preprocessing
+            preprocessing = network.preprocessing  # only the weights differ
             network = make_backbone(job.options)
             network.preprocessing = preprocessing
         return photos, network
@@ -116,17 +161,13 @@ class Worker:
         return split(job.options, photos, network, find_machine(job.options.device), events)
 
     def _recall(self, job: Job) -> JobResult | None:
-        """What an earlier call left of a job that has ended."""
+        """The result of a job that ended in an earlier call."""
         if self.experiment.keep == "figures":
             return read_figures(job)
         folder = RunFolder(job.folder)
         if not folder.finished:
             return None
-        self._refuse_other_input(job, folder)
-        return read_run(job)
-
-    def _refuse_other_input(self, job: Job, folder: RunFolder) -> None:
-        """A finished run of other photos, or of other weights, is not this job's."""
+        # A finished run of other photos, or of other weights, is not this job's.
         facts, library, images = folder.read_json("model.json"), self.library, job.arm.images
         how, before = facts["preprocessing"], facts["provenance"]
         photos = library.any_size(images) or library.photos(images, how["resize"], how["interpolation"])
@@ -139,6 +180,7 @@ class Worker:
                 f"{job.folder} was trained {other}.",
                 "Use `overwrite=True` to train it again, or choose another folder with `out`.",
             )
+        return read_run(job)
 
     def _run(self, job: Job, events: Events) -> JobResult:
         """Train in an ordinary run folder, or go on with a training that was interrupted there."""
@@ -161,7 +203,7 @@ class Worker:
         return result
 
     def _figures(self, job: Job, events: Events) -> JobResult:
-        """Train, and keep nothing but the figures."""
+        """Train, and keep only the figures."""
         from headstart.training.launch import fit
         from headstart.workflows.train.assess import assess, make_context
 
@@ -176,7 +218,7 @@ class Worker:
         correct = found.probabilities[split].argmax(1) == prepared.labels[split]
         curve = [row.val_accuracy for row in fitted.history] or [fitted.val[1]]
         result = from_figures(job, split, correct, curve, round(seconds, 2), len(prepared.labels["train"]))
-        write_figures(result)
+        write_json(figures_file(job), {name: getattr(result, name) for name in FIGURES})
         return result
 
 
