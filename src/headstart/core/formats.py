@@ -1,4 +1,4 @@
-"""Format numbers of files: readers take files of older headstarts, and say of newer ones that they are newer."""
+"""Format numbers of files: readers accept files of older versions, and refuse those of newer ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from headstart.errors import RunError
 
 
 def check_format(file: str | Path, facts: Mapping[str, Any], newest: int) -> None:
-    """Compare a file's format number, which is 0 where it has none, with the newest that is known here.
+    """Compare a file's format number (0 where it has none) with the newest that this version reads.
 
     Raises:
         RunError: the file is newer.
