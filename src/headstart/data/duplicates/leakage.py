@@ -1,4 +1,4 @@
-"""Duplicates that the data's own splits tear apart: train-test leakage."""
+"""Train-test leakage: duplicates in different splits of the data."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ import numpy as np
 from headstart.core.array_store import RowStore
 from headstart.core.text import listed
 from headstart.data.duplicates.fingerprints import fingerprints
-from headstart.data.duplicates.pairs import exact_duplicates, near_duplicates
+from headstart.data.duplicates.pairs import near_duplicates
 from headstart.data.filenames import shown
 from headstart.data.images import DecodedImages
 from headstart.data.schema import Manifest
+from headstart.data.stratify import groups
 
 FORMAT = 2
 
 
 @dataclass(frozen=True)
 class Leak:
-    """Two photos, by their places in the manifest, that are one picture in two splits; ``exact``: the same bytes."""
+    """Two photos (indices into the manifest) with the same picture in two splits; ``exact``: the same bytes."""
 
     a: int
     b: int
@@ -28,8 +29,8 @@ class Leak:
 
 
 def near_pairs(images: DecodedImages, name: str) -> np.ndarray:
-    """Near-duplicates by hash and pixels alone, as pairs of places in the manifest [P, 2]: the part of ``check`` that
-    every training can afford. Found once for the same photos (``name``: their digest), then read from the cache.
+    """Pairs of near-duplicates [P, 2], by index: found by hash and pixels alone, fast enough for every training, and
+    cached for the same photos (``name``: their digest).
     """
     store = RowStore(f"near-copies-v{FORMAT}-{images.resize}", "int64")
     members = np.array([i for i, digest in enumerate(images.digests) if digest is not None], dtype=np.int64)
@@ -45,16 +46,11 @@ def near_pairs(images: DecodedImages, name: str) -> np.ndarray:
 def leaks(manifest: Manifest, digests: list[str | None], near: np.ndarray) -> list[Leak]:
     """Duplicates, exact and near, in different splits of the data."""
     splits = [photo.split for photo in manifest.photos]
-    found = [
-        Leak(a, b, True) for group in exact_duplicates(digests) for a, b in pairwise(group) if splits[a] != splits[b]
-    ]
+    found = [Leak(a, b, True) for group in groups(digests) for a, b in pairwise(group) if splits[a] != splits[b]]
     return found + [Leak(a, b, False) for a, b in near.tolist() if splits[a] != splits[b]]
 
 
 def in_words(found: list[Leak], manifest: Manifest) -> str:
-    """The first of them, for a message."""
-    return listed([f"{_name(manifest, leak.a)} = {_name(manifest, leak.b)}" for leak in found], 3, "; ")
-
-
-def _name(manifest: Manifest, i: int) -> str:
-    return f"{shown(manifest.photos[i].path, manifest.root)} ({manifest.photos[i].split})"
+    """The first few leaks, for a message."""
+    names = [f"{shown(photo.path, manifest.root)} ({photo.split})" for photo in manifest.photos]
+    return listed([f"{names[leak.a]} = {names[leak.b]}" for leak in found], 3, "; ")

@@ -12,8 +12,8 @@ import numpy as np
 
 from headstart.core.text import plural
 from headstart.data.duplicates.fingerprints import Fingerprints
-from headstart.data.duplicates.pairs import exact_duplicates, near_duplicates
-from headstart.data.stratify import linked
+from headstart.data.duplicates.pairs import near_duplicates
+from headstart.data.stratify import groups, linked
 from headstart.workflows.check.base import Case, Check, Context, Finding, Severity
 
 
@@ -40,7 +40,7 @@ def duplicates_in(context: Context) -> Duplicates:
 
 def find_duplicates(seen: Fingerprints, digests: Sequence[str | None], features: np.ndarray | None) -> Duplicates:
     """All duplicates; of a group with the same bytes each one is paired with the first."""
-    same = [(group[0], other) for group in exact_duplicates(digests) for other in group[1:]]
+    same = [(group[0], other) for group in groups(digests) for other in group[1:]]
     near, similarity = near_duplicates(seen, digests, features)
     pairs = np.concatenate([np.array(same, dtype=np.int64).reshape(-1, 2), near])
     exact = np.arange(len(pairs)) < len(same)
