@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import os
+import shutil
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -42,6 +44,25 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """A folder to fill, renamed to ``target`` when the block ends and deleted where it fails: a target is always
+    complete. The first of two processes wins.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    work = target.parent / f".writing-{uuid.uuid4().hex}"
+    work.mkdir()  # not mkdtemp, whose folders only their owner can read
+    try:
+        yield work
+        try:
+            work.rename(target)
+        except OSError:
+            if not target.is_dir():
+                raise
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def write_json(path: Path, value: Any) -> None:
