@@ -14,7 +14,7 @@ import os
 import ssl
 import time
 import urllib.request
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -32,30 +32,6 @@ CHUNK = 1 << 18
 _TRANSIENT = (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError)
 
 
-@dataclass(frozen=True)
-class Checksum:
-    """The expected SHA-256, or its first digits, and the expected MD5 sums, one per edition of the file.
-
-    MD5 guards against damage, not against malice.
-    """
-
-    sha256: str = ""
-    md5: tuple[str, ...] = ()
-
-    def __bool__(self) -> bool:
-        return bool(self.sha256 or self.md5)
-
-    def matches(self, path: Path) -> bool:
-        """Whether the file has these checksums; True where there are none."""
-        for kind, expected in (("sha256", (self.sha256.lower(),) if self.sha256 else ()), ("md5", self.md5)):
-            if expected:
-                with open(path, "rb") as file:
-                    found = hashlib.file_digest(file, partial(hashlib.new, kind, usedforsecurity=False)).hexdigest()
-                if not found.startswith(expected):
-                    return False
-        return True
-
-
 def download(
     url: str,
     to: Path,
@@ -71,7 +47,7 @@ def download(
         url: an http(s) address.
         to: the file to write.
         sha256: its checksum, or the first digits of it.
-        md5: its checksum, or those of several editions.
+        md5: the checksums of its editions; MD5 guards against damage, not against malice.
         progress: called with the bytes fetched and the total.
         hint: what users can do without a network.
 
@@ -80,13 +56,14 @@ def download(
     """
     from filelock import FileLock
 
-    checksum, source = Checksum(sha256, md5), mirrored(url)
+    source = mirrored(url)
+    checksums = {"sha256": (sha256.lower(),) if sha256 else (), "md5": md5}
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
         # An operating-system lock is released even when its holder is killed, so no lock is ever stale.
         with FileLock(to.with_name(to.name + ".lock")):
-            if not (to.is_file() and checksum.matches(to)):
-                _fetch_verified(source, to, checksum, progress, hint)
+            if not (to.is_file() and _matches(to, checksums)):
+                _fetch_verified(source, to, checksums, progress, hint)
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise DownloadError(
@@ -112,18 +89,31 @@ def mirrored(url: str) -> str:
     return url
 
 
-def _fetch_verified(url: str, to: Path, checksum: Checksum, progress: OnProgress | None, hint: str) -> None:
+def _matches(path: Path, checksums: Mapping[str, tuple[str, ...]]) -> bool:
+    """Whether the file has one of the expected checksums (or first digits) of each kind."""
+    for kind, expected in checksums.items():
+        if expected:
+            with open(path, "rb") as file:
+                found = hashlib.file_digest(file, partial(hashlib.new, kind, usedforsecurity=False)).hexdigest()
+            if not found.startswith(expected):
+                return False
+    return True
+
+
+def _fetch_verified(
+    url: str, to: Path, checksums: Mapping[str, tuple[str, ...]], progress: OnProgress | None, hint: str
+) -> None:
     """Fetch to the part file, verify and rename it; start again once where an old part did not fit."""
     part = to.with_name(to.name + ".part")
-    if not checksum:
+    if not any(checksums.values()):
         # Without a checksum nothing shows whether two parts belong to one file, so they are not joined.
         part.unlink(missing_ok=True)
     resumed = part.is_file()
     _fetch_with_retries(url, part, progress, hint)
-    if resumed and not checksum.matches(part):
+    if resumed and not _matches(part, checksums):
         part.unlink()
         _fetch_with_retries(url, part, progress, hint)
-    if not checksum.matches(part):
+    if not _matches(part, checksums):
         size = part.stat().st_size
         part.unlink()
         raise DownloadError(

@@ -21,10 +21,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """A temporary file beside ``path``, which replaces it when the block ends, and is deleted where the block fails.
 
     It gets the mode of the umask, whatever the library that writes it does: safetensors writes through a temporary file
-    that only its owner can read.
-
-    Raises:
-        RunError: the disk is full, or the folder cannot be written.
+    that only its owner can read. Raises RunError where the disk is full, or the folder cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

@@ -47,21 +47,13 @@ class Registry(Generic[T]):
         return (self.get(name) for name in self.names())
 
     def get(self, name: str) -> T:
-        """The part of that name.
-
-        Raises:
-            OptionError: there is none, or its package cannot be imported.
-        """
+        """The part of that name. Raises OptionError where there is none, or its package cannot be imported."""
         if name not in self._loaded:
             self._loaded[name] = self._load(name)
         return self._loaded[name]
 
     def register(self, name: str, part: T) -> T:
-        """Add a part to this process under an unused name. Returns the part.
-
-        Raises:
-            ValueError: the name is taken.
-        """
+        """Add a part to this process and return it. Raises ValueError where the name is used."""
         if name in self:
             raise ValueError(f"there is a {self.kind} {name!r} already")
         self._loaded[name] = part

@@ -105,8 +105,7 @@ def read_photos(
 ) -> DecodedImages:
     """Read, hash, decode and resize photos with all cores; photos in the cache are not decoded again.
 
-    Raises:
-        RunError: the cache folder cannot be written.
+    Raises RunError where the cache cannot be written.
     """
     pixels = DecodedImages(list(photos), resize, interpolation)
     store = RowStore(f"pixels-v{FORMAT}-{resize}-{interpolation}", "uint8")

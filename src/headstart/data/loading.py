@@ -65,17 +65,12 @@ def usual_side(manifest: Manifest) -> int:
 
 
 def read(manifest: Manifest, resize: int, interpolation: str, on_bad: str, events: Events) -> LoadedImages:
-    """Read every photo once and name those that cannot be used.
+    """Read every photo once, resized to a shorter side of ``resize`` px, and name those that cannot be used.
 
-    Args:
-        manifest: the photos.
-        resize: shorter side, px.
-        interpolation: of the resizing.
-        on_bad: "fail" raises DataError; "skip" warns; "defer" leaves the report to the caller.
-        events: receives progress and warnings.
+    ``on_bad``: "fail" raises DataError; "skip" warns; "defer" leaves the report to the caller.
 
     Raises:
-        DataError: ``on_bad`` is "fail" and there are some, or nothing usable is left.
+        DataError: ``on_bad`` is "fail" and some photos cannot be used, or none can be read.
     """
     photos = manifest.photos
     pixels = read_photos(photos, resize, interpolation, progress=partial(events.progress, "reading photos"))

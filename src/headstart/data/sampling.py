@@ -31,8 +31,7 @@ def sampled(manifest: Manifest, size: int, seed: int) -> Manifest:
     """About ``size`` photos in the order of the manifest: each class in proportion, but ``LEAST_PER_CLASS`` or more
     where it has as many.
 
-    Raises:
-        DataError: fewer than two classes, or a class with a single photo, which cross-validation cannot evaluate.
+    Raises DataError for fewer than two classes, or a class with one photo, which cross-validation cannot evaluate.
     """
     of_class = places(photo.label for photo in manifest.photos)
     if len(of_class) < 2:

@@ -82,7 +82,7 @@ def split_dataset(
         digests: of their bytes, one per photo; None leaves that photo out.
         bad: why photos are left out.
         options: how splits are drawn; ``shots`` limits each class of train and val, ``fraction`` train alone.
-        alike: a number for each photo that its near-duplicates share; drawn splits keep them together.
+        alike: a number per photo that its near-duplicates share; drawn splits keep them together.
 
     Raises:
         DataError: classes with too few photos (all of them named), or no photo can be read.

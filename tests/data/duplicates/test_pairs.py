@@ -131,7 +131,7 @@ def test_groups_follow_chains() -> None:
 def test_fingerprints_are_computed_once(scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pictures = [scene(i) for i in range(4)]
     first, _ = prints_of(tmp_path / "photos", pictures)
-    monkeypatch.setattr("headstart.data.duplicates.fingerprints._row", lambda *_: pytest.fail("they are in the cache"))
+    monkeypatch.setattr("headstart.data.duplicates.fingerprints.phash", lambda *_: pytest.fail("they are in the cache"))
     second, _ = prints_of(tmp_path / "photos", pictures)
     assert np.array_equal(first.hashes, second.hashes)
     assert np.array_equal(first.thumbs, second.thumbs)

@@ -28,15 +28,10 @@ def near_duplicates(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of photos with the same picture in different bytes: (indices [P, 2], the lower first; similarity [P]).
 
-    None are found where pictures are too plain to compare: see ``too_plain``.
-
-    Args:
-        seen: fingerprints of N photos.
-        digests: of their bytes; only the first of several exact duplicates is compared.
-        features: [N, D]; without them most cropped duplicates are missed.
+    Only the first of several exact duplicates (by ``digests``) is compared. Without ``features`` [N, D] most cropped
+    duplicates are missed. No pairs are found where pictures are too plain to compare: see ``too_plain``.
     """
-    _, first = np.unique(np.array([str(d) for d in digests]), return_index=True)
-    chosen = np.sort(first)
+    chosen = np.sort(np.unique(np.array([str(d) for d in digests]), return_index=True)[1])
     if too_plain(seen.thumbs[chosen]):
         return np.zeros((0, 2), np.int64), np.zeros(0, np.float32)
     candidates = nearest_pairs(seen.take(chosen), features[chosen] if features is not None else None)

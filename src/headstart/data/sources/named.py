@@ -80,11 +80,7 @@ class NamedSource:
         return not os.path.exists(local(data)) and (_own_folder(data) is not None or is_name(data))
 
     def manifest(self, data: str, progress: OnProgress | None = None) -> Manifest:
-        """From the user's folder of that name, else from the cache, else downloaded and verified.
-
-        Raises:
-            DownloadError: it cannot be downloaded. DataError: it has no photos.
-        """
+        """From the user's folder of that name, else from the cache, else downloaded and verified."""
         own, name = _own_folder(data), _known(data)
         folder = own or cache_dir() / "data" / name
         if not folder.is_dir():

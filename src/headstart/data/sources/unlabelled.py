@@ -1,4 +1,4 @@
-"""Photos without labels, for prediction: files, folders and globs."""
+"""Unlabelled photos for prediction: files, folders and globs."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from headstart.errors import DataError
 
 
 def find_files(files: Iterable[str | Path]) -> list[Path]:
-    """The photos that names, folders and globs mean, in the order given, each folder's in natural order.
+    """The photos of file names, folders and globs, in the order given, each folder's in natural order.
 
-    Raises:
-        DataError: a name that matches nothing.
+    Raises DataError for a name that matches nothing.
     """
     found: list[Path] = []
     missing: list[str] = []
@@ -30,8 +29,8 @@ def find_files(files: Iterable[str | Path]) -> list[Path]:
         elif os.path.exists(path):
             found.append(path)
         else:
-            matches = sorted((Path(m) for m in glob.glob(name, recursive=True)), key=lambda p: natural_key(str(p)))
-            found += [m for m in matches if m.is_file()]
+            matches = sorted(glob.glob(name, recursive=True), key=natural_key)
+            found += [Path(m) for m in matches if os.path.isfile(m)]
             if not matches:
                 missing.append(name)
     if missing:
