@@ -14,7 +14,7 @@ from __future__ import annotations
 import pkgutil
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from headstart.errors import OptionError, did_you_mean
 
@@ -48,9 +48,25 @@ class Registry(Generic[T]):
 
     def get(self, name: str) -> T:
         """The part of that name. Raises OptionError where there is none, or its package cannot be imported."""
-        if name not in self._loaded:
-            self._loaded[name] = self._load(name)
-        return self._loaded[name]
+        if name in self._loaded:
+            return self._loaded[name]
+        place = self.own.get(name) or self._installed.get(name)
+        if place is None:
+            known = self.names()
+            hint = did_you_mean(name, known) or f"Known: {', '.join(known)}."
+            raise OptionError(f"There is no {self.kind} {name!r}.", hint, option=self.option)
+        try:
+            found = pkgutil.resolve_name(place)
+        except (ImportError, AttributeError) as error:
+            if name in self.own:  # the error of a missing dependency names it
+                raise
+            raise OptionError(
+                f"The {self.kind} {name!r} ({place}) cannot be imported: {error}.",
+                "Install or update the package that provides it.",
+            ) from error
+        part: T = found() if isinstance(found, type) else found
+        self._loaded[name] = part
+        return part
 
     def register(self, name: str, part: T) -> T:
         """Add a part to this process and return it. Raises ValueError where the name is used."""
@@ -69,20 +85,3 @@ class Registry(Generic[T]):
         from importlib.metadata import entry_points  # imported here: reading all packages takes 30 ms
 
         return {e.name: e.value for e in entry_points(group=self.group) if e.name not in self.own}
-
-    def _load(self, name: str) -> Any:
-        place = self.own.get(name) or self._installed.get(name)
-        if place is None:
-            known = self.names()
-            hint = did_you_mean(name, known) or f"Known: {', '.join(known)}."
-            raise OptionError(f"There is no {self.kind} {name!r}.", hint, option=self.option)
-        try:
-            found = pkgutil.resolve_name(place)
-        except (ImportError, AttributeError) as error:
-            if name in self.own:  # the error of a missing dependency names it
-                raise
-            raise OptionError(
-                f"The {self.kind} {name!r} ({place}) cannot be imported: {error}.",
-                "Install or update the package that provides it.",
-            ) from error
-        return found() if isinstance(found, type) else found

@@ -1,4 +1,4 @@
-"""Decode almost any image file to RGB uint8, upright; ``BadPhoto`` has the reason why one cannot be decoded.
+"""Decode almost any image file to RGB uint8, upright; ``BadPhoto`` says why one cannot be decoded.
 
 This is the hot path and runs in threads: the work stays in Pillow's C code, which releases the GIL.
 """
@@ -33,21 +33,13 @@ for _reader in _READERS:
         importlib.import_module(f"PIL.{_reader}ImagePlugin")
 _FORMATS = tuple(f for f in Image.OPEN if f in {*map(str.upper, _READERS), "DIB", "JPEG2000"})
 _SUFFIXES = {
-    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
-    "MPO": (".jpg", ".jpeg", ".mpo"),
-    "PNG": (".png", ".apng"),
-    "WEBP": (".webp",),
-    "GIF": (".gif",),
-    "BMP": (".bmp", ".dib"),
-    "TIFF": (".tif", ".tiff"),
-    "AVIF": (".avif",),
-}
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"), "MPO": (".jpg", ".jpeg", ".mpo"), "PNG": (".png", ".apng"),
+    "TIFF": (".tif", ".tiff"), "BMP": (".bmp", ".dib"), "WEBP": (".webp",), "GIF": (".gif",), "AVIF": (".avif",),
+}  # fmt: skip
 _FILTERS = {filter.name.lower(): filter for filter in Image.Resampling}
-_MIRRORED = (Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.ROTATE_180, Image.Transpose.FLIP_TOP_BOTTOM)
-_TURNED = (
-    Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_270, Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_90,
-)  # fmt: skip
-_UPRIGHT = dict(enumerate((*_MIRRORED, *_TURNED), 2))
+_TURN = Image.Transpose
+_MIRRORED = (_TURN.FLIP_LEFT_RIGHT, _TURN.ROTATE_180, _TURN.FLIP_TOP_BOTTOM)
+_UPRIGHT = dict(enumerate((*_MIRRORED, _TURN.TRANSPOSE, _TURN.ROTATE_270, _TURN.TRANSVERSE, _TURN.ROTATE_90), 2))
 """The transposition that makes a photo upright, by its EXIF orientation."""
 # Pillow's readers raise these on damaged files.
 _DAMAGE: tuple[type[Exception], ...] = (
@@ -57,11 +49,7 @@ _DAMAGE: tuple[type[Exception], ...] = (
 
 
 class BadPhoto(DataError):  # noqa: N818 - it names the photo, as the user meets it
-    """A file that cannot be decoded; ``reason`` is a short phrase for a list of bad files."""
-
-    def __init__(self, reason: str, hint: str = "") -> None:
-        super().__init__(reason, hint)
-        self.reason = reason
+    """A file that cannot be decoded; ``problem`` is a short phrase for a list of bad files."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import numpy as np
 
 from headstart.core.array_store import RowStore, ShardWriter, limit_bytes
 from headstart.core.events import OnProgress
-from headstart.data.decode import BadPhoto, decode, header_size
+from headstart.data.decode import BadPhoto, decode
 from headstart.data.schema import ImageRef
 
 T = TypeVar("T")
@@ -91,13 +91,6 @@ def centre(row: np.ndarray, size: int) -> np.ndarray:
     """The central ``size`` x ``size`` px of a row (uint8 [h, w, 3])."""
     top, left = (row.shape[0] - size) // 2, (row.shape[1] - size) // 2
     return row[top : top + size, left : left + size]
-
-
-def sample_sizes(photos: Sequence[ImageRef], at_most: int = 200) -> list[tuple[int, int]]:
-    """(width, height) px from the headers of evenly spread photos; unreadable ones are skipped."""
-    step = max(1, len(photos) // at_most)
-    found = [header_size(photo) for photo in photos[::step]]
-    return [size for size in found if size]
 
 
 def read_photos(
@@ -180,5 +173,5 @@ def _read_one(photo: ImageRef, resize: int, interpolation: str, store: RowStore 
     try:
         found = decode(content, resize, interpolation, named=photo.name)
     except BadPhoto as bad:
-        return PhotoRead(digest, bad.reason)
+        return PhotoRead(digest, bad.problem)
     return PhotoRead(digest, None, found.width, found.height, tuple(found.notes), found.pixels if with_pixels else None)

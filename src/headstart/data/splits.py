@@ -245,7 +245,7 @@ def _together(drawn: _Drawn, pool: list[int]) -> list[int | None]:
 def _refuse_few(labels: list[str], unit: list[int], splits: list[Split]) -> None:
     """Each class must have a photo (or group) for each split."""
     few = []
-    for label, members in sorted(places(labels).items(), key=lambda item: natural_key(item[0])):
+    for label, members in places(labels).items():
         apart = len({unit[i] for i in members})
         if apart < len(splits):
             undivided = f" in {plural(apart, 'group')} that cannot be divided" if apart < len(members) else ""
@@ -261,7 +261,7 @@ def _shrink(drawn: _Drawn, options: SplitOptions) -> None:
     """Keep ``shots`` per class of train and val, or a fraction of each class of train."""
     if options.shots is None and options.fraction is None:
         return
-    train = sorted(drawn.by_label("train").items(), key=lambda item: natural_key(item[0]))
+    train = drawn.by_label("train").items()
     if few := [f"{label!r} has {len(own)}" for label, own in train if len(own) < (options.shots or 0)]:
         raise DataError(
             f"{option('shots', options.shots)}: too few photos in train: {listed(few, separator='; ')}",

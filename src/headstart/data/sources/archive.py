@@ -119,10 +119,12 @@ def unpack_to(path: Path, target: Path) -> None:
 
 
 def _extract(path: Path, folder: Path) -> list[str]:
-    budget = Budget(path)
+    headers, written = Budget(path), Budget(path)  # both limited, since headers may be wrong
     left_out = 0
-    for member in _members(path):
-        budget.file(member.size)
+    for number, member in enumerate(_members(path), 1):
+        if number > MAX_FILES:
+            raise DataError(f"{path} has more than {MAX_FILES:,} files; it was not unpacked")
+        headers.spend(member.size)
         parts = _parts(member.name, path)
         if member.is_folder or not parts or any(is_hidden(part) for part in parts):
             continue
@@ -136,32 +138,21 @@ def _extract(path: Path, folder: Path) -> list[str]:
             raise tarfile.ReadError(f"{member.name} is empty")
         with source, open(to, "wb") as out:
             while chunk := source.read(1 << 18):
-                budget.written(len(chunk))
+                written.spend(len(chunk))
                 out.write(chunk)
     return [f"{left_out} links or devices in {path.name} were left out"] if left_out else []
 
 
 class Budget:
-    """The limits of one archive, for sizes by the headers (``file``) and as written, since headers may be wrong."""
+    """The bytes that an archive may unpack to."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, self.spent = path, 0
         self.limit = min(MAX_BYTES, SMALL + MAX_RATIO * path.stat().st_size)
-        self.files = self.promised = self.bytes = 0
 
-    def file(self, size: int) -> None:
-        self.files += 1
-        self.promised += size
-        if self.files > MAX_FILES:
-            raise DataError(f"{self.path} has more than {MAX_FILES:,} files; it was not unpacked")
-        self._check(self.promised)
-
-    def written(self, size: int) -> None:
-        self.bytes += size
-        self._check(self.bytes)
-
-    def _check(self, size: int) -> None:
-        if size > self.limit:
+    def spend(self, size: int) -> None:
+        self.spent += size
+        if self.spent > self.limit:
             raise DataError(
                 f"{self.path} would unpack to more than {self.limit:,} bytes, too many for its size: refused",
                 "If you trust it, unpack it yourself and name the folder.",

@@ -8,6 +8,7 @@ names.
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -65,16 +66,13 @@ class Folders:
             yield os.path.join(folder, name)
         for name in found.others:
             path = os.path.join(folder, name)
-            if not is_companion(name) and self._is_photo_inside(path):
+            if not is_companion(name) and self._is_photo(path):
                 yield path
         for name in found.folders:
             yield from self.photos(os.path.join(folder, name))
 
     def _scan(self, folder: str) -> Contents:
-        links: list[str] = []
-        folders: list[str] = []
-        images: list[str] = []
-        others: list[str] = []
+        names: dict[str, list[str]] = defaultdict(list)
         try:
             status = os.stat(folder)
             if (status.st_dev, status.st_ino) in self._entered:
@@ -86,19 +84,20 @@ class Folders:
                     if is_hidden(entry.name):
                         continue
                     if entry.is_dir():
-                        (links if entry.is_symlink() else folders).append(entry.name)
+                        names["links" if entry.is_symlink() else "folders"].append(entry.name)
                     elif entry.is_file():
-                        (images if is_image_name(entry.name) else others).append(entry.name)
+                        names["images" if is_image_name(entry.name) else "others"].append(entry.name)
                     elif entry.is_symlink():
                         self.skip(entry.path, "a link to nothing")
         except OSError as error:
             self.skip(folder, f"folder cannot be read ({error.strerror or error})")
+        folders, links, images, others = (
+            sorted(names[kind], key=natural_key) for kind in ("folders", "links", "images", "others")
+        )
         # Links last: a folder that is also linked to keeps its own name.
-        for names in (folders, links, images, others):
-            names.sort(key=natural_key)
         return Contents((*folders, *links), tuple(images), tuple(others))
 
-    def _is_photo_inside(self, path: str) -> bool:
+    def _is_photo(self, path: str) -> bool:
         """Whether a file without the suffix of an image is one, by its first bytes."""
         try:
             with open(path, "rb") as file:
