@@ -108,15 +108,16 @@ class RowStore:
                 yield writer
                 file.flush()
                 os.fsync(file.fileno())
-            if writer.digests:
+            if writer.rows:
+                digests, offsets, shapes, remarks = zip(*writer.rows, strict=True)
                 os.replace(rows, shard.with_suffix(".rows"))
                 with index.open("wb") as out:
                     np.savez(
                         out,
-                        digests=np.array(writer.digests, dtype="S"),
-                        offsets=np.array(writer.offsets, dtype=np.int64),
-                        shapes=np.array(writer.shapes, dtype=np.int32),
-                        remarks=np.frombuffer(json.dumps(writer.remarks).encode(), dtype=np.uint8),
+                        digests=np.array(digests, dtype="S"),
+                        offsets=np.array(offsets, dtype=np.int64),
+                        shapes=np.array(shapes, dtype=np.int32),
+                        remarks=np.frombuffer(json.dumps(remarks).encode(), dtype=np.uint8),
                         size=np.int64(writer.size),
                     )
                 os.replace(index, shard.with_suffix(".npz"))
@@ -136,19 +137,13 @@ class ShardWriter:
 
     def __init__(self, file: BinaryIO, dtype: np.dtype) -> None:
         self._file, self._dtype, self.size = file, dtype, 0
-        self.digests: list[str] = []
-        self.offsets: list[int] = []
-        self.shapes: list[tuple[int, ...]] = []
-        self.remarks: list[Any] = []
+        self.rows: list[tuple[str, int, tuple[int, ...], Any]] = []  # digest, offset, shape, remark
 
     def add(self, digest: str, row: np.ndarray, remark: Any = None) -> None:
         """Append one row (up to four dimensions) under the digest of what it was computed from."""
         row = np.ascontiguousarray(row, dtype=self._dtype)
         self._file.write(row.data)
-        self.digests.append(digest)
-        self.offsets.append(self.size)
-        self.shapes.append(row.shape + (-1,) * (4 - row.ndim))
-        self.remarks.append(remark)
+        self.rows.append((digest, self.size, row.shape + (-1,) * (4 - row.ndim), remark))
         self.size += row.size
 
 

@@ -108,19 +108,17 @@ def _fetch_verified(
     if not any(checksums.values()):
         # Without a checksum nothing shows whether two parts belong to one file, so they are not joined.
         part.unlink(missing_ok=True)
-    resumed = part.is_file()
-    _fetch_with_retries(url, part, progress, hint)
-    if resumed and not _matches(part, checksums):
-        part.unlink()
+    for _ in range(2 if part.is_file() else 1):
         _fetch_with_retries(url, part, progress, hint)
-    if not _matches(part, checksums):
+        if _matches(part, checksums):
+            os.replace(part, to)
+            return
         size = part.stat().st_size
         part.unlink()
-        raise DownloadError(
-            f"{url} sent {size:,} bytes whose checksum differs from the expected one; they were deleted",
-            f"A proxy may have answered instead, or the file was changed: try again later, or fetch it by hand. {hint}",
-        )
-    os.replace(part, to)
+    raise DownloadError(
+        f"{url} sent {size:,} bytes whose checksum differs from the expected one; they were deleted",
+        f"A proxy may have answered instead, or the file was changed: try again later, or fetch it by hand. {hint}",
+    )
 
 
 def _fetch_with_retries(url: str, part: Path, progress: OnProgress | None, hint: str) -> None:

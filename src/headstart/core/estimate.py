@@ -23,10 +23,7 @@ class Estimate(Generic[Job]):
     """
 
     def __init__(
-        self,
-        weights: Mapping[Job, float],
-        kinds: Mapping[Job, Hashable],
-        clock: Callable[[], float] = time.monotonic,
+        self, weights: Mapping[Job, float], kinds: Mapping[Job, Hashable], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._weights, self._kinds, self._clock = dict(weights), dict(kinds), clock
         self._waiting = dict.fromkeys(weights)

@@ -27,18 +27,10 @@ _SPLIT_WORDS: dict[str, Split] = {
 }
 _NUMBER = re.compile(r"[0-9]+")
 _FLAT_NAME = re.compile(r"(?P<label>.*[^\W\d_].*?)(?:[ ._-]+\d+|[ ._-]*\(\d+\))")
-_SIGNATURES = (
-    (b"\xff\xd8\xff", "JPEG"),
-    (b"\x89PNG\r\n\x1a\n", "PNG"),
-    (b"GIF8", "GIF"),
-    (b"BM", "BMP"),
-    (b"II*\x00", "TIFF"),
-    (b"MM\x00*", "TIFF"),
-    (b"%PDF", "PDF"),
-    (b"PK\x03\x04", "ZIP"),
-    (b"\x1f\x8b", "GZIP"),
-    (b"%!PS", "PostScript"),
-)
+_SIGNATURES = {
+    b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"GIF8": "GIF", b"BM": "BMP", b"II*\x00": "TIFF",
+    b"MM\x00*": "TIFF", b"%PDF": "PDF", b"PK\x03\x04": "ZIP", b"\x1f\x8b": "GZIP", b"%!PS": "PostScript",
+}  # fmt: skip
 
 
 def natural_key(text: str) -> tuple[str, str]:
@@ -91,7 +83,7 @@ def is_companion(name: str) -> bool:
 
 def content_kind(head: bytes) -> str:
     """The kind of file by its first bytes (12 are enough for images): ``JPEG``, ``PDF``, ``text``...; else empty."""
-    for signature, kind in _SIGNATURES:
+    for signature, kind in _SIGNATURES.items():
         if head.startswith(signature):
             return kind
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
