@@ -174,11 +174,10 @@ def trim(keep: Iterable[Path] = (), root: Path | None = None, limit: int | None 
 
 def _stat(path: Path) -> tuple[float, int]:
     """(last use, size); zeros where another process has deleted it since it was listed."""
-    try:
+    with contextlib.suppress(OSError):
         found = path.stat()
-    except OSError:
-        return 0.0, 0
-    return found.st_mtime, found.st_size
+        return found.st_mtime, found.st_size
+    return 0.0, 0
 
 
 def _unlink(path: Path) -> bool:

@@ -76,7 +76,5 @@ def write_text(path: Path, text: str) -> None:
 def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Write a CSV atomically. Raises RunError."""
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
+    csv.writer(out, lineterminator="\n").writerows([columns, *rows])
     write_text(path, out.getvalue())

@@ -17,8 +17,7 @@ def cache_dir() -> Path:
     if chosen := os.environ.get("HEADSTART_CACHE"):
         return Path(chosen).expanduser().absolute()
     if sys.platform == "win32":
-        local = os.environ.get("LOCALAPPDATA")
-        return (Path(local) if local else _home() / "AppData" / "Local") / "headstart" / "cache"
+        return Path(os.environ.get("LOCALAPPDATA") or _home() / "AppData" / "Local") / "headstart" / "cache"
     if sys.platform == "darwin":
         return _home() / "Library" / "Caches" / "headstart"
     xdg = os.environ.get("XDG_CACHE_HOME", "")

@@ -22,7 +22,6 @@ from headstart.errors import DataError, OptionError, did_you_mean
 
 MAX_PIXELS = 300_000_000
 """A file with more pixels by its header counts as a decompression bomb (phones reach 200 million)."""
-MIN_SIDE = 2
 # Pillow's own limit (179 million) would refuse real phone photos; ours is checked before any pixel is decoded.
 if Image.MAX_IMAGE_PIXELS is not None:
     Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, MAX_PIXELS)
@@ -55,7 +54,6 @@ class BadPhoto(DataError):  # noqa: N818 - it names the photo, as the user meets
 @dataclass(frozen=True)
 class Decoded:
     """``pixels``: uint8 [h, w, 3], C-contiguous and writable. ``width``, ``height``: of the original, upright, in px.
-
     ``notes``: the conversions ("grayscale", "EXIF-rotated", ...), empty for an ordinary photo.
     """
 
@@ -136,7 +134,7 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
         raise BadPhoto(f"too large: {width} x {height} px, above {max_pixels / 1e6:g} million pixels")
     if width * height > max_pixels:
         raise BadPhoto(f"decompression bomb: {width} x {height} px by its header, in a file of {len(data):,} bytes")
-    if min(width, height) < MIN_SIDE:
+    if min(width, height) < 2:
         raise BadPhoto(f"too small: {width} x {height} px")
     return image
 

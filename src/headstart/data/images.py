@@ -75,9 +75,7 @@ class DecodedImages:
 
 @dataclass(frozen=True)
 class PhotoRead:
-    """One photo as read: ``pixels`` is None where it is bad, already in the store, or not requested; for the other
-    fields see ``DecodedImages``.
-    """
+    """One photo as read (see ``DecodedImages``); ``pixels`` is None where it is bad, in the store, or not requested."""
 
     digest: str | None
     problem: str | None = None
@@ -96,10 +94,7 @@ def centre(row: np.ndarray, size: int) -> np.ndarray:
 def read_photos(
     photos: Sequence[ImageRef], resize: int, interpolation: str = "bilinear", *, progress: OnProgress | None = None
 ) -> DecodedImages:
-    """Read, hash, decode and resize photos with all cores; photos in the cache are not decoded again.
-
-    Raises RunError where the cache cannot be written.
-    """
+    """Read, hash, decode and resize photos with all cores, except those in the cache. Raises RunError."""
     pixels = DecodedImages(list(photos), resize, interpolation)
     store = RowStore(f"pixels-v{FORMAT}-{resize}-{interpolation}", "uint8")
     estimate = len(photos) * resize * resize * 3 * 1.4  # photos are about 4:3

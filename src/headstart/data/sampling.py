@@ -10,9 +10,6 @@ from headstart.data.schema import Manifest
 from headstart.data.stratify import places, quotas, shuffled
 from headstart.errors import DataError
 
-LEAST_PER_CLASS = 5
-"""The least number of photos of a class in a sample, where it has them: one per fold."""
-
 
 def draw(of_class: Mapping[str, Sequence[int]], most: Mapping[str, int], seed: int, salt: str = "") -> set[int]:
     """At most ``most[label]`` members of each class; a smaller sample is a subset of a larger one.
@@ -28,10 +25,8 @@ def choosable(manifest: Manifest) -> Manifest:
 
 
 def sampled(manifest: Manifest, size: int, seed: int) -> Manifest:
-    """About ``size`` photos in the order of the manifest: each class in proportion, but ``LEAST_PER_CLASS`` or more
-    where it has as many.
-
-    Raises DataError for fewer than two classes, or a class with one photo, which cross-validation cannot evaluate.
+    """About ``size`` photos in the order of the manifest: each class in proportion, but five (one per fold) if it has
+    them. Raises DataError for fewer than two classes, or a class with one photo.
     """
     of_class = places(photo.label for photo in manifest.photos)
     if len(of_class) < 2:
@@ -46,6 +41,6 @@ def sampled(manifest: Manifest, size: int, seed: int) -> Manifest:
             "Give at least two photos of each class.",
         )
     shares = quotas(min(size, len(manifest.photos)), [len(members) for members in of_class.values()])
-    most = {label: max(share, LEAST_PER_CLASS) for label, share in zip(of_class, shares, strict=True)}
+    most = {label: max(share, 5) for label, share in zip(of_class, shares, strict=True)}
     taken = draw(of_class, most, seed)
     return replace(manifest, photos=tuple(photo for i, photo in enumerate(manifest.photos) if i in taken))

@@ -33,9 +33,6 @@ from headstart.data.sources.detect import check_labels
 from headstart.data.stratify import assign, groups, places, units
 from headstart.errors import DataError, RunError, option
 
-FEWEST_LOOKS = 6
-"""Different pictures that a class needs to keep its near-duplicates together: two for each split."""
-
 
 @dataclass
 class _Drawn:
@@ -220,7 +217,7 @@ def _cut(drawn: _Drawn, parts: dict[Split, float], seed: int) -> None:
 
 def too_alike(copies: Sequence[int]) -> bool:
     """Whether near-duplicates of a class cannot be kept together; ``copies``: photos of each of its pictures."""
-    return len(copies) < FEWEST_LOOKS or max(copies) > sum(copies) / 2
+    return len(copies) < 6 or max(copies) > sum(copies) / 2  # 6: two for each split
 
 
 def _together(drawn: _Drawn, pool: list[int]) -> list[int | None]:

@@ -19,7 +19,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, cast
 
 from headstart.core.events import OnProgress
 from headstart.core.files import new_folder
@@ -49,7 +49,7 @@ class Member(NamedTuple):
 
     name: str
     size: int
-    open: Callable[[], IO[bytes] | None] | None
+    open: Callable[[], IO[bytes]] | None
     is_folder: bool = False
 
 
@@ -133,10 +133,7 @@ def _extract(path: Path, folder: Path) -> list[str]:
             continue
         to = folder.joinpath(*parts)
         to.parent.mkdir(parents=True, exist_ok=True)
-        source = member.open()
-        if source is None:
-            raise tarfile.ReadError(f"{member.name} is empty")
-        with source, open(to, "wb") as out:
+        with member.open() as source, open(to, "wb") as out:
             while chunk := source.read(1 << 18):
                 written.spend(len(chunk))
                 out.write(chunk)
@@ -163,7 +160,7 @@ def _members(path: Path) -> Iterator[Member]:
     if not zipfile.is_zipfile(path):
         with tarfile.open(path, "r:*") as tar:
             for entry in tar:
-                opener = (lambda entry=entry: tar.extractfile(entry)) if entry.isreg() else None
+                opener = (lambda entry=entry: cast(IO[bytes], tar.extractfile(entry))) if entry.isreg() else None
                 yield Member(entry.name, entry.size, opener, entry.isdir())
         return
     with zipfile.ZipFile(path) as archive:

@@ -13,17 +13,17 @@ from headstart.errors import DataError
 
 
 def find_files(files: Iterable[str | Path]) -> list[Path]:
-    """The photos of file names, folders and globs, in the order given, each folder's in natural order.
-
-    Raises DataError for a name that matches nothing.
-    """
+    """The photos of file names, folders (in natural order) and globs. Raises DataError for names without a match."""
     found: list[Path] = []
     missing: list[str] = []
     for name in map(str, files):
         path = Path(name)
         if os.path.isdir(path):  # unlike Path.is_dir, no error for a name that no file can have
-            inside = _photos_below(path)
-            found += inside
+            inside: list[Path] = []
+            for here, folders, names in os.walk(path):
+                folders[:] = [f for f in folders if not is_hidden(f)]
+                inside += [Path(here, n) for n in names if is_image_name(n) and not is_hidden(n)]
+            found += sorted(inside, key=lambda p: natural_key(p.as_posix()))
             if not inside:
                 missing.append(f"{name} (a folder without photos)")
         elif os.path.exists(path):
@@ -36,11 +36,3 @@ def find_files(files: Iterable[str | Path]) -> list[Path]:
     if missing:
         raise DataError(f"No such photo: {listed(missing)}.", "Check the spelling.")
     return found
-
-
-def _photos_below(folder: Path) -> list[Path]:
-    found = []
-    for here, folders, names in os.walk(folder):
-        folders[:] = [f for f in folders if not is_hidden(f)]
-        found += [Path(here, n) for n in names if is_image_name(n) and not is_hidden(n)]
-    return sorted(found, key=lambda p: natural_key(p.as_posix()))
