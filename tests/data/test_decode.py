@@ -38,7 +38,7 @@ def test_every_bad_file_is_named_and_every_odd_one_decoded(tmp_path, bad_files):
         else:
             with pytest.raises(BadPhoto) as bad:
                 decode(tmp_path / name, 32)
-            assert reason in bad.value.reason, name
+            assert reason in bad.value.problem, name
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,9 @@ from PIL import Image
 
 from headstart.data import images as module
 from headstart.data.decode import decode
-from headstart.data.images import CHUNK, centre, read_photos, sample_sizes, stream_photos
+from headstart.data.images import CHUNK, centre, read_photos, stream_photos
+from headstart.data.loading import usual_side
+from headstart.data.schema import Manifest, Photo
 
 
 @pytest.fixture
@@ -107,10 +109,10 @@ def test_centre_is_the_middle() -> None:
     assert centre(row, 3)[..., 0].tolist() == [[12, 13, 14], [21, 22, 23], [30, 31, 32]]
 
 
-def test_sample_sizes_spreads_and_skips_the_unreadable(tmp_path: Path) -> None:
+def test_the_usual_side_is_sampled_evenly_and_skips_the_unreadable(tmp_path: Path) -> None:
     for i in range(10):
-        Image.new("RGB", (10 + i, 8)).save(tmp_path / f"{i}.png")
+        Image.new("RGB", (40, 8 + i)).save(tmp_path / f"{i}.png")
     (tmp_path / "5.png").write_bytes(b"")
-    paths = [tmp_path / f"{i}.png" for i in range(10)]
-    assert sample_sizes(paths, at_most=2) == [(10, 8)]
-    assert len(sample_sizes(paths)) == 9
+    photos = Manifest(tmp_path, "drawn", "", tuple(Photo(tmp_path / f"{i}.png", "a") for i in range(10)))
+    assert usual_side(photos, at_most=2) == 8
+    assert usual_side(photos) == 12

@@ -46,7 +46,7 @@ def test_a_test_split_is_not_looked_at() -> None:
 
 @pytest.mark.parametrize(
     ("counts", "words"),
-    [({"a": 9}, "photos of 1 class"), ({"a": 9, "b": 1}, "Of 'b' there is one photo only")],
+    [({"a": 9}, "photos of 1 class"), ({"a": 9, "b": 1}, "'b': one photo only")],
     ids=str,
 )
 def test_what_cannot_be_judged(counts: dict[str, int], words: str) -> None:

@@ -218,7 +218,7 @@ def test_groups_too_few_to_part():
 
 def test_a_given_test_may_lack_a_class_and_it_is_said():
     photos = manifest({("train", "cat"): 10, ("train", "dog"): 10, ("test", "cat"): 5})
-    assert any("test holds no photo of 'dog'" in note for note in split(photos).notes)
+    assert any("test has no photo of 'dog'" in note for note in split(photos).notes)
 
 
 @pytest.mark.parametrize(

@@ -24,13 +24,13 @@ from headstart.core.paths import cache_dir
 from headstart.errors import RunError
 
 _UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
-"""What numpy raises for an index that is gone, cut short or no index at all."""
+"""What numpy raises for an index that is missing, truncated or not an index at all."""
 STALE_SECONDS = 24 * 3600
-"""Age after which a temporary file is taken for the remains of a killed process."""
+"""Age above which a temporary file is taken to be left by a killed process."""
 
 
 def limit_bytes() -> int:
-    """How large the row stores may grow: ``HEADSTART_CACHE_GB`` (default 20) in bytes."""
+    """The size limit of all row stores together: ``HEADSTART_CACHE_GB`` (default 20) in bytes."""
     text = os.environ.get("HEADSTART_CACHE_GB", "20")
     try:
         return int(float(text) * 1e9)
@@ -46,13 +46,12 @@ class RowStore:
     def __init__(self, key: str, dtype: str, root: Path | None = None) -> None:
         self.folder = (root or cache_dir() / "rows") / key
         self.dtype = np.dtype(dtype)
-        self._where: dict[str, tuple[int, int, tuple[int, ...], Any]] = {}
-        self._maps: list[np.ndarray] = []
+        self._where: dict[str, tuple[np.ndarray, int, tuple[int, ...], Any]] = {}  # shard, offset, shape, remark
         self._read: set[str] = set()
         self.refresh()
 
     def refresh(self) -> None:
-        """Take in shards that appeared since the last look (this process' own or another's)."""
+        """Read shards that were added since the last call, by this process or another."""
         for index in sorted(self.folder.glob("*.npz")):
             if index.stem not in self._read:
                 with contextlib.suppress(*_UNREADABLE):  # evicted or damaged: its rows are computed again
@@ -62,17 +61,14 @@ class RowStore:
     def _read_shard(self, index: Path) -> None:
         rows = index.with_suffix(".rows")
         with np.load(index, allow_pickle=False) as saved:
-            digests, offsets, shapes = saved["digests"], saved["offsets"], saved["shapes"]
+            digests, offsets, shapes = (saved[name].tolist() for name in ("digests", "offsets", "shapes"))
             remarks = json.loads(bytes(saved["remarks"]).decode())
             size = int(saved["size"])
         if rows.stat().st_size != size * self.dtype.itemsize:
             raise ValueError("a shard of the wrong length")
         values = np.memmap(rows, dtype=self.dtype, mode="r") if size else np.empty(0, self.dtype)
-        self._maps.append(values)
-        for digest, offset, shape, remark in zip(
-            digests.tolist(), offsets.tolist(), shapes.tolist(), remarks, strict=True
-        ):
-            self._where[digest.decode()] = (len(self._maps) - 1, offset, tuple(n for n in shape if n >= 0), remark)
+        for digest, offset, shape, remark in zip(digests, offsets, shapes, remarks, strict=True):
+            self._where[digest.decode()] = values, offset, tuple(n for n in shape if n >= 0), remark
         with contextlib.suppress(OSError):
             os.utime(index)  # the time of last use decides what is evicted
 
@@ -80,17 +76,17 @@ class RowStore:
         return digest in self._where
 
     def missing(self, digests: Sequence[str | None]) -> list[int]:
-        """The places of digests that have no row, the first of each; None counts as none."""
+        """The indices of digests that have no row, the first of each; None is skipped."""
         first = {digest: i for i, digest in reversed(list(enumerate(digests))) if digest is not None}
         return sorted(i for digest, i in first.items() if digest not in self)
 
     def row(self, digest: str) -> np.ndarray:
         """The row of one digest: a read-only view into the mapped file."""
-        shard, offset, shape, _ = self._where[digest]
-        return self._maps[shard][offset : offset + int(np.prod(shape))].reshape(shape)
+        values, offset, shape, _ = self._where[digest]
+        return values[offset : offset + int(np.prod(shape))].reshape(shape)
 
     def remark(self, digest: str) -> Any:
-        """The JSON value that was stored beside the row."""
+        """The JSON value that was stored with the row."""
         return self._where[digest][3]
 
     def gather(self, digests: Sequence[str]) -> np.ndarray:
@@ -99,81 +95,56 @@ class RowStore:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[ShardWriter]:
-        """Collect rows into one new shard; it is published when the block ends without an error, and
-        dropped otherwise.
+        """Collect rows into one new shard, published when the block ends without an error and dropped otherwise.
+
+        The rows are renamed first and the index last, each atomically. Raises RunError.
         """
-        writer: ShardWriter | None = None
+        shard = self.folder / uuid.uuid4().hex
+        rows, index = shard.with_suffix(".tmp"), shard.with_suffix(".index.tmp")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            writer = ShardWriter(self.folder, self.dtype)
-            yield writer
-            writer.publish()
+            with rows.open("wb") as file:
+                writer = ShardWriter(file, self.dtype)
+                yield writer
+                file.flush()
+                os.fsync(file.fileno())
+            if writer.rows:
+                digests, offsets, shapes, remarks = zip(*writer.rows, strict=True)
+                os.replace(rows, shard.with_suffix(".rows"))
+                with index.open("wb") as out:
+                    np.savez(
+                        out,
+                        digests=np.array(digests, dtype="S"),
+                        offsets=np.array(offsets, dtype=np.int64),
+                        shapes=np.array(shapes, dtype=np.int32),
+                        remarks=np.frombuffer(json.dumps(remarks).encode(), dtype=np.uint8),
+                        size=np.int64(writer.size),
+                    )
+                os.replace(index, shard.with_suffix(".npz"))
         except OSError as error:
             raise RunError(
                 f"The cache could not be written: {error.strerror or error} ({self.folder}).",
                 "Free some space, or let HEADSTART_CACHE name a folder on another disk.",
             ) from error
         finally:
-            if writer is not None:
-                writer.discard()
+            _unlink(rows)
+            _unlink(index)
         self.refresh()
 
 
 class ShardWriter:
-    """Rows on their way into a shard."""
+    """Rows of a shard that is being written."""
 
-    def __init__(self, folder: Path, dtype: np.dtype) -> None:
-        self._name = uuid.uuid4().hex
-        self._folder, self._dtype = folder, dtype
-        self._temporary = folder / f"{self._name}.tmp"
-        self._file: BinaryIO | None = self._temporary.open("wb")
-        self._digests: list[str] = []
-        self._offsets: list[int] = []
-        self._shapes: list[tuple[int, ...]] = []
-        self._remarks: list[Any] = []
-        self._size = 0
+    def __init__(self, file: BinaryIO, dtype: np.dtype) -> None:
+        self._file, self._dtype, self.size = file, dtype, 0
+        self.rows: list[tuple[str, int, tuple[int, ...], Any]] = []  # digest, offset, shape, remark
 
     def add(self, digest: str, row: np.ndarray, remark: Any = None) -> None:
         """Append one row (up to four dimensions) under the digest of what it was computed from."""
-        assert self._file is not None
         row = np.ascontiguousarray(row, dtype=self._dtype)
         self._file.write(row.data)
-        self._digests.append(digest)
-        self._offsets.append(self._size)
-        self._shapes.append(row.shape + (-1,) * (4 - row.ndim))
-        self._remarks.append(remark)
-        self._size += row.size
-
-    def publish(self) -> None:
-        """Make the shard visible: rows first, the index last, each by an atomic rename."""
-        if self._file is None or not self._digests:
-            return
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        self._file = None
-        os.replace(self._temporary, self._folder / f"{self._name}.rows")
-        index = self._folder / f"{self._name}.index.tmp"
-        with index.open("wb") as out:
-            np.savez(
-                out,
-                digests=np.array(self._digests, dtype="S"),
-                offsets=np.array(self._offsets, dtype=np.int64),
-                shapes=np.array(self._shapes, dtype=np.int32),
-                remarks=np.frombuffer(json.dumps(self._remarks).encode(), dtype=np.uint8),
-                size=np.int64(self._size),
-            )
-        os.replace(index, self._folder / f"{self._name}.npz")
-
-    def discard(self) -> None:
-        """Close and remove what was not published; harmless after ``publish``."""
-        if self._file is not None:
-            with contextlib.suppress(OSError):
-                self._file.close()
-            self._file = None
-        for leftover in (self._temporary, self._folder / f"{self._name}.index.tmp"):
-            with contextlib.suppress(OSError):
-                leftover.unlink()
+        self.rows.append((digest, self.size, row.shape + (-1,) * (4 - row.ndim), remark))
+        self.size += row.size
 
 
 def trim(keep: Iterable[Path] = (), root: Path | None = None, limit: int | None = None) -> int:
@@ -186,7 +157,10 @@ def trim(keep: Iterable[Path] = (), root: Path | None = None, limit: int | None 
     limit = limit_bytes() if limit is None else limit
     shards = [(_stat(index)[0], index) for index in base.glob("*/*.npz")]
     sizes = {index: _stat(index)[1] + _stat(index.with_suffix(".rows"))[1] for _, index in shards}
-    _remove_stale(base)
+    indexed = {index.with_suffix(".rows") for index in sizes}
+    for path in [*base.glob("*/*.tmp"), *(rows for rows in base.glob("*/*.rows") if rows not in indexed)]:
+        if time.time() - _stat(path)[0] > STALE_SECONDS:
+            _unlink(path)
     spared = {folder.resolve() for folder in keep}
     excess, freed = sum(sizes.values()) - limit, 0
     for _, index in sorted(shards):
@@ -198,21 +172,12 @@ def trim(keep: Iterable[Path] = (), root: Path | None = None, limit: int | None 
     return freed
 
 
-def _remove_stale(base: Path) -> None:
-    indexed = {index.with_suffix("") for index in base.glob("*/*.npz")}
-    orphans = [rows for rows in base.glob("*/*.rows") if rows.with_suffix("") not in indexed]
-    for path in [*base.glob("*/*.tmp"), *orphans]:
-        if time.time() - _stat(path)[0] > STALE_SECONDS:
-            _unlink(path)
-
-
 def _stat(path: Path) -> tuple[float, int]:
     """(last use, size); zeros where another process has deleted it since it was listed."""
-    try:
+    with contextlib.suppress(OSError):
         found = path.stat()
-    except OSError:
-        return 0.0, 0
-    return found.st_mtime, found.st_size
+        return found.st_mtime, found.st_size
+    return 0.0, 0
 
 
 def _unlink(path: Path) -> bool:

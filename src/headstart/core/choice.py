@@ -1,4 +1,4 @@
-"""A value with its reason."""
+"""A value and its reason."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Fetch files from the network: complete and verified, or a clear error.
 
-The bytes go to ``NAME.part``, which a later call goes on from; only a verified file gets its name. Processes that want
-the same file wait for each other. ``HEADSTART_MIRROR`` (``http://host:port/folder``) replaces scheme and host of every
-URL: a mirror behind a firewall, or a test.
+The bytes go to ``NAME.part``, which a later call resumes; only a verified file gets its name. Processes that want the
+same file wait for each other. ``HEADSTART_MIRROR`` (``http://host:port/folder``) replaces scheme and host of every URL:
+for a mirror behind a firewall, or a test.
 """
 
 from __future__ import annotations
@@ -14,10 +14,8 @@ import os
 import ssl
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from email.message import Message
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
@@ -30,24 +28,8 @@ ATTEMPTS = 3
 BACKOFF_S = 0.5
 TIMEOUT_S = 30.0
 CHUNK = 1 << 18
-# ConnectionError and the like are what reading an answer raises when the line breaks in the middle of it.
+# Reading a response raises ConnectionError and the like when the connection breaks.
 _TRANSIENT = (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError)
-
-
-@dataclass(frozen=True)
-class Checksum:
-    """What the bytes must be: the SHA-256, or its first digits, and one of the MD5 sums (editions of a file)."""
-
-    sha256: str = ""
-    md5: tuple[str, ...] = ()
-
-    def __bool__(self) -> bool:
-        return bool(self.sha256 or self.md5)
-
-    def holds(self, path: Path) -> bool:
-        """Whether the file's bytes are the promised ones (always, where nothing is promised)."""
-        found = _digests(path, ["sha256"] * bool(self.sha256) + ["md5"] * bool(self.md5)) if self else {}
-        return found.get("sha256", "").startswith(self.sha256.lower()) and (not self.md5 or found["md5"] in self.md5)
 
 
 def download(
@@ -59,28 +41,38 @@ def download(
     progress: OnProgress | None = None,
     hint: str = "",
 ) -> Path:
-    """The file at ``url``, verified, at ``to``; a verified file that lies there already is not fetched again.
+    """Download ``url`` to ``to`` and verify it; a verified file that is there already is not fetched again.
 
     Args:
-        url: its http(s) address.
-        to: where to put it.
+        url: an http(s) address.
+        to: the file to write.
         sha256: its checksum, or the first digits of it.
-        md5: its checksum, or those of several editions.
-        progress: called with the bytes that are there, and all of them.
-        hint: what people can do where there is no network.
+        md5: the checksums of its editions; MD5 guards against damage, not against malice.
+        progress: called with the bytes fetched and the total.
+        hint: what users can do without a network.
 
     Raises:
-        DownloadError: it cannot be fetched or written, or is not what the checksum promises.
+        DownloadError: it cannot be fetched or written, or its checksum differs.
     """
-    checksum = Checksum(sha256, md5)
+    from filelock import FileLock
+
     source = mirrored(url)
+    checksums = {"sha256": (sha256.lower(),) if sha256 else (), "md5": md5}
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
-        with _one_process_at_a_time(to):
-            if not (to.is_file() and checksum.holds(to)):
-                _fetch_verified(source, to, checksum, progress, hint)
+        # An operating-system lock is released even when its holder is killed, so no lock is ever stale.
+        with FileLock(to.with_name(to.name + ".lock")):
+            if not (to.is_file() and _matches(to, checksums)):
+                _fetch_verified(source, to, checksums, progress, hint)
     except OSError as error:
-        raise _disk_error(error, to) from error
+        if error.errno == errno.ENOSPC:
+            raise DownloadError(
+                f"the disk is full: {to} could not be written", "Make room and run the same command: it resumes."
+            ) from error
+        raise DownloadError(
+            f"{to} could not be written ({error.strerror or error})",
+            "Set HEADSTART_CACHE to a folder you can write to.",
+        ) from error
     return to
 
 
@@ -97,26 +89,36 @@ def mirrored(url: str) -> str:
     return url
 
 
-def _fetch_verified(url: str, to: Path, checksum: Checksum, progress: OnProgress | None, hint: str) -> None:
-    """Fetch to the part file, check it, give it its name; once more from nothing where an old part did not fit."""
+def _matches(path: Path, checksums: Mapping[str, tuple[str, ...]]) -> bool:
+    """Whether the file has one of the expected checksums (or first digits) of each kind."""
+    for kind, expected in checksums.items():
+        if expected:
+            with open(path, "rb") as file:
+                found = hashlib.file_digest(file, partial(hashlib.new, kind, usedforsecurity=False)).hexdigest()
+            if not found.startswith(expected):
+                return False
+    return True
+
+
+def _fetch_verified(
+    url: str, to: Path, checksums: Mapping[str, tuple[str, ...]], progress: OnProgress | None, hint: str
+) -> None:
+    """Fetch to the part file, verify and rename it; start again once where an old part did not fit."""
     part = to.with_name(to.name + ".part")
-    if not checksum:
-        # Nothing could tell whether two halves belong to one file, so halves are not joined.
+    if not any(checksums.values()):
+        # Without a checksum nothing shows whether two parts belong to one file, so they are not joined.
         part.unlink(missing_ok=True)
-    resumed = part.is_file()
-    _fetch_with_retries(url, part, progress, hint)
-    if not checksum.holds(part) and resumed:
-        part.unlink()
+    for _ in range(2 if part.is_file() else 1):
         _fetch_with_retries(url, part, progress, hint)
-    if not checksum.holds(part):
+        if _matches(part, checksums):
+            os.replace(part, to)
+            return
         size = part.stat().st_size
         part.unlink()
-        raise DownloadError(
-            f"{url} sent {size:,} bytes that are not the promised file (its checksum differs); they were deleted",
-            "A proxy may have answered in its place, or its home changed: try again later, or fetch it by hand. "
-            + hint,
-        )
-    os.replace(part, to)
+    raise DownloadError(
+        f"{url} sent {size:,} bytes whose checksum differs from the expected one; they were deleted",
+        f"A proxy may have answered instead, or the file was changed: try again later, or fetch it by hand. {hint}",
+    )
 
 
 def _fetch_with_retries(url: str, part: Path, progress: OnProgress | None, hint: str) -> None:
@@ -128,79 +130,41 @@ def _fetch_with_retries(url: str, part: Path, progress: OnProgress | None, hint:
                 raise DownloadError(f"{url} answered {error.code} ({error.reason})", hint) from error
         except _TRANSIENT as error:
             if attempt == ATTEMPTS:
-                raise DownloadError(
-                    f"no connection to {urlsplit(url).netloc} for {url} ({_words(error)})", hint
-                ) from error
+                reason = getattr(error, "reason", error)
+                words = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
+                raise DownloadError(f"no connection to {urlsplit(url).netloc} for {url} ({words})", hint) from error
         time.sleep(BACKOFF_S * 3 ** (attempt - 1))
 
 
 def _fetch(url: str, part: Path, progress: OnProgress | None) -> None:
-    """One request, going on from what the part file holds; a server that ignores ranges starts it anew."""
+    """One request that resumes the part file; where the server ignores ranges, the file starts again."""
     have = part.stat().st_size if part.is_file() else 0
     headers = {"User-Agent": f"headstart/{__version__}", "Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
     try:
-        answer = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT_S)
+        response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT_S)
     except urllib.error.HTTPError as error:
         if error.code != 416 or not have:
             raise
-        if _full_size(error.headers) != have:
+        # A 416 response has the size ("Content-Range: bytes */1234"): if the part has it, the part is whole.
+        if (error.headers.get("Content-Range") or "").rpartition("/")[2] != str(have):
             part.unlink()
             _fetch(url, part, progress)
-        return  # 416 with as many bytes as there are: the part is the whole file
-    with answer, open(part, "ab" if answer.status == 206 else "wb") as out:
-        _copy(answer, out, have if answer.status == 206 else 0, progress)
+        return
+    resumed = response.status == 206
+    with response, open(part, "ab" if resumed else "wb") as out:
+        _copy(response, out, have if resumed else 0, progress)
 
 
-def _copy(answer: http.client.HTTPResponse, out: IO[bytes], done: int, progress: OnProgress | None) -> None:
-    length = answer.headers.get("Content-Length")
+def _copy(response: http.client.HTTPResponse, out: IO[bytes], done: int, progress: OnProgress | None) -> None:
+    length = response.headers.get("Content-Length")
     total = done + int(length) if length and length.isdigit() else None
-    while chunk := answer.read(CHUNK):
+    while chunk := response.read(CHUNK):
         out.write(chunk)
         done += len(chunk)
         if progress:
-            progress(done, total or done + 1)  # the server may not say how many there will be
+            progress(done, total or done + 1)  # the server may not send the size
     if total is not None and done < total:
-        # http.client ends quietly when the other side hangs up early.
+        # http.client raises nothing when the server closes the connection early.
         raise ConnectionError(f"the connection closed after {done:,} of {total:,} bytes")
-
-
-def _full_size(headers: Message) -> int | None:
-    """The size that a 416 answer tells: ``Content-Range: bytes */1234``."""
-    size = (headers.get("Content-Range") or "").rpartition("/")[2]
-    return int(size) if size.isdigit() else None
-
-
-@contextmanager
-def _one_process_at_a_time(to: Path) -> Iterator[None]:
-    """An operating-system lock beside the file: let go even when its holder is killed, so no lock is ever stale."""
-    from filelock import FileLock
-
-    with FileLock(to.with_name(to.name + ".lock")):
-        yield
-
-
-def _digests(path: Path, kinds: list[str]) -> dict[str, str]:
-    """Hex digests of the given kinds in one pass; MD5 guards against damage, not against malice."""
-    sums = {kind: hashlib.new(kind, usedforsecurity=False) for kind in kinds}
-    with open(path, "rb") as file:
-        while chunk := file.read(1 << 20):
-            for each in sums.values():
-                each.update(chunk)
-    return {kind: each.hexdigest() for kind, each in sums.items()}
-
-
-def _words(error: Exception) -> str:
-    reason = getattr(error, "reason", error)
-    return getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
-
-
-def _disk_error(error: OSError, to: Path) -> DownloadError:
-    if error.errno == errno.ENOSPC:
-        return DownloadError(
-            f"the disk is full: {to} could not be written", "Make room and run the same command: it goes on from there."
-        )
-    return DownloadError(
-        f"{to} could not be written ({error.strerror or error})", "Set HEADSTART_CACHE to a folder you can write to."
-    )

@@ -1,4 +1,4 @@
-"""How long the rest of a list of jobs will take."""
+"""Estimate how long the rest of a list of jobs takes."""
 
 from __future__ import annotations
 
@@ -11,26 +11,23 @@ Job = TypeVar("Job", bound=Hashable)
 
 
 class Estimate(Generic[Job]):
-    """Seconds that a list of jobs still needs, learned from those that have run.
+    """Seconds that a list of jobs still needs, estimated from those that have run.
 
-    A running job is extrapolated from the part that is done. Another one takes as long as the finished jobs of its kind
-    did on average; where there is none, as long as its weight says at the speed so far.
+    A running job is extrapolated from the part that is done. A waiting job takes the mean time of the finished jobs of
+    its kind; where there is none, its weight at the speed so far.
 
     Args:
-        weights: job to roughly how much work it is, in any unit.
+        weights: job to its rough amount of work, in any unit.
         kinds: job to its kind; jobs of one kind (an arm with several seeds) take about the same time.
-        clock: gives seconds.
+        clock: returns seconds.
     """
 
     def __init__(
-        self,
-        weights: Mapping[Job, float],
-        kinds: Mapping[Job, Hashable],
-        clock: Callable[[], float] = time.monotonic,
+        self, weights: Mapping[Job, float], kinds: Mapping[Job, Hashable], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._weights, self._kinds, self._clock = dict(weights), dict(kinds), clock
         self._waiting = dict.fromkeys(weights)
-        self._running: dict[Job, tuple[float, float]] = {}  # when it began, the part that is done
+        self._running: dict[Job, tuple[float, float]] = {}  # start, part done
         self._finished: list[tuple[Job, float]] = []
 
     def progressed(self, job: Job, part: float = 0.0) -> None:
@@ -39,17 +36,17 @@ class Estimate(Generic[Job]):
         self._running[job] = began, max(part, before)
 
     def finished(self, job: Job, seconds: float | None) -> None:
-        """A job has ended. ``seconds`` is None where its result was there already: nothing is learned from that."""
+        """A job has ended. ``seconds`` is None where its result existed already: the estimate ignores it."""
         self._waiting.pop(job, None)
         self._running.pop(job, None)
         if seconds is not None:
             self._finished.append((job, seconds))
 
     def seconds_left(self) -> float | None:
-        """Seconds until all jobs have ended, one after the other; None while nothing is known."""
+        """Seconds until all jobs have ended, one after another; None while nothing is known."""
         now = self._clock()
         elapsed = {job: now - began for job, (began, _) in self._running.items()}
-        # The first steps are slow: they say little where finished jobs say more.
+        # The first steps are slow: finished jobs predict better.
         least = 0.1 if self._finished else 0.0
         parts = {job: part for job, (_, part) in self._running.items() if part > least}
         work = sum(self._weights[job] for job, _ in self._finished)
@@ -59,20 +56,17 @@ class Estimate(Generic[Job]):
         seconds = sum(spent for _, spent in self._finished) + sum(elapsed[job] for job in parts)
         left = 0.0
         for job in self._waiting:
-            whole = (
-                elapsed[job] / parts[job] if job in parts else self._usual(job) or self._weights[job] * seconds / work
-            )
+            alike = [spent for other, spent in self._finished if self._kinds[other] == self._kinds[job]]
+            if job in parts:
+                whole = elapsed[job] / parts[job]
+            else:
+                whole = sum(alike) / len(alike) if any(alike) else self._weights[job] * seconds / work
             left += max(0.0, whole - elapsed.get(job, 0.0))
         return left
 
-    def _usual(self, job: Job) -> float | None:
-        """The mean of the finished jobs of its kind."""
-        known = [seconds for other, seconds in self._finished if self._kinds[other] == self._kinds[job]]
-        return sum(known) / len(known) if known else None
-
 
 def time_left(seconds: float | None) -> str:
-    """``"about 25 min left"``, or nothing where it is not known."""
+    """``"about 25 min left"``, or an empty string where it is not known."""
     if seconds is None:
         return ""
     minutes = seconds / 60

@@ -1,6 +1,6 @@
-"""What long work reports while it runs, and who listens: a console, a notebook, a page.
+"""Events that long work sends to its listeners: a console, a notebook, a page.
 
-Work below ``reporting`` knows this protocol and no console. A listener is any callable that takes an event::
+A listener is any callable that takes an event::
 
     hs.train("photos/", listener=lambda event: print(event))
 """
@@ -14,21 +14,21 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Message:
-    """One line of news."""
+    """One line of information."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Warned:
-    """One line that should not be missed."""
+    """A warning of one line."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Table:
-    """A small table among the messages: the plan, for example."""
+    """A small table, such as the plan."""
 
     title: str
     columns: tuple[str, ...]
@@ -37,10 +37,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a task is: ``done`` of ``total`` steps, with a short note beside it.
+    """``done`` of ``total`` steps of a task, with a short note.
 
-    ``seconds_left``: what the work itself estimates for all that is still to come, a whole study for example; None
-    where a listener may tell from ``done`` and the time that went by.
+    ``seconds_left``: an estimate by the work itself, for a whole study for example; None where a listener can compute
+    it from ``done`` and the time spent.
     """
 
     task: str
@@ -69,36 +69,34 @@ class Finding:
 Event = Message | Warned | Table | Progress | EpochEnd | Finding
 Listener = Callable[[Event], None]
 OnProgress = Callable[[int, int], None]
-"""Called with the steps of a task that are done, and how many there are."""
+"""Called with the steps of a task that are done, and their total."""
 
 
 class Events:
-    """The reporting end, passed to long work: each method sends one event to every listener. Without listeners the
-    work is silent.
-    """
+    """Passed to long work: each method sends one event to every listener. Without listeners the work is silent."""
 
     def __init__(self, *listeners: Listener) -> None:
         self.listeners = listeners
 
     def send(self, event: Event) -> None:
-        """Pass an event on as it is."""
+        """Send any event."""
         for listener in self.listeners:
             listener(event)
 
     def message(self, text: str) -> None:
-        """One line of news."""
+        """One line of information."""
         self.send(Message(text))
 
     def warning(self, text: str) -> None:
-        """One line that should not be missed."""
+        """A warning of one line."""
         self.send(Warned(text))
 
     def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-        """A small table among the messages."""
+        """A small table."""
         self.send(Table(title, tuple(columns), tuple(map(tuple, rows))))
 
     def progress(self, task: str, done: int, total: int, note: str = "", seconds_left: float | None = None) -> None:
-        """How far ``task`` is; ``done`` equal to ``total`` ends it."""
+        """The progress of a task; ``done`` equal to ``total`` ends it."""
         self.send(Progress(task, done, total, note, seconds_left))
 
     def epoch(self, row: Any) -> None:

@@ -1,4 +1,4 @@
-"""Files that are replaced atomically: text, JSON, CSV, and whatever a library writes."""
+"""Atomic writes: text, JSON, CSV, and whatever a library writes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import os
+import shutil
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,13 +18,10 @@ from headstart.errors import RunError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A file beside ``path`` to write to, which takes its place when the block ends, and is gone where that fails.
+    """A temporary file beside ``path``, which replaces it when the block ends, and is deleted where the block fails.
 
-    It has the mode that the umask gives, whatever the library that writes it does: safetensors writes through a
-    temporary file that only its owner can read.
-
-    Raises:
-        RunError: the disk is full, or the folder cannot be written.
+    It gets the mode of the umask, whatever the library that writes it does: safetensors writes through a temporary file
+    that only its owner can read. Raises RunError where the disk is full, or the folder cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -44,21 +43,38 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """A folder to fill, renamed to ``target`` when the block ends and deleted where it fails: a target is always
+    complete. The first of two processes wins.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    work = target.parent / f".writing-{uuid.uuid4().hex}"
+    work.mkdir()  # not mkdtemp, whose folders only their owner can read
+    try:
+        yield work
+        try:
+            work.rename(target)
+        except OSError:
+            if not target.is_dir():
+                raise
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
 def write_json(path: Path, value: Any) -> None:
-    """JSON for people and programs, replaced atomically. Raises RunError."""
+    """Write indented JSON atomically. Raises RunError."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Text, replaced atomically. Raises RunError."""
+    """Write text atomically. Raises RunError."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", errors="surrogateescape")  # names of files may be any bytes
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape")  # file names may be any bytes
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """A CSV, replaced atomically. Raises RunError."""
+    """Write a CSV atomically. Raises RunError."""
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
+    csv.writer(out, lineterminator="\n").writerows([columns, *rows])
     write_text(path, out.getvalue())

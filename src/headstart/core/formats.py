@@ -1,4 +1,4 @@
-"""Format numbers of files: readers take files of older headstarts, and say of newer ones that they are newer."""
+"""Format numbers of files: readers accept files of older versions, and refuse those of newer ones."""
 
 from __future__ import annotations
 
@@ -10,10 +10,6 @@ from headstart.errors import RunError
 
 
 def check_format(file: str | Path, facts: Mapping[str, Any], newest: int) -> None:
-    """Compare a file's format number, which is 0 where it has none, with the newest that is known here.
-
-    Raises:
-        RunError: the file is newer.
-    """
+    """Raise RunError where a file's format number (0 where it has none) is newer than this version reads."""
     if (number := facts.get("format", 0)) > newest:
         raise RunError(f"{file} has format {number}, newer than this headstart reads ({newest}).", "Update headstart.")

@@ -1,4 +1,4 @@
-"""The cache folder of all commands, and paths that hold from any working directory."""
+"""The cache folder, and paths that are valid from any working directory."""
 
 from __future__ import annotations
 
@@ -9,17 +9,15 @@ from pathlib import Path
 
 
 def cache_dir() -> Path:
-    """The cache folder (not created here): ``HEADSTART_CACHE``, else the place that the platform keeps for caches.
+    """The cache folder (not created here): ``HEADSTART_CACHE``, else the platform's folder for caches.
 
     Linux and others: ``$XDG_CACHE_HOME/headstart`` or ``~/.cache/headstart``; macOS: ``~/Library/Caches/headstart``;
     Windows: ``%LOCALAPPDATA%\\headstart\\cache``.
     """
-    chosen = os.environ.get("HEADSTART_CACHE")
-    if chosen:
+    if chosen := os.environ.get("HEADSTART_CACHE"):
         return Path(chosen).expanduser().absolute()
     if sys.platform == "win32":
-        local = os.environ.get("LOCALAPPDATA")
-        return (Path(local) if local else _home() / "AppData" / "Local") / "headstart" / "cache"
+        return Path(os.environ.get("LOCALAPPDATA") or _home() / "AppData" / "Local") / "headstart" / "cache"
     if sys.platform == "darwin":
         return _home() / "Library" / "Caches" / "headstart"
     xdg = os.environ.get("XDG_CACHE_HOME", "")
@@ -28,12 +26,12 @@ def cache_dir() -> Path:
 
 
 def lasting(place: str) -> str:
-    """A path that still holds from another working directory; what is no path (the name of a named set) as it is."""
+    """An absolute path for an existing one; anything else, such as the name of a named set, unchanged."""
     return str(Path(place).resolve()) if os.path.exists(place) else place
 
 
 def _home() -> Path:
-    """The user's home; a service account without one gets the temporary folder, where a cache may live as well."""
+    """The user's home; the temporary folder for a service account without one."""
     try:
         return Path.home()
     except RuntimeError:

@@ -1,12 +1,11 @@
-"""Named parts that can be added from outside: strategies, heads, sources, export formats and the like.
+"""Named parts that other packages can add: strategies, heads, sources, export formats and the like.
 
-A registry holds entry points. headstart's own parts are entry points that it lists itself, and an installed package
-adds its own by declaring some of the same group::
+An installed package adds parts by entry points of the registry's group::
 
     [project.entry-points."headstart.strategies"]
     bitfit = "my_package.bitfit:BitFit"
 
-Nothing is imported before a part is asked for by name. ``register`` adds a part of the running process: a class in a
+A part is imported when it is asked for by name. ``register`` adds a part to the running process only: a class in a
 notebook, or in a test.
 """
 
@@ -15,7 +14,7 @@ from __future__ import annotations
 import pkgutil
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from headstart.errors import OptionError, did_you_mean
 
@@ -26,9 +25,9 @@ class Registry(Generic[T]):
     """Parts of one kind by name, in the order in which they were added; headstart's own come first.
 
     Args:
-        kind: what one is called in messages, such as "strategy".
+        kind: the word for a part in messages, such as "strategy".
         group: the entry points' group, such as "headstart.strategies".
-        own: headstart's parts: name to "module:object".
+        own: headstart's own parts: name to "module:object".
         option: the option that names a part, where there is one.
     """
 
@@ -44,42 +43,13 @@ class Registry(Generic[T]):
         return name in self.own or name in self._loaded or name in self._installed
 
     def __iter__(self) -> Iterator[T]:
-        """Every part, imported where it has not been."""
+        """Every part, imported."""
         return (self.get(name) for name in self.names())
 
     def get(self, name: str) -> T:
-        """The part of that name.
-
-        Raises:
-            OptionError: there is none, or the package that brings it cannot be imported.
-        """
-        if name not in self._loaded:
-            self._loaded[name] = self._load(name)
-        return self._loaded[name]
-
-    def register(self, name: str, part: T) -> T:
-        """Add a part of this process under a name that is free. Returns the part.
-
-        Raises:
-            ValueError: the name is taken.
-        """
-        if name in self:
-            raise ValueError(f"there is a {self.kind} {name!r} already")
-        self._loaded[name] = part
-        return part
-
-    def unregister(self, name: str) -> None:
-        """Take a part that ``register`` added away again."""
-        self._loaded.pop(name, None)
-
-    @cached_property
-    def _installed(self) -> dict[str, str]:
-        """Entry points of other packages; one that takes the name of an own part is left alone."""
-        from importlib.metadata import entry_points  # here: looking through all packages takes 30 ms
-
-        return {e.name: e.value for e in entry_points(group=self.group) if e.name not in self.own}
-
-    def _load(self, name: str) -> Any:
+        """The part of that name. Raises OptionError where there is none, or its package cannot be imported."""
+        if name in self._loaded:
+            return self._loaded[name]
         place = self.own.get(name) or self._installed.get(name)
         if place is None:
             known = self.names()
@@ -88,10 +58,30 @@ class Registry(Generic[T]):
         try:
             found = pkgutil.resolve_name(place)
         except (ImportError, AttributeError) as error:
-            if name in self.own:  # a dependency that is missing says so itself
+            if name in self.own:  # the error of a missing dependency names it
                 raise
             raise OptionError(
                 f"The {self.kind} {name!r} ({place}) cannot be imported: {error}.",
-                "Install or update the package that brings it.",
+                "Install or update the package that provides it.",
             ) from error
-        return found() if isinstance(found, type) else found
+        part: T = found() if isinstance(found, type) else found
+        self._loaded[name] = part
+        return part
+
+    def register(self, name: str, part: T) -> T:
+        """Add a part to this process and return it. Raises ValueError where the name is used."""
+        if name in self:
+            raise ValueError(f"there is a {self.kind} {name!r} already")
+        self._loaded[name] = part
+        return part
+
+    def unregister(self, name: str) -> None:
+        """Remove a part that ``register`` added."""
+        self._loaded.pop(name, None)
+
+    @cached_property
+    def _installed(self) -> dict[str, str]:
+        """Entry points of other packages; one with the name of an own part is ignored."""
+        from importlib.metadata import entry_points  # imported here: reading all packages takes 30 ms
+
+        return {e.name: e.value for e in entry_points(group=self.group) if e.name not in self.own}

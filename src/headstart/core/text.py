@@ -1,4 +1,4 @@
-"""Numbers and lists in words."""
+"""Numbers, lists and durations as text."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ def count(number: int) -> str:
 
 
 def plural(number: int, noun: str, more: str = "") -> str:
-    """1 → "1 photo", 3000 → "3,000 photos"; ``more`` is the plural where an s does not make it."""
+    """1 → "1 photo", 3000 → "3,000 photos"; ``more`` is an irregular plural."""
     return f"{count(number)} {noun if number == 1 else more or noun + 's'}"
 
 
 def listed(items: Sequence[str], most: int = 5, separator: str = ", ") -> str:
-    """The first ``most`` of the items, and how many more there are: "a, b and 3 more"."""
+    """The first ``most`` items and the number of the others: "a, b and 3 more"."""
     rest = len(items) - most
     return separator.join(items[:most]) + (f"{separator.strip(' ,')} and {count(rest)} more" if rest > 0 else "")
 

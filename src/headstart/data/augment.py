@@ -1,7 +1,6 @@
 """Augmentation: fixed views and random crops of a photo, as uint8 pixels at the network's input size.
 
-All randomness is drawn per epoch from (seed, epoch) and handed in, so that batch b of epoch e is the same whether or
-not the run was interrupted.
+All random numbers of an epoch are drawn from (seed, epoch), so that batch b of epoch e is the same in a resumed run.
 """
 
 from __future__ import annotations
@@ -32,9 +31,7 @@ class View:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How training pictures vary: crops of at least ``smallest`` of the area, mirrored or not, and colour changes up
-    to ``colour`` (0-1).
-    """
+    """Random crops of at least ``smallest`` of the area, mirrored or not, and colour changes up to ``colour`` (0-1)."""
 
     smallest: float = 1.0
     mirror: bool = False
@@ -62,11 +59,11 @@ def render(row: np.ndarray, size: int, view: View, digest: str) -> np.ndarray:
 
 
 def crop_box(width: int, height: int, smallest: float, u: np.ndarray) -> tuple[float, float, float, float]:
-    """A random crop (left, top, right, bottom) in px from four uniform numbers: area in [smallest, 1], aspect in
+    """A random crop (left, top, right, bottom) in px from four uniform numbers: area in [smallest, 1], aspect ratio in
     [3/4, 4/3].
 
     Inception's random resized crop (Szegedy et al. 2015, "Going deeper with convolutions", section 6), without its
-    rejection loop: a box that would stand out is clipped to the photo.
+    rejection loop: a box that exceeds the photo is clipped.
     """
     area = width * height * (smallest + (1 - smallest) * u[0])
     aspect = math.exp((2 * u[1] - 1) * math.log(4 / 3))
@@ -77,8 +74,7 @@ def crop_box(width: int, height: int, smallest: float, u: np.ndarray) -> tuple[f
 
 def cut_out(row: np.ndarray, box: tuple[float, float, float, float], size: int, mirror: bool) -> np.ndarray:
     """The box of a photo, resized to ``size`` x ``size`` (bilinear, antialiased), as uint8."""
-    picture = Image.fromarray(row).resize((size, size), Image.Resampling.BILINEAR, box=box)
-    pixels = np.asarray(picture)
+    pixels = np.asarray(Image.fromarray(row).resize((size, size), Image.Resampling.BILINEAR, box=box))
     return pixels[:, ::-1] if mirror else pixels
 
 
@@ -100,9 +96,7 @@ def training_picture(row: np.ndarray, size: int, how: Augmentation, u: np.ndarra
 
 
 def recolour(pixels: np.ndarray, strength: float, u: np.ndarray) -> np.ndarray:
-    """Brightness, contrast and saturation, each scaled by a factor in [1 - strength, 1 + strength]; uint8 in and
-    out.
-    """
+    """Scale brightness, contrast and saturation, each by a factor in [1 - strength, 1 + strength]; uint8 in and out."""
     brightness, contrast, saturation = 1 + strength * (2 * u - 1)
     x = pixels.astype(np.float32) * brightness
     grey = x @ np.array([0.299, 0.587, 0.114], np.float32)

@@ -1,6 +1,6 @@
-"""Decode almost any image file to RGB uint8, upright; ``BadPhoto`` says in words why one cannot be.
+"""Decode almost any image file to RGB uint8, upright; ``BadPhoto`` says why one cannot be decoded.
 
-This is the hot path and runs in threads: the work stays in Pillow's C code, which releases the interpreter lock.
+This is the hot path and runs in threads: the work stays in Pillow's C code, which releases the GIL.
 """
 
 from __future__ import annotations
@@ -21,35 +21,26 @@ from headstart.data.schema import ImageRef
 from headstart.errors import DataError, OptionError, did_you_mean
 
 MAX_PIXELS = 300_000_000
-"""Above this many pixels by its header a file is taken for a decompression bomb (phones reach 200 million)."""
-MIN_SIDE = 2
+"""A file with more pixels by its header counts as a decompression bomb (phones reach 200 million)."""
 # Pillow's own limit (179 million) would refuse real phone photos; ours is checked before any pixel is decoded.
 if Image.MAX_IMAGE_PIXELS is not None:
     Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, MAX_PIXELS)
-# Only formats that are photos: Pillow would start a PostScript interpreter for an EPS file that somebody named .jpg.
+# Only formats of photos: Pillow would start a PostScript interpreter for an EPS file that is named .jpg.
 _READERS = ("Jpeg", "Mpo", "Png", "WebP", "Gif", "Bmp", "Tiff", "Ppm", "Avif", "Jpeg2K", "Ico", "Qoi", "Pcx")
 for _reader in _READERS:
-    with suppress(ImportError):  # not every build of Pillow brings each
+    with suppress(ImportError):  # some builds of Pillow lack some
         importlib.import_module(f"PIL.{_reader}ImagePlugin")
 _FORMATS = tuple(f for f in Image.OPEN if f in {*map(str.upper, _READERS), "DIB", "JPEG2000"})
 _SUFFIXES = {
-    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
-    "MPO": (".jpg", ".jpeg", ".mpo"),
-    "PNG": (".png", ".apng"),
-    "WEBP": (".webp",),
-    "GIF": (".gif",),
-    "BMP": (".bmp", ".dib"),
-    "TIFF": (".tif", ".tiff"),
-    "AVIF": (".avif",),
-}
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"), "MPO": (".jpg", ".jpeg", ".mpo"), "PNG": (".png", ".apng"),
+    "TIFF": (".tif", ".tiff"), "BMP": (".bmp", ".dib"), "WEBP": (".webp",), "GIF": (".gif",), "AVIF": (".avif",),
+}  # fmt: skip
 _FILTERS = {filter.name.lower(): filter for filter in Image.Resampling}
-_MIRRORED = (Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.ROTATE_180, Image.Transpose.FLIP_TOP_BOTTOM)
-_TURNED = (
-    Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_270, Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_90,
-)  # fmt: skip
-_UPRIGHT = dict(enumerate((*_MIRRORED, *_TURNED), 2))
-"""What makes a photo upright, by its EXIF orientation."""
-# What Pillow's readers have been seen to raise on damaged files.
+_TURN = Image.Transpose
+_MIRRORED = (_TURN.FLIP_LEFT_RIGHT, _TURN.ROTATE_180, _TURN.FLIP_TOP_BOTTOM)
+_UPRIGHT = dict(enumerate((*_MIRRORED, _TURN.TRANSPOSE, _TURN.ROTATE_270, _TURN.TRANSVERSE, _TURN.ROTATE_90), 2))
+"""The transposition that makes a photo upright, by its EXIF orientation."""
+# Pillow's readers raise these on damaged files.
 _DAMAGE: tuple[type[Exception], ...] = (
     *(OSError, EOFError, ValueError, SyntaxError, TypeError, LookupError, ArithmeticError, AttributeError),
     *(RuntimeError, AssertionError, MemoryError, struct.error, zlib.error, Image.DecompressionBombError),
@@ -57,18 +48,13 @@ _DAMAGE: tuple[type[Exception], ...] = (
 
 
 class BadPhoto(DataError):  # noqa: N818 - it names the photo, as the user meets it
-    """A file that no photo can be had from; ``reason`` is a short phrase, ready for a list of bad files."""
-
-    def __init__(self, reason: str, hint: str = "") -> None:
-        super().__init__(reason, hint)
-        self.reason = reason
+    """A file that cannot be decoded; ``problem`` is a short phrase for a list of bad files."""
 
 
 @dataclass(frozen=True)
 class Decoded:
     """``pixels``: uint8 [h, w, 3], C-contiguous and writable. ``width``, ``height``: of the original, upright, in px.
-
-    ``notes``: what had to be done ("grayscale", "EXIF-rotated", ...), empty for an ordinary photo.
+    ``notes``: the conversions ("grayscale", "EXIF-rotated", ...), empty for an ordinary photo.
     """
 
     pixels: np.ndarray
@@ -86,23 +72,28 @@ def decode(
 ) -> Decoded:
     """Decode a photo, upright and in RGB; with ``resize``, its shorter side becomes exactly that many px.
 
-    Resizing is antialiased and keeps the aspect. The longer side is ``int(resize * long / short)`` px, as
-    torchvision's Resize has it, and where that is more than ``2 * resize`` the centre ``2 * resize`` px are kept: a
-    centre crop needs no more, and a panorama would fill the memory. A JPEG at least twice as large as needed is
-    decoded at a reduced scale. ``named`` is the file's name where ``source`` is bytes (for the note "PNG named
-    .jpg"). A file of more than ``max_pixels`` by its header is not decoded. Raises ``BadPhoto``.
+    Resizing is antialiased and keeps the aspect ratio. The longer side is ``int(resize * long / short)`` px, as in
+    torchvision's Resize; where that is more than ``2 * resize`` the central ``2 * resize`` px are kept: a centre crop
+    needs no more, and a panorama would fill the memory. A JPEG at least twice as large as needed is decoded at a
+    reduced scale. ``named`` is the file's name where ``source`` is bytes (for the note "PNG named .jpg"). A file of
+    more than ``max_pixels`` by its header is not decoded. Raises ``BadPhoto``.
     """
-    data, name = _read(source, named)
-    image = _open(data, max_pixels)
+    if not isinstance(source, bytes):
+        named = named or source.name
+        try:
+            with source.open("rb") as file:
+                source = file.read()
+        except OSError as error:
+            raise BadPhoto(f"cannot be read ({error.strerror or error})") from error
+    image = _open(source, max_pixels)
     try:
-        notes = [*_name_note(image, name), *_frame_note(image)]
-        turn = _UPRIGHT.get(_orientation(image))
-        width, height = image.size if turn is None or turn in _MIRRORED else image.size[::-1]
+        notes = _file_notes(image, os.path.splitext(named or "")[1].lower())
+        turn, (width, height) = _upright(image)
         if resize:
-            image.draft(None, (resize, resize))  # JPEG only; the result is never smaller than asked for
+            image.draft(None, (resize, resize))  # JPEG only; the result is never smaller than ``resize``
         image, color_notes = _to_rgb(image)
         if resize:
-            image = _resized(image, resize, _filter(interpolation))
+            image = _resized(image, resize, interpolation)
         if turn is not None:
             image = image.transpose(turn)
             notes.append("EXIF-rotated")
@@ -113,27 +104,16 @@ def decode(
 
 
 def header_size(source: ImageRef) -> tuple[int, int] | None:
-    """(width, height) in px, upright, from the file's header alone; None where there is none to read."""
+    """(width, height) in px, upright, from the file's header alone; None where it cannot be read."""
     try:
         with source.open("rb") as file, Image.open(file, formats=_FORMATS) as image:
-            turn = _UPRIGHT.get(_orientation(image))
-            return image.size if turn is None or turn in _MIRRORED else (image.height, image.width)
+            return _upright(image)[1]
     except _DAMAGE:
         return None
 
 
-def _read(source: bytes | ImageRef, named: str | None) -> tuple[bytes, str]:
-    if isinstance(source, bytes):
-        return source, named or ""
-    try:
-        with source.open("rb") as file:
-            return file.read(), named or source.name
-    except OSError as error:
-        raise BadPhoto(f"cannot be read ({error.strerror or error})") from error
-
-
 def _open(data: bytes, max_pixels: int) -> Image.Image:
-    """The image with its header read and no pixel decoded, its size within bounds."""
+    """The image with its header read and no pixel decoded; its size is checked."""
     if not data:
         raise BadPhoto("empty file (0 bytes)")
     try:
@@ -143,7 +123,10 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
             f"decompression bomb: more than {2 * MAX_PIXELS / 1e6:.0f} million pixels by its header"
         ) from error
     except UnidentifiedImageError as error:
-        raise BadPhoto(_not_an_image(data)) from error
+        kind = content_kind(data[:512])
+        reason = f"damaged {kind} file" if kind in _FORMATS else f"not an image{f' ({kind} inside)' if kind else ''}"
+        heic = "HEIC photo, which cannot be read here: export it as JPEG"
+        raise BadPhoto(heic if kind == "HEIC" else reason) from error
     except _DAMAGE as error:
         raise BadPhoto(_damage(error)) from error
     width, height = image.size
@@ -151,37 +134,33 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
         raise BadPhoto(f"too large: {width} x {height} px, above {max_pixels / 1e6:g} million pixels")
     if width * height > max_pixels:
         raise BadPhoto(f"decompression bomb: {width} x {height} px by its header, in a file of {len(data):,} bytes")
-    if min(width, height) < MIN_SIDE:
+    if min(width, height) < 2:
         raise BadPhoto(f"too small: {width} x {height} px")
     return image
 
 
 def _to_rgb(image: Image.Image) -> tuple[Image.Image, list[str]]:
-    """The image in RGB or, for grayscale, in L (cheaper to resize; becomes RGB at the end), and what had to be done."""
+    """The image in RGB or, for grayscale, in L (cheaper to resize; becomes RGB at the end), and the conversions.
+
+    Transparent pixels become white; an alpha channel that is opaque everywhere is dropped.
+    """
+    mode = image.mode
     stored = str([tile[3] for tile in getattr(image, "tile", ())])
-    deep = ["16-bit"] if ";16" in stored or image.mode.startswith("I;16") else []
-    if image.mode in ("RGB", "L"):
-        image.load()
-        return _over_white(image, [*deep, *["grayscale"] * (image.mode == "L")])
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return _eight_bit(image, deep)
-    if image.mode == "1":
+    notes = ["16-bit"] if ";16" in stored or mode.startswith("I;16") else []
+    if mode in ("I", "F") or mode.startswith("I;16"):
+        return _eight_bit(image, notes)
+    if mode == "1":
         return image.convert("L"), ["black and white"]
-    if image.mode in ("P", "PA"):
-        return _over_white(image, ["palette"])
-    if image.mode in ("LA", "La"):
-        return _over_white(image, [*deep, "grayscale"])
-    if image.mode in ("RGBA", "RGBa", "RGBX"):
-        return _over_white(image, deep)
-    return image.convert("RGB"), [image.mode]
-
-
-def _over_white(image: Image.Image, notes: list[str]) -> tuple[Image.Image, list[str]]:
-    """Transparent pixels as on white paper; an alpha channel that is opaque everywhere is just dropped."""
-    if image.mode in ("RGB", "L") and "transparency" not in image.info:
-        return image, notes
-    if image.mode not in ("RGBA", "LA", "PA", "RGBa", "La") and "transparency" not in image.info:
-        return image.convert("RGB"), notes
+    if mode in ("P", "PA"):
+        notes = ["palette"]
+    elif mode in ("L", "LA", "La"):
+        notes.append("grayscale")
+    elif mode not in ("RGB", "RGBA", "RGBa", "RGBX"):
+        return image.convert("RGB"), [mode]
+    if mode in ("RGB", "L"):
+        image.load()
+    if mode not in ("RGBA", "LA", "PA", "RGBa", "La") and "transparency" not in image.info:
+        return image if mode in ("RGB", "L") else image.convert("RGB"), notes
     layered = image.convert("RGBA")
     alpha = layered.getchannel("A")
     if alpha.getextrema()[0] == 255:
@@ -192,11 +171,10 @@ def _over_white(image: Image.Image, notes: list[str]) -> tuple[Image.Image, list
 
 
 def _eight_bit(image: Image.Image, notes: list[str]) -> tuple[Image.Image, list[str]]:
-    """Deep grayscale to 8 bits by ONE fixed scale (65535 -> 255), so that photos stay comparable; Pillow itself would
-    clip at 255.
+    """Deep grayscale to 8 bits by ONE fixed scale (65535 -> 255), so that photos stay comparable; Pillow clips at 255.
 
-    32-bit integers and floats have no such scale: up to 65535 they are read as 16-bit, floats within [0, 1] as
-    fractions, all else by its range.
+    32-bit integers and floats have no such scale: values up to 65535 are read as 16-bit, floats within [0, 1] as
+    fractions, and all others are scaled by their range.
     """
     values = np.asarray(image).astype(np.float64)
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
@@ -210,68 +188,48 @@ def _eight_bit(image: Image.Image, notes: list[str]) -> tuple[Image.Image, list[
     return Image.fromarray(np.rint(scaled).clip(0, 255).astype(np.uint8)), [*notes, "grayscale"]
 
 
-def _resized(image: Image.Image, resize: int, resample: Image.Resampling) -> Image.Image:
-    """Shorter side ``resize`` px, longer side at most twice that (its centre); no work where the size fits already."""
+def _resized(image: Image.Image, resize: int, interpolation: str) -> Image.Image:
+    """Shorter side ``resize`` px, longer side at most twice that (its centre); an image of that size is returned."""
+    if interpolation not in _FILTERS:
+        raise OptionError(
+            f"no interpolation {interpolation!r}: there are {', '.join(_FILTERS)}",
+            did_you_mean(interpolation, _FILTERS),
+        )
     width, height = image.size
     short, long = min(width, height), max(width, height)
     kept = min(max(resize, int(resize * long / short)), 2 * resize)
-    # The part of the longer side that is kept, in source px: all of it, or its centre for a panorama.
+    # The kept part of the longer side, in source px: all of it, or its centre for a panorama.
     span = long if int(resize * long / short) <= 2 * resize else kept * short / resize
     start = (long - span) / 2
     size = (kept, resize) if width >= height else (resize, kept)
     if size == image.size and span == long:
         return image
     box = (start, 0, start + span, height) if width >= height else (0, start, width, start + span)
-    return image.resize(size, resample, box=box)
+    return image.resize(size, _FILTERS[interpolation], box=box)
 
 
-def _filter(interpolation: str) -> Image.Resampling:
-    if interpolation not in _FILTERS:
-        raise OptionError(
-            f"no interpolation {interpolation!r}: there are {', '.join(_FILTERS)}",
-            did_you_mean(interpolation, _FILTERS),
-        )
-    return _FILTERS[interpolation]
+def _upright(image: Image.Image) -> tuple[Image.Transpose | None, tuple[int, int]]:
+    """The transposition by the EXIF orientation, and the size after it; unreadable EXIF is ignored."""
+    turn = None
+    if image.format in ("TIFF", "PNG") or (
+        # Without parsing where there is no EXIF block, the common case.
+        image.format in ("JPEG", "MPO", "WEBP", "AVIF") and {"exif", "xmp"} & image.info.keys()
+    ):
+        with suppress(*_DAMAGE):
+            turn = _UPRIGHT.get(int(image.getexif().get(ExifTags.Base.Orientation, 1)))
+    return turn, image.size if turn is None or turn in _MIRRORED else (image.height, image.width)
 
 
-def _orientation(image: Image.Image) -> int:
-    """EXIF orientation, 1 to 8; an EXIF block that cannot be read counts as none (the pixels may still be good)."""
-    if image.format in ("JPEG", "MPO", "WEBP", "AVIF") and not {"exif", "xmp"} & image.info.keys():
-        return 1  # the common case, without the cost of parsing
-    if image.format not in ("JPEG", "MPO", "WEBP", "AVIF", "TIFF", "PNG"):
-        return 1
-    try:
-        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except _DAMAGE:
-        return 1
-
-
-def _name_note(image: Image.Image, name: str) -> list[str]:
-    suffix = os.path.splitext(name)[1].lower()
+def _file_notes(image: Image.Image, suffix: str) -> list[str]:
+    """Notes on a wrong suffix and on several frames, except those of an MPO: previews, or a stereo pair."""
     usual = _SUFFIXES.get(image.format or "", (suffix,))
-    return [f"{image.format} named {suffix}"] if suffix and suffix not in usual else []
-
-
-def _frame_note(image: Image.Image) -> list[str]:
-    """An MPO holds previews or a stereo pair beside the photo and is left unsaid; the frames of the others are not."""
-    if image.format not in ("GIF", "WEBP", "PNG", "AVIF", "TIFF"):
-        return []
-    try:
-        several = bool(getattr(image, "is_animated", False))
-        if several:
-            image.seek(0)
-    except _DAMAGE:
-        return []
-    if not several:
-        return []
-    return ["several pages: first page"] if image.format == "TIFF" else ["animated: first frame"]
-
-
-def _not_an_image(data: bytes) -> str:
-    kind = content_kind(data[:512])
-    if kind == "HEIC":
-        return "HEIC photo, which cannot be read here: export it as JPEG"
-    return f"damaged {kind} file" if kind in _FORMATS else f"not an image{f' ({kind} inside)' if kind else ''}"
+    notes = [f"{image.format} named {suffix}"] if suffix and suffix not in usual else []
+    if image.format in ("GIF", "WEBP", "PNG", "AVIF", "TIFF"):
+        with suppress(*_DAMAGE):
+            if getattr(image, "is_animated", False):
+                image.seek(0)
+                notes.append("several pages: first page" if image.format == "TIFF" else "animated: first frame")
+    return notes
 
 
 def _damage(error: BaseException) -> str:

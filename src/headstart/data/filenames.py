@@ -10,24 +10,16 @@ from pathlib import Path
 from headstart.data.schema import Split
 
 IMAGE_SUFFIXES = frozenset(
-    f".{suffix}"
-    for suffix in (
-        *("jpg", "jpeg", "jpe", "jfif", "mpo", "png", "apng", "gif", "bmp", "dib", "webp", "tif", "tiff", "avif"),
-        *("heic", "heif", "jp2", "ppm", "pgm", "pbm", "pnm", "qoi", "ico"),
-    )
+    ".jpg .jpeg .jpe .jfif .mpo .png .apng .gif .bmp .dib .webp .tif .tiff .avif .heic .heif .jp2 .ppm .pgm .pbm .pnm"
+    " .qoi .ico".split()
 )
 TABLE_SUFFIXES = frozenset({".csv", ".tsv"})
-# Files that are expected beside photos, and skipped without a word.
+# Files that are expected beside photos, and skipped without a message.
 _COMPANIONS = frozenset(
-    f".{suffix}"
-    for suffix in (
-        *("txt", "md", "rst", "csv", "tsv", "json", "jsonl", "xml", "yaml", "yml", "html", "pdf", "log", "ini"),
-        *("toml", "py", "ipynb", "xlsx", "docx", "license", "url", "lnk"),
-    )
+    ".txt .md .rst .csv .tsv .json .jsonl .xml .yaml .yml .html .pdf .log .ini .toml .py .ipynb .xlsx .docx .license"
+    " .url .lnk".split()
 )
-_JUNK = frozenset(
-    ("__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "system volume information", "lost+found")
-)
+_JUNK = {"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "system volume information", "lost+found"}
 _SPLIT_WORDS: dict[str, Split] = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "development"), "val"),
@@ -35,38 +27,29 @@ _SPLIT_WORDS: dict[str, Split] = {
 }
 _NUMBER = re.compile(r"[0-9]+")
 _FLAT_NAME = re.compile(r"(?P<label>.*[^\W\d_].*?)(?:[ ._-]+\d+|[ ._-]*\(\d+\))")
-_SIGNATURES = (
-    (b"\xff\xd8\xff", "JPEG"),
-    (b"\x89PNG\r\n\x1a\n", "PNG"),
-    (b"GIF8", "GIF"),
-    (b"BM", "BMP"),
-    (b"II*\x00", "TIFF"),
-    (b"MM\x00*", "TIFF"),
-    (b"%PDF", "PDF"),
-    (b"PK\x03\x04", "ZIP"),
-    (b"\x1f\x8b", "GZIP"),
-    (b"%!PS", "PostScript"),
-)
+_SIGNATURES = {
+    b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"GIF8": "GIF", b"BM": "BMP", b"II*\x00": "TIFF",
+    b"MM\x00*": "TIFF", b"%PDF": "PDF", b"PK\x03\x04": "ZIP", b"\x1f\x8b": "GZIP", b"%!PS": "PostScript",
+}  # fmt: skip
 
 
 def natural_key(text: str) -> tuple[str, str]:
     """Sort key of the natural order: ``2`` before ``10``, case ignored, ties broken by the exact text.
 
-    Each number is written as its count of digits and its digits, so that plain text comparison orders numbers of any
-    length: ``cat2`` becomes ``cat00012`` and ``cat10`` becomes ``cat000210``.
+    Each number is preceded by its count of digits, so that text comparison orders numbers of any length: ``cat2``
+    becomes ``cat00012`` and ``cat10`` becomes ``cat000210``.
     """
-    return _NUMBER.sub(_sortable, text.casefold()), text
 
+    def sortable(number: re.Match[str]) -> str:
+        digits = number[0].lstrip("0")
+        return f"{len(digits):04d}{digits}"
 
-def _sortable(number: re.Match[str]) -> str:
-    digits = number[0].lstrip("0")
-    return f"{len(digits):04d}{digits}"
+    return _NUMBER.sub(sortable, text.casefold()), text
 
 
 def split_of(folder: str) -> Split | None:
-    """The split that a name means (``Training_Set``, ``valid``, ``test1`` and the like); None for other names."""
-    word = re.sub(r"[\W_]+", "", folder.casefold())
-    word = re.sub(r"\d+$", "", word)
+    """The split of a name such as ``Training_Set``, ``valid`` or ``test1``; None for other names."""
+    word = re.sub(r"\d+$", "", re.sub(r"[\W_]+", "", folder.casefold()))
     return _SPLIT_WORDS.get(word) or _SPLIT_WORDS.get(re.sub(r"(set|split|data|images|photos|folder)$", "", word))
 
 
@@ -77,12 +60,12 @@ def label_in_name(file_name: str) -> str | None:
 
 
 def clean_label(text: str) -> str:
-    """A label as every file can hold it: composed Unicode (macOS decomposes names), and no bytes that are not text."""
+    """A label that every file format can store: composed Unicode (macOS decomposes names), valid UTF-8."""
     return unicodedata.normalize("NFC", text.strip()).encode("utf-8", "replace").decode()
 
 
 def is_hidden(name: str) -> bool:
-    """Hidden files and folders, and what operating systems leave behind (``._cat.jpg``, ``Thumbs.db``)."""
+    """Hidden files and folders, and those of operating systems (``._cat.jpg``, ``Thumbs.db``)."""
     return name.startswith(".") or name.casefold() in _JUNK
 
 
@@ -99,28 +82,23 @@ def is_companion(name: str) -> bool:
 
 
 def content_kind(head: bytes) -> str:
-    """What kind of file its first bytes (12 suffice for images) show: ``JPEG``, ``PDF``, ``text``...; else empty."""
-    for signature, kind in _SIGNATURES:
+    """The kind of file by its first bytes (12 are enough for images): ``JPEG``, ``PDF``, ``text``...; else empty."""
+    for signature, kind in _SIGNATURES.items():
         if head.startswith(signature):
             return kind
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "WEBP"
     if head[4:8] == b"ftyp":
-        brand = head[8:12]
-        return (
-            "AVIF"
-            if brand in (b"avif", b"avis")
-            else "HEIC"
-            if brand[:3] in (b"hei", b"hev", b"mif", b"msf")
-            else "video"
-        )
+        if head[8:12] in (b"avif", b"avis"):
+            return "AVIF"
+        return "HEIC" if head[8:11] in (b"hei", b"hev", b"mif", b"msf") else "video"
     if head.lstrip()[:1] == b"<" and re.match(rb"\s*<(!doctype|html|\?xml|svg)", head, re.IGNORECASE):
         return "HTML or XML"
     return "text" if head and not re.search(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]", head) else ""
 
 
 def shown(path: Path, root: Path) -> str:
-    """``path`` as people are told of it: relative to ``root`` with forward slashes, in full where it lies elsewhere."""
+    """``path`` in messages: relative to ``root`` with forward slashes; absolute where it is not below ``root``."""
     # Text, not Path.relative_to: this is called for every photo, and ten times faster.
     whole, above = str(path), str(root).rstrip(os.sep) + os.sep
     return (whole[len(above) :] if whole.startswith(above) else whole).replace(os.sep, "/")

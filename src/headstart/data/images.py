@@ -1,7 +1,6 @@
-"""Read, hash, decode and resize photos once; every later epoch, and every later command, maps the resized pixels.
+"""Read, hash, decode and resize photos once; every later epoch and command maps the resized pixels from the cache.
 
-Where they would not fit the cache's limit, they are decoded again each time instead: nothing but speed depends on the
-cache.
+Where they exceed the cache's limit, they are decoded again each time: only speed depends on the cache.
 """
 
 from __future__ import annotations
@@ -9,31 +8,30 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TypeVar
 
 import numpy as np
 
 from headstart.core.array_store import RowStore, ShardWriter, limit_bytes
 from headstart.core.events import OnProgress
-from headstart.data.decode import BadPhoto, decode, header_size
+from headstart.data.decode import BadPhoto, decode
 from headstart.data.schema import ImageRef
 
 T = TypeVar("T")
 CHUNK = 32
-"""Photos per task of the thread pool: large enough that handing tasks over costs nothing beside decoding."""
+"""Photos per task of the thread pool: large enough that the overhead of a task is negligible."""
 SHARD = 4096
-"""Photos per published shard: what a kill can cost is at most the reading of so many photos."""
+"""Photos per published shard: a killed process loses the reading of at most so many photos."""
 FORMAT = 2
-"""Raised when the same file would give other pixels than before, so that old rows are not met again."""
+"""Increased when the same file gives other pixels than before, so that old rows are not used."""
 
 
 def reader_threads() -> int:
-    """Threads that decode: PIL works outside the GIL, so every core helps."""
+    """Threads that decode: Pillow releases the GIL, so all cores are used."""
     return max(2, min(16, os.cpu_count() or 2))
 
 
@@ -42,8 +40,8 @@ class DecodedImages:
     """Resized photos, in the order given to ``read_photos``.
 
     ``digests[i]``: blake2b-128 hex of the file's bytes, None when unreadable; ``problems[i]``: why photo i cannot be
-    used, or None; ``sizes[i]``: original (width, height) px; ``remarks[i]``: what was converted ("grayscale",
-    "EXIF-rotated", ...).
+    used, or None; ``sizes[i]``: original (width, height) px; ``remarks[i]``: conversions ("grayscale", "EXIF-rotated",
+    ...).
     """
 
     photos: list[ImageRef]
@@ -77,9 +75,7 @@ class DecodedImages:
 
 @dataclass(frozen=True)
 class PhotoRead:
-    """One photo as it was just read: ``pixels`` is None where it is bad, already in the store, or not asked for; see
-    ``DecodedImages`` for the rest.
-    """
+    """One photo as read (see ``DecodedImages``); ``pixels`` is None where it is bad, in the store, or not requested."""
 
     digest: str | None
     problem: str | None = None
@@ -95,44 +91,26 @@ def centre(row: np.ndarray, size: int) -> np.ndarray:
     return row[top : top + size, left : left + size]
 
 
-def sample_sizes(photos: Sequence[ImageRef], at_most: int = 200) -> list[tuple[int, int]]:
-    """(width, height) px from the headers of evenly spread photos; unreadable ones are left out."""
-    step = max(1, len(photos) // at_most)
-    found = [header_size(photo) for photo in photos[::step]]
-    return [size for size in found if size]
-
-
 def read_photos(
-    photos: Sequence[ImageRef],
-    resize: int,
-    interpolation: str = "bilinear",
-    *,
-    progress: OnProgress | None = None,
+    photos: Sequence[ImageRef], resize: int, interpolation: str = "bilinear", *, progress: OnProgress | None = None
 ) -> DecodedImages:
-    """Read, hash, decode and resize photos with all cores; what the cache holds is not decoded again.
-
-    Raises:
-        RunError: the cache folder cannot be written.
-    """
+    """Read, hash, decode and resize photos with all cores, except those in the cache. Raises RunError."""
     pixels = DecodedImages(list(photos), resize, interpolation)
     store = RowStore(f"pixels-v{FORMAT}-{resize}-{interpolation}", "uint8")
     estimate = len(photos) * resize * resize * 3 * 1.4  # photos are about 4:3
-    known = pixels.store = store if estimate <= limit_bytes() * 0.8 else None
+    pixels.store = store if estimate <= limit_bytes() * 0.8 else None
     for start in range(0, len(photos), SHARD):
         part = pixels.photos[start : start + SHARD]
-        reads = stream_photos(part, resize, interpolation, known, with_pixels=known is not None)
-        missing = _note(pixels, reads, known, progress)
-        if known is not None and missing:
-            known.refresh()
+        reads = stream_photos(part, resize, interpolation, pixels.store, with_pixels=pixels.store is not None)
+        _add(pixels, reads, progress)
     return pixels
 
 
-def _note(
-    pixels: DecodedImages, reads: Iterator[PhotoRead], store: RowStore | None, progress: OnProgress | None
-) -> bool:
-    """Take reads in order into ``pixels`` and the store; returns whether anything new was written."""
+def _add(pixels: DecodedImages, reads: Iterator[PhotoRead], progress: OnProgress | None) -> None:
+    """Add reads in order to ``pixels`` and its store."""
     fresh: set[str] = set()
-    writing: AbstractContextManager[ShardWriter | None] = store.writing() if store is not None else nullcontext()
+    store = pixels.store
+    writing: AbstractContextManager[ShardWriter | None] = nullcontext() if store is None else store.writing()
     with writing as writer:
         for read in reads:
             known = store.remark(read.digest) if store is not None and read.digest and read.digest in store else None
@@ -147,7 +125,6 @@ def _note(
                 fresh.add(read.digest)
             if progress is not None:
                 progress(len(pixels.digests), len(pixels.photos))
-    return bool(fresh)
 
 
 def stream_photos(
@@ -158,26 +135,25 @@ def stream_photos(
     *,
     with_pixels: bool = True,
 ) -> Iterator[PhotoRead]:
-    """Read photos with all cores and yield them in order, a bounded number ahead; what ``store`` holds is hashed only.
+    """Read photos with all cores and yield them in order, a bounded number ahead; photos in ``store`` are hashed only.
 
     ``with_pixels=False`` checks that photos can be decoded, and drops the pixels.
     """
-    read_one = partial(_read_one, resize=resize, interpolation=interpolation, store=store, with_pixels=with_pixels)
+
+    def read_chunk(chunk: Sequence[ImageRef]) -> list[PhotoRead]:
+        return [_read_one(photo, resize, interpolation, store, with_pixels) for photo in chunk]
+
     chunks = deque(photos[i : i + CHUNK] for i in range(0, len(photos), CHUNK))
     with ThreadPoolExecutor(reader_threads()) as pool:
         waiting: deque[Future[list[PhotoRead]]] = deque()
         try:
             while chunks or waiting:
                 while chunks and len(waiting) < reader_threads() * 3:  # bounds the decoded photos that wait in memory
-                    waiting.append(pool.submit(_read_chunk, chunks.popleft(), read_one))
+                    waiting.append(pool.submit(read_chunk, chunks.popleft()))
                 yield from waiting.popleft().result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-
-
-def _read_chunk(photos: Sequence[ImageRef], read_one: Callable[[ImageRef], PhotoRead]) -> list[PhotoRead]:
-    return [read_one(photo) for photo in photos]
 
 
 def _read_one(photo: ImageRef, resize: int, interpolation: str, store: RowStore | None, with_pixels: bool) -> PhotoRead:
@@ -192,5 +168,5 @@ def _read_one(photo: ImageRef, resize: int, interpolation: str, store: RowStore 
     try:
         found = decode(content, resize, interpolation, named=photo.name)
     except BadPhoto as bad:
-        return PhotoRead(digest, bad.reason)
+        return PhotoRead(digest, bad.problem)
     return PhotoRead(digest, None, found.width, found.height, tuple(found.notes), found.pixels if with_pixels else None)

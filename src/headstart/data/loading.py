@@ -7,29 +7,27 @@ import statistics
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 
 from headstart.core.events import Events
-from headstart.data.duplicates.leakage import near_pairs
+from headstart.data.decode import header_size
+from headstart.data.duplicates.pairs import near_pairs
 from headstart.data.filenames import shown
-from headstart.data.images import DecodedImages, read_photos, sample_sizes
+from headstart.data.images import DecodedImages, read_photos
 from headstart.data.schema import BadFile, Manifest
 from headstart.data.sources.detect import scan
 from headstart.data.stratify import linked
 from headstart.errors import DataError
 
-TOLD = 40
-"""Files that a warning names, at most."""
-
 
 @dataclass(frozen=True)
 class LoadedImages:
-    """A manifest's photos, decoded before they are split: seeds and shots may differ, this does not.
+    """A manifest's photos, decoded before they are split: seeds and shots do not change them.
 
-    ``bad``: photos that cannot be decoded; ``conversions``: how many were converted while reading, by kind.
+    ``bad``: photos that cannot be decoded; ``conversions``: photos converted while reading, by kind.
     """
 
     manifest: Manifest
@@ -39,7 +37,7 @@ class LoadedImages:
 
     @property
     def digest(self) -> str:
-        """A hex digest of contents, labels and given splits: equal for equal photos wherever they lie."""
+        """A hex digest of contents, labels and given splits: equal for equal photos in any folder."""
         rows = (
             f"{d} {p.label} {p.split} {p.group}" for d, p in zip(self.pixels.digests, self.manifest.photos, strict=True)
         )
@@ -47,7 +45,7 @@ class LoadedImages:
 
     @cached_property
     def near(self) -> np.ndarray:
-        """Pairs of near-duplicates [P, 2], by their places in the manifest."""
+        """Pairs of near-duplicates [P, 2], by their indices in the manifest."""
         return near_pairs(self.pixels, self.digest)
 
     @property
@@ -57,37 +55,27 @@ class LoadedImages:
 
 
 def find_photos(data: str, events: Events, for_training: bool = True) -> Manifest:
-    """The labelled photos of ``data`` (see ``scan``), fetched if need be. Raises DataError, DownloadError."""
-    return scan(
-        data,
-        for_training=for_training,
-        progress=lambda done, total: events.progress(f"fetching {data}", done, total),
-    )
+    """The labelled photos of ``data`` (see ``scan``), downloaded if necessary. Raises DataError, DownloadError."""
+    return scan(data, for_training=for_training, progress=partial(events.progress, f"fetching {data}"))
 
 
-def usual_side(manifest: Manifest) -> int:
-    """The median shorter side of the photos (px), from the headers of some: nothing is decoded."""
-    sides = [min(size) for size in sample_sizes(manifest.photos) if min(size) > 0]
+def usual_side(manifest: Manifest, at_most: int = 200) -> int:
+    """The median shorter side (px), from the headers of evenly spread photos; unreadable ones are skipped."""
+    some = manifest.photos[:: max(1, len(manifest.photos) // at_most)]
+    sides = [min(size) for size in map(header_size, some) if size and min(size) > 0]
     return int(statistics.median(sides)) if sides else 224
 
 
 def read(manifest: Manifest, resize: int, interpolation: str, on_bad: str, events: Events) -> LoadedImages:
-    """Read every photo once and name those that cannot be used.
+    """Read every photo once, resized to a shorter side of ``resize`` px, and name those that cannot be used.
 
-    Args:
-        manifest: the photos.
-        resize: shorter side, px.
-        interpolation: of the resizing.
-        on_bad: "fail" raises DataError; "skip" warns; "defer" leaves the report to the caller.
-        events: told of progress and warnings.
+    ``on_bad``: "fail" raises DataError; "skip" warns; "defer" leaves the report to the caller.
 
     Raises:
-        DataError: ``on_bad`` is "fail" and there are some, or nothing usable is left.
+        DataError: ``on_bad`` is "fail" and some photos cannot be used, or none can be read.
     """
     photos = manifest.photos
-    pixels = read_photos(
-        photos, resize, interpolation, progress=lambda done, total: events.progress("reading photos", done, total)
-    )
+    pixels = read_photos(photos, resize, interpolation, progress=partial(events.progress, "reading photos"))
     bad = tuple(BadFile(photo.path, problem) for photo, problem in zip(photos, pixels.problems, strict=True) if problem)
     every = (*manifest.skipped, *bad)
     if every and on_bad == "fail":
@@ -96,7 +84,7 @@ def read(manifest: Manifest, resize: int, interpolation: str, on_bad: str, event
             "Mend or remove them, or use `on_bad='skip'`.",
         )
     if every and on_bad != "defer":
-        events.warning(f"{len(every)} files are left out:\n" + _lines(every, manifest.root, TOLD))
+        events.warning(f"{len(every)} files are left out:\n" + _lines(every, manifest.root, 40))
     if len(bad) == len(photos):
         raise DataError(f"None of the {len(photos)} photos in {manifest.name} can be read.", "See the reasons above.")
     conversions = Counter(remark for remarks in pixels.remarks for remark in remarks)
@@ -105,5 +93,6 @@ def read(manifest: Manifest, resize: int, interpolation: str, on_bad: str, event
 
 def _lines(bad: Sequence[BadFile], root: Path, most: int) -> str:
     lines = [f"    {shown(b.path, root)}: {b.reason}" for b in bad[:most]]
-    rest = len(bad) - most
-    return "\n".join(lines + ([f"    … and {rest} more (all are in check.json)"] if rest > 0 else []))
+    if len(bad) > most:
+        lines.append(f"    … and {len(bad) - most} more (all are in check.json)")
+    return "\n".join(lines)

@@ -1,10 +1,10 @@
-"""Data types for labelled image datasets: photos as found, and classes and splits as fixed."""
+"""Data types for labelled image datasets: photos as found, and datasets with fixed classes and splits."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal, Protocol
 
@@ -15,11 +15,11 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 DEFAULT_FRACTION = 0.15
 MAX_SEED = 2**31 - 1
 GUARD: dict[str | None, int] = {None: 0, "train": 0, "val": 1, "test": 2}
-"""Of duplicates in several splits the one in the most guarded split stays: evaluation must not change."""
+"""Of duplicates in several splits the one in the most guarded split is kept: evaluation must not change."""
 
 
 class ImageRef(Protocol):
-    """What an image is read from. A ``Path`` is one; so is a ``Photo``, wherever its source keeps the bytes."""
+    """An image that can be read. A ``Path`` is one; so is a ``Photo``, wherever its source stores the bytes."""
 
     @property
     def name(self) -> str:
@@ -31,10 +31,9 @@ class ImageRef(Protocol):
 
 @dataclass(frozen=True)
 class Photo:
-    """One labelled photo as it was found: ``split`` and ``group`` are None where the data does not say.
+    """One labelled photo as found: ``split`` and ``group`` are None where the data has none.
 
-    ``path`` names it among others, below the root of its manifest. A source whose photos are no files overrides
-    ``open``.
+    ``path`` identifies it, below the root of its manifest. A source whose photos are not files overrides ``open``.
     """
 
     path: Path
@@ -53,7 +52,7 @@ class Photo:
 
 @dataclass(frozen=True)
 class BadFile:
-    """A file that was named as a photo, or stood among photos, and cannot be used; ``reason`` is for people."""
+    """A file that is listed as a photo, or is among photos, and cannot be used; ``reason`` is a short phrase."""
 
     path: Path
     reason: str
@@ -61,12 +60,12 @@ class BadFile:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a scan found, before anything is decoded or split.
+    """The photos that a scan found, before anything is decoded or split.
 
-    ``root``: folder that paths are shown relative to; ``name``: what to call the data; ``layout``: how it was
-    recognised, in words ("class folders", "split folders (train, test)", "CSV", "file names (label.number.jpg)",
-    "archive of class folders", "named set cifar10"); ``skipped``: files left out already (not images by content,
-    unreadable folders, ...); ``notes``: sentences for the user; ``source``: the name of the source that read it.
+    ``root``: folder that paths are shown relative to; ``name``: the name of the data; ``layout``: "class folders",
+    "split folders (train, test)", "CSV", "file names (label.number.jpg)", "archive of class folders", "named set
+    cifar10"; ``skipped``: files left out (not images by content, unreadable folders, ...); ``notes``: sentences for the
+    user; ``source``: the name of the source that read it.
     """
 
     root: Path
@@ -80,12 +79,10 @@ class Manifest:
 
 @dataclass(frozen=True)
 class SplitOptions:
-    """How splits are drawn where the data does not bring them; fractions are of all photos, in [0, 1).
+    """How splits are drawn where the data has none; fractions are of all photos, in [0, 1).
 
-    ``val`` and ``test`` are None where the user did not ask: ``DEFAULT_FRACTION`` then, if that split is drawn at all.
-
-    Raises:
-        OptionError: a value that has no meaning; all of them at once.
+    ``val`` and ``test`` are None where the user did not set them: then ``DEFAULT_FRACTION``, if that split is drawn.
+    Raises OptionError, which names all values that are not allowed.
     """
 
     val: float | None = None
@@ -103,8 +100,7 @@ class SplitOptions:
 def split_problems(
     val: float | None, test: float | None, shots: int | None, fraction: float | None, seed: int
 ) -> list[OptionError]:
-    """What is wrong with options of ``SplitOptions``, an error for each."""
-
+    """One error for each invalid option of ``SplitOptions``."""
     parts = [part is not None and not 0 <= part < 1 for part in (val, test)]
     whole = not any(parts) and (val or 0) + (test or 0) >= 1
     both = shots is not None and fraction is not None
@@ -123,9 +119,7 @@ def split_problems(
 
 @dataclass(frozen=True)
 class Sample:
-    """A usable photo in its split: ``label`` indexes ``SplitDataset.classes``, ``digest`` is the blake2b-128 hex of its
-    bytes.
-    """
+    """A usable photo in its split; ``label`` indexes ``SplitDataset.classes``, ``digest`` is the blake2b-128 hex."""
 
     path: Path
     label: int
@@ -136,10 +130,9 @@ class Sample:
 
 @dataclass(frozen=True)
 class SplitDataset:
-    """Samples, ONE class list (natural order) for all splits, and how the splits came to be.
+    """Samples, ONE class list (natural order) for all splits, and the options of the splits.
 
-    A split may be empty (data that brings train and val only has no test). ``summary`` is the one line said back to the
-    user.
+    A split may be empty (data with given train and val has no test). ``summary`` is one line for the user.
     """
 
     root: Path
@@ -150,7 +143,7 @@ class SplitDataset:
     options: SplitOptions
     summary: str = ""
     bad: tuple[BadFile, ...] = ()
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
     def split(self, name: Split) -> tuple[Sample, ...]:
         """The samples of one split, in a fixed order."""
@@ -163,8 +156,6 @@ class SplitDataset:
 
     @property
     def digest(self) -> str:
-        """A hex digest of contents, labels and splits: equal for equal data wherever the folder lies."""
-        h = hashlib.blake2b(digest_size=16)
-        for row in sorted(f"{s.digest} {self.classes[s.label]} {s.split}" for s in self.samples):
-            h.update(row.encode() + b"\n")
-        return h.hexdigest()
+        """A hex digest of contents, labels and splits: equal for equal data in any folder."""
+        rows = sorted(f"{s.digest} {self.classes[s.label]} {s.split}\n" for s in self.samples)
+        return hashlib.blake2b("".join(rows).encode(), digest_size=16).hexdigest()

@@ -1,7 +1,7 @@
 """Split a dataset into train, validation and test.
 
-A draw depends on the seed, the labels and the relative paths only: not on the file system's order, nor on other
-classes. Photos of one group, and exact duplicates, never straddle two splits.
+A draw depends on the seed, the labels and the relative paths only, not on the file system's order or on other classes.
+The photos of a group, and exact duplicates, stay in one split.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 from headstart.core.files import write_rows
 from headstart.core.text import listed, plural
@@ -30,17 +30,13 @@ from headstart.data.schema import (
     SplitOptions,
 )
 from headstart.data.sources.detect import check_labels
-from headstart.data.stratify import assign, units
+from headstart.data.stratify import assign, groups, places, units
 from headstart.errors import DataError, RunError, option
-
-FEWEST_LOOKS = 6
-"""Different pictures of a class from which near-duplicates can be kept together: two for each split."""
-_COLUMNS = ("path", "label", "split", "digest", "group")
 
 
 @dataclass
 class _Drawn:
-    """Usable photos in natural order, the split of each (None: in no split) and what is worth telling."""
+    """Usable photos in natural order, the split of each (None: in no split) and notes for the user."""
 
     root: Path
     photos: list[Photo]
@@ -49,23 +45,15 @@ class _Drawn:
     splits: list[Split | None]
     notes: list[str] = field(default_factory=list)
 
-    def of(self, split: Split, label: str | None = None) -> list[int]:
-        """Indices of one split's photos, or of those of one class."""
-        return [i for i, s in enumerate(self.splits) if s == split and label in (None, self.photos[i].label)]
-
     def by_label(self, split: Split) -> dict[str, list[int]]:
-        found: dict[str, list[int]] = defaultdict(list)
-        for i in self.of(split):
-            found[self.photos[i].label].append(i)
-        return found
+        return places(p.label if s == split else None for p, s in zip(self.photos, self.splits, strict=True))
 
     def name(self, i: int) -> str:
         return shown(self.photos[i].path, self.root)
 
 
-@dataclass(frozen=True)
-class SplitRow:
-    """One line of ``splits.csv``; ``path`` is relative to the image set's root, with forward slashes."""
+class SplitRow(NamedTuple):
+    """One line of ``splits.csv``; ``path`` is relative to the dataset's root, with forward slashes."""
 
     path: str
     label: str
@@ -83,18 +71,18 @@ def split_dataset(
 ) -> SplitDataset:
     """Fix the class list and the splits of ``manifest``.
 
-    Splits that the data brings are kept. Val is cut from train where it lacks; test is cut where the data brings
-    neither val nor test, or where ``options.test`` asks for it. For one seed, fewer shots are a subset of more.
+    Given splits are kept. A missing val is drawn from train; test is drawn where neither val nor test is given, or
+    where ``options.test`` asks for it. With the same seed, fewer shots are a subset of more.
 
     Args:
         manifest: the photos as found.
-        digests: of their bytes, one for each photo; None leaves that photo out.
+        digests: of their bytes, one per photo; None leaves that photo out.
         bad: why photos are left out.
         options: how splits are drawn; ``shots`` limits each class of train and val, ``fraction`` train alone.
-        alike: a number for each photo that its near-duplicates share; splits that are drawn keep them together.
+        alike: a number per photo that its near-duplicates share; drawn splits keep them together.
 
     Raises:
-        DataError: classes with too few photos (all of them named), or none that can be read.
+        DataError: classes with too few photos (all of them named), or no photo can be read.
     """
     drawn = _usable(manifest, digests, alike)
     check_labels(drawn.photos, manifest.name)
@@ -107,41 +95,46 @@ def split_dataset(
     _shrink(drawn, options)
     _check_filled(drawn, classes)
     index = {label: i for i, label in enumerate(classes)}
-    samples = tuple(_sample(drawn, i, split, index) for split in SPLITS for i in drawn.of(split))
-    left_out = tuple(dict.fromkeys((*manifest.skipped, *bad)))
-    notes = (*manifest.notes, *drawn.notes)
-    found = SplitDataset(
-        manifest.root, manifest.name, manifest.layout, classes, samples, options, bad=left_out, notes=notes
+    samples = tuple(
+        Sample(photo.path, index[photo.label], split, digest, photo.group)
+        for split in SPLITS
+        for photo, digest, drawn_split in zip(drawn.photos, drawn.digests, drawn.splits, strict=True)
+        if drawn_split == split
     )
+    found = SplitDataset(
+        manifest.root, manifest.name, manifest.layout, classes, samples, options,
+        bad=tuple(dict.fromkeys((*manifest.skipped, *bad))), notes=(*manifest.notes, *drawn.notes),
+    )  # fmt: skip
     return replace(found, summary=_summary(found, len(drawn.photos), given, parts))
 
 
 def write_splits(dataset: SplitDataset, path: Path) -> None:
-    """Write which photo was where, one line each, atomically; paths relative to the root where they lie below it."""
+    """Write the split of each photo, one line each, atomically; paths below the root are relative to it."""
     rows = [
         (shown(s.path, dataset.root), dataset.classes[s.label], s.split, s.digest, s.group or "")
         for s in dataset.samples
     ]
-    write_rows(path, _COLUMNS, rows)
+    write_rows(path, SplitRow._fields, rows)
 
 
 def read_splits(path: Path) -> list[SplitRow]:
     """The lines that ``write_splits`` wrote. Raises ``RunError`` for a file that is not such a table."""
+    columns = SplitRow._fields
     try:
         with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
             rows = list(csv.reader(file))
     except (OSError, csv.Error) as error:
         raise RunError(f"{path} cannot be read ({error})") from error
-    if not rows or tuple(rows[0]) != _COLUMNS:
-        raise RunError(f"{path} is not a table of splits (its columns must be {', '.join(_COLUMNS)})")
+    if not rows or tuple(rows[0]) != columns:
+        raise RunError(f"{path} is not a table of splits (its columns must be {', '.join(columns)})")
     for line, row in enumerate(rows[1:], 2):
-        if len(row) != len(_COLUMNS) or row[2] not in SPLITS:
+        if len(row) != len(columns) or row[2] not in SPLITS:
             raise RunError(f"{path}, line {line}: not a photo's path, label, split, digest and group")
     return [SplitRow(row[0], row[1], cast(Split, row[2]), row[3], row[4] or None) for row in rows[1:]]
 
 
-def _usable(manifest: Manifest, digests: Sequence[str | None], alike: Sequence[int] | None = None) -> _Drawn:
-    """The photos that could be read; a class that has none left is named and left out."""
+def _usable(manifest: Manifest, digests: Sequence[str | None], alike: Sequence[int] | None) -> _Drawn:
+    """The photos that can be read; a class without any is named and left out."""
     numbers = range(len(manifest.photos)) if alike is None else alike
     kept = [(p, d, n) for p, d, n in zip(manifest.photos, digests, numbers, strict=True) if d is not None]
     kept.sort(key=lambda item: natural_key(shown(item[0].path, manifest.root)))
@@ -149,27 +142,27 @@ def _usable(manifest: Manifest, digests: Sequence[str | None], alike: Sequence[i
     drawn = _Drawn(manifest.root, photos, [d for _, d, _ in kept], [n for *_, n in kept], [p.split for p in photos])
     if not photos:
         raise DataError(f"none of the {len(manifest.photos)} photos in {manifest.name} can be read")
-    lost = Counter(p.label for p in manifest.photos)
-    for p in photos:
-        lost.pop(p.label, None)
-    for label in sorted(lost, key=natural_key):
-        drawn.notes.append(f"class {label!r} is left out: none of its {lost[label]} files can be read")
+    files = Counter(p.label for p in manifest.photos)
+    for label in sorted(files.keys() - {p.label for p in photos}, key=natural_key):
+        drawn.notes.append(f"class {label!r} is left out: none of its {files[label]} files can be read")
     return drawn
 
 
 def _handle_copies(drawn: _Drawn) -> None:
-    """Name duplicates with contradicting labels; of duplicates in several given splits keep the most guarded."""
-    twins: dict[str, list[int]] = defaultdict(list)
-    for i, digest in enumerate(drawn.digests):
-        twins[digest].append(i)
-    copies = [group for group in twins.values() if len(group) > 1]
+    """Name duplicates with different labels, and groups in several given splits. Of duplicates in several given splits
+    keep those in the most guarded one: train gives way to val, and both to test.
+    """
+    copies = groups(drawn.digests)
     torn = [group for group in copies if len({drawn.photos[i].label for i in group}) > 1]
     if torn:
         named = [" = ".join(f"{drawn.name(i)} ({drawn.photos[i].label})" for i in group[:3]) for group in torn]
         drawn.notes.append(
             f"{plural(len(torn), 'photo')} whose duplicates have other labels: {listed(named, separator='; ')}"
         )
-    leaving = [i for group in copies for i in _less_guarded(drawn, group)]
+    leaving = []
+    for group in copies:
+        guards = {i: GUARD[split] for i in group if (split := drawn.splits[i])}
+        leaving += [i for i, guard in guards.items() if guard < max(guards.values())]
     if leaving:
         named = [f"{drawn.name(i)} ({drawn.splits[i]})" for i in leaving]
         drawn.notes.append(
@@ -180,27 +173,14 @@ def _handle_copies(drawn: _Drawn) -> None:
         drawn.notes.append(f"{plural(extra, 'exact duplicate')}; duplicates stay in one split")
     for i in leaving:
         drawn.splits[i] = None
-    _note_torn_groups(drawn)
-
-
-def _less_guarded(drawn: _Drawn, group: list[int]) -> list[int]:
-    """The duplicates in a less guarded split than another one: train gives way to val, and both to test."""
-    guards = {i: GUARD[split] for i in group if (split := drawn.splits[i])}
-    return [i for i, guard in guards.items() if guard < max(guards.values())]
-
-
-def _note_torn_groups(drawn: _Drawn) -> None:
-    splits: dict[str, set[str]] = defaultdict(set)
-    for photo, split in zip(drawn.photos, drawn.splits, strict=True):
-        if photo.group and split:
-            splits[photo.group].add(split)
-    torn = [group for group, where in splits.items() if len(where) > 1]
-    if torn:
-        drawn.notes.append(f"groups with photos in several of the splits that the data brings: {listed(torn, 3)}")
+    members = places(photo.group for photo in drawn.photos)
+    torn_groups = [group for group, own in members.items() if len({drawn.splits[i] for i in own} - {None}) > 1]
+    if torn_groups:
+        drawn.notes.append(f"groups with photos in several given splits: {listed(torn_groups, 3)}")
 
 
 def _parts_to_cut(given: list[Split], options: SplitOptions, notes: list[str]) -> dict[Split, float]:
-    """The splits to draw, with their fractions; train, which they are cut from, comes first."""
+    """The splits to draw, with their fractions; train, which they are drawn from, comes first."""
     wanted: dict[Split, float] = {}
     asked: tuple[tuple[Split, float | None], ...] = (("val", options.val), ("test", options.test))
     for split, fraction in asked:
@@ -218,105 +198,88 @@ def _parts_to_cut(given: list[Split], options: SplitOptions, notes: list[str]) -
 
 
 def _cut(drawn: _Drawn, parts: dict[Split, float], seed: int) -> None:
-    """Draw the parts from the photos in train (all photos, where the data brings no splits)."""
+    """Draw the parts from the photos in train (all photos, where no splits are given)."""
     pool = [i for i, photo in enumerate(drawn.photos) if drawn.splits[i] == "train" or photo.split is None]
     labels = [drawn.photos[i].label for i in pool]
     unit = units([drawn.photos[i].group for i in pool], [drawn.digests[i] for i in pool], _together(drawn, pool))
-    _refuse_few(labels, unit, list(parts))
     names = list(parts)
+    _refuse_few(labels, unit, names)
     for i, part in zip(pool, assign(labels, unit, list(parts.values()), seed), strict=True):
         drawn.splits[i] = names[part]
     for split in names:
         lacking = sorted(set(labels) - drawn.by_label(split).keys(), key=natural_key)
         if lacking:
             raise DataError(
-                f"no photo of {_quoted(lacking)} can be given to {split}: its groups (or duplicates) cannot be divided",
-                "Add photos of other groups, or bring your own splits.",
+                f"no photo of {_quoted(lacking)} can be put into {split}: its groups (or duplicates) cannot be divided",
+                "Add photos of other groups, or give your own splits.",
             )
 
 
 def too_alike(copies: Sequence[int]) -> bool:
-    """Whether a class cannot be divided with near-duplicates kept together; ``copies``: how many photos each of its
-    different pictures has.
-    """
-    return len(copies) < FEWEST_LOOKS or max(copies) > sum(copies) / 2
+    """Whether near-duplicates of a class cannot be kept together; ``copies``: photos of each of its pictures."""
+    return len(copies) < 6 or max(copies) > sum(copies) / 2  # 6: two for each split
 
 
 def _together(drawn: _Drawn, pool: list[int]) -> list[int | None]:
-    """What near-duplicates among ``pool`` share; nothing where most of a class is one picture (frames of a film), or it
-    has too few different ones to be divided.
+    """A key per photo of ``pool`` that its near-duplicates share; none where most of a class is one picture (frames of
+    a film), or a class has too few different pictures to be divided.
     """
     looks: dict[str, Counter[int]] = defaultdict(Counter)
     for i in pool:
         looks[drawn.photos[i].label][drawn.alike[i]] += 1
-    one_look = sorted(
-        (label for label, n in looks.items() if len(n) < n.total() and too_alike(list(n.values()))), key=natural_key
-    )
-    extra = len(pool) - len({drawn.alike[i] for i in pool})
+    one_look = [label for label, n in looks.items() if len(n) < n.total() and too_alike(list(n.values()))]
     if one_look:
         drawn.notes.append(
-            f"most photos of {_quoted(one_look)} are near-duplicates of each other, in several splits: the accuracy is"
-            " optimistic"
+            f"most photos of {_quoted(sorted(one_look, key=natural_key))} are near-duplicates of each other, in several"
+            " splits: the accuracy is optimistic"
         )
         return [None] * len(pool)
-    if extra:
+    if extra := len(pool) - len({drawn.alike[i] for i in pool}):
         drawn.notes.append(f"{plural(extra, 'near-duplicate')}; near-duplicates stay in one split")
     return [drawn.alike[i] for i in pool]
 
 
 def _refuse_few(labels: list[str], unit: list[int], splits: list[Split]) -> None:
     """Each class must have a photo (or group) for each split."""
-    apart: dict[str, set[int]] = defaultdict(set)
-    for label, u in zip(labels, unit, strict=True):
-        apart[label].add(u)
-    photos = Counter(labels)
-    few = [label for label in sorted(apart, key=natural_key) if len(apart[label]) < len(splits)]
+    few = []
+    for label, members in places(labels).items():
+        apart = len({unit[i] for i in members})
+        if apart < len(splits):
+            undivided = f" in {plural(apart, 'group')} that cannot be divided" if apart < len(members) else ""
+            few.append(f"{label!r} has {plural(len(members), 'photo')}{undivided}")
     if few:
-        named = [f"{label!r} has {_counted(photos[label], len(apart[label]))}" for label in few]
         raise DataError(
-            f"too few photos to divide into {', '.join(splits)}: {listed(named, separator='; ')}",
+            f"too few photos to divide into {', '.join(splits)}: {listed(few, separator='; ')}",
             f"Each class needs {len(splits)} at least: add photos, leave the class out, or use `test=0`.",
         )
 
 
-def _counted(photos: int, apart: int) -> str:
-    said = plural(photos, "photo")
-    return said if apart == photos else f"{said} in {plural(apart, 'group')} that cannot be divided"
-
-
 def _shrink(drawn: _Drawn, options: SplitOptions) -> None:
-    """Keep K per class of train and val, or a fraction of each class of train: the first ones of one shuffled order."""
+    """Keep ``shots`` per class of train and val, or a fraction of each class of train."""
     if options.shots is None and options.fraction is None:
         return
-    train = drawn.by_label("train")
-    few = [label for label in sorted(train, key=natural_key) if len(train[label]) < (options.shots or 0)]
-    if few:
-        named = listed([f"{label!r} has {len(train[label])}" for label in few], separator="; ")
+    train = drawn.by_label("train").items()
+    if few := [f"{label!r} has {len(own)}" for label, own in train if len(own) < (options.shots or 0)]:
         raise DataError(
-            f"{option('shots', options.shots)}: too few photos in train: {named}", "Ask for fewer, or add photos."
+            f"{option('shots', options.shots)}: too few photos in train: {listed(few, separator='; ')}",
+            "Ask for fewer, or add photos.",
         )
     for split in ("train", "val") if options.shots is not None else ("train",):
         members = drawn.by_label(split)
         keep = {label: options.shots or max(1, round((options.fraction or 1) * len(m))) for label, m in members.items()}
         kept = draw(members, keep, options.seed, f"{split} ")
-        for i in drawn.of(split):
-            drawn.splits[i] = split if i in kept else None
+        drawn.splits = [None if s == split and i not in kept else s for i, s in enumerate(drawn.splits)]
 
 
 def _check_filled(drawn: _Drawn, classes: tuple[str, ...]) -> None:
-    """Train must hold every class; a given val or test that lacks some is named."""
+    """Train must have every class; a given val or test that lacks some is named."""
     for split in SPLITS:
         held = drawn.by_label(split)
         lacking = [label for label in classes if label not in held]
         if lacking and split == "train":
-            raise DataError(f"train holds no photo of {_quoted(lacking)}", "Every class must have photos in train.")
+            raise DataError(f"train has no photo of {_quoted(lacking)}", "Every class must have photos in train.")
         if lacking and held:
-            drawn.notes.append(f"{split} holds no photo of {_quoted(lacking)}: it says nothing about them")
-
-
-def _sample(drawn: _Drawn, i: int, split: Split, index: dict[str, int]) -> Sample:
-    photo = drawn.photos[i]
-    return Sample(photo.path, index[photo.label], split, drawn.digests[i], photo.group)
+            drawn.notes.append(f"{split} has no photo of {_quoted(lacking)}: it cannot evaluate them")
 
 
 def _summary(found: SplitDataset, photos: int, given: list[Split], parts: dict[Split, float]) -> str:

@@ -49,7 +49,7 @@ def photo_tile(photo: ImageRef, words: str = "") -> str:
     try:
         source = thumbnail(centre(decode(photo, SIDE).pixels, SIDE), SIDE)
     except BadPhoto as bad:
-        return f"<div style='{_TILE}'>{escape(photo.name)}: {escape(bad.reason)}</div>"
+        return f"<div style='{_TILE}'>{escape(photo.name)}: {escape(bad.problem)}</div>"
     return f"<div style='{_TILE}'><img src='{source}' width='{SIDE}' height='{SIDE}'><br>{words}</div>"
 
 

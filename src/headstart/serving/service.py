@@ -77,7 +77,7 @@ class Service:
                 upload.content, expected.resize, expected.interpolation, upload.name, max_pixels=self.limits.pixels
             )
         except BadPhoto as bad:
-            return bad.reason
+            return bad.problem
         return centre(decoded.pixels, expected.image_size)
 
     @property

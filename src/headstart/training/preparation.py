@@ -11,7 +11,7 @@ import torch
 
 from headstart.core.events import Events
 from headstart.core.text import plural
-from headstart.data.duplicates.leakage import in_words, leaks
+from headstart.data.duplicates.pairs import in_words, leaks
 from headstart.data.filenames import shown
 from headstart.data.images import DecodedImages
 from headstart.data.loading import LoadedImages, find_photos, read, usual_side

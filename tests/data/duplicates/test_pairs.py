@@ -11,9 +11,10 @@ from helpers.scenes import COPIES, Scene
 from PIL import Image
 
 from headstart.data.duplicates.fingerprints import Fingerprints, fingerprints
-from headstart.data.duplicates.pairs import exact_duplicates, groups_of, near_duplicates
+from headstart.data.duplicates.pairs import groups_of, near_duplicates
 from headstart.data.duplicates.verify import SCALES, _details, alignment, too_plain
 from headstart.data.images import read_photos
+from headstart.data.stratify import groups
 
 PHOTOS = 40
 
@@ -120,7 +121,7 @@ def _slid(whole: torch.Tensor, part: torch.Tensor, h: int, w: int) -> float:
 
 
 def test_exact_copies_are_groups_of_the_same_bytes() -> None:
-    assert exact_duplicates(["a", "b", None, "a", None, "c", "a"]) == [[0, 3, 6]]
+    assert groups(["a", "b", None, "a", None, "c", "a"]) == [[0, 3, 6]]
 
 
 def test_groups_follow_chains() -> None:
@@ -130,7 +131,7 @@ def test_groups_follow_chains() -> None:
 def test_fingerprints_are_computed_once(scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pictures = [scene(i) for i in range(4)]
     first, _ = prints_of(tmp_path / "photos", pictures)
-    monkeypatch.setattr("headstart.data.duplicates.fingerprints._row", lambda *_: pytest.fail("they are in the cache"))
+    monkeypatch.setattr("headstart.data.duplicates.fingerprints.phash", lambda *_: pytest.fail("they are in the cache"))
     second, _ = prints_of(tmp_path / "photos", pictures)
     assert np.array_equal(first.hashes, second.hashes)
     assert np.array_equal(first.thumbs, second.thumbs)

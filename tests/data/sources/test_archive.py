@@ -68,7 +68,7 @@ def test_an_archive_is_unpacked_once_per_content(photos, monkeypatch):
 
 def test_what_is_left_of_a_kill_is_not_taken_for_the_archive(photos):
     packed = pack(photos, "a.zip")
-    target = archive.unpack(packed).path
+    target, _ = archive.unpack(packed)
     (target / ".headstart-notes.json").unlink()
     for path in (target / "cat").iterdir():
         path.unlink()
@@ -140,11 +140,10 @@ def test_a_header_that_understates_the_size_is_found_out_while_writing(tmp_path,
         out.writestr("cat/1.png", bytes(1 << 20))
     monkeypatch.setattr(archive, "SMALL", 1000)
     budget = archive.Budget(tmp_path / "a.zip")
-    budget.file(10)
     for _ in range(100):
-        budget.written(1000)
+        budget.spend(1000)
     with pytest.raises(DataError, match="would unpack to more than"):
-        budget.written(1 << 20)
+        budget.spend(1 << 20)
 
 
 def test_too_many_files(tmp_path, photos, monkeypatch):

@@ -79,7 +79,7 @@ def test_kaggle_dogs_vs_cats(class_folder, tmp_path):
     (tmp_path / "kaggle" / "sampleSubmission.csv").write_text("id,label\n1,0\n")
     found = scan(tmp_path / "kaggle")
     assert counts(found) == {("train", "cat"): 3, ("train", "dog"): 3}
-    assert any("test1/ holds photos without labels (1)" in note for note in found.notes)
+    assert any("test1/ has photos without labels (1)" in note for note in found.notes)
 
 
 def test_photos_come_in_natural_order(class_folder):

@@ -1,54 +1,55 @@
-"""Find duplicates, exact and near.
+"""Find near-duplicates (photos that were encoded again, resized, mirrored, cropped a little or made brighter), and
+train-test leakage: duplicates in different splits.
 
-Exact duplicates have the same bytes. Near-duplicates (encoded again, resized, mirrored, cropped a little, made
-brighter) are looked for among each photo's nearest by perceptual hash and by features, and confirmed by their pixels:
-see ``verify``.
+The candidates are each photo's nearest by perceptual hash and by features; ``verify`` compares their pixels.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
 
-from headstart.data.duplicates.fingerprints import BITS, Fingerprints
+from headstart.core.array_store import RowStore
+from headstart.core.text import listed
+from headstart.data.duplicates.fingerprints import BITS, Fingerprints, fingerprints
 from headstart.data.duplicates.verify import SAME, SAME_SMALL, alignment, too_plain
-from headstart.data.stratify import linked
+from headstart.data.filenames import shown
+from headstart.data.images import DecodedImages
+from headstart.data.schema import Manifest
+from headstart.data.stratify import groups, linked
 
 NEAREST = 5
-"""Of each photo's nearest by each measure, so many are compared."""
+"""Nearest photos that are compared with each photo, by each measure."""
 HAMMING = 12
-"""Bits of 64 in which the hashes of duplicates may differ; those of other photos differ in 32, give or take 4."""
+"""Bits of 64 in which the hashes of duplicates may differ; those of other photos differ in 32 ± 4."""
 COSINE = 0.75
-"""Of features, from which photos are worth comparing; cropped duplicates have 0.8 and more."""
+"""Cosine similarity of features from which photos are compared; cropped duplicates have 0.8 and more."""
 CHUNK = 1024
+FORMAT = 2
 
 
-def exact_duplicates(digests: Sequence[str | None]) -> list[list[int]]:
-    """Groups of two and more files with the same bytes."""
-    places: dict[str, list[int]] = defaultdict(list)
-    for i, digest in enumerate(digests):
-        if digest is not None:
-            places[digest].append(i)
-    return [group for group in places.values() if len(group) > 1]
+@dataclass(frozen=True)
+class Leak:
+    """Two photos (indices into the manifest) with the same picture in two splits; ``exact``: the same bytes."""
+
+    a: int
+    b: int
+    exact: bool
 
 
 def near_duplicates(
     seen: Fingerprints, digests: Sequence[str | None], features: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of photos that are one picture in different bytes: (indices [P, 2], the lower first; similarity [P]).
+    """Pairs of photos with the same picture in different bytes: (indices [P, 2], the lower first; similarity [P]).
 
-    None are found where pictures are too plain to compare: see ``too_plain``.
-
-    Args:
-        seen: fingerprints of N photos.
-        digests: of their bytes; of exact duplicates only the first is compared.
-        features: [N, D]; without them cropped duplicates are mostly missed.
+    Only the first of several exact duplicates (by ``digests``) is compared. Without ``features`` [N, D] most cropped
+    duplicates are missed. No pairs are found where pictures are too plain to compare: see ``too_plain``.
     """
-    _, first = np.unique(np.array([str(d) for d in digests]), return_index=True)
-    chosen = np.sort(first)
+    chosen = np.sort(np.unique(np.array([str(d) for d in digests]), return_index=True)[1])
     if too_plain(seen.thumbs[chosen]):
         return np.zeros((0, 2), np.int64), np.zeros(0, np.float32)
     candidates = nearest_pairs(seen.take(chosen), features[chosen] if features is not None else None)
@@ -59,41 +60,27 @@ def near_duplicates(
 
 
 def groups_of(count: int, pairs: np.ndarray) -> list[list[int]]:
-    """Photos that are duplicates of each other, directly or by way of others, as groups of two and more."""
-    members: dict[int, list[int]] = defaultdict(list)
-    for i, unit in enumerate(linked(count, pairs.tolist())):
-        members[unit].append(i)
-    return [group for group in members.values() if len(group) > 1]
+    """Groups of two or more photos that are duplicates, directly or through others."""
+    return groups(linked(count, pairs.tolist()))
 
 
 def nearest_pairs(seen: Fingerprints, features: np.ndarray | None) -> set[tuple[int, int]]:
-    """Pairs (i < j) that are worth comparing: each photo's nearest by hash and by features [N, D]."""
-    found = _nearest_hashes(seen.hashes)
-    return found | _nearest_features(features) if features is not None else found
-
-
-def _nearest_hashes(hashes: np.ndarray) -> set[tuple[int, int]]:
-    """Pairs (i < j) within ``HAMMING`` bits, mirrored or not. Of bits as -1 and 1 the product gives the distance."""
-    signs = torch.from_numpy(hashes.astype(np.float32) * 2 - 1)
+    """Pairs (i < j) to compare: each photo's nearest by hash, mirrored or not, and by features [N, D]."""
     found: set[tuple[int, int]] = set()
+    signs = torch.from_numpy(seen.hashes.astype(np.float32) * 2 - 1)  # products of -1 and 1 give the Hamming distance
     for start in range(0, len(signs), CHUNK):
         part = signs[start : start + CHUNK, 0]
         agree = torch.maximum(part @ signs[:, 0].T, part @ signs[:, 1].T)
         found |= _best_pairs(agree, start, BITS - 2 * HAMMING)
-    return found
-
-
-def _nearest_features(features: np.ndarray) -> set[tuple[int, int]]:
-    """Pairs (i < j) of at least ``COSINE``."""
-    rows = torch.nn.functional.normalize(torch.from_numpy(features))
-    found: set[tuple[int, int]] = set()
-    for start in range(0, len(rows), CHUNK):
-        found |= _best_pairs(rows[start : start + CHUNK] @ rows.T, start, COSINE)
+    if features is not None:
+        rows = torch.nn.functional.normalize(torch.from_numpy(features))
+        for start in range(0, len(rows), CHUNK):
+            found |= _best_pairs(rows[start : start + CHUNK] @ rows.T, start, COSINE)
     return found
 
 
 def _best_pairs(similarity: torch.Tensor, start: int, least: float) -> set[tuple[int, int]]:
-    """Of rows ``start`` and following [B, N], each one's nearest others that reach ``least``, as pairs (i < j)."""
+    """The nearest others of rows ``start`` and following [B, N] that reach ``least``, as pairs (i < j)."""
     rows = torch.arange(len(similarity))
     similarity[rows, rows + start] = -torch.inf
     values, others = similarity.topk(min(NEAREST, similarity.shape[1]), dim=1)
@@ -102,3 +89,31 @@ def _best_pairs(similarity: torch.Tensor, start: int, least: float) -> set[tuple
         (min(i + start, j), max(i + start, j))
         for i, j in zip(near[:, 0].tolist(), others[near[:, 0], near[:, 1]].tolist(), strict=True)
     }
+
+
+def near_pairs(images: DecodedImages, name: str) -> np.ndarray:
+    """Pairs of near-duplicates [P, 2], by index: found by hash and pixels alone, fast enough for every training, and
+    cached for the same photos (``name``: their digest).
+    """
+    store = RowStore(f"near-copies-v{FORMAT}-{images.resize}", "int64")
+    members = np.array([i for i, digest in enumerate(images.digests) if digest is not None], dtype=np.int64)
+    order = members[np.argsort([str(images.digests[i]) for i in members], kind="stable")]
+    if name not in store:
+        pixels = images.take(order.tolist())
+        pairs, _ = near_duplicates(fingerprints(pixels), pixels.digests)
+        with store.writing() as writer:
+            writer.add(name, np.concatenate([[[0, 0]], pairs]))  # a row is never empty
+    return np.asarray(order[store.row(name)[1:]])
+
+
+def leaks(manifest: Manifest, digests: list[str | None], near: np.ndarray) -> list[Leak]:
+    """Duplicates, exact and near, in different splits of the data."""
+    splits = [photo.split for photo in manifest.photos]
+    found = [Leak(a, b, True) for group in groups(digests) for a, b in pairwise(group) if splits[a] != splits[b]]
+    return found + [Leak(a, b, False) for a, b in near.tolist() if splits[a] != splits[b]]
+
+
+def in_words(found: list[Leak], manifest: Manifest) -> str:
+    """The first few leaks, for a message."""
+    names = [f"{shown(photo.path, manifest.root)} ({photo.split})" for photo in manifest.photos]
+    return listed([f"{names[leak.a]} = {names[leak.b]}" for leak in found], 3, "; ")

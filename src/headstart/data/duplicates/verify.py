@@ -1,9 +1,9 @@
 """Verify near-duplicate candidates by normalised cross-correlation of high-pass thumbnails.
 
 Photos of similar things have similar hashes and features; only duplicates have the same details in the same places. So
-the two of a pair are correlated, mirrored or not, one shrunk a little or not (the other may be a crop of it), in two
-steps: roughly, on a quarter of the pixels, which most pairs fail at once; then in the details alone, without the slow
-changes of light and colour that every sky over every sea shares.
+the photos of a pair are correlated, mirrored or not, one shrunk a little or not (the other may be a crop of it), in two
+steps: roughly, on a quarter of the pixels, which rejects most pairs; then in the details alone, without the low
+frequencies of light and colour that all skies over the sea share.
 """
 
 from __future__ import annotations
@@ -19,27 +19,24 @@ ROUGHLY = 0.8
 """Correlation of 16 px thumbnails from which a pair is compared in detail: duplicates of all kinds have 0.9 and more,
 and one in sixty pairs of other neighbours passes."""
 SAME, SAME_SMALL = 0.7, 0.8
-"""Correlation of details from which a pair is one picture, and that for pictures of hardly more pixels than a
+"""Correlation of details from which a pair is a duplicate; the second for pictures of hardly more pixels than a
 thumbnail, which have few details: aeroplanes before a plain sky (docs/guides/check.md)."""
 PLAIN = 0.3
-"""Correlation of details that half of all pairs reach from which pictures are too plain to compare: photos of animals,
-dogs and CIFAR reach 0.2, handwritten digits 0.4."""
+"""Median correlation of details above which pictures are too plain to compare: photos of animals, dogs and CIFAR have
+0.2, handwritten digits 0.4."""
 ALIKE = 0.95
-"""Correlation that only duplicates have, even of plain pictures: such pairs do not count for ``PLAIN``."""
+"""Correlation that only duplicates reach, even of plain pictures: such pairs are left out of the median."""
 SAMPLED = 200
 SCALES = (1.0, 0.9375, 0.875, 0.8125)
-"""How much smaller one side of a crop may be than the photo that it is from."""
+"""Sides of a crop, as fractions of those of the whole photo."""
 BLUR = 2
 """Standard deviation, px of the thumbnail, of the blur that is subtracted."""
 CHUNK = 256
 
 
 def alignment(thumbs: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """The correlation of the details of each pair [P], from -1 to 1; 0 where they do not even match roughly.
-
-    Args:
-        thumbs: uint8 [N, S, S].
-        pairs: int [P, 2], indices into them.
+    """The correlation [P] of the details of pairs [P, 2] of thumbnails (uint8 [N, S, S]), from -1 to 1; 0 where they do
+    not match roughly.
     """
     small = torch.from_numpy(thumbs).float()
     found = np.zeros(len(pairs), np.float32)
@@ -51,16 +48,16 @@ def alignment(thumbs: np.ndarray, pairs: np.ndarray) -> np.ndarray:
 
 
 def too_plain(thumbs: np.ndarray, seed: int = 0) -> bool:
-    """Whether any two of these pictures have so much in common (digits, icons, drawings on one ground) that similarity
-    is no evidence of a duplicate. ``thumbs``: uint8 [N, S, S].
+    """Whether any two of these pictures (uint8 [N, S, S]) are so similar that similarity is no evidence of a duplicate:
+    digits, icons, drawings on one background.
     """
     usual = typical_similarity(thumbs, seed)
     return usual is None or usual > PLAIN
 
 
 def typical_similarity(thumbs: np.ndarray, seed: int = 0) -> float | None:
-    """The correlation of details that half of all pairs reach, leaving out pairs that only duplicates can be; None
-    where there is no pair, 0 where all are duplicates.
+    """The median correlation of details of random pairs without duplicates; None where there is no pair, 0 where all
+    are duplicates.
     """
     if len(thumbs) < 2:
         return None
@@ -76,7 +73,7 @@ def typical_similarity(thumbs: np.ndarray, seed: int = 0) -> float | None:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """These convolutions are so small that threads wait for each other longer than they work."""
+    """Run with one thread: these convolutions are so small that more threads are slower."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -99,22 +96,21 @@ def _details(thumbs: torch.Tensor) -> torch.Tensor:
 
 @torch.inference_mode()
 def _correlations(images: torch.Tensor, pairs: np.ndarray) -> np.ndarray:
-    parts = [
-        _best(images[pairs[first : first + CHUNK, 0]], images[pairs[first : first + CHUNK, 1]])
-        for first in range(0, len(pairs), CHUNK)
-    ]
+    """The highest correlation of each pair [P]."""
+    chunks = (pairs[first : first + CHUNK] for first in range(0, len(pairs), CHUNK))
+    parts = [_best(images[chunk[:, 0]], images[chunk[:, 1]]) for chunk in chunks]
     return torch.cat(parts).numpy() if parts else np.zeros(0, np.float32)
 
 
 def _best(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """The highest correlation [P] of ``a`` and ``b`` [P, S, S]: either one within the other, mirrored or not."""
     best = torch.full((len(a),), -1.0)
-    steps = len(SCALES)
-    sizes = [(h, w) for h in range(steps) for w in range(steps) if abs(h - w) <= 1]  # crops keep the aspect, about
+    steps = range(len(SCALES))
+    scales = [(SCALES[h], SCALES[w]) for h in steps for w in steps if abs(h - w) <= 1]  # crops about keep the aspect
     for whole, part in ((a, b), (b, a)):
         for turned in (part, part.flip(2)):
-            for h, w in sizes:
-                size = (round(part.shape[1] * SCALES[h]), round(part.shape[2] * SCALES[w]))
+            for high, wide in scales:
+                size = (round(part.shape[1] * high), round(part.shape[2] * wide))
                 best = torch.maximum(best, _slide(whole, turned, size))
     return best
 

@@ -1,4 +1,4 @@
-"""What a source of labelled photos is, and the sources that there are."""
+"""The protocol of sources of labelled photos, and their registry."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LAYOUTS = (
 
 
 class Source(Protocol):
-    """A kind of data. Its photos are files, or bring an ``open`` of their own (see ``Photo``)."""
+    """A kind of data. Its photos are files, or override ``open`` (see ``Photo``)."""
 
     def accepts(self, data: str) -> bool:
         """Whether this source reads ``data``. Raises DataError for data of its kind that cannot be read."""
@@ -40,5 +40,5 @@ SOURCES: Registry[Source] = Registry(
 
 
 def local(data: str) -> Path:
-    """The absolute path that ``data`` means, whether or not anything is there."""
+    """The absolute path of ``data``, which need not exist."""
     return Path(os.path.abspath(os.path.expanduser(data)))

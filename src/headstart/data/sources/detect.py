@@ -1,9 +1,8 @@
-"""Read labelled photos from whatever a user names: a folder, table, archive, named set, or another source's data."""
+"""Read labelled photos from a folder, table, archive, named set, or another source's data."""
 
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -14,44 +13,45 @@ from headstart.data.filenames import is_image_name, natural_key, shown
 from headstart.data.schema import Manifest, Photo
 from headstart.data.sources import named
 from headstart.data.sources.base import LAYOUTS, SOURCES, local
+from headstart.data.stratify import groups
 from headstart.errors import DataError, did_you_mean
 
 
 def scan(
     data: str | Path, name: str | None = None, *, for_training: bool = True, progress: OnProgress | None = None
 ) -> Manifest:
-    """All labelled photos of ``data``, nothing decoded yet, in natural order of their paths.
+    """All labelled photos of ``data``, not decoded, in natural order of their paths.
 
     Args:
         data: a folder, a CSV, an archive, a named set (``cifar10``), or what another source accepts.
-        name: what to call it; its own name by default.
-        for_training: also refuse data with one class, and classes that only val or test hold; for an evaluation these
-            are fine.
-        progress: called while a named set is fetched, with bytes.
+        name: its name in reports, where not its own.
+        for_training: also refuse data with one class, and classes that only val or test has.
+        progress: called with bytes while a named set is downloaded.
 
     Raises:
-        DataError: no photos with labels there. DownloadError: a named set that cannot be fetched.
+        DataError: no photos with labels. DownloadError: a named set that cannot be downloaded.
     """
     found = _read(str(data), progress)
-    manifest = replace(found, name=name or found.name, photos=tuple(found.photos))
-    if not manifest.photos:
-        raise DataError(f"no photos in {data}{_what_was_seen(manifest)}", LAYOUTS)
+    if not found.photos:
+        raise DataError(f"no photos in {data}{_what_was_seen(found)}", LAYOUTS)
     if for_training:
-        check_labels(manifest.photos, str(data))
-    return replace(manifest, notes=(*manifest.notes, *_alike(manifest.photos)))
+        check_labels(found.photos, str(data))
+    labels = sorted({photo.label for photo in found.photos}, key=natural_key)
+    pairs = [" and ".join(repr(labels[i]) for i in group) for group in groups(map(str.casefold, labels))]
+    notes = [f"classes that differ in case only: {'; '.join(pairs[:5])}"] if pairs else []
+    return replace(found, name=name or found.name, photos=tuple(found.photos), notes=(*found.notes, *notes))
 
 
 def _read(data: str, progress: OnProgress | None) -> Manifest:
-    """By the first source that accepts the data."""
+    """Read by the first source that accepts the data."""
     path = local(data)
     for name in SOURCES.names():
         source = SOURCES.get(name)
         if source.accepts(data):
             found = replace(source.manifest(data, progress), source=name)
             if name != "named" and named.is_name(data):
-                kind = "folder" if path.is_dir() else "file"
-                note = f"{data}: the local {kind} of that name, not the named set"
-                return replace(found, notes=(*found.notes, note))
+                note = f"{data}: the local {'folder' if path.is_dir() else 'file'} of that name, not the named set"
+                found = replace(found, notes=(*found.notes, note))
             return found
     if not os.path.exists(path):
         raise _no_such_path(data, path)
@@ -63,7 +63,7 @@ def _read(data: str, progress: OnProgress | None) -> Manifest:
 
 
 def check_labels(photos: Iterable[Photo], data: str) -> None:
-    """Raise ``DataError`` for labels that nothing can be learned from: a single class, or classes not in train."""
+    """Raise DataError for labels that cannot be trained on: a single class, or classes that train lacks."""
     splits: dict[str, set[str | None]] = {}
     for photo in photos:
         splits.setdefault(photo.label, set()).add(photo.split)
@@ -80,8 +80,7 @@ def check_labels(photos: Iterable[Photo], data: str) -> None:
     if lacking:
         where = [f"{label!r} is only in {' and '.join(sorted(map(str, splits[label])))}" for label in lacking]
         raise DataError(
-            f"classes that train does not hold: {listed(where, separator='; ')}",
-            "Every class must have photos in train.",
+            f"classes that train lacks: {listed(where, separator='; ')}", "Every class must have photos in train."
         )
 
 
@@ -95,16 +94,6 @@ def _what_was_seen(manifest: Manifest) -> str:
     if images:
         return f": the {images} images in it have no labels (no class folders, no label in their names, no table)"
     return f" ({manifest.notes[0]})" if manifest.notes else ""
-
-
-def _alike(photos: Iterable[Photo]) -> list[str]:
-    """A note on classes that differ in case only, which are rarely meant to be two."""
-    labels = Counter(p.label for p in photos)
-    folded: dict[str, list[str]] = {}
-    for label in sorted(labels, key=natural_key):
-        folded.setdefault(label.casefold(), []).append(label)
-    pairs = [" and ".join(repr(w) for w in words) for words in folded.values() if len(words) > 1]
-    return [f"classes that differ in case only: {'; '.join(pairs[:5])}"] if pairs else []
 
 
 def _no_such_path(data: str, path: Path) -> DataError:

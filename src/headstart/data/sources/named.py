@@ -1,26 +1,31 @@
-"""Datasets known by name, such as ``cifar10``: a folder of the user's, of the cache, or fetched."""
+"""Datasets known by name, such as ``cifar10``: in a folder of the user, in the cache, or downloaded."""
 
 from __future__ import annotations
 
 import os
+import tarfile
+import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from headstart.core.download import download
 from headstart.core.events import OnProgress
+from headstart.core.files import new_folder
 from headstart.core.paths import cache_dir
+from headstart.data.filenames import clean_label
 from headstart.data.schema import Manifest
-from headstart.data.sources import archive, cifar
+from headstart.data.sources import archive
 from headstart.data.sources.base import local
 from headstart.data.sources.folder import FolderSource
-
-_FASTAI = "https://s3.amazonaws.com/fast-ai-imageclas"
-_CIFAR = "https://www.cs.toronto.edu/~kriz"
+from headstart.errors import DataError
 
 
 @dataclass(frozen=True)
 class NamedSet:
-    """Where a set lives. ``md5``: its published editions; ``folders``: names it goes by in ``HEADSTART_DATA``."""
+    """``md5``: checksums of the published editions; ``folders``: the set's names in ``HEADSTART_DATA``."""
 
     url: str
     md5: tuple[str, ...]
@@ -28,26 +33,25 @@ class NamedSet:
 
 
 def _fastai(set_name: str, size: str, *md5: str) -> NamedSet:
-    """Imagenette or Imagewoof at one size; MD5 sums as torchvision and catalyst publish them."""
-    folder = f"{set_name}2{f'-{size}' if size else ''}"
-    aliases = (
-        f"{set_name}{size}",
-        folder,
-        f"{set_name}-{size}",
-        *((set_name, f"{set_name}2") if size == "160" else ()),
+    """Imagenette or Imagewoof at one size; MD5 sums as published by torchvision and catalyst."""
+    folder = f"{set_name}2-{size}"
+    usual = (set_name, f"{set_name}2") if size == "160" else ()
+    return NamedSet(
+        f"https://s3.amazonaws.com/fast-ai-imageclas/{folder}.tgz",
+        md5,
+        (f"{set_name}{size}", folder, f"{set_name}-{size}", *usual),
     )
-    return NamedSet(f"{_FASTAI}/{folder}.tgz", md5, tuple(dict.fromkeys(aliases)))
+
+
+def _cifar(classes: int, md5: str) -> NamedSet:
+    """The binary edition: the Python edition is pickled, and a pickle can run code. MD5 sums as on its home page."""
+    folder = f"cifar-{classes}"
+    return NamedSet(f"https://www.cs.toronto.edu/~kriz/{folder}-binary.tar.gz", (md5,), (f"cifar{classes}", folder))
 
 
 NAMED: dict[str, NamedSet] = {
-    # CIFAR in its binary edition: the Python edition is pickled, and reading a pickle can run code. MD5 sums as on its
-    # home page.
-    "cifar10": NamedSet(
-        f"{_CIFAR}/cifar-10-binary.tar.gz", ("c32a1d4ab5d03f1284b67883e8d87530",), ("cifar10", "cifar-10")
-    ),
-    "cifar100": NamedSet(
-        f"{_CIFAR}/cifar-100-binary.tar.gz", ("03b5dce01913d631647c71ecec9e9cb8",), ("cifar100", "cifar-100")
-    ),
+    "cifar10": _cifar(10, "c32a1d4ab5d03f1284b67883e8d87530"),
+    "cifar100": _cifar(100, "03b5dce01913d631647c71ecec9e9cb8"),
     "imagenette160": _fastai(
         "imagenette", "160", "e793b78cc4c9e9a4ccc0c1155377a412", "43b0d8047b7501984c47ae3c08110b62"
     ),
@@ -55,7 +59,7 @@ NAMED: dict[str, NamedSet] = {
     "imagewoof160": _fastai("imagewoof", "160", "3d200a7be99704a0d7509be2a9fbfe15", "fcd23cc7dfce8837c95a8f9d63a128b7"),
     "imagewoof320": _fastai("imagewoof", "320", "0f46d997ec2264e97609196c95897a44", "af65be7963816efa949fa3c3b4947740"),
 }
-# Without a size the small edition is meant: 160 px serve transfer learning well, at a fifteenth of the download.
+# The default is the small edition: 160 px are enough for transfer learning, at a fifteenth of the download.
 _SHORT = {"imagenette": "imagenette160", "imagewoof": "imagewoof160"}
 _WNIDS = {
     "n01440764": "tench", "n02102040": "English springer", "n02979186": "cassette player",
@@ -66,10 +70,12 @@ _WNIDS = {
     "n02096294": "Australian terrier", "n02099601": "golden retriever", "n02105641": "Old English sheepdog",
     "n02111889": "Samoyed", "n02115641": "dingo",
 }  # fmt: skip
+# CIFAR: the file with the class names of each edition, and the label bytes of its records (the last is the fine label).
+_LABEL_FILES = {"batches.meta.txt": 1, "fine_label_names.txt": 2}
 
 
 def display_name(label: str) -> str:
-    """A label in words: the name behind a WordNet id of Imagenette or Imagewoof, every other label as it is."""
+    """The class name of a WordNet id of Imagenette or Imagewoof; every other label unchanged."""
     return _WNIDS.get(label, label)
 
 
@@ -84,28 +90,33 @@ class NamedSource:
         return not os.path.exists(local(data)) and (_own_folder(data) is not None or is_name(data))
 
     def manifest(self, data: str, progress: OnProgress | None = None) -> Manifest:
-        """The user's folder of that name, else that of the cache, else fetched there and verified.
-
-        Raises:
-            DownloadError: it cannot be fetched. DataError: it holds no photos.
-        """
+        """From the user's folder of that name, else from the cache, else downloaded and verified."""
         own, name = _own_folder(data), _known(data)
         folder = own or cache_dir() / "data" / name
         if not folder.is_dir():
-            _fetch(name, folder, progress)
+            known = NAMED[name]
+            file = folder.parent / known.url.rpartition("/")[2]
+            hint = (
+                "Without a network: download and unpack it elsewhere, and set HEADSTART_DATA to the folder that has "
+                f"{' or '.join(known.folders[:2])} in it."
+            )
+            download(known.url, file, md5=known.md5, progress=progress, hint=hint)
+            unpack = _write_cifar if name.startswith("cifar") else archive.unpack_to
+            unpack(file, folder)
+            file.unlink()
         found = FolderSource().manifest(str(folder))
         notes = (*found.notes, f"{data} is taken from {own}") if own else found.notes
         return replace(found, name=name, layout=f"named set {name}: {found.layout}", notes=notes)
 
 
 def _known(name: str) -> str:
-    """The set's own name where the name is known (short, or in capitals), else the name as it is."""
+    """The full name of a named set (given short, or in capitals); any other name unchanged."""
     folded = _SHORT.get(name.casefold(), name.casefold())
     return folded if folded in NAMED else name
 
 
 def _own_folder(name: str) -> Path | None:
-    """The folder of that name, or of another name that the set goes by, in ``HEADSTART_DATA``."""
+    """The folder of that name, or of another name of the set, in ``HEADSTART_DATA``."""
     own = os.environ.get("HEADSTART_DATA")
     if not own or os.path.basename(name) != name or name in ("", ".", ".."):
         return None
@@ -114,17 +125,49 @@ def _own_folder(name: str) -> Path | None:
     return next((place for place in places if place.is_dir()), None)
 
 
-def _fetch(name: str, to: Path, progress: OnProgress | None) -> None:
-    """Download and unpack; the folder is there only when it is whole, and the archive is deleted then."""
-    known = NAMED[name]
-    file = to.parent / known.url.rpartition("/")[2]
-    hint = (
-        f"Without a network: put the set's folder into a folder of your own, and set HEADSTART_DATA to that "
-        f"(it looks for {' or '.join(known.folders[:2])} in it); or fetch {known.url} elsewhere and unpack it."
-    )
-    download(known.url, file, md5=known.md5, progress=progress, hint=hint)
-    if name.startswith("cifar"):
-        cifar.write_folders(file, to)
-    else:
-        archive.unpack_to(file, to)
-    file.unlink()
+def _write_cifar(path: Path, to: Path) -> None:
+    """Convert the .tar.gz of CIFAR's binary edition to class folders (``train/CLASS/00000.png``, ...) in ``to``, which
+    is always complete. Raises DataError for a damaged archive.
+
+    Format (its home page, "Binary version"): records of one label byte (CIFAR-100: a coarse, then a fine one) and 3,072
+    bytes of pixels, the red, green and blue planes of 32 x 32 in row order.
+    """
+    from PIL import Image
+
+    try:
+        files: dict[str, bytes] = {}
+        with tarfile.open(path) as tar:
+            for member in tar:
+                name = member.name.rpartition("/")[2]
+                content = tar.extractfile(member) if name.endswith((".bin", ".txt")) else None
+                if content is not None:
+                    files[name] = content.read()
+        label_file = next((name for name in _LABEL_FILES if name in files), None)
+        if label_file is None:
+            raise ValueError("it has no list of class names")
+        classes = [clean_label(line) for line in files[label_file].decode().splitlines() if line.strip()]
+        numbers = {"train": 0, "test": 0}
+        with new_folder(to) as work:
+            for name, data in sorted(files.items()):
+                if not name.endswith(".bin"):
+                    continue
+                split = "test" if name.startswith("test") else "train"
+                for label, pixels in _records(data, _LABEL_FILES[label_file], name):
+                    png = work / split / classes[label] / f"{numbers[split]:05d}.png"
+                    png.parent.mkdir(parents=True, exist_ok=True)
+                    # Level 1: stronger compression of 32 x 32 px takes three times as long and hardly saves space.
+                    Image.fromarray(np.ascontiguousarray(pixels)).save(png, compress_level=1)
+                    numbers[split] += 1
+    except (tarfile.TarError, zlib.error, EOFError, ValueError, IndexError) as error:
+        raise DataError(
+            f"{path} is damaged ({error})", "Delete it and run the same command: it is downloaded again."
+        ) from error
+
+
+def _records(data: bytes, label_bytes: int, name: str) -> Iterator[tuple[int, np.ndarray]]:
+    """(label, uint8 [32, 32, 3]) of every record."""
+    size = label_bytes + 3 * 32 * 32
+    if not data or len(data) % size:
+        raise ValueError(f"{name} has {len(data):,} bytes, no multiple of {size:,}")
+    for record in np.frombuffer(data, np.uint8).reshape(-1, size):
+        yield int(record[label_bytes - 1]), record[label_bytes:].reshape(3, 32, 32).transpose(1, 2, 0)

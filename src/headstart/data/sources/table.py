@@ -1,4 +1,4 @@
-"""Labelled photos listed in a CSV or TSV file; unusable rows are named with their lines."""
+"""Labelled photos listed in a CSV or TSV file; unusable rows are reported with their line numbers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class TableSource:
 
 
 def lists_photos(path: Path) -> bool:
-    """Whether a table's header names a path and a label column (so that it can stand for the folder it lies in)."""
+    """Whether a table's header names a path and a label column, so that it can describe the folder it is in."""
     try:
         header = next(_rows(path), (1, []))[1]
     except DataError:
@@ -44,29 +44,31 @@ def lists_photos(path: Path) -> bool:
 
 
 def read_table(path: Path, within: Path | None = None) -> Manifest:
-    """All photos of a table; paths in it are relative to its own folder; ``skipped`` has one entry per unusable row.
+    """All photos of a CSV or TSV file, with paths relative to its folder; ``skipped`` has one entry per unusable row.
 
-    Delimiter (comma, semicolon, tab, bar), encoding (UTF-8 with or without a byte-order mark, UTF-16, Windows-1252) and
-    the usual names of the columns are recognised.
-
-    Args:
-        path: a CSV or TSV file.
-        within: refuse paths that lead out of this folder: a table from an archive must not name other files.
-
-    Raises:
-        DataError: the header does not serve, or most rows point to no file.
+    Detects the delimiter (comma, semicolon, tab, bar), the encoding (UTF-8 with or without a byte-order mark, UTF-16,
+    Windows-1252) and the usual names of the columns. ``within``: refuse paths that lead out of this folder, since a
+    table in an archive must not name other files. Raises DataError where the header lacks a column, or most rows name
+    no file.
     """
     rows = _rows(path)
     header = next(rows, (1, []))[1]
     columns = _columns(header)
     for needed in ("path", "label"):
         if needed not in columns:
+            known = ", ".join(header) or "none"
             close = did_you_mean(needed, [h.strip() for h in header])
-            raise DataError(
-                f"{path} has no column {needed!r} (its columns: {', '.join(header) or 'none'})", close or _HINT
-            )
+            raise DataError(f"{path} has no column {needed!r} (its columns: {known})", close or _HINT)
     photos, skipped = _read_rows(rows, columns, path, within)
-    _refuse_mostly_missing(photos, skipped, path)
+    count = len(photos) + len(skipped)
+    if not count:
+        raise DataError(f"{path} lists no photos", _HINT)
+    if 2 * len(skipped) > count:
+        first = "".join(f"\n    {bad.path}: {bad.reason}" for bad in skipped[:5])
+        raise DataError(
+            f"{len(skipped)} of the {count} rows of {path} cannot be used, first of all:{first}",
+            f"Paths in a table are relative to the table's own folder ({path.parent}).",
+        )
     photos.sort(key=lambda photo: natural_key(str(photo.path)))
     used = [f"{header[at].strip()} as {what}" for what, at in columns.items() if header[at].strip().casefold() != what]
     notes = (f"columns of {path.name}: {', '.join(used)}",) if used else ()
@@ -86,21 +88,21 @@ def _read_rows(
         label = clean_label(cell["label"])
         if not problem and place in first_line:
             line_before, label_before = first_line[place]
-            problem = f"listed on line {line_before} already" + (
-                f" as {label_before!r}" if label_before != label else ""
-            )
+            problem = f"listed on line {line_before} already"
+            if label_before != label:
+                problem += f" as {label_before!r}"
         if problem:
             skipped.append(BadFile(Path(place), f"line {line} of {path.name}: {problem}"))
             continue
         first_line[place] = (line, label)
         split: Split | None = split_of(cell.get("split", ""))
         photos.append(Photo(Path(place), label, split, clean_label(cell.get("group", "")) or None))
-    if any(p.split for p in photos):  # one without is a mistake: drawing for it could put its twin in another split
-        skipped += [
-            BadFile(p.path, f"{path.name}: no split, though other rows have one") for p in photos if not p.split
-        ]
-        photos = [p for p in photos if p.split]
-    return photos, skipped
+    with_split = [p for p in photos if p.split]
+    if not with_split:
+        return photos, skipped
+    # A row without a split is a mistake: drawing one could separate the photo from its duplicate.
+    no_split = f"{path.name}: no split, though other rows have one"
+    return with_split, skipped + [BadFile(p.path, no_split) for p in photos if not p.split]
 
 
 def _problem(cell: dict[str, str], complete: bool, place: str, within: Path | None) -> str:
@@ -116,30 +118,20 @@ def _problem(cell: dict[str, str], complete: bool, place: str, within: Path | No
     return "" if os.path.isfile(place) else "no such file"
 
 
-def _refuse_mostly_missing(photos: list[Photo], skipped: list[BadFile], path: Path) -> None:
-    rows = len(photos) + len(skipped)
-    if not rows:
-        raise DataError(f"{path} lists no photos", _HINT)
-    if 2 * len(skipped) > rows:
-        first = "".join(f"\n    {bad.path}: {bad.reason}" for bad in skipped[:5])
-        raise DataError(
-            f"{len(skipped)} of the {rows} rows of {path} cannot be used, first of all:{first}",
-            f"Paths in a table are relative to the table's own folder ({path.parent}).",
-        )
-
-
 def _columns(header: list[str]) -> dict[str, int]:
-    """Column index of path, label, split and group, as far as the header names them."""
+    """Column index of path, label, split and group, where the header names them."""
     plain = ["".join(filter(str.isalnum, h.casefold())) for h in header]
-    found = {what: [plain.index(name) for name in names if name in plain] for what, names in _COLUMNS.items()}
-    return {what: at[0] for what, at in found.items() if at}
+    found = {what: next((name for name in names if name in plain), None) for what, names in _COLUMNS.items()}
+    return {what: plain.index(name) for what, name in found.items() if name}
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     """(line number, cells) of every line that is not blank, the header first. Raises ``DataError``."""
     try:
         text = _decoded(path.read_bytes())
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text))
+        header = text.lstrip().partition("\n")[0]
+        delimiter = max(",;\t|", key=header.count)  # of the header: paths in the rows may contain commas
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
         yield from ((reader.line_num, cells) for cells in reader if any(c.strip() for c in cells))
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror or error})") from error
@@ -154,9 +146,3 @@ def _decoded(data: bytes) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         return data.decode("cp1252", "replace")
-
-
-def _delimiter(text: str) -> str:
-    """The delimiter that the header line holds most of (rows mislead: paths may hold commas)."""
-    header = text.lstrip().partition("\n")[0]
-    return max(",;\t|", key=header.count)

@@ -1,4 +1,4 @@
-"""Photos without labels, for prediction: files, folders and globs."""
+"""Unlabelled photos for prediction: files, folders and globs."""
 
 from __future__ import annotations
 
@@ -13,35 +13,26 @@ from headstart.errors import DataError
 
 
 def find_files(files: Iterable[str | Path]) -> list[Path]:
-    """The photos that names, folders and globs mean, in the order given, each folder's in natural order.
-
-    Raises:
-        DataError: a name that matches nothing.
-    """
+    """The photos of file names, folders (in natural order) and globs. Raises DataError for names without a match."""
     found: list[Path] = []
     missing: list[str] = []
     for name in map(str, files):
         path = Path(name)
         if os.path.isdir(path):  # unlike Path.is_dir, no error for a name that no file can have
-            inside = _photos_below(path)
-            found += inside
+            inside: list[Path] = []
+            for here, folders, names in os.walk(path):
+                folders[:] = [f for f in folders if not is_hidden(f)]
+                inside += [Path(here, n) for n in names if is_image_name(n) and not is_hidden(n)]
+            found += sorted(inside, key=lambda p: natural_key(p.as_posix()))
             if not inside:
                 missing.append(f"{name} (a folder without photos)")
         elif os.path.exists(path):
             found.append(path)
         else:
-            matches = sorted((Path(m) for m in glob.glob(name, recursive=True)), key=lambda p: natural_key(str(p)))
-            found += [m for m in matches if m.is_file()]
+            matches = sorted(glob.glob(name, recursive=True), key=natural_key)
+            found += [Path(m) for m in matches if os.path.isfile(m)]
             if not matches:
                 missing.append(name)
     if missing:
         raise DataError(f"No such photo: {listed(missing)}.", "Check the spelling.")
     return found
-
-
-def _photos_below(folder: Path) -> list[Path]:
-    found = []
-    for here, folders, names in os.walk(folder):
-        folders[:] = [f for f in folders if not is_hidden(f)]
-        found += [Path(here, n) for n in names if is_image_name(n) and not is_hidden(n)]
-    return sorted(found, key=lambda p: natural_key(p.as_posix()))

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from headstart.core.text import plural
-from headstart.data.duplicates.pairs import exact_duplicates, near_duplicates
+from headstart.data.duplicates.pairs import near_duplicates
+from headstart.data.stratify import groups
 from headstart.workflows.check.base import Case, Check, Context, Finding, Severity
 
 
@@ -24,7 +25,7 @@ def duplicates_in(context: Context) -> Duplicates:
     """All duplicates among the usable photos; of a group with equal bytes each is paired with the first."""
     context.events.message(f"Looking for duplicates among {plural(len(context.members), 'photo')}.")
     digests = context.pixels.digests
-    same = [(group[0], other) for group in exact_duplicates(digests) for other in group[1:]]
+    same = [(group[0], other) for group in groups(digests) for other in group[1:]]
     near, similarity = near_duplicates(context.fingerprints, digests, context.features)
     pairs = np.concatenate([np.array(same, dtype=np.int64).reshape(-1, 2), near])
     return Duplicates(pairs, np.concatenate([np.ones(len(same)), similarity]), np.arange(len(pairs)) < len(same))

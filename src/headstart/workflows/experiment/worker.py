@@ -15,7 +15,7 @@ from headstart.core.files import write_json
 from headstart.core.paths import lasting
 from headstart.data.schema import Manifest
 from headstart.data.splits import split_dataset
-from headstart.data.stratify import quotas, shuffled
+from headstart.data.stratify import places, quotas, shuffled
 from headstart.errors import DataError, RunError
 from headstart.runs.folder import RunFolder
 from headstart.training.strategies import STRATEGIES
@@ -86,10 +86,7 @@ def as_wanted(manifest: Manifest, images: Images) -> Manifest:
             raise DataError(f"{manifest.name} has a test split: judge_on: val would leave it unused.", "Take it out.")
         photos = tuple(replace(p, split="test") if p.split == "val" else p for p in manifest.photos)
         manifest = replace(manifest, photos=photos)
-    by_label: dict[str, list[int]] = {}
-    for i, photo in enumerate(manifest.photos):
-        if photo.split == "test":
-            by_label.setdefault(photo.label, []).append(i)
+    by_label = places(photo.label if photo.split == "test" else None for photo in manifest.photos)
     if images.test_photos is None or sum(map(len, by_label.values())) <= images.test_photos:
         return manifest
     kept: set[int] = set()
