@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, cast
 
-from headstart.cli.common import Device, Overwrite, RunFolder, Say, Shown, SomeUnread, argument, loading, option
+from headstart.cli.common import Device, Overwrite, RunFolder, Say, Shown, SomeUnread, Texts, argument, loading, option
 from headstart.errors import OptionError
 from headstart.reporting.command import command_line
 from headstart.training.config import HOST, NEIGHBOURS, PORT
@@ -15,13 +15,11 @@ from headstart.training.config import HOST, NEIGHBOURS, PORT
 def predict(
     run: RunFolder,
     files: Annotated[list[str], argument("FILES", "Photos, folders and globs.")],
-    as_json: Annotated[bool, option("--json", "One JSON object per photo and line.")] = False,
-    as_csv: Annotated[bool, option("--csv", "CSV with a column per class.")] = False,
+    as_json: Annotated[bool, option("One JSON object per photo and line.", "--json")] = False,
+    as_csv: Annotated[bool, option("CSV with a column per class.", "--csv")] = False,
     coverage: Annotated[
         float | None,
-        option(
-            "--coverage", "Also a prediction set per photo (conformal): the true class is in this share of them: 0.95."
-        ),
+        option("Also a prediction set per photo (conformal): the true class is in this share of them: 0.95."),
     ] = None,
     device: Device = "auto",
 ) -> None:
@@ -39,9 +37,7 @@ def predict(
 def evaluate(
     run: RunFolder,
     data: Annotated[str, argument("DATA", "Labelled photos, as for train.")],
-    split: Annotated[
-        str | None, option("--split", "train, val, test or all. [default: test where there is one]")
-    ] = None,
+    split: Annotated[str | None, option("train, val, test or all. [default: test where there is one]")] = None,
     device: Device = "auto",
     *,
     say: Say,
@@ -67,16 +63,11 @@ def evaluate(
 
 def export(
     run: RunFolder,
-    format: Annotated[str, option("--format", "onnx, torch or openvino.")] = "onnx",
-    out: Annotated[
-        Path | None, option("--out", "The file. [default: model.onnx, .pt2 or .xml in RUN]", panel="Output")
-    ] = None,
-    int8: Annotated[
-        bool, option("--int8", "Quantize to 8 bits, calibrated on training photos; onnx and openvino.")
-    ] = False,
+    format: Annotated[str, option("onnx, torch or openvino.")] = "onnx",
+    out: Annotated[Path | None, option("The file. [default: model.onnx, .pt2 or .xml in RUN]", panel="Output")] = None,
+    int8: Annotated[bool, option("Quantize to 8 bits, calibrated on training photos; onnx and openvino.")] = False,
     photos: Annotated[
-        list[str] | None,
-        option("--photos", "Photos to check it on. May be repeated. [default: the run's val and test]"),
+        Texts, option("Photos to check it on. May be repeated. [default: the run's val and test]")
     ] = None,
     overwrite: Overwrite = False,
     *,
@@ -102,9 +93,9 @@ def describe(run: RunFolder) -> Shown:
 def explain(
     run: RunFolder,
     photos: Annotated[list[str], argument("PHOTOS", "Photos, folders and globs.")],
-    label: Annotated[str | None, option("--class", "The class to explain. [default: each photo's prediction]")] = None,
-    neighbours: Annotated[int, option("--neighbours", "Nearest training photos to show; 0 for none.")] = NEIGHBOURS,
-    out: Annotated[Path | None, option("--out", "A folder. [default: explained in RUN]", panel="Output")] = None,
+    label: Annotated[str | None, option("The class to explain. [default: each photo's prediction]")] = None,
+    neighbours: Annotated[int, option("Nearest training photos to show; 0 for none.")] = NEIGHBOURS,
+    out: Annotated[Path | None, option("A folder. [default: explained in RUN]", panel="Output")] = None,
     overwrite: Overwrite = False,
     device: Device = "auto",
     *,
@@ -127,7 +118,7 @@ def explain(
 def push(
     run: RunFolder,
     repo: Annotated[str, argument("REPO", "owner/name on the hub.")],
-    private: Annotated[bool, option("--private", "Make a new repository private.")] = False,
+    private: Annotated[bool, option("Make a new repository private.")] = False,
     *,
     say: Say,
 ) -> Shown:
@@ -142,8 +133,8 @@ def push(
 
 def serve(
     run: RunFolder,
-    host: Annotated[str, option("--host", "Address to listen on; 0.0.0.0 lets other machines connect.")] = HOST,
-    port: Annotated[int, option("--port", "0 takes a free one.")] = PORT,
+    host: Annotated[str, option("Address to listen on; 0.0.0.0 lets other machines connect.")] = HOST,
+    port: Annotated[int, option("0 takes a free one.")] = PORT,
     device: Device = "auto",
     *,
     say: Say,

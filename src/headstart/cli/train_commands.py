@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from headstart.cli.common import Device, Out, Overwrite, Say, Shown, argument, loading, option
+from headstart.cli.common import Device, Out, Overwrite, Say, Shown, Texts, argument, loading, option
 from headstart.cli.options import whole_numbers
 from headstart.errors import OptionError
 from headstart.reporting.command import command_line, flag
@@ -19,9 +19,7 @@ def train(
         str | None, argument("DATA", "Folder, CSV, .zip/.tar or named dataset (cifar10, imagewoof, …).")
     ] = None,
     out: Out = None,
-    resume: Annotated[
-        Path | None, option("--resume", "Resume an interrupted training.", panel="Output", metavar="RUN")
-    ] = None,
+    resume: Annotated[Path | None, option("Resume an interrupted training.", panel="Output", metavar="RUN")] = None,
     overwrite: Overwrite = False,
     *,
     say: Say,
@@ -50,13 +48,9 @@ def train(
 
 def compare(
     data: Annotated[str, argument("DATA", "As for train.")],
-    arms: Annotated[str, option("--arms", "Strategies to compare.")] = ",".join(ARMS),
-    seeds: Annotated[
-        int, option("--seeds", "Seeds per arm: each draws splits, shots, order and random weights anew.")
-    ] = SEEDS,
-    shots: Annotated[
-        str, option("--shots", "Photos per class; several (5,10) give a table for each. [default: all]")
-    ] = "",
+    arms: Annotated[str, option("Strategies to compare.")] = ",".join(ARMS),
+    seeds: Annotated[int, option("Seeds per arm: each draws splits, shots, order and random weights anew.")] = SEEDS,
+    shots: Annotated[str, option("Photos per class; several (5,10) give a table for each. [default: all]")] = "",
     out: Out = None,
     overwrite: Overwrite = False,
     *,
@@ -78,19 +72,14 @@ def compare(
 
 def study(
     name: Annotated[str | None, argument("[NAME]", "A study of --list, or a recipe.yaml.")] = None,
-    list_all: Annotated[bool, option("--list", "List the studies that ship.")] = False,
-    show: Annotated[bool, option("--show", "Print the recipe.")] = False,
-    data: Annotated[
-        list[str] | None, option("--data", "Photos: NAME=PATH, or PATH where there is one dataset. May be repeated.")
-    ] = None,
-    weights: Annotated[
-        list[str] | None, option("--weights", "Checkpoint: BACKBONE=FILE, or FILE where there is one. May be repeated.")
-    ] = None,
-    seeds: Annotated[int | None, option("--seeds", "Seeds per arm. [default: the recipe's]")] = None,
-    quick: Annotated[bool, option("--quick", "A small form of it, for trying.")] = False,
+    list_all: Annotated[bool, option("List the studies that ship.", "--list")] = False,
+    show: Annotated[bool, option("Print the recipe.")] = False,
+    data: Annotated[Texts, option("Photos: NAME=PATH, or PATH where there is one dataset. May be repeated.")] = None,
+    weights: Annotated[Texts, option("Checkpoint: BACKBONE=FILE, or FILE where there is one. May be repeated.")] = None,
+    seeds: Annotated[int | None, option("Seeds per arm. [default: the recipe's]")] = None,
+    quick: Annotated[bool, option("A small version, to try it out.")] = False,
     settings: Annotated[
-        list[str] | None,
-        option("--set", "Change the recipe: epochs=3, scratch.epochs=3, test_photos=500. May be repeated."),
+        Texts, option("Change the recipe: epochs=3, scratch.epochs=3, test_photos=500. May be repeated.")
     ] = None,
     device: Device = "auto",
     out: Out = None,
@@ -120,7 +109,7 @@ def study(
 
 
 def _named(given: Sequence[str], option: str) -> dict[str, str]:
-    """``NAME=PATH`` or ``PATH`` of a repeated option; a path may hold an equals sign where it exists so."""
+    """``NAME=PATH`` or ``PATH`` of a repeated option; an existing path may hold an equals sign."""
     found: dict[str, str] = {}
     for text in given:
         name, sign, path = text.partition("=")
