@@ -1,4 +1,4 @@
-"""Command lines for people: in provenance, on pages, and after a command as the next step."""
+"""Command lines that users can copy: in provenance, on pages, and as the next step after a command."""
 
 from __future__ import annotations
 

@@ -55,9 +55,9 @@ def run_page(prepared: Prepared, fitted: FitResult, results: Results, path: Path
         metrics=results.metrics,
         temperature=fitted.temperature or 1.0,
         counts={split: dataset.counts(split) for split in SPLITS if len(prepared.labels[split])},
-        history=epochs,  # type: ignore[arg-type]
+        history=epochs,
         best_epoch=fitted.best_epoch,
-        probe_path=[asdict(step) for step in fitted.probe.path] if fitted.probe else [],  # type: ignore[misc]
+        probe_path=[asdict(step) for step in fitted.probe.path] if fitted.probe else [],
         chosen_l2=fitted.probe.l2 if fitted.probe else None,
         samples=samples(prepared, plan),
         mistakes=wrong,
