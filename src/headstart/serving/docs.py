@@ -10,39 +10,28 @@ from jinja2 import Environment
 
 
 def docs_page(api: dict[str, Any]) -> str:
-    """HTML of every call: method, path, what goes in, what comes out."""
+    """HTML of every call: method, path, parameters, responses."""
     source = (files("headstart.serving") / "page" / "docs.html.j2").read_text(encoding="utf-8")
     template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(source)
-    return template.render(api=api, calls=list(_calls(api)))
+    calls = [
+        {
+            "method": method.upper(), "path": path, "summary": call.get("summary", ""),
+            "upload": "requestBody" in call, "parameters": call.get("parameters", []),
+            "responses": [(status, _response(api, about)) for status, about in sorted(call["responses"].items())],
+        }
+        for path, methods in api["paths"].items()
+        for method, call in methods.items()
+    ]  # fmt: skip
+    return template.render(api=api, calls=calls)
 
 
-def _calls(api: dict[str, Any]) -> list[dict[str, Any]]:
-    found = []
-    for path, methods in api["paths"].items():
-        for method, call in methods.items():
-            answers = [(status, _answer(api, told)) for status, told in sorted(call["responses"].items())]
-            found.append(
-                {
-                    "method": method.upper(),
-                    "path": path,
-                    "summary": call.get("summary", ""),
-                    "upload": "requestBody" in call,
-                    "parameters": call.get("parameters", []),
-                    "answers": answers,
-                }
-            )
-    return found
-
-
-def _answer(api: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
-    content: dict[str, dict[str, Any]] = told.get("content", {})
+def _response(api: dict[str, Any], about: dict[str, Any]) -> dict[str, Any]:
+    """Description, media type and, where the schema has a name, the shape as JSON with types for values."""
+    content: dict[str, dict[str, Any]] = about.get("content", {})
     kind, form = next(iter(content.items()), ("", {}))
-    return {"description": told.get("description", ""), "kind": kind, "example": _example(api, form.get("schema", {}))}
-
-
-def _example(api: dict[str, Any], schema: dict[str, Any]) -> str:
-    """The shape of an answer as JSON with types for values; empty where the schema says nothing."""
-    return json.dumps(_shape(api, schema), indent=1) if schema.get("$ref") else ""
+    schema = form.get("schema", {})
+    example = json.dumps(_shape(api, schema), indent=1) if "$ref" in schema else ""
+    return {"description": about.get("description", ""), "kind": kind, "example": example}
 
 
 def _shape(api: dict[str, Any], schema: dict[str, Any]) -> Any:

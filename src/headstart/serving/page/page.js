@@ -20,7 +20,7 @@ async function start() {
   const figure = model.figures.test || model.figures.val;
   const classes = model.classes.length > 12 ? `${model.classes.length} classes` : model.classes.join(", ");
   const right = figure
-    ? ` It named ${(100 * figure.accuracy.value).toFixed(1)} % of ${figure.photos} ${model.figures.test ? "test" : "validation"} photos correctly.`
+    ? ` Accuracy on ${figure.photos} ${model.figures.test ? "test" : "validation"} photos: ${(100 * figure.accuracy.value).toFixed(1)} %.`
     : "";
   $("about").textContent = `A classifier for ${classes}.${right}`;
 }
@@ -160,7 +160,7 @@ async function toggle(node, look, file, label) {
     look.disabled = false;
     if (!response || !response.ok) return say(response ? (await response.json()).error : "The server does not answer.");
     heat.src = URL.createObjectURL(await response.blob());
-    heat.alt = `Where the network looked for ${label}: warm is where`;
+    heat.alt = `Saliency map for ${label}: warm colours mark what the prediction rests on`;
   }
   heat.hidden = !heat.hidden;
   look.setAttribute("aria-pressed", String(!heat.hidden));
