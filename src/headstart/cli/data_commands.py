@@ -14,6 +14,7 @@ _BUDGET = "Budget"
 
 
 def check(
+    say: Say,
     data: Annotated[str, argument("DATA", "As for train.")],
     fix: Annotated[
         Path | None, option("Write a cleaned CSV, and a second CSV of the removed photos with reasons.")
@@ -21,8 +22,6 @@ def check(
     quick: Annotated[bool, option("Files, classes and duplicates only, without a network.")] = False,
     out: Annotated[Path | None, option("The page. [default: runs/…-check.html]", panel="Output")] = None,
     overwrite: Overwrite = False,
-    *,
-    say: Say,
     **options: Any,
 ) -> Shown:
     """Audit a dataset: duplicates, label errors, outliers, bad files. Exits with 1 if it should not be trained on."""
@@ -37,6 +36,7 @@ def check(
 
 
 def recommend(
+    say: Say,
     data: Annotated[str, argument("DATA", "Labelled photos, as for train.")],
     backbones: Annotated[
         Texts,
@@ -52,8 +52,6 @@ def recommend(
     time: Annotated[
         str | None, option("For one pass over all photos, at most: 90s, 10m, 1h30m.", panel=_BUDGET)
     ] = None,
-    *,
-    say: Say,
     **options: Any,
 ) -> Shown:
     """Rank pretrained backbones for these photos before any training, with the uncertainty of the ranking."""
@@ -67,6 +65,7 @@ def recommend(
 
 
 def forecast(
+    say: Say,
     data: Annotated[str, argument("DATA | RUN", "Photos as for train, or a run's folder.")],
     more: Annotated[
         str, option("Photos per class to add; several: 100,200,400. [default: as many again, and three times]")
@@ -77,8 +76,6 @@ def forecast(
         Path | None, option("Write a page: a folder, or a file that ends in .html. [default: none]", panel="Output")
     ] = None,
     overwrite: Overwrite = False,
-    *,
-    say: Say,
     **options: Any,
 ) -> Shown:
     """Extrapolate the learning curve: the accuracy that a probe would reach with more photos, with bands."""

@@ -35,12 +35,11 @@ def predict(
 
 
 def evaluate(
+    say: Say,
     run: RunFolder,
     data: Annotated[str, argument("DATA", "Labelled photos, as for train.")],
     split: Annotated[str | None, option("train, val, test or all. [default: test where there is one]")] = None,
     device: Device = "auto",
-    *,
-    say: Say,
 ) -> Shown:
     """Evaluate a trained classifier on other labelled photos."""
     with loading(say, f"evaluate {run} {data}"):
@@ -62,6 +61,7 @@ def evaluate(
 
 
 def export(
+    say: Say,
     run: RunFolder,
     format: Annotated[str, option("onnx, torch or openvino.")] = "onnx",
     out: Annotated[Path | None, option("The file. [default: model.onnx, .pt2 or .xml in RUN]", panel="Output")] = None,
@@ -70,8 +70,6 @@ def export(
         Texts, option("Photos to check it on. May be repeated. [default: the run's val and test]")
     ] = None,
     overwrite: Overwrite = False,
-    *,
-    say: Say,
 ) -> Shown:
     """Write the whole classifier, preprocessing included, as one file that runs without headstart."""
     with loading(say, f"export {run}"):
@@ -91,6 +89,7 @@ def describe(run: RunFolder) -> Shown:
 
 
 def explain(
+    say: Say,
     run: RunFolder,
     photos: Annotated[list[str], argument("PHOTOS", "Photos, folders and globs.")],
     label: Annotated[str | None, option("The class to explain. [default: each photo's prediction]")] = None,
@@ -98,8 +97,6 @@ def explain(
     out: Annotated[Path | None, option("A folder. [default: explained in RUN]", panel="Output")] = None,
     overwrite: Overwrite = False,
     device: Device = "auto",
-    *,
-    say: Say,
 ) -> Shown:
     """Draw saliency maps (Grad-CAM) of photos, and find the training photos most like them."""
     with loading(say, f"explain {run}"):
@@ -116,11 +113,10 @@ def explain(
 
 
 def push(
+    say: Say,
     run: RunFolder,
     repo: Annotated[str, argument("REPO", "owner/name on the hub.")],
     private: Annotated[bool, option("Make a new repository private.")] = False,
-    *,
-    say: Say,
 ) -> Shown:
     """Upload a model with its model card to the Hugging Face hub; no photo and no file that names one is uploaded."""
     with loading(say, f"push {run} {repo}"):
@@ -132,12 +128,11 @@ def push(
 
 
 def serve(
+    say: Say,
     run: RunFolder,
     host: Annotated[str, option("Address to listen on; 0.0.0.0 lets other machines connect.")] = HOST,
     port: Annotated[int, option("0 takes a free one.")] = PORT,
     device: Device = "auto",
-    *,
-    say: Say,
 ) -> None:
     """Serve predictions over HTTP: a page for people, and POST /predict for programs."""
     with loading():  # the first line is the address: programs wait for it

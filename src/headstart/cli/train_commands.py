@@ -15,14 +15,13 @@ from headstart.training.config import ARMS, SEEDS
 
 
 def train(
+    say: Say,
     data: Annotated[
         str | None, argument("DATA", "Folder, CSV, .zip/.tar or named dataset (cifar10, imagewoof, …).")
     ] = None,
     out: Out = None,
     resume: Annotated[Path | None, option("Resume an interrupted training.", panel="Output", metavar="RUN")] = None,
     overwrite: Overwrite = False,
-    *,
-    say: Say,
     **options: Any,
 ) -> Shown:
     """Train the best classifier that these photos allow, and write its report."""
@@ -47,14 +46,13 @@ def train(
 
 
 def compare(
+    say: Say,
     data: Annotated[str, argument("DATA", "As for train.")],
     arms: Annotated[str, option("Strategies to compare.")] = ",".join(ARMS),
     seeds: Annotated[int, option("Seeds per arm: each draws splits, shots, order and random weights anew.")] = SEEDS,
     shots: Annotated[str, option("Photos per class; several (5,10) give a table for each. [default: all]")] = "",
     out: Out = None,
     overwrite: Overwrite = False,
-    *,
-    say: Say,
     **options: Any,
 ) -> Shown:
     """Compare strategies on the same splits over several seeds, with confidence intervals: did pretraining help?"""
@@ -71,6 +69,7 @@ def compare(
 
 
 def study(
+    say: Say,
     name: Annotated[str | None, argument("[NAME]", "A study of --list, or a recipe.yaml.")] = None,
     list_all: Annotated[bool, option("List the studies that ship.", "--list")] = False,
     show: Annotated[bool, option("Print the recipe.")] = False,
@@ -84,8 +83,6 @@ def study(
     device: Device = "auto",
     out: Out = None,
     overwrite: Overwrite = False,
-    *,
-    say: Say,
 ) -> Shown:
     """Reproduce a published experiment from its recipe: several arms over seeds, published beside measured figures."""
     from headstart.workflows.experiment.catalogue import find, shipped
@@ -135,7 +132,7 @@ def backbones(
     return Shown("\n".join(lines), [asdict(info) for info in found])
 
 
-def demo(out: Out = None, *, say: Say) -> Shown:
+def demo(say: Say, out: Out = None) -> Shown:
     """See it work, offline: probe, fine-tuning and training from scratch on handwritten digits, in under a minute."""
     with loading(say, "demo"):
         from headstart.workflows.demo import demo as run

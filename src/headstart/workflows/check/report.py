@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from headstart.core.text import plural
+from headstart.reporting.command import command_line
 from headstart.reporting.page import Fact, photo, render_page
 from headstart.workflows.check.base import CHECKS, Case, Finding
 from headstart.workflows.check.result import CheckResult
@@ -40,7 +41,7 @@ def render_check(found: CheckResult) -> str:
 
 def _fixed(found: CheckResult) -> str:
     if found.cleaned is None:
-        return "`headstart check DATA --fix clean.csv` writes a list without the problem photos."
+        return f"`{command_line('check', 'DATA', {'fix': 'clean.csv'})}` writes a list without the problem photos."
     return f"`{found.cleaned.name}` leaves {plural(found.left_out, 'photo')} out."
 
 

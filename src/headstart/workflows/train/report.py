@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,7 +93,7 @@ def story(prepared: Prepared, fitted: FitResult) -> str:
 
 def caveats(prepared: Prepared, metrics: dict[str, Any]) -> list[str]:
     """What limits the result."""
-    notes = ["This is one run: another seed draws other splits. headstart compare shows how much that matters."]
+    notes = ["This is one run: another seed draws other splits. A comparison over seeds shows how much that matters."]
     if "test" not in metrics:
         notes.append(
             "There is no test split: choices were made on the photos that this accuracy is measured on, so it is a"
@@ -106,10 +104,10 @@ def caveats(prepared: Prepared, metrics: dict[str, Any]) -> list[str]:
     if prepared.leaked:
         notes.append(
             f"Splits of the data share {plural(prepared.leaked, 'pair')} of near-duplicates, so the accuracy is too"
-            " high: `headstart check` shows them."
+            " high: a check of the data shows them."
         )
     if not STRATEGIES.get(prepared.options.strategy).pretrained:
-        notes.append("No pretrained weights were used: compare with --strategy auto to see what they would add.")
+        notes.append("No pretrained weights were used: compare with a pretrained backbone to see what it would add.")
     return notes
 
 
@@ -179,12 +177,12 @@ def _looked(classifier: Classifier, photos: list[np.ndarray], predicted: list[in
 
 def usage(path: Path) -> list[tuple[str, str]]:
     """What to do with the run next."""
-    run = shlex.quote(os.fspath(path))
-    return [
-        (f"headstart predict {run} photo.jpg", "name new photos"),
-        (f"headstart evaluate {run} other-photos/", "measure it on other labelled photos"),
-        (f"headstart explain {run} photos/", "see where it looks, and which training photos are most alike"),
-        (f"headstart serve {run}", "a page to drop photos on, and HTTP for programs"),
-        (f"headstart export {run}", "one file that runs without headstart"),
-        (f"headstart describe {run}", "print the architecture"),
-    ]
+    uses = (
+        ("predict", " photo.jpg", "classify new photos"),
+        ("evaluate", " other-photos/", "evaluate it on other labelled photos"),
+        ("explain", " photos/", "saliency maps, and the most similar training photos"),
+        ("serve", "", "a page to drop photos on, and HTTP for programs"),
+        ("export", "", "one file that runs without headstart"),
+        ("describe", "", "print the architecture"),
+    )
+    return [(command_line(command, path, {}) + photos, what) for command, photos, what in uses]
