@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from headstart.cli.common import Overwrite, Say, Shown, Texts, argument, loading, option
+import headstart as hs
+from headstart.cli.common import Overwrite, Say, Shown, Texts, argument, load, option
 from headstart.cli.options import whole_numbers
 from headstart.reporting.command import command_line
 from headstart.training.config import BAND_LEVEL, SAMPLE
@@ -25,10 +26,8 @@ def check(
     **options: Any,
 ) -> Shown:
     """Audit a dataset: duplicates, label errors, outliers, bad files. Exits with 1 if it should not be trained on."""
-    with loading(say, f"check {data}"):
-        from headstart.workflows.check.check import check as look
-
-    found = look(data, out=out, fix=fix, quick=quick, overwrite=overwrite, **say, **options)
+    load("check", say, data)
+    found = hs.check(data, out=out, fix=fix, quick=quick, overwrite=overwrite, **say, **options)
     then = command_line("train", fix or data, {})
     if not found.fit and not fix:
         then = command_line("check", data, {"fix": "clean.csv"})
@@ -55,12 +54,9 @@ def recommend(
     **options: Any,
 ) -> Shown:
     """Rank pretrained backbones for these photos before any training, with the uncertainty of the ranking."""
-    with loading(say, f"recommend {data}"):
-        from headstart.workflows.recommend.recommend import recommend as rank
-
-    found = rank(
-        data, backbones=backbones or (), sample=sample, max_ms=max_ms, max_mb=max_mb, time=time, **say, **options
-    )
+    load("recommend", say, data)
+    budget: Any = {"max_ms": max_ms, "max_mb": max_mb, "time": time}
+    found = hs.recommend(data, backbones=backbones or (), sample=sample, **budget, **say, **options)
     return Shown(found.text, found.summary)  # the text ends with the command to go on with
 
 
@@ -80,10 +76,8 @@ def forecast(
 ) -> Shown:
     """Extrapolate the learning curve: the accuracy that a probe would reach with more photos, with bands."""
     numbers = whole_numbers("more", more)
-    with loading(say, f"forecast {data}"):
-        from headstart.workflows.forecast.forecast import forecast as look_ahead
-
-    found = look_ahead(data, more=numbers, target=target, level=level, out=out, overwrite=overwrite, **say, **options)
+    load("forecast", say, data)
+    found = hs.forecast(data, more=numbers, target=target, level=level, out=out, overwrite=overwrite, **say, **options)
     of_run = (Path(data) / "request.json").is_file()
     return Shown(found.text, found.summary, "" if of_run else command_line("train", data, {}))
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-from headstart.cli.common import Device, Out, Overwrite, Say, Shown, Texts, argument, loading, option
+import headstart as hs
+from headstart.cli.common import Device, Out, Overwrite, Say, Shown, Texts, argument, load, option
 from headstart.cli.options import whole_numbers
 from headstart.errors import OptionError
 from headstart.reporting.command import command_line, flag
@@ -29,12 +31,10 @@ def train(
         raise OptionError("Give DATA to train on, or --resume RUN to resume a training.", "headstart train photos/")
     if resume is not None and (out or overwrite or options):
         raise OptionError("--resume takes no other options: it uses those of the run.", "Leave them out.")
-    with loading(say, f"train {data or resume}"):
-        from headstart.evaluation.metrics import format_report
-        from headstart.workflows.train.train import resume as go_on
-        from headstart.workflows.train.train import train as begin
+    load("train", say, data or resume)
+    from headstart.evaluation.metrics import format_report
 
-    run = go_on(resume, **say) if resume else begin(str(data), out=out, overwrite=overwrite, **say, **options)
+    run = hs.resume(resume, **say) if resume else hs.train(str(data), out=out, overwrite=overwrite, **say, **options)
     split = "test" if "test" in run.metrics else "val"
     found = run.metrics[split]["accuracy"]
     text = (
@@ -56,12 +56,10 @@ def compare(
     **options: Any,
 ) -> Shown:
     """Compare strategies on the same splits over several seeds, with confidence intervals: did pretraining help?"""
-    with loading(say, f"compare {data}"):
-        from headstart.workflows.experiment.compare import compare as run
-
+    load("compare", say, data)
     names: list[Any] = [name.strip() for name in arms.split(",") if name.strip()]
     numbers = whole_numbers("shots", shots)
-    found = run(data, arms=names, seeds=seeds, shots=numbers, out=out, overwrite=overwrite, **say, **options)
+    found = hs.compare(data, arms=names, seeds=seeds, shots=numbers, out=out, overwrite=overwrite, **say, **options)
     best = max(found.rows, key=lambda row: row["mean"])["arm"]
     no_use = {"partial": (), "scratch": ("boundary", "weights", "from_run")}.get(best, ("boundary",))
     asked = {name: value for name, value in options.items() if name not in no_use}
@@ -95,10 +93,8 @@ def study(
     if show:
         text = find(name).text
         return Shown(text.rstrip("\n"), {"recipe": text})
-    with loading(say, f"study {name}"):
-        from headstart.workflows.experiment.study import study as run
-
-    done = run(
+    load("study", say, name)
+    done = hs.study(
         name, data=_named(data or (), "data"), weights=_named(weights or (), "weights"), seeds=seeds, quick=quick,
         settings=settings or (), out=out, overwrite=overwrite, device=device, **say,
     )  # fmt: skip
@@ -122,11 +118,7 @@ def backbones(
     pattern: Annotated[str | None, argument("[PATTERN]", "Part of a name, or a glob.")] = None,
 ) -> Shown:
     """List the pretrained backbones."""
-    from dataclasses import asdict
-
-    from headstart.models.listing import backbones as find
-
-    found = find(pattern)
+    found = hs.backbones(pattern)
     width = max(len(info.name) for info in found)
     lines = (f"{info.name:{width}}  {info.image_size:4d} px  {info.family:20}  {info.weights}" for info in found)
     return Shown("\n".join(lines), [asdict(info) for info in found])
@@ -134,10 +126,8 @@ def backbones(
 
 def demo(say: Say, out: Out = None) -> Shown:
     """See it work, offline: probe, fine-tuning and training from scratch on handwritten digits, in under a minute."""
-    with loading(say, "demo"):
-        from headstart.workflows.demo import demo as run
-
-    found = run(out=out, **say)
+    load("demo", say)
+    found = hs.demo(out=out, **say)
     return Shown(found.text, found.summary, "headstart check photos/, then headstart train photos/")
 
 

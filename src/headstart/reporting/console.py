@@ -24,11 +24,8 @@ MEASURABLE_SECONDS = 1.0
 
 
 class Console:
-    """Shows events on standard error; standard output is left to results.
-
-    Args:
-        quiet: show warnings only.
-        words: rewrites a text of the library; the command line writes options as flags.
+    """Shows events on standard error; standard output is left to results. ``quiet``: warnings only; ``words``: rewrites
+    a text of the library, as the command line does with options.
     """
 
     def __init__(self, quiet: bool = False, words: Callable[[str], str] = str) -> None:
@@ -65,12 +62,11 @@ class Console:
 
     def warning(self, text: str) -> None:
         """One line that should not be missed."""
-        self.close()
-        self.console.print(f"Note: {self.words(text)}", style="yellow", markup=False)
+        self._print(f"Note: {self.words(text)}", style="yellow")
 
-    def _print(self, what: Any) -> None:
+    def _print(self, what: Any, style: str | None = None) -> None:
         self.close()
-        self.console.print(what, markup=False)
+        self.console.print(what, style=style, markup=False)
 
     def _progress(self, event: Progress) -> None:
         """Bars appear only on a terminal, and go away when done."""
@@ -164,11 +160,9 @@ def console_events(quiet: bool = False, listener: Listener | None = None) -> Ite
 
 def make_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> RichTable:
     """A table without lines, readable in a file too."""
-    table = RichTable(
-        title=title or None, title_justify="left", box=None, pad_edge=False, title_style="bold", padding=(0, 2)
-    )
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    heads = (Column(column, overflow="fold") for column in columns)
+    table = RichTable(*heads, title=title or None, title_justify="left", title_style="bold", box=None, padding=(0, 2))
+    table.pad_edge = False
     for row in rows:
         table.add_row(*[format(v, "g") if isinstance(v, float) else str(v) for v in row])
     return table

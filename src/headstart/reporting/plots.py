@@ -129,16 +129,14 @@ def reliability(calibration: dict[str, Any]) -> Plot:
     if before := calibration.get("before"):
         _bins(axes, before["bins"], color="none", edgecolor=COLOURS["muted"], linewidth=1.1, zorder=2, alpha=0.75)
         key.insert(1, Key("before scaling", "muted", "ring"))
-    bins = _bins(
-        axes, calibration["bins"], color=COLOURS["accent"], edgecolor=COLOURS["paper"], linewidth=0.8, zorder=3
-    )
+    colours = {"color": COLOURS["accent"], "edgecolor": COLOURS["paper"]}
+    bins = _bins(axes, calibration["bins"], **colours, linewidth=0.8, zorder=3)
     axes.set(xlim=(-0.02, 1.04), ylim=(-0.02, 1.06), xlabel="confidence", ylabel="accuracy")
     percent_axis(axes, "x")
     percent_axis(axes, "y")
-    words = "; ".join(
-        f"{b['count']} photos at {b['confidence']:.0%} confidence: {b['accuracy']:.0%} correct" for b in bins
-    )
-    return Plot("Confidence and accuracy", to_svg(figure, "reliability", f"Reliability diagram. {words}"), tuple(key))
+    dots = (f"{b['count']} photos at {b['confidence']:.0%} confidence: {b['accuracy']:.0%} correct" for b in bins)
+    svg = to_svg(figure, "reliability", f"Reliability diagram. {'; '.join(dots)}")
+    return Plot("Confidence and accuracy", svg, tuple(key))
 
 
 def _bins(axes: Axes, every: Sequence[dict[str, Any]], **style: Any) -> list[dict[str, Any]]:
@@ -236,10 +234,8 @@ def standalone(plot: Plot) -> str:
 def _picture_head(plot: Plot, left: float, right: float) -> tuple[str, float]:
     """Heading and key as SVG, wrapped to the width, and where the plot below them begins."""
     size = min(13.0, 13.0 * (right - left) / max(1.0, 1.08 * _width(plot.heading, 13.0)))  # bold is wider
-    parts = [
-        f'<text x="{left:g}" y="22" font-size="{size:.3g}" font-weight="600" fill="var(--ink)">'
-        f"{escape(plot.heading)}</text>"
-    ]
+    style = f'font-size="{size:.3g}" font-weight="600" fill="var(--ink)"'
+    parts = [f'<text x="{left:g}" y="22" {style}>{escape(plot.heading)}</text>']
     x, y = left, 40.0
     for key in plot.key:
         width = 24 + _width(key.label, 9.5)

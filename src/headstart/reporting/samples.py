@@ -20,11 +20,10 @@ def sample_rows(samples: Mapping[str, Sequence[np.ndarray]], names: Mapping[str,
     filled = [(names.get(label, label), photos) for label, photos in samples.items() if len(photos)]
     if not filled:
         return None
-    many, shown = len(filled) > 12, filled[:48]
-    rows = [
-        {"name": name, "photos": [photo(pixels) for pixels in photos[: 1 if many else 8]]} for name, photos in shown
-    ]
-    return {"many": many, "rows": rows, "left_out": len(filled) - len(shown)}
+    many = len(filled) > 12
+    most = 1 if many else 8
+    rows = [{"name": name, "photos": [photo(one) for one in photos[:most]]} for name, photos in filled[:48]]
+    return {"many": many, "rows": rows, "left_out": len(filled) - len(rows)}
 
 
 def samples_by_class(

@@ -5,8 +5,8 @@ at /. Every error is JSON with one sentence in ``error``.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib.resources import files
@@ -96,7 +96,11 @@ def make_app(service: Service) -> FastAPI:
     app.middleware("http")(_counting(service))
     _predictions(app, service)
     _about(app, service)
-    _page(app)
+    headers = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
+    for path, (name, kind) in PAGE.items():
+        content = (files("headstart.serving") / "page" / name).read_bytes()
+        response = Response(content, media_type=kind, headers=headers)  # itself an app that sends the same each time
+        app.router.routes.append(Route(path, response, methods=["GET"], include_in_schema=False))
     return app
 
 
@@ -172,17 +176,48 @@ def _about(app: FastAPI, service: Service) -> None:
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:
-        from headstart.serving.docs import docs_page
-
-        return Response(docs_page(app.openapi()), media_type="text/html", headers={"Content-Security-Policy": POLICY})
+        return Response(_docs_page(app.openapi()), media_type="text/html", headers={"Content-Security-Policy": POLICY})
 
 
-def _page(app: FastAPI) -> None:
-    headers = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
-    for path, (name, kind) in PAGE.items():
-        content = (files("headstart.serving") / "page" / name).read_bytes()
-        response = Response(content, media_type=kind, headers=headers)  # itself an app that sends the same each time
-        app.router.routes.append(Route(path, response, methods=["GET"], include_in_schema=False))
+def _docs_page(api: dict[str, Any]) -> str:
+    """The API's documentation from its OpenAPI description; it loads nothing from elsewhere."""
+    from jinja2 import Environment
+
+    source = (files("headstart.serving") / "page" / "docs.html.j2").read_text(encoding="utf-8")
+    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(source)
+    calls = [
+        {
+            "method": method.upper(), "path": path, "summary": call.get("summary", ""),
+            "upload": "requestBody" in call, "parameters": call.get("parameters", []),
+            "responses": [(status, _response(api, about)) for status, about in sorted(call["responses"].items())],
+        }
+        for path, methods in api["paths"].items()
+        for method, call in methods.items()
+    ]  # fmt: skip
+    return template.render(api=api, calls=calls)
+
+
+def _response(api: dict[str, Any], about: dict[str, Any]) -> dict[str, Any]:
+    """Description, media type and, where the schema has a name, the shape as JSON with types for values."""
+    content: dict[str, dict[str, Any]] = about.get("content", {})
+    kind, form = next(iter(content.items()), ("", {}))
+    schema = form.get("schema", {})
+    example = json.dumps(_shape(api, schema), indent=1) if "$ref" in schema else ""
+    return {"description": about.get("description", ""), "kind": kind, "example": example}
+
+
+def _shape(api: dict[str, Any], schema: dict[str, Any]) -> Any:
+    if "$ref" in schema:
+        schema = api["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    if "properties" in schema:
+        return {name: _shape(api, inner) for name, inner in schema["properties"].items()}
+    if schema.get("type") == "array":
+        return [_shape(api, schema["items"])]
+    if isinstance(schema.get("additionalProperties"), dict):
+        return {"…": _shape(api, schema["additionalProperties"])}
+    if "anyOf" in schema:
+        return " or ".join(str(_shape(api, inner)) for inner in schema["anyOf"])
+    return schema.get("type", "any")
 
 
 def _counting(service: Service) -> Any:
@@ -190,17 +225,15 @@ def _counting(service: Service) -> Any:
     known = {*PAGE, "/predict", "/explain", "/model", "/healthz", "/metrics", "/docs", "/openapi.json"}
 
     async def count(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        began = time.perf_counter()
         path = request.url.path if request.url.path in known else "other"
         status = 500
         try:
-            with service.figures.busy.track_inprogress():
+            with service.figures.busy.track_inprogress(), service.figures.seconds.labels(path).time():
                 response = await call_next(request)
             status = response.status_code
             return response
         finally:
             service.figures.requests.labels(path, status).inc()
-            service.figures.seconds.labels(path).observe(time.perf_counter() - began)
 
     return count
 

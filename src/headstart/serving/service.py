@@ -46,8 +46,9 @@ class Service:
     def __init__(self, run: Path, classifier: Classifier, limits: Limits) -> None:
         self.run, self.classifier, self.limits = run, classifier, limits
         self.figures, self.memory = Figures(), Memory(limits.memory_mb * 1e6)
-        predict = lambda photos: classifier.answers(classifier.features(photos))  # noqa: E731
-        self.batcher = Batcher(predict, limits.waiting, self.figures.batch.observe)
+        self.batcher = Batcher(
+            lambda photos: classifier.answers(classifier.features(photos)), limits.waiting, self.figures.batch.observe
+        )
         self.decoders = ThreadPoolExecutor(max(2, os.cpu_count() or 2), thread_name_prefix="headstart-decode")
         self.drawer = ThreadPoolExecutor(1, thread_name_prefix="headstart-explain")
         self.at_work, self.drawing = 0, 0
@@ -98,9 +99,7 @@ class Service:
 
     async def overlay(self, upload: Upload, label: str | None) -> bytes:
         """A PNG: the photo as the network sees it, with the saliency map of a class (the predicted one by default).
-
-        Raises:
-            Refused: 422 for a bad photo or an unknown label, 429, or 501 where the network has no maps.
+        Raises Refused: 422 for a bad photo or an unknown label, 429, or 501 where the network has no maps.
         """
         if not self.explains:
             raise Refused(501, "This network ends in no feature maps, so it has no saliency map.")

@@ -60,9 +60,8 @@ def push(
         events.message(f"Uploading {folder} to {repo} …")
         try:
             made = api.create_repo(repo, private=private or None, exist_ok=True)
-            api.upload_folder(
-                repo_id=made.repo_id, folder_path=scratch, commit_message=f"A headstart model: {folder.resolve().name}"
-            )
+            title = f"A headstart model: {folder.resolve().name}"
+            api.upload_folder(repo_id=made.repo_id, folder_path=scratch, commit_message=title)
         except transport_errors() as error:
             raise _refused(repo, error) from None
     return f"{api.endpoint}/{made.repo_id}"

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from headstart.workflows.forecast.measure import FOLDS, ROUNDS, Subset, correct_of, few, measure, sizes_for, subsets
+from headstart.workflows.forecast.measure import FOLDS, ROUNDS, Subset, correct_of, measure, sizes_for, subsets
 
 LABELS = np.repeat([0, 1, 2], [50, 30, 20])
 UNIT = np.arange(100) - (np.arange(100) % 10 == 1)  # every tenth photo goes with the one before it
@@ -100,7 +100,3 @@ def test_one_photo_a_class_leaves_nothing_to_choose_by() -> None:
     features = (rng.standard_normal((20, 4)) + 5 * labels[:, None]).astype(np.float32)
     none = np.array([], np.int64)
     assert correct_of(features, labels, np.array([0, 1]), none, np.arange(2, 20)).mean() > 0.8
-
-
-def test_classes_with_few_photos_are_named() -> None:
-    assert few(np.repeat([0, 1, 2], [5, 3, 1])) == {1: 3, 2: 1}

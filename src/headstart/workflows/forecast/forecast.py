@@ -21,7 +21,7 @@ from headstart.reporting.command import command_line
 from headstart.reporting.console import console_events
 from headstart.training.config import BAND_LEVEL, ForecastOptions
 from headstart.training.embeddings import EmbeddedDataset, embed_dataset
-from headstart.workflows.forecast.measure import FEWEST, few, measure
+from headstart.workflows.forecast.measure import measure
 from headstart.workflows.forecast.result import Forecast, answer_of, notes_of
 from headstart.workflows.forecast.source import Source, find_source
 
@@ -119,13 +119,11 @@ def _measured(seen: EmbeddedDataset, seed: int, events: Events) -> Points:
     """Accuracy of probes of growing subsets of the photos. Raises DataError for too few photos."""
     data, unit = seen.photos.manifest, seen.units
     check_labels([seen.photo(i) for i in range(len(seen))], data.name)
-    lacking = few(np.unique(np.stack([seen.labels, np.asarray(unit)]), axis=1)[0])
+    per_class = Counter(np.unique(np.stack([seen.labels, np.asarray(unit)]), axis=1)[0].tolist())
+    lacking = [f"{seen.classes[label]!r} has {n}" for label, n in sorted(per_class.items()) if n < 4]
     if lacking:
-        named = listed([f"{seen.classes[label]!r} has {n}" for label, n in lacking.items()])
-        raise DataError(
-            f"A forecast needs at least {FEWEST} photos of every class, duplicates and groups counted once: {named}.",
-            "Add photos, or leave the class out.",
-        )
+        what = f"4 photos of every class, duplicates and groups counted once: {listed(lacking)}"
+        raise DataError(f"A forecast needs at least {what}.", "Add photos, or leave the class out.")
     events.message(f"{data.name} ({data.layout}): {len(seen.classes)} classes, {len(seen)} photos to learn from")
     found = measure(seen.features, seen.labels, unit, seed, partial(events.progress, "probes of subsets"))
     return points(found.sizes, found.correct, found.unit)

@@ -5,7 +5,6 @@ photo is tested on a probe that was fitted to it, to a duplicate of it or to its
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -24,8 +23,6 @@ MANY = 6000
 MOST_SIZES = 6
 REACH = 16.0
 """The largest size over the smallest: far smaller ones follow another law."""
-FEWEST = 4
-"""Photos per class below which nothing is forecast."""
 STRENGTHS = L2_GRID[2::2]
 """Strengths tried, in decades from 0.01: a quarter of the time of a probe's whole grid, and the same accuracy within
 its noise (benchmarks/claims/forecast.py measures with the whole grid)."""
@@ -74,32 +71,28 @@ def folds_for(labels: np.ndarray) -> int:
 def subsets(labels: np.ndarray, unit: Sequence[int], seed: int, rounds: int) -> Iterator[Subset]:
     """Every probe to fit, repeat after repeat; drawn from ``seed``, stratified, units whole."""
     names = [str(label) for label in labels]
+
+    def parts(members: np.ndarray, shares: Sequence[float], seed: int) -> np.ndarray:
+        return np.array(assign([names[i] for i in members], [unit[i] for i in members], shares, seed))
+
     sizes, folds = np.array(sizes_for(labels)), folds_for(labels)
     for r in range(rounds):
         fold = np.array(assign(names, unit, [1 / folds] * folds, seed + 7919 * r))
         for f in range(folds):
             held_out, rest = np.flatnonzero(fold == f), np.flatnonzero(fold != f)
             draw = seed + 7919 * r + 101 * (f + 1)
-            part = _parts(names, unit, rest, np.diff(np.minimum(sizes, len(rest)), prepend=0).tolist(), draw)
+            part = parts(rest, np.diff(np.minimum(sizes, len(rest)), prepend=0).tolist(), draw)
             for s in range(len(sizes)):
                 chosen = rest[part <= s]
-                val = _parts(names, unit, chosen, [1 - DEFAULT_FRACTION, DEFAULT_FRACTION], draw) == 1
+                val = parts(chosen, [1 - DEFAULT_FRACTION, DEFAULT_FRACTION], draw) == 1
                 yield Subset(r * folds + f, s, chosen[~val], chosen[val], held_out)
-
-
-def _parts(
-    names: Sequence[str], unit: Sequence[int], members: np.ndarray, shares: Sequence[float], seed: int
-) -> np.ndarray:
-    return np.array(assign([names[i] for i in members], [unit[i] for i in members], shares, seed))
 
 
 def measure(
     features: np.ndarray, labels: np.ndarray, unit: Sequence[int], seed: int, progress: OnProgress = lambda *_: None
 ) -> Measured:
-    """Fit a probe, its L2 chosen on val, for every subset, and test it on the photos held out.
-
-    Args:
-        features: [N, D] float32. labels: [N]. unit: [N], equal for photos that must stay together.
+    """Fit a probe, its L2 chosen on val, for every subset, and test it on the photos held out. ``features``: [N, D]
+    float32; ``labels``: [N]; ``unit``: [N], equal for photos that must stay together.
     """
     rounds = 1 if len(labels) >= MANY else ROUNDS
     sizes, repeats = sizes_for(labels), rounds * folds_for(labels)
@@ -124,8 +117,3 @@ def correct_of(
     probe = fit_probe((features[train], labels[train]), (features[val], labels[val]), classes, strengths)
     logits = features[held_out] @ probe.weight.numpy().T + probe.bias.numpy()
     return np.asarray(logits.argmax(1) == labels[held_out])
-
-
-def few(labels: np.ndarray) -> dict[int, int]:
-    """Classes with fewer than ``FEWEST`` photos, and how many they have."""
-    return {label: n for label, n in sorted(Counter(labels.tolist()).items()) if n < FEWEST}

@@ -190,7 +190,5 @@ def notes_of(counts: Mapping[str, int], now: Band, ahead: Sequence[Band], most: 
             "the bands overlap, though more photos do help a little."
         )
     if any(band.photos > CHECKED * photos * 1.05 for band in ahead):
-        notes.append(
-            f"Bands were checked up to {CHECKED:g} times the photos; beyond, they rest on the fitted curve alone."
-        )
+        notes.append(f"Bands were checked up to {CHECKED:g} times the photos; beyond, they rest on the curve alone.")
     return notes

@@ -30,12 +30,7 @@ class Source:
 
 
 def find_source(data: str | Path, options: dict[str, Any], events: Events) -> Source:
-    """The photos of a folder, CSV, archive or named set, or those of a run.
-
-    Raises:
-        OptionError: an option that has no use here.
-        DataError, RunError: see their messages.
-    """
+    """The photos of a folder, CSV, archive or named set, or those of a run. Raises OptionError, DataError, RunError."""
     if (Path(data) / "request.json").is_file():
         return _of_run(Path(data), options)
     asked = TrainOptions.gather(data, None, options, "forecast", strategy="probe")
@@ -74,20 +69,16 @@ def _of_run(run: Path, options: dict[str, Any]) -> Source:
         for photo in sorted(run_photos(run, ("train", "val")), key=lambda photo: natural_key(photo.shown))
     ]
     manifest = Manifest(Path(before.data), run.resolve().name, "photos of a run", tuple(photos))
-    remarks = (*_fine_tuned(run, folder, plan, before), *_trained_before(before.from_run))
-    return Source(asked, manifest, remarks, given)
-
-
-def _fine_tuned(run: Path, folder: RunFolder, plan: dict[str, Any], before: TrainOptions) -> tuple[str, ...]:
-    if not _trained_backbone(plan):
-        return ()
-    metrics = folder.read_json("metrics.json")
-    split = "test" if "test" in metrics else "val"
-    return (
-        f"{run.name} was fine-tuned ({plan['strategy']}), so its own network was fitted to these photos; the forecast "
-        f"is of a probe of the pretrained {before.backbone} that it began with. The run itself reached "
-        f"{metrics[split]['accuracy']['value']:.3f} on its {split} photos.",
-    )
+    remarks = list(_trained_before(before.from_run))
+    if _trained_backbone(plan):
+        metrics = folder.read_json("metrics.json")
+        split = "test" if "test" in metrics else "val"
+        remarks.append(
+            f"{run.name} was fine-tuned ({plan['strategy']}), so its own network was fitted to these photos; the "
+            f"forecast is of a probe of the pretrained {before.backbone} that it began with. The run itself reached "
+            f"{metrics[split]['accuracy']['value']:.3f} on its {split} photos."
+        )
+    return Source(asked, manifest, tuple(remarks), given)
 
 
 def _trained_backbone(plan: dict[str, Any]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -97,7 +98,8 @@ def _of_text(text: str) -> list[Candidate]:
         raise OptionError("`backbones` names nothing.", "Write it like `backbones='resnet18,resnet50'`.")
     options = _options(words[1:], text)
     found = []
-    for name in _split(words[0]):
+    # Names by commas; ``option=value`` after a comma belongs to the name before it.
+    for name in filter(None, map(str.strip, re.split(r",(?![^,:]*=[^,:]*(?:,|$))", words[0]))):
         plain, sign, cut = name.partition("@")
         if sign and "cut" in options:
             raise OptionError(f"`backbones`: {name} and `cut={options['cut']}` both say where it ends.", "Give one.")
@@ -113,17 +115,6 @@ def _words(text: str) -> list[str]:
         return list(reader)
     except ValueError:
         raise OptionError(f"`backbones={text!r}`: a quote is open.", "Close it.") from None
-
-
-def _split(text: str) -> list[str]:
-    """Names by commas; ``option=value`` belongs to the name before it."""
-    names: list[str] = []
-    for part in text.split(","):
-        if names and ":" in names[-1] and "=" in part and ":" not in part:
-            names[-1] += f",{part}"
-        elif part.strip():
-            names.append(part.strip())
-    return names
 
 
 def _options(words: list[str], text: str) -> dict[str, Any]:
@@ -174,12 +165,7 @@ class Supply:
     unreached: dict[str, str] = field(default_factory=dict)
 
     def load(self, candidate: Candidate) -> Backbone:
-        """The candidate's backbone.
-
-        Raises:
-            WeightsError: its weights are not available, or do not fit.
-            OptionError: no such network, cut or option.
-        """
+        """The candidate's backbone. Raises WeightsError (weights that are missing, or do not fit), OptionError."""
         if not candidate.weights:
             self._fetch(candidate)
         return make_backbone(candidate.options(self.common))

@@ -41,9 +41,8 @@ def score(features: np.ndarray, labels: np.ndarray, names: Sequence[str], units:
     """All three scores of features [N, D]; ``labels`` [N] index ``names``. Raises DataError for too few photos."""
     folds = assign_folds([names[label] for label in labels], units.tolist(), seed)
     if len(names) < 2 or len(np.unique(folds)) < 2:
-        raise DataError(
-            "Too few different photos to rank by.", "Give at least two of each class that are not duplicates."
-        )
+        hint = "Give at least two of each class that are not duplicates."
+        raise DataError("Too few different photos to rank by.", hint)
     correct = cross_validate(features, labels, len(names), folds).correct(labels, folds)
     near = knn_correct(features, labels, units)
     return Scores(correct, float(correct.mean()), float(near.mean()), logme(features, labels, len(names)))

@@ -25,10 +25,8 @@ def answer(rows: Sequence[Row], photos: int) -> tuple[str, int]:
         return f"{best} is the only one that was measured: a linear probe reaches {first['accuracy']:.1%}.", 0
     level = [row for row in others if row["ahead"] < AHEAD]
     if not level:
-        return (
-            f"{best} suits these photos best: it is ahead of {others[0]['backbone']} {chances(others[0]['ahead'])}.",
-            0,
-        )
+        second, sure = others[0]["backbone"], chances(others[0]["ahead"])
+        return f"{best} suits these photos best: it is ahead of {second} {sure}.", 0
     take = min((first, *level), key=lambda row: row["ms"])
     names = ", ".join(row["backbone"] for row in (first, *level[:-1]))
     shares = ", ".join(f"of {row['backbone']} {chances(row['ahead'])}" for row in level)
