@@ -45,8 +45,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    help="Transfer learning for image classification: labelled photos in; a classifier, and the proof that "
-    "pretraining helped, out.",
+    help="Transfer learning for image classification: from labelled photos to a tested classifier.",
     epilog="Try it: headstart demo",
 )
 

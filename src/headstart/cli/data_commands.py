@@ -17,9 +17,7 @@ _BUDGET = "Budget"
 def check(
     say: Say,
     data: Annotated[str, argument("DATA", "As for train.")],
-    fix: Annotated[
-        Path | None, option("Write a cleaned CSV, and a second CSV of the removed photos with reasons.")
-    ] = None,
+    fix: Annotated[Path | None, option("Write a cleaned CSV, and a CSV of the removed photos with reasons.")] = None,
     quick: Annotated[bool, option("Files, classes and duplicates only, without a network.")] = False,
     out: Annotated[Path | None, option("The page. [default: runs/…-check.html]", panel="Output")] = None,
     overwrite: Overwrite = False,
@@ -48,9 +46,7 @@ def recommend(
     sample: Annotated[int, option("Photos to use, about: at least 5 of each class.")] = SAMPLE,
     max_ms: Annotated[float | None, option("Milliseconds per photo on this machine, at most.", panel=_BUDGET)] = None,
     max_mb: Annotated[float | None, option("Megabytes of weights, at most.", panel=_BUDGET)] = None,
-    time: Annotated[
-        str | None, option("For one pass over all photos, at most: 90s, 10m, 1h30m.", panel=_BUDGET)
-    ] = None,
+    time: Annotated[str | None, option("One pass over all photos, at most: 90s, 10m, 1h30m.", panel=_BUDGET)] = None,
     **options: Any,
 ) -> Shown:
     """Rank pretrained backbones for these photos before any training, with the uncertainty of the ranking."""

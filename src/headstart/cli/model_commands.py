@@ -21,10 +21,7 @@ def predict(
     files: Annotated[list[str], argument("FILES", "Photos, folders and globs.")],
     as_json: Annotated[bool, option("One JSON object per photo and line.", "--json")] = False,
     as_csv: Annotated[bool, option("CSV with a column per class.", "--csv")] = False,
-    coverage: Annotated[
-        float | None,
-        option("Also a prediction set per photo (conformal): the true class is in this share of them: 0.95."),
-    ] = None,
+    coverage: Annotated[float | None, option("Add conformal prediction sets of this coverage: 0.95.")] = None,
     device: Device = "auto",
 ) -> None:
     """Classify new photos; those unlike the training photos (out of distribution) are marked unknown."""
@@ -113,9 +110,7 @@ def export(
     format: Annotated[str, option("onnx, torch or openvino.")] = "onnx",
     out: Annotated[Path | None, option("The file. [default: model.onnx, .pt2 or .xml in RUN]", panel="Output")] = None,
     int8: Annotated[bool, option("Quantize to 8 bits, calibrated on training photos; onnx and openvino.")] = False,
-    photos: Annotated[
-        Texts, option("Photos to check it on. May be repeated. [default: the run's val and test]")
-    ] = None,
+    photos: Annotated[Texts, option("Photos to test it on. May be repeated. [default: val and test]")] = None,
     overwrite: Overwrite = False,
 ) -> Shown:
     """Write the whole classifier, preprocessing included, as one file that runs without headstart."""
@@ -173,7 +168,7 @@ def serve(
     port: Annotated[int, option("0 takes a free one.")] = PORT,
     device: Device = "auto",
 ) -> None:
-    """Serve predictions over HTTP: a page for people, and POST /predict for programs."""
+    """Serve predictions over HTTP: a web page, and POST /predict."""
     load("serve")  # without a message: the first line is the address, for which programs wait
     hs.serve(run, host=host, port=port, device=device, **say)
 

@@ -18,9 +18,7 @@ from headstart.training.config import ARMS, SEEDS
 
 def train(
     say: Say,
-    data: Annotated[
-        str | None, argument("DATA", "Folder, CSV, .zip/.tar or named dataset (cifar10, imagewoof, …).")
-    ] = None,
+    data: Annotated[str | None, argument("DATA", "Folder, CSV, .zip/.tar or named dataset (cifar10, …).")] = None,
     out: Out = None,
     resume: Annotated[Path | None, option("Resume an interrupted training.", panel="Output", metavar="RUN")] = None,
     overwrite: Overwrite = False,
@@ -75,9 +73,7 @@ def study(
     weights: Annotated[Texts, option("Checkpoint: BACKBONE=FILE, or FILE where there is one. May be repeated.")] = None,
     seeds: Annotated[int | None, option("Seeds per arm. [default: the recipe's]")] = None,
     quick: Annotated[bool, option("A small version, to try it out.")] = False,
-    settings: Annotated[
-        Texts, option("Change the recipe: epochs=3, scratch.epochs=3, test_photos=500. May be repeated.")
-    ] = None,
+    settings: Annotated[Texts, option("Change the recipe: scratch.epochs=3, test_photos=500. May be repeated.")] = None,
     device: Device = "auto",
     out: Out = None,
     overwrite: Overwrite = False,

@@ -125,10 +125,10 @@ def _predictions(app: FastAPI, service: Service) -> None:
             return Response(await service.overlay(uploads[0], label), media_type="image/png")
 
 
-def _as_json(name: str, answer: Answer, classes: tuple[str, ...]) -> dict[str, Any]:
-    best = int(answer.probabilities.argmax())
-    every = {label: round(float(p), 6) for label, p in zip(classes, answer.probabilities, strict=True)}
-    far, confidence = answer.distance, every[classes[best]]
+def _as_json(name: str, found: Answer, classes: tuple[str, ...]) -> dict[str, Any]:
+    best = int(found.probabilities.argmax())
+    every = {label: round(float(p), 6) for label, p in zip(classes, found.probabilities, strict=True)}
+    far, confidence = found.distance, every[classes[best]]
     return {
         "path": name, "label": classes[best], "confidence": confidence, "probabilities": every,
         "unknown": is_unknown(far), "distance": None if far is None else round(far, 4),

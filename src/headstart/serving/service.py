@@ -69,11 +69,11 @@ class Service:
     async def predict(self, uploads: Sequence[Upload]) -> list[Answer]:
         """A prediction per upload. Raises Refused (422, 429)."""
         photos = await self._decoded(uploads)
-        answers = await asyncio.gather(*map(asyncio.wrap_future, self.batcher.submit(photos)))
-        for answer in answers:
-            self.figures.photos.labels(self.classifier.classes[int(answer.probabilities.argmax())]).inc()
-            self.figures.unknown.inc(bool(is_unknown(answer.distance)))
-        return answers
+        predictions = await asyncio.gather(*map(asyncio.wrap_future, self.batcher.submit(photos)))
+        for one in predictions:
+            self.figures.photos.labels(self.classifier.classes[int(one.probabilities.argmax())]).inc()
+            self.figures.unknown.inc(bool(is_unknown(one.distance)))
+        return predictions
 
     async def _decoded(self, uploads: Sequence[Upload]) -> list[np.ndarray]:
         """Each upload as the network sees it. Raises Refused (422) that names all bad ones."""

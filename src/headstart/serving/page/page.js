@@ -113,9 +113,9 @@ async function send(path, file) {
 async function name(file, node, row) {
   try {
     const response = await send("/predict", file);
-    const told = await response.json();
-    if (!response.ok) return fail(node, row, told.error);
-    Object.assign(row, told.predictions[0]);
+    const found = await response.json();
+    if (!response.ok) return fail(node, row, found.error);
+    Object.assign(row, found.predictions[0]);
     show(node, row, file);
   } catch {
     fail(node, row, "The server does not answer.");

@@ -43,7 +43,7 @@ def render_forecast(found: Forecast, command: str, machine: str) -> str:
 
 
 def learning_curve_plot(found: Forecast) -> Plot:
-    """Accuracy over photos per class: the band, the expected line, what was measured, what was asked for."""
+    """Accuracy over photos per class: the band, the expected line, measured accuracies, the target."""
     classes, bands = len(found.counts), found.curve_bands
     figure, axes = new_figure((9.2, 4.2))
     x = [band.photos / classes for band in bands]
