@@ -36,7 +36,7 @@ from headstart.evaluation.statistics import wilson
 from headstart.training.config import TrainOptions
 from headstart.training.embeddings import embed_dataset
 from headstart.training.linear_probe import L2_GRID
-from headstart.workflows.forecast.measure import measure, right_answers
+from headstart.workflows.forecast.measure import correct_of, measure
 
 LEVELS = (0.8, 0.9)
 SETS = {
@@ -139,8 +139,8 @@ def measured(photos: LoadedImages, repeat: int, shots: int | None) -> dict[str, 
     chosen = photos.part(everyone, [1 - DEFAULT_FRACTION, DEFAULT_FRACTION], repeat)
     train_val = everyone[chosen == 0], everyone[chosen == 1]
     return {
-        "sizes": found.sizes, "right": found.right, "unit": found.unit,
-        "truth": right_answers(photos.features, photos.labels, *train_val, test, L2_GRID),
+        "sizes": found.sizes, "right": found.correct, "unit": found.unit,
+        "truth": correct_of(photos.features, photos.labels, *train_val, test, L2_GRID),
         "n": np.array(len(quarter)), "N": np.array(len(everyone)),
     }  # fmt: skip
 

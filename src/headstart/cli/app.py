@@ -1,8 +1,8 @@
 """The command line: results on standard output, messages on standard error, an exit code. Heavy libraries are imported
 inside commands.
 
-Exit codes: 0 done, 2 something about the request or the data (one clear message), 130 interrupted, 1 a defect of
-headstart itself (from check: photos that should not be trained on as they are).
+Exit codes: 0 done, 2 an error in the request or the data (one clear message), 130 interrupted, 1 a bug in headstart
+(from check: photos that should not be trained on as they are).
 """
 
 from __future__ import annotations
@@ -24,14 +24,12 @@ from headstart.errors import HeadstartError
 
 
 class _Commands(TyperGroup):
-    """Meets what typer would end in its own way: an interruption without a word, a reader that went away as an
-    error.
-    """
+    """Handles what typer would end in its own way: Ctrl-C without a message, a closed pipe as an error."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
             done = super().invoke(ctx)
-            sys.stdout.flush()  # here, where a reader that has gone can still be met
+            sys.stdout.flush()  # here, where a closed pipe can still be caught
             return done
         except KeyboardInterrupt:
             _fail("Interrupted.", 130)
@@ -47,8 +45,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    help="Transfer learning for image classification: labelled photos in; a classifier, and the proof that "
-    "pretraining helped, out.",
+    help="Transfer learning for image classification: from labelled photos to a tested classifier.",
     epilog="Try it: headstart demo",
 )
 
@@ -82,11 +79,8 @@ def main() -> None:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
             raise
-        _fail(
-            f"{error.filename or 'A file'}: {error.strerror}.\n  Free some space, or choose a folder that may be "
-            "written.",
-            2,
-        )
+        hint = "Free some space, or choose a folder that may be written."
+        _fail(f"{error.filename or 'A file'}: {error.strerror}.\n  {hint}", 2)
 
 
 def _fail(message: str, code: int) -> NoReturn:

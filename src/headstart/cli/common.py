@@ -5,37 +5,31 @@ from __future__ import annotations
 import gc
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypedDict
 
 import typer
 
+import headstart
 from headstart.core.events import Listener, Message
 
 
-def option(*flags_and_help: str, panel: str | None = None, metavar: str | None = None) -> Any:
-    """An option: its flags, then its help."""
-    *flags, text = flags_and_help
-    return typer.Option(*flags, help=_plain(text), rich_help_panel=panel, metavar=metavar)
+def option(text: str, *flags: str, panel: str | None = None, metavar: str | None = None) -> Any:
+    """An option, by its help; its flag comes from the parameter's name where none is given."""
+    return typer.Option(*flags, help=text.replace("[", r"\["), rich_help_panel=panel, metavar=metavar)
 
 
 def argument(metavar: str, text: str) -> Any:
-    """An argument as it is called in usage, and its help."""
-    return typer.Argument(metavar=metavar, help=_plain(text), show_default=False)
+    """An argument as it is called in usage, and its help. Rich would take [default: …] for markup."""
+    return typer.Argument(metavar=metavar, help=text.replace("[", r"\["), show_default=False)
 
 
-def _plain(text: str) -> str:
-    """Rich would take [default: …] for markup."""
-    return text.replace("[", r"\[")
-
-
-Json = Annotated[bool, option("--json", "Print the result as JSON on standard output.", panel="Output")]
-Quiet = Annotated[bool, option("--quiet", "-q", "Print warnings only.", panel="Output")]
-Out = Annotated[Path | None, option("--out", "Folder for the result. [default: runs/…]", panel="Output")]
-Overwrite = Annotated[bool, option("--overwrite", "Replace an earlier result in --out.", panel="Output")]
-Device = Annotated[str, option("--device", "auto, cpu, cuda, cuda:1 or mps.")]
+Json = Annotated[bool, option("Print the result as JSON on standard output.", "--json", panel="Output")]
+Quiet = Annotated[bool, option("Print warnings only.", "--quiet", "-q", panel="Output")]
+Out = Annotated[Path | None, option("Folder for the result. [default: runs/…]", panel="Output")]
+Overwrite = Annotated[bool, option("Replace an earlier result in --out.", panel="Output")]
+Device = Annotated[str, option("auto, cpu, cuda, cuda:1 or mps.")]
+Texts = list[str] | None
 RunFolder = Annotated[Path, argument("RUN", "A run folder, as headstart train makes it.")]
 
 
@@ -56,24 +50,20 @@ class Shown(NamedTuple):
 
 
 class SomeUnread(SystemExit):
-    """The end of a predict that answered, but not for every photo."""
+    """The end of a predict that printed its predictions, but could not read every photo."""
 
 
-@contextmanager
-def loading(say: Say | None = None, words: str = "") -> Iterator[None]:
-    """Around imports: no garbage is collected while libraries load, nor looked for among their objects later. That was
-    an eighth of the work of a short command.
-
-    ``words`` are said first: imports take a second or two in which nothing else could be.
+def load(function: str, say: Say | None = None, *subject: object) -> None:
+    """Import a public function of headstart. That takes a second or two, so the command is shown first; meanwhile the
+    garbage collector is off, and later it skips the libraries' objects: an eighth of the time of a short command.
     """
-    if say and words:
-        say["listener"](Message(f"headstart {words} …"))
+    if say:
+        say["listener"](Message(f"headstart {' '.join(map(str, (function, *subject)))} …"))
     if "torch" in sys.modules:  # an earlier command of this process loaded it
-        yield
         return
     gc.disable()
     try:
-        yield
+        getattr(headstart, function)
     finally:
         gc.freeze()
         gc.enable()

@@ -5,102 +5,77 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from headstart.cli.common import Overwrite, Say, Shown, argument, loading, option
+import headstart as hs
+from headstart.cli.common import Overwrite, Say, Shown, Texts, argument, load, option
 from headstart.cli.options import whole_numbers
 from headstart.reporting.command import command_line
 from headstart.training.config import BAND_LEVEL, SAMPLE
 
 _BUDGET = "Budget"
-_SHOWN = 3
-"""Cases of a finding that are named on a terminal; the page shows them."""
 
 
 def check(
-    data: Annotated[str, argument("DATA", "As for train.")],
-    fix: Annotated[
-        Path | None, option("--fix", "Write a cleaned CSV, and a second CSV of the removed photos with reasons.")
-    ] = None,
-    quick: Annotated[bool, option("--quick", "Files, classes and duplicates only, without a network.")] = False,
-    out: Annotated[Path | None, option("--out", "The page. [default: runs/…-check.html]", panel="Output")] = None,
-    overwrite: Overwrite = False,
-    *,
     say: Say,
+    data: Annotated[str, argument("DATA", "As for train.")],
+    fix: Annotated[Path | None, option("Write a cleaned CSV, and a CSV of the removed photos with reasons.")] = None,
+    quick: Annotated[bool, option("Files, classes and duplicates only, without a network.")] = False,
+    out: Annotated[Path | None, option("The page. [default: runs/…-check.html]", panel="Output")] = None,
+    overwrite: Overwrite = False,
     **options: Any,
 ) -> Shown:
     """Audit a dataset: duplicates, label errors, outliers, bad files. Exits with 1 if it should not be trained on."""
-    with loading(say, f"check {data}"):
-        from headstart.workflows.check.check import check as look
-
-    found = look(data, out=out, fix=fix, quick=quick, overwrite=overwrite, **say, **options)
-    then = command_line("train", fix, {}) if fix else command_line("train", data, {})
+    load("check", say, data)
+    found = hs.check(data, out=out, fix=fix, quick=quick, overwrite=overwrite, **say, **options)
+    then = command_line("train", fix or data, {})
     if not found.fit and not fix:
         then = command_line("check", data, {"fix": "clean.csv"})
-    return Shown(found.text(_SHOWN), found.summary, then, 0 if found.fit else 1)
+    return Shown(found.text(3), found.summary, then, 0 if found.fit else 1)
 
 
 def recommend(
+    say: Say,
     data: Annotated[str, argument("DATA", "Labelled photos, as for train.")],
     backbones: Annotated[
-        list[str] | None,
+        Texts,
         option(
-            "--backbones",
             "Names by commas; NAME@STAGE ends one there. train's --weights, --cut, --mean, --std and "
             '--image-size may follow in the same quotes: "resnet50@layer3 --weights FILE". May be repeated. '
             "[default: a short list]",
         ),
     ] = None,
-    sample: Annotated[int, option("--sample", "Photos to use, about: at least 5 of each class.")] = SAMPLE,
-    max_ms: Annotated[
-        float | None, option("--max-ms", "Milliseconds per photo on this machine, at most.", panel=_BUDGET)
-    ] = None,
-    max_mb: Annotated[float | None, option("--max-mb", "Megabytes of weights, at most.", panel=_BUDGET)] = None,
-    time: Annotated[
-        str | None, option("--time", "For one pass over all photos, at most: 90s, 10m, 1h30m.", panel=_BUDGET)
-    ] = None,
-    *,
-    say: Say,
+    sample: Annotated[int, option("Photos to use, about: at least 5 of each class.")] = SAMPLE,
+    max_ms: Annotated[float | None, option("Milliseconds per photo on this machine, at most.", panel=_BUDGET)] = None,
+    max_mb: Annotated[float | None, option("Megabytes of weights, at most.", panel=_BUDGET)] = None,
+    time: Annotated[str | None, option("One pass over all photos, at most: 90s, 10m, 1h30m.", panel=_BUDGET)] = None,
     **options: Any,
 ) -> Shown:
     """Rank pretrained backbones for these photos before any training, with the uncertainty of the ranking."""
-    with loading(say, f"recommend {data}"):
-        from headstart.workflows.recommend.recommend import recommend as rank
-
-    found = rank(
-        data, backbones=backbones or (), sample=sample, max_ms=max_ms, max_mb=max_mb, time=time, **say, **options
-    )
+    load("recommend", say, data)
+    budget: Any = {"max_ms": max_ms, "max_mb": max_mb, "time": time}
+    found = hs.recommend(data, backbones=backbones or (), sample=sample, **budget, **say, **options)
     return Shown(found.text, found.summary)  # the text ends with the command to go on with
 
 
 def forecast(
+    say: Say,
     data: Annotated[str, argument("DATA | RUN", "Photos as for train, or a run's folder.")],
     more: Annotated[
-        str,
-        option("--more", "Photos per class to add; several: 100,200,400. [default: as many again, and three times]"),
+        str, option("Photos per class to add; several: 100,200,400. [default: as many again, and three times]")
     ] = "",
-    target: Annotated[
-        float | None, option("--target", "An accuracy to reach (0.99): how many photos does it take?")
-    ] = None,
-    level: Annotated[float, option("--level", "Coverage of the prediction bands.")] = BAND_LEVEL,
+    target: Annotated[float | None, option("An accuracy to reach (0.99): how many photos does it take?")] = None,
+    level: Annotated[float, option("Coverage of the prediction bands.")] = BAND_LEVEL,
     out: Annotated[
-        Path | None,
-        option("--out", "Write a page: a folder, or a file that ends in .html. [default: none]", panel="Output"),
+        Path | None, option("Write a page: a folder, or a file that ends in .html. [default: none]", panel="Output")
     ] = None,
     overwrite: Overwrite = False,
-    *,
-    say: Say,
     **options: Any,
 ) -> Shown:
     """Extrapolate the learning curve: the accuracy that a probe would reach with more photos, with bands."""
     numbers = whole_numbers("more", more)
-    with loading(say, f"forecast {data}"):
-        from headstart.workflows.forecast.forecast import forecast as look_ahead
-
-    found = look_ahead(data, more=numbers, target=target, level=level, out=out, overwrite=overwrite, **say, **options)
-    return Shown(found.text, found.summary, "" if _is_run(data) else command_line("train", data, {}))
-
-
-def _is_run(data: str) -> bool:
-    return (Path(data) / "request.json").is_file()
+    load("forecast", say, data)
+    found = hs.forecast(data, more=numbers, target=target, level=level, out=out, overwrite=overwrite, **say, **options)
+    of_run = (Path(data) / "request.json").is_file()
+    return Shown(found.text, found.summary, "" if of_run else command_line("train", data, {}))
 
 
 COMMANDS = (check, recommend, forecast)

@@ -42,7 +42,7 @@ def _option(code: str) -> str:
 
 
 def _value(text: str) -> object:
-    """What Python reads there, or the text itself: a file name is not always quoted."""
+    """The literal, or the text itself: of a name such as DATA, of a path without quotes, of a number."""
     try:
         value: object = ast.literal_eval(text)
     except (ValueError, SyntaxError):
@@ -64,25 +64,13 @@ def _call(code: str) -> str:
     if name not in COMMANDS | {"resume"}:
         return ""
     words = ["train", "--resume"] if name == "resume" else [name]
-    words += [word for argument in call.args for word in _words(argument)]
+    for argument in call.args:
+        value = _value(ast.unparse(argument))
+        words += map(str, value if isinstance(value, list | tuple) else [value])
     for keyword in call.keywords:
         if keyword.arg:
-            words += option_words(keyword.arg, _literal(keyword.value))
+            words += option_words(keyword.arg, _value(ast.unparse(keyword.value)))
     return " ".join(["headstart", *map(_quoted, words)])
-
-
-def _words(argument: ast.expr) -> list[str]:
-    value = _literal(argument)
-    return [str(one) for one in value] if isinstance(value, list | tuple) else [str(value)]
-
-
-def _literal(value: ast.expr) -> object:
-    """A literal's value; of anything else, such as the placeholder DATA, its text."""
-    try:
-        found: object = ast.literal_eval(value)
-    except ValueError:
-        return ast.unparse(value)
-    return found
 
 
 def _quoted(word: str) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any, cast
 
-from headstart.cli.common import Device, Overwrite, RunFolder, Say, Shown, SomeUnread, argument, loading, option
+import headstart as hs
+from headstart.cli.common import Device, Overwrite, RunFolder, Say, Shown, SomeUnread, Texts, argument, load, option
+from headstart.cli.messages import render
 from headstart.errors import OptionError
 from headstart.reporting.command import command_line
 from headstart.training.config import HOST, NEIGHBOURS, PORT
@@ -15,43 +19,78 @@ from headstart.training.config import HOST, NEIGHBOURS, PORT
 def predict(
     run: RunFolder,
     files: Annotated[list[str], argument("FILES", "Photos, folders and globs.")],
-    as_json: Annotated[bool, option("--json", "One JSON object per photo and line.")] = False,
-    as_csv: Annotated[bool, option("--csv", "CSV with a column per class.")] = False,
-    coverage: Annotated[
-        float | None,
-        option(
-            "--coverage", "Also a prediction set per photo (conformal): the true class is in this share of them: 0.95."
-        ),
-    ] = None,
+    as_json: Annotated[bool, option("One JSON object per photo and line.", "--json")] = False,
+    as_csv: Annotated[bool, option("CSV with a column per class.", "--csv")] = False,
+    coverage: Annotated[float | None, option("Add conformal prediction sets of this coverage: 0.95.")] = None,
     device: Device = "auto",
 ) -> None:
     """Classify new photos; those unlike the training photos (out of distribution) are marked unknown."""
     if as_json and as_csv:
         raise OptionError("--json and --csv are two forms of one output: give one.")
-    with loading():
-        from headstart.cli.predictions import print_predictions
+    load("predict")
+    from headstart.reporting.console import Console
 
-    problems = print_predictions(run, files, "json" if as_json else "csv" if as_csv else "text", coverage, device)
-    if problems:
+    predictions = hs.predict(run, files, coverage=coverage, device=device)
+    if predictions.promise is not None:
+        Console(words=render).warning(predictions.promise)
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    if as_csv:
+        sets = [] if coverage is None else ["labels"]
+        writer.writerow(["path", "label", "confidence", *predictions.classes, "problem", "unknown", "distance", *sets])
+    unread = False
+    for one in predictions:
+        if as_json:
+            print(json.dumps(_as_json(one, predictions.classes), ensure_ascii=False))
+        elif as_csv:
+            writer.writerow(_csv_row(one, len(predictions.classes), coverage is not None))
+        elif one.problem is None:
+            labels = "" if one.labels is None else f"  {{{', '.join(one.labels)}}}"
+            print(f"{one.path}  {one.label}  {one.confidence:.3f}{labels}{'  unknown?' if one.unknown else ''}")
+        if one.problem is not None:
+            unread = True
+            print(f"headstart: {one.path}: {one.problem}", file=sys.stderr)
+    if unread:
         raise SomeUnread(2)
 
 
+def _as_json(prediction: hs.Prediction, classes: tuple[str, ...]) -> dict[str, object]:
+    """A prediction as JSON: probabilities by class name, or the problem."""
+    if prediction.problem is not None:
+        return {"path": str(prediction.path), "label": None, "confidence": None, "problem": prediction.problem}
+    far = prediction.distance
+    return {
+        "path": str(prediction.path), "label": prediction.label,
+        "confidence": round(float(prediction.confidence or 0), 6),
+        **({} if prediction.labels is None else {"labels": list(prediction.labels)}),
+        "unknown": prediction.unknown, "distance": None if far is None else round(far, 4),
+        "probabilities": dict(zip(classes, (round(p, 6) for p in prediction.probabilities), strict=True)),
+    }  # fmt: skip
+
+
+def _csv_row(prediction: hs.Prediction, classes: int, sets: bool) -> list[object]:
+    if prediction.problem is not None:
+        return [prediction.path, "", "", *[""] * classes, prediction.problem, "", "", *[""] * sets]
+    far = prediction.distance
+    return [
+        prediction.path, prediction.label, f"{prediction.confidence:.6f}",
+        *[f"{p:.6f}" for p in prediction.probabilities], "",
+        *(["", ""] if far is None else ["yes" if prediction.unknown else "no", f"{far:.4f}"]),
+        *(["|".join(prediction.labels or ())] if sets else []),
+    ]  # fmt: skip
+
+
 def evaluate(
+    say: Say,
     run: RunFolder,
     data: Annotated[str, argument("DATA", "Labelled photos, as for train.")],
-    split: Annotated[
-        str | None, option("--split", "train, val, test or all. [default: test where there is one]")
-    ] = None,
+    split: Annotated[str | None, option("train, val, test or all. [default: test where there is one]")] = None,
     device: Device = "auto",
-    *,
-    say: Say,
 ) -> Shown:
     """Evaluate a trained classifier on other labelled photos."""
-    with loading(say, f"evaluate {run} {data}"):
-        from headstart.evaluation.metrics import format_report
-        from headstart.workflows.predict import evaluate as measure
+    load("evaluate", say, run, data)
+    from headstart.evaluation.metrics import format_report
 
-    figures = measure(run, data, split=cast(Any, split), device=device, **say)
+    figures = hs.evaluate(run, data, split=cast(Any, split), device=device, **say)
     found = figures["accuracy"]
     text = (
         f"{format_report(figures, figures['classes'])}\n"
@@ -66,93 +105,72 @@ def evaluate(
 
 
 def export(
-    run: RunFolder,
-    format: Annotated[str, option("--format", "onnx, torch or openvino.")] = "onnx",
-    out: Annotated[
-        Path | None, option("--out", "The file. [default: model.onnx, .pt2 or .xml in RUN]", panel="Output")
-    ] = None,
-    int8: Annotated[
-        bool, option("--int8", "Quantize to 8 bits, calibrated on training photos; onnx and openvino.")
-    ] = False,
-    photos: Annotated[
-        list[str] | None,
-        option("--photos", "Photos to check it on. May be repeated. [default: the run's val and test]"),
-    ] = None,
-    overwrite: Overwrite = False,
-    *,
     say: Say,
+    run: RunFolder,
+    format: Annotated[str, option("onnx, torch or openvino.")] = "onnx",
+    out: Annotated[Path | None, option("The file. [default: model.onnx, .pt2 or .xml in RUN]", panel="Output")] = None,
+    int8: Annotated[bool, option("Quantize to 8 bits, calibrated on training photos; onnx and openvino.")] = False,
+    photos: Annotated[Texts, option("Photos to test it on. May be repeated. [default: val and test]")] = None,
+    overwrite: Overwrite = False,
 ) -> Shown:
     """Write the whole classifier, preprocessing included, as one file that runs without headstart."""
-    with loading(say, f"export {run}"):
-        from headstart.workflows.export.export import export as write
-
-    made = write(run, format=cast(Any, format), out=out, int8=int8, photos=photos or (), overwrite=overwrite, **say)
+    load("export", say, run)
+    made = hs.export(run, format=cast(Any, format), out=out, int8=int8, photos=photos or (), overwrite=overwrite, **say)
     return Shown(made.text, made.summary, f"{made.path.name} runs without headstart: see docs/guides/deploy.md")
 
 
 def describe(run: RunFolder) -> Shown:
     """Print the architecture of a run: its modules, and a table of its stages."""
-    with loading():
-        from headstart.workflows.predict import describe as in_words
-
-    text = in_words(run)
+    load("describe")
+    text = hs.describe(run)
     return Shown(text, {"run": str(run), "architecture": text})
 
 
 def explain(
+    say: Say,
     run: RunFolder,
     photos: Annotated[list[str], argument("PHOTOS", "Photos, folders and globs.")],
-    label: Annotated[str | None, option("--class", "The class to explain. [default: each photo's prediction]")] = None,
-    neighbours: Annotated[int, option("--neighbours", "Nearest training photos to show; 0 for none.")] = NEIGHBOURS,
-    out: Annotated[Path | None, option("--out", "A folder. [default: explained in RUN]", panel="Output")] = None,
+    label: Annotated[str | None, option("The class to explain. [default: each photo's prediction]")] = None,
+    neighbours: Annotated[int, option("Nearest training photos to show; 0 for none.")] = NEIGHBOURS,
+    out: Annotated[Path | None, option("A folder. [default: explained in RUN]", panel="Output")] = None,
     overwrite: Overwrite = False,
     device: Device = "auto",
-    *,
-    say: Say,
 ) -> Shown:
     """Draw saliency maps (Grad-CAM) of photos, and find the training photos most like them."""
-    with loading(say, f"explain {run}"):
-        from headstart.workflows.explain.explain import explain as look
-
-    found = look(run, photos, out=out, label=label, neighbours=neighbours, overwrite=overwrite, device=device, **say)
+    load("explain", say, run)
+    found = hs.explain(
+        run, photos, out=out, label=label, neighbours=neighbours, overwrite=overwrite, device=device, **say
+    )
     for path, reason in found.bad.items():
         print(f"left out: {path}: {reason}", file=sys.stderr)
-    lines = [
-        f"{one.prediction.path}  {one.prediction.label}  {one.prediction.confidence:.4f}  {one.image}"
-        for one in found.photos
-    ]
+    seen = ((one.prediction, one.image) for one in found.photos)
+    lines = [f"{one.path}  {one.label}  {one.confidence:.4f}  {image}" for one, image in seen]
     return Shown("\n".join([*lines, f"page: {found.page}"]), found.summary, command_line("serve", run, {}))
 
 
 def push(
+    say: Say,
     run: RunFolder,
     repo: Annotated[str, argument("REPO", "owner/name on the hub.")],
-    private: Annotated[bool, option("--private", "Make a new repository private.")] = False,
-    *,
-    say: Say,
+    private: Annotated[bool, option("Make a new repository private.")] = False,
 ) -> Shown:
     """Upload a model with its model card to the Hugging Face hub; no photo and no file that names one is uploaded."""
-    with loading(say, f"push {run} {repo}"):
-        from headstart.workflows.push import push as upload
-
-    address = upload(run, repo, private=private, **say)
+    load("push", say, run, repo)
+    address = hs.push(run, repo, private=private, **say)
     name = repo.removeprefix("hf:")
     return Shown(address, {"address": address}, f"{command_line('predict', f'hf:{name}', {})} photo.jpg")
 
 
 def serve(
-    run: RunFolder,
-    host: Annotated[str, option("--host", "Address to listen on; 0.0.0.0 lets other machines connect.")] = HOST,
-    port: Annotated[int, option("--port", "0 takes a free one.")] = PORT,
-    device: Device = "auto",
-    *,
     say: Say,
+    run: RunFolder,
+    host: Annotated[str, option("Address to listen on; 0.0.0.0 lets other machines connect.")] = HOST,
+    port: Annotated[int, option("0 takes a free one.")] = PORT,
+    device: Device = "auto",
 ) -> None:
-    """Serve predictions over HTTP: a page for people, and POST /predict for programs."""
-    with loading():  # the first line is the address: programs wait for it
-        from headstart.serving.server import serve as answer
-
-    answer(run, host=host, port=port, device=device, **say)
+    """Serve predictions over HTTP: a web page, and POST /predict."""
+    load("serve")  # without a message: the first line is the address, for which programs wait
+    hs.serve(run, host=host, port=port, device=device, **say)
 
 
 COMMANDS = (predict, evaluate, explain, export, serve, push, describe)

@@ -1,7 +1,5 @@
-"""From a function with the parameters of a command to a command of typer: shared options, messages, and how results are
-printed.
-
-Options of a training come from ``headstart.training.config``; nothing heavy is imported here.
+"""From a function with the parameters of a command to a command of typer. Options of a training come from
+``headstart.training.config``; nothing heavy is imported here.
 """
 
 from __future__ import annotations
@@ -26,15 +24,15 @@ KEYWORD = inspect.Parameter.KEYWORD_ONLY
 def command(function: Callable[..., Shown | None]) -> Callable[..., None]:
     """What typer makes a command of. To the function's own parameters it adds
 
-    - where it takes ``**options``: the options of a training that its namesake in Python takes. It is given those that
-      were typed.
-    - where it takes ``say``: ``--quiet``. It is given the arguments that make a function of headstart report here.
+    - where it takes ``**options``: the options of a training that its namesake in Python takes; the function gets those
+      that were typed.
+    - where it takes ``say``: ``--quiet``; the function gets the arguments that send events to the command's console.
     - where it returns ``Shown``: ``--json``, and prints it.
     """
     name = function.__name__
     signature = inspect.signature(function, eval_str=True)
     own = dict(signature.parameters)
-    shared = [_parameter(one, hint) for one, hint in taken_by(name).items() if _help(hint)]
+    shared = [p for one, hint in taken_by(name).items() if (p := _parameter(one, hint))]
     says, _ = own.pop("say", None), own.pop("options", None)
     prints = signature.return_annotation is Shown
     parameters = [
@@ -43,6 +41,12 @@ def command(function: Callable[..., Shown | None]) -> Callable[..., None]:
         *([inspect.Parameter("quiet", KEYWORD, default=False, annotation=Quiet)] if says else []),
         *shared,
     ]
+    for p in parameters:
+        info = get_args(p.annotation)[1]
+        if isinstance(info, OptionInfo):
+            messages.OPTIONS.add(p.name)
+            if info.default is ...:  # no flag of its own
+                info.param_decls = (flag(p.name),)
 
     def run(**given: Any) -> None:
         from headstart.reporting.console import Console
@@ -56,69 +60,54 @@ def command(function: Callable[..., Shown | None]) -> Callable[..., None]:
             shown = function(**given, **_typed(asked))
         finally:
             console.close()
-        if shown is not None:
-            _print(shown, as_json, quiet)
+        if shown is None:
+            return
+        print_json(shown.summary) if as_json else print(messages.render(shown.text))
+        if shown.next and not quiet:
+            sys.stdout.flush()
+            print(f"next: {shown.next}", file=sys.stderr)
+        if shown.code:
+            sys.exit(shown.code)
 
     messages.COMMANDS.add(name)
-    messages.OPTIONS.update(p.name for p in parameters if isinstance(get_args(p.annotation)[1], OptionInfo))
     run.__signature__ = inspect.Signature([p.replace(kind=KEYWORD) for p in parameters])  # type: ignore[attr-defined]
     run.__annotations__ = {p.name: p.annotation for p in parameters}
     run.__name__, run.__doc__ = name, function.__doc__
     return run
 
 
-def _print(shown: Shown, as_json: bool, quiet: bool) -> None:
-    print_json(shown.summary) if as_json else print(messages.render(shown.text))
-    if shown.next and not quiet:
-        sys.stdout.flush()
-        print(f"next: {shown.next}", file=sys.stderr)
-    if shown.code:
-        sys.exit(shown.code)
-
-
-def _help(hint: Any) -> Help | None:
-    return next((one for one in getattr(hint, "__metadata__", ()) if isinstance(one, Help)), None)
-
-
-def _parameter(name: str, hint: Any) -> inspect.Parameter:
-    """An option of the table as typer takes it; None where it was not typed."""
-    about = _help(hint)
-    assert about is not None
+def _parameter(name: str, hint: Any) -> inspect.Parameter | None:
+    """An option of a training as typer takes it, None by default; no parameter for an option without a help text."""
+    about = next((one for one in getattr(hint, "__metadata__", ()) if isinstance(one, Help)), None)
+    if about is None:
+        return None
     default = getattr(TrainOptions, name, None)
-    told = default not in (None, ()) and default is not False and "[default" not in about.text
-    words = f"{about.text} [default: {default}]" if told else about.text
-    info = option(flag(name), words, panel=about.panel)
-    return inspect.Parameter(name, KEYWORD, default=None, annotation=Annotated[_kind(hint) | None, info])
-
-
-def _kind(hint: Any) -> Any:
-    """The type on the command line: lists of numbers are typed as text, settings as NAME=VALUE."""
-    kind = get_args(hint)[0]
-    if get_origin(kind) in (Literal, Union, UnionType, Sequence):
-        return str
-    return list[str] if get_origin(kind) is Mapping else kind
+    show = default not in (None, ()) and default is not False and "[default" not in about.text
+    text = f"{about.text} [default: {default}]" if show else about.text
+    kind: Any = get_args(hint)[0]
+    if get_origin(kind) in (Literal, Union, UnionType, Sequence):  # lists of numbers are typed as text
+        kind = str
+    elif get_origin(kind) is Mapping:  # NAME=VALUE
+        kind = list[str]
+    annotation: Any = Annotated[kind | None, option(text, panel=about.panel)]
+    return inspect.Parameter(name, KEYWORD, default=None, annotation=annotation)
 
 
 def _typed(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """What was typed, as keyword arguments.
-
-    Raises:
-        OptionError: a list or a ``--set`` that cannot be read.
-    """
+    """What was typed, as keyword arguments. Raises OptionError for a list or a ``--set`` that cannot be read."""
     given = {name: value for name, value in asked.items() if value is not None}
     for name in ("dropout", "mean", "std"):
         if name in given:
             given[name] = numbers(name, given[name])
     if "settings" in given:
-        given["settings"] = dict(map(_pair, given["settings"]))
+        pairs = {}
+        for text in given["settings"]:
+            key, sign, value = text.partition("=")
+            if not sign:
+                raise OptionError(f"--set {text!r} is not NAME=VALUE.", "Write it like --set weight_decay=0.01.")
+            pairs[key.strip().replace("-", "_")] = value.strip()
+        given["settings"] = pairs
     return given
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, sign, value = text.partition("=")
-    if not sign:
-        raise OptionError(f"--set {text!r} is not NAME=VALUE.", "Write it like --set weight_decay=0.01.")
-    return name.strip().replace("-", "_"), value.strip()
 
 
 def whole_numbers(name: str, text: str) -> list[int]:

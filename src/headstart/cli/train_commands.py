@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-from headstart.cli.common import Device, Out, Overwrite, Say, Shown, argument, loading, option
+import headstart as hs
+from headstart.cli.common import Device, Out, Overwrite, Say, Shown, Texts, argument, load, option
 from headstart.cli.options import whole_numbers
 from headstart.errors import OptionError
 from headstart.reporting.command import command_line, flag
@@ -15,16 +17,11 @@ from headstart.training.config import ARMS, SEEDS
 
 
 def train(
-    data: Annotated[
-        str | None, argument("DATA", "Folder, CSV, .zip/.tar or named dataset (cifar10, imagewoof, …).")
-    ] = None,
-    out: Out = None,
-    resume: Annotated[
-        Path | None, option("--resume", "Resume an interrupted training.", panel="Output", metavar="RUN")
-    ] = None,
-    overwrite: Overwrite = False,
-    *,
     say: Say,
+    data: Annotated[str | None, argument("DATA", "Folder, CSV, .zip/.tar or named dataset (cifar10, …).")] = None,
+    out: Out = None,
+    resume: Annotated[Path | None, option("Resume an interrupted training.", panel="Output", metavar="RUN")] = None,
+    overwrite: Overwrite = False,
     **options: Any,
 ) -> Shown:
     """Train the best classifier that these photos allow, and write its report."""
@@ -32,12 +29,10 @@ def train(
         raise OptionError("Give DATA to train on, or --resume RUN to resume a training.", "headstart train photos/")
     if resume is not None and (out or overwrite or options):
         raise OptionError("--resume takes no other options: it uses those of the run.", "Leave them out.")
-    with loading(say, f"train {data or resume}"):
-        from headstart.evaluation.metrics import format_report
-        from headstart.workflows.train.train import resume as go_on
-        from headstart.workflows.train.train import train as begin
+    load("train", say, data or resume)
+    from headstart.evaluation.metrics import format_report
 
-    run = go_on(resume, **say) if resume else begin(str(data), out=out, overwrite=overwrite, **say, **options)
+    run = hs.resume(resume, **say) if resume else hs.train(str(data), out=out, overwrite=overwrite, **say, **options)
     split = "test" if "test" in run.metrics else "val"
     found = run.metrics[split]["accuracy"]
     text = (
@@ -49,27 +44,20 @@ def train(
 
 
 def compare(
+    say: Say,
     data: Annotated[str, argument("DATA", "As for train.")],
-    arms: Annotated[str, option("--arms", "Strategies to compare.")] = ",".join(ARMS),
-    seeds: Annotated[
-        int, option("--seeds", "Seeds per arm: each draws splits, shots, order and random weights anew.")
-    ] = SEEDS,
-    shots: Annotated[
-        str, option("--shots", "Photos per class; several (5,10) give a table for each. [default: all]")
-    ] = "",
+    arms: Annotated[str, option("Strategies to compare.")] = ",".join(ARMS),
+    seeds: Annotated[int, option("Seeds per arm: each draws splits, shots, order and random weights anew.")] = SEEDS,
+    shots: Annotated[str, option("Photos per class; several (5,10) give a table for each. [default: all]")] = "",
     out: Out = None,
     overwrite: Overwrite = False,
-    *,
-    say: Say,
     **options: Any,
 ) -> Shown:
     """Compare strategies on the same splits over several seeds, with confidence intervals: did pretraining help?"""
-    with loading(say, f"compare {data}"):
-        from headstart.workflows.experiment.compare import compare as run
-
+    load("compare", say, data)
     names: list[Any] = [name.strip() for name in arms.split(",") if name.strip()]
     numbers = whole_numbers("shots", shots)
-    found = run(data, arms=names, seeds=seeds, shots=numbers, out=out, overwrite=overwrite, **say, **options)
+    found = hs.compare(data, arms=names, seeds=seeds, shots=numbers, out=out, overwrite=overwrite, **say, **options)
     best = max(found.rows, key=lambda row: row["mean"])["arm"]
     no_use = {"partial": (), "scratch": ("boundary", "weights", "from_run")}.get(best, ("boundary",))
     asked = {name: value for name, value in options.items() if name not in no_use}
@@ -77,26 +65,18 @@ def compare(
 
 
 def study(
+    say: Say,
     name: Annotated[str | None, argument("[NAME]", "A study of --list, or a recipe.yaml.")] = None,
-    list_all: Annotated[bool, option("--list", "List the studies that ship.")] = False,
-    show: Annotated[bool, option("--show", "Print the recipe.")] = False,
-    data: Annotated[
-        list[str] | None, option("--data", "Photos: NAME=PATH, or PATH where there is one dataset. May be repeated.")
-    ] = None,
-    weights: Annotated[
-        list[str] | None, option("--weights", "Checkpoint: BACKBONE=FILE, or FILE where there is one. May be repeated.")
-    ] = None,
-    seeds: Annotated[int | None, option("--seeds", "Seeds per arm. [default: the recipe's]")] = None,
-    quick: Annotated[bool, option("--quick", "A small form of it, for trying.")] = False,
-    settings: Annotated[
-        list[str] | None,
-        option("--set", "Change the recipe: epochs=3, scratch.epochs=3, test_photos=500. May be repeated."),
-    ] = None,
+    list_all: Annotated[bool, option("List the studies that ship.", "--list")] = False,
+    show: Annotated[bool, option("Print the recipe.")] = False,
+    data: Annotated[Texts, option("Photos: NAME=PATH, or PATH where there is one dataset. May be repeated.")] = None,
+    weights: Annotated[Texts, option("Checkpoint: BACKBONE=FILE, or FILE where there is one. May be repeated.")] = None,
+    seeds: Annotated[int | None, option("Seeds per arm. [default: the recipe's]")] = None,
+    quick: Annotated[bool, option("A small version, to try it out.")] = False,
+    settings: Annotated[Texts, option("Change the recipe: scratch.epochs=3, test_photos=500. May be repeated.")] = None,
     device: Device = "auto",
     out: Out = None,
     overwrite: Overwrite = False,
-    *,
-    say: Say,
 ) -> Shown:
     """Reproduce a published experiment from its recipe: several arms over seeds, published beside measured figures."""
     from headstart.workflows.experiment.catalogue import find, shipped
@@ -109,10 +89,8 @@ def study(
     if show:
         text = find(name).text
         return Shown(text.rstrip("\n"), {"recipe": text})
-    with loading(say, f"study {name}"):
-        from headstart.workflows.experiment.study import study as run
-
-    done = run(
+    load("study", say, name)
+    done = hs.study(
         name, data=_named(data or (), "data"), weights=_named(weights or (), "weights"), seeds=seeds, quick=quick,
         settings=settings or (), out=out, overwrite=overwrite, device=device, **say,
     )  # fmt: skip
@@ -120,7 +98,7 @@ def study(
 
 
 def _named(given: Sequence[str], option: str) -> dict[str, str]:
-    """``NAME=PATH`` or ``PATH`` of a repeated option; a path may hold an equals sign where it exists so."""
+    """``NAME=PATH`` or ``PATH`` of a repeated option; an existing path may hold an equals sign."""
     found: dict[str, str] = {}
     for text in given:
         name, sign, path = text.partition("=")
@@ -136,22 +114,16 @@ def backbones(
     pattern: Annotated[str | None, argument("[PATTERN]", "Part of a name, or a glob.")] = None,
 ) -> Shown:
     """List the pretrained backbones."""
-    from dataclasses import asdict
-
-    from headstart.models.providers import backbones as find
-
-    found = find(pattern)
+    found = hs.backbones(pattern)
     width = max(len(info.name) for info in found)
     lines = (f"{info.name:{width}}  {info.image_size:4d} px  {info.family:20}  {info.weights}" for info in found)
     return Shown("\n".join(lines), [asdict(info) for info in found])
 
 
-def demo(out: Out = None, *, say: Say) -> Shown:
+def demo(say: Say, out: Out = None) -> Shown:
     """See it work, offline: probe, fine-tuning and training from scratch on handwritten digits, in under a minute."""
-    with loading(say, "demo"):
-        from headstart.workflows.demo import demo as run
-
-    found = run(out=out, **say)
+    load("demo", say)
+    found = hs.demo(out=out, **say)
     return Shown(found.text, found.summary, "headstart check photos/, then headstart train photos/")
 
 

@@ -1,4 +1,4 @@
-"""Command lines for people: in provenance, on pages, and after a command as the next step."""
+"""Command lines that users can copy: in provenance, on pages, and as the next step after a command."""
 
 from __future__ import annotations
 
@@ -17,13 +17,9 @@ def flag(name: str) -> str:
 
 
 def command_line(command: str, subject: str | Path, options: Mapping[str, Any]) -> str:
-    """``headstart COMMAND SUBJECT --name value …``, quoted for a shell.
-
-    Args:
-        command: such as "train".
-        subject: the photos, or the run.
-        options: by their names in Python. None, False and empty ones are left out, True is a flag alone, a sequence is
-            one value with commas, and of a mapping each item is an option of its own (``--set NAME=VALUE``).
+    """``headstart COMMAND SUBJECT --name value …``, quoted for a shell. ``options``: by their names in Python; None,
+    False and empty ones are left out, True is a flag alone, a sequence is one value with commas, and each item of a
+    mapping is an option of its own (``--set NAME=VALUE``).
     """
     words = (word for name, value in options.items() for word in option_words(name, value))
     return shlex.join(["headstart", command, str(subject), *words])

@@ -24,20 +24,16 @@ MEASURABLE_SECONDS = 1.0
 
 
 class Console:
-    """Shows events on standard error; standard output is left to results.
-
-    Args:
-        quiet: show warnings only.
-        words: how a text of the library is put for its reader; the command line writes options its own way.
+    """Shows events on standard error; standard output is left to results. ``quiet``: warnings only; ``words``: rewrites
+    a text of the library, as the command line does with options.
     """
 
     def __init__(self, quiet: bool = False, words: Callable[[str], str] = str) -> None:
         self.console = RichConsole(stderr=True, highlight=False)
-        # A line of a log file stays whole; a terminal breaks it between words.
-        self.console.soft_wrap = not (self.console.is_terminal or self.console.is_jupyter)
+        terminal, jupyter = self.console.is_terminal, self.console.is_jupyter
+        self.console.soft_wrap = not (terminal or jupyter)  # a log file's lines are not broken
         self.quiet, self.words = quiet, words
-        # A notebook draws bars with ipywidgets, where it has them.
-        self.live = self.console.is_terminal or (self.console.is_jupyter and find_spec("ipywidgets") is not None)
+        self.live = terminal or (jupyter and find_spec("ipywidgets") is not None)  # Rich's bars need it in a notebook
         self._bars: Bars | None = None
         self._tasks: dict[str, TaskID] = {}
         self._clocks: dict[str, Clock] = {}
@@ -57,16 +53,20 @@ class Console:
         elif isinstance(event, Progress):
             self._progress(event)
         elif isinstance(event, EpochEnd):
-            self._epoch(event.row)
+            row, target = event.row, self._bars.console if self._bars is not None else self.console
+            target.print(
+                f"  epoch {row.epoch:3d}   train loss {row.train_loss:.3f}  accuracy {row.train_accuracy:.3f}"
+                f"   val loss {row.val_loss:.3f}  accuracy {row.val_accuracy:.3f}   {row.seconds:.1f} s",
+                markup=False,
+            )
 
     def warning(self, text: str) -> None:
         """One line that should not be missed."""
-        self.close()
-        self.console.print(f"Note: {self.words(text)}", style="yellow", markup=False)
+        self._print(f"Note: {self.words(text)}", style="yellow")
 
-    def _print(self, what: Any) -> None:
+    def _print(self, what: Any, style: str | None = None) -> None:
         self.close()
-        self.console.print(what, markup=False)
+        self.console.print(what, style=style, markup=False)
 
     def _progress(self, event: Progress) -> None:
         """Bars appear only on a terminal, and go away when done."""
@@ -101,37 +101,29 @@ class Console:
                 self.close()
 
     def _heartbeat(self, event: Progress, clock: Clock) -> None:
-        """In a log file: a line now and then, so that silence does not look like a hang."""
+        """A line in a log file every half minute, so that silence does not look like a hang."""
         now = time.monotonic()
         if event.done < event.total and now - self._spoke > HEARTBEAT_SECONDS:
             self._spoke = now
             parts = (f"  {event.task}: {event.done} of {event.total}", event.note, clock.text())
             self.console.print("   ".join(part for part in parts if part), markup=False)
 
-    def _epoch(self, row: Any) -> None:
-        target = self._bars.console if self._bars is not None else self.console
-        target.print(
-            f"  epoch {row.epoch:3d}   train loss {row.train_loss:.3f}  accuracy {row.train_accuracy:.3f}"
-            f"   val loss {row.val_loss:.3f}  accuracy {row.val_accuracy:.3f}   {row.seconds:.1f} s",
-            markup=False,
-        )
-
     def close(self) -> None:
-        """Take the bars away."""
+        """Remove the progress bars."""
         if self._bars is not None:
             self._bars.stop()
             self._bars, self._tasks = None, {}
 
 
 class Clock:
-    """When a task will be done: by its own estimate, or by its speed so far. Between updates the time runs down."""
+    """The time left of a task: by its own estimate, or by its speed so far. Between updates it counts down."""
 
     def __init__(self, done: int) -> None:
         self.first, self.done, self.began = done, done, time.monotonic()
         self.end: float | None = None
 
     def update(self, event: Progress) -> None:
-        """Take in how far the task is now."""
+        """Record the task's progress."""
         now, self.done = time.monotonic(), event.done
         if event.seconds_left is not None:
             self.end = now + event.seconds_left
@@ -139,7 +131,7 @@ class Clock:
             self.end = now + (now - self.began) / (event.done - self.first) * (event.total - event.done)
 
     def text(self) -> str:
-        """ "about 25 min left", or nothing where it is not known yet."""
+        """ "about 25 min left", or an empty string while it is unknown."""
         if self.end is None:
             return ""
         seconds = max(0.0, self.end - time.monotonic())
@@ -157,9 +149,7 @@ class TimeLeft(ProgressColumn):
 
 @contextmanager
 def console_events(quiet: bool = False, listener: Listener | None = None) -> Iterator[Events]:
-    """Events for long work, shown on the console and sent to the listener; ``quiet`` with a listener leaves the
-    console out.
-    """
+    """Events for long work: to the console and the listener; with ``quiet`` and a listener, to the listener alone."""
     console = None if quiet and listener else Console(quiet)
     try:
         yield Events(*(one for one in (console, listener) if one))
@@ -169,12 +159,10 @@ def console_events(quiet: bool = False, listener: Listener | None = None) -> Ite
 
 
 def make_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> RichTable:
-    """A plain table that survives being piped into a file."""
-    table = RichTable(
-        title=title or None, title_justify="left", box=None, pad_edge=False, title_style="bold", padding=(0, 2)
-    )
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    """A table without lines, readable in a file too."""
+    heads = (Column(column, overflow="fold") for column in columns)
+    table = RichTable(*heads, title=title or None, title_justify="left", title_style="bold", box=None, padding=(0, 2))
+    table.pad_edge = False
     for row in rows:
         table.add_row(*[format(v, "g") if isinstance(v, float) else str(v) for v in row])
     return table

@@ -1,6 +1,4 @@
-"""HTML, pandas frames and matplotlib figures for notebooks, which results make of themselves (``_repr_html_``,
-``frame``, ``figure``).
-"""
+"""HTML, pandas frames and matplotlib figures of results, for notebooks."""
 
 from __future__ import annotations
 
@@ -70,18 +68,16 @@ def table_html(rows: Sequence[Mapping[str, Any]]) -> str:
     """A plain table."""
     if not rows:
         return ""
+
+    def shown(value: Any) -> str:
+        if isinstance(value, list | tuple):
+            return " ".join(map(shown, value))
+        return f"{value:.3f}" if isinstance(value, float) else "" if value is None else str(value)
+
     head = "".join(f"<th>{escape(str(name))}</th>" for name in rows[0])
-    cells = ("".join(f"<td>{escape(_words(value))}</td>" for value in row.values()) for row in rows)
+    cells = ("".join(f"<td>{escape(shown(value))}</td>" for value in row.values()) for row in rows)
     body = "".join(f"<tr>{row}</tr>" for row in cells)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def _words(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.3f}"
-    if isinstance(value, list | tuple):
-        return " ".join(map(_words, value))
-    return "" if value is None else str(value)
 
 
 def answer_html(answer: str, rows: Sequence[Mapping[str, Any]], report: Path | None) -> str:

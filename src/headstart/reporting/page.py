@@ -29,22 +29,18 @@ class Fact:
     note: str = ""
 
 
-PACKAGE = Path(__file__).parents[1]
-TEMPLATES = Path(__file__).parent / "templates"
-TINY = 64
-"""Photos below this many px are shown with hard pixels: blurred, a 32 px digit is a smear."""
-
-
 def render_page(template: str, **shown: Any) -> str:
     """The page of a template, named from the package's root (``workflows/train/run.html.j2``). A name that the template
-    uses and that was not given is an error.
+    uses and that is not in ``shown`` is an error.
     """
     return _environment().get_template(template).render(version=__version__, **shown)
 
 
 def photo(pixels: Any, side: int = 128) -> dict[str, Any]:
-    """What the ``photo`` macro needs: the image's address and whether it is tiny."""
-    return {"src": thumbnail(pixels, side), "tiny": max(pixels.shape[:2]) < TINY}
+    """For the ``picture`` macro: the image as a data URL, and whether it is shown with hard pixels. Blurred, a photo of
+    32 px is a smear.
+    """
+    return {"src": thumbnail(pixels, side), "tiny": max(pixels.shape[:2]) < 64}
 
 
 def percent(share: float | None, digits: int = 1) -> str:
@@ -82,7 +78,7 @@ def prose(text: str) -> Markup:
 
 
 def shorten(items: Sequence[Any], most: int) -> tuple[Sequence[Any], Sequence[Any]]:
-    """(the first ``most``, the rest): what is shown at once, and what waits behind a click."""
+    """(the first ``most``, the rest): what is shown at once, and what a click opens."""
     return items[:most], items[most:]
 
 
@@ -91,12 +87,9 @@ def _environment() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader([TEMPLATES, PACKAGE], encoding="utf-8"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+        loader=FileSystemLoader([Path(__file__).parent / "templates", Path(__file__).parents[1]]),
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
     filters = (percent, points, p_value, count, plural, prose, shorten)
     environment.filters.update({function.__name__: function for function in filters})
     environment.globals["interval"] = interval

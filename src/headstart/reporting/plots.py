@@ -1,18 +1,17 @@
-"""Plots of a run: training curves, a probe's grid, calibration.
-
-Drawn through matplotlib's Figure API alone: no pyplot, no global state, no display needed.
+"""Plots of a run: training curves, a probe's grid, calibration. Drawn through matplotlib's Figure API alone: no pyplot,
+no global state, no display.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 from headstart.reporting.svg import COLOURS, to_svg
 
@@ -21,28 +20,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class EpochRow(TypedDict, total=False):
-    """One epoch of history.csv. ``phase`` names the part of the strategy ("finetune"); None: that was not measured."""
-
-    epoch: int
-    phase: str
-    train_loss: float | None
-    train_accuracy: float | None
-    val_loss: float | None
-    val_accuracy: float | None
-    lr: float | None
-    seconds: float | None
-
-
-class ProbeRow(TypedDict, total=False):
-    """One L2 strength of a probe's grid and how it did."""
-
-    l2: float
-    train_accuracy: float | None
-    val_accuracy: float | None
-    val_loss: float | None
-
-
+EpochRow = Mapping[str, Any]
+"""A row of history.csv: ``epoch``, ``phase`` (the part of the strategy), ``train_accuracy``, ``val_loss`` …; None for
+what was not measured."""
+ProbeRow = Mapping[str, Any]
+"""The same of one strength ``l2`` of a probe's grid."""
 # Inches of 72 units: narrow, because a plot is scaled to its column and its text must still be read on a phone.
 SIZE = (4.9, 2.9)
 FONT = 10
@@ -74,30 +56,72 @@ class Plot:
 
 
 def training_curves(history: Sequence[EpochRow], best_epoch: int | None = None) -> list[Plot]:
-    """Accuracy and loss per epoch, train and val, a ring on the best epoch; a figure that no epoch has is left out."""
-    plots = [
-        _training_curve(history, best_epoch, "accuracy", "Accuracy"),
-        _training_curve(history, best_epoch, "loss", "Loss"),
-    ]
-    return [plot for plot in plots if plot is not None]
+    """Accuracy and loss per epoch, train and val, a ring on the best epoch; a measure that no epoch has is left out."""
+    kept = [i for i, row in enumerate(history, 1) if row.get("epoch", -1) == best_epoch]
+    ring = (kept[-1], "kept") if kept else None
+
+    def dress(axes: Axes) -> None:
+        _mark_phases(axes, history)
+        epoch_axis(axes, len(history))
+
+    headings = {"accuracy": "Accuracy", "loss": "Loss"}
+    return _curves(history, "curve", headings, ring, dress, dots=len(history) <= 12)
 
 
 def probe_path(rows: Sequence[ProbeRow], chosen_l2: float | None = None) -> list[Plot]:
     """Accuracy and loss over the grid of L2, weakest first; the chosen strength carries a ring."""
     ordered = sorted(rows, key=lambda row: row["l2"])
-    chosen = next(
-        (i for i, row in enumerate(ordered) if chosen_l2 is not None and math.isclose(row["l2"], chosen_l2)), None
-    )
-    plots = [
-        _probe_plot(ordered, chosen, "accuracy", "Accuracy over L2 strength"),
-        _probe_plot(ordered, chosen, "loss", "Loss over L2 strength"),
-    ]
-    return [plot for plot in plots if plot is not None]
+    names = [f"{float(format(row['l2'], '.2g')):g}".replace("e-0", "e-") for row in ordered]  # 1e-5, 0.01, 320
+    chosen = [i for i, row in enumerate(ordered) if chosen_l2 is not None and math.isclose(row["l2"], chosen_l2)]
+    ring = (chosen[0] + 1, f"chosen: {names[chosen[0]]}") if chosen else None
+
+    def dress(axes: Axes) -> None:
+        # Evenly spaced: grids are geometric, and one that begins with 0 has no place on a logarithmic axis.
+        step = max(1, math.ceil(len(names) / 6))
+        axes.set_xticks(range(1, len(names) + 1, step), names[::step])
+        axes.set_xlabel("L2")
+
+    headings = {"accuracy": "Accuracy over L2 strength", "loss": "Loss over L2 strength"}
+    return _curves(ordered, "probe", headings, ring, dress, dots=True)
+
+
+def _curves(
+    rows: Sequence[Mapping[str, Any]],
+    name: str,
+    headings: Mapping[str, str],
+    ring: tuple[int, str] | None,
+    dress: Callable[[Axes], None],
+    dots: bool,
+) -> list[Plot]:
+    """A plot per measure that any row has, train and val; ``ring``: which row is marked, from 1, and its label."""
+    plots = []
+    places = range(1, len(rows) + 1)  # phases may each count their epochs from one
+    for measure, heading in headings.items():
+        lines = {split: [_number(row.get(f"{split}_{measure}")) for row in rows] for split in ("train", "val")}
+        lines = {split: values for split, values in lines.items() if any(map(math.isfinite, values))}
+        if not lines:
+            continue
+        figure, axes = new_figure()
+        for split, values in lines.items():
+            axes.plot(places, values, marker="o" if dots else "", markersize=3, **_LINES[split])
+        dress(axes)
+        if measure == "accuracy":
+            percent_axis(axes, "y")
+        keys = [_KEYS[split] for split in lines]
+        if ring and "val" in lines:
+            axes.plot(
+                ring[0], lines["val"][ring[0] - 1], "o", color=COLOURS["bad"], markersize=9, markerfacecolor="none",
+                markeredgewidth=1.6,
+            )  # fmt: skip
+            keys.append(Key(ring[1], "bad", "ring"))
+        ends = ", ".join(f"{split} from {values[0]:.3g} to {values[-1]:.3g}" for split, values in lines.items())
+        plots.append(Plot(heading, to_svg(figure, f"{name}-{measure}", f"{heading}: {ends}"), tuple(keys)))
+    return plots
 
 
 def reliability(calibration: dict[str, Any]) -> Plot:
-    """Accuracy by confidence (a reliability diagram): a dot per bin, its area growing with its photos.
-    Faint: the same before the temperature, where ``calibration["before"]`` tells.
+    """Accuracy by confidence (a reliability diagram): a dot per bin, its area growing with its photos. Faint: the same
+    before temperature scaling, where ``calibration`` has ``before``.
     """
     figure, axes = new_figure((4.9, 3.6))
     axes.plot([0, 1], [0, 1], color=COLOURS["muted"], linewidth=1, linestyle=(0, (3, 3)))
@@ -105,16 +129,14 @@ def reliability(calibration: dict[str, Any]) -> Plot:
     if before := calibration.get("before"):
         _bins(axes, before["bins"], color="none", edgecolor=COLOURS["muted"], linewidth=1.1, zorder=2, alpha=0.75)
         key.insert(1, Key("before scaling", "muted", "ring"))
-    bins = _bins(
-        axes, calibration["bins"], color=COLOURS["accent"], edgecolor=COLOURS["paper"], linewidth=0.8, zorder=3
-    )
+    colours = {"color": COLOURS["accent"], "edgecolor": COLOURS["paper"]}
+    bins = _bins(axes, calibration["bins"], **colours, linewidth=0.8, zorder=3)
     axes.set(xlim=(-0.02, 1.04), ylim=(-0.02, 1.06), xlabel="confidence", ylabel="accuracy")
     percent_axis(axes, "x")
     percent_axis(axes, "y")
-    words = "; ".join(
-        f"{b['count']} photos at {b['confidence']:.0%} confidence: {b['accuracy']:.0%} correct" for b in bins
-    )
-    return Plot("Confidence and accuracy", to_svg(figure, "reliability", f"Reliability diagram. {words}"), tuple(key))
+    dots = (f"{b['count']} photos at {b['confidence']:.0%} confidence: {b['accuracy']:.0%} correct" for b in bins)
+    svg = to_svg(figure, "reliability", f"Reliability diagram. {'; '.join(dots)}")
+    return Plot("Confidence and accuracy", svg, tuple(key))
 
 
 def _bins(axes: Axes, every: Sequence[dict[str, Any]], **style: Any) -> list[dict[str, Any]]:
@@ -162,55 +184,6 @@ def epoch_axis(axes: Axes, epochs: int) -> None:
     axes.set_xlabel("epoch")
 
 
-def _training_curve(history: Sequence[EpochRow], best_epoch: int | None, measure: str, heading: str) -> Plot | None:
-    lines = _measured(history, measure, ("train", "val"))
-    if not lines:
-        return None
-    figure, axes = new_figure()
-    places = list(range(1, len(history) + 1))  # phases may each count their epochs from one
-    for split, values in lines.items():
-        axes.plot(places, values, marker="o" if len(history) <= 12 else "", markersize=3, **_LINES[split])
-    _mark_phases(axes, history)
-    epoch_axis(axes, len(history))
-    if measure == "accuracy":
-        percent_axis(axes, "y")
-    keys = [_KEYS[split] for split in lines]
-    kept = [place for place, row in zip(places, history, strict=True) if row.get("epoch", -1) == best_epoch]
-    if kept and "val" in lines:
-        _ring(axes, kept[-1], lines["val"][kept[-1] - 1])
-        keys.append(Key("kept", "bad", "ring"))
-    ends = ", ".join(f"{split} from {values[0]:.3g} to {values[-1]:.3g}" for split, values in lines.items())
-    return Plot(heading, to_svg(figure, f"curve-{measure}", f"{heading} by epoch: {ends}"), tuple(keys))
-
-
-def _probe_plot(rows: Sequence[ProbeRow], chosen: int | None, measure: str, heading: str) -> Plot | None:
-    lines = _measured(rows, measure, ("train", "val"))
-    if not lines:
-        return None
-    figure, axes = new_figure()
-    for split, values in lines.items():
-        axes.plot(values, marker="o", markersize=3, **_LINES[split])
-    # Evenly spaced: grids are geometric, and one that begins with 0 has no place on a logarithmic axis.
-    step = max(1, math.ceil(len(rows) / 6))
-    axes.set_xticks(range(0, len(rows), step), [_strength(row["l2"]) for row in rows[::step]])
-    axes.set_xlabel("L2")
-    if measure == "accuracy":
-        percent_axis(axes, "y")
-    keys = [_KEYS[split] for split in lines]
-    if chosen is not None and "val" in lines:
-        _ring(axes, chosen, lines["val"][chosen])
-        keys.append(Key(f"chosen: {_strength(rows[chosen]['l2'])}", "bad", "ring"))
-    return Plot(heading, to_svg(figure, f"probe-{measure}", f"{heading}, {len(rows)} strengths"), tuple(keys))
-
-
-def _measured(
-    rows: Sequence[EpochRow] | Sequence[ProbeRow], measure: str, splits: tuple[str, ...]
-) -> dict[str, list[float]]:
-    """Split → its figure per row, for the splits that have any."""
-    lines = {split: [_number(row.get(f"{split}_{measure}")) for row in rows] for split in splits}
-    return {split: values for split, values in lines.items() if any(math.isfinite(v) for v in values)}
-
-
 def _mark_phases(axes: Axes, history: Sequence[EpochRow]) -> None:
     """A thin line and a name where one part of the strategy ends and the next begins."""
     phases = [row.get("phase", "") for row in history]
@@ -221,27 +194,13 @@ def _mark_phases(axes: Axes, history: Sequence[EpochRow]) -> None:
         if start:
             axes.axvline(start + 0.5, color=COLOURS["line"], linewidth=1)
         axes.annotate(
-            phases[start],
-            (max(start + 0.5, 1), 1.0),
-            xycoords=("data", "axes fraction"),
-            xytext=(3, 2),
-            textcoords="offset points",
-            fontsize=FONT - 1,
-            color=COLOURS["muted"],
-        )
-
-
-def _ring(axes: Axes, x: float, y: float) -> None:
-    axes.plot([x], [y], color=COLOURS["bad"], marker="o", markersize=9, markerfacecolor="none", markeredgewidth=1.6)
-
-
-def _strength(l2: float) -> str:
-    """0.00001 → "1e-5", 0.01 → "0.01", 316.2 → "320"."""
-    return f"{float(f'{l2:.2g}'):g}".replace("e-0", "e-")
+            phases[start], (max(start + 0.5, 1), 1.0), xycoords=("data", "axes fraction"), xytext=(3, 2),
+            textcoords="offset points", fontsize=FONT - 1, color=COLOURS["muted"],
+        )  # fmt: skip
 
 
 def _number(value: Any) -> float:
-    """A figure as matplotlib wants it: what was not measured, or is not finite, is a gap."""
+    """NaN, which matplotlib leaves blank, for what was not measured or is not finite."""
     return math.nan if value is None or not math.isfinite(value) else float(value)
 
 
@@ -253,6 +212,7 @@ def standalone(plot: Plot) -> str:
     """The plot as an SVG file: heading and key in the picture, colours of the light scheme, a white ground."""
     opening, body = plot.svg.split(">", 1)
     box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', opening)
+    label = re.search(r'aria-label="[^"]*"', opening)
     if box is None:
         raise ValueError("the plot's svg has no viewBox from 0 0")
     margin, scale = 12.0, 1.7
@@ -262,22 +222,20 @@ def standalone(plot: Plot) -> str:
     text = (
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
         f'width="{width * scale:.0f}" height="{total * scale:.0f}" viewBox="0 0 {width:g} {total:g}" '
-        f'font-family="Helvetica, Arial, Liberation Sans, sans-serif" role="img" {_label(opening)}>'
+        f'font-family="Helvetica, Arial, Liberation Sans, sans-serif" role="img" {label.group() if label else ""}>'
         f'<rect width="100%" height="100%" fill="#ffffff"/>{head}'
         f'<g transform="translate({margin:g} {top:g})" stroke-linejoin="round">'
         f"{body.strip().removesuffix('</svg>')}</g></svg>\n"
     )
-    # What XML cannot hold (control characters, in the name of a folder) is dropped.
-    return re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f]", "", _light(text))
+    text = re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f]", "", text)  # XML allows no control characters (in a folder's name)
+    return re.sub(r"var\(--([\w-]+)\)", lambda match: _light_scheme().get(match[1], match[0]), text)
 
 
 def _picture_head(plot: Plot, left: float, right: float) -> tuple[str, float]:
     """Heading and key as SVG, wrapped to the width, and where the plot below them begins."""
     size = min(13.0, 13.0 * (right - left) / max(1.0, 1.08 * _width(plot.heading, 13.0)))  # bold is wider
-    parts = [
-        f'<text x="{left:g}" y="22" font-size="{size:.3g}" font-weight="600" fill="var(--ink)">'
-        f"{escape(plot.heading)}</text>"
-    ]
+    style = f'font-size="{size:.3g}" font-weight="600" fill="var(--ink)"'
+    parts = [f'<text x="{left:g}" y="22" {style}>{escape(plot.heading)}</text>']
     x, y = left, 40.0
     for key in plot.key:
         width = 24 + _width(key.label, 9.5)
@@ -297,20 +255,9 @@ def _width(text: str, size: float) -> float:
     return size * sum(0.32 if letter in _NARROW else 0.88 if letter in _WIDE else _LETTER for letter in text)
 
 
-def _label(opening: str) -> str:
-    found = re.search(r'aria-label="[^"]*"', opening)
-    return found.group() if found else ""
-
-
-def _light(text: str) -> str:
-    """CSS variables replaced by their colours in the light scheme; the ground is white."""
-    colours = {**_light_scheme(), "paper": "#ffffff"}
-    return re.sub(r"var\(--([\w-]+)\)", lambda match: colours.get(match[1], match[0]), text)
-
-
 @lru_cache(maxsize=1)
 def _light_scheme() -> dict[str, str]:
-    """Variable → colour, read where the page's own colours are kept: the light scheme stands first there."""
+    """CSS variable → colour of the light scheme, which comes first in the page's style; the background is white."""
     style = (Path(__file__).parent / "templates" / "style.css").read_text(encoding="utf-8")
-    first = style[: style.index("@media")]
-    return dict(re.findall(r"--([\w-]+): (#[0-9a-fA-F]{6})\b", first))
+    colours = re.findall(r"--([\w-]+): (#[0-9a-fA-F]{6})\b", style[: style.index("@media")])
+    return {**dict(colours), "paper": "#ffffff"}

@@ -15,21 +15,15 @@ if TYPE_CHECKING:
     from headstart.data.loading import LoadedImages
 
 
-SAMPLE_ROWS = 12  # beyond this many classes, one photo per class
-SAMPLE_CLASSES = 48
-PHOTOS_PER_CLASS = 8
-
-
 def sample_rows(samples: Mapping[str, Sequence[np.ndarray]], names: Mapping[str, str]) -> dict[str, Any] | None:
-    """A row of photos per class for few classes; one photo each, in one grid, for many; None where there are none."""
+    """A row of photos per class for up to 12 classes; one photo each, in one grid, for more; None for no photos."""
     filled = [(names.get(label, label), photos) for label, photos in samples.items() if len(photos)]
     if not filled:
         return None
-    many = len(filled) > SAMPLE_ROWS
-    shown = filled[:SAMPLE_CLASSES]
-    most = 1 if many else PHOTOS_PER_CLASS
-    rows = [{"name": name, "photos": [photo(pixels) for pixels in photos[:most]]} for name, photos in shown]
-    return {"many": many, "rows": rows, "left_out": len(filled) - len(shown)}
+    many = len(filled) > 12
+    most = 1 if many else 8
+    rows = [{"name": name, "photos": [photo(one) for one in photos[:most]]} for name, photos in filled[:48]]
+    return {"many": many, "rows": rows, "left_out": len(filled) - len(rows)}
 
 
 def samples_by_class(

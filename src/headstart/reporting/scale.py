@@ -18,15 +18,14 @@ class Scale:
     ticks: tuple[float, ...]
 
     def place(self, value: float) -> float:
-        """How far along the axis ``value`` lies, in percent; beyond the ends it stays at the end."""
+        """The position of ``value`` along the axis, in percent, clipped to its ends."""
         share = (value - self.low) / (self.high - self.low)
         return round(100 * min(1.0, max(0.0, share)), 3)
 
 
 def nice_scale(values: Iterable[float], most_intervals: int = 5) -> Scale:
-    """The tightest axis with round ends that holds all ``values`` in so many steps of 1, 2 or 5 times a power of ten.
-
-    Raises ValueError where there is no value.
+    """The tightest axis with round ends that holds all ``values``, in at most so many steps of 1, 2 or 5 times a power
+    of ten. Raises ValueError where there is no value.
     """
     held = list(values)
     if not held:

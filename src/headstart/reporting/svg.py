@@ -1,8 +1,6 @@
-"""A matplotlib ``Figure`` drawn in ``COLOURS`` as an ``<svg>`` coloured by CSS.
-
-A figure is drawn once, with stand-in colours that no plot would use; each is then replaced by a CSS variable, so that
-the page's light and dark schemes colour it like everything else. Text stays text (it can be searched and read aloud) in
-the page's own font.
+"""A matplotlib ``Figure`` drawn in ``COLOURS`` as an ``<svg>`` coloured by CSS: placeholder colours that no plot would
+use are replaced by CSS variables, so that the page's light and dark schemes apply. Text stays text (it can be searched
+and read aloud) in the page's own font.
 """
 
 from __future__ import annotations
@@ -29,15 +27,13 @@ _IDS = re.compile(r'(?P<before> id="|url\(#|xlink:href="#)')
 
 
 def series_colour(index: int) -> str:
-    """The stand-in colour of the arm at ``index``."""
+    """The placeholder colour of the arm at ``index``."""
     return COLOURS[f"series-{index % SERIES + 1}"]
 
 
 def to_svg(figure: Figure, name: str, description: str) -> str:
-    """The figure as one ``<svg>`` element without a fixed size; ``name`` (unique on the page) keeps its ids apart from
-    others'.
-
-    ``description`` is what a screen reader says in place of the picture.
+    """The figure as one ``<svg>`` element without a fixed size. ``name``: unique on the page, prefixes its ids;
+    ``description``: what a screen reader says.
     """
     import matplotlib
 
@@ -51,13 +47,9 @@ def to_svg(figure: Figure, name: str, description: str) -> str:
     if box is None:
         raise ValueError("matplotlib wrote an svg without a viewBox")
     head = f'<svg class="plot" xmlns:xlink="http://www.w3.org/1999/xlink" {box.group()} role="img"'
-    return f'{head} aria-label="{escape(description)}">{_restyle(rest, name)}'
-
-
-def _restyle(text: str, name: str) -> str:
-    text = _IDS.sub(lambda match: f"{match['before']}{name}-", text)
+    text = _IDS.sub(lambda match: f"{match['before']}{name}-", rest)
     text = _FONT.sub(lambda match: f"font-size: {match['size']}px; font-weight: {match['weight'] or 'inherit'}", text)
     text = _FAMILY.sub("", text)
     for variable, colour in COLOURS.items():
         text = text.replace(colour, f"var(--{variable})")
-    return text.strip()
+    return f'{head} aria-label="{escape(description)}">{text.strip()}'

@@ -27,7 +27,7 @@ CONTENTS = {
     "predictions.csv": "every val and test photo: true class, prediction, confidence",
     "splits.csv": "which photo was in which split",
     "check.json": "what reading the photos found",
-    "request.json": "what was asked for; headstart train --resume reads it",
+    "request.json": "the options of the run; resuming reads them",
     "MODEL_CARD.md": "what it is, how good, how trained, its limits: for whoever gets the model",
     "report.html": "this page",
 }

@@ -1,14 +1,12 @@
 """The HTTP interface, a FastAPI app: POST /predict and /explain, GET /model, /healthz, /metrics, /docs, and the page
-at /.
-
-Every response that is not a result is JSON with one sentence in ``error``.
+at /. Every error is JSON with one sentence in ``error``.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib.resources import files
@@ -16,24 +14,25 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
+from prometheus_client import generate_latest
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 from headstart._version import __version__
 from headstart.evaluation.uncertainty import is_unknown
 from headstart.inference.classifier import Answer
 from headstart.serving.limits import Refused, too_busy
 from headstart.serving.service import Service
-from headstart.serving.uploads import FIELD, read_uploads
+from headstart.serving.uploads import FIELD, Upload, read_uploads
 
 PAGE = {
     "/": ("index.html", "text/html"),
     "/page.css": ("page.css", "text/css"),
     "/page.js": ("page.js", "text/javascript"),
 }
-CALLS = ("/predict", "/explain", "/model", "/healthz", "/metrics", "/docs", "/openapi.json")
 POLICY = "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; frame-ancestors 'none'"
-"""What the page may load: its own files only."""
+"""The page loads its own files only."""
 
 
 class Named(BaseModel):
@@ -44,8 +43,8 @@ class Named(BaseModel):
     confidence: float = Field(description="Its probability, calibrated if the run is")
     probabilities: dict[str, float] = Field(description="Of every class")
     unknown: bool | None = Field(
-        description="Whether the photo is out of distribution, so that no label may be correct; null if the model"
-        " cannot tell"
+        description="Whether the photo is out of distribution, so that no label may be correct; null if the model does"
+        " not detect it"
     )
     distance: float | None = Field(
         description="Distance to the training photos: 95 % of photos like them are below 1, unknown ones above"
@@ -61,34 +60,22 @@ class Answers(BaseModel):
 
 
 class Problem(BaseModel):
-    """Why there is no result."""
+    """An error."""
 
     error: str
     files: dict[str, str] = Field(default={}, description="A reason per file that cannot be read")
 
 
-UPLOAD = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": [FIELD],
-                    "properties": {FIELD: {"type": "array", "items": {"type": "string", "format": "binary"}}},
-                }
-            }
-        },
-    }
-}
+_FILES = {"type": "array", "items": {"type": "string", "format": "binary"}}
+_FORM = {"schema": {"type": "object", "required": [FIELD], "properties": {FIELD: _FILES}}}
+UPLOAD = {"requestBody": {"required": True, "content": {"multipart/form-data": _FORM}}}
+_STATUS = {
+    400: "Not valid multipart/form-data", 408: "The upload did not arrive in time", 413: "Too large, or too many files",
+    415: "Not multipart/form-data", 422: "No photo, or one that cannot be read",
+    429: "Too busy: try again after Retry-After seconds", 503: "No response in time",
+}  # fmt: skip
 REFUSALS: dict[int | str, dict[str, Any]] = {
-    400: {"model": Problem, "description": "Not valid multipart/form-data"},
-    408: {"model": Problem, "description": "The upload did not arrive in time"},
-    413: {"model": Problem, "description": "Too large, or too many files"},
-    415: {"model": Problem, "description": "Not multipart/form-data"},
-    422: {"model": Problem, "description": "No photo, or one that cannot be read"},
-    429: {"model": Problem, "description": "Too busy: try again after Retry-After seconds"},
-    503: {"model": Problem, "description": "No answer in time"},
+    status: {"model": Problem, "description": text} for status, text in _STATUS.items()
 }
 
 
@@ -107,38 +94,41 @@ def make_app(service: Service) -> FastAPI:
     )
     _refusals(app)
     app.middleware("http")(_counting(service))
-    _answers(app, service)
+    _predictions(app, service)
     _about(app, service)
-    _page(app)
+    headers = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
+    for path, (name, kind) in PAGE.items():
+        content = (files("headstart.serving") / "page" / name).read_bytes()
+        response = Response(content, media_type=kind, headers=headers)  # itself an app that sends the same each time
+        app.router.routes.append(Route(path, response, methods=["GET"], include_in_schema=False))
     return app
 
 
-def _answers(app: FastAPI, service: Service) -> None:
+def _predictions(app: FastAPI, service: Service) -> None:
     @app.post("/predict", response_model=Answers, responses=REFUSALS, openapi_extra=UPLOAD, summary="Classify photos")
     async def predict(request: Request) -> dict[str, Any]:
         async with _admitted(request, service) as uploads:
-            rows = await _in_time(service.predict(uploads), service)
-            named = zip(uploads, rows, strict=True)
-            return {"predictions": [_answer(upload.name, row, service.classifier.classes) for upload, row in named]}
+            rows = zip(uploads, await service.predict(uploads), strict=True)
+            return {"predictions": [_as_json(upload.name, row, service.classifier.classes) for upload, row in rows]}
 
     @app.post(
         "/explain",
         responses={**REFUSALS, 200: {"content": {"image/png": {}}}, 501: {"model": Problem}},
         response_class=Response,
         openapi_extra=UPLOAD,
-        summary="Where the network looked, as a PNG of one photo",
+        summary="The saliency map (Grad-CAM) of one photo, as a PNG",
     )
     async def explain(request: Request, label: str | None = None) -> Response:
         async with _admitted(request, service) as uploads:
             if len(uploads) != 1:
-                raise Refused(422, "One photo at a time is explained.")
-            return Response(await _in_time(service.overlay(uploads[0], label), service), media_type="image/png")
+                raise Refused(422, "Send one photo at a time to be explained.")
+            return Response(await service.overlay(uploads[0], label), media_type="image/png")
 
 
-def _answer(name: str, answer: Answer, classes: tuple[str, ...]) -> dict[str, Any]:
-    best = int(answer.probabilities.argmax())
-    every = {label: round(float(p), 6) for label, p in zip(classes, answer.probabilities, strict=True)}
-    far, confidence = answer.distance, every[classes[best]]
+def _as_json(name: str, found: Answer, classes: tuple[str, ...]) -> dict[str, Any]:
+    best = int(found.probabilities.argmax())
+    every = {label: round(float(p), 6) for label, p in zip(classes, found.probabilities, strict=True)}
+    far, confidence = found.distance, every[classes[best]]
     return {
         "path": name, "label": classes[best], "confidence": confidence, "probabilities": every,
         "unknown": is_unknown(far), "distance": None if far is None else round(far, 4),
@@ -147,88 +137,109 @@ def _answer(name: str, answer: Answer, classes: tuple[str, ...]) -> dict[str, An
 
 
 @asynccontextmanager
-async def _admitted(request: Request, service: Service) -> AsyncIterator[list[Any]]:
-    """The uploads of a request that may be worked on. Raises Refused."""
+async def _admitted(request: Request, service: Service) -> AsyncIterator[list[Upload]]:
+    """The uploads of a request; the block that works on them has ``limits.seconds``, as the upload has. Raises Refused
+    (408, 429, 503, and what ``read_uploads`` raises).
+    """
+    seconds = service.limits.seconds
     if service.at_work >= service.limits.requests:
-        raise too_busy(f"{service.at_work} requests are at work")
+        raise too_busy(f"{service.at_work} requests are in progress")
     service.at_work += 1
+    late = Refused(408, f"The upload took more than {seconds:g} s.")
     try:
         with service.memory.hold() as take:
-            try:
-                async with asyncio.timeout(service.limits.seconds):
-                    uploads = await read_uploads(request, service.limits, take)
-            except TimeoutError:
-                raise Refused(408, f"The upload took more than {service.limits.seconds:g} s.") from None
-            yield uploads
+            async with asyncio.timeout(seconds):
+                uploads = await read_uploads(request, service.limits, take)
+            late = Refused(503, f"No response within {seconds:g} s.")
+            async with asyncio.timeout(seconds):
+                yield uploads
+    except TimeoutError:
+        raise late from None
     finally:
         service.at_work -= 1
 
 
-async def _in_time(work: Awaitable[Any], service: Service) -> Any:
-    try:
-        return await asyncio.wait_for(work, service.limits.seconds)
-    except TimeoutError:
-        raise Refused(503, f"No answer within {service.limits.seconds:g} s.") from None
-
-
 def _about(app: FastAPI, service: Service) -> None:
-    @app.get("/model", summary="Classes, figures, provenance")
+    @app.get("/model", summary="Classes, metrics, provenance")
     async def model() -> dict[str, Any]:
         return service.about()
 
-    @app.get("/healthz", summary="Whether it answers")
+    @app.get("/healthz", summary="Whether it is running")
     async def healthz() -> JSONResponse:
         well = service.batcher.alive
         return JSONResponse({"status": "ok" if well else "the network has stopped"}, 200 if well else 503)
 
     @app.get("/metrics", summary="Counters for Prometheus", response_class=Response)
     async def metrics() -> Response:
-        return Response(service.figures.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        text = generate_latest(service.figures.registry)
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:
-        from headstart.serving.docs import docs_page
-
-        return Response(docs_page(app.openapi()), media_type="text/html", headers={"Content-Security-Policy": POLICY})
+        return Response(_docs_page(app.openapi()), media_type="text/html", headers={"Content-Security-Policy": POLICY})
 
 
-def _page(app: FastAPI) -> None:
-    for path, (name, kind) in PAGE.items():
-        content = (files("headstart.serving") / "page" / name).read_bytes()
-        app.add_route(path, _plain(content, kind), include_in_schema=False)
+def _docs_page(api: dict[str, Any]) -> str:
+    """The API's documentation from its OpenAPI description; it loads nothing from elsewhere."""
+    from jinja2 import Environment
+
+    source = (files("headstart.serving") / "page" / "docs.html.j2").read_text(encoding="utf-8")
+    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(source)
+    calls = [
+        {
+            "method": method.upper(), "path": path, "summary": call.get("summary", ""),
+            "upload": "requestBody" in call, "parameters": call.get("parameters", []),
+            "responses": [(status, _response(api, about)) for status, about in sorted(call["responses"].items())],
+        }
+        for path, methods in api["paths"].items()
+        for method, call in methods.items()
+    ]  # fmt: skip
+    return template.render(api=api, calls=calls)
 
 
-def _plain(content: bytes, kind: str) -> Callable[[Request], Awaitable[Response]]:
-    headers = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
+def _response(api: dict[str, Any], about: dict[str, Any]) -> dict[str, Any]:
+    """Description, media type and, where the schema has a name, the shape as JSON with types for values."""
+    content: dict[str, dict[str, Any]] = about.get("content", {})
+    kind, form = next(iter(content.items()), ("", {}))
+    schema = form.get("schema", {})
+    example = json.dumps(_shape(api, schema), indent=1) if "$ref" in schema else ""
+    return {"description": about.get("description", ""), "kind": kind, "example": example}
 
-    async def route(_: Request) -> Response:
-        return Response(content, media_type=kind, headers=headers)
 
-    return route
+def _shape(api: dict[str, Any], schema: dict[str, Any]) -> Any:
+    if "$ref" in schema:
+        schema = api["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    if "properties" in schema:
+        return {name: _shape(api, inner) for name, inner in schema["properties"].items()}
+    if schema.get("type") == "array":
+        return [_shape(api, schema["items"])]
+    if isinstance(schema.get("additionalProperties"), dict):
+        return {"…": _shape(api, schema["additionalProperties"])}
+    if "anyOf" in schema:
+        return " or ".join(str(_shape(api, inner)) for inner in schema["anyOf"])
+    return schema.get("type", "any")
 
 
 def _counting(service: Service) -> Any:
-    """Middleware: counts each answer by path (known ones only, or a client could make endless series) and status."""
-    known = {*PAGE, *CALLS}
+    """Middleware: counts each response by path (known ones only, or a client could make endless series) and status."""
+    known = {*PAGE, "/predict", "/explain", "/model", "/healthz", "/metrics", "/docs", "/openapi.json"}
 
     async def count(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        began = time.perf_counter()
         path = request.url.path if request.url.path in known else "other"
         status = 500
         try:
-            with service.figures.busy.track_inprogress():
+            with service.figures.busy.track_inprogress(), service.figures.seconds.labels(path).time():
                 response = await call_next(request)
             status = response.status_code
             return response
         finally:
             service.figures.requests.labels(path, status).inc()
-            service.figures.seconds.labels(path).observe(time.perf_counter() - began)
 
     return count
 
 
 def _refusals(app: FastAPI) -> None:
-    """All that is no result, as one sentence."""
+    """Every error as one sentence."""
 
     @app.exception_handler(Refused)
     async def refused(_: Request, refusal: Refused) -> JSONResponse:
@@ -243,5 +254,5 @@ def _refusals(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def defect(_: Request, error: Exception) -> JSONResponse:
-        logging.getLogger("headstart").error("A defect while a request was answered", exc_info=error)
-        return JSONResponse({"error": "A defect of the server's, which has been logged."}, 500)
+        logging.getLogger("headstart").error("A defect in the server", exc_info=error)
+        return JSONResponse({"error": "A defect in the server, which has been logged."}, 500)

@@ -1,7 +1,7 @@
 """Requests that arrive together share a batch. Photos come from any thread; each gets a future.
 
-Nobody waits for a batch to fill: while the network works on one, the next gathers. Batches have a few fixed lengths
-(the rest is empty photos), because the network is laid out anew for each length.
+No request waits for a batch to fill: while the network works on one, the next gathers. Batches are padded to a few
+fixed lengths, because the network is compiled anew for each length.
 """
 
 from __future__ import annotations
@@ -21,27 +21,30 @@ LENGTHS = (1, 4, 16, 32)
 
 
 class Batcher:
-    """One thread that answers. ``answer``: photos uint8 [N, S, S, 3] -> N answers of any kind; ``limit``: how many
-    photos may wait; ``observe(photos)`` is told of each batch.
+    """One thread that predicts. ``predict``: photos uint8 [N, S, S, 3] -> N results of any kind; ``limit``: how many
+    photos may wait; ``observe`` is called with the number of photos in each batch.
     """
 
     def __init__(
-        self, answer: Callable[[np.ndarray], Iterable[Any]], limit: int, observe: Callable[[int], None] = lambda _: None
+        self,
+        predict: Callable[[np.ndarray], Iterable[Any]],
+        limit: int,
+        observe: Callable[[int], None] = lambda _: None,
     ) -> None:
-        self.answer, self.limit, self.observe = answer, limit, observe
+        self.predict, self.limit, self.observe = predict, limit, observe
         self.waiting: deque[tuple[np.ndarray, Future[Any]]] = deque()
         self.changed = threading.Condition()
         self.stopped = False
         self.thread = threading.Thread(target=self._work, name="headstart-batches", daemon=True)
 
     def start(self, photo: np.ndarray) -> None:
-        """Lay the network out for every length, on a photo of the right size, then begin."""
+        """Prepare the network for every batch length with a photo of its input size, then start the thread."""
         for length in reversed(LENGTHS):
-            self.answer(np.repeat(photo[None], length, 0))
+            self.predict(np.repeat(photo[None], length, 0))
         self.thread.start()
 
     def stop(self) -> None:
-        """Answer what waits, then end."""
+        """Finish the photos that wait, then end."""
         with self.changed:
             self.stopped = True
             self.changed.notify()
@@ -64,13 +67,14 @@ class Batcher:
     def _work(self) -> None:
         while batch := self._next():
             self.observe(len(batch))
-            photos = np.zeros((_length(len(batch)), *batch[0][0].shape), np.uint8)
+            length = next(length for length in LENGTHS if length >= len(batch))
+            photos = np.zeros((length, *batch[0][0].shape), np.uint8)
             photos[: len(batch)] = [photo for photo, _ in batch]
             try:
-                rows = self.answer(photos)
-            except Exception as error:  # noqa: BLE001 - the thread must live on; the request is told
+                rows = self.predict(photos)
+            except Exception as error:  # noqa: BLE001 - the thread must live on; the request gets the error
                 for _, future in batch:
-                    with suppress(Exception):  # a request that has gone
+                    with suppress(Exception):  # the request was cancelled
                         future.set_exception(error)
                 continue
             for (_, future), row in zip(batch, rows, strict=False):
@@ -78,7 +82,7 @@ class Batcher:
                     future.set_result(row)
 
     def _next(self) -> list[tuple[np.ndarray, Future[Any]]]:
-        """Everything that waits, at most the longest batch; empty at the end."""
+        """All photos that wait, at most the longest batch; empty once stopped."""
         with self.changed:
             while True:
                 batch: list[tuple[np.ndarray, Future[Any]]] = []
@@ -89,7 +93,3 @@ class Batcher:
                 if batch or self.stopped:
                     return batch
                 self.changed.wait()
-
-
-def _length(photos: int) -> int:
-    return next(length for length in LENGTHS if length >= photos)

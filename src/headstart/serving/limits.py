@@ -1,4 +1,4 @@
-"""What a request may cost, and ``Refused``: a response that is a refusal, with its HTTP status and a sentence."""
+"""What a request may cost, and ``Refused``: an error response, with its HTTP status and a sentence."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Limits:
-    """``file_mb``, ``request_mb``: of uploads; ``memory_mb``: of all that are at work. ``pixels``: of a photo, by its
-    header; ``files``: of a request; ``requests``: at work at a time; ``waiting``: photos that wait for the network;
-    ``seconds``: for an upload to arrive, and again for its answer.
+    """``file_mb``, ``request_mb``: of uploads; ``memory_mb``: of all uploads in progress. ``pixels``: of a photo, by
+    its header; ``files``: of a request; ``requests``: in progress at a time; ``waiting``: photos that wait for the
+    network; ``seconds``: for an upload to arrive, and again for its response.
     """
 
     file_mb: float = 30.0
@@ -33,5 +33,5 @@ class Refused(Exception):  # noqa: N818 - a response, not an error of the server
 
 
 def too_busy(what: str) -> Refused:
-    """Come back later: 429, to which the app adds Retry-After."""
+    """429, to which the app adds Retry-After."""
     return Refused(429, f"Too busy: {what}. Try again in a second.")

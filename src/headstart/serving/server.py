@@ -20,11 +20,6 @@ if TYPE_CHECKING:
     from headstart.serving.limits import Limits
 
 
-NEEDED = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
-GRACE = 10
-"""Seconds that requests at work have to end in once the server is told to stop."""
-
-
 def serve(
     run: str | Path,
     *,
@@ -35,7 +30,7 @@ def serve(
     quiet: bool = False,
     listener: Listener | None = None,
 ) -> None:
-    """Serve predictions over HTTP until Ctrl-C or SIGTERM; requests at work then are still answered.
+    """Serve predictions over HTTP until Ctrl-C or SIGTERM; requests in progress then have ten seconds to finish.
 
     Args:
         run: a run folder, or a model on the hub (``"hf:owner/name"``).
@@ -55,9 +50,16 @@ def serve(
     app = application(run, device=device, limits=limits)
     listening = _listen(host, port)
     with console_events(quiet, listener) as events:
-        events.message(_where(*listening.getsockname()[:2]))
+        address, port = listening.getsockname()[:2]
+        shown = f"[{address}]" if ":" in address else address
+        local = ipaddress.ip_address(address.partition("%")[0]).is_loopback
+        who = (
+            "only this machine can connect (`host='0.0.0.0'` lets others)" if local
+            else "anyone who reaches this machine can connect: there is no password"
+        )  # fmt: skip
+        events.message(f"Serving on http://{shown}:{port}  ({who}; Ctrl-C stops it)")
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE, timeout_keep_alive=30,
+        app, log_level="warning", access_log=False, timeout_graceful_shutdown=10, timeout_keep_alive=30,
         server_header=False,
     )  # fmt: skip
     uvicorn.Server(config).run(sockets=[listening])
@@ -65,7 +67,8 @@ def serve(
 
 def application(run: str | Path, *, device: str = "auto", limits: Limits | None = None) -> FastAPI:
     """The ASGI app of a run, for a server of one's own. Raises OptionError, RunError."""
-    missing = [name for name in NEEDED if find_spec(name) is None]
+    needed = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
+    missing = [name for name in needed if find_spec(name) is None]
     if missing:
         raise OptionError(f"Serving needs {', '.join(missing)}, not installed here.", "pip install 'headstart[serve]'")
     from headstart.serving.app import make_app
@@ -76,7 +79,7 @@ def application(run: str | Path, *, device: str = "auto", limits: Limits | None 
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """A socket that listens already, so that a mistake is reported before anything is started. Raises OptionError."""
+    """A socket that listens already, so that a wrong address is reported at once. Raises OptionError."""
     if not 0 <= port < 2**16:  # the system would take it modulo 65536
         raise OptionError(f"`port={port}` must be from 0 (a free one) to 65535.", option="port")
     try:
@@ -90,14 +93,3 @@ def _listen(host: str, port: int) -> socket.socket:
             f"Cannot listen on {host}:{port}: {getattr(error, 'strerror', None) or error}.", "Try `port=0`, or another."
         ) from None
     return listening
-
-
-def _where(host: str, port: int) -> str:
-    shown = f"[{host}]" if ":" in host else host
-    inside = ipaddress.ip_address(host.partition("%")[0]).is_loopback
-    who = (
-        "only this machine can connect (`host='0.0.0.0'` lets others)"
-        if inside
-        else "anyone who reaches this machine can connect: there is no password"
-    )
-    return f"Serving on http://{shown}:{port}  ({who}; Ctrl-C stops it)"

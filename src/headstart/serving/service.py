@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from headstart.data.decode import BadPhoto, decode
 from headstart.data.images import centre
@@ -20,8 +21,23 @@ from headstart.inference.saliency import Explainer, has_maps
 from headstart.reporting.images import overlay, png
 from headstart.serving.batching import LENGTHS, Batcher
 from headstart.serving.limits import Limits, Refused, too_busy
-from headstart.serving.metrics import Figures
 from headstart.serving.uploads import Memory, Upload
+
+
+class Figures:
+    """Prometheus counters of one server, in a registry of their own: several servers may live in a process."""
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry()
+        self.requests = Counter("headstart_requests", "Requests by response", ["path", "status"], registry=registry)
+        self.seconds = Histogram(
+            "headstart_request_seconds", "Time from a request's headers to its response", ["path"], registry=registry,
+            buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+        )  # fmt: skip
+        self.photos = Counter("headstart_photos", "Photos by predicted class", ["label"], registry=registry)
+        self.unknown = Counter("headstart_unknown_photos", "Out-of-distribution photos", registry=registry)
+        self.batch = Histogram("headstart_batch_photos", "Photos per batch", registry=registry, buckets=LENGTHS)
+        self.busy = Gauge("headstart_requests_at_work", "Requests in progress", registry=registry)
 
 
 class Service:
@@ -30,38 +46,37 @@ class Service:
     def __init__(self, run: Path, classifier: Classifier, limits: Limits) -> None:
         self.run, self.classifier, self.limits = run, classifier, limits
         self.figures, self.memory = Figures(), Memory(limits.memory_mb * 1e6)
-        self.batcher = Batcher(self._answers, limits.waiting, self.figures.batch.observe)
+        self.batcher = Batcher(
+            lambda photos: classifier.answers(classifier.features(photos)), limits.waiting, self.figures.batch.observe
+        )
         self.decoders = ThreadPoolExecutor(max(2, os.cpu_count() or 2), thread_name_prefix="headstart-decode")
         self.drawer = ThreadPoolExecutor(1, thread_name_prefix="headstart-explain")
         self.at_work, self.drawing = 0, 0
         self.explainer: Explainer | None = None
 
     def start(self) -> None:
-        """Get everything ready before the first request."""
+        """Prepare the network before the first request."""
         size = self.classifier.preprocessing.image_size
         self.classifier.prepare_for(LENGTHS[-1] * 1000)
         self.batcher.start(np.zeros((size, size, 3), np.uint8))
 
     def stop(self) -> None:
-        """Answer what waits, then end."""
+        """Finish the photos that wait, then end."""
         self.batcher.stop()
         self.decoders.shutdown(wait=False, cancel_futures=True)
         self.drawer.shutdown(wait=False, cancel_futures=True)
 
-    def _answers(self, photos: np.ndarray) -> list[Answer]:
-        return self.classifier.answers(self.classifier.features(photos))
-
     async def predict(self, uploads: Sequence[Upload]) -> list[Answer]:
         """A prediction per upload. Raises Refused (422, 429)."""
         photos = await self._decoded(uploads)
-        answers = await asyncio.gather(*map(asyncio.wrap_future, self.batcher.submit(photos)))
-        for answer in answers:
-            self.figures.photos.labels(self.classifier.classes[int(answer.probabilities.argmax())]).inc()
-            self.figures.unknown.inc(bool(is_unknown(answer.distance)))
-        return answers
+        predictions = await asyncio.gather(*map(asyncio.wrap_future, self.batcher.submit(photos)))
+        for one in predictions:
+            self.figures.photos.labels(self.classifier.classes[int(one.probabilities.argmax())]).inc()
+            self.figures.unknown.inc(bool(is_unknown(one.distance)))
+        return predictions
 
     async def _decoded(self, uploads: Sequence[Upload]) -> list[np.ndarray]:
-        """Each upload as the network sees it; all that are bad are named. Raises Refused (422)."""
+        """Each upload as the network sees it. Raises Refused (422) that names all bad ones."""
         loop = asyncio.get_running_loop()
         found = await asyncio.gather(*(loop.run_in_executor(self.decoders, self._decode, u) for u in uploads))
         bad = {u.name: photo for u, photo in zip(uploads, found, strict=True) if isinstance(photo, str)}
@@ -71,14 +86,12 @@ class Service:
         return [photo for photo in found if not isinstance(photo, str)]
 
     def _decode(self, upload: Upload) -> np.ndarray | str:
-        expected = self.classifier.preprocessing
+        how = self.classifier.preprocessing
         try:
-            decoded = decode(
-                upload.content, expected.resize, expected.interpolation, upload.name, max_pixels=self.limits.pixels
-            )
+            photo = decode(upload.content, how.resize, how.interpolation, upload.name, max_pixels=self.limits.pixels)
         except BadPhoto as bad:
             return bad.problem
-        return centre(decoded.pixels, expected.image_size)
+        return centre(photo.pixels, how.image_size)
 
     @property
     def explains(self) -> bool:
@@ -86,12 +99,10 @@ class Service:
 
     async def overlay(self, upload: Upload, label: str | None) -> bytes:
         """A PNG: the photo as the network sees it, with the saliency map of a class (the predicted one by default).
-
-        Raises:
-            Refused: 422 for a bad photo or an unknown label, 429, or 501 where the network has no maps.
+        Raises Refused: 422 for a bad photo or an unknown label, 429, or 501 where the network has no maps.
         """
         if not self.explains:
-            raise Refused(501, "This network ends in no feature maps: there is nothing to look at.")
+            raise Refused(501, "This network ends in no feature maps, so it has no saliency map.")
         if label is not None and label not in self.classifier.classes:
             raise Refused(422, f"There is no class {label[:60]!r} in this model.")
         if self.drawing >= 16:
@@ -111,23 +122,16 @@ class Service:
 
     def about(self) -> dict[str, Any]:
         """Classes, figures and provenance, as GET /model gives them."""
-        said = self.classifier.public_description()
+        described = self.classifier.public_description()
         try:
             metrics = json.loads((self.run / "metrics.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             metrics = {}
-        figures = {
-            split: {"photos": metrics[split]["photos"], "accuracy": metrics[split]["accuracy"]}
-            for split in ("val", "test")
-            if split in metrics
-        }
+        kept = {split: metrics[split] for split in ("val", "test") if split in metrics}
         return {
             "name": self.run.resolve().name,
-            "classes": said["classes"],
-            "figures": figures,
-            "preprocessing": said["preprocessing"],
-            "architecture": said["architecture"],
-            "provenance": said["provenance"],
+            "figures": {split: {name: found[name] for name in ("photos", "accuracy")} for split, found in kept.items()},
+            **{name: described[name] for name in ("classes", "preprocessing", "architecture", "provenance")},
             "explains": self.explains,
-            "limits": {"file_mb": self.limits.file_mb, "files": self.limits.files, "pixels": self.limits.pixels},
+            "limits": {name: getattr(self.limits, name) for name in ("file_mb", "files", "pixels")},
         }

@@ -1,8 +1,8 @@
-"""``predict``, ``evaluate`` and ``describe``: what a trained model is used for."""
+"""``predict``, ``evaluate`` and ``describe``: the uses of a trained model."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,31 +25,19 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 
-def predictions_html(predictions: Sequence[Prediction]) -> str:
-    """A gallery of predictions."""
-    tiles = []
-    for one in predictions[:MOST]:
-        mark = " unknown?" if one.unknown else ""
-        words = escape(one.problem or f"{one.label} {one.confidence:.3f}{mark}")
-        tiles.append(photo_tile(one.path, f"{words}<br><span style='opacity:.6'>{escape(one.path.name)}</span>"))
-    left = len(predictions) - MOST
-    return "<div>" + "".join(tiles) + "</div>" + (f"<p>… and {left} more</p>" if left > 0 else "")
-
-
 SPLITS = ("all", "train", "val", "test")
 
 
 class Predictions(Iterator[Prediction]):
-    """Predictions, computed one at a time, so that memory stays flat whatever the number of photos. ``frame()``, and a
-    notebook that shows them, compute all that are left. ``promise``: what the prediction sets guarantee, where there
-    are any.
+    """Predictions, computed one at a time, so that memory use does not grow with the number of photos. ``frame()`` and
+    a notebook's display compute all the rest. ``promise``: what the prediction sets guarantee, if there are any.
     """
 
-    def __init__(self, answers: Iterator[Prediction], classes: tuple[str, ...], promise: str | None = None) -> None:
-        self.answers, self.classes, self.promise = answers, classes, promise
+    def __init__(self, found: Iterator[Prediction], classes: tuple[str, ...], promise: str | None = None) -> None:
+        self.found, self.classes, self.promise = found, classes, promise
 
     def __next__(self) -> Prediction:
-        return next(self.answers)
+        return next(self.found)
 
     def frame(self) -> DataFrame:
         """A row per photo as a pandas frame, with a column per class."""
@@ -64,9 +52,13 @@ class Predictions(Iterator[Prediction]):
         )  # fmt: skip
 
     def _repr_html_(self) -> str:
-        shown = list(self)
-        self.answers = iter(shown)  # so that they can be shown or iterated again
-        return predictions_html(shown)
+        found, tiles = list(self), []
+        self.found = iter(found)  # so that they can be shown or iterated again
+        for one in found[:MOST]:
+            text = escape(one.problem or f"{one.label} {one.confidence:.3f}{' unknown?' if one.unknown else ''}")
+            tiles.append(photo_tile(one.path, f"{text}<br><span style='opacity:.6'>{escape(one.path.name)}</span>"))
+        more = f"<p>… and {len(found) - MOST} more</p>" if len(found) > MOST else ""
+        return f"<div>{''.join(tiles)}</div>{more}"
 
 
 def predict(
@@ -128,25 +120,29 @@ def evaluate(
     classifier = Classifier.load(run, device)
     manifest = scan(data, for_training=False)
     photos, chosen = _chosen(manifest, split)
-    index = _class_index(photos, classifier, manifest)
-    rows, far, labels, bad = [], [], [], []
+    index = {label: i for i, label in enumerate(classifier.classes)}
+    unknown = sorted({photo.label for photo in photos} - index.keys(), key=natural_key)
+    if unknown:
+        raise DataError(
+            f"{manifest.name} has classes that the model does not know: {', '.join(unknown[:5])}.",
+            f"The model knows: {', '.join(classifier.classes[:20])}.",
+        )
+    found, labels, bad = [], [], []
     with console_events(quiet, listener) as events:
-        for done, (photo, read, answer) in enumerate(classifier.stream(photos), 1):
+        for done, (photo, read, prediction) in enumerate(classifier.stream(photos), 1):
             events.progress("reading photos", done, len(photos))
-            if answer is None:
+            if prediction is None:
                 bad.append(BadFile(photo.path, str(read.problem)))
             else:
-                rows.append(answer.probabilities)
-                far.append(answer.distance)
+                found.append(prediction)
                 labels.append(index[photo.label])
-    if not rows:
-        raise DataError(
-            f"None of the {len(photos)} photos in {manifest.name} can be read.",
-            f"The first: {bad[0].path}: {bad[0].reason}.",
-        )
-    figures = measure(np.stack(rows), np.array(labels), classifier.classes)
+    if not found:
+        first = f"The first: {bad[0].path}: {bad[0].reason}."
+        raise DataError(f"None of the {len(photos)} photos in {manifest.name} can be read.", first)
+    probabilities, true = np.stack([one.probabilities for one in found]), np.array(labels)
+    figures = measure(probabilities, true, classifier.classes)
     if classifier.certainty is not None:
-        figures["certainty"] = classifier.certainty.measured(far, np.stack(rows), np.array(labels))
+        figures["certainty"] = classifier.certainty.measured([one.distance for one in found], probabilities, true)
     named_bad = [{"path": shown(b.path, manifest.root), "reason": b.reason} for b in (*manifest.skipped, *bad)]
     return {"data": manifest.name, "split": chosen, "classes": list(classifier.classes), **figures, "bad": named_bad}
 
@@ -156,22 +152,9 @@ def _chosen(manifest: Manifest, split: str | None) -> tuple[list[Photo], str]:
     chosen = split or ("test" if "test" in given else "all")
     photos = [photo for photo in manifest.photos if chosen == "all" or photo.split == chosen]
     if not photos:
-        raise DataError(
-            f"{manifest.name} has no {chosen} split.",
-            f"It has: {', '.join(sorted(str(s) for s in given if s)) or 'no splits'}.",
-        )
+        splits = ", ".join(sorted(str(s) for s in given if s)) or "no splits"
+        raise DataError(f"{manifest.name} has no {chosen} split.", f"It has: {splits}.")
     return photos, chosen
-
-
-def _class_index(photos: list[Photo], classifier: Classifier, manifest: Manifest) -> dict[str, int]:
-    index = {label: i for i, label in enumerate(classifier.classes)}
-    unknown = sorted({photo.label for photo in photos} - index.keys(), key=natural_key)
-    if unknown:
-        raise DataError(
-            f"{manifest.name} has classes that the model does not know: {', '.join(unknown[:5])}.",
-            f"The model knows: {', '.join(classifier.classes[:20])}.",
-        )
-    return index
 
 
 def describe(run: str | Path) -> str:

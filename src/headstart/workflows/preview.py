@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -18,22 +19,17 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 
-PER_CLASS = 6
-
-
 @dataclass(frozen=True)
 class Photos:
-    """Labelled photos as they were found; in a notebook, a grid of them."""
+    """Labelled photos, as a grid in a notebook."""
 
     manifest: Manifest
 
     @property
     def counts(self) -> dict[str, int]:
         """Photos per class, in natural order."""
-        found: dict[str, int] = {}
-        for photo in self.manifest.photos:
-            found[photo.label] = found.get(photo.label, 0) + 1
-        return dict(sorted(found.items(), key=lambda pair: natural_key(pair[0])))
+        found = Counter(photo.label for photo in self.manifest.photos)
+        return {label: found[label] for label in sorted(found, key=natural_key)}
 
     def frame(self) -> DataFrame:
         """A row per photo: path, label, split (where the data has splits)."""
@@ -43,14 +39,12 @@ class Photos:
         return f"{self.manifest.name}: {len(self.manifest.photos)} photos, {self.manifest.layout}, {self.counts}"
 
     def _repr_html_(self) -> str:
-        parts = [
-            f"<p><b>{escape(self.manifest.name)}</b>: {len(self.manifest.photos)} photos, {self.manifest.layout}</p>"
-        ]
+        found = self.manifest
+        parts = [f"<p><b>{escape(found.name)}</b>: {len(found.photos)} photos, {found.layout}</p>"]
         for label, number in list(self.counts.items())[:MOST]:
-            mine = [p for p in self.manifest.photos if p.label == label]
-            spread = [mine[int(i)] for i in np.linspace(0, len(mine) - 1, min(PER_CLASS, len(mine)))]
-            pictures = "".join(photo_tile(one) for one in spread)
-            parts.append(f"<p style='margin:0'>{escape(label)} ({number})</p><div>{pictures}</div>")
+            own = [photo for photo in found.photos if photo.label == label]
+            tiles = "".join(photo_tile(own[int(i)]) for i in np.linspace(0, number - 1, min(6, number)))
+            parts.append(f"<p style='margin:0'>{escape(label)} ({number})</p><div>{tiles}</div>")
         return "".join(parts)
 
 
@@ -61,7 +55,7 @@ def photos(data: str | Path) -> Photos:
         data: as for ``train``.
 
     Returns:
-        The photos as they were found; a notebook shows some of each class.
+        The photos; a notebook shows some of each class.
 
     Raises:
         DataError: no photos there.

@@ -1,8 +1,7 @@
-"""``push``: a run's model on a hub.
+"""``push``: upload a run's model to a hub (huggingface.co, or HF_ENDPOINT).
 
-Uploaded are the model, what it detects out-of-distribution photos with (mean features per class), its card and its
-metrics. Photos, and tables and pages that show or name them, are not; nor is the command, which holds paths of this
-machine. HF_ENDPOINT names another hub than huggingface.co.
+Uploaded are the model, the mean features per class by which it detects out-of-distribution photos, its card and its
+metrics; not photos, tables and pages that show or name them, nor the command, which contains paths of this machine.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from headstart.core.events import Listener
 from headstart.core.files import write_json, write_text
@@ -22,8 +20,6 @@ from headstart.inference.model_files import published, read_description
 from headstart.models.pretrained import transport_errors
 from headstart.reporting.console import console_events
 from headstart.runs.model_card import model_card
-
-ALONG = (CERTAINTY, "metrics.json", "plan.json", "history.csv")
 
 
 def push(
@@ -53,25 +49,19 @@ def push(
     _check_name(repo)
     api = HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None)
     with console_events(quiet, listener) as events, tempfile.TemporaryDirectory() as scratch:
-        _fill(Path(scratch), folder, described, repo)
+        target, described = Path(scratch), published(described)
+        write_json(target / "model.json", described)
+        shutil.copyfile(folder / "model.safetensors", target / "model.safetensors")
+        for name in (CERTAINTY, "metrics.json", "plan.json", "history.csv"):
+            if (folder / name).exists():
+                shutil.copyfile(folder / name, target / name)
+        metrics, plan = (json.loads((target / f"{name}.json").read_text("utf-8")) for name in ("metrics", "plan"))
+        write_text(target / "README.md", model_card(f"{PREFIX}{repo}", described, metrics, plan))
         events.message(f"Uploading {folder} to {repo} …")
         try:
             made = api.create_repo(repo, private=private or None, exist_ok=True)
-            api.upload_folder(
-                repo_id=made.repo_id, folder_path=scratch, commit_message=f"A headstart model: {folder.resolve().name}"
-            )
+            title = f"A headstart model: {folder.resolve().name}"
+            api.upload_folder(repo_id=made.repo_id, folder_path=scratch, commit_message=title)
         except transport_errors() as error:
             raise _refused(repo, error) from None
     return f"{api.endpoint}/{made.repo_id}"
-
-
-def _fill(target: Path, run: Path, described: dict[str, Any], repo: str) -> None:
-    """What is uploaded, in a folder of its own."""
-    described = published(described)
-    write_json(target / "model.json", described)
-    shutil.copyfile(run / "model.safetensors", target / "model.safetensors")
-    for name in ALONG:
-        if (run / name).exists():
-            shutil.copyfile(run / name, target / name)
-    metrics, plan = (json.loads((run / name).read_text(encoding="utf-8")) for name in ("metrics.json", "plan.json"))
-    write_text(target / "README.md", model_card(f"{PREFIX}{repo}", described, metrics, plan))

@@ -1,4 +1,4 @@
-"""Accuracy at growing sizes: who learns, who chooses, who judges."""
+"""Accuracy at growing sizes: who trains, who validates, who tests."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from headstart.workflows.forecast.measure import FOLDS, ROUNDS, Subset, few, measure, right_answers, sizes_for, subsets
+from headstart.workflows.forecast.measure import FOLDS, ROUNDS, Subset, correct_of, measure, sizes_for, subsets
 
 LABELS = np.repeat([0, 1, 2], [50, 30, 20])
 UNIT = np.arange(100) - (np.arange(100) % 10 == 1)  # every tenth photo goes with the one before it
@@ -18,21 +18,21 @@ def drawn() -> list[Subset]:
     return list(subsets(LABELS, UNIT.tolist(), 5, ROUNDS))
 
 
-def test_nothing_that_judges_was_learned_from_or_chosen_by(drawn: list[Subset]) -> None:
+def test_no_test_photo_was_trained_or_validated_on(drawn: list[Subset]) -> None:
     for one in drawn:
-        learned, chose, judged = (set(UNIT[part].tolist()) for part in (one.train, one.val, one.held_out))
-        assert not learned & judged
-        assert not chose & judged
+        learned, chose, tested = (set(UNIT[part].tolist()) for part in (one.train, one.val, one.held_out))
+        assert not learned & tested
+        assert not chose & tested
         assert not learned & chose
-        assert min(len(learned), len(chose), len(judged)) > 0
+        assert min(len(learned), len(chose), len(tested)) > 0
 
 
-def test_every_photo_judges_once_a_round_and_at_every_size(drawn: list[Subset]) -> None:
+def test_every_photo_is_tested_once_a_round_and_at_every_size(drawn: list[Subset]) -> None:
     sizes = len(sizes_for(LABELS))
     assert len(drawn) == ROUNDS * FOLDS * sizes
     for size in range(sizes):
-        judged = Counter(i for one in drawn if one.size == size for i in one.held_out.tolist())
-        assert judged == dict.fromkeys(range(100), ROUNDS)
+        tested = Counter(i for one in drawn if one.size == size for i in one.held_out.tolist())
+        assert tested == dict.fromkeys(range(100), ROUNDS)
 
 
 def test_a_larger_part_holds_the_smaller_ones_and_every_class_in_its_share(drawn: list[Subset]) -> None:
@@ -73,13 +73,13 @@ def test_answers_are_those_of_a_logistic_regression() -> None:
     rng = np.random.default_rng(0)
     features = (rng.standard_normal((100, 6)) + 0.7 * LABELS[:, None]).astype(np.float32)
     order = rng.permutation(100)
-    train, judged = order[:60], order[60:]
-    found = right_answers(features, LABELS, train, train[:10], judged, strengths=(0.2,))
+    train, tested = order[:60], order[60:]
+    found = correct_of(features, LABELS, train, train[:10], tested, strengths=(0.2,))
     scaler = StandardScaler().fit(features[train])
     # mean loss + l2/2 |W|^2 here, sum of losses C + 1/2 |W|^2 there
     peer = LogisticRegression(C=1 / (0.2 * 60), tol=1e-8, max_iter=1000)
     peer.fit(scaler.transform(features[train]), LABELS[train])
-    assert np.array_equal(found, peer.predict(scaler.transform(features[judged])) == LABELS[judged])
+    assert np.array_equal(found, peer.predict(scaler.transform(features[tested])) == LABELS[tested])
 
 
 def test_accuracy_grows_with_photos_where_there_is_something_to_learn() -> None:
@@ -88,9 +88,9 @@ def test_accuracy_grows_with_photos_where_there_is_something_to_learn() -> None:
     features = (rng.standard_normal((300, 40)) + 0.25 * labels[:, None]).astype(np.float32)
     said: list[tuple[int, int]] = []
     found = measure(features, labels, list(range(300)), 0, lambda done, total: said.append((done, total)))
-    accuracy = np.nanmean(found.right, axis=(0, 2))
+    accuracy = np.nanmean(found.correct, axis=(0, 2))
     assert accuracy[0] < accuracy[-1] - 0.03
-    assert np.isfinite(found.right).sum(axis=0).tolist() == [[ROUNDS] * 300] * len(found.sizes)
+    assert np.isfinite(found.correct).sum(axis=0).tolist() == [[ROUNDS] * 300] * len(found.sizes)
     assert said[-1] == (len(said), len(said))
 
 
@@ -99,8 +99,4 @@ def test_one_photo_a_class_leaves_nothing_to_choose_by() -> None:
     labels = np.array([0, 1] * 10)
     features = (rng.standard_normal((20, 4)) + 5 * labels[:, None]).astype(np.float32)
     none = np.array([], np.int64)
-    assert right_answers(features, labels, np.array([0, 1]), none, np.arange(2, 20)).mean() > 0.8
-
-
-def test_classes_with_few_photos_are_named() -> None:
-    assert few(np.repeat([0, 1, 2], [5, 3, 1])) == {1: 3, 2: 1}
+    assert correct_of(features, labels, np.array([0, 1]), none, np.arange(2, 20)).mean() > 0.8

@@ -107,7 +107,7 @@ def test_the_test_split_is_not_read(class_folder: Callable[..., Path], weights: 
     assert found.measured["photos"] == found.measured["of"] == 16
 
 
-def test_copies_do_not_answer_for_each_other(tmp_path: Path, weights: Path) -> None:
+def test_duplicates_do_not_predict_each_other(tmp_path: Path, weights: Path) -> None:
     """Noise that every class holds twice: a copy in the other fold would name it, nothing else can."""
     rng = np.random.default_rng(0)
     for i in range(40):
@@ -202,10 +202,10 @@ def test_weights_on_the_machine_count_without_a_network(
     assert offline == ["resnet34"]
 
 
-def test_weights_of_nothing_can_be_had(photos: Path, offline: list[str], tmp_path: Path) -> None:
+def test_no_weights_at_all(photos: Path, offline: list[str], tmp_path: Path) -> None:
     with pytest.raises(WeightsError) as caught:
         hs.recommend(photos, backbones=["resnet18", f"starter --weights {tmp_path / 'none.pth'}"], **FLOAT)
-    assert "The weights of no backbone can be had" in str(caught.value)
+    assert "No backbone's weights are available" in str(caught.value)
     assert "there is no weights file" in str(caught.value)
 
 

@@ -10,7 +10,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
 from headstart.training.cross_validation import CrossValidated, assign_folds, cross_validate
-from headstart.workflows.recommend.scores import knn_right
+from headstart.workflows.recommend.scores import knn_correct
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def test_neighbours_are_scikit_learns(drawn: tuple[np.ndarray, np.ndarray]) -> N
     x, labels = drawn
     asked = KNeighborsClassifier(5, metric="cosine", algorithm="brute", weights=lambda d: 1 - d)
     wanted = cross_val_predict(asked, x, labels, cv=LeaveOneOut()) == labels
-    found = knn_right(x, labels, np.arange(90))
+    found = knn_correct(x, labels, np.arange(90))
     assert 0.5 < found.mean() < 1
     assert np.array_equal(found, wanted)
 
@@ -35,9 +35,9 @@ def test_neighbours_of_one_unit_do_not_vote(drawn: tuple[np.ndarray, np.ndarray]
     noise = np.random.default_rng(1).normal(size=x.shape).astype(np.float32)
     twice, both = np.concatenate([noise, noise]), np.concatenate([labels, labels])
     units = np.concatenate([np.arange(90)] * 2)
-    assert knn_right(twice, both, np.arange(180), 1).all()  # a copy names its copy
-    assert knn_right(twice, both, units, 1).mean() < 0.6
-    assert not knn_right(twice, both, np.zeros(180, dtype=int)).any()  # one unit: nobody is left to ask
+    assert knn_correct(twice, both, np.arange(180), 1).all()  # a copy names its copy
+    assert knn_correct(twice, both, units, 1).mean() < 0.6
+    assert not knn_correct(twice, both, np.zeros(180, dtype=int)).any()  # one unit: nobody is left to ask
 
 
 def test_probes_are_scikit_learns(drawn: tuple[np.ndarray, np.ndarray]) -> None:

@@ -20,7 +20,7 @@ async function start() {
   const figure = model.figures.test || model.figures.val;
   const classes = model.classes.length > 12 ? `${model.classes.length} classes` : model.classes.join(", ");
   const right = figure
-    ? ` It named ${(100 * figure.accuracy.value).toFixed(1)} % of ${figure.photos} ${model.figures.test ? "test" : "validation"} photos correctly.`
+    ? ` Accuracy on ${figure.photos} ${model.figures.test ? "test" : "validation"} photos: ${(100 * figure.accuracy.value).toFixed(1)} %.`
     : "";
   $("about").textContent = `A classifier for ${classes}.${right}`;
 }
@@ -113,9 +113,9 @@ async function send(path, file) {
 async function name(file, node, row) {
   try {
     const response = await send("/predict", file);
-    const told = await response.json();
-    if (!response.ok) return fail(node, row, told.error);
-    Object.assign(row, told.predictions[0]);
+    const found = await response.json();
+    if (!response.ok) return fail(node, row, found.error);
+    Object.assign(row, found.predictions[0]);
     show(node, row, file);
   } catch {
     fail(node, row, "The server does not answer.");
@@ -160,7 +160,7 @@ async function toggle(node, look, file, label) {
     look.disabled = false;
     if (!response || !response.ok) return say(response ? (await response.json()).error : "The server does not answer.");
     heat.src = URL.createObjectURL(await response.blob());
-    heat.alt = `Where the network looked for ${label}: warm is where`;
+    heat.alt = `Saliency map for ${label}: warm colours mark what the prediction rests on`;
   }
   heat.hidden = !heat.hidden;
   look.setAttribute("aria-pressed", String(!heat.hidden));

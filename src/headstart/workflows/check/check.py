@@ -111,7 +111,7 @@ def _read(asked: TrainOptions, quick: bool, events: Events) -> tuple[LoadedImage
 def _page(found: CheckResult) -> str:
     """One self-contained HTML page with the photos of each finding side by side, uncropped."""
     manifest, severities = found.photos.manifest, Counter(finding.severity for finding in found.findings)
-    kept = "`headstart check DATA --fix clean.csv` writes a list without the problem photos."
+    kept = f"`{command_line('check', 'DATA', {'fix': 'clean.csv'})}` writes a list without the problem photos."
     if found.cleaned:
         kept = f"`{found.cleaned.name}` leaves {plural(found.left_out, 'photo')} out."
     report = {

@@ -16,26 +16,26 @@ from headstart.core.files import write_text
 from headstart.core.text import listed
 from headstart.data.sources.detect import check_labels
 from headstart.errors import DataError, OptionError
-from headstart.evaluation.learning_curve import FAR, Band, Points, fit, points
+from headstart.evaluation.learning_curve import FAR, Points, fit, points
 from headstart.reporting.command import command_line
 from headstart.reporting.console import console_events
 from headstart.training.config import BAND_LEVEL, ForecastOptions
 from headstart.training.embeddings import EmbeddedDataset, embed_dataset
-from headstart.workflows.forecast.measure import FEWEST, few, measure
-from headstart.workflows.forecast.result import Forecast, answer_of, notes_of, table_of
+from headstart.workflows.forecast.measure import measure
+from headstart.workflows.forecast.result import Forecast, answer_of, notes_of
 from headstart.workflows.forecast.source import Source, find_source
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a forecast was asked for: ``more`` photos per class, an accuracy to reach, the coverage of intervals."""
+    """The request: ``more`` photos per class, an accuracy to reach, the coverage of intervals."""
 
     more: tuple[int, ...]
     target: float | None
     level: float
 
     def check(self) -> None:
-        """Raises OptionError for what has no meaning, all of it at once."""
+        """Raises OptionError that names every impossible value."""
         wrong = [f"`more={m}` must be at least 1" for m in self.more if m < 1]
         if self.target is not None and not 0 < self.target < 1:
             wrong.append(f"`target={self.target:g}` must be above 0 and below 1 (0.95 is 95 %)")
@@ -45,13 +45,13 @@ class Asked:
             raise OptionError("; ".join(wrong))
 
     def check_reach(self, more: Sequence[int], per_class: float) -> None:
-        """Raises OptionError for more photos than a curve can be extrapolated to."""
+        """Raises OptionError for more photos than the curve can be extrapolated to."""
         most = int((FAR - 1) * per_class)
         far = [m for m in more if m > most]
         if far:
             raise OptionError(
                 f"`more={far[0]}` is more than {FAR:g} times the {per_class:.0f} photos per class at hand.",
-                f"Ask for at most {most}, or add photos first and ask again.",
+                f"Ask for at most {most}, or add photos first.",
             )
 
     @property
@@ -103,33 +103,33 @@ def forecast(
         source = find_source(data, {**options}, events)
         seen = embed_dataset(source.options, events, source.manifest)
         asked.check_reach(asked.more, len(seen) / len(seen.classes))
-        found = conclude(seen, _measured(seen, source.options.seed, events), asked, source)
+        found = _conclude(seen, _measured(seen, source.options.seed, events), asked, source)
         for note in found.notes:
             events.warning(note)
-        if page is None:
-            return found
-        from headstart.workflows.forecast.report import render_forecast
+        if page is not None:
+            from headstart.workflows.forecast.report import render_forecast
 
-        found = replace(found, page=page, text=f"{found.text}\n\nPage: {page}")
-        command = command_line("forecast", data, {**source.given, **asked.given})
-        write_text(page, render_forecast(found, command, seen.machine.words))
+            found = replace(found, page=page)
+            command = command_line("forecast", data, {**source.given, **asked.given})
+            write_text(page, render_forecast(found, command, seen.machine.words))
     return found
 
 
 def _measured(seen: EmbeddedDataset, seed: int, events: Events) -> Points:
     """Accuracy of probes of growing subsets of the photos. Raises DataError for too few photos."""
-    check_labels([seen.photo(i) for i in range(len(seen))], seen.photos.manifest.name)
-    unit = seen.units
-    refuse_few(seen.classes, seen.labels, unit)
-    manifest = seen.photos.manifest
-    events.message(
-        f"{manifest.name} ({manifest.layout}): {len(seen.classes)} classes, {len(seen)} photos to learn from"
-    )
-    found = measure(seen.features, seen.labels, unit, seed, partial(events.progress, "probes of parts of them"))
-    return points(found.sizes, found.right, found.unit)
+    data, unit = seen.photos.manifest, seen.units
+    check_labels([seen.photo(i) for i in range(len(seen))], data.name)
+    per_class = Counter(np.unique(np.stack([seen.labels, np.asarray(unit)]), axis=1)[0].tolist())
+    lacking = [f"{seen.classes[label]!r} has {n}" for label, n in sorted(per_class.items()) if n < 4]
+    if lacking:
+        what = f"4 photos of every class, duplicates and groups counted once: {listed(lacking)}"
+        raise DataError(f"A forecast needs at least {what}.", "Add photos, or leave the class out.")
+    events.message(f"{data.name} ({data.layout}): {len(seen.classes)} classes, {len(seen)} photos to learn from")
+    found = measure(seen.features, seen.labels, unit, seed, partial(events.progress, "probes of subsets"))
+    return points(found.sizes, found.correct, found.unit)
 
 
-def conclude(seen: EmbeddedDataset, measured: Points, asked: Asked, source: Source) -> Forecast:
+def _conclude(seen: EmbeddedDataset, measured: Points, asked: Asked, source: Source) -> Forecast:
     """Fit the curve and extrapolate it."""
     tally = Counter(seen.labels.tolist())
     counts = {label: tally[i] for i, label in enumerate(seen.classes)}
@@ -141,11 +141,9 @@ def conclude(seen: EmbeddedDataset, measured: Points, asked: Asked, source: Sour
     gains = curve.gains(places, asked.level)[1:]
     needed = None if asked.target is None else curve.needed(asked.target, photos, asked.level)
     notes = (*source.remarks, *notes_of(counts, now, ahead, max(high for _, high in gains)))
-    answer = answer_of(counts, now, more, ahead, needed)
-    text = "\n".join([*_lines(now, more, ahead), "", answer])
     return Forecast(
         seen.photos.manifest.name, seen.backbone.name, counts, measured, curve, now, more, tuple(ahead), gains, needed,
-        answer, notes, text,
+        answer_of(counts, now, more, ahead, needed), notes,
     )  # fmt: skip
 
 
@@ -157,26 +155,6 @@ def default_more(per_class: float) -> tuple[int, ...]:
         return max(1, round(n / step) * step)
 
     return rounded(per_class), rounded(3 * per_class)
-
-
-def _lines(now: Band, more: Sequence[int], ahead: Sequence[Band]) -> list[str]:
-    head = f"{'':20}{'photos':>8}  {'expected':>8}   {100 * now.level:g} % band"
-    return [head] + [
-        f"{name:20}{band.photos:8.0f}  {band.value:8.3f}   {band.low:.3f} to {band.high:.3f}"
-        for name, band in table_of(now, more, ahead)
-    ]
-
-
-def refuse_few(classes: Sequence[str], labels: np.ndarray, unit: Sequence[int]) -> None:
-    """Raise DataError where a class has too few photos that do not belong together."""
-    first = np.unique(np.stack([labels, np.asarray(unit)]), axis=1)[0]
-    lacking = few(first)
-    if lacking:
-        named = listed([f"{classes[label]!r} has {n}" for label, n in lacking.items()])
-        raise DataError(
-            f"A forecast needs at least {FEWEST} photos of every class, duplicates and groups plural once: {named}.",
-            "Add photos, or leave the class out.",
-        )
 
 
 def page_path(out: str | Path | None, overwrite: bool) -> Path | None:

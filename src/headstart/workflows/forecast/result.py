@@ -1,4 +1,4 @@
-"""What ``forecast`` returns, and its summary in words."""
+"""The result of ``forecast``, and its summary in words."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from headstart.evaluation.learning_curve import FAR, Band, LearningCurve, Needed, Points
-from headstart.reporting.notebook import answer_html, frame
+from headstart.reporting.notebook import answer_html, frame, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,11 +27,11 @@ CHECKED = 4.0
 
 @dataclass(frozen=True)
 class Forecast:
-    """What to expect of a probe of ``backbone``.
+    """The expected accuracy of a probe of ``backbone``.
 
     ``counts``: photos to learn from per class; ``measured``: what the curve was fitted to; ``now`` and ``ahead``: bands
     at the photos at hand and with ``more`` per class; ``gains``: (low, high) of each of them over now; ``needed``: for
-    the target, if there was one; ``answer``: the sentence; ``page``: the HTML file, None where none was asked for.
+    the target, if there was one; ``answer``: the sentence; ``page``: the HTML file, if one was asked for.
     """
 
     data: str
@@ -44,7 +46,6 @@ class Forecast:
     needed: Needed | None
     answer: str
     notes: tuple[str, ...]
-    text: str
     page: Path | None = None
 
     @property
@@ -56,6 +57,25 @@ class Forecast:
     def per_class(self) -> float:
         """Photos per class, on average."""
         return self.photos / len(self.counts)
+
+    @property
+    def rows(self) -> list[tuple[str, Band]]:
+        """(name, band): now, then with more photos."""
+        names = ("now", *(f"+{more:,} per class" for more in self.more))
+        return list(zip(names, (self.now, *self.ahead), strict=True))
+
+    @property
+    def text(self) -> str:
+        """The table and the answer, for a terminal."""
+        lines = [f"{'':20}{'photos':>8}  {'expected':>8}   {100 * self.now.level:g} % band"]
+        lines += [f"{name:20}{b.photos:8.0f}  {b.value:8.3f}   {b.low:.3f} to {b.high:.3f}" for name, b in self.rows]
+        return "\n".join([*lines, "", self.answer, *([] if self.page is None else ["", f"Page: {self.page}"])])
+
+    @property
+    def curve_bands(self) -> list[Band]:
+        """Bands to draw, from the smallest size that was measured to the largest that is forecast."""
+        sizes = np.geomspace(self.measured.sizes[0], max(band.photos for _, band in self.rows), 60)
+        return self.curve.bands(sizes, self.now.level)
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -82,18 +102,25 @@ class Forecast:
         """A row per size as a pandas frame: what was measured, then what is forecast."""
         measured = zip(self.measured.sizes.tolist(), self.measured.accuracy.tolist(), strict=True)
         rows = [{"kind": "measured", "photos": round(n), "accuracy": a, "low": None, "high": None} for n, a in measured]
-        kinds = ["now", *("forecast" for _ in self.ahead)]
-        return frame(rows + [{"kind": k, **_numbers(b)} for k, b in zip(kinds, (self.now, *self.ahead), strict=True)])
+        rows += [{"kind": "forecast" if i else "now", **_numbers(band)} for i, (_, band) in enumerate(self.rows)]
+        return frame(rows)
 
     def figure(self) -> Figure:
         """The learning curve with its band, as a matplotlib figure."""
-        from headstart.workflows.forecast.plots import learning_curve
-
-        return learning_curve(self.curve, self.measured, (self.now, *self.ahead))
+        bands = self.curve_bands
+        figure = new_figure(6, 3.6)
+        axes = figure.subplots()
+        photos = [band.photos for band in bands]
+        axes.fill_between(photos, [b.low for b in bands], [b.high for b in bands], alpha=0.2, label="band")
+        axes.plot(photos, [b.value for b in bands], label="expected")
+        axes.plot(self.measured.sizes, self.measured.accuracy, "o", markersize=4, label="measured")
+        axes.axvline(self.photos, linestyle="--", linewidth=1, color="grey")
+        axes.set(xlabel="photos", ylabel="accuracy", xscale="log")
+        axes.legend(loc="lower right")
+        return figure
 
     def _repr_html_(self) -> str:
-        rows = [{"": name, **_numbers(band)} for name, band in table_of(self.now, self.more, self.ahead)]
-        return answer_html(self.answer, rows, self.page)
+        return answer_html(self.answer, [{"": name, **_numbers(band)} for name, band in self.rows], self.page)
 
 
 def _numbers(band: Band) -> dict[str, Any]:
@@ -101,25 +128,16 @@ def _numbers(band: Band) -> dict[str, Any]:
     return {"photos": round(band.photos), **{name: round(value, 5) for name, value in shown.items()}}
 
 
-def table_of(now: Band, more: Sequence[int], ahead: Sequence[Band]) -> list[tuple[str, Band]]:
-    """(name, band) of each row."""
-    return [("now", now), *((f"+{m:,} per class", band) for m, band in zip(more, ahead, strict=True))]
-
-
 def answer_of(
     counts: Mapping[str, int], now: Band, more: Sequence[int], ahead: Sequence[Band], needed: Needed | None
 ) -> str:
     """The sentence: what the first of ``more`` brings, and what the target takes."""
-    expect = f"With {_added(counts, more[0])} expect {band_words(ahead[0])} (now {now.value:.3f}, {band_words(now)})."
+    added = f"{more[0]:,} more per class"
+    if max(counts.values()) > EVEN * min(counts.values()):
+        factor = 1 + more[0] * len(counts) / sum(counts.values())
+        added = f"{factor:.3g} times as many photos of every class ({added} on average)"
+    expect = f"With {added} expect {band_words(ahead[0])} (now {now.value:.3f}, {band_words(now)})."
     return expect if needed is None else f"{expect} {target_words(counts, now, needed)}"
-
-
-def _added(counts: Mapping[str, int], more: int) -> str:
-    """ "200 more per class", or, where classes differ, the factor that this is for each of them."""
-    if max(counts.values()) <= EVEN * min(counts.values()):
-        return f"{more:,} more per class"
-    factor = 1 + more * len(counts) / sum(counts.values())
-    return f"{factor:.3g} times as many photos of every class ({more:,} more per class on average)"
 
 
 def band_words(band: Band) -> str:
@@ -129,7 +147,7 @@ def band_words(band: Band) -> str:
 
 
 def target_words(counts: Mapping[str, int], now: Band, needed: Needed) -> str:
-    """What the target takes, or why that cannot be said."""
+    """What the target takes, or why that is unknown."""
     photos, classes, target = sum(counts.values()), len(counts), f"{needed.target:g}"
     if needed.reachable < (1 - now.level) / 2:
         return f"{target} is out of reach of a probe of this network, however many photos like these are added."
@@ -139,11 +157,10 @@ def target_words(counts: Mapping[str, int], now: Band, needed: Needed) -> str:
 
     even = "" if max(counts.values()) <= EVEN * min(counts.values()) else " on average"
     if needed.value is not None and needed.value <= photos:
-        sure = needed.high is not None and needed.high <= photos
-        return f"{target} is reached with the photos at hand." if sure else (
-            f"{target} is about what the photos at hand reach; to be sure of it takes "
-            + (f"{per_class(needed.high)} more per class{even}." if needed.high else "more than can be said.")
-        )  # fmt: skip
+        if needed.high is not None and needed.high <= photos:
+            return f"{target} is reached with the photos at hand."
+        takes = f"{per_class(needed.high)} more per class{even}" if needed.high else "more than can be said"
+        return f"{target} is about what the photos at hand reach; to be sure of it takes {takes}."
     if needed.value is None:
         far = f"{int((FAR - 1) * photos / classes):,} more per class"
         least = "" if needed.low is None else f", and at least {per_class(needed.low)}"
@@ -154,24 +171,24 @@ def target_words(counts: Mapping[str, int], now: Band, needed: Needed) -> str:
 
 
 def round_up(number: float) -> int:
-    """To two digits, upwards: no one needs 1,234 photos rather than 1,300."""
+    """To two digits, upwards: 1,234 → 1,300."""
     step = 10 ** max(0, len(str(int(number))) - 2)
     return int(-(-number // step) * step)
 
 
 def notes_of(counts: Mapping[str, int], now: Band, ahead: Sequence[Band], most: float) -> list[str]:
-    """What a careful reader should know of this forecast; ``most``: the upper end of the largest gain."""
+    """Caveats of this forecast; ``most``: the upper end of the largest gain."""
     notes, photos = [], sum(counts.values())
     if now.high - now.low > WIDE:
         notes.append(
-            f"{photos} photos say little: even what a probe of all of them reaches is known to within "
-            f"{now.high - now.low:.2f} only. Ask again with more photos."
+            f"{photos} photos say little: even the accuracy of a probe of all of them is known to within "
+            f"{now.high - now.low:.2f} only. Forecast again with more photos."
         )
     elif most < now.high - now.low:
         notes.append(
-            f"The gain is small: {100 * most:.1f} points at most, less than these photos leave open about the accuracy "
-            "now. So the bands overlap, though more photos do help a little."
+            f"The gain is small: {100 * most:.1f} points at most, less than the uncertainty of the accuracy now. So "
+            "the bands overlap, though more photos do help a little."
         )
     if any(band.photos > CHECKED * photos * 1.05 for band in ahead):
-        notes.append(f"Bands were checked up to {CHECKED:g} times the photos; beyond, they rest on the law alone.")
+        notes.append(f"Bands were checked up to {CHECKED:g} times the photos; beyond, they rest on the curve alone.")
     return notes

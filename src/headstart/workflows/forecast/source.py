@@ -1,7 +1,4 @@
-"""The photos and the backbone of a forecast, from a dataset or from a run.
-
-The photos are those to learn from, val among them; test photos, of the data or of a run, are not used.
-"""
+"""The photos and the backbone of a forecast, from a dataset or from a run: train and val photos, never test photos."""
 
 from __future__ import annotations
 
@@ -33,12 +30,7 @@ class Source:
 
 
 def find_source(data: str | Path, options: dict[str, Any], events: Events) -> Source:
-    """The photos of a folder, CSV, archive or named set, or those of a run.
-
-    Raises:
-        OptionError: an option that has no use here.
-        DataError, RunError: see their messages.
-    """
+    """The photos of a folder, CSV, archive or named set, or those of a run. Raises OptionError, DataError, RunError."""
     if (Path(data) / "request.json").is_file():
         return _of_run(Path(data), options)
     asked = TrainOptions.gather(data, None, options, "forecast", strategy="probe")
@@ -51,17 +43,20 @@ def find_source(data: str | Path, options: dict[str, Any], events: Events) -> So
 
 
 def _of_run(run: Path, options: dict[str, Any]) -> Source:
-    """A run's own photos, and the backbone that it began with.
-
-    Not the one that it ended with, where that was trained: it was fitted to these very photos, so a probe of its
-    features would be too accurate on them (docs/decisions/0021).
+    """A run's own photos, and the backbone that it began with. A backbone that the run trained was fitted to these
+    photos, so a probe of its features would be too accurate on them (docs/decisions/0021).
     """
-    _refuse_others(run, options)
+    names = [*(name for name in options if name != "settings"), *(options.get("settings") or ())]
+    others = [name for name in names if name not in taken_by("forecast of a run")]
+    if others:
+        raise OptionError(
+            f"{run} is a run, with a backbone and an input size of its own: it takes no `{others[0]}`.",
+            "Leave that out, or name the photos in place of the run.", option=others[0],
+        )  # fmt: skip
     folder, before = RunFolder.open(run)
     if not STRATEGIES.get(before.strategy).pretrained:
         raise RunError(
-            f"{run} was trained from scratch: its network was fitted to these photos, and there is no pretrained one "
-            "to forecast with.",
+            f"{run} was trained from scratch: it has no pretrained network to forecast with.",
             f"Forecast with a pretrained one: `hs.forecast({before.data!r})`.",
         )
     plan = folder.read_json("plan.json")
@@ -74,34 +69,20 @@ def _of_run(run: Path, options: dict[str, Any]) -> Source:
         for photo in sorted(run_photos(run, ("train", "val")), key=lambda photo: natural_key(photo.shown))
     ]
     manifest = Manifest(Path(before.data), run.resolve().name, "photos of a run", tuple(photos))
-    remarks = (*_fine_tuned(run, folder, plan, before), *_trained_before(before.from_run))
-    return Source(asked, manifest, remarks, given)
-
-
-def _refuse_others(run: Path, options: dict[str, Any]) -> None:
-    names = [*(name for name in options if name != "settings"), *(options.get("settings") or ())]
-    others = [name for name in names if name not in taken_by("forecast of a run")]
-    if others:
-        raise OptionError(
-            f"{run} is a run, with a backbone and an input size of its own: it takes no `{others[0]}`.",
-            "Leave that out, or name the photos in place of the run.", option=others[0],
-        )  # fmt: skip
-
-
-def _fine_tuned(run: Path, folder: RunFolder, plan: dict[str, Any], before: TrainOptions) -> tuple[str, ...]:
-    if not _trained_backbone(plan):
-        return ()
-    metrics = folder.read_json("metrics.json")
-    split = "test" if "test" in metrics else "val"
-    return (
-        f"{run.name} was fine-tuned ({plan['strategy']}), so its own network was fitted to these photos; the forecast "
-        f"is of a probe of the pretrained {before.backbone} that it began with. The run itself reached "
-        f"{metrics[split]['accuracy']['value']:.3f} on its {split} photos.",
-    )
+    remarks = list(_trained_before(before.from_run))
+    if _trained_backbone(plan):
+        metrics = folder.read_json("metrics.json")
+        split = "test" if "test" in metrics else "val"
+        remarks.append(
+            f"{run.name} was fine-tuned ({plan['strategy']}), so its own network was fitted to these photos; the "
+            f"forecast is of a probe of the pretrained {before.backbone} that it began with. The run itself reached "
+            f"{metrics[split]['accuracy']['value']:.3f} on its {split} photos."
+        )
+    return Source(asked, manifest, tuple(remarks), given)
 
 
 def _trained_backbone(plan: dict[str, Any]) -> bool:
-    """Whether a run's backbone has learned from the photos that it was trained on."""
+    """Whether a run trained its backbone."""
     return STRATEGIES.get(Plan.from_json(plan).strategy).trains_backbone
 
 
@@ -111,7 +92,4 @@ def _trained_before(from_run: str | None) -> tuple[str, ...]:
         return ()
     if not _trained_backbone(RunFolder(Path(from_run)).read_json("plan.json")):
         return ()
-    return (
-        f"The backbone of {from_run} learned from the photos of that run: where some of them are among these, the "
-        "forecast is too good.",
-    )
+    return (f"{from_run} trained its backbone: where some of its photos are among these, the forecast is too good.",)

@@ -1,7 +1,8 @@
-"""Which backbones are compared, what is published about them, and whether their weights can be had."""
+"""The backbones to compare, their published accuracy, and whether their weights are available."""
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -15,39 +16,22 @@ from headstart.training.config import TrainOptions, numbers
 from headstart.training.preparation import make_backbone
 
 CURATED = (
-    "resnet18",
-    "resnet34",
-    "resnet50",
-    "mobilenetv3_large_100.ra_in1k",
-    "efficientnet_b0.ra_in1k",
-    "regnety_016.tv2_in1k",
-    "convnext_tiny.fb_in1k",
-    "vit_small_patch16_224.augreg_in21k_ft_in1k",
-    "starter",
-)
-"""Small and middling networks of different kinds, with weights that are public and free to use: what a CPU or a small
-GPU trains on. With the tags of their weights, so that they stay what they are when timm's defaults change."""
+    "resnet18", "resnet34", "resnet50", "mobilenetv3_large_100.ra_in1k", "efficientnet_b0.ra_in1k",
+    "regnety_016.tv2_in1k", "convnext_tiny.fb_in1k", "vit_small_patch16_224.augreg_in21k_ft_in1k", "starter",
+)  # fmt: skip
+"""Small and medium networks of different kinds, with weights that are public and free to use, for a CPU or a small GPU.
+The tags of their weights pin them, whatever timm's defaults become."""
 IMAGENET_TOP1 = {
-    "resnet18": 69.8,
-    "resnet34": 73.3,
-    "resnet50": 76.1,
-    "resnet101": 77.4,
-    "resnet152": 78.3,
-    "mobilenetv2_100.ra_in1k": 73.0,
-    "mobilenetv3_large_100.ra_in1k": 75.8,
-    "efficientnet_b0.ra_in1k": 77.7,
-    "regnety_008.pycls_in1k": 76.3,
-    "regnety_016.tv2_in1k": 80.7,
-    "convnext_nano.in12k_ft_in1k": 82.9,
-    "convnext_tiny.fb_in1k": 82.7,
-    "deit_small_patch16_224.fb_in1k": 79.8,
-    "vit_tiny_patch16_224.augreg_in21k_ft_in1k": 75.5,
-    "vit_small_patch16_224.augreg_in21k_ft_in1k": 81.4,
-    "efficientnet_b3.ra2_in1k": 82.2,
-}
-"""Accuracy in percent on ImageNet's validation photos as the weights' publishers give it: torchvision's documentation
-for its ResNets, timm's results/results-imagenet.csv for the others (at the size that the table tests them at, which for
-some is larger than the one they were trained at). The plain name of a ResNet means torchvision's first weights."""
+    "resnet18": 69.8, "resnet34": 73.3, "resnet50": 76.1, "resnet101": 77.4, "resnet152": 78.3,
+    "mobilenetv2_100.ra_in1k": 73.0, "mobilenetv3_large_100.ra_in1k": 75.8,
+    "efficientnet_b0.ra_in1k": 77.7, "efficientnet_b3.ra2_in1k": 82.2,
+    "regnety_008.pycls_in1k": 76.3, "regnety_016.tv2_in1k": 80.7,
+    "convnext_nano.in12k_ft_in1k": 82.9, "convnext_tiny.fb_in1k": 82.7, "deit_small_patch16_224.fb_in1k": 79.8,
+    "vit_tiny_patch16_224.augreg_in21k_ft_in1k": 75.5, "vit_small_patch16_224.augreg_in21k_ft_in1k": 81.4,
+}  # fmt: skip
+"""Published accuracy in percent on ImageNet's validation photos: torchvision's documentation for its ResNets (a plain
+name means its first weights), timm's results/results-imagenet.csv for the others, at the size of that table, which for
+some is larger than the one they were trained at."""
 
 
 @dataclass(frozen=True)
@@ -64,27 +48,25 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """How tables call it: ``resnet50@layer3 128 px``."""
+        """Its name in tables: ``resnet50@layer3 128 px``."""
         cut = f"@{self.cut}" if self.cut else ""
         size = f" {self.image_size} px" if self.image_size else ""
         return f"{self.backbone}{cut}{size}{self.origin}"
 
     def options(self, common: TrainOptions) -> TrainOptions:
-        """What ``train`` would be asked for with this backbone. Raises OptionError for values that cannot be."""
+        """The options of a training with this backbone. Raises OptionError for impossible values."""
         own = asdict(self)
         size, _ = own.pop("image_size"), own.pop("origin")
         return replace(common, **own, settings=common.settings | ({"image_size": size} if size else {}))
 
     @property
     def given(self) -> dict[str, Any]:
-        """The options of ``train`` that ask for it."""
+        """The options that select it in ``train``."""
         return {name: value for name, value in asdict(self).items() if value and name != "origin"}
 
     @property
     def imagenet(self) -> float | None:
-        """Published top-1 accuracy in percent of the whole network with its own weights; None where it is not known,
-        or not of these weights.
-        """
+        """Published top-1 accuracy in percent; None where it is unknown, or of other weights or another cut."""
         return None if self.cut or self.weights else IMAGENET_TOP1.get(self.backbone)
 
 
@@ -93,7 +75,7 @@ def candidates(asked: Iterable[str | Mapping[str, Any]]) -> list[Candidate]:
 
     An item is a mapping of train's options (``{"backbone": "resnet50", "cut": "layer3"}``), or text: names by commas
     (``resnet18,resnet50@layer3``: ``@`` ends the network at a stage), which may be followed by options for all of them
-    as the command line writes them. After a colon stand options for timm, more of them after commas.
+    as the command line writes them. Options of timm follow a colon, separated by commas.
 
     Raises:
         OptionError: an item that cannot be read; a candidate that is named twice.
@@ -103,14 +85,11 @@ def candidates(asked: Iterable[str | Mapping[str, Any]]) -> list[Candidate]:
     if twice:
         raise OptionError(f"`backbones` names {', '.join(sorted(twice))} twice.", "Leave out one of the two.")
     names = Counter(one.name for one in found)
-    told = [replace(one, origin=f" ({_origin(one)})") if names[one.name] > 1 else one for one in found]
-    return told or [Candidate(name) for name in CURATED]
-
-
-def _origin(one: Candidate) -> str:
-    """What differs between candidates of one name: their weights, or how photos are normalised."""
-    mean = f", mean {one.mean[0]:g}" if one.mean else ""
-    return f"{one.weights or 'published weights'}{mean}"
+    for i, one in enumerate(found):
+        if names[one.name] > 1:  # they differ in weights or normalisation
+            mean = f", mean {one.mean[0]:g}" if one.mean else ""
+            found[i] = replace(one, origin=f" ({one.weights or 'published weights'}{mean})")
+    return found or [Candidate(name) for name in CURATED]
 
 
 def _of_text(text: str) -> list[Candidate]:
@@ -118,28 +97,24 @@ def _of_text(text: str) -> list[Candidate]:
     if not words:
         raise OptionError("`backbones` names nothing.", "Write it like `backbones='resnet18,resnet50'`.")
     options = _options(words[1:], text)
-    return [_named(name, options) for name in _split(words[0])]
+    found = []
+    # Names by commas; ``option=value`` after a comma belongs to the name before it.
+    for name in filter(None, map(str.strip, re.split(r",(?![^,:]*=[^,:]*(?:,|$))", words[0]))):
+        plain, sign, cut = name.partition("@")
+        if sign and "cut" in options:
+            raise OptionError(f"`backbones`: {name} and `cut={options['cut']}` both say where it ends.", "Give one.")
+        found.append(_of_mapping({"backbone": plain, **({"cut": cut} if sign else {}), **options}))
+    return found
 
 
 def _words(text: str) -> list[str]:
-    """As a shell parts them, but for backslashes, which stand in paths of Windows."""
+    """Split as a shell does, but keep backslashes: paths of Windows have them."""
     reader = shlex.shlex(text, posix=True, punctuation_chars=False)
     reader.whitespace_split, reader.escape, reader.commenters = True, "", ""
     try:
         return list(reader)
     except ValueError:
         raise OptionError(f"`backbones={text!r}`: a quote is open.", "Close it.") from None
-
-
-def _split(text: str) -> list[str]:
-    """Names by commas; what reads ``option=value`` goes on with the options of the name before it."""
-    names: list[str] = []
-    for part in text.split(","):
-        if names and ":" in names[-1] and "=" in part and ":" not in part:
-            names[-1] += f",{part}"
-        elif part.strip():
-            names.append(part.strip())
-    return names
 
 
 def _options(words: list[str], text: str) -> dict[str, Any]:
@@ -156,20 +131,12 @@ def _options(words: list[str], text: str) -> dict[str, Any]:
     return found
 
 
-def _named(name: str, options: Mapping[str, Any]) -> Candidate:
-    plain, sign, cut = name.partition("@")
-    if sign and "cut" in options:
-        raise OptionError(f"`backbones`: {name} and `cut={options['cut']}` both say where it ends.", "Give one.")
-    return _of_mapping({"backbone": plain, **({"cut": cut} if sign else {}), **options})
-
-
 def _of_mapping(values: Mapping[str, Any]) -> Candidate:
     unknown = [name for name in values if name not in _READ]
     if unknown or "backbone" not in values:
         wrong = f"{unknown[0]!r} is not one of {', '.join(_READ)}" if unknown else "it names no backbone"
         raise OptionError(f"`backbones`: {dict(values)}: {wrong}.", did_you_mean("".join(unknown[:1]), _READ))
-    given = {name: _READ[name](values[name]) for name in values if values[name] is not None}
-    return Candidate(**given)
+    return Candidate(**{name: _READ[name](value) for name, value in values.items() if value is not None})
 
 
 def _three(value: Any) -> Any:
@@ -189,26 +156,21 @@ _READ: dict[str, Callable[[Any], Any]] = {
 
 @dataclass
 class Supply:
-    """Loads backbones. A host that could not be reached once is not asked again; local weights are still used.
+    """Loads backbones. A host that could not be reached is not tried again; local weights are still used.
 
-    ``unreached``: hosts that did not answer, and the candidate whose weights they were asked for.
+    ``unreached``: hosts that could not be reached, each with the first candidate that needed it.
     """
 
     common: TrainOptions
     unreached: dict[str, str] = field(default_factory=dict)
 
     def load(self, candidate: Candidate) -> Backbone:
-        """The candidate's backbone.
-
-        Raises:
-            WeightsError: its weights cannot be had, or do not fit.
-            OptionError: no such network, cut or option.
-        """
+        """The candidate's backbone. Raises WeightsError (weights that are missing, or do not fit), OptionError."""
         if not candidate.weights:
-            self._provide(candidate)
+            self._fetch(candidate)
         return make_backbone(candidate.options(self.common))
 
-    def _provide(self, candidate: Candidate) -> None:
+    def _fetch(self, candidate: Candidate) -> None:
         entry = resolve(candidate.backbone)
         provider = PROVIDERS.get(entry.provider)
         if provider.at_hand(entry):

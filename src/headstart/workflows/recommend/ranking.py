@@ -1,4 +1,4 @@
-"""The order of backbones, its uncertainty by a bootstrap over photos, and the budget that they have to keep."""
+"""The order of backbones, its uncertainty by a bootstrap over photos, and the budget."""
 
 from __future__ import annotations
 
@@ -12,11 +12,8 @@ from headstart.core.text import duration
 from headstart.errors import OptionError
 from headstart.evaluation.statistics import LEVEL
 
-_UNITS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
-
-RESAMPLES = 2000
 AHEAD = 0.95
-"""Share of resamples in which one has to be ahead to be called better."""
+"""Share of resamples in which a backbone must be ahead to be called better."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +33,7 @@ class Resampled:
         return float(((gap > 0) + 0.5 * (gap == 0)).mean())
 
 
-def resample(right: np.ndarray, units: np.ndarray, seed: int, draws: int = RESAMPLES) -> Resampled:
+def resample(right: np.ndarray, units: np.ndarray, seed: int, draws: int = 2000) -> Resampled:
     """The bootstrap over units (photos that belong together are drawn together), paired: ``right`` [M, N] bool.
 
     Source: Efron and Tibshirani (1993), "An introduction to the bootstrap", chapter 13.
@@ -55,7 +52,7 @@ def order(accuracy: Sequence[float], ms: Sequence[float]) -> list[int]:
 
 
 def chances(share: float) -> str:
-    """``in 97 of 100 resamples``; all of them only where it is all of them."""
+    """``in 97 of 100 resamples``; "all" and "none" are never rounded."""
     if share in (0.0, 1.0):
         return f"in {'all' if share else 'none of the'} resamples"
     return f"in {min(99, max(1, round(100 * share)))} of 100 resamples"
@@ -63,8 +60,8 @@ def chances(share: float) -> str:
 
 @dataclass(frozen=True)
 class Budget:
-    """The most that a backbone may take; None for no limit. ``ms`` per photo; ``mb``: millions of bytes of
-    float32 weights; ``seconds`` for one pass over all photos.
+    """The most that a backbone may take, None for no limit: ``ms`` per photo; ``mb``: millions of bytes of float32
+    weights; ``seconds`` for one pass over all photos.
     """
 
     ms: float | None = None
@@ -97,8 +94,9 @@ def seconds_of(text: str | float) -> float:
     """``90s``, ``10m``, ``1h``, ``1h30m``; a bare number is seconds. Raises OptionError."""
     if isinstance(text, int | float):
         return float(text)
-    parts = re.findall(r"(\d+(?:\.\d+)?)\s*(s|min|m|h)?", text.strip().lower())
-    if not parts or not re.fullmatch(r"\d+(\.\d+)?|(\d+(\.\d+)?\s*(s|min|m|h)\s*)+", text.strip().lower()):
+    written = text.strip().lower()
+    if not re.fullmatch(r"\d+(\.\d+)?|(\d+(\.\d+)?\s*(s|min|m|h)\s*)+", written):
         hint = "Write it like `time='90s'`, 10m or 1h30m."
         raise OptionError(f"`time={text!r}` is not a length of time.", hint, option="time")
-    return sum(float(number) * _UNITS[unit or "s"] for number, unit in parts)
+    parts = re.findall(r"([\d.]+)\s*(s|min|m|h)?", written)
+    return sum(float(number) * {"": 1, "s": 1, "h": 3600}.get(unit, 60) for number, unit in parts)

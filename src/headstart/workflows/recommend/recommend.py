@@ -1,7 +1,5 @@
-"""``recommend``: rank pretrained backbones for some photos, before any training.
-
-A sample of the photos goes through each network once. They are ranked by the accuracy of a cross-validated linear
-probe; docs/decisions/0020 says why.
+"""``recommend``: rank pretrained backbones before any training, by the accuracy of a cross-validated linear probe of a
+sample of the photos; docs/decisions/0020 says why.
 """
 
 from __future__ import annotations
@@ -23,13 +21,12 @@ from headstart.errors import OptionError, WeightsError
 from headstart.inference.device import Machine, find_machine
 from headstart.inference.features import BATCH
 from headstart.inference.runner import FrozenNetwork
-from headstart.models.backbone import Backbone
 from headstart.reporting.command import command_line
 from headstart.reporting.console import console_events
 from headstart.reporting.notebook import answer_html, frame
 from headstart.training.config import SAMPLE, RecommendOptions, TrainOptions
-from headstart.training.embeddings import EmbeddedDataset, embed_images, plan_of
-from headstart.training.plan import Plan, check_overrides
+from headstart.training.embeddings import embed_images, plan_of
+from headstart.training.plan import check_overrides
 from headstart.training.preparation import input_size
 from headstart.training.throughput import photos_per_second
 from headstart.workflows.recommend.candidates import Candidate, Supply, candidates, megabytes
@@ -47,7 +44,7 @@ Row = dict[str, Any]
 @dataclass(frozen=True)
 class Recommendation:
     """The ranking (``rows``), backbones ``over`` the budget and those that were ``left_out``, each with a reason;
-    ``answer`` in words, and ``command`` to train with the recommended one.
+    ``answer``: the recommendation as a sentence; ``command``: to train with the recommended backbone.
     """
 
     rows: tuple[Row, ...]
@@ -60,10 +57,8 @@ class Recommendation:
     @property
     def text(self) -> str:
         """The table, the answer and the command, for a terminal."""
-        what = (
-            f"{self.measured['photos']} photos of {self.measured['of']}; ms/photo: the network alone, batches of "
-            f"{BATCH}, {self.measured['machine']}"
-        )
+        photos, of, machine = (self.measured[name] for name in ("photos", "of", "machine"))
+        what = f"{photos} photos of {of}; ms/photo: the network alone, batches of {BATCH}, {machine}"
         return "\n".join([table(self.rows, self.over, self.left_out), "", what, "", self.answer, "", self.command])
 
     def frame(self) -> DataFrame:
@@ -116,9 +111,9 @@ def recommend(
         The ranking with confidence intervals, what was left out and why, and the command to train with the first.
 
     Raises:
-        OptionError: an option that is unknown or cannot be, or a budget that no backbone keeps.
+        OptionError: an option that is unknown or impossible, or a budget that no backbone meets.
         DataError: too few photos.
-        WeightsError: the weights of no backbone can be had.
+        WeightsError: no backbone's weights are available.
     """
     if sample < 2:
         raise OptionError(f"`sample={sample}` must be at least 2.", option="sample")
@@ -130,15 +125,6 @@ def recommend(
         found = _Ranking(asked, sample, budget, events).run(tried)
     trim()
     return found
-
-
-@dataclass
-class _Score:
-    """The scores of one backbone. ``right`` [N]: the photos that a cross-validated probe classified correctly."""
-
-    candidate: Candidate
-    row: Row
-    right: np.ndarray
 
 
 @dataclass
@@ -168,19 +154,23 @@ class _Ranking:
             f"{self.everything.name} ({self.everything.layout}): {len(self.sample.photos)} of {self.allowed} photos, "
             f"{len(usable)} of {len(tried)} backbones"
         )
-        scores = []
+        measured = []
         for number, candidate in enumerate(usable):
             self.events.progress("backbones", number, len(usable))
-            score = self._measure(candidate)
-            if score is not None:
-                scores.append(score)
+            found = self._measure(candidate)
+            if found is not None:
+                measured.append((candidate, *found))
         self.events.progress("backbones", len(usable), len(usable))
-        if not scores:
-            raise self._nothing_left()
-        return self._ranked(scores)
+        if measured:
+            return self._ranked(measured)
+        lines = "\n".join(f"    {row['backbone']}: {row['reason']}" for row in (*self.over, *self.left_out))
+        if self.over:
+            raise OptionError(f"No backbone is left to choose from:\n{lines}", "Raise `max_ms`, `max_mb` or `time`.")
+        hint = "Name a file: `backbones='resnet18 --weights FILE'`. starter needs none."
+        raise WeightsError(f"No backbone's weights are available:\n{lines}", hint)
 
     def _usable(self, tried: Sequence[Candidate]) -> list[Candidate]:
-        """Those whose weights can be had and are within the budget, so that mistakes come out before the first pass."""
+        """Those whose weights are available and within the budget, so that mistakes come out before the first pass."""
         found = []
         for number, candidate in enumerate(tried):
             self.events.progress("looking for weights", number, len(tried))
@@ -200,15 +190,10 @@ class _Ranking:
     def _leave_out(self, candidate: Candidate, reason: str) -> None:
         self.left_out.append({"backbone": candidate.name, "reason": reason.partition("\n")[0]})
 
-    def _nothing_left(self) -> OptionError | WeightsError:
-        lines = "\n".join(f"    {row['backbone']}: {row['reason']}" for row in (*self.over, *self.left_out))
-        if self.over:
-            return OptionError(f"No backbone is left to choose from:\n{lines}", "Raise `max_ms`, `max_mb` or `time`.")
-        hint = "Name a file: `backbones='resnet18 --weights FILE'`. starter needs none."
-        return WeightsError(f"The weights of no backbone can be had:\n{lines}", hint)
-
-    def _measure(self, candidate: Candidate) -> _Score | None:
-        """One backbone: its speed, and where that is within the budget its pass and its scores."""
+    def _measure(self, candidate: Candidate) -> tuple[Row, np.ndarray] | None:
+        """One backbone's speed, then its scores: its row, and whether a cross-validated probe classified each photo
+        correctly [N]; None if it is over the budget or cannot take the photos.
+        """
         backbone = self.supply.load(candidate)
         options = candidate.options(self.options)
         size, resize = input_size(options, self.everything, backbone)
@@ -218,18 +203,30 @@ class _Ranking:
             self._leave_out(candidate, error.problem)
             return None
         photos = self._read(resize, backbone.preprocessing.interpolation)
-        plan = self._plan(backbone, options)
-        ready = FrozenNetwork(
-            backbone, backbone.preprocessing.at(size, resize), self.machine, plan.precision, plan.engine
-        )
+        # The plan of a probe on all photos: what is measured is what a training would use.
+        every, classes = len(self.everything.photos), len({photo.label for photo in self.everything.photos})
+        plan = plan_of(self.everything, every, classes, backbone, self.machine, options)
+        seen = backbone.preprocessing.at(size, resize)
+        ready = FrozenNetwork(backbone, seen, self.machine, plan.precision, plan.engine)
         rate = photos_per_second(ready, size, BATCH)
-        row = self._facts(candidate, backbone, rate, size)
+        row: Row = {
+            "backbone": candidate.name, "images_per_second": rate, "ms": 1000 / rate, "seconds": every / rate,
+            "mb": megabytes(backbone), "parameters": sum(p.numel() for p in backbone.parameters()),
+            "dim": backbone.dim, "image_size": size, "imagenet": candidate.imagenet, "weights": backbone.source,
+        }  # fmt: skip
         reason = self.budget.too_slow(row["ms"], row["seconds"])
         if reason:
             self.over.append(row | {"reason": reason})
             return None
-        seen = embed_images(photos, backbone, self.machine, options, self.events, (plan, ready))
-        return self._judged(candidate, seen, row)
+        data = embed_images(photos, backbone, self.machine, options, self.events, (plan, ready))
+        self.units = np.array(data.units)
+        scores = score(data.features, data.labels, data.classes, self.units, self.options.seed)
+        row |= {
+            "accuracy": scores.accuracy, "knn": scores.knn, "logme": scores.logme, "precision": plan.precision,
+            "engine": plan.engine,
+        }  # fmt: skip
+        self.events.message(f"  {candidate.name}: {scores.accuracy:.3f} by a probe, {row['ms']:.3g} ms per photo")
+        return row, scores.correct
 
     def _read(self, resize: int, interpolation: str) -> LoadedImages:
         """The sample at one size; unreadable photos are reported once and left out for all backbones."""
@@ -241,44 +238,20 @@ class _Ranking:
             self.read_at[key] = photos
         return self.read_at[key]
 
-    def _plan(self, backbone: Backbone, options: TrainOptions) -> Plan:
-        """The plan of a probe on all photos: what is measured is what a training would use."""
-        classes = len({photo.label for photo in self.everything.photos})
-        return plan_of(self.everything, len(self.everything.photos), classes, backbone, self.machine, options)
-
-    def _facts(self, candidate: Candidate, backbone: Backbone, rate: float, size: int) -> Row:
-        return {
-            "backbone": candidate.name, "images_per_second": rate, "ms": 1000 / rate,
-            "seconds": len(self.everything.photos) / rate, "mb": megabytes(backbone),
-            "parameters": sum(p.numel() for p in backbone.parameters()), "dim": backbone.dim, "image_size": size,
-            "imagenet": candidate.imagenet, "weights": backbone.source,
-        }  # fmt: skip
-
-    def _judged(self, candidate: Candidate, seen: EmbeddedDataset, row: Row) -> _Score:
-        self.units = np.array(seen.units)
-        scores = score(seen.features, seen.labels, seen.classes, self.units, self.options.seed)
-        row |= {
-            "accuracy": scores.accuracy, "knn": scores.knn, "logme": scores.logme, "precision": seen.plan.precision,
-            "engine": seen.plan.engine,
-        }  # fmt: skip
-        self.events.message(f"  {candidate.name}: {row['accuracy']:.3f} by a probe, {row['ms']:.3g} ms per photo")
-        return _Score(candidate, row, scores.right)
-
-    def _ranked(self, scores: Sequence[_Score]) -> Recommendation:
-        found = resample(np.stack([s.right for s in scores]), self.units, self.options.seed)
-        ranked = order([s.row["accuracy"] for s in scores], [s.row["ms"] for s in scores])
+    def _ranked(self, measured: Sequence[tuple[Candidate, Row, np.ndarray]]) -> Recommendation:
+        chosen, facts, correct = zip(*measured, strict=True)
+        found = resample(np.stack(correct), self.units, self.options.seed)
+        ranked = order([row["accuracy"] for row in facts], [row["ms"] for row in facts])
         rows = []
         for rank, i in enumerate(ranked, 1):
             low, high = found.band(i)
             ahead = found.ahead(ranked[0], i) if rank > 1 else None
-            rows.append({"rank": rank, **scores[i].row, "low": low, "high": high, "ahead": ahead})
+            rows.append({"rank": rank, **facts[i], "low": low, "high": high, "ahead": ahead})
         words, take = answer(rows, len(self.units))
+        options = {**chosen[ranked[take]].given, **self.options.given("recommend")}
         return Recommendation(
-            tuple(rows), tuple(self.over), tuple(self.left_out), words, self._command(scores[ranked[take]].candidate),
+            tuple(rows), tuple(self.over), tuple(self.left_out), words,
+            command_line("train", self.options.data, options),
             {"photos": len(self.units), "of": self.allowed, "data": self.everything.name,
              "machine": self.machine.words, "seed": self.options.seed},
         )  # fmt: skip
-
-    def _command(self, candidate: Candidate) -> str:
-        """The command line that trains with it, with the options of this call."""
-        return command_line("train", self.options.data, {**candidate.given, **self.options.given("recommend")})

@@ -1,8 +1,6 @@
 """How well features separate the classes, without training the network: a cross-validated linear probe, k-nearest
-neighbours, and LogME.
-
-A *unit* is what belongs together (the photos of one group, the duplicates of one file): a photo is never evaluated by
-what was fitted to another photo of its unit.
+neighbours, and LogME. A *unit* (the photos of one group, the duplicates of one file) is never split between fitting and
+testing.
 """
 
 from __future__ import annotations
@@ -13,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from headstart.errors import DataError
+from headstart.evaluation.ood import unit_rows
 from headstart.training.cross_validation import assign_folds, cross_validate
 
 NEIGHBOURS = 5
@@ -28,37 +27,35 @@ CHUNK_ENTRIES = 2**23
 
 @dataclass(frozen=True)
 class Scores:
-    """``right`` [N]: the photos that a cross-validated probe classified correctly; ``accuracy``: their share; ``knn``:
-    the accuracy of the nearest neighbours.
+    """``correct`` [N]: whether a cross-validated probe classified each photo correctly; ``accuracy``: their share;
+    ``knn``: the accuracy of the nearest neighbours.
     """
 
-    right: np.ndarray
+    correct: np.ndarray
+    accuracy: float
     knn: float
     logme: float
-
-    @property
-    def accuracy(self) -> float:
-        return float(self.right.mean())
 
 
 def score(features: np.ndarray, labels: np.ndarray, names: Sequence[str], units: np.ndarray, seed: int) -> Scores:
     """All three scores of features [N, D]; ``labels`` [N] index ``names``. Raises DataError for too few photos."""
     folds = assign_folds([names[label] for label in labels], units.tolist(), seed)
     if len(names) < 2 or len(np.unique(folds)) < 2:
-        raise DataError(
-            "Too few different photos to rank by.", "Give at least two of each class that are not duplicates."
-        )
-    right = cross_validate(features, labels, len(names), folds).correct(labels, folds)
-    near = knn_right(features, labels, units)
-    return Scores(right, float(near.mean()), logme(features, labels, len(names)))
+        hint = "Give at least two of each class that are not duplicates."
+        raise DataError("Too few different photos to rank by.", hint)
+    correct = cross_validate(features, labels, len(names), folds).correct(labels, folds)
+    near = knn_correct(features, labels, units)
+    return Scores(correct, float(correct.mean()), float(near.mean()), logme(features, labels, len(names)))
 
 
-def knn_right(features: np.ndarray, labels: np.ndarray, units: np.ndarray, neighbours: int = NEIGHBOURS) -> np.ndarray:
-    """Whether each photo [N] is named by its nearest others: cosine similarity, leave one unit out, each neighbour's
-    vote weighed by its similarity.
+def knn_correct(
+    features: np.ndarray, labels: np.ndarray, units: np.ndarray, neighbours: int = NEIGHBOURS
+) -> np.ndarray:
+    """Whether its nearest neighbours classify each photo [N] correctly: cosine similarity, leave one unit out, votes
+    weighted by similarity.
     """
-    x = features / np.linalg.norm(features, axis=1, keepdims=True).clip(1e-12)
-    right = np.zeros(len(x), dtype=bool)
+    x = unit_rows(features)
+    correct = np.zeros(len(x), dtype=bool)
     votes_of = np.eye(labels.max() + 1)[labels]
     for first in range(0, len(x), CHUNK):
         rows = slice(first, first + CHUNK)
@@ -67,8 +64,8 @@ def knn_right(features: np.ndarray, labels: np.ndarray, units: np.ndarray, neigh
         top = np.argpartition(-near, min(neighbours, len(x) - 1) - 1, axis=1)[:, :neighbours]
         weight = np.maximum(np.take_along_axis(near, top, axis=1), 0.0)  # its own unit, at -inf, has no vote
         votes = np.einsum("nk,nkc->nc", weight, votes_of[top])
-        right[rows] = (votes.argmax(1) == labels[rows]) & (votes.max(1) > 0)
-    return right
+        correct[rows] = (votes.argmax(1) == labels[rows]) & (votes.max(1) > 0)
+    return correct
 
 
 def logme(features: np.ndarray, labels: np.ndarray, classes: int) -> float:

@@ -16,31 +16,25 @@ _COLUMNS = (
 
 
 def answer(rows: Sequence[Row], photos: int) -> tuple[str, int]:
-    """(which one to take and how sure that is, its index). ``rows`` in rank order; ``ahead``: how often the first is
-    ahead of it.
+    """(which backbone to take and why, its index). ``rows``: in rank order, with ``ahead``: the share of resamples in
+    which the first is ahead of this one.
     """
     first, others = rows[0], rows[1:]
+    best = first["backbone"]
     if not others:
-        return (
-            f"{first['backbone']} is the only one that was measured: a linear probe reaches {first['accuracy']:.1%}.",
-            0,
-        )
+        return f"{best} is the only one that was measured: a linear probe reaches {first['accuracy']:.1%}.", 0
     level = [row for row in others if row["ahead"] < AHEAD]
     if not level:
-        sure = chances(others[0]["ahead"])
-        return f"{first['backbone']} suits these photos best: it is ahead of {others[0]['backbone']} {sure}.", 0
-    alike = [first, *level]
-    take = min(alike, key=lambda row: row["ms"])
-    shown = ", ".join(f"of {row['backbone']} {chances(row['ahead'])}" for row in level)
+        second, sure = others[0]["backbone"], chances(others[0]["ahead"])
+        return f"{best} suits these photos best: it is ahead of {second} {sure}.", 0
+    take = min((first, *level), key=lambda row: row["ms"])
+    names = ", ".join(row["backbone"] for row in (first, *level[:-1]))
+    shares = ", ".join(f"of {row['backbone']} {chances(row['ahead'])}" for row in level)
     why = "which leads and is also the fastest of them" if take is first else "the fastest of them"
     return (
-        f"{_list([row['backbone'] for row in alike])} cannot be told apart by these {photos} photos "
-        f"({first['backbone']} is ahead {shown}): take {take['backbone']}, {why} ({_short(take['ms'])} ms per photo)."
+        f"{names} and {level[-1]['backbone']} cannot be told apart by these {photos} photos ({best} is ahead {shares}):"
+        f" take {take['backbone']}, {why} ({_short(take['ms'])} ms per photo)."
     ), rows.index(take)
-
-
-def _list(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def table(rows: Sequence[Row], over: Sequence[Row], left_out: Sequence[Row]) -> str:

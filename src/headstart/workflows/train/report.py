@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 from collections.abc import Iterable
 from dataclasses import asdict
 from itertools import repeat
@@ -39,15 +37,15 @@ if TYPE_CHECKING:
 SAMPLES_PER_CLASS = 6
 MISTAKES = 12
 HITS = 12
-USAGE = {
-    "predict {} photo.jpg": "name new photos",
-    "evaluate {} other-photos/": "measure it on other labelled photos",
-    "explain {} photos/": "show saliency maps and the most similar training photos",
-    "serve {}": "a page to drop photos on, and HTTP for programs",
-    "export {}": "one file that runs without headstart",
-    "describe {}": "print the architecture",
-}
-"""Commands for a run (``{}``), and what they do."""
+USAGE = (
+    ("predict", " photo.jpg", "classify new photos"),
+    ("evaluate", " other-photos/", "evaluate it on other labelled photos"),
+    ("explain", " photos/", "saliency maps, and the most similar training photos"),
+    ("serve", "", "a page to drop photos on, and HTTP for programs"),
+    ("export", "", "one file that runs without headstart"),
+    ("describe", "", "print the architecture"),
+)
+"""Commands for a run, what follows its folder, and what they do."""
 
 
 def run_page(prepared: Prepared, fitted: FitResult, results: Results, path: Path, classifier: Classifier) -> str:
@@ -79,9 +77,9 @@ def run_page(prepared: Prepared, fitted: FitResult, results: Results, path: Path
         metrics=results.metrics,
         temperature=fitted.temperature or 1.0,
         counts={split: dataset.counts(split) for split in SPLITS if len(prepared.labels[split])},
-        history=[{**asdict(row), "phase": row.strategy} for row in fitted.history],  # type: ignore[typeddict-item]
+        history=[{**asdict(row), "phase": row.strategy} for row in fitted.history],
         best_epoch=fitted.best_epoch,
-        probe_path=[asdict(step) for step in probe.path] if probe else [],  # type: ignore[misc]
+        probe_path=[asdict(step) for step in probe.path] if probe else [],
         chosen_l2=probe.l2 if probe else None,
         samples={
             name: [picture(prepared.pixels["train"], int(i), plan.image_size) for i in some[labels[some] == c]]
@@ -98,7 +96,7 @@ def run_page(prepared: Prepared, fitted: FitResult, results: Results, path: Path
         ],
         environment=environment(prepared.machine.words),
         contents=CONTENTS,
-        usage=[(f"headstart {command.format(shlex.quote(os.fspath(path)))}", what) for command, what in USAGE.items()],
+        usage=[(command_line(command, path, {}) + photos, what) for command, photos, what in USAGE],
     )
     return render_run(report)
 
@@ -115,7 +113,7 @@ def _answer(metrics: dict[str, Any]) -> str:
 
 def _caveats(prepared: Prepared, metrics: dict[str, Any]) -> list[str]:
     """What limits the result."""
-    notes = ["This is one run: another seed draws other splits. `headstart compare` shows how much that matters."]
+    notes = ["This is one run: another seed draws other splits. A comparison over seeds shows how much that matters."]
     if "test" not in metrics:
         notes.append(
             "There is no test split: choices were made on the photos that this accuracy is measured on, so it is a"
@@ -126,10 +124,10 @@ def _caveats(prepared: Prepared, metrics: dict[str, Any]) -> list[str]:
     if prepared.leaked:
         notes.append(
             f"Splits of the data share {plural(prepared.leaked, 'pair')} of near-duplicates, so the accuracy is too"
-            " high: `headstart check` shows them."
+            " high: a check of the data shows them."
         )
     if not STRATEGIES.get(prepared.options.strategy).pretrained:
-        notes.append("No pretrained weights were used: compare with `--strategy auto` to see what they would add.")
+        notes.append("No pretrained weights were used: compare with a pretrained backbone to see what it would add.")
     return notes
 
 
