@@ -17,6 +17,7 @@ from headstart.core.files import write_text
 from headstart.core.text import plural
 from headstart.data.loading import LoadedImages, find_photos, read
 from headstart.errors import OptionError, RunError, WeightsError, option
+from headstart.reporting.command import command_line
 from headstart.reporting.console import console_events
 from headstart.reporting.page import Fact, photo, render_page
 from headstart.training.config import CheckOptions, TrainOptions
