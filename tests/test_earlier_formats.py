@@ -467,8 +467,6 @@ def test_rows_that_are_gone_from_the_cache_are_computed_again(
 # -- files of a headstart that is a little older, a little newer, or too new --
 
 LATER = {"added_later": {"a": 1}}
-NOT_YET = pytest.mark.xfail(strict=True, reason="files with a key more or a key less are not read yet")
-NO_FORMAT_YET = pytest.mark.xfail(strict=True, reason="these files have no format number yet")
 
 
 @pytest.mark.parametrize(
@@ -481,7 +479,7 @@ NO_FORMAT_YET = pytest.mark.xfail(strict=True, reason="these files have no forma
         pytest.param("request.json", "options"),
         pytest.param("model.json", ""),
         pytest.param("model.json", "architecture"),
-        pytest.param("model.json", "preprocessing", marks=NOT_YET),
+        pytest.param("model.json", "preprocessing"),
         pytest.param("model.json", "provenance"),
     ],
 )
@@ -550,8 +548,8 @@ def test_a_request_that_lacks_an_option_has_its_default(earlier: Earlier, record
     ("file", "within"),
     [
         pytest.param("comparison.json", ""),
-        pytest.param("comparison-request.json", "", marks=NOT_YET),
-        pytest.param("comparison-request.json", "options", marks=NOT_YET),
+        pytest.param("comparison-request.json", ""),
+        pytest.param("comparison-request.json", "options"),
         pytest.param("arms/4-per-class-probe-0.json", ""),
     ],
 )
@@ -596,7 +594,7 @@ def test_a_run_of_a_newer_format_is_told_to_be_one(earlier: Earlier, file: str) 
 
 @pytest.mark.parametrize(
     "file",
-    [pytest.param("request.json", marks=NO_FORMAT_YET), pytest.param("state/plan.json")],
+    [pytest.param("request.json"), pytest.param("state/plan.json")],
 )
 def test_an_interrupted_training_of_a_newer_format_is_left_as_it_is(
     earlier: Earlier, headstart: Headstart, file: str
@@ -614,8 +612,8 @@ def test_an_interrupted_training_of_a_newer_format_is_left_as_it_is(
 @pytest.mark.parametrize(
     "file",
     [
-        pytest.param("comparison-request.json", marks=NO_FORMAT_YET),
-        pytest.param("arms/4-per-class-probe-0.json", marks=NO_FORMAT_YET),
+        pytest.param("comparison-request.json"),
+        pytest.param("arms/4-per-class-probe-0.json"),
     ],
 )
 def test_a_comparison_of_a_newer_format_is_left_as_it_is(

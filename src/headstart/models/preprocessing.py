@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
+
+from headstart.core.formats import known_only
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -34,4 +36,5 @@ class Preprocessing:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Preprocessing:
-        return cls(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
+        own = known_only("model.json holds preprocessing", values, (field.name for field in fields(cls)))
+        return cls(**own | {"mean": tuple(own["mean"]), "std": tuple(own["std"])})

@@ -13,6 +13,7 @@ from typing import Any
 
 from headstart._version import __version__
 from headstart.core.files import write_json, write_rows
+from headstart.core.formats import check_format
 from headstart.core.text import listed
 from headstart.errors import RunError, option
 from headstart.training.config import TrainOptions
@@ -32,6 +33,8 @@ CONTENTS = {
     "report.html": "this page",
 }
 """Files of a finished run; ``state/`` exists only while it trains."""
+FORMAT = 1
+"""Of request.json."""
 RECORD = "exports.json"
 """Names what ``export`` and ``explain`` wrote into the run, which is deleted with it."""
 _EXPORTED = [f"model{int8}{suffix}" for int8 in ("", ".int8") for suffix in (".onnx", ".pt2", ".xml", ".bin")]
@@ -64,7 +67,8 @@ class RunFolder:
             raise RunError(problem, "Choose another folder with `out`.") from None
         folder._clear()
         bugs = {"mistakes": list(deliberate_bugs)} if deliberate_bugs else {}
-        write_json(path / "request.json", {"headstart": __version__, "options": options.to_json(), **bugs})
+        request = {"format": FORMAT, "headstart": __version__, "options": options.to_json(), **bugs}
+        write_json(path / "request.json", request)
         return folder
 
     def refuse(self, overwrite: bool) -> None:
@@ -123,10 +127,11 @@ class RunFolder:
         """A run that was started, and its options.
 
         Raises:
-            RunError: there is nothing to resume.
+            RunError: there is nothing to resume, or a newer headstart began it.
         """
         try:
             request = json.loads((path / "request.json").read_text(encoding="utf-8"))
+            check_format(path / "request.json", request, FORMAT)
             return cls(path), TrainOptions.from_json(request["options"])
         except FileNotFoundError:
             problem = f"{path} holds no run (no request.json): there is nothing to resume."

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypedDict, get_args, get_type_hints
 
+from headstart.core.formats import known_only
 from headstart.data.schema import SplitOptions, split_problems
 from headstart.errors import OptionError, did_you_mean
 from headstart.training.strategies import STRATEGIES
@@ -253,8 +254,8 @@ class TrainOptions:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> TrainOptions:
-        known = {f.name for f in fields(cls)}
-        return cls(**{k: v for k, v in values.items() if k in known} | _tuples(values))
+        own = known_only("request.json holds options", values, (f.name for f in fields(cls)))
+        return cls(**own | _tuples(values))
 
     def run_name(self) -> str:
         """The default run folder's name: ``photos-resnet18-auto``."""

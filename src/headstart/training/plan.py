@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from functools import cache
 from typing import Any
 
-from headstart.core.formats import check_format
+from headstart.core.formats import check_format, warn_unknown
 from headstart.data.augment import LEVELS
 from headstart.errors import OptionError, did_you_mean
 from headstart.inference.backends import ENGINES
@@ -72,13 +70,6 @@ class Plan:
         """How another plan differs: ``["precision: bf16, float32"]``; reasons do not count."""
         values = ((f.name, getattr(self, f.name), getattr(other, f.name)) for f in fields(self) if f.compare)
         return [f"{name}: {mine}, {yours}" for name, mine, yours in values if mine != yours]
-
-
-@cache
-def warn_unknown(found: str, names: tuple[str, ...]) -> None:
-    """Warn, once, of what a newer headstart wrote into a file ("plan.json holds settings")."""
-    words = f"{found} that this headstart does not know, and ignores: {', '.join(names)}."
-    logging.getLogger("headstart").warning(words)
 
 
 TRAINING = frozenset(

@@ -20,14 +20,14 @@ import torch
 from torch import nn
 
 from headstart.core.events import Events
-from headstart.core.formats import check_format
+from headstart.core.formats import check_format, warn_unknown
 from headstart.errors import Interrupted, RunError, TrainingError
 from headstart.evaluation.objective import MULTICLASS, Objective
 from headstart.inference.device import Machine
 from headstart.models.serialization import load_state, save_state
 from headstart.training.batches import Source, batch_bounds
 from headstart.training.optimization import schedule
-from headstart.training.plan import Plan, warn_unknown
+from headstart.training.plan import Plan
 
 FORMAT = 1  # of ``last.safetensors``; a file without a number is older and reads the same
 CHECKPOINT_SECONDS = 20.0  # time between states on disk: about the most work that a kill can cost

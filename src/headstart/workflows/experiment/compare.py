@@ -17,6 +17,7 @@ from typing import Any, Unpack
 
 from headstart.core.events import Listener
 from headstart.core.files import write_json
+from headstart.core.formats import check_format, known_only
 from headstart.errors import OptionError, RunError, did_you_mean
 from headstart.reporting.command import command_line
 from headstart.reporting.console import console_events
@@ -28,7 +29,7 @@ from headstart.workflows.experiment import analysis
 from headstart.workflows.experiment.executor import Executor, Runner, find_executor
 from headstart.workflows.experiment.jobs import FOLDER, Experiment, Job
 from headstart.workflows.experiment.recipe import Arm, Images, Recipe
-from headstart.workflows.experiment.results import Comparison, JobResult, group_name
+from headstart.workflows.experiment.results import FORMAT, Comparison, JobResult, group_name
 from headstart.workflows.experiment.worker import Worker
 
 ARMS = tuple(s for s in STRATEGIES.names() if s != "auto")
@@ -89,7 +90,7 @@ def compare(
         classes = len({photo.label for photo in photos.manifest.photos})
         kind, size = f"{photos.manifest.name} ({photos.manifest.layout})", photos.pixels.resize
         events.message(f"{kind}: {classes} classes, {usable} photos, at {size} px")
-        _open_folder(path, {"options": asked.to_json(), **chosen, "photos": photos.digest}, overwrite)
+        _open_folder(path, {"format": FORMAT, "options": asked.to_json(), **chosen, "photos": photos.digest}, overwrite)
         began = time.monotonic()
         results = Runner(jobs, worker, where, events, _line).run(path)
         facts = [
@@ -154,7 +155,9 @@ def _open_folder(path: Path, request: dict[str, Any], overwrite: bool) -> None:
     if os.path.exists(path) and (not path.is_dir() or any(not p.name.startswith(".") for p in path.iterdir())):
         try:
             before = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            check_format(file, before, FORMAT)
+            before = _as_now(before, request)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             raise RunError(
                 f"`out={path}` exists and is not a comparison.", "Choose another folder.", option="out"
             ) from None
@@ -170,6 +173,13 @@ def _open_folder(path: Path, request: dict[str, Any], overwrite: bool) -> None:
                 old.unlink(missing_ok=True)
             shutil.rmtree(path / "state", ignore_errors=True)  # of an interrupted training: must not be resumed
     write_json(file, request)
+
+
+def _as_now(before: dict[str, Any], request: dict[str, Any]) -> dict[str, Any]:
+    """An earlier request with the keys of this one: missing options get their defaults, unknown ones are told."""
+    own = known_only("comparison-request.json holds keys", before, request)
+    options = json.loads(json.dumps(TrainOptions.from_json(before["options"]).to_json()))
+    return {**own, "options": options, "format": request["format"]}
 
 
 def _line(result: JobResult, number: int, left: str) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from headstart.core.formats import check_format
 from headstart.errors import RunError
 from headstart.reporting import notebook
 from headstart.runs.folder import RunFolder
@@ -108,6 +109,10 @@ def group_name(point: str) -> str:
     return f"{point} per class" if point else ""
 
 
+FORMAT = 1
+"""Of the files of a comparison: comparison-request.json and those of its trainings in ``arms``."""
+
+
 def figures_file(job: Job) -> Path:
     return job.folder.with_name(f"{job.folder.name}.json")
 
@@ -116,6 +121,7 @@ def read_figures(job: Job) -> JobResult | None:
     """The result of a job of a comparison, None where it has not ended."""
     try:
         kept = json.loads(figures_file(job).read_text(encoding="utf-8"))
+        check_format(figures_file(job), kept, FORMAT)
         known = {name: kept[name] for name in ("split", "right", "curve", "seconds", "train_photos")}
     except FileNotFoundError:
         return None

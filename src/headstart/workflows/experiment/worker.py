@@ -23,6 +23,7 @@ from headstart.workflows.experiment.jobs import Experiment, Job
 from headstart.workflows.experiment.recipe import Images
 from headstart.workflows.experiment.results import (
     FIGURES,
+    FORMAT,
     JobResult,
     figures_file,
     from_figures,
@@ -215,7 +216,7 @@ class Worker:
         correct = found.probabilities[split].argmax(1) == prepared.labels[split]
         curve = [row.val_accuracy for row in fitted.history] or [fitted.val[1]]
         result = from_figures(job, split, correct, curve, round(seconds, 2), len(prepared.labels["train"]))
-        write_json(figures_file(job), {name: getattr(result, name) for name in FIGURES})
+        write_json(figures_file(job), {"format": FORMAT, **{name: getattr(result, name) for name in FIGURES}})
         return result
 
 
