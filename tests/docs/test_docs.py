@@ -109,7 +109,8 @@ def test_documents_name_only_make_targets_that_exist(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_documents_name_only_modules_that_exist(page: Path) -> None:
-    named = re.findall(r"`([\w/]+\.py)`", page.read_text(encoding="utf-8"))
+    text = page.read_text(encoding="utf-8")
+    named = re.findall(r"`([\w/]+\.py)`", text) + re.findall(r"(?<![\w/])(?:tests|benchmarks|scripts)/[\w/]+\.py", text)
     assert not [name for name in named if not any((at / name).is_file() for at in (ROOT, ROOT / "src" / "headstart"))]
 
 
