@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -95,6 +96,22 @@ def test_the_file_answers_without_headstart_as_the_classifier_does(run: Path, ph
     assert str(photos).encode() not in made.path.read_bytes()  # whoever gets the file learns no folder's name
     left = {p.name for p in run.iterdir() if p.name.startswith(".") or "draft" in p.name or "between" in p.name}
     assert not left
+
+
+@pytest.mark.parametrize("form", EVERY)
+def test_the_file_names_no_folder_of_the_machine_that_wrote_it(run: Path, form: str) -> None:
+    hs.export(run, format=form, quiet=True)
+    here = [str(Path(module.__file__).parents[1]).encode() for module in (hs, torch)]  # type: ignore[arg-type]
+    written = [
+        run / f"model{suffix}" for suffix in (".onnx", ".pt2", ".xml", ".bin") if (run / f"model{suffix}").exists()
+    ]
+    assert written
+    for file in written:
+        parts = [file.read_bytes()]
+        if zipfile.is_zipfile(file):
+            with zipfile.ZipFile(file) as archive:
+                parts = [archive.read(name) for name in archive.namelist()]
+        assert not [place for place in here if any(place in part for part in parts)], file.name
 
 
 @pytest.mark.parametrize("form", EVERY)

@@ -59,12 +59,18 @@ class Exporter:
 
 
 def captured(graph: WholeClassifier) -> torch.export.ExportedProgram:
-    """The graph, traced for any number of photos of any size."""
+    """The graph, traced for any number of photos of any size.
+
+    Its nodes name no line of code: the file goes to others, who need not know the folders of this machine.
+    """
     sides = {axis: torch.export.Dim(name, min=2) for axis, name in ((1, "height"), (2, "width"))}
     shapes = {"images": {0: torch.export.Dim("photos", min=1), **sides}}
     example = torch.zeros(2, 61, 67, 3, dtype=torch.uint8)
     with torch.no_grad(), quiet():
-        return torch.export.export(graph.eval(), (example,), dynamic_shapes=shapes)
+        program = torch.export.export(graph.eval(), (example,), dynamic_shapes=shapes)
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)
+    return program
 
 
 def _write_torch(graph: WholeClassifier, path: Path, facts: dict[str, Any]) -> None:
