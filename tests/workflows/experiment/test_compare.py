@@ -256,6 +256,11 @@ def said(**accuracies: list[float]) -> Comparison:
         ({"probe": [0.5, 0.52, 0.51], "scratch": [0.9, 0.91, 0.92]}, "scratch does best", "far better"),
         ({"probe": [0.9, 0.91, 0.92], "finetune": [0.95, 0.96, 0.98]}, "finetune does best", "better"),
         ({"probe": [0.9], "scratch": [0.5]}, "Pretraining helps: probe names 90.0%", "far better"),
+        (
+            {"probe": [0.9, 0.8], "scratch": [0.8, 0.9]},
+            "No difference: probe and scratch both classify 85.0%",
+            "no difference",
+        ),
     ],
 )
 def test_the_answer_says_what_the_runs_say(accuracies: dict[str, list[float]], words: str, verdict: str) -> None:

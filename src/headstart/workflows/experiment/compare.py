@@ -219,6 +219,9 @@ def _answer(rows: Sequence[dict[str, Any]], differences: Sequence[dict[str, Any]
     scratch = next((row for row in mine if row["arm"] == "scratch"), None)
     if scratch is None or best is scratch:
         return f"{best['arm']} does best{where}: {best['mean']:.1%} of the {best['split']} photos named correctly."
+    if best["mean"] == scratch["mean"]:
+        both = f"{best['arm']} and scratch both classify {best['mean']:.1%} of the {best['split']} photos correctly."
+        return f"No difference{where}: {both}"
     gap = next(d for d in differences if d["group"] == group and d["first"] == best["arm"] and d["second"] == "scratch")
     sure = "" if gap["low"] is not None and gap["low"] > 0 else ", though these runs cannot tell it from chance"
     return (
