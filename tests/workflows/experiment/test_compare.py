@@ -141,6 +141,7 @@ def test_what_an_earlier_headstart_kept_of_an_arm_is_gone_on_with(
     assert trained == [("probe", 0), ("scratch", 0), ("scratch", 1)]
     assert next(r for r in found.results if (r.arm, r.seed) == ("probe", 1)).accuracy == 0.5
     new = json.loads((tmp_path / "out" / "arms" / "4-per-class-scratch-1.json").read_text())
+    assert new.pop("format") == 1
     assert {name: type(value) for name, value in new.items()} == {name: type(value) for name, value in kept.items()}
 
 

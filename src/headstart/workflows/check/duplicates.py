@@ -56,7 +56,8 @@ def _check(kind: str, heading: str, severity: Severity, what: str, advice: str) 
 
 LEAKAGE = _check(
     "leakage", "Duplicates across splits", "error",
-    "duplicates across splits: the accuracy would be too high (test-set leakage)", "`fix` removes the one in train.",
+    "duplicates across splits: the accuracy would be too high (test-set leakage)",
+    "The cleaned list omits the one in train.",
 )  # fmt: skip
 CONFLICT = _check(
     "conflict", "Exact duplicates with different labels", "error",

@@ -31,7 +31,9 @@ def _unreadable(context: Context) -> Iterator[Finding]:
     bad = [(shown(b.path, photos.manifest.root), b.reason) for b in (*photos.manifest.skipped, *photos.bad)]
     if bad:
         sentence = f"{plural(len(bad), 'file')} cannot be used as a photo"
-        yield Finding("warning", sentence, "Training leaves them out.", files=tuple(bad))
+        yield Finding(
+            "warning", sentence, f"Training leaves {'it' if len(bad) == 1 else 'them'} out.", files=tuple(bad)
+        )
 
 
 def _sizes(context: Context) -> np.ndarray:

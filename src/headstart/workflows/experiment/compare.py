@@ -93,6 +93,7 @@ def compare(
         _open_folder(path, {"format": FORMAT, "options": asked.to_json(), **chosen, "photos": photos.digest}, overwrite)
         began = time.monotonic()
         results = Runner(jobs, worker, where, events, _line).run(path)
+        shutil.rmtree(path / "state", ignore_errors=True)  # of an interrupted training: each has ended now
         facts = [
             Fact("backbone", backbone.name, backbone.source),
             Fact("time", f"{time.monotonic() - began:.0f} s", machine.words),
