@@ -9,6 +9,7 @@ from types import UnionType
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
+from helpers.requests import FULL
 
 from headstart.errors import OptionError
 from headstart.training.config import (
@@ -52,28 +53,6 @@ def test_all_mistakes_are_named_at_once() -> None:
     with pytest.raises(OptionError) as caught:
         TrainOptions("photos", strategy="x", seed=-1, shots=0, mean=(1, 2))  # type: ignore[arg-type]
     assert all(word in str(caught.value) for word in ("`strategy", "`seed", "`shots", "`mean"))
-
-
-FULL = TrainOptions(
-    "my photos/",
-    out="runs/it's here",
-    backbone="resnet50",
-    weights="w e i.pth",
-    cut="layer2.2",
-    head="mlp:8,4",
-    dropout=(0.5, 0.3),
-    strategy="partial",
-    boundary="layer3",
-    val=0.2,
-    test=0.1,
-    shots=7,
-    seed=3,
-    mean=(0.49140098, 0.5, 0.5),
-    std=(0.1, 0.2, 0.3),
-    device="cpu",
-    on_bad="fail",
-    settings={"lr": 0.01, "augment": "none", "image_size": 64},
-)
 
 
 @pytest.mark.parametrize("options", [TrainOptions("p"), FULL, TrainOptions("p", from_run="runs/x", fraction=0.25)])

@@ -17,7 +17,7 @@ from typer.core import TyperGroup
 
 from headstart._version import __version__
 from headstart.cli import data_commands, model_commands, train_commands
-from headstart.cli.common import SomeUnread, print_json
+from headstart.cli.base import SomeUnread, print_json
 from headstart.cli.messages import render
 from headstart.cli.options import command
 from headstart.errors import HeadstartError

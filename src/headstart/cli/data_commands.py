@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import headstart as hs
-from headstart.cli.common import Overwrite, Say, Shown, Texts, argument, load, option
+from headstart.cli.base import Overwrite, Say, Shown, Texts, argument, load, option
 from headstart.cli.options import whole_numbers
 from headstart.reporting.command import command_line
 from headstart.training.config import BAND_LEVEL, SAMPLE

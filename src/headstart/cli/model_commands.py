@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, cast
 
 import headstart as hs
-from headstart.cli.common import Device, Overwrite, RunFolder, Say, Shown, SomeUnread, Texts, argument, load, option
+from headstart.cli.base import Device, Overwrite, RunFolder, Say, Shown, SomeUnread, Texts, argument, load, option
 from headstart.cli.messages import render
 from headstart.errors import OptionError
 from headstart.reporting.command import command_line

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from typer.models import OptionInfo
 
 from headstart.cli import messages
-from headstart.cli.common import Json, Quiet, Shown, option, print_json
+from headstart.cli.base import Json, Quiet, Shown, option, print_json
 from headstart.errors import OptionError
 from headstart.reporting.command import flag
 from headstart.training.config import Help, TrainOptions, numbers, taken_by

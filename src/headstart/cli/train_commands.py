@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import headstart as hs
-from headstart.cli.common import Device, Out, Overwrite, Say, Shown, Texts, argument, load, option
+from headstart.cli.base import Device, Out, Overwrite, Say, Shown, Texts, argument, load, option
 from headstart.cli.options import whole_numbers
 from headstart.errors import OptionError
 from headstart.reporting.command import command_line, flag

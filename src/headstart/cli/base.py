@@ -1,4 +1,4 @@
-"""Types of parameters and results that several commands share."""
+"""What every command is made of: the types of its parameters, its result, and how that is shown."""
 
 from __future__ import annotations
 
