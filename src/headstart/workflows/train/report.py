@@ -68,7 +68,7 @@ def run_page(prepared: Prepared, fitted: FitResult, results: Results, path: Path
         classes=dataset.classes,
         names={label: display_name(label) for label in dataset.classes if display_name(label) != label},
         facts=[
-            Fact("photos", str(len(dataset.samples)), f"{len(labels)} to train on"),
+            Fact("photos", f"{len(dataset.samples):,}", f"{len(labels):,} to train on"),
             Fact("classes", str(len(dataset.classes))),
             Fact("backbone", backbone.name, backbone.source),
             Fact("strategy", plan.strategy, way),
