@@ -12,21 +12,30 @@ import struct
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from headstart.core.files import open_regular
+from headstart.data.bounds import (
+    EVERYTHING,
+    MAX_PIXELS,
+    BadPhoto,
+    Bounds,
+    check_before_open,
+    check_header,
+    read_file,
+)
 from headstart.data.filenames import content_kind
 from headstart.data.schema import ImageRef
-from headstart.errors import DataError, OptionError, did_you_mean
+from headstart.errors import OptionError, did_you_mean
 
-MAX_PIXELS = 300_000_000
-"""A file with more pixels by its header counts as a decompression bomb (phones reach 200 million)."""
 # Pillow's own limit (179 million) would refuse real phone photos; ours is checked before any pixel is decoded.
 if Image.MAX_IMAGE_PIXELS is not None:
     Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, MAX_PIXELS)
 # Only formats of photos: Pillow would start a PostScript interpreter for an EPS file that is named .jpg.
-_READERS = ("Jpeg", "Mpo", "Png", "WebP", "Gif", "Bmp", "Tiff", "Ppm", "Avif", "Jpeg2K", "Ico", "Qoi", "Pcx")
+_READERS = ("Jpeg", "Mpo", "Png", "WebP", "Gif", "Bmp", "Tiff", "Ppm", "Avif", "Jpeg2K", "Qoi", "Pcx")
 for _reader in _READERS:
     with suppress(ImportError):  # some builds of Pillow lack some
         importlib.import_module(f"PIL.{_reader}ImagePlugin")
@@ -47,10 +56,6 @@ _DAMAGE: tuple[type[Exception], ...] = (
 )
 
 
-class BadPhoto(DataError):  # noqa: N818 - it names the photo, as the user meets it
-    """A file that cannot be decoded; ``problem`` is a short phrase for a list of bad files."""
-
-
 @dataclass(frozen=True)
 class Decoded:
     """``pixels``: uint8 [h, w, 3], C-contiguous and writable. ``width``, ``height``: of the original, upright, in px.
@@ -68,24 +73,20 @@ def decode(
     resize: int | None = None,
     interpolation: str = "bilinear",
     named: str | None = None,
-    max_pixels: int = MAX_PIXELS,
+    bounds: Bounds = EVERYTHING,
 ) -> Decoded:
     """Decode a photo, upright and in RGB; with ``resize``, its shorter side becomes exactly that many px.
 
     Resizing is antialiased and keeps the aspect ratio. The longer side is ``int(resize * long / short)`` px, as in
     torchvision's Resize; where that is more than ``2 * resize`` the central ``2 * resize`` px are kept: a centre crop
     needs no more, and a panorama would fill the memory. A JPEG at least twice as large as needed is decoded at a
-    reduced scale. ``named`` is the file's name where ``source`` is bytes (for the note "PNG named .jpg"). A file of
-    more than ``max_pixels`` by its header is not decoded. Raises ``BadPhoto``.
+    reduced scale. ``named`` is the file's name where ``source`` is bytes (for the note "PNG named .jpg"). A file
+    beyond ``bounds`` is not decoded. Raises ``BadPhoto``.
     """
     if not isinstance(source, bytes):
         named = named or source.name
-        try:
-            with source.open("rb") as file:
-                source = file.read()
-        except OSError as error:
-            raise BadPhoto(f"cannot be read ({error.strerror or error})") from error
-    image = _open(source, max_pixels)
+        source = read_file(source)
+    image = _open(source, resize, bounds)
     try:
         notes = _file_notes(image, os.path.splitext(named or "")[1].lower())
         turn, (width, height) = _upright(image)
@@ -106,18 +107,21 @@ def decode(
 def header_size(source: ImageRef) -> tuple[int, int] | None:
     """(width, height) in px, upright, from the file's header alone; None where it cannot be read."""
     try:
-        with source.open("rb") as file, Image.open(file, formats=_FORMATS) as image:
+        opened = open_regular(source) if isinstance(source, Path) else source.open("rb")
+        with opened as file, Image.open(file, formats=_FORMATS) as image:
             return _upright(image)[1]
     except _DAMAGE:
         return None
 
 
-def _open(data: bytes, max_pixels: int) -> Image.Image:
-    """The image with its header read and no pixel decoded; its size is checked."""
+def _open(data: bytes, resize: int | None, bounds: Bounds) -> Image.Image:
+    """The image with its header read and no pixel decoded; what decoding would cost is checked."""
     if not data:
         raise BadPhoto("empty file (0 bytes)")
+    check_before_open(data, bounds)
+    formats = [name for name in _FORMATS if bounds.formats is None or name in bounds.formats]
     try:
-        image = Image.open(io.BytesIO(data), formats=_FORMATS)
+        image = Image.open(io.BytesIO(data), formats=formats)
     except Image.DecompressionBombError as error:
         raise BadPhoto(
             f"decompression bomb: more than {2 * MAX_PIXELS / 1e6:.0f} million pixels by its header"
@@ -129,13 +133,7 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
         raise BadPhoto(heic if kind == "HEIC" else reason) from error
     except _DAMAGE as error:
         raise BadPhoto(_damage(error)) from error
-    width, height = image.size
-    if max_pixels < width * height <= MAX_PIXELS:
-        raise BadPhoto(f"too large: {width} x {height} px, above {max_pixels / 1e6:g} million pixels")
-    if width * height > max_pixels:
-        raise BadPhoto(f"decompression bomb: {width} x {height} px by its header, in a file of {len(data):,} bytes")
-    if min(width, height) < 2:
-        raise BadPhoto(f"too small: {width} x {height} px")
+    check_header(image, data, resize, bounds)
     return image
 
 
@@ -161,7 +159,7 @@ def _to_rgb(image: Image.Image) -> tuple[Image.Image, list[str]]:
         image.load()
     if mode not in ("RGBA", "LA", "PA", "RGBa", "La") and "transparency" not in image.info:
         return image if mode in ("RGB", "L") else image.convert("RGB"), notes
-    layered = image.convert("RGBA")
+    layered = image if mode == "RGBA" else image.convert("RGBA")
     alpha = layered.getchannel("A")
     if alpha.getextrema()[0] == 255:
         return layered.convert("RGB"), notes
@@ -176,7 +174,7 @@ def _eight_bit(image: Image.Image, notes: list[str]) -> tuple[Image.Image, list[
     32-bit integers and floats have no such scale: values up to 65535 are read as 16-bit, floats within [0, 1] as
     fractions, and all others are scaled by their range.
     """
-    values = np.asarray(image).astype(np.float64)
+    values = np.asarray(image)
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     if image.mode == "F" and low >= 0 and high <= 1:
         low, high, notes = 0.0, 1.0, [*notes, "32-bit float"]
@@ -184,8 +182,12 @@ def _eight_bit(image: Image.Image, notes: list[str]) -> tuple[Image.Image, list[
         low, high, notes = 0.0, 65535.0, ["16-bit"] if image.mode != "F" else ["32-bit float"]
     else:
         notes = [*notes, "32-bit: scaled by its own range"]
-    scaled = np.nan_to_num((values - low) * (255.0 / max(high - low, 1e-12)))
-    return Image.fromarray(np.rint(scaled).clip(0, 255).astype(np.uint8)), [*notes, "grayscale"]
+    scaled = np.empty(values.shape, np.uint8)
+    rows = max(1, 1_000_000 // values.shape[1])
+    for start in range(0, len(values), rows):  # in strips: in float64 the whole picture would take eight times its size
+        strip = (values[start : start + rows].astype(np.float64) - low) * (255.0 / max(high - low, 1e-12))
+        scaled[start : start + rows] = np.rint(np.nan_to_num(strip)).clip(0, 255)
+    return Image.fromarray(scaled), [*notes, "grayscale"]
 
 
 def _resized(image: Image.Image, resize: int, interpolation: str) -> Image.Image:

@@ -18,7 +18,8 @@ import numpy as np
 
 from headstart.core.array_store import RowStore, ShardWriter, limit_bytes
 from headstart.core.events import OnProgress
-from headstart.data.decode import BadPhoto, decode
+from headstart.data.bounds import BadPhoto, read_file
+from headstart.data.decode import decode
 from headstart.data.schema import ImageRef
 
 T = TypeVar("T")
@@ -26,7 +27,7 @@ CHUNK = 32
 """Photos per task of the thread pool: large enough that the overhead of a task is negligible."""
 SHARD = 4096
 """Photos per published shard: a killed process loses the reading of at most so many photos."""
-FORMAT = 2
+FORMAT = 3
 """Increased when the same file gives other pixels than before, so that old rows are not used."""
 
 
@@ -158,10 +159,9 @@ def stream_photos(
 
 def _read_one(photo: ImageRef, resize: int, interpolation: str, store: RowStore | None, with_pixels: bool) -> PhotoRead:
     try:
-        with photo.open("rb") as file:
-            content = file.read()
-    except OSError as error:
-        return PhotoRead(None, f"cannot be read: {error.strerror or error}")
+        content = read_file(photo)
+    except BadPhoto as bad:
+        return PhotoRead(None, bad.problem)
     digest = hashlib.blake2b(content, digest_size=16).hexdigest()
     if store is not None and digest in store:
         return PhotoRead(digest)
