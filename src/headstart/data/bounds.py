@@ -21,8 +21,10 @@ MAX_SCANS = 500
 """Encoders write 3 to 14 scans into a progressive JPEG; each one visits every block of the picture again."""
 MAX_SCANNED_PIXELS = 4_000_000_000
 """Of all scans of a JPEG together: 200 million pixels in 20 scans."""
-MAX_SLOW_PIXELS = 4_000_000
-"""For formats whose decoders are Python loops: about a microsecond per pixel."""
+MAX_SLOW_PIXELS = 2_000_000
+"""For formats whose decoders are Python loops: up to a microsecond per pixel."""
+COSTLY = 200_000_000
+"""Bytes of peak memory; ordinary photos take a few per cent of it."""
 _MEMORY = "too large for the memory at hand"
 
 
@@ -84,8 +86,10 @@ def check_before_open(data: bytes, bounds: Bounds) -> None:
         check_size(width, height, len(data), bounds)
 
 
-def check_header(image: Image.Image, data: bytes, resize: int | None, bounds: Bounds) -> None:
-    """Raise ``TooCostly`` where decoding would cost too much. ``image`` is open, none of its pixels decoded."""
+def check_header(image: Image.Image, data: bytes, resize: int | None, bounds: Bounds) -> int:
+    """``peak_memory``. Raises ``TooCostly`` where decoding would cost too much. ``image`` is open, none of its pixels
+    decoded.
+    """
     width, height = image.size
     check_size(width, height, len(data), bounds)
     pixels, decoders = width * height, {tile[0] for tile in getattr(image, "tile", ())}
@@ -100,6 +104,7 @@ def check_header(image: Image.Image, data: bytes, resize: int | None, bounds: Bo
         raise TooCostly(
             f"too large: {width} x {height} px take {needed / 1e6:.0f} MB to decode, above {bounds.memory / 1e6:.0f} MB"
         )
+    return needed
 
 
 def check_size(width: int, height: int, size: int, bounds: Bounds) -> None:
@@ -131,7 +136,7 @@ def peak_memory(image: Image.Image, data: bytes, resize: int | None) -> int:
     if image.format in ("WEBP", "AVIF", "HEIF", "GIF"):  # their decoders keep canvases of their own
         return 16 * pixels
     # The picture, and what is made of it: its alpha channel and a white page, its values as an array, RGB of a palette.
-    each = {"1": 2, "L": 1, "LA": 9, "I;16": 5, "I": 9, "F": 9, "RGB": 4, "RGBA": 9, "P": 13}
+    each = {"1": 2, "L": 1, "LA": 9, "I;16": 3, "I": 5, "F": 5, "RGB": 4, "RGBA": 9, "P": 13}
     return each.get(image.mode, 9) * pixels
 
 

@@ -9,8 +9,10 @@ import importlib
 import io
 import os
 import struct
+import threading
+import warnings
 import zlib
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from headstart.core.files import open_regular
 from headstart.data.bounds import (
+    COSTLY,
     EVERYTHING,
     MAX_PIXELS,
     BadPhoto,
@@ -34,6 +37,7 @@ from headstart.errors import OptionError, did_you_mean
 # Pillow's own limit (179 million) would refuse real phone photos; ours is checked before any pixel is decoded.
 if Image.MAX_IMAGE_PIXELS is not None:
     Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, MAX_PIXELS)
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 # Only formats of photos: Pillow would start a PostScript interpreter for an EPS file that is named .jpg.
 _READERS = ("Jpeg", "Mpo", "Png", "WebP", "Gif", "Bmp", "Tiff", "Ppm", "Avif", "Jpeg2K", "Qoi", "Pcx")
 for _reader in _READERS:
@@ -44,6 +48,8 @@ _SUFFIXES = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"), "MPO": (".jpg", ".jpeg", ".mpo"), "PNG": (".png", ".apng"),
     "TIFF": (".tif", ".tiff"), "BMP": (".bmp", ".dib"), "WEBP": (".webp",), "GIF": (".gif",), "AVIF": (".avif",),
 }  # fmt: skip
+_ONE_AT_A_TIME = threading.Lock()
+"""Held while a picture of more than ``COSTLY`` bytes is decoded: with one per core they would fill the memory."""
 _FILTERS = {filter.name.lower(): filter for filter in Image.Resampling}
 _TURN = Image.Transpose
 _MIRRORED = (_TURN.FLIP_LEFT_RIGHT, _TURN.ROTATE_180, _TURN.FLIP_TOP_BOTTOM)
@@ -86,9 +92,15 @@ def decode(
     if not isinstance(source, bytes):
         named = named or source.name
         source = read_file(source)
-    image = _open(source, resize, bounds)
+    image = _open(source, bounds)
+    needed = check_header(image, source, resize, bounds)
+    with _ONE_AT_A_TIME if needed > COSTLY else nullcontext():
+        return _decoded(image, resize, interpolation, os.path.splitext(named or "")[1].lower())
+
+
+def _decoded(image: Image.Image, resize: int | None, interpolation: str, suffix: str) -> Decoded:
     try:
-        notes = _file_notes(image, os.path.splitext(named or "")[1].lower())
+        notes = _file_notes(image, suffix)
         turn, (width, height) = _upright(image)
         if resize:
             image.draft(None, (resize, resize))  # JPEG only; the result is never smaller than ``resize``
@@ -114,14 +126,14 @@ def header_size(source: ImageRef) -> tuple[int, int] | None:
         return None
 
 
-def _open(data: bytes, resize: int | None, bounds: Bounds) -> Image.Image:
-    """The image with its header read and no pixel decoded; what decoding would cost is checked."""
+def _open(data: bytes, bounds: Bounds) -> Image.Image:
+    """The image with its header read and no pixel decoded."""
     if not data:
         raise BadPhoto("empty file (0 bytes)")
     check_before_open(data, bounds)
     formats = [name for name in _FORMATS if bounds.formats is None or name in bounds.formats]
     try:
-        image = Image.open(io.BytesIO(data), formats=formats)
+        return Image.open(io.BytesIO(data), formats=formats)
     except Image.DecompressionBombError as error:
         raise BadPhoto(
             f"decompression bomb: more than {2 * MAX_PIXELS / 1e6:.0f} million pixels by its header"
@@ -133,8 +145,6 @@ def _open(data: bytes, resize: int | None, bounds: Bounds) -> Image.Image:
         raise BadPhoto(heic if kind == "HEIC" else reason) from error
     except _DAMAGE as error:
         raise BadPhoto(_damage(error)) from error
-    check_header(image, data, resize, bounds)
-    return image
 
 
 def _to_rgb(image: Image.Image) -> tuple[Image.Image, list[str]]:
@@ -174,19 +184,24 @@ def _eight_bit(image: Image.Image, notes: list[str]) -> tuple[Image.Image, list[
     32-bit integers and floats have no such scale: values up to 65535 are read as 16-bit, floats within [0, 1] as
     fractions, and all others are scaled by their range.
     """
-    values = np.asarray(image)
-    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    strips = range(0, image.height, max(1, 1_000_000 // image.width))
+
+    def values(top: int) -> np.ndarray:
+        return np.asarray(image.crop((0, top, image.width, min(image.height, top + strips.step))))
+
+    image.load()
+    low = float(min(np.nanmin(values(top)) for top in strips))
+    high = float(max(np.nanmax(values(top)) for top in strips))
     if image.mode == "F" and low >= 0 and high <= 1:
         low, high, notes = 0.0, 1.0, [*notes, "32-bit float"]
     elif low >= 0 and high <= 65535:
         low, high, notes = 0.0, 65535.0, ["16-bit"] if image.mode != "F" else ["32-bit float"]
     else:
         notes = [*notes, "32-bit: scaled by its own range"]
-    scaled = np.empty(values.shape, np.uint8)
-    rows = max(1, 1_000_000 // values.shape[1])
-    for start in range(0, len(values), rows):  # in strips: in float64 the whole picture would take eight times its size
-        strip = (values[start : start + rows].astype(np.float64) - low) * (255.0 / max(high - low, 1e-12))
-        scaled[start : start + rows] = np.rint(np.nan_to_num(strip)).clip(0, 255)
+    scaled = np.empty((image.height, image.width), np.uint8)
+    for top in strips:  # in float64 the whole picture would take eight times its size
+        strip = (values(top).astype(np.float64) - low) * (255.0 / max(high - low, 1e-12))
+        scaled[top : top + strips.step] = np.rint(np.nan_to_num(strip)).clip(0, 255)
     return Image.fromarray(scaled), [*notes, "grayscale"]
 
 
