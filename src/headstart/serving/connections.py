@@ -6,7 +6,6 @@ import asyncio
 import json
 import logging
 from contextlib import suppress
-from typing import Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
@@ -23,17 +22,23 @@ def bounded_protocol(limits: Limits) -> type[H11Protocol]:
     # An upload, its response, and reading the response.
     whole = 2 * limits.seconds + limits.head_seconds
 
+    waiting: dict[H11Protocol, None] = {}
+    """Connections without a whole request, in the order of their deadlines."""
+
     class Bounded(H11Protocol):
         deadline: asyncio.TimerHandle | None = None
         at_work = False
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            if len(self.connections) > most:
-                _drop_one(self.connections)
-            self._within(limits.head_seconds)
+            self._wait()
+            if len(self.connections) > most:  # the one that has waited longest makes room; the newest, if none waits
+                oldest = next(iter(waiting))
+                del waiting[oldest]
+                oldest.transport.abort()
 
         def connection_lost(self, exc: Exception | None) -> None:
+            waiting.pop(self, None)
             if self.deadline:
                 self.deadline.cancel()
             super().connection_lost(exc)
@@ -44,15 +49,22 @@ def bounded_protocol(limits: Limits) -> type[H11Protocol]:
 
         def on_response_complete(self) -> None:
             self.at_work = False
-            self._within(limits.head_seconds)  # for the next request; bytes that trickle in do not prolong it
+            self._wait()
             super().on_response_complete()
             self._look()
 
         def _look(self) -> None:
             working = self.cycle is not None and not self.cycle.response_complete
             if working and not self.at_work:
+                waiting.pop(self, None)
                 self._within(whole)
             self.at_work = working
+
+        def _wait(self) -> None:
+            """For a request; bytes that trickle in do not prolong it."""
+            waiting.pop(self, None)
+            waiting[self] = None
+            self._within(limits.head_seconds)
 
         def _within(self, seconds: float) -> None:
             if self.deadline:
@@ -75,15 +87,6 @@ def bounded_protocol(limits: Limits) -> type[H11Protocol]:
             self.transport.close()
 
     return Bounded
-
-
-def _drop_one(connections: set[Any]) -> None:
-    """Make room for a new connection: the one that has waited longest without a whole request goes, and where all have
-    one, the newest.
-    """
-    waiting = [c for c in connections if not getattr(c, "at_work", True) and c.deadline is not None]
-    newest = next(c for c in connections if getattr(c, "deadline", 0) is None)
-    min(waiting, key=lambda c: c.deadline.when(), default=newest).transport.abort()
 
 
 def raise_open_files(wanted: int) -> int:

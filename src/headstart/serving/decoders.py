@@ -38,7 +38,7 @@ class Decoders:
         least = {"pixels": QUICK_PIXELS, "scanned": QUICK_SCANNED, "memory": QUICK_MEMORY}
         quick = {name: min(value, bounds[name]) for name, value in least.items()}
         self.quick = Lane({**asked, **quick}, min(16, max(2, cores)), limits.decode_seconds)
-        self.costly = Lane({**asked, **bounds}, max(1, cores // 8), limits.decode_seconds, nice=10)
+        self.costly = Lane({**asked, **bounds}, max(1, cores // 8), limits.decode_seconds, nice=19)
 
     async def start(self) -> None:
         await self.quick.start()

@@ -21,6 +21,9 @@ from headstart.serving.decoders import Decoders
 from headstart.serving.limits import Limits, Refused, too_busy
 from headstart.serving.uploads import Memory, Upload
 
+TURN = 4
+"""Photos of a request that are decoded at a time: other requests get their turn between them."""
+
 
 class Figures:
     """Prometheus counters of one server, in a registry of their own: several servers may live in a process."""
@@ -77,7 +80,13 @@ class Service:
 
     async def _decoded(self, uploads: Sequence[Upload]) -> list[np.ndarray]:
         """Each upload as the network sees it. Raises Refused (422) that names all bad ones."""
-        found = await asyncio.gather(*map(self.decoders.decode, uploads))
+        turn = asyncio.Semaphore(TURN)
+
+        async def decoded(upload: Upload) -> np.ndarray | str:
+            async with turn:
+                return await self.decoders.decode(upload)
+
+        found = await asyncio.gather(*map(decoded, uploads))
         bad = {u.name: photo for u, photo in zip(uploads, found, strict=True) if isinstance(photo, str)}
         if bad:
             name, reason = next(iter(bad.items()))

@@ -4,8 +4,9 @@ used: bytes are counted as they come, of a request and of all requests together.
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from python_multipart.exceptions import FormParserError
@@ -18,6 +19,8 @@ from headstart.serving.limits import Limits, Refused, too_busy
 
 FIELD = "files"
 MB = 1_000_000
+TRIM = 50 * MB
+"""After so many bytes of uploads, freed memory is given back to the system: glibc alone would keep most of it."""
 
 
 class Upload(NamedTuple):
@@ -31,7 +34,7 @@ class Memory:
     """Counts the bytes of all uploads in progress, in the event loop's thread alone."""
 
     def __init__(self, limit: float) -> None:
-        self.limit, self.used = limit, 0
+        self.limit, self.used, self.freed = limit, 0, 0
 
     @contextmanager
     def hold(self) -> Iterator[Callable[[int], int]]:
@@ -49,6 +52,15 @@ class Memory:
             yield take
         finally:
             self.used -= held
+            self.freed += held
+            if self.freed > TRIM:
+                self.freed = 0
+                _trim()
+
+
+def _trim() -> None:
+    with suppress(OSError, AttributeError, TypeError):  # a C library without it
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 class _InMemory(MultiPartParser):
