@@ -37,7 +37,7 @@ from headstart.errors import OptionError, did_you_mean
 # Pillow's own limit (179 million) would refuse real phone photos; ours is checked before any pixel is decoded.
 if Image.MAX_IMAGE_PIXELS is not None:
     Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, MAX_PIXELS)
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", module=r"PIL\..*")  # what is odd about a file is in its notes, or its problem
 # Only formats of photos: Pillow would start a PostScript interpreter for an EPS file that is named .jpg.
 _READERS = ("Jpeg", "Mpo", "Png", "WebP", "Gif", "Bmp", "Tiff", "Ppm", "Avif", "Jpeg2K", "Qoi", "Pcx")
 for _reader in _READERS:

@@ -91,8 +91,6 @@ def make_app(service: Service, hosts: Iterable[str] = ()) -> FastAPI:
     app = FastAPI(
         title="headstart", description=about, version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None
     )
-    # It logs a line for each form that is not valid, and the client has been told.
-    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
     _refusals(app)
     app.add_middleware(Guard, hosts=hosts)
     app.middleware("http")(_counting(service))

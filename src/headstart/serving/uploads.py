@@ -5,6 +5,7 @@ used: bytes are counted as they come, of a request and of all requests together.
 from __future__ import annotations
 
 import ctypes
+import logging
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
@@ -17,6 +18,8 @@ from starlette.requests import ClientDisconnect, Request
 
 from headstart.serving.limits import Limits, Refused, too_busy
 
+# It logs a line for each form that is not valid, and the client has been told.
+logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
 FIELD = "files"
 MB = 1_000_000
 TRIM = 50 * MB
