@@ -79,3 +79,51 @@ def test_a_charset_of_the_clients_choice_is_ignored(
     answer = client().post("/predict", content=head + photo_bytes() + b"\r\n--x--\r\n", headers={"content-type": kind})
     assert answer.status_code == 200
     assert answer.json()["predictions"][0]["path"] == "a.png"
+
+
+def test_a_site_can_be_allowed(probe_run: Path) -> None:
+    from starlette.testclient import TestClient
+
+    from headstart.serving.server import application
+
+    app = application(probe_run, device="cpu", origins=["https://app.example"], limits=Limits())
+    with TestClient(app, base_url="http://localhost") as client:
+        asked = {"origin": "https://app.example", "access-control-request-method": "POST"}
+        assert client.options("/predict", headers=asked).headers["access-control-allow-origin"] == "https://app.example"
+        answer = client.post("/predict", headers={"origin": "https://app.example"})
+        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (415, "https://app.example")
+        assert client.post("/predict", headers={"origin": "https://other.example"}).status_code == 403
+
+
+def test_head_is_get_without_its_body(client: Callable[..., Any]) -> None:
+    server = client()
+    for path in ("/healthz", "/", "/model"):
+        head, whole = server.head(path), server.get(path)
+        assert (head.status_code, head.content) == (200, b"")
+        assert head.headers["content-type"] == whole.headers["content-type"]
+    assert server.head("/nothing").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("utf-8''K%C3%A4fer.jpg", "Käfer.jpg"), ("UTF-8'de'a%22b.jpg", "a_b.jpg"), ("utf-8''%FF.jpg", "\ufffd.jpg")],
+)
+def test_a_name_in_the_extended_form_is_a_file(
+    client: Callable[..., Any], photo_bytes: Callable[..., bytes], name: str, shown: str
+) -> None:
+    head = f'--x\r\nContent-Disposition: form-data; name="files"; filename*={name}\r\n\r\n'.encode()
+    kind = {"content-type": "multipart/form-data; boundary=x"}
+    answer = client().post("/predict", content=head + photo_bytes() + b"\r\n--x--\r\n", headers=kind)
+    assert answer.json()["predictions"][0]["path"] == shown
+
+
+def test_the_page_works_below_a_prefix(client: Callable[..., Any]) -> None:
+    """Behind a proxy that serves it under /pets/: every link is relative."""
+    import re
+
+    server = client()
+    for path in ("/", "/docs"):
+        links = re.findall(r'(?:href|src)="([^"]*)"', server.get(path).text)
+        assert links
+        assert not [link for link in links if link.startswith("/") or link.startswith("http")]
+    assert not re.findall(r'(?:fetch|send)\(["`]/', server.get("/page.js").text)

@@ -169,11 +169,12 @@ def serve(
     allow_host: Annotated[
         list[str], option("A name by which clients reach it, behind a proxy say (repeatable).", metavar="NAME")
     ] = [],  # noqa: B006 - typer's form
+    allow_origin: Annotated[list[str], option("Another site whose pages may use it (repeatable).", metavar="URL")] = [],  # noqa: B006 - typer's form
     device: Device = "auto",
 ) -> None:
     """Serve predictions over HTTP: a web page, and POST /predict."""
     load("serve")  # without a message: the first line is the address, for which programs wait
-    hs.serve(run, host=host, port=port, hosts=allow_host, device=device, **say)
+    hs.serve(run, host=host, port=port, hosts=allow_host, origins=allow_origin, device=device, **say)
 
 
 COMMANDS = (predict, evaluate, explain, export, serve, push, describe)

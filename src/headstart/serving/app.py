@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import Any
@@ -17,6 +17,7 @@ from fastapi.responses import JSONResponse
 from prometheus_client import generate_latest
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
 from headstart._version import __version__
@@ -78,8 +79,8 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def make_app(service: Service, hosts: Iterable[str] = ()) -> FastAPI:
-    """The app; its lifespan starts and stops the service. ``hosts``: see ``Guard``."""
+def make_app(service: Service, hosts: Iterable[str] = (), origins: Sequence[str] = ()) -> FastAPI:
+    """The app; its lifespan starts and stops the service. ``hosts``, ``origins``: see ``Guard``."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -92,7 +93,9 @@ def make_app(service: Service, hosts: Iterable[str] = ()) -> FastAPI:
         title="headstart", description=about, version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None
     )
     _refusals(app)
-    app.add_middleware(Guard, hosts=hosts)
+    if origins:
+        app.add_middleware(CORSMiddleware, allow_origins=origins, allow_methods=["GET", "POST"])
+    app.add_middleware(Guard, hosts=hosts, origins=origins)
     app.middleware("http")(_counting(service))
     _predictions(app, service)
     _about(app, service)

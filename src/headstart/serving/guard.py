@@ -31,11 +31,11 @@ _SAFE = ("GET", "HEAD", "OPTIONS")
 
 class Guard:
     """ASGI middleware. ``hosts``: names by which clients reach the server, beside its IP addresses, localhost and the
-    machine's own name; ``*`` allows every name.
+    machine's own name; ``*`` allows every name. ``origins``: other sites whose pages may send requests.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Iterable[str] = ()) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, hosts: Iterable[str] = (), origins: Iterable[str] = ()) -> None:
+        self.app, self.origins = app, {origin.lower().rstrip("/") for origin in origins}
         own = socket.gethostname().lower()
         self.names = {"localhost", own, own.partition(".")[0], f"{own.partition('.')[0]}.local"}
         self.names |= {name.lower() for name in hosts}
@@ -44,16 +44,20 @@ class Guard:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
 
+        head = scope["method"] == "HEAD"  # monitors send it; the response to GET without its body
+
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
+            elif head:
+                message = {**message, "body": b""}
             await send(message)
 
         problem = self._problem(scope["method"], Headers(scope=scope))
         app: ASGIApp = self.app if problem is None else JSONResponse({"error": problem}, 403)
-        await app(scope, receive, answer)
+        await app({**scope, "method": "GET"} if head else scope, receive, answer)
 
     def _problem(self, method: str, headers: Headers) -> str | None:
         host, origin = headers.get("host"), headers.get("origin")
@@ -64,9 +68,12 @@ class Guard:
             )
         if origin is None or method in _SAFE or _place(origin) == (host or "").lower():
             return None
-        if _name(origin) in self.names - {"localhost"} or "*" in self.names:
+        if origin.lower() in self.origins or _name(origin) in self.names - {"localhost"}:
             return None
-        return "A page of another site must not send requests here."
+        return (
+            "A page of another site must not send requests here; whoever runs the server can allow it with the option"
+            " allow-origin."
+        )
 
     def _known(self, name: str) -> bool:
         if name in self.names or "*" in self.names or name.endswith(".localhost"):

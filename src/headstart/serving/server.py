@@ -28,6 +28,7 @@ def serve(
     port: int = PORT,
     device: str = "auto",
     hosts: Sequence[str] = (),
+    origins: Sequence[str] = (),
     limits: Limits | None = None,
     quiet: bool = False,
     listener: Listener | None = None,
@@ -40,7 +41,8 @@ def serve(
         port: 0 takes a free one.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         hosts: names by which clients reach the server, behind a proxy say; IP addresses, localhost and the machine's
-            own name need not be given. ``"*"`` allows every name, and web pages of other sites to use the server.
+            own name need not be given. ``"*"`` allows every name.
+        origins: other sites whose pages may use the server (CORS): ``"https://app.example.org"``.
         limits: what a request may cost; see ``headstart.serving.limits.Limits``.
         quiet: no progress and messages on standard error, warnings only.
         listener: called with each event (``headstart.core.events``); with ``quiet`` it alone hears of them.
@@ -49,7 +51,7 @@ def serve(
         OptionError: a package that is not installed, a port that is taken.
         RunError: no model there.
     """
-    app = application(run, device=device, hosts=hosts, limits=limits)
+    app = application(run, device=device, hosts=hosts, origins=origins, limits=limits)
     import uvicorn  # after the check that it is there
 
     from headstart.serving.connections import bounded_protocol
@@ -73,7 +75,12 @@ def serve(
 
 
 def application(
-    run: str | Path, *, device: str = "auto", hosts: Sequence[str] = (), limits: Limits | None = None
+    run: str | Path,
+    *,
+    device: str = "auto",
+    hosts: Sequence[str] = (),
+    origins: Sequence[str] = (),
+    limits: Limits | None = None,
 ) -> FastAPI:
     """The ASGI app of a run, for a server of one's own, which bounds connections and the time of a request's head.
 
@@ -87,7 +94,7 @@ def application(
     from headstart.serving.limits import Limits
     from headstart.serving.service import Service
 
-    return make_app(Service(Path(run), Classifier.load(run, device), limits or Limits()), hosts)
+    return make_app(Service(Path(run), Classifier.load(run, device), limits or Limits()), hosts, origins)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -8,6 +8,7 @@ import ctypes
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager, suppress
+from email.message import Message
 from typing import NamedTuple
 
 from python_multipart.exceptions import FormParserError
@@ -70,6 +71,17 @@ class _InMemory(MultiPartParser):
     """Starlette's parser without its limit of a megabyte, above which it writes to disk."""
 
     spool_max_size = 1 << 40
+
+    def on_headers_finished(self) -> None:
+        """A name in the form ``filename*=utf-8''K%C3%A4fer.jpg`` alone (RFC 5987) makes a file as well."""
+        value = self._current_part.content_disposition or b""
+        _, options = parse_options_header(value)
+        if b"filename" not in options and b"filename*" in value:
+            message = Message()
+            message["content-disposition"] = value.decode("latin-1")
+            safe = (message.get_filename() or "photo").translate({ord(each): "_" for each in '"\\\r\n'})
+            self._current_part.content_disposition = value + f'; filename="{safe}"'.encode(errors="replace")
+        super().on_headers_finished()
 
 
 async def read_uploads(request: Request, limits: Limits, take: Callable[[int], int]) -> list[Upload]:
