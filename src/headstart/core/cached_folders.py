@@ -50,10 +50,14 @@ def open_folder(target: Path, fill: Callable[[Path], Any]) -> Any:
             return record["facts"]
         if target.exists() and not _discard(target):
             raise RunError(f"{target} is damaged and could not be deleted.", "Delete it, or mend its permissions.")
-    with new_folder(target) as work:
-        facts = fill(work)
-        files, size = _measure(work)
-        (work / RECORD).write_text(json.dumps({"files": files, "bytes": size, "facts": facts}), encoding="utf-8")
+    try:
+        with new_folder(target) as work:
+            facts = fill(work)
+            files, size = _measure(work)
+            (work / RECORD).write_text(json.dumps({"files": files, "bytes": size, "facts": facts}), encoding="utf-8")
+    except BaseException:
+        _release(target)
+        raise
     return facts
 
 
@@ -87,7 +91,7 @@ def remove(path: Path) -> bool:
 def _alone(home: Path) -> Iterator[bool]:
     """Nobody else begins to use, or deletes, a folder meanwhile; False where that cannot be had (a cache that may only
     be read)."""
-    lock = try_lock(home / ".lock", timeout=10) if os.access(home, os.W_OK) else None
+    lock = try_lock(home / ".folders.lock", timeout=10) if os.access(home, os.W_OK) else None
     try:
         yield lock is not None
     finally:
@@ -103,10 +107,13 @@ def _use(target: Path) -> None:
         _used[target] = lock
 
 
-@atexit.register
-def _release() -> None:
-    while _used:
-        discard(_used.popitem()[1])
+def _release(*targets: Path) -> None:
+    for target in targets or tuple(_used):
+        if (lock := _used.pop(target, None)) is not None:
+            discard(lock)
+
+
+atexit.register(_release)
 
 
 def _discard(path: Path) -> bool:

@@ -45,7 +45,7 @@ def tar_of(path, *members):
 
 
 def left_behind():
-    return [p for p in cache_dir().rglob("*") if p.is_file()]
+    return [p for p in cache_dir().rglob("*") if p.is_file() and p.suffix not in (".lock", ".use")]
 
 
 @pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tar.gz", "a.tgz", "a.tar.bz2", "a.tar.xz"])
@@ -66,15 +66,11 @@ def test_an_archive_is_unpacked_once_per_content(photos, monkeypatch):
     assert [p.path for p in scan(photos.parent / "b.zip").photos] == [p.path for p in first.photos]
 
 
-def test_what_is_left_of_a_kill_is_not_taken_for_the_archive(photos):
+@pytest.mark.parametrize("lost", [".headstart.json", "cat/cat_001.png", "cat"])
+def test_what_is_no_longer_whole_is_unpacked_again(photos, lost):
     packed = pack(photos, "a.zip")
     target, _ = archive.unpack(packed)
-    (target / ".headstart-notes.json").unlink()
-    for path in (target / "cat").iterdir():
-        path.unlink()
-    with pytest.raises(DataError, match="could not be unpacked"):
-        archive.unpack(packed)
-    shutil.rmtree(target)
+    shutil.rmtree(target / lost) if (target / lost).is_dir() else (target / lost).unlink()
     assert len(scan(packed).photos) == 6
 
 
@@ -109,7 +105,10 @@ def test_links_and_devices_are_never_made(tmp_path, photos):
             out.addfile(info)
     found = scan(tmp_path / "a.tar")
     assert len(found.photos) == 6
-    assert "3 links or devices in a.tar were left out" in found.notes
+    note = (
+        "3 members of a.tar left out (links and devices are not unpacked): 'cat/link.png', 'cat/hard.png', 'cat/p.png'"
+    )
+    assert note in found.notes
     assert scan(tmp_path / "a.tar").notes == found.notes
     with zipfile.ZipFile(pack(photos, "b.zip"), "a") as out:
         info = zipfile.ZipInfo("cat/link.png")
@@ -139,7 +138,7 @@ def test_a_header_that_understates_the_size_is_found_out_while_writing(tmp_path,
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as out:
         out.writestr("cat/1.png", bytes(1 << 20))
     monkeypatch.setattr(archive, "SMALL", 1000)
-    budget = archive.Budget(tmp_path / "a.zip")
+    budget = archive.Budget(tmp_path / "a.zip", tmp_path)
     for _ in range(100):
         budget.spend(1000)
     with pytest.raises(DataError, match="would unpack to more than"):
