@@ -80,7 +80,7 @@ class ArchiveSource:
 
     def accepts(self, data: str) -> bool:
         path = local(data)
-        return os.path.exists(path) and is_archive(path)
+        return os.path.isfile(path) and is_archive(path)
 
     def manifest(self, data: str, progress: OnProgress | None = None) -> Manifest:
         path = local(data)
