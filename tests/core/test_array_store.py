@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -129,4 +131,126 @@ def test_the_limit_is_read_in_gigabytes(monkeypatch: pytest.MonkeyPatch) -> None
     assert limit_bytes() == 500_000_000
     monkeypatch.setenv("HEADSTART_CACHE_GB", "much")
     with pytest.raises(RunError, match="'much', not a number"):
+        limit_bytes()
+
+
+# -- damage --
+
+
+def files_of(root: Path) -> list[Path]:
+    return sorted((root / "k").iterdir())
+
+
+@pytest.mark.parametrize("suffix", [".index", ".values"])
+def test_any_changed_byte_is_noticed_the_shard_deleted_and_one_warning_given(
+    tmp_path: Path, suffix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    for at in range(0, 1500, 37):
+        store_of(tmp_path, a=np.arange(400.0), b=[2])
+        (path,) = (tmp_path / "k").glob(f"*{suffix}")
+        content = bytearray(path.read_bytes())
+        content[at % len(content)] ^= 1 << at % 8
+        path.write_bytes(content)
+        caplog.clear()
+        store = RowStore("k", "float32", tmp_path)
+        found = [digest for digest in ("a", "b") if digest in store]
+        assert found != ["a", "b"]
+        assert "damaged" in caplog.text
+        assert len(caplog.records) == 1
+        assert files_of(tmp_path) == []
+        for digest in found:  # what is whole serves this process on
+            assert np.array_equal(store.row(digest), {"a": np.arange(400.0), "b": [2]}[digest])
+
+
+def test_a_damaged_row_is_missing_and_raises_where_it_is_taken_all_the_same(tmp_path: Path) -> None:
+    store_of(tmp_path, a=[1], b=[2])
+    (path,) = (tmp_path / "k").glob("*.values")
+    path.write_bytes(np.float32([1, 3]).tobytes())
+    store = RowStore("k", "float32", tmp_path)
+    assert store.missing(["a", "b", None, "b"]) == [1]
+    with pytest.raises(KeyError):
+        store.row("b")
+    with store.writing() as writer:
+        writer.add("b", np.float32([2]))
+    assert store.gather(["a", "b"]).tolist() == [[1], [2]]
+
+
+def forged(index: Path, **changes: object) -> None:
+    """An index with other content and a valid checksum: what a bug or another program might leave."""
+    content = index.read_bytes()[cache._SEAL :]
+    with np.load(io.BytesIO(content)) as saved:
+        arrays = {name: saved[name] for name in saved.files} | changes
+    packed = io.BytesIO()
+    np.savez(packed, **{name: array for name, array in arrays.items() if array is not None})
+    index.write_bytes(cache._seal(packed.getvalue()) + packed.getvalue())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"offsets": np.array([5])}, {"offsets": np.array([-1])}, {"offsets": np.array([2**62])}, {"size": np.int64(9)},
+        {"shapes": np.array([[2**30] * 4])}, {"shapes": np.array([3])}, {"digests": np.array([1])}, {"digests": None},
+        {"checksums": np.array([], np.uint32)}, {"remarks": np.frombuffer(b"{", np.uint8)}, {"dtype": np.array("<f8")},
+        {"offsets": np.array([object()])}, {"remarks": np.array(["x"])}, {"size": np.array([1, 2])},
+    ],
+)  # fmt: skip
+def test_an_index_that_contradicts_the_values_is_damage(tmp_path: Path, changes: dict[str, object]) -> None:
+    store_of(tmp_path, a=[1, 2, 3])
+    forged(next((tmp_path / "k").glob("*.index")), **changes)
+    assert "a" not in RowStore("k", "float32", tmp_path)
+    assert files_of(tmp_path) == []
+
+
+def test_no_pickle_is_loaded_from_a_cache(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[object, ...]:
+            return os.mkdir, (str(tmp_path / "evil"),)
+
+    store_of(tmp_path, a=[1])
+    index = next((tmp_path / "k").glob("*.index"))
+    forged(index, digests=np.array([Evil()], dtype=object))
+    assert "a" not in RowStore("k", "float32", tmp_path)
+    assert not (tmp_path / "evil").exists()
+
+
+def test_another_dtype_is_not_read_as_this_one(tmp_path: Path) -> None:
+    store_of(tmp_path, a=[1, 2])
+    assert "a" not in RowStore("k", "uint32", tmp_path)
+
+
+def test_values_that_are_gone_are_damage_and_an_evicted_shard_is_none(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store_of(tmp_path, a=[1])
+    next((tmp_path / "k").glob("*.values")).unlink()
+    assert "a" not in RowStore("k", "float32", tmp_path)
+    assert len(caplog.records) == 1
+    assert files_of(tmp_path) == []
+
+
+def test_a_shard_deleted_by_another_process_serves_on_where_it_is_open(tmp_path: Path) -> None:
+    reader, other = store_of(tmp_path, a=np.arange(9.0)), RowStore("k", "float32", tmp_path)
+    other._heal(files_of(tmp_path)[0])
+    other._heal(next(iter(other._damaged)))  # twice: by two threads
+    assert reader.row("a").tolist() == list(range(9))
+    reader.refresh()
+    assert "a" in reader
+    assert "a" not in RowStore("k", "float32", tmp_path)
+
+
+def test_an_index_that_cannot_be_written_leaves_no_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    store = RowStore("k", "float32", tmp_path)
+    with pytest.raises(RunError, match="No space left"), store.writing() as writer:
+        writer.add("a", np.ones(1, np.float32))
+    assert files_of(tmp_path) == []
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "1e400", "-1", ""])
+def test_limits_that_are_none(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("HEADSTART_CACHE_GB", text)
+    with pytest.raises(RunError, match="not a number"):
         limit_bytes()

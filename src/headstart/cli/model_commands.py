@@ -166,11 +166,14 @@ def serve(
     run: RunFolder,
     host: Annotated[str, option("Address to listen on; 0.0.0.0 lets other machines connect.")] = HOST,
     port: Annotated[int, option("0 takes a free one.")] = PORT,
+    allow_host: Annotated[
+        list[str], option("A name by which clients reach it, behind a proxy say (repeatable).", metavar="NAME")
+    ] = [],  # noqa: B006 - typer's form
     device: Device = "auto",
 ) -> None:
     """Serve predictions over HTTP: a web page, and POST /predict."""
     load("serve")  # without a message: the first line is the address, for which programs wait
-    hs.serve(run, host=host, port=port, device=device, **say)
+    hs.serve(run, host=host, port=port, hosts=allow_host, device=device, **say)
 
 
 COMMANDS = (predict, evaluate, explain, export, serve, push, describe)

@@ -102,7 +102,8 @@ class RowStore:
         for index in sorted(self.folder.glob(f"*{INDEX}")):
             if index.stem not in self._read:
                 try:
-                    self._rows.update(_read_shard(index, self.dtype))
+                    # What was checked already is not replaced.
+                    self._rows = _read_shard(index, self.dtype) | self._rows
                 except FileNotFoundError:
                     if index.exists():  # else it was evicted meanwhile
                         self._heal(index)

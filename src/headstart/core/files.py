@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
 import re
 import shutil
+import stat
 import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from headstart.core.locks import discard, try_lock
 from headstart.errors import RunError
@@ -85,6 +87,19 @@ def delete_abandoned(folder: Path) -> None:
             locked = work.suffix == ".lock" or work.with_name(f"{work.name}.lock").exists()
             if not locked and time.time() - work.stat().st_mtime > STALE_SECONDS:
                 shutil.rmtree(work, ignore_errors=True)
+
+
+def open_regular(path: Path) -> IO[bytes]:
+    """A regular file, to read. Opening a pipe would wait for its writer for ever. Raises OSError."""
+
+    def opener(name: str, flags: int) -> int:
+        return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
+
+    file = open(path, "rb", opener=opener)  # noqa: SIM115 - the caller closes it
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "not a regular file")
+    return file
 
 
 def write_json(path: Path, value: Any) -> None:

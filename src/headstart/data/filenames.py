@@ -14,7 +14,7 @@ from headstart.data.schema import Split
 
 IMAGE_SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .mpo .png .apng .gif .bmp .dib .webp .tif .tiff .avif .heic .heif .jp2 .ppm .pgm .pbm .pnm"
-    " .qoi .ico".split()
+    " .qoi".split()
 )
 TABLE_SUFFIXES = frozenset({".csv", ".tsv"})
 # Files that are expected beside photos, and skipped without a message.

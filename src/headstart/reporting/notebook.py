@@ -8,7 +8,8 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headstart.data.decode import BadPhoto, decode
+from headstart.data.bounds import BadPhoto
+from headstart.data.decode import decode
 from headstart.data.images import centre
 from headstart.data.schema import ImageRef
 from headstart.errors import OptionError

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from python_multipart.exceptions import FormParserError
-from starlette.datastructures import UploadFile
+from python_multipart.multipart import parse_options_header
+from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
@@ -60,7 +61,8 @@ async def read_uploads(request: Request, limits: Limits, take: Callable[[int], i
     """The files of a request; ``take`` counts bytes (see ``Memory.hold``). Raises Refused (400, 413, 415, 422, 429)."""
     too_large = Refused(413, f"A request may have {limits.request_mb:g} MB.")
     not_valid = Refused(400, "The request is not valid multipart/form-data.")
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "multipart/form-data":
+    kind, parameters = parse_options_header(request.headers.get("content-type"))
+    if kind.lower() != b"multipart/form-data":
         raise Refused(415, f"Send photos as multipart/form-data, in the field {FIELD!r}.")
     length = request.headers.get("content-length", "0")
     if length.isdigit() and int(length) > limits.request_mb * MB:
@@ -73,7 +75,10 @@ async def read_uploads(request: Request, limits: Limits, take: Callable[[int], i
             yield chunk
 
     try:
-        parser = _InMemory(request.headers, body(), max_files=limits.files, max_fields=limits.files)
+        # The boundary alone: a charset of the client's choice would decode names in odd ways, or fail.
+        boundary = parameters[b"boundary"].decode("latin-1")
+        headers = Headers({"content-type": f'multipart/form-data; boundary="{boundary}"'})
+        parser = _InMemory(headers, body(), max_files=limits.files, max_fields=limits.files)
         return await _files((await parser.parse()).multi_items(), limits)
     except MultiPartException as error:
         if "Too many" in error.message:

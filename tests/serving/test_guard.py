@@ -1,0 +1,81 @@
+"""Only who names the server rightly is answered, and a page of another site cannot use it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headstart.serving.guard import HEADERS
+from headstart.serving.limits import Limits
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8000", "[::1]:8000", "192.168.1.7", "localhost:80", "a.localhost"])
+def test_addresses_and_own_names_are_answered(client: Callable[..., Any], host: str) -> None:
+    assert client().get("/healthz", headers={"host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "localhost.evil.example:8000", "127.0.0.1.evil.example", "", "[::1", "1.2.3.4@evil.example"],
+)
+def test_other_names_are_not(client: Callable[..., Any], host: str) -> None:
+    """DNS rebinding: the browser of a page of evil.example asks for evil.example, wherever that name points."""
+    answer = client().get("/model", headers={"host": host})
+    assert (answer.status_code, list(answer.json())) == (403, ["error"])
+
+
+def test_a_name_can_be_allowed(probe_run: Path) -> None:
+    from starlette.testclient import TestClient
+
+    from headstart.serving.server import application
+
+    app = application(probe_run, device="cpu", hosts=["Photos.example"], limits=Limits())
+    with TestClient(app, base_url="http://photos.example") as client:
+        assert client.get("/healthz").status_code == 200
+        assert client.post("/predict", headers={"origin": "https://photos.example"}).status_code == 415
+        assert client.get("/healthz", headers={"host": "other.example"}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        (None, 415), ("http://localhost", 415), ("http://localhost:3000", 403), ("https://evil.example", 403),
+        ("null", 403), ("http://[", 403), ("file://", 403),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("path", ["/predict", "/explain"])
+def test_a_page_of_another_site_cannot_post(
+    client: Callable[..., Any], path: str, origin: str | None, status: int
+) -> None:
+    """415: it came through, and is no form."""
+    answer = client().post(path, headers={} if origin is None else {"origin": origin})
+    assert answer.status_code == status, answer.text
+
+
+def test_every_response_has_the_security_headers(client: Callable[..., Any], monkeypatch: Any) -> None:
+    server = client()
+    paths = ["/", "/page.js", "/docs", "/openapi.json", "/model", "/metrics", "/nothing"]
+    answers = [*map(server.get, paths), server.post("/predict"), server.get("/", headers={"host": "evil.example"})]
+    monkeypatch.setattr("headstart.serving.app.read_uploads", lambda *_: 1 / 0)
+    answers.append(server.post("/predict"))
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 200, 200, 200, 404, 415, 403, 500]
+    for answer in answers:
+        assert {name: answer.headers[name] for name in HEADERS} == HEADERS
+    for word in ("base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'", "object-src 'none'"):
+        assert word in HEADERS["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize(
+    "charset", ["utf-16", "rot13", "hex", "punycode", "idna", "unicode_escape", "undefined", "x" * 999]
+)
+def test_a_charset_of_the_clients_choice_is_ignored(
+    client: Callable[..., Any], photo_bytes: Callable[..., bytes], charset: str
+) -> None:
+    head = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+    kind = f"multipart/form-data; boundary=x; charset={charset}"
+    answer = client().post("/predict", content=head + photo_bytes() + b"\r\n--x--\r\n", headers={"content-type": kind})
+    assert answer.status_code == 200
+    assert answer.json()["predictions"][0]["path"] == "a.png"
