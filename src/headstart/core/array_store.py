@@ -114,13 +114,18 @@ class RowStore:
                 self._read.add(index.stem)
 
     def __contains__(self, digest: str) -> bool:
+        """Whether there is a row, by the index: its remark can be used, and ``get`` may still find it damaged."""
+        return digest in self._rows
+
+    def get(self, digest: str) -> np.ndarray | None:
+        """The row of one digest, a read-only view into the mapped file; None where there is none, or it is damaged."""
         row = self._rows.get(digest)
         if row is None or row.is_whole():
-            return row is not None
+            return None if row is None else row.values
         # The shard's other rows stay in use here, each once it has been checked.
         self._rows.pop(digest, None)
         self._heal(row.shard.path)
-        return False
+        return None
 
     def _heal(self, index: Path) -> None:
         """Delete a damaged shard; the first is told."""
@@ -136,13 +141,14 @@ class RowStore:
     def missing(self, digests: Sequence[str | None]) -> list[int]:
         """The indices of digests that have no row, or a damaged one, the first of each; None is skipped."""
         first = {digest: i for i, digest in reversed(list(enumerate(digests))) if digest is not None}
-        return sorted(i for digest, i in first.items() if digest not in self)
+        return sorted(i for digest, i in first.items() if self.get(digest) is None)
 
     def row(self, digest: str) -> np.ndarray:
-        """The row of one digest: a read-only view into the mapped file."""
-        if digest not in self:
+        """As ``get``, for a row that ``missing`` did not name."""
+        found = self.get(digest)
+        if found is None:
             raise KeyError(digest)
-        return self._rows[digest].values
+        return found
 
     def remark(self, digest: str) -> Any:
         """The JSON value that was stored with the row."""

@@ -60,8 +60,9 @@ class DecodedImages:
     def row(self, i: int) -> np.ndarray:
         """Photo i as uint8 [h, w, 3] with min(h, w) = ``resize``."""
         digest = self.digests[i]
-        if self.store is not None and digest is not None and digest in self.store:
-            return self.store.row(digest)
+        kept = self.store.get(digest) if self.store is not None and digest is not None else None
+        if kept is not None:
+            return kept
         return decode(self.photos[i], self.resize, self.interpolation).pixels
 
     def take(self, indices: Sequence[int]) -> DecodedImages:
