@@ -175,8 +175,13 @@ class RowStore:
                 os.fsync(file.fileno())
             if writer.rows:
                 os.replace(values, shard.with_suffix(VALUES))
-                index.write_bytes(_index(writer))
+                content = _index(writer)
+                # Mapped before it is published: then another process may delete it at any time.
+                rows = _rows_of(content, shard.with_suffix(INDEX), self.dtype)
+                index.write_bytes(content)
                 os.replace(index, shard.with_suffix(INDEX))
+                self._rows |= rows
+                self._read.add(shard.name)
         except OSError as error:
             _unlink(shard.with_suffix(VALUES))
             raise RunError(
@@ -237,8 +242,15 @@ def _seal(content: bytes) -> bytes:
 
 
 def _read_shard(index: Path, dtype: np.dtype) -> dict[str, _Row]:
-    """The rows of a shard, its values mapped. Raises OSError, and ``_DAMAGE`` where it is not as it was written."""
-    content = index.read_bytes()
+    """The rows of a shard. Raises OSError, and ``_DAMAGE`` where it is not as it was written."""
+    rows = _rows_of(index.read_bytes(), index, dtype)
+    with contextlib.suppress(OSError):
+        os.utime(index)  # the time of last use decides what is evicted
+    return rows
+
+
+def _rows_of(content: bytes, index: Path, dtype: np.dtype) -> dict[str, _Row]:
+    """The rows that an index names, by its content; the values beside it are mapped."""
     if _seal(content[_SEAL:]) != content[:_SEAL]:
         raise ValueError("an index that is not as it was written")
     with np.load(io.BytesIO(content[_SEAL:]), allow_pickle=False) as saved:
@@ -257,8 +269,6 @@ def _read_shard(index: Path, dtype: np.dtype) -> dict[str, _Row]:
         if not 0 <= offset <= size - math.prod(shape):
             raise ValueError("a row beyond the values")
         rows[digest.decode()] = _Row(shard, offset, shape, remark, checksum)
-    with contextlib.suppress(OSError):
-        os.utime(index)  # the time of last use decides what is evicted
     return rows
 
 

@@ -127,15 +127,17 @@ def _problem(cell: dict[str, str], complete: bool, place: str, within: Path | No
 
 def _place(folder: Path, written: str) -> str:
     """The file that a cell names: by these very characters, else without blanks around them, with bytes that are not
-    UTF-8 read as Windows-1252, or with the separators of Windows.
+    UTF-8 read as Windows-1252, or with the separators of Windows. Where a link leads to the table's folder, the path is
+    from here or from there.
     """
     place = os.path.normpath(os.path.join(folder, written))
     if os.path.isfile(place):
         return place
     bare = written.strip()
     ways = (bare, _text(bare), bare.replace("\\", "/"), _text(bare).replace("\\", "/"))
-    places = [os.path.normpath(os.path.join(folder, way)) for way in ways]
-    return next(filter(os.path.isfile, places), places[-1])
+    homes = (str(folder), os.path.realpath(folder))
+    places = [os.path.normpath(os.path.join(home, way)) for home in homes for way in (written, *ways)]
+    return next(filter(os.path.isfile, places), os.path.normpath(os.path.join(folder, ways[-1])))
 
 
 def _unquoted(cell: str) -> str:
