@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
 
 import pytest
 
-from headstart.core.files import replacing
+from headstart.core.files import replacing, write_json
 from headstart.errors import RunError
 
 
@@ -49,3 +50,11 @@ def test_folders_are_made_and_a_place_that_cannot_be_is_said(tmp_path: Path) -> 
         replacing(tmp_path / "deep" / "down" / "file" / "below"),
     ):
         raise AssertionError("not reached")
+
+
+def test_json_is_valid_utf_8_whatever_a_file_is_called(tmp_path: Path) -> None:
+    value = {"path": "caf\udce9", "other": ["\ud800", "写真"]}
+    write_json(tmp_path / "file.json", value)
+    text = (tmp_path / "file.json").read_bytes().decode("utf-8")
+    assert "写真" in text
+    assert json.loads(text) == value

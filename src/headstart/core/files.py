@@ -7,15 +7,23 @@ import errno
 import io
 import json
 import os
+import re
 import shutil
 import stat
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+from headstart.core.locks import discard, try_lock
 from headstart.errors import RunError
+
+STALE_SECONDS = 24 * 3600
+"""Age above which what nobody can lock is taken to be left by a killed process."""
+_WORK = ".writing-"
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @contextmanager
@@ -48,12 +56,14 @@ def replacing(path: Path) -> Iterator[Path]:
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
     """A folder to fill, renamed to ``target`` when the block ends and deleted where it fails: a target is always
-    complete. The first of two processes wins.
+    complete. The first of two processes wins. What killed processes left beside it is deleted.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    work = target.parent / f".writing-{uuid.uuid4().hex}"
-    work.mkdir()  # not mkdtemp, whose folders only their owner can read
+    delete_abandoned(target.parent)
+    work = target.parent / f"{_WORK}{uuid.uuid4().hex}"
+    lock = try_lock(work.with_name(f"{work.name}.lock"), timeout=1)
     try:
+        work.mkdir()  # not mkdtemp, whose folders only their owner can read
         yield work
         try:
             work.rename(target)
@@ -62,6 +72,21 @@ def new_folder(target: Path) -> Iterator[Path]:
                 raise
     finally:
         shutil.rmtree(work, ignore_errors=True)
+        if lock is not None:
+            discard(lock)
+
+
+def delete_abandoned(folder: Path) -> None:
+    """Delete the work folders in ``folder`` whose process has ended: it holds a lock while it lives."""
+    for file in folder.glob(f"{_WORK}*.lock"):
+        if (lock := try_lock(file)) is not None:
+            shutil.rmtree(file.with_suffix(""), ignore_errors=True)
+            discard(lock)
+    for work in folder.glob(f"{_WORK}*"):  # of a version without locks, or where files cannot be locked
+        with suppress(OSError):
+            locked = work.suffix == ".lock" or work.with_name(f"{work.name}.lock").exists()
+            if not locked and time.time() - work.stat().st_mtime > STALE_SECONDS:
+                shutil.rmtree(work, ignore_errors=True)
 
 
 def open_regular(path: Path) -> IO[bytes]:
@@ -79,7 +104,9 @@ def open_regular(path: Path) -> IO[bytes]:
 
 def write_json(path: Path, value: Any) -> None:
     """Write indented JSON atomically. Raises RunError."""
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+    text = json.dumps(value, indent=1, ensure_ascii=False)
+    # File names may hold bytes that are no UTF-8, and a JSON file may not: an escape is read back as the same name.
+    write_text(path, _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -21,6 +21,11 @@ def listed(items: Sequence[str], most: int = 5, separator: str = ", ") -> str:
     return separator.join(items[:most]) + (f"{separator.strip(' ,')} and {count(rest)} more" if rest > 0 else "")
 
 
+def quoted(text: str, most: int = 80) -> str:
+    """Foreign text in a message: in quotes, on one line, cut where it is long."""
+    return repr(text if len(text) <= most else f"{text[: most - 1]}…")
+
+
 def duration(seconds: float) -> str:
     """``4.5 s``, ``45 s``, ``10 min``, ``1.5 h``."""
     number, unit = (seconds, "s") if seconds < 90 else (seconds / 60, "min")

@@ -13,7 +13,7 @@ import threading
 import warnings
 import zlib
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -65,13 +65,15 @@ _DAMAGE: tuple[type[Exception], ...] = (
 @dataclass(frozen=True)
 class Decoded:
     """``pixels``: uint8 [h, w, 3], C-contiguous and writable. ``width``, ``height``: of the original, upright, in px.
-    ``notes``: the conversions ("grayscale", "EXIF-rotated", ...), empty for an ordinary photo.
+    ``notes``: the conversions ("grayscale", "EXIF-rotated", ...), empty for an ordinary photo. ``format``: as Pillow
+    names it.
     """
 
     pixels: np.ndarray
     width: int
     height: int
     notes: tuple[str, ...] = ()
+    format: str = ""
 
 
 def decode(
@@ -95,12 +97,13 @@ def decode(
     image = _open(source, bounds)
     needed = check_header(image, source, resize, bounds)
     with _ONE_AT_A_TIME if needed > COSTLY else nullcontext():
-        return _decoded(image, resize, interpolation, os.path.splitext(named or "")[1].lower())
+        found = _decoded(image, resize, interpolation)
+    return replace(found, notes=(*misnamed(found.format, named or ""), *found.notes))
 
 
-def _decoded(image: Image.Image, resize: int | None, interpolation: str, suffix: str) -> Decoded:
+def _decoded(image: Image.Image, resize: int | None, interpolation: str) -> Decoded:
     try:
-        notes = _file_notes(image, suffix)
+        notes, kind = _frame_notes(image), image.format or ""
         turn, (width, height) = _upright(image)
         if resize:
             image.draft(None, (resize, resize))  # JPEG only; the result is never smaller than ``resize``
@@ -111,7 +114,7 @@ def _decoded(image: Image.Image, resize: int | None, interpolation: str, suffix:
             image = image.transpose(turn)
             notes.append("EXIF-rotated")
         pixels = np.array(image if image.mode == "RGB" else image.convert("RGB"))
-        return Decoded(pixels, width, height, (*notes, *color_notes))
+        return Decoded(pixels, width, height, (*notes, *color_notes), kind)
     except _DAMAGE as error:
         raise BadPhoto(_damage(error)) from error
 
@@ -237,10 +240,15 @@ def _upright(image: Image.Image) -> tuple[Image.Transpose | None, tuple[int, int
     return turn, image.size if turn is None or turn in _MIRRORED else (image.height, image.width)
 
 
-def _file_notes(image: Image.Image, suffix: str) -> list[str]:
-    """Notes on a wrong suffix and on several frames, except those of an MPO: previews, or a stereo pair."""
-    usual = _SUFFIXES.get(image.format or "", (suffix,))
-    notes = [f"{image.format} named {suffix}"] if suffix and suffix not in usual else []
+def misnamed(kind: str, name: str) -> tuple[str, ...]:
+    """A note where a file's name has the suffix of another format than Pillow's ``kind``."""
+    suffix = os.path.splitext(name)[1].lower()
+    return (f"{kind} named {suffix}",) if suffix and suffix not in _SUFFIXES.get(kind, (suffix,)) else ()
+
+
+def _frame_notes(image: Image.Image) -> list[str]:
+    """A note on several frames, except those of an MPO: previews, or a stereo pair."""
+    notes = []
     if image.format in ("GIF", "WEBP", "PNG", "AVIF", "TIFF"):
         with suppress(*_DAMAGE):
             if getattr(image, "is_animated", False):

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
-from headstart.core.array_store import trim
 from headstart.core.events import Events, Listener
+from headstart.core.eviction import trim
 from headstart.data.loading import LoadedImages, find_photos, read
 from headstart.data.sampling import choosable, sampled
 from headstart.data.schema import Manifest

@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from headstart.core.array_store import trim
 from headstart.core.events import Events, Listener
+from headstart.core.eviction import trim
 from headstart.core.files import write_json, write_rows, write_text
 from headstart.core.formats import check_format
 from headstart.core.paths import lasting
