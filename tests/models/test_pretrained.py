@@ -155,7 +155,7 @@ def test_a_repository_without_safetensors(home: Home) -> None:
 def test_a_file_that_is_not_the_announced_one_is_deleted(home: Home, tmp_path: Path) -> None:
     home.files["model.safetensors"] = save(timm.create_model("test_vit").state_dict())
     home.announced = "0" * 64
-    with pytest.raises(WeightsError, match="arrived damaged"):
+    with pytest.raises(WeightsError, match="is damaged"):
         create("test_vit")
     assert not [path for path in (tmp_path / "hub").rglob("*") if path.is_file() and path.stat().st_size > 1000]
     home.announced = None

@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from headstart.core.formats import DAMAGED
+from headstart.core.text import first_line
 from headstart.errors import RunError
 
 
@@ -60,6 +62,34 @@ def new_folder(target: Path) -> Iterator[Path]:
                 raise
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+LARGEST_JSON = 32 << 20
+"""Bytes of a JSON file: a hundred times what the largest of headstart's has."""
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file that anybody may have written.
+
+    Raises:
+        FileNotFoundError: there is none.
+        RunError: it cannot be read, is too large, or is not JSON.
+    """
+    try:
+        if path.exists() and not path.is_file():  # a named pipe would be waited for, a device has no end
+            raise RunError(f"{path} is not a file.", DAMAGED)
+        with path.open("rb") as file:
+            content = file.read(LARGEST_JSON + 1)
+        if len(content) > LARGEST_JSON:
+            raise RunError(f"{path} is larger than {LARGEST_JSON >> 20} MB.", DAMAGED)
+        return json.loads(content.decode("utf-8"))
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror or error}.", "Check its permissions.") from None
+    except (ValueError, RecursionError) as error:
+        words = "it is nested too deeply" if isinstance(error, RecursionError) else first_line(error)
+        raise RunError(f"{path} cannot be read: {words}.", DAMAGED) from None
 
 
 def write_json(path: Path, value: Any) -> None:
