@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypedDict, get_args, get_type_hints
 
-from headstart.core.formats import known_only
+from headstart.core.formats import checked, known_only
 from headstart.data.schema import SplitOptions, split_problems
 from headstart.errors import OptionError, did_you_mean
 from headstart.training.strategies import STRATEGIES
@@ -253,9 +253,9 @@ class TrainOptions:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> TrainOptions:
-        own = known_only("request.json holds options", values, (f.name for f in fields(cls)))
-        return cls(**own | _tuples(values))
+    def from_json(cls, values: Mapping[str, Any], file: str | Path = "request.json") -> TrainOptions:
+        """The options that a file holds. Raises RunError, and OptionError for what is impossible."""
+        return checked(file, known_only("request.json holds options", values, (f.name for f in fields(cls))), cls)
 
     def run_name(self) -> str:
         """The default run folder's name: ``photos-resnet18-auto``."""
