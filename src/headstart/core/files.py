@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from headstart.core.formats import DAMAGED
+from headstart.core.formats import DAMAGED, parsed
 from headstart.core.text import first_line
 from headstart.errors import RunError
 
@@ -82,14 +82,13 @@ def read_json(path: Path) -> Any:
             content = file.read(LARGEST_JSON + 1)
         if len(content) > LARGEST_JSON:
             raise RunError(f"{path} is larger than {LARGEST_JSON >> 20} MB.", DAMAGED)
-        return json.loads(content.decode("utf-8"))
+        return parsed(content.decode("utf-8"))
     except FileNotFoundError:
         raise
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror or error}.", "Check its permissions.") from None
-    except (ValueError, RecursionError) as error:
-        words = "it is nested too deeply" if isinstance(error, RecursionError) else first_line(error)
-        raise RunError(f"{path} cannot be read: {words}.", DAMAGED) from None
+    except ValueError as error:
+        raise RunError(f"{path} cannot be read: {first_line(error)}.", DAMAGED) from None
 
 
 def write_json(path: Path, value: Any) -> None:

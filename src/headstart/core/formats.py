@@ -4,6 +4,7 @@ and ignored, and every value has the type and the bounds that a schema gives it.
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import re
@@ -17,7 +18,24 @@ from headstart.errors import RunError
 
 T = TypeVar("T")
 DAMAGED = "It is damaged or not headstart's; train again with `overwrite=True`."
+DEEPEST = 50
 _SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def parsed(text: str) -> Any:
+    """The value of a JSON text. Raises ValueError where it is none, or is nested more deeply than any of headstart's:
+    what walks through it later need not fear the depth.
+    """
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    level = [value]
+    for _ in range(DEEPEST):
+        held = (v.values() if isinstance(v, dict) else v for v in level if isinstance(v, dict | list))
+        if not (level := [inner for values in held for inner in values]):
+            return value
+    raise ValueError("it is nested too deeply")
 
 
 def check_format(file: str | Path, facts: Mapping[str, Any], newest: int) -> None:

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from headstart.core.files import replacing
-from headstart.core.formats import DAMAGED
+from headstart.core.formats import DAMAGED, parsed
 from headstart.core.text import first_line
 from headstart.errors import RunError
 
@@ -39,7 +39,7 @@ def load_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         RunError: the file is not one of headstart's.
     """
     with _opened(path) as opened:
-        facts = json.loads((opened.metadata() or {})["facts"])
+        facts = parsed((opened.metadata() or {})["facts"])
         if not isinstance(facts, dict):
             raise ValueError("its facts are none")
         return {name: opened.get_tensor(name) for name in opened.keys()}, facts  # noqa: SIM118 - not a mapping
@@ -62,7 +62,5 @@ def _opened(path: Path) -> Iterator[Any]:
             yield opened
     except PermissionError as error:
         raise RunError(f"{path} cannot be read: {error.strerror}.", "Ask its owner for read permission.") from error
-    except RecursionError:
-        raise RunError(f"{path} cannot be read: its facts are nested too deeply.", DAMAGED) from None
     except (OSError, SafetensorError, LookupError, ValueError, TypeError, AttributeError, MemoryError) as error:
         raise RunError(f"{path} cannot be read: {first_line(error)}.", DAMAGED) from error

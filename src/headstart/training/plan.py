@@ -67,7 +67,7 @@ class Plan:
         if own.get("strategy") == "head":  # what 0.1 called a probe with this variant
             own |= {"strategy": "probe", "variant": TRAINED_HEAD}
         if isinstance(reasons := own.get("reasons"), dict):  # words for people; a newer headstart may have others
-            own["reasons"] = {name: str(reason) for name, reason in reasons.items()}
+            own["reasons"] = {name: reason for name, reason in reasons.items() if isinstance(reason, str)}
         plan = checked(file, own, cls)
         try:  # a word may be of a package that is not installed here
             check_overrides({name: getattr(plan, name) for name in SETTINGS if name not in CHOICES})
