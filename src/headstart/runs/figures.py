@@ -30,19 +30,24 @@ class Accuracy(Struct):
 
 
 class Scores(Struct):
-    """A row of the report: of an average, or with ``label`` of a class."""
+    """A row of the report."""
 
     precision: Share
     recall: Share
     f1: Share
     support: Count
-    label: Text = ""
+
+
+class ClassScores(Scores, kw_only=True):
+    """Of one class."""
+
+    label: Text
 
 
 class Report(Struct):
     """``report``."""
 
-    classes: list[Scores]
+    classes: list[ClassScores]
     micro: Scores
     macro: Scores
     weighted: Scores

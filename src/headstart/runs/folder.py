@@ -197,7 +197,8 @@ def recorded_files(run: Path) -> list[str]:
     try:
         names = read_json(run / RECORD)["files"]
         inside = run.resolve()
-        return [n for n in names if run / n != run and (run / n).parent.resolve().is_relative_to(inside)]
+        below = [n for n in names if run / n != run and ".." not in Path(n).parts]
+        return [n for n in below if (run / n).parent.resolve().is_relative_to(inside)]
     except (OSError, ValueError, KeyError, TypeError, RunError):
         return []
 

@@ -72,7 +72,7 @@ class Plan:
         try:  # a word may be of a package that is not installed here
             check_overrides({name: getattr(plan, name) for name in SETTINGS if name not in CHOICES})
         except OptionError as error:
-            raise RunError(f"{file}: {error.problem}", DAMAGED) from None
+            raise RunError(f"{file}: {error.problem[:500]}", DAMAGED) from None
         return replace(plan, unknown=unknown)
 
     def differences(self, other: Plan) -> list[str]:
