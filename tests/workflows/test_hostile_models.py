@@ -200,6 +200,18 @@ def test_a_pickle_in_place_of_tensors(
         refused(command(name, run), file)
 
 
+def test_a_table_of_photos_that_leads_out_of_the_dataset(run: Path, photos: Path) -> None:
+    from headstart.runs.images import run_photos
+
+    outside = run.parent / "outside.png"
+    shutil.copy(next(photos.rglob("*.png")), outside)
+    whole = run_photos(run, ("train", "val", "test"))
+    with (run / "splits.csv").open("a", encoding="utf-8") as file:
+        for name in (outside, f"../{outside.name}", f"cat/../../{outside.name}"):
+            file.write(f"{name},cat,train,{'0' * 32},\n")
+    assert run_photos(run, ("train", "val", "test")) == whole
+
+
 def test_the_description_of_a_served_model_survives_metrics_that_are_none(run: Path) -> None:
     from headstart.inference.classifier import Classifier
     from headstart.serving.limits import Limits

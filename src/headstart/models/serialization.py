@@ -63,4 +63,5 @@ def _opened(path: Path) -> Iterator[Any]:
     except PermissionError as error:
         raise RunError(f"{path} cannot be read: {error.strerror}.", "Ask its owner for read permission.") from error
     except (OSError, SafetensorError, LookupError, ValueError, TypeError, AttributeError, MemoryError) as error:
-        raise RunError(f"{path} cannot be read: {first_line(error)}.", DAMAGED) from error
+        reason = getattr(error, "strerror", None) or first_line(error)
+        raise RunError(f"{path} cannot be read: {reason}.", DAMAGED) from error
