@@ -16,6 +16,10 @@ MODEL = {"model.json": LARGEST_JSON, "model.safetensors": MOST_WEIGHTS}
 """What ``fetched`` needs, and the most bytes of each; certainty.safetensors is downloaded too if there is one."""
 
 
+MOST_CERTAINTY = 1 << 30
+"""Bytes: a row of features per class, so 20,000 classes may have 100 MB."""
+
+
 def fetched(place: str | Path) -> Path:
     """A run folder as it is, or the folder that ``hf:REPO`` or ``hf:REPO@REVISION`` was downloaded to.
 
@@ -32,7 +36,7 @@ def fetched(place: str | Path) -> Path:
     try:
         files = [hub_file(repo, name, revision or None, most) for name, most in MODEL.items()]
         with suppress(EntryNotFoundError, LocalEntryNotFoundError):  # models of older versions have none
-            hub_file(repo, CERTAINTY, revision or None, LARGEST_JSON)
+            hub_file(repo, CERTAINTY, revision or None, MOST_CERTAINTY)
     except DownloadError as error:
         raise RunError(error.problem, error.hint) from None
     except LocalEntryNotFoundError as error:  # no network, and not fetched before
