@@ -17,7 +17,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+from headstart.core.formats import DAMAGED, parsed
 from headstart.core.locks import discard, try_lock
+from headstart.core.text import first_line
 from headstart.errors import RunError
 
 STALE_SECONDS = 24 * 3600
@@ -100,6 +102,31 @@ def open_regular(path: Path) -> IO[bytes]:
         file.close()
         raise OSError(errno.EINVAL, "not a regular file")
     return file
+
+
+LARGEST_JSON = 32 << 20
+"""Bytes of a JSON file: a hundred times what the largest of headstart's has."""
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file that anybody may have written.
+
+    Raises:
+        FileNotFoundError: there is none.
+        RunError: it cannot be read, is too large, or is not JSON.
+    """
+    try:
+        with open_regular(path) as file:
+            content = file.read(LARGEST_JSON + 1)
+        if len(content) > LARGEST_JSON:
+            raise RunError(f"{path} is larger than {LARGEST_JSON >> 20} MB.", DAMAGED)
+        return parsed(content.decode("utf-8"))
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror or error}.", "Check its permissions.") from None
+    except ValueError as error:
+        raise RunError(f"{path} cannot be read: {first_line(error)}.", DAMAGED) from None
 
 
 def write_json(path: Path, value: Any) -> None:

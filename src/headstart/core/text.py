@@ -31,3 +31,9 @@ def duration(seconds: float) -> str:
     number, unit = (seconds, "s") if seconds < 90 else (seconds / 60, "min")
     number, unit = (number, unit) if number < 90 else (number / 60, "h")
     return f"{number:.0f} {unit}" if number >= 9.95 else f"{number:.1f} {unit}"
+
+
+def first_line(error: BaseException, most: int = 200) -> str:
+    """The first line of an error's message, at most so many characters of it, or its type."""
+    line = str(error).strip().partition("\n")[0] or type(error).__name__
+    return line if len(line) <= most else f"{line[:most]}…"

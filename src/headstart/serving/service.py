@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from headstart.errors import RunError
 from headstart.evaluation.uncertainty import is_unknown
 from headstart.inference.classifier import Answer, Classifier
 from headstart.inference.saliency import Explainer, has_maps
 from headstart.reporting.images import overlay, png
+from headstart.runs.figures import read_metrics
 from headstart.serving.batching import LENGTHS, Batcher
 from headstart.serving.decoders import Decoders
 from headstart.serving.limits import Limits, Refused, too_busy
@@ -120,17 +122,24 @@ class Service:
         wanted = None if label is None else [self.classifier.classes.index(label)]
         return png(overlay(photo, self.explainer.maps(photo[None], wanted)[0]))
 
+    def _figures(self) -> dict[str, Any]:
+        """Photos and accuracy per split; nothing where the folder has no metrics, or none that can be read."""
+        with suppress(RunError):
+            metrics = read_metrics(self.run)
+            kept = {split: metrics[split] for split in ("val", "test") if split in metrics}
+            interval = ("value", "low", "high", "method")
+            return {
+                split: {"photos": found["photos"], "accuracy": {n: found["accuracy"].get(n, "") for n in interval}}
+                for split, found in kept.items()
+            }
+        return {}
+
     def _about(self) -> dict[str, Any]:
         """Classes, figures and provenance, as GET /model gives them."""
         described = self.classifier.public_description()
-        try:
-            metrics = json.loads((self.run / "metrics.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            metrics = {}
-        kept = {split: metrics[split] for split in ("val", "test") if split in metrics}
         return {
             "name": self.run.resolve().name,
-            "figures": {split: {name: found[name] for name in ("photos", "accuracy")} for split, found in kept.items()},
+            "figures": self._figures(),
             **{name: described[name] for name in ("classes", "preprocessing", "architecture", "provenance")},
             "explains": self.explains,
             "limits": {name: getattr(self.limits, name) for name in ("file_mb", "files", "pixels")},

@@ -13,9 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypedDict, get_args, get_type_hints
 
-from headstart.core.formats import known_only
+from headstart.core.formats import DAMAGED, checked, known_only
 from headstart.data.schema import SplitOptions, split_problems
-from headstart.errors import OptionError, did_you_mean
+from headstart.errors import OptionError, RunError, did_you_mean
 from headstart.training.strategies import STRATEGIES
 
 Arm = Literal["probe", "finetune", "partial", "lp-ft", "scratch"]
@@ -253,9 +253,13 @@ class TrainOptions:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> TrainOptions:
+    def from_json(cls, values: Mapping[str, Any], file: str | Path = "request.json") -> TrainOptions:
+        """The options that a file holds. Raises RunError."""
         own = known_only("request.json holds options", values, (f.name for f in fields(cls)))
-        return cls(**own | _tuples(values))
+        try:
+            return checked(file, own, cls)
+        except OptionError as error:
+            raise RunError(f"{file}: {error.problem[:500]}", error.hint or DAMAGED) from None
 
     def run_name(self) -> str:
         """The default run folder's name: ``photos-resnet18-auto``."""

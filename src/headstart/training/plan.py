@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
-from headstart.core.formats import check_format, warn_unknown
+from headstart.core.formats import DAMAGED, check_format, checked, warn_unknown
 from headstart.data.augment import LEVELS
-from headstart.errors import OptionError, did_you_mean
+from headstart.errors import OptionError, RunError, did_you_mean
 from headstart.inference.backends import ENGINES
+from headstart.models.preprocessing import LARGEST_SIDE
 
 FORMAT = 1  # of plan.json; a file without a number is older and reads the same
 YOURS = "you chose it"
@@ -52,19 +54,26 @@ class Plan:
         return {"format": FORMAT, **values.pop("unknown"), **values}
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Plan:
+    def from_json(cls, values: Mapping[str, Any], file: str | Path = "plan.json") -> Plan:
         """Read plan.json: missing settings get a default, unknown ones are kept, with one warning. Raises RunError
-        where the format is newer.
+        where the format is newer, or a value impossible.
         """
-        check_format("plan.json", values, FORMAT)
+        check_format(file, values, FORMAT)
         known = {f.name for f in fields(cls)} - {"unknown"}
         unknown = {name: value for name, value in values.items() if name not in known | {"format"}}
         if unknown:
             warn_unknown("plan.json holds settings", tuple(sorted(unknown)))
         own = {name: value for name, value in values.items() if name in known}
-        if own["strategy"] == "head":  # what 0.1 called a probe with this variant
+        if own.get("strategy") == "head":  # what 0.1 called a probe with this variant
             own |= {"strategy": "probe", "variant": TRAINED_HEAD}
-        return cls(**own, unknown=unknown)
+        if isinstance(reasons := own.get("reasons"), dict):  # words for people; a newer headstart may have others
+            own["reasons"] = {name: reason for name, reason in reasons.items() if isinstance(reason, str)}
+        plan = checked(file, own, cls)
+        try:  # a word may be of a package that is not installed here
+            check_overrides({name: getattr(plan, name) for name in SETTINGS if name not in CHOICES})
+        except OptionError as error:
+            raise RunError(f"{file}: {error.problem[:500]}", DAMAGED) from None
+        return replace(plan, unknown=unknown)
 
     def differences(self, other: Plan) -> list[str]:
         """How another plan differs: ``["precision: bf16, float32"]``; reasons do not count."""
@@ -120,6 +129,8 @@ def _read(name: str, value: Any, kind: type) -> Any:
         raise ValueError("must be finite")
     if kind in (int, float) and not (read > 0 if name in _POSITIVE else read >= 0):
         raise ValueError("must be above zero" if name in _POSITIVE else "must not be negative")
+    if name in {"image_size", "resize"} and read > LARGEST_SIDE:
+        raise ValueError(f"must be at most {LARGEST_SIDE} px")
     if name in {"warmup", "label_smoothing"} and read >= 1:
         raise ValueError("must be below 1, such as 0.1")
     return read

@@ -170,8 +170,7 @@ def describe(run: str | Path) -> str:
         RunError: no run there.
     """
     from headstart.models.summary import describe as in_words
-    from headstart.runs.folder import RunFolder
+    from headstart.runs.figures import read_plan
 
     classifier = Classifier.load(run, "cpu")
-    plan = RunFolder(Path(run)).read_json("plan.json")
-    return in_words(classifier.network.backbone, classifier.network.head, plan["boundary"])
+    return in_words(classifier.network.backbone, classifier.network.head, read_plan(Path(run)).boundary)

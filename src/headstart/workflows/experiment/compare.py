@@ -158,7 +158,7 @@ def _open_folder(path: Path, request: dict[str, Any], overwrite: bool) -> None:
             before = json.loads(file.read_text(encoding="utf-8"))
             check_format(file, before, FORMAT)
             before = _as_now(before, request)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise RunError(
                 f"`out={path}` exists and is not a comparison.", "Choose another folder.", option="out"
             ) from None
@@ -179,7 +179,7 @@ def _open_folder(path: Path, request: dict[str, Any], overwrite: bool) -> None:
 def _as_now(before: dict[str, Any], request: dict[str, Any]) -> dict[str, Any]:
     """An earlier request with the keys of this one: missing options get their defaults, unknown ones are told."""
     own = known_only("comparison-request.json holds keys", before, request)
-    options = json.loads(json.dumps(TrainOptions.from_json(before["options"]).to_json()))
+    options = json.loads(json.dumps(TrainOptions.from_json(before["options"], "comparison-request.json").to_json()))
     return {**own, "options": options, "format": request["format"]}
 
 

@@ -12,12 +12,12 @@ from headstart.core.files import write_text
 from headstart.core.text import count, duration, plural
 from headstart.data.sources.named import display_name
 from headstart.evaluation.metrics import format_report
+from headstart.inference.model_files import read_description
 from headstart.reporting.page import Fact, environment, interval, p_value, percent, points, render_page
 from headstart.reporting.plots import Plot, standalone
 from headstart.reporting.samples import sample_rows, samples_by_class
 from headstart.reporting.scale import Scale, nice_scale
 from headstart.reporting.svg import SERIES
-from headstart.runs.folder import RunFolder
 from headstart.workflows.experiment import analysis
 from headstart.workflows.experiment.plots import curve_plots, sweep_plot, sweep_points
 from headstart.workflows.experiment.recipe import Recipe
@@ -44,7 +44,7 @@ def write_page(report: ExperimentReport, out: Path, pictures: bool = False) -> N
 def study_report(study: Study, command: str, library: Library, machine: str) -> ExperimentReport:
     """The page of a study."""
     recipe, results, rows = study.recipe, study.results, study.rows
-    how = RunFolder(results[0].job.folder).read_json("model.json")["preprocessing"]
+    how = read_description(results[0].job.folder)["preprocessing"]
     photos = library.photos(results[0].job.arm.images, how["resize"], how["interpolation"])  # as the first arm saw them
     time = Fact("training time", duration(sum(r.seconds for r in results)), machine)
     return _report(
@@ -107,7 +107,7 @@ def _texts(results: Sequence[JobResult]) -> list[TextBlock]:
     shown = [result for result in results if not result.job.seed and not result.job.arm.sweep]
     found: list[TextBlock] = []
     for result in shown:
-        classes = RunFolder(result.job.folder).read_json("model.json")["classes"]
+        classes = read_description(result.job.folder)["classes"]
         if len(classes) <= MOST_CLASSES:
             report = format_report(result.metrics[result.split], classes)
             heading = f"{result.arm}: classification report on {result.split}"
