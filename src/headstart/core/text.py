@@ -1,8 +1,17 @@
-"""Numbers, lists and durations as text."""
+"""Numbers, lists, durations and text from outside, as text that can be shown."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from headstart._printable import QUOTED, brief, elided, printable
+
+__all__ = ["QUOTED", "brief", "count", "duration", "elided", "joined", "json_text", "listed", "plural", "printable"]
+_RUNS = re.compile(r"[^\x20-\x7e\xa1-\xac\xae-\u05ff]+")
+"""Where a character may be that cannot be shown; the common letters are passed over quickly."""
 
 
 def count(number: int) -> str:
@@ -26,3 +35,18 @@ def duration(seconds: float) -> str:
     number, unit = (seconds, "s") if seconds < 90 else (seconds / 60, "min")
     number, unit = (number, unit) if number < 90 else (number / 60, "h")
     return f"{number:.0f} {unit}" if number >= 9.95 else f"{number:.1f} {unit}"
+
+
+def joined(lines: Iterable[str]) -> str:
+    """A text of these lines; a line break within one of them, in a file's name for example, is escaped."""
+    return "\n".join(map(printable, lines))
+
+
+def json_text(value: Any, indent: int | None = None, ascii_only: bool = False) -> str:
+    """JSON in which letters of all languages stay readable, and what ``printable`` would escape is escaped."""
+    text = json.dumps(value, indent=indent, ensure_ascii=ascii_only)
+    return "\n".join(line if line.isprintable() else _RUNS.sub(_json_escapes, line) for line in text.split("\n"))
+
+
+def _json_escapes(found: re.Match[str]) -> str:
+    return "".join(char if printable(char) == char else json.dumps(char)[1:-1] for char in found[0])

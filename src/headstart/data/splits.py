@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple, cast
 
-from headstart.core.files import write_rows
-from headstart.core.text import listed, plural
+from headstart.core.files import read_rows, write_rows
+from headstart.core.text import brief, listed, plural
 from headstart.data.filenames import natural_key, shown
 from headstart.data.sampling import draw
 from headstart.data.schema import (
@@ -121,10 +121,9 @@ def read_splits(path: Path) -> list[SplitRow]:
     """The lines that ``write_splits`` wrote. Raises ``RunError`` for a file that is not such a table."""
     columns = SplitRow._fields
     try:
-        with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
-            rows = list(csv.reader(file))
+        rows = read_rows(path)
     except (OSError, csv.Error) as error:
-        raise RunError(f"{path} cannot be read ({error})") from error
+        raise RunError(f"{path} cannot be read ({brief(error)})") from error
     if not rows or tuple(rows[0]) != columns:
         raise RunError(f"{path} is not a table of splits (its columns must be {', '.join(columns)})")
     for line, row in enumerate(rows[1:], 2):

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from headstart.core.text import printable
 from headstart.errors import TrainingError
 from headstart.evaluation.statistics import wilson
 
@@ -116,7 +117,7 @@ def format_report(metrics: dict[str, Any], classes: Sequence[str] | None = None)
     ``classes`` gives other names to show (one per class, same order), such as a dog's breed for its WordNet number.
     """
     report = metrics["report"]
-    names = classes if classes is not None else [row["label"] for row in report["classes"]]
+    names = map(printable, classes if classes is not None else [row["label"] for row in report["classes"]])
     rows = [(str(c), name, row) for c, (name, row) in enumerate(zip(names, report["classes"], strict=True))]
     rows += [(f"{average} avg", "", report[average]) for average in ("micro", "macro", "weighted")]
     cells: list[tuple[str, ...]] = [("", "Label", "f1-score", "precision", "recall", "support")]

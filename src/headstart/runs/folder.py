@@ -14,7 +14,7 @@ from typing import Any
 from headstart._version import __version__
 from headstart.core.files import write_json, write_rows
 from headstart.core.formats import check_format
-from headstart.core.text import listed
+from headstart.core.text import brief, listed
 from headstart.errors import RunError, option
 from headstart.training.config import TrainOptions
 
@@ -137,7 +137,7 @@ class RunFolder:
             problem = f"{path} holds no run (no request.json): there is nothing to resume."
             raise RunError(problem, "Start with `hs.train(DATA, out=RUN)`.") from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            problem = f"{path / 'request.json'} cannot be read: {error}."
+            problem = f"{path / 'request.json'} cannot be read: {brief(error)}."
             raise RunError(problem, "Train again with `overwrite=True`.") from None
 
     @property
@@ -174,7 +174,7 @@ class RunFolder:
         try:
             return json.loads((self.path / name).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise RunError(f"{self.path / name} cannot be read: {error}.", "Is the training finished?") from None
+            raise RunError(f"{self.path / name} cannot be read: {brief(error)}.", "Is the training finished?") from None
 
 
 def record(made: Iterable[Path]) -> None:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from headstart.core.files import read_rows
 from headstart.core.formats import check_format
+from headstart.core.text import brief
 from headstart.errors import RunError
 from headstart.reporting import notebook
 from headstart.runs.folder import RunFolder
@@ -96,13 +98,14 @@ def read_run(job: Job) -> JobResult:
         )  # fmt: skip
     except (OSError, KeyError, ValueError, TypeError, csv.Error) as error:
         raise RunError(
-            f"{job.folder} holds a run that cannot be read ({error}).", "Remove that folder and start the study again."
+            f"{job.folder} holds a run that cannot be read ({brief(error)}).",
+            "Remove that folder and start the study again.",
         ) from None
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
-    with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
-        return list(csv.DictReader(file))
+    columns, *rows = read_rows(path)
+    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def group_name(point: str) -> str:
@@ -126,7 +129,7 @@ def read_figures(job: Job) -> JobResult | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{figures_file(job)} cannot be read ({error}).", "Remove it and start again.") from None
+        raise RunError(f"{figures_file(job)} cannot be read ({brief(error)}).", "Remove it and start again.") from None
     return from_figures(job, **known)
 
 
