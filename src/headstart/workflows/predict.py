@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,7 +18,7 @@ from headstart.evaluation.conformal import check_coverage
 from headstart.evaluation.metrics import evaluate as measure
 from headstart.inference.classifier import Classifier, Prediction
 from headstart.reporting.console import console_events
-from headstart.reporting.notebook import MOST, frame, photo_tile
+from headstart.reporting.notebook import MOST, frame, html, photo_tile
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -55,8 +54,8 @@ class Predictions(Iterator[Prediction]):
         found, tiles = list(self), []
         self.found = iter(found)  # so that they can be shown or iterated again
         for one in found[:MOST]:
-            text = escape(one.problem or f"{one.label} {one.confidence:.3f}{' unknown?' if one.unknown else ''}")
-            tiles.append(photo_tile(one.path, f"{text}<br><span style='opacity:.6'>{escape(one.path.name)}</span>"))
+            text = html(one.problem or f"{one.label} {one.confidence:.3f}{' unknown?' if one.unknown else ''}")
+            tiles.append(photo_tile(one.path, f"{text}<br><span style='opacity:.6'>{html(one.path.name)}</span>"))
         more = f"<p>… and {len(found) - MOST} more</p>" if len(found) > MOST else ""
         return f"<div>{''.join(tiles)}</div>{more}"
 
