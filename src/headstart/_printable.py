@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import unicodedata
 
-QUOTED = 120
-"""Characters of a text from outside that a message quotes, at most."""
+QUOTED, LONGEST = 120, 2000
+"""Characters of a text from outside that a message quotes, and of a whole line of a message, at most."""
 _UNSEEN = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 """Unicode's categories of control and format characters, lone surrogates (bytes of a file name that are not UTF-8), and
 separators of lines and paragraphs."""
@@ -40,6 +40,16 @@ def elided(text: str, most: int = QUOTED) -> str:
     """A long text without its middle: names often differ at their ends."""
     half = (most - 1) // 2
     return text if len(text) <= most else f"{text[: most - 1 - half]}…{text[len(text) - half :]}"
+
+
+def quoted(name: str) -> str:
+    """A name in quotes, as a message quotes it: printable, of at most ``QUOTED`` characters."""
+    return repr(elided(name))
+
+
+def line(text: object) -> str:
+    """A line of a message: printable, of at most ``LONGEST`` characters."""
+    return elided(printable(elided(str(text), 4 * LONGEST)), LONGEST)
 
 
 def brief(text: object, most: int = QUOTED) -> str:

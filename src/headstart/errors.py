@@ -10,10 +10,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
-from headstart._printable import brief, elided, printable
+from headstart._printable import brief, line
 
-LONGEST, MOST_LINES = 2000, 1000
-"""Characters of a problem, a hint or a line below, and lines, at most: a message is read by people."""
+MOST_LINES = 1000
+"""Lines below a problem, at most."""
 
 
 class HeadstartError(Exception):
@@ -28,18 +28,14 @@ class HeadstartError(Exception):
 
     def __init__(self, problem: str, hint: str = "", *, option: str | None = None, lines: Sequence[str] = ()) -> None:
         super().__init__(problem, hint)
-        self.problem = _line(problem)
-        self.hint = _line(hint)
+        self.problem = line(problem)
+        self.hint = line(hint)
         self.option = option
         rest = len(lines) - MOST_LINES
-        self.lines = (*map(_line, lines[:MOST_LINES]), *([f"… and {rest:,} more"] if rest > 0 else []))
+        self.lines = (*map(line, lines[:MOST_LINES]), *([f"… and {rest:,} more"] if rest > 0 else []))
 
     def __str__(self) -> str:
-        return "\n".join([self.problem, *(f"    {line}" for line in self.lines), *(f"  {h}" for h in [self.hint] if h)])
-
-
-def _line(text: str) -> str:
-    return elided(printable(elided(text, 4 * LONGEST)), LONGEST)
+        return "\n".join([self.problem, *(f"    {one}" for one in self.lines), *(f"  {h}" for h in [self.hint] if h)])
 
 
 class DataError(HeadstartError):

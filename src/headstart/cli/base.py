@@ -13,7 +13,7 @@ import typer
 import headstart
 from headstart.core.events import Listener, Message
 from headstart.core.files import AS_IT_IS, Rows
-from headstart.core.text import json_text, printable
+from headstart.core.text import json_text, line, printable
 
 
 def option(text: str, *flags: str, panel: str | None = None, metavar: str | None = None) -> Any:
@@ -91,4 +91,4 @@ def csv_output() -> Callable[[Iterable[Any]], None]:
 
 def told(text: str) -> None:
     """Print a line on standard error."""
-    print(printable(text), file=sys.stderr)
+    print(line(text), file=sys.stderr)

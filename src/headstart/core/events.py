@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from headstart.core.text import joined, printable
+from headstart.core.text import joined, line
 
 
 @dataclass(frozen=True)
@@ -90,20 +90,20 @@ class Events:
 
     def message(self, text: str) -> None:
         """One line of information."""
-        self.send(Message(printable(text)))
+        self.send(Message(line(text)))
 
     def warning(self, text: str, lines: Iterable[str] = ()) -> None:
         """A warning of one line; ``lines``: what is listed below it."""
-        self.send(Warned(joined([text, *(f"    {line}" for line in lines)])))
+        self.send(Warned(joined([text, *(f"    {one}" for one in lines)])))
 
     def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """A small table."""
-        cells = (tuple(printable(v) if isinstance(v, str) else v for v in row) for row in rows)
-        self.send(Table(printable(title), tuple(map(printable, columns)), tuple(cells)))
+        cells = (tuple(line(v) if isinstance(v, str) else v for v in row) for row in rows)
+        self.send(Table(line(title), tuple(map(line, columns)), tuple(cells)))
 
     def progress(self, task: str, done: int, total: int, note: str = "", seconds_left: float | None = None) -> None:
         """The progress of a task; ``done`` equal to ``total`` ends it."""
-        self.send(Progress(printable(task), done, total, printable(note), seconds_left))
+        self.send(Progress(line(task), done, total, line(note), seconds_left))
 
     def epoch(self, row: Any) -> None:
         """One finished epoch."""
@@ -111,4 +111,4 @@ class Events:
 
     def finding(self, kind: str, severity: str, text: str) -> None:
         """A problem that a check found."""
-        self.send(Finding(kind, severity, printable(text)))
+        self.send(Finding(kind, severity, line(text)))

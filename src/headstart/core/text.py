@@ -7,9 +7,21 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from headstart._printable import QUOTED, brief, elided, printable
+from headstart._printable import brief, elided, line, printable, quoted
 
-__all__ = ["QUOTED", "brief", "count", "duration", "elided", "joined", "json_text", "listed", "plural", "printable"]
+__all__ = [
+    "brief",
+    "count",
+    "duration",
+    "elided",
+    "joined",
+    "json_text",
+    "line",
+    "listed",
+    "plural",
+    "printable",
+    "quoted",
+]
 _RUNS = re.compile(r"[^\x20-\x7e\xa1-\xac\xae-\u05ff]+")
 """Where a character may be that cannot be shown; the common letters are passed over quickly."""
 
@@ -38,14 +50,15 @@ def duration(seconds: float) -> str:
 
 
 def joined(lines: Iterable[str]) -> str:
-    """A text of these lines; a line break within one of them, in a file's name for example, is escaped."""
-    return "\n".join(map(printable, lines))
+    """A text of these lines; a line break within one of them, in a file's name for example, is escaped, and a line
+    of more characters than anyone reads is cut."""
+    return "\n".join(map(line, lines))
 
 
 def json_text(value: Any, indent: int | None = None, ascii_only: bool = False) -> str:
     """JSON in which letters of all languages stay readable, and what ``printable`` would escape is escaped."""
     text = json.dumps(value, indent=indent, ensure_ascii=ascii_only)
-    return "\n".join(line if line.isprintable() else _RUNS.sub(_json_escapes, line) for line in text.split("\n"))
+    return "\n".join(one if one.isprintable() else _RUNS.sub(_json_escapes, one) for one in text.split("\n"))
 
 
 def _json_escapes(found: re.Match[str]) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from headstart.core.events import Listener
+from headstart.core.text import elided
 from headstart.data.filenames import natural_key, shown
 from headstart.data.schema import BadFile, Manifest, Photo
 from headstart.data.sources.detect import scan
@@ -123,8 +124,8 @@ def evaluate(
     unknown = sorted({photo.label for photo in photos} - index.keys(), key=natural_key)
     if unknown:
         raise DataError(
-            f"{manifest.name} has classes that the model does not know: {', '.join(unknown[:5])}.",
-            f"The model knows: {', '.join(classifier.classes[:20])}.",
+            f"{manifest.name} has classes that the model does not know: {', '.join(map(elided, unknown[:5]))}.",
+            f"The model knows: {', '.join(map(elided, classifier.classes[:20]))}.",
         )
     found, labels, bad = [], [], []
     with console_events(quiet, listener) as events:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from headstart.core.events import Listener
 from headstart.core.files import write_json, write_text
+from headstart.core.text import printable
 from headstart.evaluation.uncertainty import FILE as CERTAINTY
 from headstart.inference.hub import PREFIX, _check_name, _refused
 from headstart.inference.model_files import published, read_description
@@ -60,7 +61,7 @@ def push(
         events.message(f"Uploading {folder} to {repo} …")
         try:
             made = api.create_repo(repo, private=private or None, exist_ok=True)
-            title = f"A headstart model: {folder.resolve().name}"
+            title = printable(f"A headstart model: {folder.resolve().name}")
             api.upload_folder(repo_id=made.repo_id, folder_path=scratch, commit_message=title)
         except transport_errors() as error:
             raise _refused(repo, error) from None

@@ -12,7 +12,7 @@ import torch
 
 from headstart.core.events import Events, Listener
 from headstart.core.files import file_name, write_text
-from headstart.core.text import listed, plural
+from headstart.core.text import elided, listed, plural
 from headstart.data.images import centre, read_photos, stream_photos
 from headstart.data.sources.unlabelled import find_files
 from headstart.errors import DataError, OptionError, did_you_mean, option
@@ -71,7 +71,8 @@ def explain(
     if label is not None and label not in classifier.classes:
         raise OptionError(
             f"{option('label', repr(label))}: the model has no such class.",
-            did_you_mean(label, classifier.classes) or f"Its classes: {listed(classifier.classes, 20)}.",
+            did_you_mean(label, classifier.classes)
+            or f"Its classes: {listed(list(map(elided, classifier.classes)), 20)}.",
             option="label",
         )
     folder = Path(out) if out else Path(run) / "explained"
