@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from headstart._printable import brief, elided, line, printable, quoted
 
@@ -15,15 +12,12 @@ __all__ = [
     "duration",
     "elided",
     "joined",
-    "json_text",
     "line",
     "listed",
     "plural",
     "printable",
     "quoted",
 ]
-_RUNS = re.compile(r"[^\x20-\x7e\xa1-\xac\xae-\u05ff]+")
-"""Where a character may be that cannot be shown; the common letters are passed over quickly."""
 
 
 def count(number: int) -> str:
@@ -53,13 +47,3 @@ def joined(lines: Iterable[str]) -> str:
     """A text of these lines; a line break within one of them, in a file's name for example, is escaped, and a line
     of more characters than anyone reads is cut."""
     return "\n".join(map(line, lines))
-
-
-def json_text(value: Any, indent: int | None = None, ascii_only: bool = False) -> str:
-    """JSON in which letters of all languages stay readable, and what ``printable`` would escape is escaped."""
-    text = json.dumps(value, indent=indent, ensure_ascii=ascii_only)
-    return "\n".join(one if one.isprintable() else _RUNS.sub(_json_escapes, one) for one in text.split("\n"))
-
-
-def _json_escapes(found: re.Match[str]) -> str:
-    return "".join(char if printable(char) == char else json.dumps(char)[1:-1] for char in found[0])

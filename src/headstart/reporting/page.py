@@ -77,6 +77,13 @@ def prose(text: str) -> Markup:
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(printable(text, keep="\n")))))
 
 
+def headline(text: str) -> Markup:
+    """Text whose percentages and ranges are not broken."""
+    from markupsafe import Markup, escape
+
+    return Markup(str(escape(printable(text))).replace(" %", "\u00a0%").replace("–", "–\u2060"))
+
+
 def several_lines(text: str) -> Markup:
     """Text in which line breaks stay, for ``<pre>``."""
     from markupsafe import escape
@@ -104,7 +111,7 @@ def _environment() -> Environment:
         loader=FileSystemLoader([Path(__file__).parent / "templates", Path(__file__).parents[1]]),
         autoescape=True, undefined=StrictUndefined, finalize=_one_line, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    filters = (percent, points, p_value, count, plural, prose, several_lines, shorten)
+    filters = (percent, points, p_value, count, plural, prose, headline, several_lines, shorten)
     environment.filters.update({function.__name__: function for function in filters})
     environment.globals["interval"] = interval
     return environment

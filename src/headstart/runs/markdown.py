@@ -34,7 +34,7 @@ def render_markdown(template: str, front_matter: Mapping[str, Any], **shown: Any
     )
     page.filters |= {
         "f4": "{:.4f}".format, "percent": lambda share, digits=0: f"{share:.{digits}%}", "code": code,
-        "shell": lambda text: _raw(shell_word(positional(text))), "python": lambda text: _raw(repr(text)),
+        "shell": lambda text: _raw(shell_word(positional(text))), "python": _python,
     }  # fmt: skip
     data = yaml.safe_dump(_plain(front_matter), sort_keys=False, allow_unicode=True, width=10 * LONGEST)
     return f"---\n{data}---\n\n{page.from_string(template).render(**shown)}"
@@ -51,6 +51,12 @@ def code(text: object) -> Markup:
     """Text as code; where it holds what could end the code, or what careless readers take for HTML, as plain text."""
     line = elided(printable(text), LONGEST)
     return escape(line) if _NOT_AS_CODE.search(line) else _raw(f"`{line}`")
+
+
+def _python(text: str) -> Markup:
+    """A string as Python reads it, in double quotes where it holds none."""
+    written = repr(text)
+    return _raw(f'"{written[1:-1]}"' if written[0] == "'" and '"' not in written else written)
 
 
 def _escaped(value: Any) -> Any:

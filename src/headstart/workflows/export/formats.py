@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -12,8 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from headstart.core.files import json_text
 from headstart.core.registry import Registry
-from headstart.core.text import json_text, printable
+from headstart.core.text import printable
 from headstart.data.schema import ImageRef
 from headstart.errors import OptionError, option
 from headstart.inference.openvino import import_openvino, openvino_core
@@ -76,7 +76,7 @@ def captured(graph: WholeClassifier) -> torch.export.ExportedProgram:
 
 def _write_torch(graph: WholeClassifier, path: Path, facts: dict[str, Any]) -> None:
     with quiet():
-        torch.export.save(captured(graph), str(path), extra_files={"headstart.json": json.dumps(facts)})
+        torch.export.save(captured(graph), str(path), extra_files={"headstart.json": json_text(facts, indent=None)})
 
 
 def _open_torch(path: Path) -> Runner:
@@ -148,4 +148,4 @@ EXPORTERS: Registry[Exporter] = Registry("export format", "headstart.exporters",
 
 
 def _text(value: Any) -> str:
-    return printable(value) if isinstance(value, str) else json_text(value)
+    return printable(value) if isinstance(value, str) else json_text(value, indent=None)
