@@ -42,9 +42,9 @@ def elided(text: str, most: int = QUOTED) -> str:
     return text if len(text) <= most else f"{text[: most - 1 - half]}…{text[len(text) - half :]}"
 
 
-def quoted(name: str) -> str:
-    """A name in quotes, as a message quotes it: printable, of at most ``QUOTED`` characters."""
-    return repr(elided(name))
+def quoted(name: str, most: int = QUOTED) -> str:
+    """A name in quotes, as a message quotes it: printable, of at most ``most`` characters."""
+    return repr(elided(name, most))
 
 
 def line(text: object) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import os
 import re
 import sys
@@ -21,14 +20,12 @@ from headstart.core.files import (
     Rows,
     file_name,
     guarded,
-    json_text,
     read_rows,
     replacing,
     unguarded,
     write_json,
     write_rows,
 )
-from headstart.core.text import printable
 from headstart.errors import RunError
 
 
@@ -125,17 +122,6 @@ def test_json_in_a_file_keeps_them_too(tmp_path: Path) -> None:
     value = {"path": os.fsdecode(b"caf\xe9\x1b"), "label": "größe \ud800"}
     write_json(tmp_path / "a.json", value)
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == value
-
-
-@given(st.dictionaries(ANY, ANY | st.integers() | st.none() | st.lists(ANY)))
-def test_json_says_the_same_and_shows_what_it_says(value: object) -> None:
-    for indent, ascii_only in ((None, False), (1, False), (1, True)):
-        text = json_text(value, indent, ascii_only)
-        assert json.loads(text) == value
-        assert printable(text, keep="\n") == text
-        assert text.isascii() or not ascii_only
-    assert json_text({"größe": "写真"}, None) == '{"größe": "写真"}'
-    assert json_text([math.nan, -math.inf, 1.5], None) == "[null, null, 1.5]"
 
 
 # -- names --

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import math
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headstart.core.text import brief, duration, joined, line, listed, plural, printable, quoted
+from headstart.core.text import brief, duration, joined, json_text, line, listed, plural, printable, quoted
 
 
 @pytest.mark.parametrize(
@@ -84,3 +86,14 @@ def test_what_a_message_quotes_is_short(text: str) -> None:
 
 def test_both_ends_of_a_long_text_are_told() -> None:
     assert brief("while  parsing\n" + "x" * 10**7 + " line 3", 30) == "while parsing x…xxxxxxx line 3"
+
+
+@given(st.dictionaries(ANY, ANY | st.integers() | st.none() | st.lists(ANY)))
+def test_json_says_the_same_and_shows_what_it_says(value: object) -> None:
+    for indent, ascii_only in ((None, False), (1, False), (1, True)):
+        text = json_text(value, indent, ascii_only)
+        assert json.loads(text) == value
+        assert printable(text, keep="\n") == text
+        assert text.isascii() or not ascii_only
+    assert json_text({"größe": "写真"}, None) == '{"größe": "写真"}'
+    assert json_text([math.nan, -math.inf, 1.5], None) == "[null, null, 1.5]"

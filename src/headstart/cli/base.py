@@ -12,8 +12,8 @@ import typer
 
 import headstart
 from headstart.core.events import Listener, Message
-from headstart.core.files import AS_IT_IS, Rows, json_text
-from headstart.core.text import line, printable
+from headstart.core.files import AS_IT_IS, Rows
+from headstart.core.text import json_text, line, printable
 
 
 def option(text: str, *flags: str, panel: str | None = None, metavar: str | None = None) -> Any:

@@ -6,8 +6,6 @@ import codecs
 import csv
 import hashlib
 import io
-import json
-import math
 import os
 import re
 import shutil
@@ -18,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 from typing import Any, TextIO
 
-from headstart.core.text import printable
+from headstart.core.text import json_text, printable
 from headstart.errors import RunError
 
 AS_IT_IS = "headstart.as-it-is"
@@ -27,8 +25,6 @@ character that the encoding lacks is escaped."""
 NAME_BYTES = 120
 """A file name that is made from other text is at most this long: encrypted file systems allow 143."""
 _FORMULA, _GUARDED = re.compile(r"[=+\-@\t\r]"), re.compile(r"'[=+\-@\t\r']")
-_FAR = re.compile(r"[^\x20-\x7e\xa1-\xac\xae-\u05ff]+")
-"""Where characters may be that cannot be shown; the letters nearby are passed over quickly."""
 _RESERVED = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9¹²³])\s*(\..*)?", re.IGNORECASE | re.DOTALL)
 
 
@@ -78,30 +74,9 @@ def new_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def json_text(value: Any, indent: int | None = 1, ascii_only: bool = False) -> str:
-    """JSON that every reader takes: null for NaN and infinities, which JSON has not. Letters of all languages stay
-    readable; what ``printable`` would escape is escaped, the bytes of a file name that are no UTF-8 among it, and comes
-    back when it is read.
-    """
-    text = json.dumps(_finite(value), indent=indent, ensure_ascii=ascii_only, allow_nan=False)
-    return "\n".join(one if one.isprintable() else _FAR.sub(_escapes, one) for one in text.split("\n"))
-
-
-def _escapes(found: re.Match[str]) -> str:
-    return "".join(char if printable(char) == char else json.dumps(char)[1:-1] for char in found[0])
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(one) for key, one in value.items()}
-    return [_finite(one) for one in value] if isinstance(value, list | tuple) else value
-
-
 def write_json(path: Path, value: Any) -> None:
     """Write indented JSON atomically. Raises RunError."""
-    write_text(path, json_text(value) + "\n")
+    write_text(path, json_text(value, indent=1) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import math
+import re
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from headstart._printable import brief, elided, line, printable, quoted
 
 __all__ = [
-    "brief",
-    "count",
-    "duration",
-    "elided",
-    "joined",
-    "line",
-    "listed",
-    "plural",
-    "printable",
-    "quoted",
-]
+    "brief", "count", "duration", "elided", "joined", "json_text", "line", "listed", "plural", "printable", "quoted",
+]  # fmt: skip
+_FAR = re.compile(r"[^\x20-\x7e\xa1-\xac\xae-\u05ff]+")
+"""Where characters may be that cannot be shown; the letters nearby are passed over quickly."""
 
 
 def count(number: int) -> str:
@@ -47,3 +44,24 @@ def joined(lines: Iterable[str]) -> str:
     """A text of these lines; a line break within one of them, in a file's name for example, is escaped, and a line
     of more characters than anyone reads is cut."""
     return "\n".join(map(line, lines))
+
+
+def json_text(value: Any, indent: int | None = None, ascii_only: bool = False) -> str:
+    """JSON that every reader takes: null for NaN and infinities, which JSON has not. Letters of all languages stay
+    readable; what ``printable`` would escape is escaped, the bytes of a file name that are no UTF-8 among it, and comes
+    back when it is read.
+    """
+    text = json.dumps(_finite(value), indent=indent, ensure_ascii=ascii_only, allow_nan=False)
+    return "\n".join(one if one.isprintable() else _FAR.sub(_escapes, one) for one in text.split("\n"))
+
+
+def _escapes(found: re.Match[str]) -> str:
+    return "".join(char if printable(char) == char else json.dumps(char)[1:-1] for char in found[0])
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    return [_finite(one) for one in value] if isinstance(value, list | tuple) else value
