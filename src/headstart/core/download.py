@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 from headstart._version import __version__
 from headstart.core.events import OnProgress
+from headstart.core.text import brief
 from headstart.errors import DownloadError
 
 ATTEMPTS = 3
@@ -140,7 +141,7 @@ def _fetch_with_retries(url: str, part: Path, at_most: int, progress: OnProgress
             raise DownloadError(f"{url} sends more than {at_most:,} bytes; they were deleted", hint) from None
         except urllib.error.HTTPError as error:
             if attempt == ATTEMPTS or (error.code < 500 and error.code not in (408, 429)):
-                raise DownloadError(f"{url} answered {error.code} ({error.reason})", hint) from error
+                raise DownloadError(f"{url} answered {error.code} ({brief(error.reason)})", hint) from error
         except _TRANSIENT as error:
             if attempt == ATTEMPTS:
                 reason = getattr(error, "reason", error)

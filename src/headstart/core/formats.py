@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from headstart.core.text import first_line, listed
+from headstart.core.text import brief, listed
 from headstart.errors import RunError
 
 T = TypeVar("T")
@@ -65,7 +65,7 @@ def checked(file: str | Path, values: Any, kind: type[T], newest: int = 0) -> T:
         field = f" {place.removeprefix('$').removeprefix('.')[:100]}:" if place else ""
         raise RunError(f"{file}:{field} {words[:1].lower()}{words[1:200]}.", DAMAGED) from None
     except (ValueError, OverflowError, RecursionError) as error:  # a lone surrogate
-        raise RunError(f"{file} cannot be read: {first_line(error)}.", DAMAGED) from None
+        raise RunError(f"{file} cannot be read: {brief(error)}.", DAMAGED) from None
 
 
 def odd_value(values: Any) -> tuple[str, str] | None:

@@ -1,8 +1,20 @@
-"""Numbers, lists and durations as text."""
+"""Numbers, lists, durations and text from outside, as text that can be shown."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import math
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from headstart._printable import brief, elided, line, printable, quoted
+
+__all__ = [
+    "brief", "count", "duration", "elided", "joined", "json_text", "line", "listed", "plural", "printable", "quoted",
+]  # fmt: skip
+_FAR = re.compile(r"[^\x20-\x7e\xa1-\xac\xae-\u05ff]+")
+"""Where characters may be that cannot be shown; the letters nearby are passed over quickly."""
 
 
 def count(number: int) -> str:
@@ -21,11 +33,6 @@ def listed(items: Sequence[str], most: int = 5, separator: str = ", ") -> str:
     return separator.join(items[:most]) + (f"{separator.strip(' ,')} and {count(rest)} more" if rest > 0 else "")
 
 
-def quoted(text: str, most: int = 80) -> str:
-    """Foreign text in a message: in quotes, on one line, cut where it is long."""
-    return repr(text if len(text) <= most else f"{text[: most - 1]}…")
-
-
 def duration(seconds: float) -> str:
     """``4.5 s``, ``45 s``, ``10 min``, ``1.5 h``."""
     number, unit = (seconds, "s") if seconds < 90 else (seconds / 60, "min")
@@ -33,7 +40,28 @@ def duration(seconds: float) -> str:
     return f"{number:.0f} {unit}" if number >= 9.95 else f"{number:.1f} {unit}"
 
 
-def first_line(error: BaseException, most: int = 200) -> str:
-    """The first line of an error's message, at most so many characters of it, or its type."""
-    line = str(error).strip().partition("\n")[0] or type(error).__name__
-    return line if len(line) <= most else f"{line[:most]}…"
+def joined(lines: Iterable[str]) -> str:
+    """A text of these lines; a line break within one of them, in a file's name for example, is escaped, and a line
+    of more characters than anyone reads is cut."""
+    return "\n".join(map(line, lines))
+
+
+def json_text(value: Any, indent: int | None = None, ascii_only: bool = False) -> str:
+    """JSON that every reader takes: null for NaN and infinities, which JSON has not. Letters of all languages stay
+    readable; what ``printable`` would escape is escaped, the bytes of a file name that are no UTF-8 among it, and comes
+    back when it is read.
+    """
+    text = json.dumps(_finite(value), indent=indent, ensure_ascii=ascii_only, allow_nan=False)
+    return "\n".join(one if one.isprintable() else _FAR.sub(_escapes, one) for one in text.split("\n"))
+
+
+def _escapes(found: re.Match[str]) -> str:
+    return "".join(char if printable(char) == char else json.dumps(char)[1:-1] for char in found[0])
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    return [_finite(one) for one in value] if isinstance(value, list | tuple) else value

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from headstart.core.files import LARGEST_JSON
-from headstart.core.text import first_line
+from headstart.core.text import brief
 from headstart.errors import DownloadError, OptionError, RunError
 from headstart.evaluation.uncertainty import FILE as CERTAINTY
 from headstart.models.pretrained import MOST_WEIGHTS, hub_file, transport_errors
@@ -64,5 +64,5 @@ def _refused(repo: str, error: Exception) -> RunError:
         return RunError(problem, "Log in with: hf auth login (or set HF_TOKEN).")
     if status == 404:
         return RunError(f"There is no {repo} on the hub, or it is private.", "Log in with: hf auth login")
-    problem = f"The hub could not be reached for {repo}: {first_line(error)}"
+    problem = f"The hub could not be reached for {repo}: {brief(error)}"
     return RunError(problem, "Try again; HF_ENDPOINT names another hub.")

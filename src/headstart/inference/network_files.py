@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from headstart.core.formats import DAMAGED
-from headstart.core.text import first_line
+from headstart.core.text import brief
 from headstart.errors import HeadstartError, RunError
 from headstart.models.backbone import Backbone
 from headstart.models.checkpoints import is_finite
@@ -55,7 +55,7 @@ def load_network(folder: Path, architecture: Mapping[str, Any], classes: int) ->
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
-        reason = first_line(ValueError(str(error).splitlines()[-1].strip()))
+        reason = brief(str(error).splitlines()[-1])
         raise RunError(f"{folder}: model.safetensors does not fit model.json: {reason}", "Train it again.") from error
     backbone.source, backbone.pretrained = f"run {folder.name}", True
     return network.eval()
@@ -103,5 +103,5 @@ def size_problem(backbone: Backbone, size: int) -> str:
     except NotImplementedError:  # an operation that needs numbers
         return ""
     except Exception as error:  # noqa: BLE001 - whatever a network raises for a size that it does not take
-        return first_line(error)
+        return brief(error)
     return ""

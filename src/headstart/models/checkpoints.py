@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from headstart.core.text import first_line, listed
+from headstart.core.text import brief, listed
 from headstart.errors import WeightsError
 from headstart.models.backbone import Backbone
 from headstart.models.key_mapping import guess_resnet, to_timm_names
@@ -61,7 +61,7 @@ def _read_safetensors(path: Path) -> State:
     try:
         return load_file(path)
     except Exception as error:  # noqa: BLE001 - the library's own error, and what torch says to an unusual type
-        problem = f"weights file {path} is damaged or not a safetensors file ({first_line(error)})"
+        problem = f"weights file {path} is damaged or not a safetensors file ({brief(error)})"
         raise WeightsError(problem, "Fetch it again.") from None
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from headstart.core.download import download
 from headstart.core.paths import cache_dir
-from headstart.core.text import first_line
+from headstart.core.text import brief
 from headstart.errors import DownloadError, WeightsError
 
 # Names of weights on the hub, the one that cannot hold code first.
@@ -71,7 +71,7 @@ def from_hub(repo: str) -> Path:
     except DownloadError as error:
         raise WeightsError(error.problem, f"{error.hint} {_INSTEAD}") from None
     except transport_errors() as error:
-        reason = first_line(error)
+        reason = brief(error)
         problem = f"the weights of {name} could not be fetched from the Hugging Face hub ({reason})"
         raise WeightsError(problem, _INSTEAD) from error
     raise WeightsError(f"{name} on the Hugging Face hub holds none of {', '.join(_HUB_FILES)}", _INSTEAD)
@@ -99,7 +99,7 @@ def hub_file(repo: str, name: str, revision: str | None, at_most: int) -> Path:
         try:
             path = Path(hf_hub_download(repo, name, local_files_only=True, **source))
         except LocalEntryNotFoundError:
-            raise LocalEntryNotFoundError(first_line(error)) from error
+            raise LocalEntryNotFoundError(brief(error)) from error
         return _verified(path, path.resolve().name, repo)
     if announced.size is None or announced.size > at_most:
         size = "an unknown number of" if announced.size is None else f"{announced.size:,}"

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from headstart.core.files import replacing
 from headstart.core.formats import DAMAGED, parsed
-from headstart.core.text import first_line
+from headstart.core.text import brief
 from headstart.errors import RunError
 
 
@@ -63,5 +63,5 @@ def _opened(path: Path) -> Iterator[Any]:
     except PermissionError as error:
         raise RunError(f"{path} cannot be read: {error.strerror}.", "Ask its owner for read permission.") from error
     except (OSError, SafetensorError, LookupError, ValueError, TypeError, AttributeError, MemoryError) as error:
-        reason = getattr(error, "strerror", None) or first_line(error)
+        reason = getattr(error, "strerror", None) or brief(error)
         raise RunError(f"{path} cannot be read: {reason}.", DAMAGED) from error

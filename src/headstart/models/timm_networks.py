@@ -15,7 +15,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from headstart.core.text import first_line
+from headstart.core.text import brief
 from headstart.errors import OptionError, WeightsError, did_you_mean
 from headstart.models.backbone import Backbone, Facts
 from headstart.models.blocks import REFUSALS, take_apart
@@ -139,7 +139,7 @@ def _network(entry: Entry, file: Path | None) -> Any:
         raise
     except Exception as error:  # noqa: BLE001 - damaged bytes lead timm's reader anywhere
         raise WeightsError(
-            f"{file} does not fit {entry.architecture}: {first_line(error)}", "Remove the file to fetch it again."
+            f"{file} does not fit {entry.architecture}: {brief(error)}", "Remove the file to fetch it again."
         ) from None
     if not all(is_finite(tensor) for tensor in net.state_dict().values()):
         raise WeightsError(f"{file} holds numbers that are not finite", "Remove the file to fetch it again.")
@@ -163,7 +163,7 @@ def _created(entry: Entry, more: dict[str, Any]) -> Any:
     except (*REFUSALS, KeyError) as error:
         if more:
             raise
-        problem = f"timm cannot build {entry.name}: {first_line(error)}"
+        problem = f"timm cannot build {entry.name}: {brief(error)}"
         raise OptionError(problem, "Choose another backbone, or leave its options out.") from None
 
 

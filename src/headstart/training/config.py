@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypedDict, get_args, get_type_hints
 
+from headstart.core.files import file_name
 from headstart.core.formats import DAMAGED, checked, known_only
 from headstart.data.schema import SplitOptions, split_problems
 from headstart.errors import OptionError, RunError, did_you_mean
@@ -265,7 +266,7 @@ class TrainOptions:
         """The default run folder's name: ``photos-resnet18-auto``."""
         stem = re.sub(r"[^\w.-]+", "-", Path(os.path.abspath(self.data)).name.split(".")[0]) or "photos"
         backbone = Path(self.from_run).name if self.from_run else re.sub(r"[^\w./-]+", "-", self.backbone)
-        return f"{stem}-{backbone.split('/')[-1]}-{self.strategy}"
+        return file_name(f"{stem}-{backbone.split('/')[-1]}-{self.strategy}")
 
 
 def _tuples(values: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from headstart.core.events import Listener
 from headstart.core.files import write_json, write_text
+from headstart.core.text import printable
 from headstart.errors import RunError
 from headstart.evaluation.uncertainty import FILE as CERTAINTY
 from headstart.inference.classifier import Classifier
@@ -65,7 +66,7 @@ def push(
         events.message(f"Uploading {folder} to {repo} …")
         try:
             made = api.create_repo(repo, private=private or None, exist_ok=True)
-            title = f"A headstart model: {folder.resolve().name}"
+            title = printable(f"A headstart model: {folder.resolve().name}")
             api.upload_folder(repo_id=made.repo_id, folder_path=scratch, commit_message=title)
         except transport_errors() as error:
             raise _refused(repo, error) from None

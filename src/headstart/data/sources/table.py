@@ -66,10 +66,10 @@ def read_table(path: Path, within: Path | None = None) -> Manifest:
     if not count:
         raise DataError(f"{path} lists no photos", _HINT)
     if 2 * len(skipped) > count:
-        first = "".join(f"\n    {bad.path}: {bad.reason}" for bad in skipped[:5])
         raise DataError(
-            f"{len(skipped)} of the {count} rows of {path} cannot be used, first of all:{first}",
+            f"{len(skipped)} of the {count} rows of {path} cannot be used, first of all:",
             f"Paths in a table are relative to the table's own folder ({path.parent}).",
+            lines=[f"{bad.path}: {bad.reason}" for bad in skipped[:5]],
         )
     photos.sort(key=lambda photo: natural_key(str(photo.path)))
     used = [f"{header[at].strip()} as {what}" for what, at in columns.items() if header[at].strip().casefold() != what]

@@ -18,6 +18,7 @@ from typing import Any, Unpack
 from headstart.core.events import Listener
 from headstart.core.files import write_json
 from headstart.core.formats import check_format, known_only
+from headstart.core.text import printable
 from headstart.errors import OptionError, RunError, did_you_mean
 from headstart.reporting.command import command_line
 from headstart.reporting.console import console_events
@@ -102,7 +103,7 @@ def compare(
         write_json(path / "comparison.json", found.summary)
         command = command_line("compare", asked.data, {**asked.given("compare"), **chosen})
         write_page(comparison_report(recipe, results, found.answer, command, photos, facts, machine.words), path)
-        return replace(found, report=report, text=f"{found.text}\n\nReport: {report}")
+        return replace(found, report=report, text=f"{found.text}\n\nReport: {printable(report)}")
 
 
 def _check(arms: Sequence[str], seeds: int, shots: Sequence[int], boundary: str | None) -> None:

@@ -156,7 +156,7 @@ class _Parser:
         if self.problems:
             lines = list(dict.fromkeys(self.problems))
             count = f"{len(lines)} problems" if len(lines) > 1 else "a problem"
-            raise OptionError(f"{self.where} has {count}:\n" + "\n".join(f"    {line}" for line in lines))
+            raise OptionError(f"{self.where} has {count}:", lines=lines)
         name, title, about = str(raw["name"]), str(raw.get("title", raw["name"])), str(raw.get("about", "")).strip()
         return Recipe(name, title, images, tuple(_sources_first(arms)), about, pairs, raw)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headstart.core.files import write_text
+from headstart.core.files import file_name, write_text
 from headstart.core.text import count, duration, plural
 from headstart.data.sources.named import display_name
 from headstart.evaluation.metrics import format_report
@@ -138,11 +138,15 @@ def render_experiment(report: ExperimentReport) -> str:
 def page_pictures(report: ExperimentReport) -> dict[str, str]:
     """File stem ("accuracy-per-epoch", "sweep-shots") to SVG file, of every plot of the page."""
     plots = curve_plots(report.curves, report.arms, report.points)
-    pictures = {stem: standalone(plot) for stem, plot in plots.items()}
-    for sweep, plot in _sweep_plots(report):
-        stem = base = f"sweep-{re.sub(r'[^a-z0-9]+', '-', sweep.key.lower()).strip('-') or 'points'}"
+    swept = [
+        (f"sweep-{re.sub(r'[^a-z0-9]+', '-', sweep.key.lower()).strip('-') or 'points'}", plot)
+        for sweep, plot in _sweep_plots(report)
+    ]
+    pictures: dict[str, str] = {}
+    for name, plot in [*plots.items(), *swept]:
+        stem = base = file_name(name, 100)
         again = 1
-        while stem in pictures:  # two sweeps over the same option
+        while stem.casefold() in map(str.casefold, pictures):  # two sweeps over the same option, points A and a
             again += 1
             stem = f"{base}-{again}"
         pictures[stem] = standalone(plot)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from msgspec import Meta, Struct
 
-from headstart.core.files import read_json
+from headstart.core.files import read_json, read_rows
 from headstart.core.formats import checked
+from headstart.core.text import brief
 from headstart.errors import RunError
 from headstart.reporting import notebook
 from headstart.runs.figures import read_metrics, read_plan
@@ -96,13 +97,14 @@ def read_run(job: Job) -> JobResult:
         )  # fmt: skip
     except (OSError, KeyError, ValueError, TypeError, csv.Error) as error:
         raise RunError(
-            f"{job.folder} holds a run that cannot be read ({error}).", "Remove that folder and start the study again."
+            f"{job.folder} holds a run that cannot be read ({brief(error)}).",
+            "Remove that folder and start the study again.",
         ) from None
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
-    with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
-        return list(csv.DictReader(file))
+    columns, *rows = read_rows(path)
+    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def group_name(point: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 
 from headstart.core.registry import Registry
+from headstart.core.text import json_text, printable
 from headstart.data.schema import ImageRef
 from headstart.errors import OptionError, option
 from headstart.inference.openvino import import_openvino, openvino_core
@@ -75,7 +75,7 @@ def captured(graph: WholeClassifier) -> torch.export.ExportedProgram:
 
 def _write_torch(graph: WholeClassifier, path: Path, facts: dict[str, Any]) -> None:
     with quiet():
-        torch.export.save(captured(graph), str(path), extra_files={"headstart.json": json.dumps(facts)})
+        torch.export.save(captured(graph), str(path), extra_files={"headstart.json": json_text(facts)})
 
 
 def _open_torch(path: Path) -> Runner:
@@ -147,4 +147,4 @@ EXPORTERS: Registry[Exporter] = Registry("export format", "headstart.exporters",
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return printable(value) if isinstance(value, str) else json_text(value)
