@@ -28,7 +28,7 @@ from headstart.training.strategies import STRATEGIES
 from headstart.workflows.experiment import analysis
 from headstart.workflows.experiment.executor import Executor, Runner, find_executor
 from headstart.workflows.experiment.jobs import FOLDER, Experiment, Job
-from headstart.workflows.experiment.recipe import Arm, Images, Recipe
+from headstart.workflows.experiment.recipe import MAX_POINTS, MAX_SEEDS, Arm, Images, Recipe
 from headstart.workflows.experiment.results import FORMAT, Comparison, JobResult, group_name
 from headstart.workflows.experiment.worker import Worker
 
@@ -114,9 +114,10 @@ def _check(arms: Sequence[str], seeds: int, shots: Sequence[int], boundary: str 
     wrong += [("arms", "`arms` names an arm twice")] if len(set(arms)) < len(arms) else []
     wrong += [("arms", "`arms` is empty")] if not arms else []
     wrong += [("boundary", "`boundary` goes with the arm partial")] if boundary and "partial" not in arms else []
-    wrong += [("seeds", f"`seeds={seeds}` must be at least 1")] if seeds < 1 else []
+    wrong += [("seeds", f"`seeds={seeds}` must be from 1 to {MAX_SEEDS:,}")] if not 1 <= seeds <= MAX_SEEDS else []
     wrong += [("shots", f"`shots={n}` must be at least 1") for n in shots if n < 1]
     wrong += [("shots", "`shots` names a number twice")] if len(set(shots)) < len(shots) else []
+    wrong += [("shots", f"`shots` names more than {MAX_POINTS} numbers")] if len(shots) > MAX_POINTS else []
     if wrong:
         raise OptionError("; ".join(words for _, words in wrong), option=wrong[0][0] if len(wrong) == 1 else None)
 

@@ -5,7 +5,6 @@ After an interruption the same call goes on: finished runs are read, an interrup
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -101,8 +100,7 @@ def study(
         answer = analysis.answer(found, rows, gaps)
         text = f"{analysis.study_text(found.title, rows, gaps, answer)}\n\nReport: {path / 'report.html'}"
         done = Study(path, found, tuple(results), tuple(rows), tuple(gaps), answer, text)
-        as_read = json.loads(json.dumps(found.raw, default=str))  # YAML knows dates, JSON does not
-        write_json(path / "study.json", {"recipe": as_read, **done.summary})
+        write_json(path / "study.json", {"recipe": found.raw, **done.summary})
         write_page(study_report(done, command, worker.library, machine.words), path, pictures=True)
         return done
 
