@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypedDict
@@ -12,6 +11,7 @@ import typer
 
 import headstart
 from headstart.core.events import Listener, Message
+from headstart.core.files import json_text
 
 
 def option(text: str, *flags: str, panel: str | None = None, metavar: str | None = None) -> Any:
@@ -70,4 +70,4 @@ def load(function: str, say: Say | None = None, *subject: object) -> None:
 
 
 def print_json(value: Any) -> None:
-    print(json.dumps(value, indent=1, ensure_ascii=False))
+    print(json_text(value))

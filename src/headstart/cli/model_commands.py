@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -11,6 +10,7 @@ from typing import Annotated, Any, cast
 import headstart as hs
 from headstart.cli.base import Device, Overwrite, RunFolder, Say, Shown, SomeUnread, Texts, argument, load, option
 from headstart.cli.messages import render
+from headstart.core.files import json_text
 from headstart.errors import OptionError
 from headstart.reporting.command import command_line
 from headstart.training.config import HOST, NEIGHBOURS, PORT
@@ -40,7 +40,7 @@ def predict(
     unread = False
     for one in predictions:
         if as_json:
-            print(json.dumps(_as_json(one, predictions.classes), ensure_ascii=False))
+            print(json_text(_as_json(one, predictions.classes), indent=None))
         elif as_csv:
             writer.writerow(_csv_row(one, len(predictions.classes), coverage is not None))
         elif one.problem is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from headstart.core.files import json_text
 from headstart.core.registry import Registry
 from headstart.data.schema import ImageRef
 from headstart.errors import OptionError, option
@@ -75,7 +75,7 @@ def captured(graph: WholeClassifier) -> torch.export.ExportedProgram:
 
 def _write_torch(graph: WholeClassifier, path: Path, facts: dict[str, Any]) -> None:
     with quiet():
-        torch.export.save(captured(graph), str(path), extra_files={"headstart.json": json.dumps(facts)})
+        torch.export.save(captured(graph), str(path), extra_files={"headstart.json": json_text(facts, indent=None)})
 
 
 def _open_torch(path: Path) -> Runner:
@@ -147,4 +147,4 @@ EXPORTERS: Registry[Exporter] = Registry("export format", "headstart.exporters",
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) else json_text(value, indent=None)
