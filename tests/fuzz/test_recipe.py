@@ -37,7 +37,9 @@ def test_no_alias_fills_the_memory(kind: str) -> None:
         tracemalloc.stop()
 
 
-_WORDS = st.sampled_from(["a", "b", "p", "probe", "scratch", "layer3", "mlp:64", "no", "sigmoid", "test", "val", "none"])
+_WORDS = st.sampled_from(
+    ["a", "b", "p", "probe", "scratch", "layer3", "mlp:64", "no", "sigmoid", "test", "val", "none"]
+)
 _VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12) | _WORDS | st.dates(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_WORDS | st.text(max_size=5), inner, max_size=4),

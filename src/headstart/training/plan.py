@@ -86,7 +86,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 _POSITIVE = frozenset("image_size resize batch_size epochs lr lr_backbone stage_decay views budget_minutes".split())
 _MOST = {"image_size": 8192, "resize": 8192, "views": 1000}
-"""The largest values, px and photos: above them memory would run out, hours later perhaps. Other numbers: a million."""
+"""The largest values, px and photos: above them memory would run out, hours later perhaps. Other counts: a million."""
 
 
 def check_overrides(overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -123,7 +123,7 @@ def _read(name: str, value: Any, kind: type) -> Any:
         raise ValueError("must be finite")
     if kind in (int, float) and not (read > 0 if name in _POSITIVE else read >= 0):
         raise ValueError("must be above zero" if name in _POSITIVE else "must not be negative")
-    if kind in (int, float) and read > (most := _MOST.get(name, 10**6)):
+    if kind is int and read > (most := _MOST.get(name, 10**6)):
         raise ValueError(f"must be at most {most:,}")
     if name in {"warmup", "label_smoothing"} and read >= 1:
         raise ValueError("must be below 1, such as 0.1")

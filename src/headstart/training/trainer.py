@@ -21,6 +21,7 @@ from torch import nn
 
 from headstart.core.events import Events
 from headstart.core.formats import check_format, warn_unknown
+from headstart.data.images import ChangedPhoto
 from headstart.errors import Interrupted, RunError, TrainingError
 from headstart.evaluation.objective import MULTICLASS, Objective
 from headstart.inference.device import Machine
@@ -128,13 +129,18 @@ class Trainer:
         Raises:
             TrainingError: a loss that is not finite, or memory that does not suffice for two photos.
             Interrupted: Ctrl-C; the state is saved.
+            ChangedPhoto: a photo that has to be read again has changed or is gone; the state is saved.
             RunError: the state belongs to another training, or cannot be written.
         """
         self.network.to(memory_format=torch.channels_last)
         self._resume()  # after that order is set: the optimiser's moments take it on
         with _stop_on_interrupt(self.stop):
-            for epoch in range(self.state.epoch, self.plan.epochs):
-                self._epoch(epoch)
+            try:
+                for epoch in range(self.state.epoch, self.plan.epochs):
+                    self._epoch(epoch)
+            except ChangedPhoto:  # met between two steps: the state is whole
+                self._save()
+                raise
         self.network.load_state_dict(self.best)
         return TrainerResult([EpochRow(**row) for row in self.state.history], self.state.best_epoch)
 
