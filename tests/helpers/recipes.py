@@ -1,4 +1,4 @@
-"""Recipes that are wrong in known ways, each with words of its refusal: for the tests of recipes, and as seeds of fuzzing."""
+"""Recipes that are wrong in known ways, each with words of its refusal: for their tests, and as seeds of fuzzing."""
 
 from __future__ import annotations
 

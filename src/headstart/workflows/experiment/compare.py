@@ -81,6 +81,7 @@ def compare(
     chosen = {"arms": list(arms), "seeds": seeds, "shots": list(shots), "boundary": boundary}
     with console_events(quiet, listener) as events:
         from headstart.inference.device import find_machine
+        from headstart.training.arithmetic import as_begun
         from headstart.workflows.experiment.report import comparison_report, write_page
 
         machine = find_machine(asked.device)
@@ -92,7 +93,8 @@ def compare(
         events.message(f"{kind}: {classes} classes, {usable} photos, at {size} px")
         _open_folder(path, {"format": FORMAT, "options": asked.to_json(), **chosen, "photos": photos.digest}, overwrite)
         began = time.monotonic()
-        results = Runner(jobs, worker, where, events, _line).run(path)
+        with as_begun(path / "state", machine, events):
+            results = Runner(jobs, worker, where, events, _line).run(path)
         shutil.rmtree(path / "state", ignore_errors=True)  # of an interrupted training: each has ended now
         facts = [
             Fact("backbone", backbone.name, backbone.source),

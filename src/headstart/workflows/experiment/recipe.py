@@ -246,9 +246,9 @@ class _Parser:
             self.problems.append(f"{place}mistakes: need a strategy that trains: finetune, partial, lp-ft or scratch")
         expected = self.value(place, given, "expected")
         return Arm(
-            name, str(which), options, sweep, source, self.value(place, given, "published"), self.text(place, given, "said"),
-            tuple(expected) if expected else None, self.text(place, given, "note"), bugs,
-            self.value(place, given, "seeds", 1),
+            name, str(which), options, sweep, source, self.value(place, given, "published"),
+            self.text(place, given, "said"), tuple(expected) if expected else None, self.text(place, given, "note"),
+            bugs, self.value(place, given, "seeds", 1),
         )  # fmt: skip
 
     def sweep(self, place: str, options: Mapping[str, Any]) -> tuple[str, tuple[Any, ...]] | None:

@@ -7,7 +7,7 @@ would grow is bounded: a few lines of aliases can stand for more values than mem
 from __future__ import annotations
 
 import re
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 
@@ -39,10 +39,10 @@ def read(text: str, where: str) -> Any:
 class _Loader(yaml.SafeLoader):
     """YAML → nodes; it knows fewer kinds of values than YAML 1.1."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, list[Any]]] = {}  # by the first character
+    yaml_implicit_resolvers: dict[str, list[Any]] = {}  # noqa: RUF012 - by the first character; as PyYAML declares it
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> Any:
-        event = self.peek_event()
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         if getattr(event, "tag", None) not in (None, "!"):
             raise _wrong(f"a recipe takes no tags, such as {event.tag}", event)
         return super().compose_node(parent, index)

@@ -23,6 +23,7 @@ from headstart.inference.classifier import Classifier
 from headstart.reporting.console import console_events
 from headstart.runs.folder import RunFolder, write_history
 from headstart.runs.model_card import model_card
+from headstart.training.arithmetic import as_begun
 from headstart.training.config import TrainOptions, TrainOptionsDict
 from headstart.training.launch import fit
 from headstart.training.loggers import Tracker
@@ -144,7 +145,8 @@ def train_prepared(folder: RunFolder, prepared: Prepared, events: Events, delibe
     """
     go_on = f"`hs.resume({os.fspath(folder.path)!r})`"
     try:
-        return _train(folder, prepared, events, deliberate_bugs)
+        with as_begun(folder.state, prepared.machine, events):
+            return _train(folder, prepared, events, deliberate_bugs)
     except (KeyboardInterrupt, Interrupted):
         raise Interrupted(f"Stopped; nothing in {folder.path} is lost.", f"Go on with {go_on}.") from None
     except ChangedPhoto as error:
