@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headstart.core.files import json_text, replacing, write_json
+from headstart.core.files import replacing, write_json
+from headstart.core.text import json_text
 from headstart.errors import RunError
 
 
@@ -66,4 +67,4 @@ def test_json_is_json_whatever_the_numbers_and_names(tmp_path: Path) -> None:
         "große": "写真 \U0001f4f7", "lone \udcff": None,
     }  # fmt: skip
     assert "写真" in text
-    assert json_text([1, float("nan")], indent=None) == "[1, null]"
+    assert json_text([1, float("nan")]) == "[1, null]"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from helpers.recipes import BIG, HEAD, WRONG
 
-from headstart.core.files import json_text
+from headstart.core.text import json_text
 from headstart.errors import HeadstartError
 from headstart.workflows.experiment.catalogue import load, shipped
 from headstart.workflows.experiment.jobs import assign_paths, make_jobs

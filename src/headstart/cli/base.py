@@ -11,7 +11,7 @@ import typer
 
 import headstart
 from headstart.core.events import Listener, Message
-from headstart.core.files import json_text
+from headstart.core.text import json_text
 
 
 def option(text: str, *flags: str, panel: str | None = None, metavar: str | None = None) -> Any:
@@ -70,4 +70,4 @@ def load(function: str, say: Say | None = None, *subject: object) -> None:
 
 
 def print_json(value: Any) -> None:
-    print(json_text(value))
+    print(json_text(value, indent=1))

@@ -10,7 +10,7 @@ from typing import Annotated, Any, cast
 import headstart as hs
 from headstart.cli.base import Device, Overwrite, RunFolder, Say, Shown, SomeUnread, Texts, argument, load, option
 from headstart.cli.messages import render
-from headstart.core.files import json_text
+from headstart.core.text import json_text
 from headstart.errors import OptionError
 from headstart.reporting.command import command_line
 from headstart.training.config import HOST, NEIGHBOURS, PORT
@@ -40,7 +40,7 @@ def predict(
     unread = False
     for one in predictions:
         if as_json:
-            print(json_text(_as_json(one, predictions.classes), indent=None))
+            print(json_text(_as_json(one, predictions.classes)))
         elif as_csv:
             writer.writerow(_csv_row(one, len(predictions.classes), coverage is not None))
         elif one.problem is None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-import math
 import os
 import shutil
 import uuid
@@ -14,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from headstart.core.text import json_text
 from headstart.errors import RunError
 
 
@@ -63,25 +62,9 @@ def new_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def json_text(value: Any, indent: int | None = 1) -> str:
-    """JSON that every reader takes: null for NaN and infinities, which JSON has not; the bytes of a file name that are
-    no UTF-8 are escaped, and come back when it is read.
-    """
-    text = json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")  # surrogates can only be inside strings
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(one) for key, one in value.items()}
-    return [_finite(one) for one in value] if isinstance(value, list | tuple) else value
-
-
 def write_json(path: Path, value: Any) -> None:
     """Write indented JSON atomically. Raises RunError."""
-    write_text(path, json_text(value) + "\n")
+    write_text(path, json_text(value, indent=1) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -25,6 +25,7 @@ from headstart.data.images import ChangedPhoto
 from headstart.errors import Interrupted, RunError, TrainingError
 from headstart.evaluation.objective import MULTICLASS, Objective
 from headstart.inference.device import Machine
+from headstart.inference.memory import free_memory, is_out_of_memory
 from headstart.models.serialization import load_state, save_state
 from headstart.training.batches import Source, batch_bounds
 from headstart.training.optimization import schedule
@@ -235,8 +236,7 @@ class Trainer:
             raise TrainingError(problem, hint, option="image_size") from error
         self.state.micro_batch //= 2
         self.optimiser.zero_grad(set_to_none=True)
-        if self.machine.device.type == "cuda":
-            torch.cuda.empty_cache()
+        free_memory()
         now = f"from here on {self.state.micro_batch} at a time, with accumulated gradients"
         self.events.message(f"The batch of {self.plan.batch_size} does not fit in memory: {now}.")
 
@@ -309,13 +309,6 @@ def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, torch
             value = torch.empty_like(like, dtype=value.dtype).copy_(value)
         state.setdefault(int(index), {})[name] = value
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory is exhausted, of the device or of the machine; PyTorch's CPU allocator has no error of its own."""
-    words = str(error).lower()
-    exhausted = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    return exhausted or "allocate memory" in words or "out of memory" in words
 
 
 @contextmanager

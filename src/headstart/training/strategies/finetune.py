@@ -16,6 +16,7 @@ from headstart.data.augment import Augmentation, View
 from headstart.data.schema import Split
 from headstart.evaluation.objective import loss_accuracy
 from headstart.inference.features import photo_batches
+from headstart.inference.memory import InParts
 from headstart.inference.runner import Normalise
 from headstart.models.freeze import freeze, thaw
 from headstart.models.network import Network
@@ -133,8 +134,11 @@ def fine_tune(
     source, read_val = _cached_outputs(context, trunk) if cached else _pictures(context)
     context.extractor.ready = None  # its memory is needed for the training
 
+    logits = InParts(lambda inputs: _logits(trainee, inputs, context))
+
     def validate() -> tuple[float, float]:
-        return loss_accuracy(context.objective, _logits(trainee, read_val(), context), context.labels["val"])
+        found = np.concatenate([logits(inputs).numpy() for inputs in read_val()])
+        return loss_accuracy(context.objective, found, context.labels["val"])
 
     groups, state = network_groups(tail, head, plan), context.state / plan.strategy
     trainer = Trainer(
@@ -191,9 +195,10 @@ def _cached_outputs(context: FitContext, trunk: nn.Module) -> Reading:
 
 
 @torch.inference_mode()
-def _logits(trainee: nn.Module, inputs: Iterator[torch.Tensor], context: FitContext) -> np.ndarray:
+def _logits(trainee: nn.Module, inputs: torch.Tensor, context: FitContext) -> torch.Tensor:
     """Logits [N, C] during training. BatchNorm is not folded: that would cost more than it saves in an epoch."""
     trainee.eval()
     device = context.machine.device
     with torch.autocast(device.type, torch.bfloat16, enabled=context.plan.precision == "bf16"):
-        return np.concatenate([trainee(x.to(device)).float().cpu().numpy() for x in inputs])
+        found: torch.Tensor = trainee(inputs.to(device)).float().cpu()
+        return found

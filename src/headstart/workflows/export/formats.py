@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from headstart.core.files import json_text
 from headstart.core.registry import Registry
+from headstart.core.text import json_text
 from headstart.data.schema import ImageRef
 from headstart.errors import OptionError, option
 from headstart.inference.openvino import import_openvino, openvino_core
@@ -75,7 +75,7 @@ def captured(graph: WholeClassifier) -> torch.export.ExportedProgram:
 
 def _write_torch(graph: WholeClassifier, path: Path, facts: dict[str, Any]) -> None:
     with quiet():
-        torch.export.save(captured(graph), str(path), extra_files={"headstart.json": json_text(facts, indent=None)})
+        torch.export.save(captured(graph), str(path), extra_files={"headstart.json": json_text(facts)})
 
 
 def _open_torch(path: Path) -> Runner:
@@ -147,4 +147,4 @@ EXPORTERS: Registry[Exporter] = Registry("export format", "headstart.exporters",
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json_text(value, indent=None)
+    return value if isinstance(value, str) else json_text(value)
