@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from headstart.errors import TrainingError
 from headstart.training import throughput
 from headstart.training.strategies import auto, finetune
 from headstart.training.strategies.base import FitContext
@@ -60,3 +61,16 @@ def test_auto_times_what_fits_and_does_not_finetune_what_does_not(
 def _never_enough(plain: Callable[..., Any]) -> Callable[..., Any]:
     """As if the probe had left errors on val."""
     return lambda _, photos, *more: plain(photos, photos, *more)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA out of memory"), RuntimeError("a bug")])
+def test_no_room_for_the_optimiser_is_one_message(
+    task: Callable[..., FitContext], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", full)
+    wanted, words = (RuntimeError, "a bug") if str(error) == "a bug" else (TrainingError, "memory for this training")
+    with pytest.raises(wanted, match=words):
+        finetune.FineTune().fit(task("finetune"))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 
 from headstart.errors import TrainingError
 
+HINT = "Free some memory, choose another `device`, or a smaller backbone or `image_size`."
 _WORDS = ("allocate memory", "out of memory", "not enough memory", "bad_alloc", "alloc_failed")
 """What is said by PyTorch's CPU allocator (on Linux, on Windows), MPS, OpenVINO, and CUDA's libraries."""
 
@@ -17,6 +19,17 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory is exhausted, of the device or of the machine; most libraries have no error of their own."""
     words = str(error).lower()
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(one in words for one in _WORDS)
+
+
+@contextmanager
+def enough_memory(what: str) -> Iterator[None]:
+    """Raise TrainingError, which says what memory is not enough for, where it is exhausted in the block."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise TrainingError(f"There is not enough memory for {what}.", HINT) from error
 
 
 def free_memory() -> None:
@@ -48,8 +61,7 @@ class InParts:
     def _halve(self, rows: int) -> None:
         rows = min(rows, self.most)
         if rows < 2:
-            hint = "Free some memory, choose another `device`, or a smaller backbone or `image_size`."
-            raise TrainingError("There is not enough memory for a single photo.", hint)
+            raise TrainingError("There is not enough memory for a single photo.", HINT)
         self.most = rows // 2
         free_memory()
         words = f"{rows} photos do not fit in memory together: from here on {self.most} at a time."

@@ -16,7 +16,7 @@ from headstart.data.augment import Augmentation, View
 from headstart.data.schema import Split
 from headstart.evaluation.objective import loss_accuracy
 from headstart.inference.features import photo_batches
-from headstart.inference.memory import InParts
+from headstart.inference.memory import InParts, enough_memory
 from headstart.inference.runner import Normalise
 from headstart.models.freeze import freeze, thaw
 from headstart.models.network import Network
@@ -144,8 +144,9 @@ def fine_tune(
     trainer = Trainer(
         trainee, source, validate, plan, context.machine, state, groups, context.events, context.objective
     )
-    trainee.to(context.machine.device)
-    trained = trainer.run()
+    with enough_memory("this training"):  # the network, its gradients and two moments of each
+        trainee.to(context.machine.device)
+        trained = trainer.run()
     trainee.to("cpu")
     thaw(network.backbone)
     network.eval()
