@@ -12,6 +12,7 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,6 +27,7 @@ from headstart.core.files import (
     write_json,
     write_rows,
 )
+from headstart.core.text import json_text
 from headstart.errors import RunError
 
 
@@ -66,6 +68,22 @@ def test_folders_are_made_and_a_place_that_cannot_be_is_said(tmp_path: Path) -> 
         replacing(tmp_path / "deep" / "down" / "file" / "below"),
     ):
         raise AssertionError("not reached")
+
+
+def test_json_is_json_whatever_the_numbers_and_names(tmp_path: Path) -> None:
+    value = {
+        "nan": float("nan"), "all": [float("inf"), (-float("inf"), 1.5, 10**30)], "numpy": np.float64("nan"),
+        "name": os.fsdecode(b"caf\xe9.png"), "große": "写真 \U0001f4f7", "lone \udcff": None,
+    }  # fmt: skip
+    write_json(tmp_path / "value.json", value)
+    text = (tmp_path / "value.json").read_bytes().decode("utf-8")  # strictly
+    found = json.loads(text, parse_constant=pytest.fail)
+    assert found == {
+        "nan": None, "all": [None, [None, 1.5, 10**30]], "numpy": None, "name": os.fsdecode(b"caf\xe9.png"),
+        "große": "写真 \U0001f4f7", "lone \udcff": None,
+    }  # fmt: skip
+    assert "写真" in text
+    assert json_text([1, float("nan")]) == "[1, null]"
 
 
 def test_json_is_valid_utf_8_whatever_a_file_is_called(tmp_path: Path) -> None:

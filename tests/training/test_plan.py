@@ -65,11 +65,15 @@ def test_rules_follow_the_users_values() -> None:
     [
         ({"epoch": 5}, ["'epoch'", "'epochs'"]), ({"epochs": "many"}, ["'many'", "whole number"]),
         ({"epochs": 0}, ["above zero"]),
-        ({"lr": -1}, ["above zero"]), ({"lr": "nan"}, ["above zero"]), ({"weight_decay": "-0.1"}, ["negative"]),
+        ({"lr": -1}, ["above zero"]), ({"lr": "nan"}, ["finite"]), ({"weight_decay": "nan"}, ["finite"]),
+        ({"weight_decay": "-0.1"}, ["negative"]),
         ({"augment": "lite"}, ["'light'"]), ({"precision": "fp16"}, ["bf16", "float32"]),
         ({"warmup": 1}, ["below 1"]),
         ({"label_smoothing": 1.5}, ["below 1"]), ({"strategy": "probe"}, ["unknown"]), ({"seed": 3}, ["unknown"]),
-        ({"boundary": "layer4"}, ["unknown"]), ({"lr": "inf"}, ["lr"]), ({"epochs": 2.5}, ["whole number"]),
+        ({"boundary": "layer4"}, ["unknown"]), ({"lr": "inf"}, ["lr"]), ({"lr": "1e999"}, ["finite"]),
+        ({"epochs": 10**30}, ["at most 1,000,000"]), ({"epochs": "9" * 5000}, ["whole number"]),
+        ({"image_size": 10**6}, ["at most 8,192"]), ({"views": 10**9}, ["at most 1,000"]),
+        ({"epochs": True}, ["whole"]), ({"epochs": [7] * 10**6}, ["whole number"]), ({"epochs": 2.5}, ["whole number"]),
     ],
 )  # fmt: skip
 def test_impossible_settings_are_refused(given: dict[str, object], words: list[str]) -> None:

@@ -26,7 +26,7 @@ from headstart.training import trainer as module
 from headstart.training.batches import ArraySource, Batch, batch_bounds
 from headstart.training.optimization import parameter_groups, schedule
 from headstart.training.plan import Plan
-from headstart.training.trainer import Trainer, TrainerState, is_out_of_memory
+from headstart.training.trainer import Trainer, TrainerState
 
 MakePlan = Callable[..., Plan]
 
@@ -192,20 +192,6 @@ def test_memory_for_not_even_two_photos_is_said(tmp_path: Path, machine: Machine
 def test_other_errors_are_not_taken_for_memory(tmp_path: Path, machine: Machine, plan: MakePlan) -> None:
     with pytest.raises(RuntimeError, match="shapes do not match"):
         make_loop(tmp_path, machine, plan(), Small(network(), 3, "shapes do not match")).run()
-
-
-@pytest.mark.parametrize(
-    ("error", "is_one"),
-    [
-        (torch.OutOfMemoryError("whatever it says"), True),
-        (MemoryError(), True),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), True),
-        (RuntimeError("MPS backend out of memory"), True),
-        (RuntimeError("shapes do not match"), False),
-    ],
-)
-def test_what_exhausted_memory_looks_like(error: Exception, is_one: bool) -> None:
-    assert is_out_of_memory(error) is is_one
 
 
 # -- numbers that are none --

@@ -115,6 +115,6 @@ def whole_numbers(name: str, text: str) -> list[int]:
     """The numbers of a list as it is typed, ``5,10``. Raises OptionError that names the option."""
     parts = [part.strip() for part in text.split(",") if part.strip()]
     for part in parts:
-        if not part.isdigit():
-            raise OptionError(f"{flag(name)} {part!r} is not a whole number.", f"Write it like {flag(name)} 5,10.")
+        if not (part.isdecimal() and len(part) < 19):  # Python reads no more than 4,300 digits
+            raise OptionError(f"{flag(name)} {part[:40]!r} is not a whole number.", f"Write it like {flag(name)} 5,10.")
     return [int(part) for part in parts]

@@ -21,6 +21,7 @@ from headstart.core.events import OnProgress
 from headstart.data.bounds import BadPhoto, read_file
 from headstart.data.decode import decode, misnamed
 from headstart.data.schema import ImageRef
+from headstart.errors import DataError
 
 T = TypeVar("T")
 CHUNK = 32
@@ -34,6 +35,12 @@ FORMAT = 3
 def reader_threads() -> int:
     """Threads that decode: Pillow releases the GIL, so all cores are used."""
     return max(2, min(16, os.cpu_count() or 2))
+
+
+class ChangedPhoto(DataError):  # noqa: N818 - it names the photo, as the user meets it
+    """A photo that was read, and now cannot be read again or has other content: no result would be of the photos that
+    were found. Nothing that was saved is lost.
+    """
 
 
 @dataclass
@@ -58,12 +65,26 @@ class DecodedImages:
         return len(self.photos)
 
     def row(self, i: int) -> np.ndarray:
-        """Photo i as uint8 [h, w, 3] with min(h, w) = ``resize``."""
+        """Photo i as uint8 [h, w, 3] with min(h, w) = ``resize``. Raises ChangedPhoto."""
         digest = self.digests[i]
         kept = self.store.get(digest) if self.store is not None and digest is not None else None
         if kept is not None:
             return kept
-        return decode(self.photos[i], self.resize, self.interpolation).pixels
+        read = _read_one(self.photos[i], self.resize, self.interpolation, None, True)
+        if read.pixels is None or read.digest != digest:
+            what = (
+                f"was read before, and now {read.problem}" if read.digest is None else "has changed since it was read"
+            )
+            hint = "Put it back as it was, and start the same again: what was saved is used."
+            raise ChangedPhoto(f"{where_is(self.photos[i])} {what}.", hint)
+        return read.pixels
+
+    def picture(self, i: int) -> np.ndarray:
+        """Photo i for a page: as ``row``, but grey where it has changed or is gone, which must not cost the results."""
+        try:
+            return self.row(i)
+        except ChangedPhoto:
+            return np.full((self.resize, self.resize, 3), 128, np.uint8)
 
     def take(self, indices: Sequence[int]) -> DecodedImages:
         """The same store, restricted to some photos."""
@@ -89,6 +110,19 @@ class PhotoRead:
     remarks: tuple[str, ...] = ()
     pixels: np.ndarray | None = None
     format: str = ""
+
+
+def full_size(photo: ImageRef) -> np.ndarray:
+    """A photo as uint8 [h, w, 3] at its own size. Raises DataError that names it."""
+    try:
+        return decode(photo).pixels
+    except BadPhoto as bad:
+        raise DataError(f"{where_is(photo)}: {bad.problem}.") from bad
+
+
+def where_is(photo: ImageRef) -> str:
+    """How a message names a photo: by its path, where it has one."""
+    return str(getattr(photo, "path", photo))
 
 
 def centre(row: np.ndarray, size: int) -> np.ndarray:

@@ -11,6 +11,7 @@ from torch import nn
 
 from headstart.inference.backends import BACKENDS, Compiled
 from headstart.inference.device import Machine
+from headstart.inference.memory import InParts
 from headstart.models.preprocessing import Preprocessing
 
 TOLERANCE = {"bf16": 0.1, "float32": 0.01}
@@ -22,7 +23,7 @@ class FrozenNetwork:
     """A copy of a module in eval mode, ready for inference.
 
     ``__call__``: uint8 photos [N, S, S, 3] -> outputs on the CPU. ``engine`` computes them: PyTorch if the one that was
-    ``asked`` for cannot run the network.
+    ``asked`` for cannot run the network. A batch that memory does not hold is computed in parts. Raises TrainingError.
     """
 
     def __init__(
@@ -33,9 +34,10 @@ class FrozenNetwork:
         run = _checked(engine, folded, preprocessing, machine, precision) if engine != "torch" else None
         self.engine = engine if run else "torch"
         self.run = run or BACKENDS.get("torch").compile(folded, preprocessing, machine, precision)
+        self.in_parts = InParts(self.run)
 
     def __call__(self, photos: torch.Tensor) -> torch.Tensor:
-        return self.run(photos)
+        return self.in_parts(photos)
 
 
 class TorchBackend:

@@ -19,6 +19,7 @@ from torch import Tensor
 from headstart.errors import OptionError
 from headstart.inference.classifier import Classifier
 from headstart.inference.device import find_machine
+from headstart.inference.memory import InParts
 from headstart.inference.runner import Normalise
 from headstart.models.blocks import POOL
 from headstart.models.chain import is_channels_last
@@ -48,8 +49,17 @@ class Explainer:
 
     def maps(self, photos: np.ndarray, classes: Sequence[int] | None = None) -> np.ndarray:
         """Maps float32 [N, S, S] of photos uint8 [N, S, S, 3], for one class each (by default the predicted one). The
-        lowest value of a map is 0 and the highest 1; without evidence for the class, all of it is 0.
+        lowest value of a map is 0 and the highest 1; without evidence for the class, all of it is 0. Raises
+        TrainingError where memory does not hold one photo.
         """
+
+        def some(members: torch.Tensor) -> torch.Tensor:
+            wanted = None if classes is None else [classes[i] for i in members.tolist()]
+            return torch.from_numpy(self._maps(photos[members.numpy()], wanted))
+
+        return InParts(some)(torch.arange(len(photos))).numpy()
+
+    def _maps(self, photos: np.ndarray, classes: Sequence[int] | None) -> np.ndarray:
         device = next(self.head.parameters()).device
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
             outputs = self.trunk(self.normalise(torch.from_numpy(np.array(photos)))).float()

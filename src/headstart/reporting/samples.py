@@ -44,4 +44,4 @@ def samples_by_class(
 
 def picture(pixels: DecodedImages, i: int, size: int) -> np.ndarray:
     """The central crop of photo i, which is what the network is given: uint8 [size, size, 3]."""
-    return np.ascontiguousarray(centre(pixels.row(i), size))
+    return np.ascontiguousarray(centre(pixels.picture(i), size))

@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypedDict, get_args, get_type_hints
 
@@ -273,6 +273,7 @@ def _tuples(values: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
     return {name: tuple(values[name]) for name in ("dropout", "mean", "std") if values.get(name) is not None}
 
 
+@cache
 def taken_by(function: str) -> dict[str, Any]:
     """The options that a function takes, with their types; a type's ``Help`` is in its metadata. In the order of
     ``TrainOptions``, settings of the plan at the place of ``settings``.

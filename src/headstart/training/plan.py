@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -93,6 +94,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "batchnorm": ("moving", "kept"), "precision": ("bf16", "float32"), "engine": ENGINES, "augment": LEVELS,
 }  # fmt: skip
 _POSITIVE = frozenset("image_size resize batch_size epochs lr lr_backbone stage_decay views budget_minutes".split())
+_MOST = {"image_size": LARGEST_SIDE, "resize": LARGEST_SIDE, "views": 1000}
+"""The largest values, px and photos: above them memory would run out, hours later perhaps. Other counts: a million."""
 
 
 def check_overrides(overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,12 +108,12 @@ def check_overrides(overrides: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in overrides.items():
         if name not in SETTINGS:
             hint = did_you_mean(name, SETTINGS) or f"Known: {', '.join(SETTINGS)}."
-            wrong.append(f"unknown setting {name!r}. {hint}")
+            wrong.append(f"unknown setting {reprlib.repr(name)}. {hint}")
             continue
         try:
             good[name] = _read(name, value, types[name])
         except ValueError as error:
-            wrong.append(f"{name}={value!r}: {error}")
+            wrong.append(f"{name}={reprlib.repr(value)}: {error}")
     if wrong:
         raise OptionError("The plan cannot be: " + "; ".join(wrong))
     return good
@@ -119,18 +122,18 @@ def check_overrides(overrides: Mapping[str, Any]) -> dict[str, Any]:
 def _read(name: str, value: Any, kind: type) -> Any:
     try:
         read = kind(value)
-        if kind is int and isinstance(value, float) and read != value:
+        if isinstance(value, bool) or (kind is int and isinstance(value, float) and read != value):
             raise ValueError
     except (TypeError, ValueError, OverflowError):
         raise ValueError(f"not {'a whole number' if kind is int else 'a number'}") from None
     if name in CHOICES and read not in CHOICES[name]:
         raise ValueError(f"not one of {', '.join(CHOICES[name])}. {did_you_mean(str(read), CHOICES[name])}".strip())
-    if kind is float and math.isinf(read):
+    if kind is float and not math.isfinite(read):
         raise ValueError("must be finite")
     if kind in (int, float) and not (read > 0 if name in _POSITIVE else read >= 0):
         raise ValueError("must be above zero" if name in _POSITIVE else "must not be negative")
-    if name in {"image_size", "resize"} and read > LARGEST_SIDE:
-        raise ValueError(f"must be at most {LARGEST_SIDE} px")
+    if kind is int and read > (most := _MOST.get(name, 10**6)):
+        raise ValueError(f"must be at most {most:,}")
     if name in {"warmup", "label_smoothing"} and read >= 1:
         raise ValueError("must be below 1, such as 0.1")
     return read

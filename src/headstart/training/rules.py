@@ -93,6 +93,8 @@ def next_after_probe(
 ) -> Choice:
     """Whether ``auto`` goes on to fine-tuning: only where val has errors left and the time is within the budget."""
     minutes = seconds_per_epoch * epochs / 60
+    if math.isinf(minutes):
+        return Choice("probe", "there is not enough memory here to fine-tune the network")
     if val_errors <= max(1, round(0.01 * val_photos)):
         errors = f"the probe is wrong on {val_errors} of {val_photos} validation photos"
         return Choice("probe", f"{errors}: fine-tuning could show no improvement")

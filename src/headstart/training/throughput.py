@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 
 import numpy as np
@@ -10,15 +11,33 @@ import torch
 from torch import nn
 
 from headstart.inference.device import Machine, synchronise
+from headstart.inference.memory import free_memory, is_out_of_memory
 from headstart.inference.runner import FrozenNetwork
 from headstart.training.plan import Plan
 
 
 def seconds_per_step(backbone: nn.Module, head: nn.Module, plan: Plan, machine: Machine) -> float:
-    """One training step of the whole network, timed on copies and on noise: two steps, the first of which warms up."""
+    """One training step of the whole network, timed on copies and on noise: two steps, the first of which warms up. Of
+    a batch that memory does not hold, a part is timed; infinite where it does not hold two photos.
+    """
     network = nn.Sequential(copy.deepcopy(backbone), head).to(machine.device).train()
     network.to(memory_format=torch.channels_last)
-    few, size = min(8, plan.batch_size), plan.image_size
+    few = min(8, plan.batch_size)
+    least = min(2, few)  # BatchNorm cannot train on one
+    while few >= least:
+        try:
+            return _seconds(network, few, plan, machine) * plan.batch_size / few
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+        few //= 2
+        network.zero_grad(set_to_none=True)
+        free_memory()
+    return math.inf
+
+
+def _seconds(network: nn.Module, few: int, plan: Plan, machine: Machine) -> float:
+    size = plan.image_size
     x = torch.randn(few, 3, size, size, device=machine.device).to(memory_format=torch.channels_last)
     taken = 0.0
     for _ in range(2):
@@ -27,7 +46,7 @@ def seconds_per_step(backbone: nn.Module, head: nn.Module, plan: Plan, machine: 
             network(x).float().logsumexp(1).mean().backward()
         synchronise(machine.device)
         taken = time.perf_counter() - began
-    return taken * plan.batch_size / few
+    return taken
 
 
 ENOUGH_SECONDS = 1.0

@@ -21,9 +21,11 @@ from torch import nn
 
 from headstart.core.events import Events
 from headstart.core.formats import DAMAGED, check_format, checked, warn_unknown
+from headstart.data.images import ChangedPhoto
 from headstart.errors import Interrupted, RunError, TrainingError
 from headstart.evaluation.objective import MULTICLASS, Objective
 from headstart.inference.device import Machine
+from headstart.inference.memory import free_memory, is_out_of_memory
 from headstart.models.serialization import load_state, save_state
 from headstart.training.batches import Source, batch_bounds
 from headstart.training.optimization import schedule
@@ -130,13 +132,18 @@ class Trainer:
         Raises:
             TrainingError: a loss that is not finite, or memory that does not suffice for two photos.
             Interrupted: Ctrl-C; the state is saved.
+            ChangedPhoto: a photo that has to be read again has changed or is gone; the state is saved.
             RunError: the state belongs to another training, or cannot be written.
         """
         self.network.to(memory_format=torch.channels_last)
         self._resume()  # after that order is set: the optimiser's moments take it on
         with _stop_on_interrupt(self.stop):
-            for epoch in range(self.state.epoch, self.plan.epochs):
-                self._epoch(epoch)
+            try:
+                for epoch in range(self.state.epoch, self.plan.epochs):
+                    self._epoch(epoch)
+            except ChangedPhoto:  # met between two steps: the state is whole
+                self._save()
+                raise
         self.network.load_state_dict(self.best)
         return TrainerResult([EpochRow(**row) for row in self.state.history], self.state.best_epoch)
 
@@ -231,8 +238,7 @@ class Trainer:
             raise TrainingError(problem, hint, option="image_size") from error
         self.state.micro_batch //= 2
         self.optimiser.zero_grad(set_to_none=True)
-        if self.machine.device.type == "cuda":
-            torch.cuda.empty_cache()
+        free_memory()
         now = f"from here on {self.state.micro_batch} at a time, with accumulated gradients"
         self.events.message(f"The batch of {self.plan.batch_size} does not fit in memory: {now}.")
 
@@ -308,13 +314,6 @@ def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, torch
             value = torch.empty_like(like, dtype=value.dtype).copy_(value)
         state.setdefault(int(index), {})[name] = value
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory is exhausted, of the device or of the machine; PyTorch's CPU allocator has no error of its own."""
-    words = str(error).lower()
-    exhausted = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    return exhausted or "allocate memory" in words or "out of memory" in words
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from headstart.data.augment import Augmentation, View
 from headstart.data.schema import Split
 from headstart.evaluation.objective import loss_accuracy
 from headstart.inference.features import photo_batches
+from headstart.inference.memory import InParts, enough_memory
 from headstart.inference.runner import Normalise
 from headstart.models.freeze import freeze, thaw
 from headstart.models.network import Network
@@ -133,15 +134,19 @@ def fine_tune(
     source, read_val = _cached_outputs(context, trunk) if cached else _pictures(context)
     context.extractor.ready = None  # its memory is needed for the training
 
+    logits = InParts(lambda inputs: _logits(trainee, inputs, context))
+
     def validate() -> tuple[float, float]:
-        return loss_accuracy(context.objective, _logits(trainee, read_val(), context), context.labels["val"])
+        found = np.concatenate([logits(inputs).numpy() for inputs in read_val()])
+        return loss_accuracy(context.objective, found, context.labels["val"])
 
     groups, state = network_groups(tail, head, plan), context.state / plan.strategy
     trainer = Trainer(
         trainee, source, validate, plan, context.machine, state, groups, context.events, context.objective
     )
-    trainee.to(context.machine.device)
-    trained = trainer.run()
+    with enough_memory("this training"):  # the network, its gradients and two moments of each
+        trainee.to(context.machine.device)
+        trained = trainer.run()
     trainee.to("cpu")
     thaw(network.backbone)
     network.eval()
@@ -191,9 +196,10 @@ def _cached_outputs(context: FitContext, trunk: nn.Module) -> Reading:
 
 
 @torch.inference_mode()
-def _logits(trainee: nn.Module, inputs: Iterator[torch.Tensor], context: FitContext) -> np.ndarray:
+def _logits(trainee: nn.Module, inputs: torch.Tensor, context: FitContext) -> torch.Tensor:
     """Logits [N, C] during training. BatchNorm is not folded: that would cost more than it saves in an epoch."""
     trainee.eval()
     device = context.machine.device
     with torch.autocast(device.type, torch.bfloat16, enabled=context.plan.precision == "bf16"):
-        return np.concatenate([trainee(x.to(device)).float().cpu().numpy() for x in inputs])
+        found: torch.Tensor = trainee(inputs.to(device)).float().cpu()
+        return found

@@ -131,7 +131,7 @@ def _page(found: CheckResult) -> str:
     sections = []
     for finding in found.findings:
         cases = [
-            (case.words, [{**photo(found.photos.pixels.row(i), 128), **found.about(i)} for i in case.photos])
+            (case.words, [{**photo(found.photos.pixels.picture(i), 128), **found.about(i)} for i in case.photos])
             for case in finding.cases[:PICTURES]
         ]
         sections.append((CHECKS.get(finding.kind).heading, finding, cases))

@@ -111,7 +111,7 @@ class CheckResult:
     def _repr_html_(self) -> str:
         rows = [f"<p><b>{html(self.answer)}</b></p>"]
         for finding in self.findings:
-            pictures = [self.photos.pixels.row(i) for case in finding.cases[:6] for i in case.photos]
+            pictures = [self.photos.pixels.picture(i) for case in finding.cases[:6] for i in case.photos]
             images = " ".join(f"<img src='{photo(pixels, 96)['src']}'>" for pixels in pictures)
             rows.append(f"<p>{finding.severity}: {html(finding.sentence)}</p><div>{images}</div>")
         return "".join(rows)

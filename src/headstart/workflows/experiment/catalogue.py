@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from headstart.errors import OptionError, did_you_mean
-from headstart.workflows.experiment.recipe import ARM_KEYS, Recipe, parse
+from headstart.workflows.experiment import recipe_yaml
+from headstart.workflows.experiment.recipe import ARM_KEYS, Recipe, brief, parse
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -38,28 +38,21 @@ def find(name: str) -> RecipeFile:
     """A recipe that ships, or a file of the user's. Raises OptionError."""
     known = sorted(path.stem for path in RECIPES.glob("*.yaml"))
     path = RECIPES / f"{name}.yaml" if name in known else Path(name)
-    if path.suffix not in {".yaml", ".yml"} and not path.is_file():
+    if path.suffix not in {".yaml", ".yml"} and not os.path.isfile(path):
         hint = did_you_mean(name, known) or f"Studies that ship: {', '.join(known)}; or give a recipe.yaml."
-        raise OptionError(f"There is no study {name!r}.", hint)
+        raise OptionError(f"There is no study {brief(name)}.", hint)
     try:
-        return RecipeFile(path, path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise OptionError(f"{path} cannot be read: {error.strerror or error}.") from None
+        if os.path.exists(path) and not os.path.isfile(path):  # a pipe or a device may never end
+            raise OptionError(f"{path} cannot be read: it is not a file.")
+        with path.open("rb") as file:
+            content = file.read(recipe_yaml.MAX_BYTES + 1)
+        if len(content) > recipe_yaml.MAX_BYTES:
+            raise OptionError(f"{path} is not a recipe: it has more than {recipe_yaml.MAX_BYTES // 1000} kB.")
+        return RecipeFile(path, content.decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise OptionError(f"{path} is not text in UTF-8: a recipe is a YAML file.") from None
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML without duplicate keys: of two arms with one name the first would be lost silently."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                problem = f"{key.value} is given twice"
-                raise yaml.constructor.ConstructorError(problem=problem, problem_mark=key.start_mark)
-            seen.add(str(key.value))
-        return super().construct_mapping(node, deep)
+    except (OSError, ValueError) as error:  # ValueError: a name with a null character
+        raise OptionError(f"{str(path)[:200]} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
 
 
 def load(name: str, settings: Sequence[str] = (), quick: bool = False, seeds: int | None = None) -> Recipe:
@@ -69,14 +62,7 @@ def load(name: str, settings: Sequence[str] = (), quick: bool = False, seeds: in
         OptionError: lists every problem.
     """
     file = find(name)
-    try:
-        raw = yaml.load(file.text, _Loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        raise OptionError(f"{file.path}{where} is not YAML: {getattr(error, 'problem', error)}.") from None
-    except (ValueError, RecursionError) as error:  # a date that no calendar has; brackets without an end
-        raise OptionError(f"{file.path} is not YAML: {error}.") from None
+    raw = recipe_yaml.read(file.text, str(file.path))
     if isinstance(raw, Mapping):
         changes = raw.get("quick") if quick else None
         if isinstance(changes, Mapping):
@@ -93,10 +79,10 @@ def _setting(text: str) -> tuple[str, Any]:
     name, sign, value = text.partition("=")
     if not sign or not name.strip():
         hint = "Write it like `settings=['epochs=3']`, or `settings=['scratch.epochs=3']`."
-        raise OptionError(f"`settings`: {text!r} is not NAME=VALUE.", hint, option="settings")
+        raise OptionError(f"`settings`: {brief(text)} is not NAME=VALUE.", hint, option="settings")
     try:
-        return name.strip(), yaml.safe_load(value)
-    except (yaml.YAMLError, ValueError, RecursionError):
+        return name.strip(), recipe_yaml.read(value, "`settings`")
+    except OptionError:
         return name.strip(), value
 
 
@@ -111,7 +97,7 @@ def _change(raw: Mapping[str, Any], changes: Mapping[str, Any], origin: str) -> 
         arm, dot, key = str(name).rpartition(".")
         key = key.replace("-", "_") if key.replace("-", "_") in (*ARM_KEYS, "test_photos") else key
         if dot and arm not in arms:
-            wrong.append(f"{name}: no arm is named {arm!r}. {did_you_mean(arm, arms)}".strip())
+            wrong.append(f"{name[:60]}: no arm is named {brief(arm)}. {did_you_mean(arm, arms)}".strip())
         elif key == "seeds" and not dot:
             changed |= {"seeds": value, "every_arm": _without(changed.get("every_arm"), "seeds")}
             arms = {each: _without(own, "seeds") for each, own in arms.items()}
@@ -123,7 +109,7 @@ def _change(raw: Mapping[str, Any], changes: Mapping[str, Any], origin: str) -> 
             } or changed.get("images")
         elif key not in ARM_KEYS:
             hint = did_you_mean(key, ARM_KEYS if dot else (*ARM_KEYS, "test_photos"))
-            wrong.append(f"{name}: unknown key {key!r}. {hint}".strip())
+            wrong.append(f"{name[:60]}: unknown key {brief(key)}. {hint}".strip())
         else:
             # Shots and fraction both say how much to train on: the new one replaces the other.
             other = {"shots": "fraction", "fraction": "shots"}.get(key, "")

@@ -29,7 +29,7 @@ from headstart.training.strategies import STRATEGIES
 from headstart.workflows.experiment import analysis
 from headstart.workflows.experiment.executor import Executor, Runner, find_executor
 from headstart.workflows.experiment.jobs import FOLDER, Experiment, Job
-from headstart.workflows.experiment.recipe import Arm, Images, Recipe
+from headstart.workflows.experiment.recipe import MAX_POINTS, MAX_SEEDS, Arm, Images, Recipe
 from headstart.workflows.experiment.results import FORMAT, Comparison, JobResult, group_name
 from headstart.workflows.experiment.worker import Worker
 
@@ -82,6 +82,7 @@ def compare(
     chosen = {"arms": list(arms), "seeds": seeds, "shots": list(shots), "boundary": boundary}
     with console_events(quiet, listener) as events:
         from headstart.inference.device import find_machine
+        from headstart.training.arithmetic import as_begun
         from headstart.workflows.experiment.report import comparison_report, write_page
 
         machine = find_machine(asked.device)
@@ -93,7 +94,8 @@ def compare(
         events.message(f"{kind}: {classes} classes, {usable} photos, at {size} px")
         _open_folder(path, {"format": FORMAT, "options": asked.to_json(), **chosen, "photos": photos.digest}, overwrite)
         began = time.monotonic()
-        results = Runner(jobs, worker, where, events, _line).run(path)
+        with as_begun(path / "state", machine, events):
+            results = Runner(jobs, worker, where, events, _line).run(path)
         shutil.rmtree(path / "state", ignore_errors=True)  # of an interrupted training: each has ended now
         facts = [
             Fact("backbone", backbone.name, backbone.source),
@@ -115,9 +117,10 @@ def _check(arms: Sequence[str], seeds: int, shots: Sequence[int], boundary: str 
     wrong += [("arms", "`arms` names an arm twice")] if len(set(arms)) < len(arms) else []
     wrong += [("arms", "`arms` is empty")] if not arms else []
     wrong += [("boundary", "`boundary` goes with the arm partial")] if boundary and "partial" not in arms else []
-    wrong += [("seeds", f"`seeds={seeds}` must be at least 1")] if seeds < 1 else []
+    wrong += [("seeds", f"`seeds={seeds}` must be from 1 to {MAX_SEEDS:,}")] if not 1 <= seeds <= MAX_SEEDS else []
     wrong += [("shots", f"`shots={n}` must be at least 1") for n in shots if n < 1]
     wrong += [("shots", "`shots` names a number twice")] if len(set(shots)) < len(shots) else []
+    wrong += [("shots", f"`shots` names more than {MAX_POINTS} numbers")] if len(shots) > MAX_POINTS else []
     if wrong:
         raise OptionError("; ".join(words for _, words in wrong), option=wrong[0][0] if len(wrong) == 1 else None)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import reprlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -23,11 +25,23 @@ _OWN_KEYS = ("images", "from", "published", "said", "expected", "note", "mistake
 _NOT_FOR_ARMS = {"data", "out", "weights", "from_run", "seed", "device", "on_bad", "log", "settings"}
 _OPTION_KINDS = {f.name: str(f.type).split(" ")[0] for f in fields(TrainOptions) if f.name not in _NOT_FOR_ARMS}
 ARM_KEYS = (*_OWN_KEYS, *_OPTION_KINDS, *SETTINGS)
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}")  # a folder has this name and more
+MAX_ARMS, MAX_POINTS, MAX_SEEDS, MAX_TRAININGS = 100, 100, 1000, 10_000
+"""Arms of a recipe, values of a sweep, seeds of an arm, trainings of a study: a larger number is a slip."""
+_MANY = 100
+"""Problems that are told; there are no suggestions for those after them, which take time to find."""
+_QUOTE = reprlib.Repr()
+_QUOTE.maxstring = _QUOTE.maxother = 60
+_QUOTE.maxlevel = 2
+
+
+def brief(value: Any) -> str:
+    """A value as a message quotes it: on part of a line."""
+    return _QUOTE.repr(value)
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float)  # a bool is none
+    return type(value) in (int, float) and math.isfinite(value)  # a bool is none
 
 
 def _is_numbers(value: Any) -> bool:
@@ -36,15 +50,18 @@ def _is_numbers(value: Any) -> bool:
 
 Check = tuple[Callable[[Any], bool], str]
 _COUNT: Check = (lambda v: type(v) is int and v >= 1, "is not a whole number of at least 1")
+_TEXT: Check = (lambda v: isinstance(v, str | int | float), "is not a text")  # "title: 2024" is one
 _OF_KIND: dict[str, Check] = {
     "int": (lambda v: type(v) is int, "is not a whole number"),
     "float": (_is_number, "is not a number"),
     "str": (lambda v: isinstance(v, str), "is not a text"),
+    "bool": (lambda v: isinstance(v, bool), "is neither true nor false"),
     "tuple[float,": (_is_numbers, "is not a list of numbers"),
 }
 _CHECKS: dict[str, Check] = {
     **{name: _OF_KIND[kind] for name, kind in _OPTION_KINDS.items() if kind in _OF_KIND},
-    "seeds": _COUNT,
+    **dict.fromkeys(("name", "title", "about", "words", "home", "said", "note", "from", "images"), _TEXT),
+    "seeds": (lambda v: type(v) is int and 1 <= v <= MAX_SEEDS, f"is not a whole number from 1 to {MAX_SEEDS:,}"),
     "test_photos": _COUNT,
     "judge_on": (("test", "val").__contains__, "is neither test nor val"),
     "published": (lambda v: _is_number(v) and 0 <= v <= 1, "is not an accuracy between 0 and 1"),
@@ -145,71 +162,83 @@ class _Parser:
     def recipe(self, raw: Mapping[str, Any]) -> Recipe:
         self.unknown("", raw, _RECIPE_KEYS)
         self.problems += [f"{key}: is missing" for key in ("name", "images", "arms") if not raw.get(key)]
-        if raw.get("name") and not _NAME.fullmatch(str(raw["name"])):
-            self.problems.append(f"name: {raw['name']!r} must be letters, digits and hyphens")
+        name, title, about = (self.text("", raw, key) for key in ("name", "title", "about"))
+        if name and not _NAME.fullmatch(name):
+            self.problems.append(f"name: {brief(raw['name'])} must be letters, digits and hyphens, at most 60")
         images = {str(name): self.images(str(name), spec) for name, spec in self.mapping(raw, "images").items()}
         self.mapping(raw, "quick")  # the catalogue applies it
         every = {"seeds": self.value("", raw, "seeds", 1), **self.mapping(raw, "every_arm")}
-        arms = [self.arm(str(name), own, every, images) for name, own in self.mapping(raw, "arms").items()]
+        given = self.mapping(raw, "arms")
+        if len(given) > MAX_ARMS:
+            self.problems.append(f"arms: {len(given):,} of them; a recipe has at most {MAX_ARMS}")
+            given = {}
+        arms = [self.arm(str(name), own, every, images) for name, own in given.items()]
         self.problems += _source_problems(arms)
         pairs = tuple(self.pairs(raw.get("pairs"), [arm.name for arm in arms]))
+        trainings = sum(len(arm.points()) * arm.seeds for arm in arms)
+        if trainings > MAX_TRAININGS:
+            words = f"{trainings:,} trainings (arms x values x seeds); a study has at most {MAX_TRAININGS:,}"
+            self.problems.append(f"arms: {words}")
         if self.problems:
-            lines = list(dict.fromkeys(self.problems))
-            count = f"{len(lines)} problems" if len(lines) > 1 else "a problem"
-            raise OptionError(f"{self.where} has {count}:", lines=lines)
-        name, title, about = str(raw["name"]), str(raw.get("title", raw["name"])), str(raw.get("about", "")).strip()
-        return Recipe(name, title, images, tuple(_sources_first(arms)), about, pairs, raw)
+            raise _refused(self.where, self.problems)
+        return Recipe(name, title or name, images, tuple(_sources_first(arms)), about, pairs, raw)
 
     def mapping(self, raw: Mapping[str, Any], key: str) -> Mapping[str, Any]:
         found = raw.get(key) or {}
         if isinstance(found, Mapping):
             return found
-        self.problems.append(f"{key}: must be a mapping, not {found!r}")
+        self.problems.append(f"{key}: must be a mapping, not {brief(found)}")
         return {}
 
     def unknown(self, place: str, given: Mapping[str, Any], known: Sequence[str]) -> None:
         for key in given:
             if key not in known:
-                hint = did_you_mean(str(key), known) or f"Known: {', '.join(known)}."
-                self.problems.append(f"{place}unknown key {key!r}. {hint}")
+                hint = self.hint(key, known) or f"Known: {', '.join(known)}."
+                self.problems.append(f"{place}unknown key {brief(key)}. {hint}")
+
+    def hint(self, word: Any, known: Iterable[str]) -> str:
+        return did_you_mean(str(word)[:60], known) if len(self.problems) < _MANY else ""
+
+    def text(self, place: str, given: Mapping[str, Any], key: str) -> str:
+        """A text, also where YAML read it as a number."""
+        return str(self.value(place, given, key, "")).strip()
 
     def value(self, place: str, given: Mapping[str, Any], key: str, default: Any = None) -> Any:
         """The value of a key of ``_CHECKS``; the default where it is left out or wrong."""
         value, (check, words) = given.get(key), _CHECKS[key]
         if value is not None and not check(value):
-            self.problems.append(f"{place}{key}: {value!r} {words}")
+            self.problems.append(f"{place}{key}: {brief(value)} {words}")
             return default
         return default if value is None else value
 
     def images(self, name: str, spec: Any) -> Images:
-        place, spec = f"images.{name}: ", spec or {}
+        place, spec = f"images.{name[:60]}: ", spec or {}
         if not isinstance(spec, Mapping):
             self.problems.append(f"{place}must be a mapping with the keys {', '.join(_IMAGES_KEYS)}")
             return Images(name)
         self.unknown(place, spec, _IMAGES_KEYS)
-        home, words = spec.get("home"), str(spec.get("words", "")).strip()
+        home, words = self.text(place, spec, "home") or None, self.text(place, spec, "words")
         judge_on, photos = self.value(place, spec, "judge_on", "test"), self.value(place, spec, "test_photos")
-        return Images(name, None if home is None else str(home), words, judge_on, photos)
+        return Images(name, home, words, judge_on, photos)
 
     def arm(self, name: str, own: Any, every: Mapping[str, Any], images: Mapping[str, Images]) -> Arm:
-        place = f"arms.{name}: "
+        place = f"arms.{name[:60]}: "
         if not _NAME.fullmatch(name):
-            self.problems.append(f"{place}a name must be letters, digits and hyphens")
+            self.problems.append(f"{place}a name must be letters, digits and hyphens, at most 60")
         if not isinstance(own or {}, Mapping):
-            self.problems.append(f"{place}must be a mapping of options, not {own!r}")
+            self.problems.append(f"{place}must be a mapping of options, not {brief(own)}")
             own = {}
         given = {**every, **(own or {})}
         self.unknown(place, given, ARM_KEYS)
         which = given.get("images", next(iter(images), ""))
         if str(which) not in images:
-            hint = did_you_mean(str(which), images)
-            self.problems.append(f"{place}images: {which!r} is not in images. {hint}".strip())
+            self.problems.append(f"{place}images: {brief(which)} is not in images. {self.hint(which, images)}".strip())
         options = {k: v for k, v in given.items() if k in ARM_KEYS and k not in _OWN_KEYS and v is not None}
         sweep = self.sweep(place, options)
         options = {k: v for k, v in options.items() if k not in SWEEPS or not isinstance(v, list)}
         self.problems += [place + line for line in _option_problems(options, sweep)]
-        source, bugs = None if given.get("from") is None else str(given["from"]), self.bugs(place, given)
-        chosen = options.get("strategy", "auto")
+        source, bugs = self.text(place, given, "from") or None, self.bugs(place, given)
+        chosen = str(options.get("strategy", "auto"))
         strategy = STRATEGIES.get(chosen) if chosen in STRATEGIES else None
         if source and strategy and not strategy.pretrained:
             self.problems.append(f"{place}strategy {chosen} starts from random weights: leave out from")
@@ -217,9 +246,9 @@ class _Parser:
             self.problems.append(f"{place}mistakes: need a strategy that trains: finetune, partial, lp-ft or scratch")
         expected = self.value(place, given, "expected")
         return Arm(
-            name, str(which), options, sweep, source, self.value(place, given, "published"), str(given.get("said", "")),
-            tuple(expected) if expected else None, str(given.get("note", "")).strip(), bugs,
-            self.value(place, given, "seeds", 1),
+            name, str(which), options, sweep, source, self.value(place, given, "published"),
+            self.text(place, given, "said"), tuple(expected) if expected else None, self.text(place, given, "note"),
+            bugs, self.value(place, given, "seeds", 1),
         )  # fmt: skip
 
     def sweep(self, place: str, options: Mapping[str, Any]) -> tuple[str, tuple[Any, ...]] | None:
@@ -231,7 +260,9 @@ class _Parser:
         values = tuple(options[listed[0]])
         if not values or len(set(map(str, values))) < len(values):
             self.problems.append(f"{place}{listed[0]}: a list needs values, each once")
-        return listed[0], values
+        if len(values) > MAX_POINTS:
+            self.problems.append(f"{place}{listed[0]}: a list has at most {MAX_POINTS} values, not {len(values):,}")
+        return listed[0], values[:MAX_POINTS]
 
     def bugs(self, place: str, given: Mapping[str, Any]) -> tuple[str, ...]:
         asked = given.get("mistakes") or []
@@ -240,8 +271,8 @@ class _Parser:
             return ()
         for one in asked:
             if one not in DELIBERATE_BUGS:
-                hint = did_you_mean(str(one), DELIBERATE_BUGS) or f"Known: {', '.join(DELIBERATE_BUGS)}."
-                self.problems.append(f"{place}mistakes: {one!r} is not known. {hint}")
+                hint = self.hint(one, DELIBERATE_BUGS) or f"Known: {', '.join(DELIBERATE_BUGS)}."
+                self.problems.append(f"{place}mistakes: {brief(one)} is not known. {hint}")
         return tuple(map(str, asked))
 
     def pairs(self, given: Any, arms: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -250,11 +281,11 @@ class _Parser:
             return
         for pair in given or ():
             if not isinstance(pair, list) or len(pair) != 2 or pair[0] == pair[1]:
-                self.problems.append(f"pairs: {pair!r} is not a pair of arms such as [probe, scratch]")
+                self.problems.append(f"pairs: {brief(pair)} is not a pair of arms such as [probe, scratch]")
                 continue
             for name in pair:
                 if name not in arms:
-                    self.problems.append(f"pairs: no arm is named {name!r}. {did_you_mean(str(name), arms)}".strip())
+                    self.problems.append(f"pairs: no arm is named {brief(name)}. {self.hint(name, arms)}".strip())
             yield str(pair[0]), str(pair[1])
 
 
@@ -263,7 +294,7 @@ def _option_problems(options: Mapping[str, Any], sweep: tuple[str, tuple[Any, ..
     for value in sweep[1] if sweep else (None,):
         at = {**options, sweep[0]: value} if sweep else dict(options)
         badly_typed = [key for key, value in at.items() if key in _CHECKS and not _CHECKS[key][0](value)]
-        yield from (f"{key}: {at[key]!r} {_CHECKS[key][1]}" for key in badly_typed)
+        yield from (f"{key}: {brief(at[key])} {_CHECKS[key][1]}" for key in badly_typed)
         if "strategy" in badly_typed:
             badly_typed.append("boundary")  # unknown whether it fits the strategy
         at = {k: v for k, v in at.items() if k not in badly_typed}
@@ -274,7 +305,14 @@ def _option_problems(options: Mapping[str, Any], sweep: tuple[str, tuple[Any, ..
             try:
                 check(*arguments)
             except HeadstartError as error:
-                yield error.problem
+                yield error.problem.splitlines()[0][:300]
+
+
+def _refused(where: str, problems: Sequence[str]) -> OptionError:
+    lines = list(dict.fromkeys(problems))
+    count = f"{len(lines):,} problems" if len(lines) > 1 else "a problem"
+    more = [f"and {len(lines) - _MANY:,} more"] if len(lines) > _MANY else []
+    return OptionError(f"{where} has {count}:", lines=[*lines[:_MANY], *more])
 
 
 def _source_problems(arms: Sequence[Arm]) -> Iterator[str]:
@@ -284,7 +322,7 @@ def _source_problems(arms: Sequence[Arm]) -> Iterator[str]:
             continue
         source, place = by_name.get(arm.source), f"arms.{arm.name}: from: "
         if source is None:
-            yield f"{place}no arm is named {arm.source!r}. {did_you_mean(arm.source, by_name)}".strip()
+            yield f"{place}no arm is named {brief(arm.source)}. {did_you_mean(arm.source, by_name)}".strip()
         elif source.sweep:
             yield f"{place}{arm.source} is run at several points; it must be one network"
         elif source.seeds < arm.seeds:

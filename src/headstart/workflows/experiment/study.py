@@ -5,9 +5,9 @@ After an interruption the same call goes on: finished runs are read, an interrup
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,8 @@ from headstart.workflows.experiment.jobs import FOLDER, Experiment, Job, assign_
 from headstart.workflows.experiment.results import JobResult, Study
 from headstart.workflows.experiment.worker import Worker
 
-OWN = {FOLDER, "study.json", "report.html", "pictures"}
-"""The contents of a study's folder."""
+OWN = {FOLDER, "study.json", "report.html", "pictures", "state"}
+"""The contents of a study's folder; ``state`` exists only until it ends."""
 _PLACES = {"data", "out", "weights", "from_run", "device", "on_bad"}
 """Options in which a run may differ from the job that finds it."""
 
@@ -87,6 +87,7 @@ def study(
 
     with console_events(quiet, listener) as events:
         from headstart.inference.device import find_machine
+        from headstart.training.arithmetic import as_begun
         from headstart.workflows.experiment.report import study_report, write_page
 
         machine = find_machine(device)  # an unknown device is refused before the photos are read
@@ -95,16 +96,18 @@ def study(
         worker = Worker(Experiment(found, places), events)
         runner = Runner(jobs, worker, where, events, line)
         if overwrite:  # now that the photos were found: a mistyped `data` must not cost a study
-            for job in jobs:
-                shutil.rmtree(job.folder, ignore_errors=True)
-        results = runner.run(path)
+            for folder in (path / "state", *(job.folder for job in jobs)):
+                shutil.rmtree(folder, ignore_errors=True)
+        begins = any(not RunFolder(job.folder).finished for job in jobs)
+        with as_begun(path / "state", machine, events) if begins else nullcontext():
+            results = runner.run(path)
         rows, gaps = analysis.table(found, results), analysis.differences(found, results)
         answer = analysis.answer(found, rows, gaps)
         text = f"{analysis.study_text(found.title, rows, gaps, answer)}\n\nReport: {printable(path / 'report.html')}"
         done = Study(path, found, tuple(results), tuple(rows), tuple(gaps), answer, text)
-        as_read = json.loads(json.dumps(found.raw, default=str))  # YAML knows dates, JSON does not
-        write_json(path / "study.json", {"recipe": as_read, **done.summary})
+        write_json(path / "study.json", {"recipe": found.raw, **done.summary})
         write_page(study_report(done, command, worker.library, machine.words), path, pictures=True)
+        shutil.rmtree(path / "state", ignore_errors=True)
         return done
 
 

@@ -203,15 +203,17 @@ class Worker:
 
     def _figures(self, job: Job, events: Events) -> JobResult:
         """Train, and keep only the figures."""
+        from headstart.training.arithmetic import as_begun
         from headstart.training.launch import fit
         from headstart.workflows.train.assess import assess, make_context
 
         prepared = self._prepare(job, events)
         state = job.folder.parents[1] / "state" / job.folder.name
         began = time.monotonic()
-        fitted = fit(make_context(prepared, state, events))
-        seconds = time.monotonic() - began
-        _, found = assess(prepared, fitted, events)
+        with as_begun(state, prepared.machine, events):
+            fitted = fit(make_context(prepared, state, events))
+            seconds = time.monotonic() - began
+            _, found = assess(prepared, fitted, events)
         shutil.rmtree(state, ignore_errors=True)
         split: Literal["test", "val"] = "test" if "test" in found.probabilities else "val"
         correct = found.probabilities[split].argmax(1) == prepared.labels[split]

@@ -18,7 +18,7 @@ import numpy as np
 from headstart.core.events import Events, Listener
 from headstart.core.files import write_json
 from headstart.core.text import joined
-from headstart.data.decode import decode
+from headstart.data.images import full_size
 from headstart.data.schema import ImageRef
 from headstart.data.sources.unlabelled import find_files
 from headstart.errors import DataError, HeadstartError, OptionError, RunError, option
@@ -236,7 +236,7 @@ def _measured(
     """
     runner, rows, seconds = form.open(draft), [], []
     for done, photo in enumerate(photos, 1):
-        pixels = decode(photo).pixels
+        pixels = full_size(photo)
         began = time.perf_counter()
         rows.append(runner(pixels[None])[0])
         seconds.append(time.perf_counter() - began)

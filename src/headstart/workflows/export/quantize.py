@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from headstart.data.decode import decode
+from headstart.data.images import full_size
 from headstart.data.schema import ImageRef
 from headstart.inference.openvino import import_openvino, openvino_core
 
@@ -67,7 +67,7 @@ def quantise_openvino(source: Path, target: Path, photos: Sequence[ImageRef]) ->
 
 
 def _inputs(photos: Sequence[ImageRef]) -> Iterator[np.ndarray]:
-    return (decode(photo).pixels[None] for photo in photos)
+    return (full_size(photo)[None] for photo in photos)
 
 
 @contextmanager

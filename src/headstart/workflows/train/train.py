@@ -15,6 +15,7 @@ from headstart.core.eviction import trim
 from headstart.core.files import write_json, write_rows, write_text
 from headstart.core.paths import lasting
 from headstart.data.filenames import shown
+from headstart.data.images import ChangedPhoto
 from headstart.data.splits import write_splits
 from headstart.errors import Interrupted, RunError
 from headstart.inference.classifier import Classifier
@@ -22,6 +23,7 @@ from headstart.reporting.console import console_events
 from headstart.runs.figures import METRICS_FORMAT, read_metrics, read_plan
 from headstart.runs.folder import RunFolder, write_history
 from headstart.runs.model_card import model_card
+from headstart.training.arithmetic import as_begun
 from headstart.training.config import TrainOptions, TrainOptionsDict
 from headstart.training.launch import fit
 from headstart.training.loggers import Tracker
@@ -136,8 +138,20 @@ def train_prepared(folder: RunFolder, prepared: Prepared, events: Events, delibe
     """Train in a new or resumed run folder. ``deliberate_bugs``: made by a study alone.
 
     Raises:
-        TrainingError, Interrupted: the training can be resumed.
+        TrainingError, Interrupted, ChangedPhoto: the training can be resumed.
     """
+    go_on = f"`hs.resume({os.fspath(folder.path)!r})`"
+    try:
+        with as_begun(folder.state, prepared.machine, events):
+            return _train(folder, prepared, events, deliberate_bugs)
+    except (KeyboardInterrupt, Interrupted):
+        raise Interrupted(f"Stopped; nothing in {folder.path} is lost.", f"Go on with {go_on}.") from None
+    except ChangedPhoto as error:
+        hint = f"Put it back as it was, and go on with {go_on}; or train again with `overwrite=True`."
+        raise ChangedPhoto(error.problem, hint) from error
+
+
+def _train(folder: RunFolder, prepared: Prepared, events: Events, deliberate_bugs: Sequence[str]) -> Run:
     began = time.monotonic()
     folder.remember("data", prepared.dataset.digest)
     folder.remember("plan", prepared.plan.to_json())
@@ -146,12 +160,8 @@ def train_prepared(folder: RunFolder, prepared: Prepared, events: Events, delibe
     log = prepared.options.log
     tracker = Tracker(log, folder.path, prepared.plan.to_json()) if log else None
     listened = Events(*events.listeners, tracker.listen) if tracker else events
-    try:
-        context = make_context(prepared, folder.state, listened, folder)
-        fitted = fit(replace(context, deliberate_bugs=tuple(deliberate_bugs)))
-    except (KeyboardInterrupt, Interrupted):
-        hint = f"Go on with `hs.resume({os.fspath(folder.path)!r})`."
-        raise Interrupted(f"Stopped; nothing in {folder.path} is lost.", hint) from None
+    context = make_context(prepared, folder.state, listened, folder)
+    fitted = fit(replace(context, deliberate_bugs=tuple(deliberate_bugs)))
     if tracker:
         tracker.strengths(fitted.probe.path if fitted.probe else ())
         tracker.close()
