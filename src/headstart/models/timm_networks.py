@@ -132,7 +132,8 @@ def _network(entry: Entry, file: Path | None) -> Any:
             raise OptionError(f"backbone {entry.name} takes {size / 1e9:.1f} GB, far more than the weights beside it")
     if file is None:
         return _created(entry, {})
-    check_pickle(file)
+    if file.suffix != ".safetensors":
+        check_pickle(file)
     try:
         net = _created(entry, {"pretrained": True, "pretrained_cfg_overlay": {"file": str(file)}})
     except OptionError:
