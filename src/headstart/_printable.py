@@ -22,7 +22,7 @@ def printable(text: object, keep: str = "") -> str:
     text = str(text)
     if text.isprintable():
         return text
-    return "".join(char if _seen(text, i) or char in keep else _escaped(char) for i, char in enumerate(text))
+    return "".join(char if _seen(text, i) or char in keep else escaped(char) for i, char in enumerate(text))
 
 
 def _seen(text: str, i: int) -> bool:
@@ -32,7 +32,10 @@ def _seen(text: str, i: int) -> bool:
     return unicodedata.category(text[i]) not in _UNSEEN
 
 
-def _escaped(char: str) -> str:
+def escaped(char: str) -> str:
+    """A character as a Python string would show it; a byte that is not UTF-8 (``\\udce9`` in names) as that byte."""
+    if "\udc80" <= char <= "\udcff":
+        return f"\\x{ord(char) - 0xDC00:02x}"
     return char.encode("unicode_escape").decode("ascii")
 
 

@@ -44,7 +44,7 @@ SEEN = {
     "\x1b[31mred\x1b]0;title\x07\x7f\x9b": r"\x1b[31mred\x1b]0;title\x07\x7f\x9b",
     "\u202egpj.exe\u2066\u200f": r"\u202egpj.exe\u2066\u200f",
     "a\u200bb\ufeff\u00ad\u2028": r"a\u200bb\ufeff\xad\u2028",
-    "caf\udce9 \ud800": r"caf\udce9 \ud800",
+    "caf\udce9 \ud800": r"caf\xe9 \ud800",
     "tag\U000e0041": r"tag\U000e0041",
     "joined\u200dletters \u200d": r"joined\u200dletters \u200d",
     "é\u200d\u200dé": r"é\u200d\u200dé",

@@ -95,8 +95,8 @@ def test_shown_paths():
 
 @pytest.mark.parametrize(
     ("name", "label"),
-    [("a\nb", r"a\x0ab"), ("\x1b[31mred", r"\x1b[31mred"), ("a\x9bb", r"a\x9bb"), ("a\u2028b", r"a\u2028b"),
-     ("\ud800", r"\ud800"), (" ", r"\x20"), ("\t\n", r"\x09\x0a"), ("", ""), ("=1+1", "=1+1"), ("..", "..")],
+    [("a\nb", r"a\nb"), ("\x1b[31mred", r"\x1b[31mred"), ("a\x9bb", r"a\x9bb"), ("a\u2028b", r"a\u2028b"),
+     ("\ud800", r"\ud800"), (" ", r"\x20"), ("\t\n", r"\t\n"), ("", ""), ("=1+1", "=1+1"), ("..", "..")],
 )  # fmt: skip
 def test_a_label_is_one_line_of_valid_text(name, label):
     assert clean_label(name) == label

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-from headstart.core.text import listed
+from headstart.core.text import escaped, listed
 from headstart.data.schema import Split
 
 IMAGE_SUFFIXES = frozenset(
@@ -71,15 +71,12 @@ def clean_label(text: str) -> str:
     Bytes that are not UTF-8, and control characters, are escaped, so that labels that differ in them stay apart:
     ``caf\\xe9`` for the bytes of "café" in Latin-1.
     """
-    kept = text.strip() or re.sub(r"\s", _escaped, text)
+    kept = text.strip() or re.sub(r"\s", _escaped, text).replace(" ", r"\x20")
     return _UNPRINTABLE.sub(_escaped, unicodedata.normalize("NFC", kept))
 
 
 def _escaped(found: re.Match[str]) -> str:
-    code = ord(found[0])
-    if 0xDC80 <= code <= 0xDCFF:  # how Python holds a byte that is not UTF-8
-        code -= 0xDC00
-    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+    return escaped(found[0])
 
 
 def merged(names: Iterable[str]) -> tuple[str, ...]:

@@ -320,7 +320,7 @@ def test_the_cleaned_list_names_the_same_photos_whatever_their_names(
     before, after = scan(home / "photos"), scan(clean)
     assert {(p.path, p.label) for p in after.photos} == {(p.path, p.label) for p in before.photos}
     assert scan(clean.resolve()).skipped == after.skipped == ()
-    names = [r"=sum", r"back\slash", "blank", r"caf\xe8", r"caf\xe9", "com,ma", r"new\x0aline", "写真"]
+    names = [r"=sum", r"back\slash", "blank", r"caf\xe8", r"caf\xe9", "com,ma", r"new\nline", "写真"]
     for data in (home / "photos", clean):
         assert train(data, "--overwrite").code == 0
         model = json.loads((tmp_path / "run" / "model.json").read_bytes().decode())
