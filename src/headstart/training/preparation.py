@@ -106,7 +106,7 @@ def split(
     )  # fmt: skip
     plan = resolve(facts, options.seed, options.boundary, options.settings)
     backbone.split_at(plan.boundary)  # raises for an unknown boundary before training
-    preprocessing = backbone.preprocessing.at(plan.image_size, plan.resize)
+    preprocessing = backbone.preprocessing.at(plan.image_size, plan.resize, photos.pixels.ranges)
     extractor = FeatureExtractor(backbone, preprocessing, machine, plan.precision, plan.engine)
     return Prepared(
         options, dataset, photos, pixels, labels, objective, backbone, machine, plan, facts, extractor, leaked
