@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import io
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from fuzz.mutations import expect
-from helpers import hostile
-from PIL import Image
+from helpers import deep, hostile
+from PIL import Image, PngImagePlugin
 from starlette.requests import Request
 
 from headstart.data.bounds import BadPhoto, Bounds
 from headstart.data.decode import decode
+from headstart.data.deep import chosen
 from headstart.serving.limits import Limits, Refused
 from headstart.serving.uploads import Memory, read_uploads
 
@@ -25,7 +27,9 @@ FEW = Bounds(pixels=4_000_000, scanned=100_000_000, memory=100_000_000)
 def image(content: bytes, _: Path) -> None:
     """Pixels, or the reason why there are none."""
     try:
-        found = decode(content, 32, bounds=FEW)
+        found = decode(content, 32, bounds=FEW, measure=True)
+        if found.extent is not None:
+            decode(content, 32, bounds=FEW, ranges=chosen([found.extent]))
     except BadPhoto as bad:
         expect(0 < len(bad.problem) < 300, bad.problem)
         return
@@ -80,6 +84,18 @@ def _photos() -> list[bytes]:
     for values in (pixels[..., 0].astype(np.float32), pixels[..., 0].astype(np.int32)):
         out = io.BytesIO()
         Image.fromarray(values).save(out, "TIFF")
+        found.append(out.getvalue())
+    wide, info = pixels.astype(np.uint16) * 16, PngImagePlugin.PngInfo()
+    info.add_text("prompt", "x" * 1_200_000, zip=True)
+    found += [deep.png(wide, 2), deep.png(wide[..., :2], 4), deep.saved(photo, "PNG", pnginfo=info)]
+    planes = [wide[..., c].tobytes() for c in range(3)]
+    found += [deep.tiff(planes, photo.size, 16, 3, 2, planes=True), deep.tiff(planes, photo.size, 32, 3, 2, 3)]
+    found.append(deep.saved(photo, "JPEG")[:-2])
+    with suppress(ImportError):
+        import pillow_heif
+
+        out = io.BytesIO()
+        pillow_heif.encode("RGB", photo.size, photo.tobytes(), out, exif=exif.tobytes())
         found.append(out.getvalue())
     return found
 

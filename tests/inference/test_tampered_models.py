@@ -79,6 +79,8 @@ def test_every_field_of_model_json(run: Path, place: Place, cli: Cli, refused: C
         (("preprocessing", "resize"), 31, "preprocessing.resize is below image_size"),
         (("preprocessing", "std"), [1, 2, 0], "preprocessing.std[2]: expected float >= 1e-06"),
         (("preprocessing", "mean"), [1, float("nan"), 0], "preprocessing.mean[1] is not a finite number"),
+        (("preprocessing", "ranges"), {"integers": [9, 9]}, "preprocessing.ranges: white is not above black"),
+        (("preprocessing", "ranges"), {"floats": [0]}, "preprocessing.ranges.floats: expected array of length 2"),
         (("preprocessing", "interpolation"), "magic", "preprocessing.interpolation: invalid enum value 'magic'"),
         (("classes",), ["cat", "cat", "dog"], "classes holds a name twice"),
         (("classes",), ["cat", "", "dog"], "classes[1]: expected str of length >= 1"),

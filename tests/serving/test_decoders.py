@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from helpers import hostile
+from helpers import deep, hostile
 
+from headstart.core.ranges import Ranges
 from headstart.data.decode import decode
 from headstart.data.images import centre
 from headstart.models.preprocessing import Preprocessing
@@ -43,6 +47,24 @@ def test_photos_are_those_of_decode(photo_bytes: Callable[..., bytes]) -> None:
 
     for upload, found in zip(uploads, using(all_of), strict=True):
         np.testing.assert_array_equal(found, centre(decode(upload.content, 36).pixels, 32))
+
+
+def test_deep_photos_are_read_by_the_ranges_of_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    ranges = Ranges(integers=(0, 4095))
+    monkeypatch.setattr(sys.modules[__name__], "HOW", replace(HOW, ranges=ranges))
+    values = deep.picture().astype(np.uint16) * 16
+    for content in (deep.png(values, 2), deep.saved(values[..., 0], "TIFF")):
+        found = using(lambda decoders, content=content: decoders.decode(Upload("a", content)))
+        np.testing.assert_array_equal(found, centre(decode(content, 36, ranges=ranges).pixels, 32))
+        assert found.max() > 200
+
+
+def test_heic_photos_are_read_within_the_bounds_of_the_process() -> None:
+    heif = pytest.importorskip("pillow_heif", reason="pillow-heif is not installed: pip install 'headstart[heic]'")
+    out = io.BytesIO()
+    heif.encode("RGB", (2400, 1800), bytes(2400 * 1800 * 3), out, quality=50)
+    found = using(lambda decoders: decoders.decode(Upload("a.heic", out.getvalue())))
+    assert np.asarray(found).shape == (32, 32, 3)
 
 
 def test_a_slow_photo_is_given_up_and_others_do_not_wait(photo_bytes: Callable[..., bytes]) -> None:

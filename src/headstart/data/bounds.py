@@ -22,7 +22,7 @@ MAX_SCANS = 500
 """Encoders write 3 to 14 scans into a progressive JPEG; each one visits every block of the picture again."""
 MAX_SCANNED_PIXELS = 4_000_000_000
 """Of all scans of a JPEG together: 200 million pixels in 20 scans."""
-MAX_SLOW_PIXELS = 2_000_000
+MAX_SLOW_PIXELS = 1_000_000
 """For formats whose decoders are Python loops: up to a microsecond per pixel."""
 REDUCED_TO = 3
 """A JPEG is decoded at a reduced scale only where this many times the pixels per side are left to the filter that

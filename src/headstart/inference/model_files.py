@@ -123,6 +123,9 @@ def read_description(folder: Path) -> dict[str, Any]:
         raise RunError(f"{path}: classes holds a name twice.", DAMAGED)
     if known.preprocessing.resize < known.preprocessing.image_size:
         raise RunError(f"{path}: preprocessing.resize is below image_size.", DAMAGED)
+    ranges = known.preprocessing.ranges or ExpectedRanges()
+    if any(pair and pair[0] >= pair[1] for pair in (ranges.integers, ranges.floats)):
+        raise RunError(f"{path}: preprocessing.ranges: white is not above black.", DAMAGED)
     unknown: list[str] = []
     described = _with_unknown(to_builtins(known), found, unknown)
     if unknown:
