@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, cast
 
 import headstart as hs
+from headstart.cli import process
 from headstart.cli.base import Device, Overwrite, RunFolder, Say, Shown, SomeUnread, Texts, argument, load, option
 from headstart.cli.messages import render
 from headstart.core.text import json_text
@@ -170,6 +171,7 @@ def serve(
 ) -> None:
     """Serve predictions over HTTP: a web page, and POST /predict."""
     load("serve")  # without a message: the first line is the address, for which programs wait
+    process.leave_signals()
     hs.serve(run, host=host, port=port, device=device, **say)
 
 
