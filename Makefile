@@ -18,7 +18,7 @@ DEV_STAMP   := $(VENV)/.headstart-dev
 BENCH_STAMP := $(VENV)/.headstart-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check bench docs clean
+.PHONY: help venv demo test check bench fuzz docs clean
 
 help:  ## print this list
 	@echo "headstart: make TARGET"
@@ -44,6 +44,9 @@ bench: $(BENCH_STAMP)  ## measure results and speed, beside peers (HEADSTART_ASS
 	@test -d "$(HEADSTART_ASSETS)" || { echo "Set HEADSTART_ASSETS to the folder of real photos and weights (see CONTRIBUTING.md)." >&2; exit 1; }
 	@for name in $(BENCH); do script=benchmarks/$$name; test -d $$script || script=benchmarks/claims/$$(basename $$name).py; \
 		$(PY) $$script "$(HEADSTART_ASSETS)" $(ARGS) || exit 1; done
+
+fuzz: $(DEV_STAMP)  ## ten minutes of mutated files, forms, tables, archives, recipes, models and caches (ARGS="--minutes 60")
+	@$(PY) scripts/run_fuzz.py $(ARGS)
 
 docs: $(DEV_STAMP)  ## write docs/reference/cli.md anew from the code
 	@$(PY) scripts/make_cli_reference.py

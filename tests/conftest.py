@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pytest
+from helpers.hostile import scan_bomb
 from PIL import Image, ImageDraw
 
 if TYPE_CHECKING:  # importing it here would import torch before the line below
@@ -24,7 +25,7 @@ if TYPE_CHECKING:  # importing it here would import torch before the line below
 # tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-pytest_plugins = ["helpers.earlier", "helpers.pages", "helpers.scenes"]
+pytest_plugins = ["helpers.earlier", "helpers.hubs", "helpers.pages", "helpers.scenes"]
 
 COLOURS = ((200, 60, 50), (60, 80, 200), (70, 170, 80), (210, 180, 60), (150, 70, 170), (60, 170, 170))
 
@@ -144,11 +145,13 @@ def _write_bad_files(folder: Path) -> dict[str, str | None]:
     (folder / "page.jpg").write_text("<!DOCTYPE html><html>404 not found</html>")
     (folder / "noise.png").write_bytes(bytes(range(256)) * 4)
     (folder / "bomb.png").write_bytes(png_header(60_000, 60_000))
+    (folder / "scans.jpg").write_bytes(scan_bomb(600, photo.size))
     (folder / "pixel.png").write_bytes(_encoded(Image.new("RGB", (1, 1)), folder))
     return {
         **dict.fromkeys(("plain.png", "ordinary.jpg"), None),
         "empty.jpg": "empty", "truncated.jpg": "truncated", "truncated.png": "truncated", "text.jpg": "not an image",
         "page.jpg": "not an image", "noise.png": "not an image", "bomb.png": "bomb", "pixel.png": "small",
+        "scans.jpg": "scans",
         **dict.fromkeys(_write_odd_files(folder, photo), None),
     }  # fmt: skip
 

@@ -36,7 +36,7 @@ TAIL = f"\r\n--{BOUNDARY}--\r\n".encode()
 def request(content: bytes, name: str = "photo.jpg", path: str = "/predict") -> bytes:
     """A whole HTTP request with one file."""
     body = HEAD.format(name=name).encode() + content + TAIL
-    head = f"POST {path} HTTP/1.1\r\nHost: local\r\nContent-Type: multipart/form-data; boundary={BOUNDARY}\r\n"
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary={BOUNDARY}\r\n"
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 

@@ -8,22 +8,34 @@ The core knows no command line. A message writes an option as Python does, in ba
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+from headstart._printable import brief, line
+
+MOST_LINES = 1000
+"""Lines below a problem, at most."""
 
 
 class HeadstartError(Exception):
-    """One clear message: ``problem`` says what is wrong and where, ``hint`` what to do about it.
+    """One clear message: ``problem`` says what is wrong and where, ``hint`` what to do about it; each is one line, in
+    which control characters and line breaks of quoted names are escaped.
 
-    ``option``: the name of the option that is wrong, as Python spells it, where there is one.
+    ``option``: the name of the option that is wrong, as Python spells it, where there is one. ``lines``: what is listed
+    below the problem, a line each.
     """
 
     exit_code = 2
 
-    def __init__(self, problem: str, hint: str = "", *, option: str | None = None) -> None:
-        super().__init__(f"{problem}\n  {hint}" if hint else problem)
-        self.problem = problem
-        self.hint = hint
+    def __init__(self, problem: str, hint: str = "", *, option: str | None = None, lines: Sequence[str] = ()) -> None:
+        super().__init__(problem, hint)
+        self.problem = line(problem)
+        self.hint = line(hint)
         self.option = option
+        rest = len(lines) - MOST_LINES
+        self.lines = (*map(line, lines[:MOST_LINES]), *([f"… and {rest:,} more"] if rest > 0 else []))
+
+    def __str__(self) -> str:
+        return "\n".join([self.problem, *(f"    {one}" for one in self.lines), *(f"  {h}" for h in [self.hint] if h)])
 
 
 class DataError(HeadstartError):
@@ -58,8 +70,8 @@ class Interrupted(HeadstartError):  # noqa: N818 - it is an event more than an e
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """``"Did you mean 'resnet18'?"`` for the closest of the known words, or an empty string."""
-    close = difflib.get_close_matches(word, list(known), n=3, cutoff=0.6)
-    return f"Did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
+    close = difflib.get_close_matches(word[:200], list(known), n=3, cutoff=0.6)
+    return f"Did you mean {' or '.join(repr(brief(c)) for c in close)}?" if close else ""
 
 
 def option(name: str, value: object = None) -> str:

@@ -35,6 +35,10 @@ RENDERED = {
     '`hs.train("it\'s", overwrite=True)`': """headstart train 'it'"'"'s' --overwrite""",
     "`hs.backbones()` lists them": "headstart backbones lists them",
     "`$HOME/x`, `out=$(rm -rf x)`": "`$HOME/x`, --out '$(rm -rf x)'",
+    "`out='~/{a,b}'` exists": "--out '~/{a,b}' exists",
+    r"`hs.resume('two\nlines\x1b[2J')`": r"headstart train --resume $'two\nlines\x1b[2J'",
+    "`hs.train('--help')`": "headstart train ./--help",
+    "`hs.predict(RUN, ['-x.jpg', 'größe.jpg'])`": "headstart predict RUN ./-x.jpg größe.jpg",
 }
 LEFT = (
     "no code at all", "`resnet18` and `model.json`", "`Prediction.labels`", "`overwrite=False`", "`print(1)`",
@@ -106,3 +110,12 @@ def test_every_option_and_call_that_a_message_names_exists() -> None:
             unknown += [name for name in calls if name not in COMMANDS | {"resume", "open_run", "photos"}]
             wrong += [f"{path.relative_to(SOURCE)}:{line}: {name}" for name in unknown]
     assert not wrong, "\n".join(wrong)
+
+
+def test_lists_below_a_message_are_not_line_breaks_in_it() -> None:
+    """A line break in a text is one of a quoted name, and is escaped: what is listed goes to ``lines=``."""
+    wrong = []
+    for path in sorted(SOURCE.rglob("*.py")):
+        name = path.relative_to(SOURCE).as_posix()
+        wrong += [f"{name}:{line}: {text}" for line, text in literals(path) if re.search(r":\n|\n {2,}", text)]
+    assert [one for one in wrong if not one.startswith("cli/app.py")] == []

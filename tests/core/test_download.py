@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import multiprocessing
 import re
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -21,7 +23,9 @@ URL = "https://far.away.example/models/file.bin"
 
 
 class Home(ThreadingHTTPServer):
-    """Serves ``data`` at every path; ``faults`` are met one per request: a status, or "cut" to hang up."""
+    """Serves ``data`` at every path; ``faults`` are met one per request: a status, "cut" (hangs up), "endless",
+    "trickle".
+    """
 
     daemon_threads = True
 
@@ -45,12 +49,24 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes */{len(self.server.data)}")
             self.end_headers()
             return None
+        if fault in ("endless", "trickle"):
+            return self.go_on_sending(1 << 16 if fault == "endless" else 1)
         body = self.server.data[start:]
         self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body[: len(body) // 2] if fault == "cut" else body)
         return None
+
+    def go_on_sending(self, step):
+        """Without an announced length, until the other side hangs up."""
+        self.send_response(200)
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            while True:
+                self.wfile.write(b"x" * step)
+                if step == 1:
+                    time.sleep(0.01)
 
     def log_message(self, *_):
         pass
@@ -201,3 +217,20 @@ def test_two_processes_fetch_once(home, tmp_path):
     assert [process.exitcode for process in both] == [0, 0]
     assert (tmp_path / "file.bin").read_bytes() == DATA
     assert len(home.seen) == 1
+
+
+@pytest.mark.parametrize("fault", ["endless", None], ids=["endless", "announced"])
+def test_more_than_may_be_is_not_fetched(home, tmp_path, fault):
+    home.faults = [fault]
+    with pytest.raises(DownloadError, match="sends more than 100,000 bytes"):
+        download(URL, tmp_path / "file.bin", at_most=100_000)
+    assert len(home.seen) == 1
+    assert not [p for p in tmp_path.glob("file.bin*") if not p.name.endswith(".lock")]
+
+
+def test_a_server_that_trickles_is_given_up(home, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "STALL_S", 0.1)
+    home.faults = ["trickle"] * module.ATTEMPTS
+    with pytest.raises(DownloadError, match=r"fewer than 60,000 bytes in 0\.1 s"):
+        download(URL, tmp_path / "file.bin")
+    assert len(home.seen) == module.ATTEMPTS

@@ -1,16 +1,32 @@
-"""Files that are replaced: whole or as before, with the mode of the umask, and nothing is left beside them."""
+"""Files that are replaced: whole or as before, with the mode of the umask, and nothing is left beside them. Cells of a
+CSV and names of files, whatever they are made of.
+"""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from headstart.core.files import replacing, write_json
+from headstart.core.files import (
+    Rows,
+    file_name,
+    guarded,
+    read_rows,
+    replacing,
+    unguarded,
+    write_json,
+    write_rows,
+)
 from headstart.core.text import json_text
 from headstart.errors import RunError
 
@@ -68,3 +84,99 @@ def test_json_is_json_whatever_the_numbers_and_names(tmp_path: Path) -> None:
     }  # fmt: skip
     assert "写真" in text
     assert json_text([1, float("nan")]) == "[1, null]"
+
+
+def test_json_is_valid_utf_8_whatever_a_file_is_called(tmp_path: Path) -> None:
+    value = {"path": "caf\udce9", "other": ["\ud800", "写真"]}
+    write_json(tmp_path / "file.json", value)
+    text = (tmp_path / "file.json").read_bytes().decode("utf-8")
+    assert "写真" in text
+    assert json.loads(text) == value
+
+
+# -- CSV --
+
+CELLS = {
+    "=1+1": "'=1+1", "+49": "'+49", "-rf": "'-rf", "@sum": "'@sum", "\tx": "'\tx", "\rx": "'\rx",
+    "'=1": "''=1", "''": "'''", "'": "'", "'tis": "'tis", "a=b": "a=b", "": "", "\n=1": "\n=1",
+}  # fmt: skip
+ANY = st.text(st.characters(exclude_categories=())) | st.from_regex(re.compile(r"['=+\-@\t\r]{0,4}.?", re.DOTALL))
+OF_FILES = st.binary().map(os.fsdecode) | st.text()
+"""Text as the system gives it: bytes that are not UTF-8 are lone surrogates."""
+
+
+def plain(cell: str) -> str:
+    """The rule for readers, as docs/reference/formats.md states it."""
+    return cell[1:] if cell[0:1] == "'" and cell[1:2] and cell[1:2] in "=+-@\t\r'" else cell
+
+
+@pytest.mark.parametrize(("text", "cell"), CELLS.items())
+def test_a_text_that_begins_like_a_formula_gets_an_apostrophe(text: str, cell: str) -> None:
+    assert guarded(text) == cell
+    assert unguarded(cell) == plain(cell) == text
+    assert guarded(Path("-x", text)) == f"'-x/{text}".rstrip("/").replace("/", os.sep)
+    assert guarded(-1.5) == -1.5  # a figure is none
+
+
+@given(ANY)
+def test_no_cell_is_a_formula_and_every_cell_is_read_as_it_was(text: str) -> None:
+    assert guarded(text)[:1] not in tuple("=+-@\t\r")
+    assert plain(guarded(text)) == unguarded(guarded(text)) == text
+
+
+@given(st.lists(st.lists(ANY, min_size=2, max_size=2)))
+def test_rows_of_a_csv_are_read_as_they_were(rows: list[list[str]]) -> None:
+    out = io.StringIO()
+    writer = Rows(out)
+    for row in rows:
+        writer.write(row)
+    read = list(csv.reader(io.StringIO(out.getvalue(), newline="")))
+    assert [[plain(cell) for cell in row] for row in read] == rows
+
+
+@given(st.lists(st.lists(OF_FILES, min_size=2, max_size=2)))
+def test_a_table_in_a_file_keeps_names_that_are_not_utf_8(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[list[str]]
+) -> None:
+    path = tmp_path_factory.mktemp("table") / "a.csv"
+    write_rows(path, ("path", "=label"), rows)
+    assert read_rows(path) == [["path", "=label"], *rows]
+    assert path.read_bytes().startswith(b"path,'=label\n")  # no byte order mark, lines as on Linux
+
+
+def test_json_in_a_file_keeps_them_too(tmp_path: Path) -> None:
+    value = {"path": os.fsdecode(b"caf\xe9\x1b"), "label": "größe \ud800"}
+    write_json(tmp_path / "a.json", value)
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == value
+
+
+# -- names --
+
+NAMES = {
+    "cat": "cat", "my photo (1)": "my photo (1)", "größe 写真": "größe 写真", "$x": "$x",
+    "a/b": r"a-b-\w{8}", "../../etc/passwd": r"etc-passwd-\w{8}", "two\nlines": r"two-lines-\w{8}",
+    "CON": r"_CON-\w{8}", "nul.tar": r"_nul.tar-\w{8}", "COM1": r"_COM1-\w{8}", "console": "console",
+    "ends.": r"ends-\w{8}", "-rf": r"rf-\w{8}", ".hidden": r"hidden-\w{8}", "": r"_-\w{8}", "?": r"_-\w{8}",
+    "\u202egpj": r"gpj-\w{8}", "caf\udce9": r"caf-\w{8}", "e\u0301": r"é-\w{8}", "a-0123abcd": r"a-0123abcd-\w{8}",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "name"), NAMES.items())
+def test_a_file_is_named_after_any_text(text: str, name: str) -> None:
+    assert file_name(text) == name if "\\w" not in name else re.fullmatch(name, file_name(text))
+
+
+@given(st.lists(ANY, unique=True, max_size=8), st.integers(20, 120))
+def test_names_are_safe_and_different_texts_have_different_names(texts: list[str], most: int) -> None:
+    names = [file_name(text, most) for text in texts]
+    assert len(set(names)) == len(names)
+    for name in names:
+        assert 0 < len(name.encode()) <= most
+        assert not re.search(r'[\0-\x1f\x7f-\x9f<>:"/\\|?*]', name)
+        assert not name.startswith(("-", ".", " "))
+        assert not name.endswith((".", " "))
+
+
+def test_a_name_cannot_pass_for_one_that_was_made_of_another() -> None:
+    assert file_name(file_name("a/b")) != file_name("a/b")
+    assert file_name("x" * 200 + "1") != file_name("x" * 200 + "2")

@@ -1,10 +1,16 @@
-"""Numbers, lists and times in words."""
+"""Numbers, lists and times in words; text from outside as it is shown."""
 
 from __future__ import annotations
 
-import pytest
+import json
+import math
+import unicodedata
 
-from headstart.core.text import duration, listed, plural
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headstart.core.text import brief, duration, joined, json_text, line, listed, plural, printable, quoted
 
 
 @pytest.mark.parametrize(
@@ -31,3 +37,63 @@ def test_a_noun_agrees_with_its_number() -> None:
 )
 def test_times_in_words(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+
+
+SEEN = {
+    "two\nlines\r\t": r"two\nlines\r\t",
+    "\x1b[31mred\x1b]0;title\x07\x7f\x9b": r"\x1b[31mred\x1b]0;title\x07\x7f\x9b",
+    "\u202egpj.exe\u2066\u200f": r"\u202egpj.exe\u2066\u200f",
+    "a\u200bb\ufeff\u00ad\u2028": r"a\u200bb\ufeff\xad\u2028",
+    "caf\udce9 \ud800": r"caf\xe9 \ud800",
+    "tag\U000e0041": r"tag\U000e0041",
+    "joined\u200dletters \u200d": r"joined\u200dletters \u200d",
+    "é\u200d\u200dé": r"é\u200d\u200dé",
+    "C:\\new photos\\t.jpg": "C:\\new photos\\t.jpg",
+    "größe 写真 📷 👨‍👩‍👧 می‌خواهم 97.8\u202f%": "größe 写真 📷 👨‍👩‍👧 می‌خواهم 97.8\u202f%",
+}
+
+
+@pytest.mark.parametrize(("text", "shown"), SEEN.items(), ids=range(len(SEEN)))
+def test_what_would_hide_or_act_on_a_terminal_is_escaped(text: str, shown: str) -> None:
+    assert printable(text) == shown
+
+
+ANY = st.text(st.characters(exclude_categories=()))
+"""Lone surrogates, too: a file name that is not UTF-8 has some."""
+
+
+@given(ANY)
+def test_nothing_unseen_is_left_and_nothing_changes_twice(text: str) -> None:
+    shown = printable(text)
+    assert {unicodedata.category(char) for char in shown if char not in "\u200c\u200d"}.isdisjoint(
+        {"Cc", "Cf", "Cs", "Zl", "Zp"}
+    )
+    assert printable(shown) == shown
+    shown.encode()  # whatever it was, it can be written
+
+
+@given(st.lists(ANY, min_size=1, max_size=5))
+def test_a_list_of_lines_has_as_many_lines(lines: list[str]) -> None:
+    assert len(joined(lines).split("\n")) == len(lines)
+
+
+@given(ANY.map(lambda text: text * 2000))
+def test_what_a_message_quotes_is_short(text: str) -> None:
+    for shown, most in ((brief(text), 120), (quoted(text), 12 * 120), (line(text), 2000)):
+        assert len(shown) <= most
+        assert printable(shown) == shown
+
+
+def test_both_ends_of_a_long_text_are_told() -> None:
+    assert brief("while  parsing\n" + "x" * 10**7 + " line 3", 30) == "while parsing x…xxxxxxx line 3"
+
+
+@given(st.dictionaries(ANY, ANY | st.integers() | st.none() | st.lists(ANY)))
+def test_json_says_the_same_and_shows_what_it_says(value: object) -> None:
+    for indent, ascii_only in ((None, False), (1, False), (1, True)):
+        text = json_text(value, indent, ascii_only)
+        assert json.loads(text) == value
+        assert printable(text, keep="\n") == text
+        assert text.isascii() or not ascii_only
+    assert json_text({"größe": "写真"}, None) == '{"größe": "写真"}'
+    assert json_text([math.nan, -math.inf, 1.5], None) == "[null, null, 1.5]"

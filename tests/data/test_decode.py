@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from headstart.data.decode import BadPhoto, decode, header_size
+from headstart.data.bounds import BadPhoto
+from headstart.data.decode import decode, header_size
 from headstart.errors import OptionError
 
 

@@ -6,7 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from headstart.data.filenames import clean_label, content_kind, is_hidden, label_in_name, natural_key, shown, split_of
+from headstart.data.filenames import (
+    clean_label,
+    content_kind,
+    is_hidden,
+    label_in_name,
+    merged,
+    natural_key,
+    shown,
+    split_of,
+)
 
 
 def test_natural_order():
@@ -57,7 +66,7 @@ def test_labels_in_file_names(name, label):
 
 def test_one_label_for_two_ways_to_write_it():
     assert clean_label("cafe\u0301 ") == clean_label("café") == "café"
-    assert clean_label("bad\udce9name") == "bad?name"
+    assert clean_label("bad\udce9name") == "bad\\xe9name" != clean_label("bad\udce8name")
 
 
 def test_what_systems_leave_behind_is_hidden():
@@ -82,3 +91,21 @@ def test_shown_paths():
     root = Path("/photos").absolute()
     assert shown(root / "cat" / "1.jpg", root) == "cat/1.jpg"
     assert shown(root.parent / "photos2" / "1.jpg", root) == (root.parent / "photos2" / "1.jpg").as_posix()
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [("a\nb", r"a\nb"), ("\x1b[31mred", r"\x1b[31mred"), ("a\x9bb", r"a\x9bb"), ("a\u2028b", r"a\u2028b"),
+     ("\ud800", r"\ud800"), (" ", r"\x20"), ("\t\n", r"\t\n"), ("", ""), ("=1+1", "=1+1"), ("..", "..")],
+)  # fmt: skip
+def test_a_label_is_one_line_of_valid_text(name, label):
+    assert clean_label(name) == label
+    assert label.encode().decode() == label
+    assert label.isprintable()
+
+
+def test_names_that_give_one_label_are_told():
+    assert merged(["cat", "dog", "cat"]) == ()
+    assert merged(["cafe\u0301", "café", "dog", "cat ", "cat"]) == (
+        r"taken as one class: 'cafe\u0301' and 'caf\xe9'; 'cat' and 'cat '",
+    )

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from headstart.data import images as module
+from headstart.data.bounds import BadPhoto
 from headstart.data.decode import decode
 from headstart.data.images import CHUNK, centre, read_photos, stream_photos
 from headstart.data.loading import usual_side
@@ -116,3 +117,55 @@ def test_the_usual_side_is_sampled_evenly_and_skips_the_unreadable(tmp_path: Pat
     photos = Manifest(tmp_path, "drawn", "", tuple(Photo(tmp_path / f"{i}.png", "a") for i in range(10)))
     assert usual_side(photos, at_most=2) == 8
     assert usual_side(photos) == 12
+
+
+@pytest.mark.parametrize("first", ["a.png", "a.jpg"])
+def test_what_a_name_adds_is_told_of_that_name_only_cached_or_not(drawn: list[Path], first: str) -> None:
+    names = {"a.png": (), "a.jpg": ("PNG named .jpg",)}
+    paths = [drawn[0].with_name(name) for name in sorted(names, key=lambda name: name != first)]
+    for path in paths:
+        path.write_bytes(drawn[0].read_bytes())
+    for some in (paths[:1], paths, paths[1:]):
+        assert read_photos(some, 16).remarks == [names[path.name] for path in some]
+
+
+def test_a_problem_of_the_moment_does_not_stay(drawn: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_little_memory(*_: object, **__: object) -> None:
+        raise BadPhoto("too large for the memory at hand")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "decode", too_little_memory)
+        assert set(read_photos(drawn, 16).problems) == {"too large for the memory at hand"}
+    assert read_photos(drawn, 16).problems == [None] * 5
+
+
+@pytest.mark.parametrize("damage", ["values", "index", "a value"])
+def test_pixels_that_were_damaged_in_the_cache_are_decoded_again_and_it_is_told(
+    drawn: list[Path], caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    before = read_photos(drawn, 16)
+    assert before.store is not None
+    (path,) = before.store.folder.glob("*.index" if damage == "index" else "*.values")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content[:-1] if damage == "values" else content)
+    for told in (True, False):
+        caplog.clear()
+        again = read_photos(drawn, 16)
+        assert (again.sizes, again.digests, again.remarks) == (before.sizes, before.digests, before.remarks)
+        for i, photo in enumerate(drawn):
+            assert np.array_equal(again.row(i), decode(photo, 16).pixels)
+        assert len(caplog.records) == told
+
+
+def test_a_cold_and_a_warm_cache_tell_the_same(
+    tmp_path: Path, bad_files: Callable[[Path], dict[str, str | None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad_files(tmp_path / "bad")
+    paths = sorted((tmp_path / "bad").iterdir())
+    cold, warm = read_photos(paths, 16), read_photos(paths, 16)
+    monkeypatch.setenv("HEADSTART_CACHE_GB", "0")
+    none = read_photos(paths, 16)
+    for other in (warm, none):
+        for fact in ("digests", "problems", "sizes", "remarks"):
+            assert getattr(cold, fact) == getattr(other, fact), fact

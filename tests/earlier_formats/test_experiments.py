@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,8 @@ from helpers.earlier import (
     read,
     unfinish,
 )
+
+from headstart.core.eviction import trim
 
 # -- a study --
 
@@ -120,7 +121,7 @@ def test_a_comparison_reads_the_state_of_the_training_that_it_was_stopped_in(
 
 
 @pytest.mark.parametrize("name", ["run", "partial"])
-def test_what_the_cache_holds_is_not_computed_again(
+def test_a_cache_without_checksums_is_left_alone_and_its_rows_are_computed_once_more(
     earlier: Earlier, again: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     cache = earlier("photos", "cache")
@@ -129,18 +130,15 @@ def test_what_the_cache_holds_is_not_computed_again(
     assert len(before) == 24
     said = again(name)
     assert said.code == 0, said.err
-    assert {name: content for name, (content, _) in files_below(cache).items()} == before
+    after = {name: content for name, (content, _) in files_below(cache).items()}
+    assert {name: after.get(name) for name in before} == before
+    assert {Path(name).suffix for name in after.keys() - before.keys()} == {".index", ".values"}
+    assert again(name, "--overwrite").code == 0
+    assert {name: content for name, (content, _) in files_below(cache).items()} == after
 
 
-def test_rows_that_are_gone_from_the_cache_are_computed_again(
-    earlier: Earlier, again: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cache = earlier("photos", "cache")
-    monkeypatch.setenv("HEADSTART_CACHE", str(cache))
-    stores = sorted(store.name for store in (cache / "rows").iterdir())
-    for store in (cache / "rows").glob("features-*"):
-        shutil.rmtree(store)
-    assert again("run").code == 0
-    made = list((cache / "rows").glob("features-*"))
-    assert len(made) == 1
-    assert made[0].name in stores, "the earlier headstart would find these, too"
+def test_a_cache_without_checksums_counts_and_is_evicted_first(earlier: Earlier) -> None:
+    cache = earlier("cache")
+    size = sum(len(content) for content, _ in files_below(cache).values())
+    assert trim(cache=cache, limit=0) == size
+    assert files_below(cache) == {}

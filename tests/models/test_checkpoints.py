@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import ast
+import io
 import os
+import pickle
 import random
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeGuard
 
 import pytest
 import torch
+from helpers.tampering import checkpoint, deep_dict, deep_tuple, endless_dict, shared_dicts
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from headstart import models
 from headstart.errors import WeightsError
-from headstart.models.checkpoints import fit_weights, read_state_dict
+from headstart.models.checkpoints import fit_weights, is_finite, read_state_dict
 from headstart.models.factory import create
 
 from .conftest import photos, small
@@ -205,3 +213,87 @@ def test_real_weights_fit_with_no_network(weights_folder: Path, name: str, dim: 
 def test_a_real_resnet50_is_no_resnet18(weights_folder: Path) -> None:
     with pytest.raises(WeightsError, match=r"do not fit resnet18(?s:.)*`backbone='resnet50'`"):
         create("resnet18", weights=weights_folder / "resnet50.fp16.safetensors")
+
+
+def bomb(kind: str) -> bytes:
+    """A harmful checkpoint that holds no code."""
+    names = ("state_dict", "model_state_dict", "model", "ema", "net", "module", "backbone", "weights", "params")
+    made: dict[str, Callable[[], bytes]] = {
+        "tuples": lambda: checkpoint(deep_tuple(3_000_000)),
+        "tuples, compressed": lambda: checkpoint(deep_tuple(3_000_000), zipfile.ZIP_DEFLATED),
+        "tuples, old format": lambda: pickle.dumps(0x1950A86A20F9469CFC6C, 2) + deep_tuple(3_000_000),
+        "dicts": lambda: checkpoint(deep_dict(100_000)),
+        "a dict in itself": lambda: checkpoint(endless_dict()),
+        "ways without number": lambda: checkpoint(shared_dicts(60, names)),
+        "zip bomb": lambda: checkpoint(b"\x80\x02}.", zipfile.ZIP_DEFLATED, version=b"0" * (1 << 27)),
+        "prefixes": lambda: saved({"module." * 20_000 + "w": torch.ones(2)}),
+        "a number repeated": lambda: saved({"w": torch.ones(1, dtype=torch.float16).expand(10**6, 10**6)}),
+        "sparse": lambda: saved({"w": torch.ones(3, 3).to_sparse()}),
+        "without numbers": lambda: saved({"w": torch.ones(3, 3, device="meta")}),
+        "quantized": lambda: saved({"w": torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8)}),
+    }
+    return made[kind]()
+
+
+def saved(content: object) -> bytes:
+    made = io.BytesIO()
+    torch.save(content, made)
+    return made.getvalue()
+
+
+BOMBS = (
+    "tuples", "tuples, compressed", "tuples, old format", "dicts", "a dict in itself", "ways without number",
+    "zip bomb", "prefixes", "a number repeated", "sparse", "without numbers", "quantized",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", BOMBS)
+@pytest.mark.filterwarnings("ignore")
+def test_a_checkpoint_that_would_crash_or_fill_the_memory_is_one_clear_error(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "w.pth").write_bytes(bomb(kind))
+    backbone = create("starter", pretrained=False)
+    with pytest.raises(WeightsError):
+        fit_weights(backbone, read_state_dict(tmp_path / "w.pth"), "w.pth")
+
+
+@pytest.mark.parametrize("header", [b"", b"{}", b"[]", b"null", b'{"a":' * 100_000, b'{"a":{"dtype":"F32"}}', b"\xff"])
+@pytest.mark.parametrize("length", [None, 0, 10**8, 10**8 + 1, 2**63, 2**64 - 1])
+def test_a_safetensors_header_that_is_none(tmp_path: Path, header: bytes, length: int | None) -> None:
+    size = (len(header) if length is None else length).to_bytes(8, "little")
+    (tmp_path / "w.safetensors").write_bytes(size + header)
+    with pytest.raises(WeightsError):
+        read_state_dict(tmp_path / "w.safetensors")
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.complex64, torch.bool])
+def test_weights_of_another_type_are_refused(dtype: torch.dtype) -> None:
+    state = whole("resnet18")
+    state["bn1.bias"] = state["bn1.bias"].to(dtype)
+    with pytest.raises(WeightsError, match=r"1 of another type: bn1\.bias"):
+        fit_weights(create("resnet18", pretrained=False), state, "w.pth")
+    state = whole("resnet18", **{"bn1.num_batches_tracked": torch.tensor(0.5)})
+    with pytest.raises(WeightsError, match=r"1 of another type: bn1\.num_batches_tracked"):
+        fit_weights(create("resnet18", pretrained=False), state, "w.pth")
+
+
+def test_every_reader_of_pickles_reads_weights_only() -> None:
+    sources = Path(models.__file__).parents[1].rglob("*.py")
+    calls = [
+        node for path in sources for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if is_load(node)
+    ]
+    assert calls
+    for call in calls:
+        assert any(k.arg == "weights_only" and getattr(k.value, "value", None) is True for k in call.keywords)
+
+
+def is_load(node: ast.AST) -> TypeGuard[ast.Call]:
+    return isinstance(node, ast.Call) and ast.unparse(node.func) in {"torch.load", "pickle.load", "pickle.loads"}
+
+
+def test_is_finite() -> None:
+    assert is_finite(torch.tensor([3e38, 3e38]))  # although their sum is not
+    assert is_finite(torch.full((100,), 60_000.0, dtype=torch.float16))
+    assert is_finite(torch.tensor([1, 2]))
+    for wrong in (float("nan"), float("inf"), -float("inf")):
+        assert not is_finite(torch.tensor([1.0, wrong]))
+    assert not is_finite(torch.tensor([float("inf"), -float("inf")]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -130,3 +131,26 @@ def test_a_listener_hears_all_and_with_quiet_alone(capsys: pytest.CaptureFixture
         events.warning("three")
     assert heard == [Message("one"), Warned("two")]
     assert capsys.readouterr().err == "one\nNote: three\n"
+
+
+@pytest.mark.parametrize("live", [False, True], ids=["log", "terminal"])
+def test_names_are_neither_markup_nor_commands_to_the_terminal(live: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "[red]a[/] [/] :smile: \x1b[31m\u202e\nb"
+    seen = r"[red]a[/] [/] :smile: \x1b[31m\u202e\nb"
+    if live:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "200")
+    shown, written = Console(), io.StringIO()
+    shown.console.file = written
+    assert shown.live == live
+    events = Events(shown)
+    events.message(name)
+    events.warning(name, [name, name])
+    events.table(name, (name,), [(name,)])
+    events.progress(name, 1, 2, name)
+    events.progress(name, 2, 2, name)
+    shown(Message(name.replace("\n", "")))  # from a sender of its own
+    shown.close()
+    said = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", written.getvalue())  # without Rich's own
+    assert said.count(seen) >= 7
+    assert not [char for char in said if char != "\n" and not char.isprintable()]

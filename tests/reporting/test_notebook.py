@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +12,9 @@ from typing import Any
 import pytest
 
 import headstart as hs
+from headstart.core.files import write_rows
 from headstart.errors import OptionError
+from headstart.reporting.notebook import read_frame
 
 pandas = pytest.importorskip("pandas")
 
@@ -90,3 +95,39 @@ def test_without_pandas_it_is_told(probe_run: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(OptionError, match="pandas"):
         hs.open_run(probe_run).predictions()
+
+
+PAYLOAD = "<script>alert(1)</script>'\" onerror=x\n\x1b[31m\u202e"
+
+
+def test_names_are_text_in_every_display(
+    photos: Path, probe_run: Path, tmp_path: Path, read_page: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if os.name == "nt":
+        pytest.skip("Windows has no such names")
+    label = PAYLOAD.replace("/", "-")
+    shutil.copytree(photos / "cat", tmp_path / label / label)
+    shutil.copytree(photos / "dog", tmp_path / label / "dog")
+    (tmp_path / label / label / "cat_00.png").rename(tmp_path / label / label / f"{label}.png")
+    found = hs.photos(tmp_path / label)
+    run = hs.open_run(probe_run)
+    run.metrics["test"]["photos"] = PAYLOAD
+    run.metrics["test"]["report"]["classes"][0]["label"] = PAYLOAD
+    monkeypatch.setattr(run, "plan", dataclasses.replace(run.plan, strategy=PAYLOAD))
+    shown = [found, hs.predict(probe_run, [tmp_path / label / label]), run]
+    for one in shown:
+        text = one._repr_html_()
+        page = read_page(text)
+        assert not page.all("script")
+        assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
+        assert not [char for char in text if char in "\x1b\u202e"]
+        assert r"\n\x1b[31m\u202e" in page.words
+    assert "\x1b" not in repr(found)
+
+
+def test_frames_hold_names_as_they_are(tmp_path: Path) -> None:
+    rows = [("=1", "NA"), ("'=1", "null"), ("caf\udce9", ""), ("a\r", "b")]
+    write_rows(tmp_path / "a.csv", ("path", "label"), rows)
+    found = read_frame(tmp_path / "a.csv")
+    assert found.path.tolist() == [path for path, _ in rows]
+    assert found.label.fillna("").tolist() == [label for _, label in rows]

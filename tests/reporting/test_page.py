@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import math
+import warnings
 from collections.abc import Callable
 from io import BytesIO
 from typing import Any
+from xml.dom import minidom
 
 import numpy as np
 import pytest
@@ -14,8 +17,8 @@ from PIL import Image
 
 from headstart.core.text import plural
 from headstart.reporting.images import heat_map, thumbnail
-from headstart.reporting.page import interval, p_value, percent, points, prose, render_page
-from headstart.reporting.plots import probe_path, training_curves
+from headstart.reporting.page import Fact, interval, p_value, percent, points, prose, render_page
+from headstart.reporting.plots import Key, probe_path, standalone, training_curves
 from headstart.workflows.train.page import render_run
 
 
@@ -103,3 +106,40 @@ def test_the_grid_of_a_probe_may_begin_at_zero_and_marks_what_was_chosen() -> No
 
 def test_the_same_report_gives_the_same_page(run_report: Callable[..., Any]) -> None:
     assert render_run(run_report()) == render_run(run_report())
+
+
+PAYLOAD = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>\n\x1b[31m\u202e$x \\frac{$ 写😀"
+
+
+def test_text_from_outside_is_text_in_every_section(run_report: Callable[..., Any], read_page: Any) -> None:
+    report = run_report(
+        [PAYLOAD, "dog"], title=PAYLOAD, answer=PAYLOAD, more=PAYLOAD, caveats=[PAYLOAD], command=PAYLOAD,
+        plan=[(PAYLOAD, PAYLOAD, PAYLOAD)], environment={PAYLOAD: PAYLOAD}, usage=[(PAYLOAD, PAYLOAD)],
+        contents={PAYLOAD: PAYLOAD}, facts=[Fact(PAYLOAD, PAYLOAD, PAYLOAD)],
+    )  # fmt: skip
+    text = render_run(report)
+    page = read_page(text)
+    assert not page.problems
+    assert not page.all("script")
+    assert all(image["src"].startswith("data:image/") for image in page.all("img"))
+    assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    assert page.words.count(r"<script>alert(1)</script>") > 10
+    assert r"\x1b[31m\u202e$x \frac{$ 写😀" in page.words
+
+
+def test_a_page_may_load_and_run_nothing(run_report: Callable[..., Any], read_page: Any) -> None:
+    page = read_page(render_run(run_report()))
+    (policy,) = (meta["content"] for meta in page.all("meta") if meta.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'; img-src data:; style-src 'unsafe-inline'")
+    assert not {"script", "link", "iframe", "object", "form", "base"} & {tag for tag, _ in page.elements}
+
+
+def test_dollars_and_letters_that_the_font_lacks_are_drawn_as_they_are() -> None:
+    history = [{"epoch": e, "phase": f"{PAYLOAD}{e}", "val_loss": 0.5} for e in (1, 2)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (plot,) = training_curves(history)
+    assert r"\x1b[31m\u202e$x \frac{$ 写😀1" in plot.svg
+    minidom.parseString(standalone(dataclasses.replace(plot, heading=PAYLOAD, key=(Key(PAYLOAD, "muted"),))))

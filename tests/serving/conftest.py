@@ -29,7 +29,7 @@ def client(probe_run: Path) -> Iterator[Callable[..., Any]]:
 
     def make(run: Path = probe_run, **limits: Any) -> Any:
         app = application(run, device="cpu", limits=Limits(**limits))
-        opened.append(TestClient(app, raise_server_exceptions=False).__enter__())
+        opened.append(TestClient(app, base_url="http://localhost", raise_server_exceptions=False).__enter__())
         return opened[-1]
 
     yield make

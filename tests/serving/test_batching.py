@@ -86,7 +86,7 @@ def test_too_many_are_refused_all_or_none() -> None:
     with pytest.raises(Refused) as refused:
         batcher.submit([photo(3)] * 2)
     assert refused.value.status == 429
-    assert len(batcher.waiting) == 3
+    assert sum(map(len, batcher.requests)) == 3
     last = batcher.submit([photo(4)])
     gate.set()
     wait([*at_work, *last], 10)
@@ -118,3 +118,28 @@ def test_the_end_answers_what_waits_and_takes_no_more() -> None:
     assert [f.result(0)[0] for f in futures] == [12 * n for n in range(50)]
     with pytest.raises(Refused):
         batcher.submit([photo(1)])
+
+
+def test_requests_take_turns() -> None:
+    """One of a single photo is in the next batch, however many another one has sent before."""
+    batches: list[list[int]] = []
+    going = threading.Event()
+
+    def noted(photos: np.ndarray) -> np.ndarray:
+        going.wait(10)
+        batches.append([int(p[0, 0, 0]) for p in photos])
+        return sums(photos)
+
+    going.set()
+    batcher = Batcher(noted, 500)
+    batcher.start(photo(0))
+    going.clear()
+    first = batcher.submit([photo(9)])  # the thread takes it, and waits
+    many = batcher.submit([photo(1)] * 100)
+    one = batcher.submit([photo(2)])
+    batches.clear()
+    going.set()
+    for future in (*first, *many, *one):
+        future.result(10)
+    assert 2 in batches[0] + batches[1], batches  # of four: the thread may not have taken the first alone
+    batcher.stop()

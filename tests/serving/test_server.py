@@ -59,6 +59,9 @@ def test_many_at_once_all_get_their_answer(server: Any, photo_bytes: Callable[..
 def test_what_is_at_work_is_still_answered(server: Any, photo_bytes: Callable[..., bytes]) -> None:
     """An upload that is on its way when the server is told to stop."""
     host, port = server.address.removeprefix("http://").split(":")
+    urllib.request.urlopen(
+        server.address + "/healthz", timeout=60
+    )  # the address is printed before the network is ready
     content = photo_bytes()
     head = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
     body = head + content + b"\r\n--x--\r\n"

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import headstart as hs
-from headstart.errors import OptionError
+from headstart.errors import OptionError, RunError
 from headstart.models.heads import HEADS, Head
 from headstart.training.launch import LAUNCHERS, fit
 from headstart.training.plan import Plan
@@ -189,5 +189,5 @@ def test_an_installed_package_brings_a_strategy_and_a_head(photos: Path, weights
     assert said["strategy"] == "class-means"
     assert said["metrics"]["val"]["accuracy"]["value"] > 0.5
     assert "class-means (the nearest mean of a class)" in (tmp_path / "run" / "MODEL_CARD.md").read_text()
-    with pytest.raises(OptionError, match="head 'cosine' is not known"):  # here, where the package is not installed
+    with pytest.raises(RunError, match="head 'cosine' is not known"):  # here, where the package is not installed
         hs.open_run(tmp_path / "run")

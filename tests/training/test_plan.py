@@ -139,3 +139,8 @@ def test_rows_show_what_the_strategy_uses_and_nothing_else() -> None:
     assert {"lr", "epochs", "augment"} <= shown["finetune"]
     assert "views" in shown["partial"] - shown["finetune"]
     assert shown["partial"] <= {*SETTINGS, "strategy", "boundary", "seed"}
+
+
+def test_a_photo_is_no_larger_than_a_model_json_may_say() -> None:
+    with pytest.raises(OptionError, match="image_size=5000: must be at most 4096 px"):
+        resolve(FACTS, overrides={"image_size": 5000})

@@ -6,6 +6,8 @@ import math
 import os
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers.tampering import CHANGES, changed, places
 from torch import nn
 
 from headstart.core.events import Event, Events, Message, Progress
 from headstart.errors import Interrupted, RunError, TrainingError
 from headstart.inference.device import Machine
-from headstart.models.serialization import load_state
+from headstart.models.serialization import load_state, save_state
 from headstart.training import trainer as module
 from headstart.training.batches import ArraySource, Batch, batch_bounds
 from headstart.training.optimization import parameter_groups, schedule
@@ -309,6 +312,47 @@ def test_the_state_of_an_older_or_newer_headstart_is_taken(caplog: pytest.LogCap
     assert "scaler" in caplog.text
     with pytest.raises(RunError, match="newer than this headstart"):
         TrainerState.from_json({**facts, "format": 99}, "probe")
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_every_fact_of_a_state(change: str) -> None:
+    row = {"strategy": "probe", "epoch": 1, "train_loss": 1.0, "train_accuracy": 0.5, "val_loss": 1.0}
+    facts = {**asdict(TrainerState()), "format": 1, "history": [row | {"val_accuracy": 0.5, "lr": 0.1, "seconds": 1.0}]}
+    facts["best"] = [0.5, -1.0]
+    refused = []
+    for place in places(facts):
+        try:
+            TrainerState.from_json(changed(facts, place, CHANGES[change]), "probe")
+        except RunError as error:
+            refused.append(str(error))
+    assert all("last.safetensors" in told and len(told) < 600 for told in refused)
+    assert len(refused) > 10 or change in {
+        "deleted",
+        "zero",
+        "huge",
+        "digits",
+        "nan",
+        "infinite",
+        "fraction",
+        "negative",
+    }
+
+
+def test_a_best_epoch_of_another_network_is_told_at_once(
+    tmp_path: Path, machine: Machine, plan: MakePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(module, "CHECKPOINT_SHARE", float("inf"))
+    make_loop(tmp_path, machine, plan(epochs=1), network()).run()
+    tensors, facts = load_state(tmp_path / "last.safetensors")
+    for key, other in ((key, tensor[:1]) for key, tensor in tensors.items() if key.startswith("best/")):
+        save_state(tmp_path / "last.safetensors", {**tensors, key: other}, facts)
+        with pytest.raises(RunError, match="belongs to another training"):
+            make_loop(tmp_path, machine, plan(epochs=1), network()).run()
+    for key in ("optimiser/99.step", "optimiser/x.step", "optimiser/0", "more/x"):
+        save_state(tmp_path / "last.safetensors", {**tensors, key: torch.ones(1)}, facts)
+        with suppress(RunError):
+            make_loop(tmp_path, machine, plan(epochs=1), network()).run()
 
 
 def test_states_within_an_epoch_are_written_when_due(

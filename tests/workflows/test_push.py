@@ -1,108 +1,21 @@
-"""Models on a hub: a server on this machine that speaks the hub's protocol as its client library does."""
+"""Models on a hub."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import http.server
 import json
-import threading
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from helpers.hubs import Hub
 
 import headstart as hs
 from headstart.errors import OptionError, RunError
 from headstart.inference.hub import fetched
 from headstart.workflows.push import push
-
-OWNER = "someone"
-
-
-class Hub:
-    """Repositories in memory; ``files`` by repository and name, ``status`` an answer that every request gets."""
-
-    def __init__(self) -> None:
-        self.files: dict[str, dict[str, bytes]] = {}
-        self.private: dict[str, bool] = {}
-        self.status: int | None = None
-        hub = self
-
-        class Answer(http.server.BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                content = self.rfile.read(int(self.headers["Content-Length"] or 0))
-                self.tell(hub.post(self.path, content))
-
-            def do_GET(self) -> None:
-                self.give()
-
-            def do_HEAD(self) -> None:
-                self.give()
-
-            def tell(self, value: Any) -> None:
-                body = json.dumps(value).encode()
-                self.send_response(hub.status or 200)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def give(self) -> None:
-                repo, _, name = self.path.lstrip("/").partition("/resolve/main/")
-                found = hub.files.get(repo, {}).get(name)
-                self.send_response(hub.status or (200 if found is not None else 404))
-                if found is None:
-                    self.send_header("X-Error-Code", "EntryNotFound" if repo in hub.files else "RepoNotFound")
-                else:
-                    self.send_header("ETag", f'"{hashlib.sha256(found).hexdigest()}"')
-                    self.send_header("X-Repo-Commit", "c" * 40)
-                self.send_header("Content-Length", str(len(found or b"")))
-                self.end_headers()
-                if self.command == "GET" and found:
-                    self.wfile.write(found)
-
-            def log_message(self, *args: object) -> None:
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-        self.address = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def post(self, path: str, content: bytes) -> Any:
-        if path.startswith("/api/repos/create"):
-            asked = json.loads(content)
-            repo = f"{asked.get('organization') or OWNER}/{asked['name']}"
-            self.files.setdefault(repo, {})
-            self.private[repo] = bool(asked.get("private")) or asked.get("visibility") == "private"
-            return {"url": f"{self.address}/{repo}", "name": repo, "id": "0"}
-        if "/preupload/" in path:
-            return {
-                "files": [{**f, "uploadMode": "regular", "shouldIgnore": False} for f in json.loads(content)["files"]]
-            }
-        if "/commit/" in path:
-            repo = path.removeprefix("/api/models/").partition("/commit/")[0]
-            for line in map(json.loads, content.splitlines()):
-                if line["key"] == "file":
-                    self.files[repo][line["value"]["path"]] = base64.b64decode(line["value"]["content"])
-            return {"commitUrl": f"{self.address}/{repo}/commit/c", "commitOid": "c" * 40, "success": True}
-        return {"errors": [], "warnings": []}  # of the card's header
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
-    from huggingface_hub import constants
-
-    made = Hub()
-    monkeypatch.setenv("HF_ENDPOINT", made.address)
-    monkeypatch.setenv("HF_TOKEN", "hf_for_tests")
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
 
 
 def test_there_and_back(hub: Hub, probe_run: Path, photos: Path, tmp_path: Path, starter: tuple[str, ...]) -> None:
@@ -199,3 +112,74 @@ def test_no_network(monkeypatch: pytest.MonkeyPatch, probe_run: Path, tmp_path: 
 def test_a_folder_is_itself(tmp_path: Path) -> None:
     assert fetched(tmp_path) == tmp_path
     assert fetched(str(tmp_path)) == tmp_path
+
+
+@pytest.mark.parametrize("git", [False, True], ids=["sha256", "git's sha1"])
+def test_other_bytes_than_announced_are_not_used(hub: Hub, probe_run: Path, tmp_path: Path, git: bool) -> None:
+    push(probe_run, "someone/pets", quiet=True)
+    hub.git = git
+    hub.announced = "0" * (40 if git else 64)
+    with pytest.raises(RunError, match=r"model\.json of someone/pets is damaged(?s:.)*Run the same command again"):
+        fetched("hf:someone/pets")
+    assert not [path for path in (tmp_path / "hub").rglob("*") if path.is_file() and path.stat().st_size > 1000]
+    hub.announced = None
+    assert (fetched("hf:someone/pets") / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("online", [True, False])
+@pytest.mark.parametrize("git", [False, True], ids=["sha256", "git's sha1"])
+def test_a_file_that_was_changed_in_the_cache_is_not_used(
+    hub: Hub, probe_run: Path, monkeypatch: pytest.MonkeyPatch, git: bool, online: bool
+) -> None:
+    push(probe_run, "someone/pets", quiet=True)
+    hub.git = git
+    weights = fetched("hf:someone/pets") / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.resolve().write_bytes(content)
+    if not online:
+        hub.close()
+        monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _: None)
+    with pytest.raises(RunError, match=r"model\.safetensors of someone/pets is damaged"):
+        fetched("hf:someone/pets")
+    assert not weights.exists()
+    if online:
+        assert (fetched("hf:someone/pets") / "model.safetensors").read_bytes() != content
+
+
+def test_without_a_network_the_cache_is_used(
+    hub: Hub, probe_run: Path, monkeypatch: pytest.MonkeyPatch, photos: Path
+) -> None:
+    push(probe_run, "someone/pets", quiet=True)
+    del hub.files["someone/pets"]["certainty.safetensors"]  # as of an older headstart
+    folder = fetched("hf:someone/pets")
+    hub.close()
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _: None)
+    assert fetched("hf:someone/pets") == folder
+
+
+def test_a_file_beyond_all_bounds_is_not_fetched(hub: Hub, probe_run: Path) -> None:
+    push(probe_run, "someone/pets", quiet=True)
+    hub.asked.clear()
+    hub.announced_size = 10**12
+    with pytest.raises(RunError, match=r"model\.json of someone/pets has 1,000,000,000,000 bytes"):
+        fetched("hf:someone/pets")
+    assert not [line for line in hub.asked if line.startswith("GET")]
+
+
+def test_a_link_out_of_the_folder_is_not_uploaded(hub: Hub, probe_run: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(probe_run, tmp_path / "run"))
+    (tmp_path / "secret").write_text("a key")
+    (run / "history.csv").unlink()
+    (run / "history.csv").symlink_to(tmp_path / "secret")
+    with pytest.raises(RunError, match="leads out of the folder"):
+        push(run, "someone/pets", quiet=True)
+    assert not hub.files
+
+
+def test_what_cannot_be_loaded_is_not_uploaded(hub: Hub, probe_run: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(probe_run, tmp_path / "run"))
+    (run / "model.safetensors").write_bytes(b"")
+    with pytest.raises(RunError, match="cannot be read"):
+        push(run, "someone/pets", quiet=True)
+    assert not hub.asked

@@ -8,8 +8,11 @@ SIGTERM, 129 by SIGHUP), 1 a bug in headstart (from check: photos that should no
 from __future__ import annotations
 
 import errno
+import logging
 import sys
-from contextlib import suppress
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -20,6 +23,7 @@ from headstart.cli import data_commands, model_commands, process, train_commands
 from headstart.cli.base import SomeUnread, print_json
 from headstart.cli.messages import render
 from headstart.cli.options import command
+from headstart.core.text import brief, printable
 from headstart.errors import HeadstartError
 
 _SPACE = "Free some space, or choose a folder that may be written."
@@ -27,12 +31,29 @@ _HINTS = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, e
 _HINTS[errno.EMFILE] = "Too many files are open: `ulimit -n` says how many may be."
 
 
+@contextmanager
+def _cleaned() -> Iterator[None]:
+    """What typer says about the command line, on which a glob puts names of files, with control characters escaped."""
+    try:
+        yield
+    except Exception as error:
+        said: Any = error
+        if hasattr(said, "message") and hasattr(said, "format_message"):  # click's errors
+            said.message = brief(said.message, 500)
+        raise
+
+
 class _Commands(TyperGroup):
-    """Handles what typer would end in its own way: Ctrl-C without a message."""
+    """Handles what typer would do in its own way: Ctrl-C, and words of the command line in its messages."""
+
+    def make_context(self, *args: Any, **more: Any) -> Any:
+        with _cleaned():
+            return super().make_context(*args, **more)
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            done = super().invoke(ctx)
+            with _cleaned():
+                done = super().invoke(ctx)
             sys.stdout.flush()  # here, where what cannot be written is told
             return done
         except KeyboardInterrupt:
@@ -67,6 +88,7 @@ for _command in (
 def main() -> None:
     """Run the command line; a user's mistake ends in one message, never in a traceback."""
     process.prepare()
+    _clean_logs()
     try:
         app()
     except HeadstartError as error:
@@ -81,15 +103,30 @@ def main() -> None:
     except OSError as error:
         if error.errno is None or not error.strerror:
             raise
-        _fail(f"{error.filename or 'A file'}: {error.strerror}.\n  {_HINTS.get(error.errno, '')}".rstrip(), 2)
+        where = printable(error.filename or "A file")
+        _fail(f"{where}: {error.strerror}.\n  {_HINTS.get(error.errno, '')}".rstrip(), 2)
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
         _fail("There is not enough memory.\n  Free some, or choose a smaller backbone or --image-size.", 2)
 
 
+def _clean_logs() -> None:
+    """What libraries log or warn about may quote names, too."""
+
+    class Lines(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            return printable(super().format(record), keep="\n")
+
+    if logging.lastResort:
+        logging.lastResort.setFormatter(Lines())
+    plain = warnings.formatwarning
+    if plain.__module__ == "warnings":
+        warnings.formatwarning = lambda *about, **more: printable(plain(*about, **more), keep="\n")
+
+
 def _fail(message: str, code: int) -> NoReturn:
-    code = process.exit_code(code)
+    message, code = printable(message, keep="\n"), process.exit_code(code)
     if "--json" in sys.argv:
         _print_error(message, code)
     process.last_words(f"headstart: {message}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypedDict
 
@@ -11,7 +12,8 @@ import typer
 
 import headstart
 from headstart.core.events import Listener, Message
-from headstart.core.text import json_text
+from headstart.core.files import AS_IT_IS, Rows
+from headstart.core.text import json_text, line, printable
 
 
 def option(text: str, *flags: str, panel: str | None = None, metavar: str | None = None) -> Any:
@@ -58,7 +60,7 @@ def load(function: str, say: Say | None = None, *subject: object) -> None:
     garbage collector is off, and later it skips the libraries' objects: an eighth of the time of a short command.
     """
     if say:
-        say["listener"](Message(f"headstart {' '.join(map(str, (function, *subject)))} …"))
+        say["listener"](Message(printable(f"headstart {' '.join(map(str, (function, *subject)))} …")))
     if "torch" in sys.modules:  # an earlier command of this process loaded it
         return
     gc.disable()
@@ -69,5 +71,24 @@ def load(function: str, say: Say | None = None, *subject: object) -> None:
         gc.enable()
 
 
-def print_json(value: Any) -> None:
-    print(json_text(value, indent=1))
+def print_json(value: Any, indent: int | None = 1) -> None:
+    """Print JSON that is valid whatever the encoding of standard output."""
+    unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    print(json_text(value, indent, ascii_only=not unicode))
+
+
+def csv_output() -> Callable[[Iterable[Any]], None]:
+    """Prints the rows of a CSV: as they are where a program or a file takes them, with control characters escaped where
+    a terminal does.
+    """
+    rows = Rows(sys.stdout)
+    if sys.stdout.isatty():
+        return lambda row: rows.write(map(printable, row))
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors=AS_IT_IS)
+    return rows.write
+
+
+def told(text: str) -> None:
+    """Print a line on standard error."""
+    print(line(text), file=sys.stderr)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
-import shlex
 
+from headstart.core.shell import positional, shell_word
 from headstart.reporting.command import flag, option_words
 from headstart.training.config import taken_by
 
@@ -15,7 +15,6 @@ OPTIONS: set[str] = set()
 _CODE = re.compile(r"`([^`\n]+)`")
 _OPTION = re.compile(r"([a-z]\w*)(?:=(.+))?")
 _CALL = re.compile(r"(?:hs\.)?[a-z]\w*\(.*\)")
-_UNSAFE = re.compile(r"[\s\"'$\\;&|<>()*?#!]")
 
 
 def render(text: str) -> str:
@@ -38,7 +37,7 @@ def _option(code: str) -> str:
         words = ["--set", name if value is None else f"{name}={_value(value)}"]
     else:
         return ""
-    return " ".join(map(_quoted, words))
+    return " ".join(map(shell_word, words))
 
 
 def _value(text: str) -> object:
@@ -66,12 +65,8 @@ def _call(code: str) -> str:
     words = ["train", "--resume"] if name == "resume" else [name]
     for argument in call.args:
         value = _value(ast.unparse(argument))
-        words += map(str, value if isinstance(value, list | tuple) else [value])
+        words += (positional(str(one)) for one in (value if isinstance(value, list | tuple) else [value]))
     for keyword in call.keywords:
         if keyword.arg:
             words += option_words(keyword.arg, _value(ast.unparse(keyword.value)))
-    return " ".join(["headstart", *map(_quoted, words)])
-
-
-def _quoted(word: str) -> str:
-    return shlex.quote(word) if _UNSAFE.search(word) else word
+    return " ".join(["headstart", *map(shell_word, words)])

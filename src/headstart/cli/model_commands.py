@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-import csv
-import sys
 from pathlib import Path
 from typing import Annotated, Any, cast
 
 import headstart as hs
 from headstart.cli import process
-from headstart.cli.base import Device, Overwrite, RunFolder, Say, Shown, SomeUnread, Texts, argument, load, option
+from headstart.cli.base import (
+    Device,
+    Overwrite,
+    RunFolder,
+    Say,
+    Shown,
+    SomeUnread,
+    Texts,
+    argument,
+    csv_output,
+    load,
+    option,
+    print_json,
+    told,
+)
 from headstart.cli.messages import render
-from headstart.core.text import json_text
+from headstart.core.text import joined, printable
 from headstart.errors import OptionError
 from headstart.reporting.command import command_line
 from headstart.training.config import HOST, NEIGHBOURS, PORT
@@ -34,22 +46,23 @@ def predict(
     predictions = hs.predict(run, files, coverage=coverage, device=device)
     if predictions.promise is not None:
         Console(words=render).warning(predictions.promise)
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    if as_csv:
+    row = csv_output() if as_csv else None
+    if row:
         sets = [] if coverage is None else ["labels"]
-        writer.writerow(["path", "label", "confidence", *predictions.classes, "problem", "unknown", "distance", *sets])
+        row(["path", "label", "confidence", *predictions.classes, "problem", "unknown", "distance", *sets])
     unread = False
     for one in predictions:
         if as_json:
-            print(json_text(_as_json(one, predictions.classes)))
-        elif as_csv:
-            writer.writerow(_csv_row(one, len(predictions.classes), coverage is not None))
+            print_json(_as_json(one, predictions.classes), None)
+        elif row:
+            row(_csv_row(one, len(predictions.classes), coverage is not None))
         elif one.problem is None:
             labels = "" if one.labels is None else f"  {{{', '.join(one.labels)}}}"
-            print(f"{one.path}  {one.label}  {one.confidence:.3f}{labels}{'  unknown?' if one.unknown else ''}")
+            unknown = "  unknown?" if one.unknown else ""
+            print(printable(f"{one.path}  {one.label}  {one.confidence:.3f}{labels}{unknown}"))
         if one.problem is not None:
             unread = True
-            print(f"headstart: {one.path}: {one.problem}", file=sys.stderr)
+            told(f"headstart: {one.path}: {one.problem}")
     if unread:
         raise SomeUnread(2)
 
@@ -75,7 +88,7 @@ def _csv_row(prediction: hs.Prediction, classes: int, sets: bool) -> list[object
     return [
         prediction.path, prediction.label, f"{prediction.confidence:.6f}",
         *[f"{p:.6f}" for p in prediction.probabilities], "",
-        *(["", ""] if far is None else ["yes" if prediction.unknown else "no", f"{far:.4f}"]),
+        *(["", ""] if far is None else ["yes" if prediction.unknown else "no", f"{far:z.4f}"]),
         *(["|".join(prediction.labels or ())] if sets else []),
     ]  # fmt: skip
 
@@ -96,12 +109,12 @@ def evaluate(
     text = (
         f"{format_report(figures, figures['classes'])}\n"
         f"\naccuracy {found['value']:.4f} (95 % interval {found['low']:.4f} to {found['high']:.4f}) on "
-        f"{figures['photos']} photos of {figures['data']}"
+        f"{figures['photos']} photos of {printable(figures['data'])}"
     )
     if figures.get("certainty", {}).get("unknown") is not None:
         text += f"\nunlike the training photos: {figures['certainty']['unknown']:.1%}"
     for bad in figures["bad"]:
-        print(f"left out: {bad['path']}: {bad['reason']}", file=sys.stderr)
+        told(f"left out: {bad['path']}: {bad['reason']}")
     return Shown(text, figures, f"{command_line('explain', run, {})} PHOTOS")
 
 
@@ -143,10 +156,10 @@ def explain(
         run, photos, out=out, label=label, neighbours=neighbours, overwrite=overwrite, device=device, **say
     )
     for path, reason in found.bad.items():
-        print(f"left out: {path}: {reason}", file=sys.stderr)
+        told(f"left out: {path}: {reason}")
     seen = ((one.prediction, one.image) for one in found.photos)
     lines = [f"{one.path}  {one.label}  {one.confidence:.4f}  {image}" for one, image in seen]
-    return Shown("\n".join([*lines, f"page: {found.page}"]), found.summary, command_line("serve", run, {}))
+    return Shown(joined([*lines, f"page: {found.page}"]), found.summary, command_line("serve", run, {}))
 
 
 def push(
@@ -167,12 +180,16 @@ def serve(
     run: RunFolder,
     host: Annotated[str, option("Address to listen on; 0.0.0.0 lets other machines connect.")] = HOST,
     port: Annotated[int, option("0 takes a free one.")] = PORT,
+    allow_host: Annotated[
+        list[str], option("A name by which clients reach it, behind a proxy say (repeatable).", metavar="NAME")
+    ] = [],  # noqa: B006 - typer's form
+    allow_origin: Annotated[list[str], option("Another site whose pages may use it (repeatable).", metavar="URL")] = [],  # noqa: B006 - typer's form
     device: Device = "auto",
 ) -> None:
     """Serve predictions over HTTP: a web page, and POST /predict."""
     load("serve")  # without a message: the first line is the address, for which programs wait
     process.leave_signals()
-    hs.serve(run, host=host, port=port, device=device, **say)
+    hs.serve(run, host=host, port=port, hosts=allow_host, origins=allow_origin, device=device, **say)
 
 
 COMMANDS = (predict, evaluate, explain, export, serve, push, describe)

@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from typer.models import OptionInfo
 
 from headstart.cli import messages
-from headstart.cli.base import Json, Quiet, Shown, option, print_json
+from headstart.cli.base import Json, Quiet, Shown, option, print_json, told
+from headstart.core.text import printable
 from headstart.errors import OptionError
 from headstart.reporting.command import flag
 from headstart.training.config import Help, TrainOptions, numbers, taken_by
@@ -62,10 +63,10 @@ def command(function: Callable[..., Shown | None]) -> Callable[..., None]:
             console.close()
         if shown is None:
             return
-        print_json(shown.summary) if as_json else print(messages.render(shown.text))
+        print_json(shown.summary) if as_json else print(printable(messages.render(shown.text), keep="\n"))
         if shown.next and not quiet:
             sys.stdout.flush()
-            print(f"next: {shown.next}", file=sys.stderr)
+            told(f"next: {shown.next}")
         if shown.code:
             sys.exit(shown.code)
 

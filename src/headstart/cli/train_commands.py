@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import headstart as hs
 from headstart.cli.base import Device, Out, Overwrite, Say, Shown, Texts, argument, load, option
 from headstart.cli.options import whole_numbers
+from headstart.core.text import joined, printable
 from headstart.errors import OptionError
 from headstart.reporting.command import command_line, flag
 from headstart.training.config import ARMS, SEEDS
@@ -38,7 +39,7 @@ def train(
     text = (
         f"{format_report(run.metrics[split], run.classifier.classes)}\n"
         f"\n{split} accuracy {found['value']:.4f} (95 % interval {found['low']:.4f} to {found['high']:.4f})   "
-        f"report: {run.path / 'report.html'}"
+        f"report: {printable(run.path / 'report.html')}"
     )
     return Shown(text, run.summary, f"{command_line('predict', run.path, {})} photo.jpg")
 
@@ -83,7 +84,7 @@ def study(
 
     if list_all:
         found = [{"name": name, "about": file.summary} for name, file in shipped().items()]
-        return Shown("\n".join(f"{one['name']:16}{one['about']}" for one in found), found)
+        return Shown(joined(f"{one['name']:16}{one['about']}" for one in found), found)
     if name is None:
         raise OptionError("Which study? Give a name or a recipe.yaml.", "headstart study --list shows those that ship.")
     if show:
@@ -117,7 +118,7 @@ def backbones(
     found = hs.backbones(pattern)
     width = max(len(info.name) for info in found)
     lines = (f"{info.name:{width}}  {info.image_size:4d} px  {info.family:20}  {info.weights}" for info in found)
-    return Shown("\n".join(lines), [asdict(info) for info in found])
+    return Shown(joined(lines), [asdict(info) for info in found])
 
 
 def demo(say: Say, out: Out = None) -> Shown:

@@ -1,43 +1,88 @@
 """Content-addressed, memory-mapped arrays on disk, for this and every later run.
 
-A *store* is a folder of immutable shards. A shard is ``<id>.rows`` (raw values, one row after another) and ``<id>.npz``
-(digest, offset and shape of each row, and a JSON remark). The index is renamed into place last, so a shard exists
-completely or not at all: two processes, or one that is killed, cannot leave a half-written row. The worst case is that
-two processes compute the same rows twice.
+A *store* is a folder of immutable shards. A shard is ``<id>.values`` (raw values, one row after another) and
+``<id>.index`` (digest, offset, shape and checksum of each row, and a JSON remark; behind a checksum of its own). The
+index is renamed into place last, so a shard exists completely or not at all: two processes, or one that is killed,
+cannot leave a half-written row. The worst case is that two processes compute the same rows twice.
+
+What was damaged on the disk is never used: an index is checked when it is read, a row when it is first asked for. A
+damaged shard is deleted, its rows are computed again, and a warning says so.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import io
 import json
+import logging
+import math
 import os
-import time
+import struct
+import threading
 import uuid
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from headstart.core.paths import cache_dir
 from headstart.errors import RunError
 
-_UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
-"""What numpy raises for an index that is missing, truncated or not an index at all."""
-STALE_SECONDS = 24 * 3600
-"""Age above which a temporary file is taken to be left by a killed process."""
+INDEX, VALUES = ".index", ".values"
+_SEAL = 16
+"""Bytes of the checksum (blake2b) that an index begins with."""
+_DAMAGE = (
+    *(ValueError, LookupError, TypeError, AttributeError, ArithmeticError, EOFError, MemoryError, RuntimeError),
+    *(SyntaxError, struct.error, zlib.error, zipfile.BadZipFile),
+)
+"""What numpy and zipfile raise for bytes that are no index."""
 
 
 def limit_bytes() -> int:
-    """The size limit of all row stores together: ``HEADSTART_CACHE_GB`` (default 20) in bytes."""
+    """The size limit of rows and unpacked archives together: ``HEADSTART_CACHE_GB`` (default 20) in bytes."""
     text = os.environ.get("HEADSTART_CACHE_GB", "20")
     try:
-        return int(float(text) * 1e9)
-    except ValueError:
-        raise RunError(
-            f"HEADSTART_CACHE_GB is {text!r}, not a number.", "Set it to a size in gigabytes, 20 for example."
-        ) from None
+        if float(text) >= 0:
+            return int(float(text) * 1e9)
+    except (ValueError, OverflowError):
+        pass
+    raise RunError(f"HEADSTART_CACHE_GB is {text!r}, not a number.", "Set it to a size in gigabytes, 20 for example.")
+
+
+@dataclass
+class _Shard:
+    """A shard that is mapped: where it is, and its values."""
+
+    path: Path
+    values: np.ndarray
+
+
+@dataclass(slots=True)
+class _Row:
+    """Where a row is, and its remark; ``checksum``: None once the row has been compared with it."""
+
+    shard: _Shard
+    offset: int
+    shape: tuple[int, ...]
+    remark: Any
+    checksum: int | None
+
+    @property
+    def values(self) -> np.ndarray:
+        return self.shard.values[self.offset : self.offset + math.prod(self.shape)].reshape(self.shape)
+
+    def is_whole(self) -> bool:
+        """Whether the row is as it was written."""
+        if self.checksum is not None:
+            if zlib.crc32(self.values.data) != self.checksum:
+                return False
+            self.checksum = None
+        return True
 
 
 class RowStore:
@@ -46,48 +91,68 @@ class RowStore:
     def __init__(self, key: str, dtype: str, root: Path | None = None) -> None:
         self.folder = (root or cache_dir() / "rows") / key
         self.dtype = np.dtype(dtype)
-        self._where: dict[str, tuple[np.ndarray, int, tuple[int, ...], Any]] = {}  # shard, offset, shape, remark
+        self._rows: dict[str, _Row] = {}
         self._read: set[str] = set()
+        self._damaged: set[Path] = set()
+        self._lock = threading.Lock()
         self.refresh()
 
     def refresh(self) -> None:
         """Read shards that were added since the last call, by this process or another."""
-        for index in sorted(self.folder.glob("*.npz")):
+        for index in sorted(self.folder.glob(f"*{INDEX}")):
             if index.stem not in self._read:
-                with contextlib.suppress(*_UNREADABLE):  # evicted or damaged: its rows are computed again
-                    self._read_shard(index)
+                try:
+                    # What was checked already is not replaced.
+                    self._rows = _read_shard(index, self.dtype) | self._rows
+                except FileNotFoundError:
+                    if index.exists():  # else it was evicted meanwhile
+                        self._heal(index)
+                except OSError:  # not to be read by this process: its rows are computed again
+                    pass
+                except _DAMAGE:
+                    self._heal(index)
                 self._read.add(index.stem)
 
-    def _read_shard(self, index: Path) -> None:
-        rows = index.with_suffix(".rows")
-        with np.load(index, allow_pickle=False) as saved:
-            digests, offsets, shapes = (saved[name].tolist() for name in ("digests", "offsets", "shapes"))
-            remarks = json.loads(bytes(saved["remarks"]).decode())
-            size = int(saved["size"])
-        if rows.stat().st_size != size * self.dtype.itemsize:
-            raise ValueError("a shard of the wrong length")
-        values = np.memmap(rows, dtype=self.dtype, mode="r") if size else np.empty(0, self.dtype)
-        for digest, offset, shape, remark in zip(digests, offsets, shapes, remarks, strict=True):
-            self._where[digest.decode()] = values, offset, tuple(n for n in shape if n >= 0), remark
-        with contextlib.suppress(OSError):
-            os.utime(index)  # the time of last use decides what is evicted
-
     def __contains__(self, digest: str) -> bool:
-        return digest in self._where
+        """Whether there is a row, by the index: its remark can be used, and ``get`` may still find it damaged."""
+        return digest in self._rows
+
+    def get(self, digest: str) -> np.ndarray | None:
+        """The row of one digest, a read-only view into the mapped file; None where there is none, or it is damaged."""
+        row = self._rows.get(digest)
+        if row is None or row.is_whole():
+            return None if row is None else row.values
+        # The shard's other rows stay in use here, each once it has been checked.
+        self._rows.pop(digest, None)
+        self._heal(row.shard.path)
+        return None
+
+    def _heal(self, index: Path) -> None:
+        """Delete a damaged shard; the first is told."""
+        with self._lock:
+            if not self._damaged:
+                words = "Part of the cache was damaged; it was deleted, and is computed again"
+                logging.getLogger("headstart").warning(f"{words}: {self.folder}.")
+            if index not in self._damaged:
+                self._damaged.add(index)
+                _unlink(index)
+                _unlink(index.with_suffix(VALUES))
 
     def missing(self, digests: Sequence[str | None]) -> list[int]:
-        """The indices of digests that have no row, the first of each; None is skipped."""
+        """The indices of digests that have no row, or a damaged one, the first of each; None is skipped."""
         first = {digest: i for i, digest in reversed(list(enumerate(digests))) if digest is not None}
-        return sorted(i for digest, i in first.items() if digest not in self)
+        return sorted(i for digest, i in first.items() if self.get(digest) is None)
 
     def row(self, digest: str) -> np.ndarray:
-        """The row of one digest: a read-only view into the mapped file."""
-        values, offset, shape, _ = self._where[digest]
-        return values[offset : offset + int(np.prod(shape))].reshape(shape)
+        """As ``get``, for a row that ``missing`` did not name."""
+        found = self.get(digest)
+        if found is None:
+            raise KeyError(digest)
+        return found
 
     def remark(self, digest: str) -> Any:
         """The JSON value that was stored with the row."""
-        return self._where[digest][3]
+        return self._rows[digest].remark
 
     def gather(self, digests: Sequence[str]) -> np.ndarray:
         """Rows of equal shape as one array [len(digests), ...]."""
@@ -97,92 +162,116 @@ class RowStore:
     def writing(self) -> Iterator[ShardWriter]:
         """Collect rows into one new shard, published when the block ends without an error and dropped otherwise.
 
-        The rows are renamed first and the index last, each atomically. Raises RunError.
+        The values are renamed first and the index last, each atomically. Raises RunError.
         """
         shard = self.folder / uuid.uuid4().hex
-        rows, index = shard.with_suffix(".tmp"), shard.with_suffix(".index.tmp")
+        values, index = shard.with_suffix(".tmp"), shard.with_suffix(f"{INDEX}.tmp")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with rows.open("wb") as file:
+            with values.open("wb") as file:
                 writer = ShardWriter(file, self.dtype)
                 yield writer
                 file.flush()
                 os.fsync(file.fileno())
             if writer.rows:
-                digests, offsets, shapes, remarks = zip(*writer.rows, strict=True)
-                os.replace(rows, shard.with_suffix(".rows"))
-                with index.open("wb") as out:
-                    np.savez(
-                        out,
-                        digests=np.array(digests, dtype="S"),
-                        offsets=np.array(offsets, dtype=np.int64),
-                        shapes=np.array(shapes, dtype=np.int32),
-                        remarks=np.frombuffer(json.dumps(remarks).encode(), dtype=np.uint8),
-                        size=np.int64(writer.size),
-                    )
-                os.replace(index, shard.with_suffix(".npz"))
+                os.replace(values, shard.with_suffix(VALUES))
+                content = _index(writer)
+                # Mapped before it is published: then another process may delete it at any time.
+                rows = _rows_of(content, shard.with_suffix(INDEX), self.dtype)
+                index.write_bytes(content)
+                os.replace(index, shard.with_suffix(INDEX))
+                self._rows |= rows
+                self._read.add(shard.name)
         except OSError as error:
+            _unlink(shard.with_suffix(VALUES))
             raise RunError(
                 f"The cache could not be written: {error.strerror or error} ({self.folder}).",
                 "Free some space, or let HEADSTART_CACHE name a folder on another disk.",
             ) from error
         finally:
-            _unlink(rows)
+            _unlink(values)
             _unlink(index)
         self.refresh()
 
 
+class _Entry(NamedTuple):
+    digest: str
+    offset: int
+    shape: tuple[int, ...]
+    checksum: int
+    remark: Any
+
+
+@dataclass
 class ShardWriter:
     """Rows of a shard that is being written."""
 
-    def __init__(self, file: BinaryIO, dtype: np.dtype) -> None:
-        self._file, self._dtype, self.size = file, dtype, 0
-        self.rows: list[tuple[str, int, tuple[int, ...], Any]] = []  # digest, offset, shape, remark
+    file: BinaryIO
+    dtype: np.dtype
+    size: int = 0
+    rows: list[_Entry] = field(default_factory=list)
 
     def add(self, digest: str, row: np.ndarray, remark: Any = None) -> None:
         """Append one row (up to four dimensions) under the digest of what it was computed from."""
-        row = np.ascontiguousarray(row, dtype=self._dtype)
-        self._file.write(row.data)
-        self.rows.append((digest, self.size, row.shape + (-1,) * (4 - row.ndim), remark))
+        row = np.ascontiguousarray(row, dtype=self.dtype)
+        self.file.write(row.data)
+        checksum = zlib.crc32(row.data)
+        self.rows.append(_Entry(digest, self.size, row.shape + (-1,) * (4 - row.ndim), checksum, remark))
         self.size += row.size
 
 
-def trim(keep: Iterable[Path] = (), root: Path | None = None, limit: int | None = None) -> int:
-    """Delete the least recently used shards until all stores together fit the limit; returns the bytes freed.
-
-    Stores in ``keep`` are spared. A shard that another process has mapped stays readable there (POSIX) or cannot be
-    removed (Windows).
-    """
-    base = root or cache_dir() / "rows"
-    limit = limit_bytes() if limit is None else limit
-    shards = [(_stat(index)[0], index) for index in base.glob("*/*.npz")]
-    sizes = {index: _stat(index)[1] + _stat(index.with_suffix(".rows"))[1] for _, index in shards}
-    indexed = {index.with_suffix(".rows") for index in sizes}
-    for path in [*base.glob("*/*.tmp"), *(rows for rows in base.glob("*/*.rows") if rows not in indexed)]:
-        if time.time() - _stat(path)[0] > STALE_SECONDS:
-            _unlink(path)
-    spared = {folder.resolve() for folder in keep}
-    excess, freed = sum(sizes.values()) - limit, 0
-    for _, index in sorted(shards):
-        if freed >= excess:
-            break
-        if index.parent.resolve() not in spared and _unlink(index):
-            _unlink(index.with_suffix(".rows"))
-            freed += sizes[index]
-    return freed
+def _index(writer: ShardWriter) -> bytes:
+    """The index file of the rows that were written."""
+    digests, offsets, shapes, checksums, remarks = zip(*writer.rows, strict=True)
+    packed = io.BytesIO()
+    np.savez(
+        packed,
+        digests=np.array(digests, dtype="S"),
+        offsets=np.array(offsets, dtype=np.int64),
+        shapes=np.array(shapes, dtype=np.int32),
+        checksums=np.array(checksums, dtype=np.uint32),
+        remarks=np.frombuffer(json.dumps(remarks).encode(), dtype=np.uint8),
+        size=np.int64(writer.size),
+        dtype=np.array(writer.dtype.str),
+    )
+    return _seal(packed.getvalue()) + packed.getvalue()
 
 
-def _stat(path: Path) -> tuple[float, int]:
-    """(last use, size); zeros where another process has deleted it since it was listed."""
+def _seal(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=_SEAL).digest()
+
+
+def _read_shard(index: Path, dtype: np.dtype) -> dict[str, _Row]:
+    """The rows of a shard. Raises OSError, and ``_DAMAGE`` where it is not as it was written."""
+    rows = _rows_of(index.read_bytes(), index, dtype)
     with contextlib.suppress(OSError):
-        found = path.stat()
-        return found.st_mtime, found.st_size
-    return 0.0, 0
+        os.utime(index)  # the time of last use decides what is evicted
+    return rows
 
 
-def _unlink(path: Path) -> bool:
-    try:
+def _rows_of(content: bytes, index: Path, dtype: np.dtype) -> dict[str, _Row]:
+    """The rows that an index names, by its content; the values beside it are mapped."""
+    if _seal(content[_SEAL:]) != content[:_SEAL]:
+        raise ValueError("an index that is not as it was written")
+    with np.load(io.BytesIO(content[_SEAL:]), allow_pickle=False) as saved:
+        digests, offsets, shapes, checksums = (
+            saved[name].tolist() for name in ("digests", "offsets", "shapes", "checksums")
+        )
+        remarks = json.loads(bytes(saved["remarks"]).decode())
+        size, kind = int(saved["size"]), str(saved["dtype"])
+    path = index.with_suffix(VALUES)
+    if kind != dtype.str or path.stat().st_size != size * dtype.itemsize:
+        raise ValueError("values of another kind or length")
+    values = np.memmap(path, dtype=dtype, mode="r") if size else np.empty(0, dtype)
+    shard, rows = _Shard(index, values), {}
+    for digest, offset, shape, checksum, remark in zip(digests, offsets, shapes, checksums, remarks, strict=True):
+        shape = tuple(n for n in shape if n >= 0)
+        if not 0 <= offset <= size - math.prod(shape):
+            raise ValueError("a row beyond the values")
+        rows[digest.decode()] = _Row(shard, offset, shape, remark, checksum)
+    return rows
+
+
+def _unlink(path: Path) -> None:
+    with contextlib.suppress(OSError):
         path.unlink()
-    except OSError:
-        return False
-    return True

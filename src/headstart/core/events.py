@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from headstart.core.text import joined, line
+
 
 @dataclass(frozen=True)
 class Message:
@@ -21,7 +23,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Warned:
-    """A warning of one line."""
+    """A warning of one line, or with a list below it."""
 
     text: str
 
@@ -73,7 +75,10 @@ OnProgress = Callable[[int, int], None]
 
 
 class Events:
-    """Passed to long work: each method sends one event to every listener. Without listeners the work is silent."""
+    """Passed to long work: each method sends one event to every listener. Without listeners the work is silent.
+
+    Control characters and line breaks of names in a text are escaped here, for every listener.
+    """
 
     def __init__(self, *listeners: Listener) -> None:
         self.listeners = listeners
@@ -85,19 +90,20 @@ class Events:
 
     def message(self, text: str) -> None:
         """One line of information."""
-        self.send(Message(text))
+        self.send(Message(line(text)))
 
-    def warning(self, text: str) -> None:
-        """A warning of one line."""
-        self.send(Warned(text))
+    def warning(self, text: str, lines: Iterable[str] = ()) -> None:
+        """A warning of one line; ``lines``: what is listed below it."""
+        self.send(Warned(joined([text, *(f"    {one}" for one in lines)])))
 
     def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """A small table."""
-        self.send(Table(title, tuple(columns), tuple(map(tuple, rows))))
+        cells = (tuple(line(v) if isinstance(v, str) else v for v in row) for row in rows)
+        self.send(Table(line(title), tuple(map(line, columns)), tuple(cells)))
 
     def progress(self, task: str, done: int, total: int, note: str = "", seconds_left: float | None = None) -> None:
         """The progress of a task; ``done`` equal to ``total`` ends it."""
-        self.send(Progress(task, done, total, note, seconds_left))
+        self.send(Progress(line(task), done, total, line(note), seconds_left))
 
     def epoch(self, row: Any) -> None:
         """One finished epoch."""
@@ -105,4 +111,4 @@ class Events:
 
     def finding(self, kind: str, severity: str, text: str) -> None:
         """A problem that a check found."""
-        self.send(Finding(kind, severity, text))
+        self.send(Finding(kind, severity, line(text)))

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Generic, TypeVar
 
+from headstart.core.text import brief
 from headstart.errors import OptionError, did_you_mean
 
 T = TypeVar("T")
@@ -61,7 +62,7 @@ class Registry(Generic[T]):
             if name in self.own:  # the error of a missing dependency names it
                 raise
             raise OptionError(
-                f"The {self.kind} {name!r} ({place}) cannot be imported: {error}.",
+                f"The {self.kind} {name!r} ({place}) cannot be imported: {brief(error)}.",
                 "Install or update the package that provides it.",
             ) from error
         part: T = found() if isinstance(found, type) else found

@@ -1,11 +1,21 @@
-"""Numbers, lists and durations as text."""
+"""Numbers, lists, durations and text from outside, as text that can be shown."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from typing import Any
+
+from headstart._printable import brief, elided, escaped, line, printable, quoted
+
+__all__ = [
+    "brief", "count", "duration", "elided", "escaped", "joined", "json_text", "line", "listed", "plural", "printable",
+    "quoted",
+]  # fmt: skip
+_FAR = re.compile(r"[^\x20-\x7e\xa1-\xac\xae-\u05ff]+")
+"""Where characters may be that cannot be shown; the letters nearby are passed over quickly."""
 
 
 def count(number: int) -> str:
@@ -31,12 +41,23 @@ def duration(seconds: float) -> str:
     return f"{number:.0f} {unit}" if number >= 9.95 else f"{number:.1f} {unit}"
 
 
-def json_text(value: Any, indent: int | None = None) -> str:
-    """JSON that every reader takes: null for NaN and infinities, which JSON has not; the bytes of a file name that are
-    no UTF-8 are escaped, and come back when it is read.
+def joined(lines: Iterable[str]) -> str:
+    """A text of these lines; a line break within one of them, in a file's name for example, is escaped, and a line
+    of more characters than anyone reads is cut."""
+    return "\n".join(map(line, lines))
+
+
+def json_text(value: Any, indent: int | None = None, ascii_only: bool = False) -> str:
+    """JSON that every reader takes: null for NaN and infinities, which JSON has not. Letters of all languages stay
+    readable; what ``printable`` would escape is escaped, the bytes of a file name that are no UTF-8 among it, and comes
+    back when it is read.
     """
-    text = json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")  # surrogates can only be inside strings
+    text = json.dumps(_finite(value), indent=indent, ensure_ascii=ascii_only, allow_nan=False)
+    return "\n".join(one if one.isprintable() else _FAR.sub(_escapes, one) for one in text.split("\n"))
+
+
+def _escapes(found: re.Match[str]) -> str:
+    return "".join(char if printable(char) == char else json.dumps(char)[1:-1] for char in found[0])
 
 
 def _finite(value: Any) -> Any:

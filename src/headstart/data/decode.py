@@ -9,24 +9,37 @@ import importlib
 import io
 import os
 import struct
+import threading
+import warnings
 import zlib
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from headstart.core.files import open_regular
+from headstart.data.bounds import (
+    COSTLY,
+    EVERYTHING,
+    MAX_PIXELS,
+    BadPhoto,
+    Bounds,
+    check_before_open,
+    check_header,
+    read_file,
+)
 from headstart.data.filenames import content_kind
 from headstart.data.schema import ImageRef
-from headstart.errors import DataError, OptionError, did_you_mean
+from headstart.errors import OptionError, did_you_mean
 
-MAX_PIXELS = 300_000_000
-"""A file with more pixels by its header counts as a decompression bomb (phones reach 200 million)."""
 # Pillow's own limit (179 million) would refuse real phone photos; ours is checked before any pixel is decoded.
 if Image.MAX_IMAGE_PIXELS is not None:
     Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, MAX_PIXELS)
+warnings.filterwarnings("ignore", module=r"PIL\..*")  # what is odd about a file is in its notes, or its problem
 # Only formats of photos: Pillow would start a PostScript interpreter for an EPS file that is named .jpg.
-_READERS = ("Jpeg", "Mpo", "Png", "WebP", "Gif", "Bmp", "Tiff", "Ppm", "Avif", "Jpeg2K", "Ico", "Qoi", "Pcx")
+_READERS = ("Jpeg", "Mpo", "Png", "WebP", "Gif", "Bmp", "Tiff", "Ppm", "Avif", "Jpeg2K", "Qoi", "Pcx")
 for _reader in _READERS:
     with suppress(ImportError):  # some builds of Pillow lack some
         importlib.import_module(f"PIL.{_reader}ImagePlugin")
@@ -35,6 +48,8 @@ _SUFFIXES = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"), "MPO": (".jpg", ".jpeg", ".mpo"), "PNG": (".png", ".apng"),
     "TIFF": (".tif", ".tiff"), "BMP": (".bmp", ".dib"), "WEBP": (".webp",), "GIF": (".gif",), "AVIF": (".avif",),
 }  # fmt: skip
+_ONE_AT_A_TIME = threading.Lock()
+"""Held while a picture of more than ``COSTLY`` bytes is decoded: with one per core they would fill the memory."""
 _FILTERS = {filter.name.lower(): filter for filter in Image.Resampling}
 _TURN = Image.Transpose
 _MIRRORED = (_TURN.FLIP_LEFT_RIGHT, _TURN.ROTATE_180, _TURN.FLIP_TOP_BOTTOM)
@@ -47,20 +62,18 @@ _DAMAGE: tuple[type[Exception], ...] = (
 )
 
 
-class BadPhoto(DataError):  # noqa: N818 - it names the photo, as the user meets it
-    """A file that cannot be decoded; ``problem`` is a short phrase for a list of bad files."""
-
-
 @dataclass(frozen=True)
 class Decoded:
     """``pixels``: uint8 [h, w, 3], C-contiguous and writable. ``width``, ``height``: of the original, upright, in px.
-    ``notes``: the conversions ("grayscale", "EXIF-rotated", ...), empty for an ordinary photo.
+    ``notes``: the conversions ("grayscale", "EXIF-rotated", ...), empty for an ordinary photo. ``format``: as Pillow
+    names it.
     """
 
     pixels: np.ndarray
     width: int
     height: int
     notes: tuple[str, ...] = ()
+    format: str = ""
 
 
 def decode(
@@ -68,26 +81,29 @@ def decode(
     resize: int | None = None,
     interpolation: str = "bilinear",
     named: str | None = None,
-    max_pixels: int = MAX_PIXELS,
+    bounds: Bounds = EVERYTHING,
 ) -> Decoded:
     """Decode a photo, upright and in RGB; with ``resize``, its shorter side becomes exactly that many px.
 
     Resizing is antialiased and keeps the aspect ratio. The longer side is ``int(resize * long / short)`` px, as in
     torchvision's Resize; where that is more than ``2 * resize`` the central ``2 * resize`` px are kept: a centre crop
     needs no more, and a panorama would fill the memory. A JPEG at least twice as large as needed is decoded at a
-    reduced scale. ``named`` is the file's name where ``source`` is bytes (for the note "PNG named .jpg"). A file of
-    more than ``max_pixels`` by its header is not decoded. Raises ``BadPhoto``.
+    reduced scale. ``named`` is the file's name where ``source`` is bytes (for the note "PNG named .jpg"). A file
+    beyond ``bounds`` is not decoded. Raises ``BadPhoto``.
     """
     if not isinstance(source, bytes):
         named = named or source.name
-        try:
-            with source.open("rb") as file:
-                source = file.read()
-        except OSError as error:
-            raise BadPhoto(f"cannot be read ({error.strerror or error})") from error
-    image = _open(source, max_pixels)
+        source = read_file(source)
+    image = _open(source, bounds)
+    needed = check_header(image, source, resize, bounds)
+    with _ONE_AT_A_TIME if needed > COSTLY else nullcontext():
+        found = _decoded(image, resize, interpolation)
+    return replace(found, notes=(*misnamed(found.format, named or ""), *found.notes))
+
+
+def _decoded(image: Image.Image, resize: int | None, interpolation: str) -> Decoded:
     try:
-        notes = _file_notes(image, os.path.splitext(named or "")[1].lower())
+        notes, kind = _frame_notes(image), image.format or ""
         turn, (width, height) = _upright(image)
         if resize:
             image.draft(None, (resize, resize))  # JPEG only; the result is never smaller than ``resize``
@@ -98,7 +114,7 @@ def decode(
             image = image.transpose(turn)
             notes.append("EXIF-rotated")
         pixels = np.array(image if image.mode == "RGB" else image.convert("RGB"))
-        return Decoded(pixels, width, height, (*notes, *color_notes))
+        return Decoded(pixels, width, height, (*notes, *color_notes), kind)
     except _DAMAGE as error:
         raise BadPhoto(_damage(error)) from error
 
@@ -106,18 +122,21 @@ def decode(
 def header_size(source: ImageRef) -> tuple[int, int] | None:
     """(width, height) in px, upright, from the file's header alone; None where it cannot be read."""
     try:
-        with source.open("rb") as file, Image.open(file, formats=_FORMATS) as image:
+        opened = open_regular(source) if isinstance(source, Path) else source.open("rb")
+        with opened as file, Image.open(file, formats=_FORMATS) as image:
             return _upright(image)[1]
     except _DAMAGE:
         return None
 
 
-def _open(data: bytes, max_pixels: int) -> Image.Image:
-    """The image with its header read and no pixel decoded; its size is checked."""
+def _open(data: bytes, bounds: Bounds) -> Image.Image:
+    """The image with its header read and no pixel decoded."""
     if not data:
         raise BadPhoto("empty file (0 bytes)")
+    check_before_open(data, bounds)
+    formats = [name for name in _FORMATS if bounds.formats is None or name in bounds.formats]
     try:
-        image = Image.open(io.BytesIO(data), formats=_FORMATS)
+        return Image.open(io.BytesIO(data), formats=formats)
     except Image.DecompressionBombError as error:
         raise BadPhoto(
             f"decompression bomb: more than {2 * MAX_PIXELS / 1e6:.0f} million pixels by its header"
@@ -129,14 +148,6 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
         raise BadPhoto(heic if kind == "HEIC" else reason) from error
     except _DAMAGE as error:
         raise BadPhoto(_damage(error)) from error
-    width, height = image.size
-    if max_pixels < width * height <= MAX_PIXELS:
-        raise BadPhoto(f"too large: {width} x {height} px, above {max_pixels / 1e6:g} million pixels")
-    if width * height > max_pixels:
-        raise BadPhoto(f"decompression bomb: {width} x {height} px by its header, in a file of {len(data):,} bytes")
-    if min(width, height) < 2:
-        raise BadPhoto(f"too small: {width} x {height} px")
-    return image
 
 
 def _to_rgb(image: Image.Image) -> tuple[Image.Image, list[str]]:
@@ -161,7 +172,7 @@ def _to_rgb(image: Image.Image) -> tuple[Image.Image, list[str]]:
         image.load()
     if mode not in ("RGBA", "LA", "PA", "RGBa", "La") and "transparency" not in image.info:
         return image if mode in ("RGB", "L") else image.convert("RGB"), notes
-    layered = image.convert("RGBA")
+    layered = image if mode == "RGBA" else image.convert("RGBA")
     alpha = layered.getchannel("A")
     if alpha.getextrema()[0] == 255:
         return layered.convert("RGB"), notes
@@ -176,16 +187,25 @@ def _eight_bit(image: Image.Image, notes: list[str]) -> tuple[Image.Image, list[
     32-bit integers and floats have no such scale: values up to 65535 are read as 16-bit, floats within [0, 1] as
     fractions, and all others are scaled by their range.
     """
-    values = np.asarray(image).astype(np.float64)
-    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    strips = range(0, image.height, max(1, 1_000_000 // image.width))
+
+    def values(top: int) -> np.ndarray:
+        return np.asarray(image.crop((0, top, image.width, min(image.height, top + strips.step))))
+
+    image.load()
+    low = float(min(np.nanmin(values(top)) for top in strips))
+    high = float(max(np.nanmax(values(top)) for top in strips))
     if image.mode == "F" and low >= 0 and high <= 1:
         low, high, notes = 0.0, 1.0, [*notes, "32-bit float"]
     elif low >= 0 and high <= 65535:
         low, high, notes = 0.0, 65535.0, ["16-bit"] if image.mode != "F" else ["32-bit float"]
     else:
         notes = [*notes, "32-bit: scaled by its own range"]
-    scaled = np.nan_to_num((values - low) * (255.0 / max(high - low, 1e-12)))
-    return Image.fromarray(np.rint(scaled).clip(0, 255).astype(np.uint8)), [*notes, "grayscale"]
+    scaled = np.empty((image.height, image.width), np.uint8)
+    for top in strips:  # in float64 the whole picture would take eight times its size
+        strip = (values(top).astype(np.float64) - low) * (255.0 / max(high - low, 1e-12))
+        scaled[top : top + strips.step] = np.rint(np.nan_to_num(strip)).clip(0, 255)
+    return Image.fromarray(scaled), [*notes, "grayscale"]
 
 
 def _resized(image: Image.Image, resize: int, interpolation: str) -> Image.Image:
@@ -220,10 +240,15 @@ def _upright(image: Image.Image) -> tuple[Image.Transpose | None, tuple[int, int
     return turn, image.size if turn is None or turn in _MIRRORED else (image.height, image.width)
 
 
-def _file_notes(image: Image.Image, suffix: str) -> list[str]:
-    """Notes on a wrong suffix and on several frames, except those of an MPO: previews, or a stereo pair."""
-    usual = _SUFFIXES.get(image.format or "", (suffix,))
-    notes = [f"{image.format} named {suffix}"] if suffix and suffix not in usual else []
+def misnamed(kind: str, name: str) -> tuple[str, ...]:
+    """A note where a file's name has the suffix of another format than Pillow's ``kind``."""
+    suffix = os.path.splitext(name)[1].lower()
+    return (f"{kind} named {suffix}",) if suffix and suffix not in _SUFFIXES.get(kind, (suffix,)) else ()
+
+
+def _frame_notes(image: Image.Image) -> list[str]:
+    """A note on several frames, except those of an MPO: previews, or a stereo pair."""
+    notes = []
     if image.format in ("GIF", "WEBP", "PNG", "AVIF", "TIFF"):
         with suppress(*_DAMAGE):
             if getattr(image, "is_animated", False):

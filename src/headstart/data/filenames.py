@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 
+from headstart.core.text import escaped, listed
 from headstart.data.schema import Split
 
 IMAGE_SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .mpo .png .apng .gif .bmp .dib .webp .tif .tiff .avif .heic .heif .jp2 .ppm .pgm .pbm .pnm"
-    " .qoi .ico".split()
+    " .qoi".split()
 )
 TABLE_SUFFIXES = frozenset({".csv", ".tsv"})
 # Files that are expected beside photos, and skipped without a message.
@@ -25,6 +28,8 @@ _SPLIT_WORDS: dict[str, Split] = {
     **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "development"), "val"),
     **dict.fromkeys(("test", "testing", "holdout"), "test"),
 }
+# Control characters and the like, which end a line or act on a terminal, and what stands for bytes that are not UTF-8.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _NUMBER = re.compile(r"[0-9]+")
 _FLAT_NAME = re.compile(r"(?P<label>.*[^\W\d_].*?)(?:[ ._-]+\d+|[ ._-]*\(\d+\))")
 _SIGNATURES = {
@@ -56,12 +61,31 @@ def split_of(folder: str) -> Split | None:
 def label_in_name(file_name: str) -> str | None:
     """``cat`` for ``cat.123.jpg``, ``cat_123.jpg``, ``cat-123.jpg`` or ``cat (123).jpg``; None without such a label."""
     found = _FLAT_NAME.fullmatch(os.path.splitext(file_name)[0])
-    return clean_label(found["label"].strip(" ._-")) if found else None
+    return found["label"].strip(" ._-") if found else None
 
 
 def clean_label(text: str) -> str:
-    """A label that every file format can store: composed Unicode (macOS decomposes names), valid UTF-8."""
-    return unicodedata.normalize("NFC", text.strip()).encode("utf-8", "replace").decode()
+    """A label that every file format can store and every screen can show, one for each way to write it: composed
+    Unicode (macOS decomposes names), without blanks around it.
+
+    Bytes that are not UTF-8, and control characters, are escaped, so that labels that differ in them stay apart:
+    ``caf\\xe9`` for the bytes of "café" in Latin-1.
+    """
+    kept = text.strip() or re.sub(r"\s", _escaped, text).replace(" ", r"\x20")
+    return _UNPRINTABLE.sub(_escaped, unicodedata.normalize("NFC", kept))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return escaped(found[0])
+
+
+def merged(names: Iterable[str]) -> tuple[str, ...]:
+    """A note on names that are written in several ways and give one label, if there are any."""
+    ways: dict[str, set[str]] = defaultdict(set)
+    for name in names:
+        ways[clean_label(name)].add(name)
+    same = [" and ".join(map(ascii, sorted(some))) for some in ways.values() if len(some) > 1]
+    return (f"taken as one class: {listed(same, separator='; ')}",) if same else ()
 
 
 def is_hidden(name: str) -> bool:

@@ -12,13 +12,14 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from headstart.core.array_store import RowStore, ShardWriter, limit_bytes
 from headstart.core.events import OnProgress
-from headstart.data.decode import BadPhoto, decode
+from headstart.data.bounds import BadPhoto, read_file
+from headstart.data.decode import decode, misnamed
 from headstart.data.schema import ImageRef
 from headstart.errors import DataError
 
@@ -27,7 +28,7 @@ CHUNK = 32
 """Photos per task of the thread pool: large enough that the overhead of a task is negligible."""
 SHARD = 4096
 """Photos per published shard: a killed process loses the reading of at most so many photos."""
-FORMAT = 2
+FORMAT = 3
 """Increased when the same file gives other pixels than before, so that old rows are not used."""
 
 
@@ -66,8 +67,9 @@ class DecodedImages:
     def row(self, i: int) -> np.ndarray:
         """Photo i as uint8 [h, w, 3] with min(h, w) = ``resize``. Raises ChangedPhoto."""
         digest = self.digests[i]
-        if self.store is not None and digest is not None and digest in self.store:
-            return self.store.row(digest)
+        kept = self.store.get(digest) if self.store is not None and digest is not None else None
+        if kept is not None:
+            return kept
         read = _read_one(self.photos[i], self.resize, self.interpolation, None, True)
         if read.pixels is None or read.digest != digest:
             what = (
@@ -96,7 +98,10 @@ class DecodedImages:
 
 @dataclass(frozen=True)
 class PhotoRead:
-    """One photo as read (see ``DecodedImages``); ``pixels`` is None where it is bad, in the store, or not requested."""
+    """One photo as read (see ``DecodedImages``); ``pixels`` is None where it is bad, in the store, or not requested.
+
+    ``remarks``: those of the bytes, without what the file's name adds; ``format``: as Pillow names it.
+    """
 
     digest: str | None
     problem: str | None = None
@@ -104,6 +109,7 @@ class PhotoRead:
     height: int = 0
     remarks: tuple[str, ...] = ()
     pixels: np.ndarray | None = None
+    format: str = ""
 
 
 def full_size(photo: ImageRef) -> np.ndarray:
@@ -144,19 +150,23 @@ def _add(pixels: DecodedImages, reads: Iterator[PhotoRead], progress: OnProgress
     """Add reads in order to ``pixels`` and its store."""
     fresh: set[str] = set()
     store = pixels.store
+    facts: dict[str, Any]
     writing: AbstractContextManager[ShardWriter | None] = nullcontext() if store is None else store.writing()
     with writing as writer:
         for read in reads:
             known = store.remark(read.digest) if store is not None and read.digest and read.digest in store else None
-            facts = known or {"problem": read.problem, "size": [read.width, read.height], "remarks": list(read.remarks)}
-            pixels.digests.append(None if facts["problem"] else read.digest)
-            pixels.problems.append(facts["problem"])
+            # Facts of the bytes alone: one row serves all files of that content, whatever their names. A problem is not
+            # stored, since it may be one of this machine, such as too little memory.
+            facts = known or {"size": [read.width, read.height], "remarks": list(read.remarks), "format": read.format}
+            name = pixels.photos[len(pixels.digests)].name
+            pixels.digests.append(None if read.problem else read.digest)
+            pixels.problems.append(read.problem)
             pixels.sizes.append((facts["size"][0], facts["size"][1]))
-            pixels.remarks.append(tuple(facts["remarks"]))
-            if writer is not None and read.digest and known is None and read.digest not in fresh:
-                row = read.pixels if read.pixels is not None else np.empty((0, 0, 3), np.uint8)
-                writer.add(read.digest, row, facts)
-                fresh.add(read.digest)
+            pixels.remarks.append((*misnamed(facts["format"], name), *facts["remarks"]))
+            new = read.digest if known is None and read.digest not in fresh else None
+            if writer is not None and new and read.pixels is not None:
+                writer.add(new, read.pixels, facts)
+                fresh.add(new)
             if progress is not None:
                 progress(len(pixels.digests), len(pixels.photos))
 
@@ -192,15 +202,15 @@ def stream_photos(
 
 def _read_one(photo: ImageRef, resize: int, interpolation: str, store: RowStore | None, with_pixels: bool) -> PhotoRead:
     try:
-        with photo.open("rb") as file:
-            content = file.read()
-    except OSError as error:
-        return PhotoRead(None, f"cannot be read: {error.strerror or error}")
+        content = read_file(photo)
+    except BadPhoto as bad:
+        return PhotoRead(None, bad.problem)
     digest = hashlib.blake2b(content, digest_size=16).hexdigest()
     if store is not None and digest in store:
         return PhotoRead(digest)
     try:
-        found = decode(content, resize, interpolation, named=photo.name)
+        found = decode(content, resize, interpolation)
     except BadPhoto as bad:
         return PhotoRead(digest, bad.problem)
-    return PhotoRead(digest, None, found.width, found.height, tuple(found.notes), found.pixels if with_pixels else None)
+    kept = found.pixels if with_pixels else None
+    return PhotoRead(digest, None, found.width, found.height, tuple(found.notes), kept, found.format)

@@ -80,19 +80,17 @@ def read(manifest: Manifest, resize: int, interpolation: str, on_bad: str, event
     every = (*manifest.skipped, *bad)
     if every and on_bad == "fail":
         raise DataError(
-            f"{len(every)} files cannot be used:\n" + _lines(every, manifest.root, len(every)),
-            "Mend or remove them, or use `on_bad='skip'`.",
-        )
+            f"{len(every)} files cannot be used:", "Mend or remove them, or use `on_bad='skip'`.",
+            lines=_lines(every, manifest.root, len(every)),
+        )  # fmt: skip
     if every and on_bad != "defer":
-        events.warning(f"{len(every)} files are left out:\n" + _lines(every, manifest.root, 40))
+        events.warning(f"{len(every)} files are left out:", _lines(every, manifest.root, 40))
     if len(bad) == len(photos):
         raise DataError(f"None of the {len(photos)} photos in {manifest.name} can be read.", "See the reasons above.")
     conversions = Counter(remark for remarks in pixels.remarks for remark in remarks)
     return LoadedImages(manifest, pixels, bad, dict(conversions.most_common()))
 
 
-def _lines(bad: Sequence[BadFile], root: Path, most: int) -> str:
-    lines = [f"    {shown(b.path, root)}: {b.reason}" for b in bad[:most]]
-    if len(bad) > most:
-        lines.append(f"    … and {len(bad) - most} more (all are in check.json)")
-    return "\n".join(lines)
+def _lines(bad: Sequence[BadFile], root: Path, most: int) -> list[str]:
+    more = [f"… and {len(bad) - most} more (all are in check.json)"] if len(bad) > most else []
+    return [*(f"{shown(b.path, root)}: {b.reason}" for b in bad[:most]), *more]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from headstart.core.text import listed
+from headstart.core.text import listed, quoted
 from headstart.data.schema import Manifest
 from headstart.data.stratify import places, quotas, shuffled
 from headstart.errors import DataError
@@ -35,7 +35,7 @@ def sampled(manifest: Manifest, size: int, seed: int) -> Manifest:
             " apart.",
             "Give labelled photos of two classes or more.",
         )
-    if single := [repr(label) for label, members in of_class.items() if len(members) < 2]:
+    if single := [quoted(label) for label, members in of_class.items() if len(members) < 2]:
         raise DataError(
             f"{listed(single)}: one photo only, which cannot both train and test.",
             "Give at least two photos of each class.",

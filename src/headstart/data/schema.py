@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal, Protocol
 
+from headstart.core.files import open_regular
 from headstart.errors import OptionError, option
 
 Split = Literal["train", "val", "test"]
@@ -47,7 +48,7 @@ class Photo:
 
     def open(self, mode: Literal["rb"] = "rb", /) -> IO[bytes]:
         """The encoded image. Raises OSError where it cannot be read."""
-        return self.path.open(mode)
+        return open_regular(self.path)
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple, cast
 
-from headstart.core.files import write_rows
-from headstart.core.text import listed, plural
+from headstart.core.files import read_rows, write_rows
+from headstart.core.text import brief, listed, plural, quoted
 from headstart.data.filenames import natural_key, shown
 from headstart.data.sampling import draw
 from headstart.data.schema import (
@@ -121,10 +121,9 @@ def read_splits(path: Path) -> list[SplitRow]:
     """The lines that ``write_splits`` wrote. Raises ``RunError`` for a file that is not such a table."""
     columns = SplitRow._fields
     try:
-        with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
-            rows = list(csv.reader(file))
+        rows = read_rows(path)
     except (OSError, csv.Error) as error:
-        raise RunError(f"{path} cannot be read ({error})") from error
+        raise RunError(f"{path} cannot be read ({brief(error)})") from error
     if not rows or tuple(rows[0]) != columns:
         raise RunError(f"{path} is not a table of splits (its columns must be {', '.join(columns)})")
     for line, row in enumerate(rows[1:], 2):
@@ -144,7 +143,7 @@ def _usable(manifest: Manifest, digests: Sequence[str | None], alike: Sequence[i
         raise DataError(f"none of the {len(manifest.photos)} photos in {manifest.name} can be read")
     files = Counter(p.label for p in manifest.photos)
     for label in sorted(files.keys() - {p.label for p in photos}, key=natural_key):
-        drawn.notes.append(f"class {label!r} is left out: none of its {files[label]} files can be read")
+        drawn.notes.append(f"class {quoted(label)} is left out: none of its {files[label]} files can be read")
     return drawn
 
 
@@ -246,7 +245,7 @@ def _refuse_few(labels: list[str], unit: list[int], splits: list[Split]) -> None
         apart = len({unit[i] for i in members})
         if apart < len(splits):
             undivided = f" in {plural(apart, 'group')} that cannot be divided" if apart < len(members) else ""
-            few.append(f"{label!r} has {plural(len(members), 'photo')}{undivided}")
+            few.append(f"{quoted(label)} has {plural(len(members), 'photo')}{undivided}")
     if few:
         raise DataError(
             f"too few photos to divide into {', '.join(splits)}: {listed(few, separator='; ')}",
@@ -259,7 +258,7 @@ def _shrink(drawn: _Drawn, options: SplitOptions) -> None:
     if options.shots is None and options.fraction is None:
         return
     train = drawn.by_label("train").items()
-    if few := [f"{label!r} has {len(own)}" for label, own in train if len(own) < (options.shots or 0)]:
+    if few := [f"{quoted(label)} has {len(own)}" for label, own in train if len(own) < (options.shots or 0)]:
         raise DataError(
             f"{option('shots', options.shots)}: too few photos in train: {listed(few, separator='; ')}",
             "Ask for fewer, or add photos.",

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from headstart.core.text import elided, printable
 from headstart.errors import TrainingError
 from headstart.evaluation.statistics import wilson
 
@@ -117,7 +118,9 @@ def format_report(metrics: dict[str, Any], classes: Sequence[str] | None = None)
     """
     report = metrics["report"]
     names = classes if classes is not None else [row["label"] for row in report["classes"]]
-    rows = [(str(c), name, row) for c, (name, row) in enumerate(zip(names, report["classes"], strict=True))]
+    rows = [
+        (str(c), name, row) for c, (name, row) in enumerate(zip(map(_short, names), report["classes"], strict=True))
+    ]
     rows += [(f"{average} avg", "", report[average]) for average in ("micro", "macro", "weighted")]
     cells: list[tuple[str, ...]] = [("", "Label", "f1-score", "precision", "recall", "support")]
     for index, name, row in rows:
@@ -128,6 +131,10 @@ def format_report(metrics: dict[str, Any], classes: Sequence[str] | None = None)
         "  ".join([line[0].ljust(first), *(cell.rjust(w) for cell, w in zip(line[1:], others, strict=True))])
         for line in cells
     )
+
+
+def _short(name: str) -> str:
+    return elided(printable(name), 60)  # one long name must not push the figures out of sight
 
 
 def _checked(probabilities: np.ndarray, labels: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ features only where a class was trained on a single one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -108,11 +108,25 @@ class Uncertainty:
         if not path.exists():
             return None
         tensors, facts = load_state(path)
-        check_format(path, facts if isinstance(facts, dict) else {}, FORMAT)
-        found = {name: t.numpy() for name, t in tensors.items()}
-        if not {"own", "far", "means"} <= found.keys() or found["means"].shape[1:] != (dim,):
+        check_format(path, facts, FORMAT)
+        if not _fits(tensors, dim):
             raise RunError(f"{path} does not fit the model beside it.", "Train it again.")
-        return cls(found["own"], found["far"], found["means"])
+        return cls(*(tensors[name].numpy() for name in ("own", "far", "means")))
+
+
+def _fits(tensors: Mapping[str, torch.Tensor], dim: int) -> bool:
+    """Whether they are what ``Uncertainty`` says: types, shapes, order and bounds."""
+    kinds = {"own": torch.float64, "far": torch.float64, "means": torch.float16}
+    if any(name not in tensors or tensors[name].dtype != kind for name, kind in kinds.items()):
+        return False
+    own, far, means = (tensors[name] for name in kinds)
+    if own.ndim != 1 or own.shape != far.shape or means.ndim != 2 or len(means) == 0 or means.shape[1] != dim:
+        return False
+    bounds = ((own, 0.0, 1.0), (far, 0.0, 2.0))  # NaN is in none
+    in_order = all(
+        bool(((t >= low - 0.01) & (t <= high + 0.01)).all() and (t.diff() >= 0).all()) for t, low, high in bounds
+    )
+    return in_order and bool(torch.isfinite(means).all())
 
 
 def is_unknown(distance: float | None) -> bool | None:

@@ -6,7 +6,7 @@ Loading reads tensors and JSON only, and executes no code from the folder.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from headstart.core.files import write_json
+from headstart.core.formats import DAMAGED
 from headstart.data.images import PhotoRead, centre, stream_photos
 from headstart.data.schema import ImageRef
 from headstart.errors import RunError, WeightsError, option
@@ -24,13 +25,12 @@ from headstart.inference.backends import choose_engine
 from headstart.inference.device import Machine, find_machine
 from headstart.inference.features import BATCH
 from headstart.inference.model_files import FORMAT, published, read_description
+from headstart.inference.network_files import load_network, size_problem
 from headstart.inference.openvino import has_openvino
 from headstart.inference.runner import FrozenNetwork
-from headstart.models.factory import create
-from headstart.models.heads import build_head
 from headstart.models.network import Network, head_logits
 from headstart.models.preprocessing import Preprocessing
-from headstart.models.serialization import load_state, save_state
+from headstart.models.serialization import save_state
 
 Ref = TypeVar("Ref", bound=ImageRef)
 
@@ -121,19 +121,14 @@ class Classifier:
         folder = fetched(folder)
         described = read_description(folder)
         shape, classes = described["architecture"], tuple(described["classes"])
-        backbone = create(shape["backbone"], pretrained=False, cut=shape["cut"])
-        network = Network(backbone, build_head(shape["head"], shape["dim"], len(classes), shape["dropout"]))
-        tensors, _ = load_state(folder / "model.safetensors")
-        try:
-            network.load_state_dict(tensors)
-        except RuntimeError as error:
-            reason = str(error).splitlines()[-1].strip()
-            problem = f"{folder}: model.safetensors does not fit model.json: {reason}"
-            raise RunError(problem, "Train it again.") from error
-        backbone.source, backbone.pretrained = f"run {folder.name}", True
+        network = load_network(folder, shape, len(classes))
+        how = described["preprocessing"]
+        preprocessing = Preprocessing(**{f.name: how[f.name] for f in fields(Preprocessing)})
+        if problem := size_problem(network.backbone, preprocessing.image_size):
+            raise RunError(f"{folder / 'model.json'}: preprocessing.image_size: {problem}.", DAMAGED)
         loaded = cls(
-            network.eval(),
-            Preprocessing.from_json(described["preprocessing"]),
+            network,
+            preprocessing,
             classes,
             shape["head"],
             tuple(shape["dropout"]),

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-from headstart.errors import OptionError, RunError
+from headstart.core.files import LARGEST_JSON
+from headstart.core.text import brief
+from headstart.errors import DownloadError, OptionError, RunError
 from headstart.evaluation.uncertainty import FILE as CERTAINTY
-from headstart.models.pretrained import first_line, transport_errors
+from headstart.models.pretrained import MOST_WEIGHTS, hub_file, transport_errors
 
 PREFIX = "hf:"
-MODEL = ("model.json", "model.safetensors")
-"""What ``fetched`` needs; certainty.safetensors is downloaded too if there is one."""
+MODEL = {"model.json": LARGEST_JSON, "model.safetensors": MOST_WEIGHTS}
+"""What ``fetched`` needs, and the most bytes of each; certainty.safetensors is downloaded too if there is one."""
+
+
+MOST_CERTAINTY = 1 << 30
+"""Bytes: a row of features per class, so 20,000 classes may have 100 MB."""
 
 
 def fetched(place: str | Path) -> Path:
@@ -25,16 +29,16 @@ def fetched(place: str | Path) -> Path:
     text = place.as_posix() if isinstance(place, Path) else place
     if not text.startswith(PREFIX):
         return Path(place)
-    from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     repo, _, revision = text.removeprefix(PREFIX).partition("@")
     _check_name(repo)
-    source: dict[str, Any] = {"revision": revision or None, "endpoint": os.environ.get("HF_ENDPOINT") or None}
     try:
-        files = [Path(hf_hub_download(repo, name, **source)) for name in MODEL]
+        files = [hub_file(repo, name, revision or None, most) for name, most in MODEL.items()]
         with suppress(EntryNotFoundError, LocalEntryNotFoundError):  # models of older versions have none
-            hf_hub_download(repo, CERTAINTY, **source)
+            hub_file(repo, CERTAINTY, revision or None, MOST_CERTAINTY)
+    except DownloadError as error:
+        raise RunError(error.problem, error.hint) from None
     except LocalEntryNotFoundError as error:  # no network, and not fetched before
         raise _refused(repo, error) from None
     except EntryNotFoundError:
@@ -60,5 +64,5 @@ def _refused(repo: str, error: Exception) -> RunError:
         return RunError(problem, "Log in with: hf auth login (or set HF_TOKEN).")
     if status == 404:
         return RunError(f"There is no {repo} on the hub, or it is private.", "Log in with: hf auth login")
-    problem = f"The hub could not be reached for {repo}: {first_line(error)}"
+    problem = f"The hub could not be reached for {repo}: {brief(error)}"
     return RunError(problem, "Try again; HF_ENDPOINT names another hub.")

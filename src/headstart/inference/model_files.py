@@ -1,14 +1,87 @@
-"""model.json: read and checked, and its public form."""
+"""model.json: its schema, read and checked, and its public form."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from msgspec import Meta, Struct, field, to_builtins
+
+from headstart.core.files import read_json
+from headstart.core.formats import DAMAGED, checked, odd_value, warn_unknown
 from headstart.errors import RunError
+from headstart.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, LARGEST_SIDE
 
 FORMAT = 1
+
+Name = Annotated[str, Meta(min_length=1, max_length=1000)]
+Side = Annotated[int, Meta(ge=1, le=LARGEST_SIDE)]
+Mean = Annotated[float, Meta(ge=-1000, le=1000)]
+Deviation = Annotated[float, Meta(ge=1e-6, le=1000)]
+Text = Annotated[str, Meta(max_length=100_000)]
+
+
+class Expected(Struct):
+    """``preprocessing``: see ``Preprocessing``."""
+
+    image_size: Side
+    resize: Side
+    mean: tuple[Mean, Mean, Mean] = IMAGENET_MEAN
+    std: tuple[Deviation, Deviation, Deviation] = IMAGENET_STD
+    interpolation: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"] = "bilinear"
+
+
+class Architecture(Struct):
+    """``architecture``: what ``create`` and ``build_head`` take."""
+
+    backbone: Name
+    dim: Annotated[int, Meta(ge=1, le=1_000_000)]
+    head: Name
+    cut: Name | None = None
+    dropout: Annotated[tuple[Annotated[float, Meta(ge=0, lt=1)], ...], Meta(max_length=100)] = ()
+
+
+class TrainedOn(Struct):
+    """``provenance.data``."""
+
+    name: Text = "unknown"
+    digest: Text = "unknown"
+    summary: Text = "unknown"
+
+
+class BegunWith(Struct):
+    """``provenance.backbone``: where the weights were from that training started from."""
+
+    source: Text = "unknown"
+    weights_digest: Text = "unknown"
+
+
+class Provenance(Struct):
+    """``provenance``: for people; nothing is computed from it."""
+
+    headstart: Text = "unknown"
+    torch: Text = "unknown"
+    timm: Text | None = None
+    python: Text = "unknown"
+    created: Text = "unknown"
+    machine: Text = "unknown"
+    command: Text = ""
+    data: TrainedOn = field(default_factory=TrainedOn)
+    backbone: BegunWith = field(default_factory=BegunWith)
+    strategy: Text = "unknown"
+    seed: int = 0
+    temperature: Annotated[float, Meta(gt=0)] | None = None
+
+
+class Description(Struct):
+    """model.json."""
+
+    format: int
+    classes: Annotated[tuple[Name, ...], Meta(min_length=1, max_length=100_000)]
+    preprocessing: Expected
+    architecture: Architecture
+    precision: Literal["bf16", "float32"]
+    provenance: Provenance
 
 
 def published(described: dict[str, Any]) -> dict[str, Any]:
@@ -25,17 +98,36 @@ def read_description(folder: Path) -> dict[str, Any]:
     """
     path, hint = folder / "model.json", "Name the folder that `hs.train` made."
     try:
-        described = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path)
     except FileNotFoundError:
         if (folder / "request.json").exists():
             hint = f"Its training did not end: `hs.resume({str(folder)!r})` continues it."
         raise RunError(f"{folder} holds no model (no model.json).", hint) from None
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path} cannot be read: {error}.", "Train it again.") from None
-    needed = {"format", "classes", "preprocessing", "architecture", "precision", "provenance"}
-    if not isinstance(described, dict) or not needed <= described.keys():
+    except NotADirectoryError:
+        raise RunError(f"{folder} is a file, not the folder of a run.", hint) from None
+    if not isinstance(found, dict) or not {"format", "classes", "architecture"} <= found.keys():
         raise RunError(f"{path} is not a description of a headstart model.", hint)
-    if (number := described["format"]) > FORMAT:
-        problem = f"{path} has format {number}, newer than this headstart reads ({FORMAT})."
-        raise RunError(problem, "Update headstart.")
+    if odd := odd_value(found):
+        raise RunError(f"{path}: {' '.join(odd)}.", DAMAGED)
+    known = checked(path, found, Description, FORMAT)
+    if len(set(known.classes)) < len(known.classes):
+        raise RunError(f"{path}: classes holds a name twice.", DAMAGED)
+    if known.preprocessing.resize < known.preprocessing.image_size:
+        raise RunError(f"{path}: preprocessing.resize is below image_size.", DAMAGED)
+    unknown: list[str] = []
+    described = _with_unknown(to_builtins(known), found, unknown)
+    if unknown:
+        warn_unknown("model.json holds keys", tuple(sorted(unknown)))
     return described
+
+
+def _with_unknown(known: dict[str, Any], found: dict[str, Any], unknown: list[str]) -> dict[str, Any]:
+    """The known values with the other keys that there were, whose names go to ``unknown``."""
+    inner = {name: _with_unknown(known[name], found[name], unknown) for name in known if _both(known, found, name)}
+    others = {name: value for name, value in found.items() if name not in known}
+    unknown += others
+    return {**known, **inner, **others}
+
+
+def _both(known: dict[str, Any], found: dict[str, Any], name: str) -> bool:
+    return isinstance(known[name], dict) and isinstance(found.get(name), dict)

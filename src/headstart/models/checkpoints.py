@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from headstart.core.text import listed
+from headstart.core.text import brief, listed
 from headstart.errors import WeightsError
 from headstart.models.backbone import Backbone
 from headstart.models.key_mapping import guess_resnet, to_timm_names
+from headstart.models.pickles import check_pickle
 
 State = dict[str, Tensor]
 # Where training scripts keep the weights inside a checkpoint, and what wrappers put in front of every key.
@@ -47,24 +48,25 @@ def read_state_dict(path: Path) -> State:
         start = file.read(9)
     # By content, since names can be wrong: eight bytes of header length, then JSON.
     is_safetensors = path.suffix == ".safetensors" or start[8:] == b"{"
-    state = _unwrap(_read_safetensors(path) if is_safetensors else _read_pickle(path))
+    state = _unwrap(_read_safetensors(path) if is_safetensors else _read_pickle(path), set())
     if not state:
         raise WeightsError(f"{path} holds no weights", "A checkpoint with a state dict (tensors by name) is expected.")
+    _check_tensors(path, state)
     return {key: t.float() if t.is_floating_point() else t for key, t in _without_prefixes(state).items()}
 
 
 def _read_safetensors(path: Path) -> State:
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
         return load_file(path)
-    except (SafetensorError, OSError) as error:
-        problem = f"weights file {path} is damaged or not a safetensors file ({error})"
+    except Exception as error:  # noqa: BLE001 - the library's own error, and what torch says to an unusual type
+        problem = f"weights file {path} is damaged or not a safetensors file ({brief(error)})"
         raise WeightsError(problem, "Fetch it again.") from None
 
 
 def _read_pickle(path: Path) -> Any:
+    check_pickle(path)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # noqa: BLE001 - damaged bytes lead the reader anywhere (struct.error, TypeError, ...)
@@ -81,22 +83,45 @@ def _read_pickle(path: Path) -> Any:
     raise WeightsError(f"weights file {path} {what}", "Fetch it again: .safetensors, .pth and .pt files are read.")
 
 
-def _unwrap(content: Any) -> State:
-    """The innermost dict that holds tensors: ``{"epoch": 3, "state_dict": {"model": {...}}}`` is opened twice."""
-    if not isinstance(content, Mapping):
+def _unwrap(content: Any, seen: set[int]) -> State:
+    """The innermost dict that holds tensors: ``{"epoch": 3, "state_dict": {"model": {...}}}`` is opened twice.
+
+    ``seen``: dicts looked into already; a file may nest them without end.
+    """
+    if not isinstance(content, Mapping) or id(content) in seen or len(seen) > 100:
         return {}
+    seen.add(id(content))
     for name in _WRAPPERS:
-        if isinstance(content.get(name), Mapping) and (inner := _unwrap(content[name])):
+        if isinstance(content.get(name), Mapping) and (inner := _unwrap(content[name], seen)):
             return inner
     return {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
 
 
 def _without_prefixes(state: State) -> State:
     """Removes, repeatedly, a wrapper's prefix (DataParallel, compile, Lightning) that most keys share."""
-    for prefix in _PREFIXES:
-        if 2 * sum(key.startswith(prefix) for key in state) > len(state):
-            return _without_prefixes({key.removeprefix(prefix): tensor for key, tensor in state.items()})
+    for _ in range(10):
+        common = (p for p in _PREFIXES if 2 * sum(key.startswith(p) for key in state) > len(state))
+        if (prefix := next(common, None)) is None:
+            break
+        state = {key.removeprefix(prefix): tensor for key, tensor in state.items()}
     return state
+
+
+def _check_tensors(path: Path, state: State) -> None:
+    """Raise WeightsError for tensors that are not plain numbers in memory: sparse, quantized, without storage, or a
+    view that repeats a few numbers to a size beyond all memory.
+    """
+    size = sum(t.numel() * 4 for t in state.values())
+    plain = all(t.layout == torch.strided and t.device.type == "cpu" and not t.is_quantized for t in state.values())
+    if not plain or size > 64 * path.stat().st_size:
+        raise WeightsError(f"weights file {path} holds tensors of an unusual kind", "Save it as plain float tensors.")
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Whether no number of a tensor is NaN or infinite."""
+    if not tensor.is_floating_point() or bool(torch.isfinite(tensor.sum())):  # the sum takes a tenth of the time
+        return True
+    return bool(torch.isfinite(tensor).all())  # large numbers may have a sum that is not
 
 
 def fit_weights(backbone: Backbone, state: Mapping[str, Tensor], origin: str) -> None:
@@ -119,8 +144,9 @@ def fit_weights(backbone: Backbone, state: Mapping[str, Tensor], origin: str) ->
             for key, own, other in common
             if other.shape != own.shape
         ],
+        "of another type": [key for key, own, other in common if other.is_floating_point() != own.is_floating_point()],
         "not of this network": [key for key in offered if key not in known and not key.startswith(left_out)],
-        "not finite": [key for key, _, other in common if not bool(torch.isfinite(other).all())],
+        "not finite": [key for key, _, other in common if not is_finite(other)],
     }
     found = "; ".join(f"{len(keys)} {what}: {listed(keys, 3)}" for what, keys in problems.items() if keys)
     if found:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 
 from headstart.models.backbone import Backbone
@@ -9,7 +11,14 @@ from headstart.models.checkpoints import fit_weights, read_state_dict
 from headstart.models.providers import PROVIDERS, resolve
 
 
-def create(name: str, *, pretrained: bool = True, weights: Path | None = None, cut: str | None = None) -> Backbone:
+def create(
+    name: str,
+    *,
+    pretrained: bool = True,
+    weights: Path | None = None,
+    cut: str | None = None,
+    at_most: float = math.inf,
+) -> Backbone:
     """The backbone of that name, in eval mode.
 
     Args:
@@ -18,11 +27,13 @@ def create(name: str, *, pretrained: bool = True, weights: Path | None = None, c
         pretrained: False for random weights (from torch's global generator: seed it first).
         weights: a local checkpoint to use instead of the published weights.
         cut: the last stage or block to keep.
+        at_most: bytes that its tensors may take, for a name from a file; timm's networks check it.
 
     Raises:
-        OptionError: an unknown name, option or cut. WeightsError: weights that cannot be fetched, or do not fit.
+        OptionError: an unknown name, option or cut, or too large a network.
+        WeightsError: weights that cannot be fetched, or do not fit.
     """
-    entry = resolve(name)
+    entry = replace(resolve(name), at_most=at_most)
     provider = PROVIDERS.get(entry.provider)
     backbone = provider.build(entry, provider.fetch(entry) if pretrained and weights is None else None)
     if weights is not None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
-
-from headstart.core.formats import known_only
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+LARGEST_SIDE = 4096
+"""Of an input size in px: a larger one is a typing error, or meant to fill the memory."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,3 @@ class Preprocessing:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Preprocessing:
-        own = known_only("model.json holds preprocessing", values, (field.name for field in fields(cls)))
-        return cls(**own | {"mean": tuple(own["mean"]), "std": tuple(own["std"])})

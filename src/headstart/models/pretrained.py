@@ -9,15 +9,19 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from headstart.core.download import download
 from headstart.core.paths import cache_dir
+from headstart.core.text import brief
 from headstart.errors import DownloadError, WeightsError
 
 # Names of weights on the hub, the one that cannot hold code first.
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+MOST_WEIGHTS = 50 << 30
+"""Bytes of a file of weights: those of timm's largest network are 27 GB."""
 _INSTEAD = "Without a network: `weights=FILE` (a checkpoint fetched elsewhere), or `backbone='starter'`, which ships."
 
 
@@ -52,36 +56,82 @@ def from_hub(repo: str) -> Path:
 
     The hub's cache comes first: a file that is there needs no network, not even to ask whether it is the newest.
     """
-    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-    if (known := in_hub_cache(repo)) is not None:
-        return known
-    repo, _, revision = repo.partition("@")
-    source: dict[str, Any] = {"revision": revision or None, "endpoint": os.environ.get("HF_ENDPOINT") or None}
-    for name in _HUB_FILES:
+    name, _, revision = repo.partition("@")
+    try:
+        if (known := in_hub_cache(repo)) is not None:
+            return _verified(known, known.resolve().name, name)
+        for file in _HUB_FILES:
+            try:
+                return hub_file(name, file, revision or None, MOST_WEIGHTS)
+            except EntryNotFoundError as error:
+                if isinstance(error, LocalEntryNotFoundError):
+                    raise
+    except DownloadError as error:
+        raise WeightsError(error.problem, f"{error.hint} {_INSTEAD}") from None
+    except transport_errors() as error:
+        reason = brief(error)
+        problem = f"the weights of {name} could not be fetched from the Hugging Face hub ({reason})"
+        raise WeightsError(problem, _INSTEAD) from error
+    raise WeightsError(f"{name} on the Hugging Face hub holds none of {', '.join(_HUB_FILES)}", _INSTEAD)
+
+
+def hub_file(repo: str, name: str, revision: str | None, at_most: int) -> Path:
+    """A file of a repository, from the hub or, without a network, from its cache; its bytes are those that its tag
+    announces.
+
+    Raises:
+        DownloadError: it is larger than ``at_most`` bytes, or its bytes are others; a damaged file is deleted.
+        LocalEntryNotFoundError: no network, and it was not fetched before.
+        EntryNotFoundError, or one of ``transport_errors``: see the hub's client.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    source: dict[str, Any] = {"revision": revision, "endpoint": os.environ.get("HF_ENDPOINT") or None}
+    try:
+        announced = get_hf_file_metadata(hf_hub_url(repo, name, **source))
+    except transport_errors() as error:
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        if isinstance(error, HfHubHTTPError) and status is not None and status < 500:
+            raise
         try:
-            announced = get_hf_file_metadata(hf_hub_url(repo, name, **source)).etag or ""
-            path = Path(hf_hub_download(repo, name, **source))
-        except (EntryNotFoundError, *transport_errors()) as error:
-            if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
-                continue
-            reason = first_line(error)
-            problem = f"the weights of {repo} could not be fetched from the Hugging Face hub ({reason})"
-            raise WeightsError(problem, _INSTEAD) from error
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if (
-            not re.fullmatch(r"[0-9a-f]{64}", announced) or found == announced
-        ):  # the tag of a small file is another hash
-            return path
-        path.resolve().unlink()
-        path.unlink(missing_ok=True)
-        raise WeightsError(
-            f"the file of {repo} arrived damaged (SHA-256 {found[:8]}, announced {announced[:8]}); it was deleted",
-            f"Run the same command again. {_INSTEAD}",
-        )
-    raise WeightsError(f"{repo} on the Hugging Face hub holds none of {', '.join(_HUB_FILES)}", _INSTEAD)
+            path = Path(hf_hub_download(repo, name, local_files_only=True, **source))
+        except LocalEntryNotFoundError:
+            raise LocalEntryNotFoundError(brief(error)) from error
+        return _verified(path, path.resolve().name, repo)
+    if announced.size is None or announced.size > at_most:
+        size = "an unknown number of" if announced.size is None else f"{announced.size:,}"
+        raise DownloadError(f"{name} of {repo} has {size} bytes, more than the {at_most:,} of any headstart uses")
+    return _verified(Path(hf_hub_download(repo, name, **source)), announced.etag or "", repo)
+
+
+def _verified(path: Path, tag: str, repo: str) -> Path:
+    """The file, if its bytes have the hash that the hub's tag is: SHA-256 of a large file, git's SHA-1 of a small one.
+    The hub's cache names files by their tags, so they are compared without a network too.
+    """
+    facts = path.stat()
+    if (found := _digest(path, tag, facts.st_size, facts.st_mtime_ns)) == tag:
+        return path
+    for place in (path.resolve(), path):
+        place.unlink(missing_ok=True)
+    raise DownloadError(
+        f"{path.name} of {repo} is damaged (its hash is {found[:8]}, the hub announced {tag[:8]}); it was deleted",
+        "Run the same command again to fetch it anew.",
+    )
+
+
+@cache
+def _digest(path: Path, tag: str, size: int, changed: int) -> str:
+    """The hash of the kind that a tag has, once per state of a file; the tag itself where it is of no known kind."""
+    if not re.fullmatch(r"[0-9a-f]{64}|[0-9a-f]{40}", tag):
+        return tag
+    digest = hashlib.sha256() if len(tag) == 64 else hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def transport_errors() -> tuple[type[Exception], ...]:
@@ -90,8 +140,3 @@ def transport_errors() -> tuple[type[Exception], ...]:
 
     transport: type[Exception] = getattr(errors, "HTTPError", OSError)  # another library's with each major version
     return (OSError, ValueError, errors.HfHubHTTPError, transport)
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's message, or its type."""
-    return str(error).strip().partition("\n")[0] or type(error).__name__

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import ast
 import fnmatch
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from headstart.core.registry import Registry
 from headstart.errors import OptionError, did_you_mean
+from headstart.models.options import Values, read_options
 
 if TYPE_CHECKING:
     from headstart.models.backbone import Backbone
@@ -21,7 +22,8 @@ class Entry:
     """One pretrained network.
 
     ``name`` as the user wrote it; ``architecture``: the full name, with the tag of its weights if it has one;
-    ``provider``: the publisher of the weights; ``weights``: a description of them; ``options`` for the provider.
+    ``provider``: the publisher of the weights; ``weights``: a description of them; ``options`` for the provider;
+    ``at_most``: bytes that its tensors may take, where the name comes from a file.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Entry:
     provider: str
     weights: str
     options: tuple[tuple[str, Any], ...] = ()
+    at_most: float = math.inf
 
     @property
     def base(self) -> str:
@@ -52,8 +55,8 @@ class BackboneInfo:
 class Provider(Protocol):
     """A publisher of pretrained networks."""
 
-    takes_options: bool
-    """Whether options may follow a name (``mobilenetv2_100:pad_type=same``)."""
+    options: Mapping[str, Values]
+    """The options that may follow a name (``mobilenetv2_100:pad_type=same``), and their values."""
 
     def resolve(self, name: str) -> Entry | None:
         """The network of that name, None if it is not one of this provider's. Raises OptionError for a wrong tag."""
@@ -86,12 +89,21 @@ PROVIDERS: Registry[Provider] = Registry(
 """Asked in this order, so that timm, whose import takes seconds, is imported only for a name that needs it."""
 
 
+LONGEST = 300
+"""Characters of a name with its options."""
+
+
 def resolve(name: str) -> Entry:
     """The network of that name; options for its provider may follow a colon (``mobilenetv2_100:pad_type=same``).
+
+    A name selects one of the networks that the providers list. It is never an address, a repository or a path, as timm
+    itself would take it (``hf-hub:…``, ``local-dir:…``).
 
     Raises:
         OptionError: an unknown name or tag, or options that the provider does not take.
     """
+    if len(name) > LONGEST:
+        raise OptionError(f"backbone {name[:60]!r}… has {len(name)} characters, {LONGEST} at most", option="backbone")
     plain, colon, text = name.strip().partition(":")
     found = next((entry for provider in PROVIDERS if (entry := provider.resolve(plain))), None)
     if found is None:
@@ -100,19 +112,8 @@ def resolve(name: str) -> Entry:
         raise OptionError(f"backbone {plain!r} is not known", hint, option="backbone")
     if not colon:
         return found
-    if not PROVIDERS.get(found.provider).takes_options:
-        raise OptionError(f"backbone {plain} takes no options (:{text})", "Options are for timm's other networks.")
-    return replace(found, name=name.strip(), options=tuple(_option(part, name) for part in text.split(",")))
-
-
-def _option(text: str, name: str) -> tuple[str, Any]:
-    key, sign, value = text.partition("=")
-    if not sign or not key.isidentifier() or not value:
-        raise OptionError(f"backbone {name!r}: {text!r} is not an option", "Write it like name:pad_type=same.")
-    try:
-        return key, ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return key, value  # a word
+    options = read_options(text, getattr(PROVIDERS.get(found.provider), "options", {}), plain)
+    return replace(found, name=name.strip(), options=options)
 
 
 def backbones(pattern: str | None = None) -> list[BackboneInfo]:

@@ -7,7 +7,7 @@ of its 1,700 models, torchvision and torch's compiler, which takes two seconds, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from headstart.models.backbone import Backbone, Facts
 from headstart.models.blocks import TRIAL_SIZES, member_blocks
 from headstart.models.checkpoints import fit_weights, read_state_dict
 from headstart.models.key_mapping import RESNETS
+from headstart.models.options import Values
 from headstart.models.preprocessing import Preprocessing
 from headstart.models.pretrained import from_url, place
 from headstart.models.providers import BackboneInfo, Entry
@@ -138,7 +139,7 @@ _WEIGHTS = "torchvision ImageNet-1k"
 class TorchvisionResNets:
     """The provider of torchvision's ResNets."""
 
-    takes_options = False
+    options: Mapping[str, Values] = {}
 
     def resolve(self, name: str) -> Entry | None:
         base, _, tag = name.partition(".")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from headstart.core.files import replacing
+from headstart.core.formats import DAMAGED, parsed
+from headstart.core.text import brief
 from headstart.errors import RunError
 
 
@@ -34,14 +38,30 @@ def load_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     Raises:
         RunError: the file is not one of headstart's.
     """
+    with _opened(path) as opened:
+        facts = parsed((opened.metadata() or {})["facts"])
+        if not isinstance(facts, dict):
+            raise ValueError("its facts are none")
+        return {name: opened.get_tensor(name) for name in opened.keys()}, facts  # noqa: SIM118 - not a mapping
+
+
+def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shape of each tensor, from the header alone. Raises RunError."""
+    with _opened(path) as opened:
+        return {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The file, open for reading: the library checks that its header and its size fit."""
     try:
+        if path.exists() and not path.is_file():  # a named pipe would be waited for
+            raise ValueError("it is not a file")
         path.open("rb").close()  # safetensors reports an unreadable file as missing
         with safe_open(path, framework="pt") as opened:
-            facts = json.loads((opened.metadata() or {})["facts"])
-            return {name: opened.get_tensor(name) for name in opened.keys()}, facts  # noqa: SIM118 - not a mapping
+            yield opened
     except PermissionError as error:
         raise RunError(f"{path} cannot be read: {error.strerror}.", "Ask its owner for read permission.") from error
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise RunError(
-            f"{path} cannot be read: {error}.", "It is damaged or not headstart's; train again with `overwrite=True`."
-        ) from error
+    except (OSError, SafetensorError, LookupError, ValueError, TypeError, AttributeError, MemoryError) as error:
+        reason = getattr(error, "strerror", None) or brief(error)
+        raise RunError(f"{path} cannot be read: {reason}.", DAMAGED) from error

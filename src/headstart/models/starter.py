@@ -8,10 +8,12 @@ parameters, 256 features. Trained by scripts/pack_starter.py.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headstart.errors import WeightsError
+from headstart.models.options import Values
 from headstart.models.preprocessing import Preprocessing
 from headstart.models.providers import BackboneInfo, Entry
 
@@ -30,7 +32,7 @@ STD = (0.2673, 0.2564, 0.2762)
 class Starter:
     """The provider of one network."""
 
-    takes_options = False
+    options: Mapping[str, Values] = {}
 
     def resolve(self, name: str) -> Entry | None:
         return Entry(name, name, NAME, WEIGHTS) if name == NAME else None

@@ -5,23 +5,44 @@ timm's import takes two seconds, so it happens only when a name needs it.
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
+import torch
+from torch import Tensor, nn
+
+from headstart.core.text import brief
 from headstart.errors import OptionError, WeightsError, did_you_mean
 from headstart.models.backbone import Backbone, Facts
-from headstart.models.blocks import take_apart
+from headstart.models.blocks import REFUSALS, take_apart
+from headstart.models.checkpoints import is_finite
+from headstart.models.options import OneOf, Share, Values, Whole
+from headstart.models.pickles import check_pickle
 from headstart.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from headstart.models.pretrained import from_hub, from_url, in_hub_cache, place
 from headstart.models.providers import BackboneInfo, Entry
+
+OPTIONS: dict[str, Values] = {
+    "pad_type": OneOf("same", "valid"),
+    "global_pool": OneOf("avg", "max", "avgmax", "catavgmax", "token", "map"),
+    "output_stride": OneOf(8, 16, 32),
+    "fix_stem": OneOf(True, False),
+    **{f"{what}_rate": Share() for what in ("drop", "drop_path", "proj_drop", "attn_drop", "pos_drop", "patch_drop")},
+    "img_size": Whole(16, 1024),
+    "dynamic_img_size": OneOf(True, False),
+    "dynamic_img_pad": OneOf(True, False),
+}
+"""Those that shape a network and do nothing else."""
 
 
 class TimmNetworks:
     """Any network of timm's, with or without the tag of its weights."""
 
-    takes_options = True
+    options = OPTIONS
 
     def resolve(self, name: str) -> Entry | None:
         import timm
@@ -104,11 +125,32 @@ def _network(entry: Entry, file: Path | None) -> Any:
     """timm's module without a classifier. A file from its hub is loaded by timm, which knows the formats of its
     checkpoints.
     """
+    if math.isfinite(entry.at_most):
+        with torch.device("meta"):  # names and shapes only: nothing is allocated
+            size = sum(t.nbytes for t in _all_tensors(_created(entry, {})))
+        if size > entry.at_most:
+            raise OptionError(f"backbone {entry.name} takes {size / 1e9:.1f} GB, far more than the weights beside it")
+    if file is None:
+        return _created(entry, {})
+    if file.suffix != ".safetensors":
+        check_pickle(file)
+    try:
+        net = _created(entry, {"pretrained": True, "pretrained_cfg_overlay": {"file": str(file)}})
+    except OptionError:
+        raise
+    except Exception as error:  # noqa: BLE001 - damaged bytes lead timm's reader anywhere
+        raise WeightsError(
+            f"{file} does not fit {entry.architecture}: {brief(error)}", "Remove the file to fetch it again."
+        ) from None
+    if not all(is_finite(tensor) for tensor in net.state_dict().values()):
+        raise WeightsError(f"{file} holds numbers that are not finite", "Remove the file to fetch it again.")
+    return net
+
+
+def _created(entry: Entry, more: dict[str, Any]) -> Any:
     import timm
 
-    options: dict[str, Any] = {"num_classes": 0, **dict(entry.options)}
-    if file is not None:
-        options |= {"pretrained": True, "pretrained_cfg_overlay": {"file": str(file)}}
+    options: dict[str, Any] = {"num_classes": 0, **dict(entry.options), **more}
     cfg = _config(entry.architecture)
     try:
         if (
@@ -119,9 +161,12 @@ def _network(entry: Entry, file: Path | None) -> Any:
         return timm.create_model(entry.architecture, **options)
     except TypeError as error:  # an option that this network does not have
         raise OptionError(f"timm cannot build {entry.name}: {error}", "Leave the option out.") from None
-    except (RuntimeError, KeyError, ValueError) as error:
-        if file is None:
-            raise OptionError(f"timm cannot build {entry.architecture}: {error}", "Choose another backbone.") from None
-        raise WeightsError(
-            f"{file} does not fit {entry.architecture}: {error}", "Remove the file to fetch it again."
-        ) from None
+    except (*REFUSALS, KeyError) as error:
+        if more:
+            raise
+        problem = f"timm cannot build {entry.name}: {brief(error)}"
+        raise OptionError(problem, "Choose another backbone, or leave its options out.") from None
+
+
+def _all_tensors(net: nn.Module) -> Iterable[Tensor]:
+    return itertools.chain(net.parameters(), net.buffers())

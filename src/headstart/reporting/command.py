@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from headstart.core.shell import positional, shell_word
 
 FLAGS = {"from_run": "--from", "label": "--class", "settings": "--set"}
 """Options whose flag is not their name."""
@@ -22,7 +23,7 @@ def command_line(command: str, subject: str | Path, options: Mapping[str, Any]) 
     mapping is an option of its own (``--set NAME=VALUE``).
     """
     words = (word for name, value in options.items() for word in option_words(name, value))
-    return shlex.join(["headstart", command, str(subject), *words])
+    return " ".join(map(shell_word, ["headstart", command, positional(str(subject)), *words]))
 
 
 def option_words(name: str, value: Any) -> Iterator[str]:

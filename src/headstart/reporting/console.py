@@ -17,6 +17,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from headstart.core.events import EpochEnd, Event, Events, Listener, Message, Progress, Table, Warned
+from headstart.core.text import printable
 
 HEARTBEAT_SECONDS = 30.0
 MEASURABLE_SECONDS = 1.0
@@ -29,7 +30,8 @@ class Console:
     """
 
     def __init__(self, quiet: bool = False, words: Callable[[str], str] = str) -> None:
-        self.console = RichConsole(stderr=True, highlight=False)
+        # Text from outside is not Rich's markup, nor are its colons emoji.
+        self.console = RichConsole(stderr=True, highlight=False, markup=False, emoji=False)
         terminal, jupyter = self.console.is_terminal, self.console.is_jupyter
         self.console.soft_wrap = not (terminal or jupyter)  # a log file's lines are not broken
         self.quiet, self.words = quiet, words
@@ -46,9 +48,9 @@ class Console:
         elif self.quiet:
             return
         elif isinstance(event, Message):
-            self._print(self.words(event.text))
+            self._print(self._said(event.text))
         elif isinstance(event, Table):
-            rows = [[self.words(v) if isinstance(v, str) else v for v in row] for row in event.rows]
+            rows = [[self._said(v) if isinstance(v, str) else v for v in row] for row in event.rows]
             self._print(make_table(event.title, event.columns, rows))
         elif isinstance(event, Progress):
             self._progress(event)
@@ -56,17 +58,20 @@ class Console:
             row, target = event.row, self._bars.console if self._bars is not None else self.console
             target.print(
                 f"  epoch {row.epoch:3d}   train loss {row.train_loss:.3f}  accuracy {row.train_accuracy:.3f}"
-                f"   val loss {row.val_loss:.3f}  accuracy {row.val_accuracy:.3f}   {row.seconds:.1f} s",
-                markup=False,
+                f"   val loss {row.val_loss:.3f}  accuracy {row.val_accuracy:.3f}   {row.seconds:.1f} s"
             )
 
     def warning(self, text: str) -> None:
         """One line that should not be missed."""
-        self._print(f"Note: {self.words(text)}", style="yellow")
+        self._print(f"Note: {self._said(text)}", style="yellow")
+
+    def _said(self, text: str) -> str:
+        """A text as it is shown: what hides or moves the cursor is escaped once more, for events of other senders."""
+        return printable(self.words(text), keep="\n")
 
     def _print(self, what: Any, style: str | None = None) -> None:
         self.close()
-        self.console.print(what, style=style, markup=False)
+        self.console.print(what, style=style)
 
     def _progress(self, event: Progress) -> None:
         """Bars appear only on a terminal, and go away when done."""
@@ -86,8 +91,8 @@ class Console:
             if event.done >= event.total:
                 return
             if self._bars is None:
-                columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-                notes = (TextColumn("{task.fields[note]}"), TimeLeft(Column(no_wrap=True)))
+                columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+                notes = (TextColumn("{task.fields[note]}", markup=False), TimeLeft(Column(no_wrap=True)))
                 self._bars = Bars(*columns, *notes, console=self.console, transient=True, refresh_per_second=4)
                 self._bars.start()
             self._tasks[event.task] = self._bars.add_task(
@@ -106,7 +111,7 @@ class Console:
         if event.done < event.total and now - self._spoke > HEARTBEAT_SECONDS:
             self._spoke = now
             parts = (f"  {event.task}: {event.done} of {event.total}", event.note, clock.text())
-            self.console.print("   ".join(part for part in parts if part), markup=False)
+            self.console.print("   ".join(part for part in parts if part))
 
     def close(self) -> None:
         """Remove the progress bars."""

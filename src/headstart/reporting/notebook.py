@@ -8,7 +8,10 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headstart.data.decode import BadPhoto, decode
+from headstart.core.files import unguarded
+from headstart.core.text import printable
+from headstart.data.bounds import BadPhoto
+from headstart.data.decode import decode
 from headstart.data.images import centre
 from headstart.data.schema import ImageRef
 from headstart.errors import OptionError
@@ -25,6 +28,11 @@ MOST = 24
 _TILE = "display:inline-block;margin:0 8px 8px 0;vertical-align:top;font-size:12px;line-height:1.35"
 
 
+def html(text: object) -> str:
+    """Text from outside as HTML, within an element or a quoted attribute."""
+    return escape(printable(text))
+
+
 def frame(rows: Iterable[Mapping[str, Any]]) -> DataFrame:
     """Rows as a pandas frame. Raises OptionError where pandas is not installed."""
     return _pandas().DataFrame(list(rows))
@@ -32,7 +40,9 @@ def frame(rows: Iterable[Mapping[str, Any]]) -> DataFrame:
 
 def read_frame(path: Path) -> DataFrame:
     """One of a run's tables as a pandas frame. Raises OptionError where pandas is not installed."""
-    return _pandas().read_csv(path)
+    # Only an empty cell is missing: "NA" may be a class.
+    found = _pandas().read_csv(path, keep_default_na=False, na_values=[""], encoding_errors="surrogateescape")
+    return found.map(lambda cell: unguarded(cell) if isinstance(cell, str) else cell)
 
 
 def _pandas() -> Any:
@@ -47,7 +57,7 @@ def photo_tile(photo: ImageRef, words: str = "") -> str:
     try:
         source = thumbnail(centre(decode(photo, SIDE).pixels, SIDE), SIDE)
     except BadPhoto as bad:
-        return f"<div style='{_TILE}'>{escape(photo.name)}: {escape(bad.problem)}</div>"
+        return f"<div style='{_TILE}'>{html(photo.name)}: {html(bad.problem)}</div>"
     return f"<div style='{_TILE}'><img src='{source}' width='{SIDE}' height='{SIDE}'><br>{words}</div>"
 
 
@@ -74,13 +84,13 @@ def table_html(rows: Sequence[Mapping[str, Any]]) -> str:
             return " ".join(map(shown, value))
         return f"{value:.3f}" if isinstance(value, float) else "" if value is None else str(value)
 
-    head = "".join(f"<th>{escape(str(name))}</th>" for name in rows[0])
-    cells = ("".join(f"<td>{escape(shown(value))}</td>" for value in row.values()) for row in rows)
+    head = "".join(f"<th>{html(name)}</th>" for name in rows[0])
+    cells = ("".join(f"<td>{html(shown(value))}</td>" for value in row.values()) for row in rows)
     body = "".join(f"<tr>{row}</tr>" for row in cells)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def answer_html(answer: str, rows: Sequence[Mapping[str, Any]], report: Path | None) -> str:
     """A comparison or a study: its sentence and its table."""
-    where = f"<p>{escape(str(report))}</p>" if report else ""
-    return f"<p><b>{escape(answer)}</b></p>{table_html(rows)}{where}"
+    where = f"<p>{html(report)}</p>" if report else ""
+    return f"<p><b>{html(answer)}</b></p>{table_html(rows)}{where}"

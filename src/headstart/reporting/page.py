@@ -1,4 +1,4 @@
-"""HTML pages from templates; all text is escaped."""
+"""HTML pages from templates; all text is escaped, and a page loads and runs nothing."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from headstart._version import __version__
-from headstart.core.text import count, plural
+from headstart.core.text import count, plural, printable
 from headstart.reporting.images import thumbnail
 
 if TYPE_CHECKING:
@@ -74,7 +74,28 @@ def prose(text: str) -> Markup:
     """Text with its `backticked` words as code; everything else is escaped."""
     from markupsafe import Markup, escape
 
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(printable(text, keep="\n")))))
+
+
+def headline(text: str) -> Markup:
+    """Text whose percentages and ranges are not broken."""
+    from markupsafe import Markup, escape
+
+    return Markup(str(escape(printable(text))).replace(" %", "\u00a0%").replace("–", "–\u2060"))
+
+
+def several_lines(text: str) -> Markup:
+    """Text in which line breaks stay, for ``<pre>``."""
+    from markupsafe import escape
+
+    return escape(printable(text, keep="\n"))
+
+
+def _one_line(value: Any) -> Any:
+    """What an expression of a template puts on the page: of text, control characters and line breaks are escaped."""
+    if isinstance(value, PurePath) or (isinstance(value, str) and not hasattr(value, "__html__")):
+        return printable(value)
+    return value
 
 
 def shorten(items: Sequence[Any], most: int) -> tuple[Sequence[Any], Sequence[Any]]:
@@ -88,9 +109,9 @@ def _environment() -> Environment:
 
     environment = Environment(
         loader=FileSystemLoader([Path(__file__).parent / "templates", Path(__file__).parents[1]]),
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        autoescape=True, undefined=StrictUndefined, finalize=_one_line, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    filters = (percent, points, p_value, count, plural, prose, shorten)
+    filters = (percent, points, p_value, count, plural, prose, headline, several_lines, shorten)
     environment.filters.update({function.__name__: function for function in filters})
     environment.globals["interval"] = interval
     return environment

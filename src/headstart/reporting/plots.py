@@ -13,6 +13,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headstart.core.text import printable
 from headstart.reporting.svg import COLOURS, to_svg
 
 if TYPE_CHECKING:
@@ -227,7 +228,6 @@ def standalone(plot: Plot) -> str:
         f'<g transform="translate({margin:g} {top:g})" stroke-linejoin="round">'
         f"{body.strip().removesuffix('</svg>')}</g></svg>\n"
     )
-    text = re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f]", "", text)  # XML allows no control characters (in a folder's name)
     return re.sub(r"var\(--([\w-]+)\)", lambda match: _light_scheme().get(match[1], match[0]), text)
 
 
@@ -235,7 +235,7 @@ def _picture_head(plot: Plot, left: float, right: float) -> tuple[str, float]:
     """Heading and key as SVG, wrapped to the width, and where the plot below them begins."""
     size = min(13.0, 13.0 * (right - left) / max(1.0, 1.08 * _width(plot.heading, 13.0)))  # bold is wider
     style = f'font-size="{size:.3g}" font-weight="600" fill="var(--ink)"'
-    parts = [f'<text x="{left:g}" y="22" {style}>{escape(plot.heading)}</text>']
+    parts = [f'<text x="{left:g}" y="22" {style}>{escape(printable(plot.heading))}</text>']
     x, y = left, 40.0
     for key in plot.key:
         width = 24 + _width(key.label, 9.5)
@@ -244,7 +244,7 @@ def _picture_head(plot: Plot, left: float, right: float) -> tuple[str, float]:
         dash = ' stroke-dasharray="4 2.5"' if key.line == "dashed" else ""
         parts.append(
             f'<path d="M{x:g} {y - 3:g}h14" stroke="var(--{key.colour})" stroke-width="2"{dash}/>'
-            f'<text x="{x + 18:g}" y="{y:g}" font-size="9.5" fill="var(--muted)">{escape(key.label)}</text>'
+            f'<text x="{x + 18:g}" y="{y:g}" font-size="9.5" fill="var(--muted)">{escape(printable(key.label))}</text>'
         )
         x += width + 10
     return "".join(parts), y + 8

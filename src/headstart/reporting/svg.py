@@ -6,9 +6,12 @@ and read aloud) in the page's own font.
 from __future__ import annotations
 
 import re
+import warnings
 from html import escape
 from io import StringIO
 from typing import TYPE_CHECKING
+
+from headstart.core.text import printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,9 +39,18 @@ def to_svg(figure: Figure, name: str, description: str) -> str:
     ``description``: what a screen reader says.
     """
     import matplotlib
+    from matplotlib.text import Text
 
     buffer = StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+    for words in figure.findobj(Text):
+        if isinstance(words, Text):
+            words.set_parse_math(False)  # a dollar sign in a name begins no formula
+            words.set_text(printable(words.get_text(), keep="\n"))
+    with (
+        warnings.catch_warnings(),
+        matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "text.parse_math": False}),
+    ):
+        warnings.filterwarnings("ignore", "Glyph")  # its font measures the text only: a browser has others
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     drawn = buffer.getvalue()
     body = _DROP.sub("", drawn[drawn.index("<svg") :])
@@ -52,4 +64,4 @@ def to_svg(figure: Figure, name: str, description: str) -> str:
     text = _FAMILY.sub("", text)
     for variable, colour in COLOURS.items():
         text = text.replace(colour, f"var(--{variable})")
-    return f'{head} aria-label="{escape(description)}">{text.strip()}'
+    return f'{head} aria-label="{escape(printable(description))}">{text.strip()}'

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterable, Sequence
@@ -12,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from headstart._version import __version__
-from headstart.core.files import write_json, write_rows
-from headstart.core.formats import check_format
+from headstart.core.files import read_json, write_json, write_rows
+from headstart.core.formats import DAMAGED, check_format, checked
 from headstart.core.text import listed
 from headstart.errors import RunError, option
 from headstart.training.config import TrainOptions
@@ -129,21 +128,22 @@ class RunFolder:
         Raises:
             RunError: there is nothing to resume, or a newer headstart began it.
         """
+        file = path / "request.json"
         try:
-            request = json.loads((path / "request.json").read_text(encoding="utf-8"))
-            check_format(path / "request.json", request, FORMAT)
-            return cls(path), TrainOptions.from_json(request["options"])
+            request = read_json(file)
         except FileNotFoundError:
             problem = f"{path} holds no run (no request.json): there is nothing to resume."
             raise RunError(problem, "Start with `hs.train(DATA, out=RUN)`.") from None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            problem = f"{path / 'request.json'} cannot be read: {error}."
-            raise RunError(problem, "Train again with `overwrite=True`.") from None
+        if not isinstance(request, dict) or not isinstance(request.get("options"), dict):
+            raise RunError(f"{file} cannot be read: it holds no options.", DAMAGED)
+        check_format(file, request, FORMAT)
+        return cls(path), TrainOptions.from_json(request["options"], file)
 
     @property
     def deliberate_bugs(self) -> tuple[str, ...]:
         """Those that a study asked for. Raises RunError."""
-        return tuple(self.read_json("request.json").get("mistakes", ()))
+        values = self.read_json("request.json").get("mistakes", ())
+        return checked(self.path / "request.json", values, tuple[str, ...])
 
     @property
     def finished(self) -> bool:
@@ -161,8 +161,8 @@ class RunFolder:
     def recall(self, name: str) -> Any:
         """A decision saved by ``remember``, or None."""
         try:
-            return json.loads((self.state / f"{name}.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            return read_json(self.state / f"{name}.json")
+        except (OSError, RunError):
             return None
 
     def close(self) -> None:
@@ -170,11 +170,15 @@ class RunFolder:
         shutil.rmtree(self.state, ignore_errors=True)
 
     def read_json(self, name: str) -> Any:
-        """One of the run's JSON files. Raises RunError."""
+        """One of the run's JSON files: an object. Raises RunError."""
         try:
-            return json.loads((self.path / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise RunError(f"{self.path / name} cannot be read: {error}.", "Is the training finished?") from None
+            values = read_json(self.path / name)
+        except OSError as error:
+            problem = f"{self.path / name} cannot be read: {error.strerror or error}."
+            raise RunError(problem, "Is the training finished?") from None
+        if not isinstance(values, dict):
+            raise RunError(f"{self.path / name} holds no object.", DAMAGED)
+        return values
 
 
 def record(made: Iterable[Path]) -> None:
@@ -191,10 +195,11 @@ def record(made: Iterable[Path]) -> None:
 def recorded_files(run: Path) -> list[str]:
     """The names that ``record`` wrote, as paths below the run; a name that leads out of it does not count."""
     try:
-        names = json.loads((run / RECORD).read_text(encoding="utf-8"))["files"]
+        names = read_json(run / RECORD)["files"]
         inside = run.resolve()
-        return [n for n in names if run / n != run and (run / n).parent.resolve().is_relative_to(inside)]
-    except (OSError, ValueError, KeyError, TypeError):
+        below = [n for n in names if run / n != run and ".." not in Path(n).parts]
+        return [n for n in below if (run / n).parent.resolve().is_relative_to(inside)]
+    except (OSError, ValueError, KeyError, TypeError, RunError):
         return []
 
 

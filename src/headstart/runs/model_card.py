@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
+from markupsafe import Markup
 
 from headstart.core.text import listed
 from headstart.data.sources.named import display_name
+from headstart.runs.markdown import code, escape, render_markdown
 from headstart.training.plan import Plan
 from headstart.training.strategies import STRATEGIES
 
@@ -24,25 +25,22 @@ MANY = 40
 
 def model_card(name: str, described: Mapping[str, Any], metrics: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
     """The card of a run: ``described`` is model.json, ``metrics`` and ``plan`` the files of these names."""
-    from jinja2 import Environment, StrictUndefined
-
     split = "test" if "test" in metrics else "val"
     found = metrics[split]
     settings = Plan.from_json(plan)
     strategy = STRATEGIES.get(settings.strategy) if settings.strategy in STRATEGIES else None  # None: not installed
     worst, confused = _weak_points(found)
     words = {label: display_name(label) for label in described["classes"]}
-    names = [f"`{label}`" if word == label else f"`{label}` ({word})" for label, word in words.items()]
-    page = Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined)
-    page.filters |= {"f4": "{:.4f}".format, "percent": lambda share, digits=0: f"{share:.{digits}%}"}
-    return page.from_string(Path(__file__).with_name("model_card.md.j2").read_text(encoding="utf-8")).render(
+    names = [code(label) if word == label else f"{code(label)} ({escape(word)})" for label, word in words.items()]
+    return render_markdown(
+        Path(__file__).with_name("model_card.md.j2").read_text(encoding="utf-8"),
+        _metadata(name, described, split, found),
         name=name,
-        metadata=yaml.safe_dump(_metadata(name, described, split, found), sort_keys=False, allow_unicode=True),
         described=described,
         network=described["architecture"],
         input=described["preprocessing"],
         origin=described["provenance"],
-        classes=listed(names, MANY),
+        classes=Markup(listed(names, MANY)),
         metrics=metrics,
         split=split,
         found=found,

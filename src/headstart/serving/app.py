@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import Any
@@ -17,11 +17,13 @@ from fastapi.responses import JSONResponse
 from prometheus_client import generate_latest
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
 from headstart._version import __version__
 from headstart.evaluation.uncertainty import is_unknown
 from headstart.inference.classifier import Answer
+from headstart.serving.guard import HEADERS, Guard
 from headstart.serving.limits import Refused, too_busy
 from headstart.serving.service import Service
 from headstart.serving.uploads import FIELD, Upload, read_uploads
@@ -31,8 +33,6 @@ PAGE = {
     "/page.css": ("page.css", "text/css"),
     "/page.js": ("page.js", "text/javascript"),
 }
-POLICY = "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; frame-ancestors 'none'"
-"""The page loads its own files only."""
 
 
 class Named(BaseModel):
@@ -79,27 +79,31 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def make_app(service: Service) -> FastAPI:
-    """The app; its lifespan starts and stops the service."""
+def make_app(service: Service, hosts: Iterable[str] = (), origins: Sequence[str] = ()) -> FastAPI:
+    """The app; its lifespan starts and stops the service. ``hosts``, ``origins``: see ``Guard``."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await asyncio.to_thread(service.start)
+        await service.start()
         yield
-        await asyncio.to_thread(service.stop)
+        await service.stop()
 
     about = f"Classifies photos: {', '.join(service.classifier.classes[:20])}."
     app = FastAPI(
         title="headstart", description=about, version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None
     )
     _refusals(app)
+    if origins:
+        app.add_middleware(CORSMiddleware, allow_origins=origins, allow_methods=["GET", "POST"])
+    app.add_middleware(Guard, hosts=hosts, origins=origins)
     app.middleware("http")(_counting(service))
     _predictions(app, service)
     _about(app, service)
-    headers = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
     for path, (name, kind) in PAGE.items():
         content = (files("headstart.serving") / "page" / name).read_bytes()
-        response = Response(content, media_type=kind, headers=headers)  # itself an app that sends the same each time
+        response = Response(
+            content, media_type=kind, headers={"Cache-Control": "no-cache"}
+        )  # itself an app that sends the same each time
         app.router.routes.append(Route(path, response, methods=["GET"], include_in_schema=False))
     return app
 
@@ -162,7 +166,7 @@ async def _admitted(request: Request, service: Service) -> AsyncIterator[list[Up
 def _about(app: FastAPI, service: Service) -> None:
     @app.get("/model", summary="Classes, metrics, provenance")
     async def model() -> dict[str, Any]:
-        return service.about()
+        return service.about
 
     @app.get("/healthz", summary="Whether it is running")
     async def healthz() -> JSONResponse:
@@ -176,7 +180,7 @@ def _about(app: FastAPI, service: Service) -> None:
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:
-        return Response(_docs_page(app.openapi()), media_type="text/html", headers={"Content-Security-Policy": POLICY})
+        return Response(_docs_page(app.openapi()), media_type="text/html")
 
 
 def _docs_page(api: dict[str, Any]) -> str:
@@ -255,4 +259,4 @@ def _refusals(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def defect(_: Request, error: Exception) -> JSONResponse:
         logging.getLogger("headstart").error("A defect in the server", exc_info=error)
-        return JSONResponse({"error": "A defect in the server, which has been logged."}, 500)
+        return JSONResponse({"error": "A defect in the server, which has been logged."}, 500, HEADERS)

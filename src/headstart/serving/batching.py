@@ -1,7 +1,8 @@
 """Requests that arrive together share a batch. Photos come from any thread; each gets a future.
 
 No request waits for a batch to fill: while the network works on one, the next gathers. Batches are padded to a few
-fixed lengths, because the network is compiled anew for each length.
+fixed lengths, because the network is compiled anew for each length. Requests take turns: one of many photos does not
+keep those of one photo waiting.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Batcher:
         observe: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.predict, self.limit, self.observe = predict, limit, observe
-        self.waiting: deque[tuple[np.ndarray, Future[Any]]] = deque()
+        self.requests: deque[deque[tuple[np.ndarray, Future[Any]]]] = deque()
         self.changed = threading.Condition()
         self.stopped = False
         self.thread = threading.Thread(target=self._work, name="headstart-batches", daemon=True)
@@ -57,10 +58,12 @@ class Batcher:
     def submit(self, photos: Sequence[np.ndarray]) -> list[Future[Any]]:
         """A future per photo, all or none. Raises Refused (429) where too many wait already."""
         with self.changed:
-            if self.stopped or len(self.waiting) + len(photos) > self.limit:
-                raise too_busy(f"{len(self.waiting)} photos are waiting")
+            waiting = sum(map(len, self.requests))
+            if self.stopped or waiting + len(photos) > self.limit:
+                raise too_busy(f"{waiting} photos are waiting")
             pairs: list[tuple[np.ndarray, Future[Any]]] = [(photo, Future()) for photo in photos]
-            self.waiting.extend(pairs)
+            if pairs:
+                self.requests.append(deque(pairs))
             self.changed.notify()
         return [future for _, future in pairs]
 
@@ -82,12 +85,15 @@ class Batcher:
                     future.set_result(row)
 
     def _next(self) -> list[tuple[np.ndarray, Future[Any]]]:
-        """All photos that wait, at most the longest batch; empty once stopped."""
+        """Photos that wait, at most the longest batch, one of each request in turn; empty once stopped."""
         with self.changed:
             while True:
                 batch: list[tuple[np.ndarray, Future[Any]]] = []
-                while self.waiting and len(batch) < LENGTHS[-1]:
-                    photo, future = self.waiting.popleft()
+                while self.requests and len(batch) < LENGTHS[-1]:
+                    request = self.requests.popleft()
+                    photo, future = request.popleft()
+                    if request:
+                        self.requests.append(request)
                     if future.set_running_or_notify_cancel():
                         batch.append((photo, future))
                 if batch or self.stopped:

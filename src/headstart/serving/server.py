@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,8 @@ def serve(
     host: str = HOST,
     port: int = PORT,
     device: str = "auto",
+    hosts: Sequence[str] = (),
+    origins: Sequence[str] = (),
     limits: Limits | None = None,
     quiet: bool = False,
     listener: Listener | None = None,
@@ -37,6 +40,9 @@ def serve(
         host: the address to listen on; by default only this machine can connect.
         port: 0 takes a free one.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        hosts: names by which clients reach the server, behind a proxy say; IP addresses, localhost and the machine's
+            own name need not be given. ``"*"`` allows every name.
+        origins: other sites whose pages may use the server (CORS): ``"https://app.example.org"``.
         limits: what a request may cost; see ``headstart.serving.limits.Limits``.
         quiet: no progress and messages on standard error, warnings only.
         listener: called with each event (``headstart.core.events``); with ``quiet`` it alone hears of them.
@@ -45,9 +51,12 @@ def serve(
         OptionError: a package that is not installed, a port that is taken.
         RunError: no model there.
     """
-    import uvicorn
+    app = application(run, device=device, hosts=hosts, origins=origins, limits=limits)
+    import uvicorn  # after the check that it is there
 
-    app = application(run, device=device, limits=limits)
+    from headstart.serving.connections import bounded_protocol
+    from headstart.serving.limits import Limits
+
     listening = _listen(host, port)
     with console_events(quiet, listener) as events:
         address, port = listening.getsockname()[:2]
@@ -59,15 +68,25 @@ def serve(
         )  # fmt: skip
         events.message(f"Serving on http://{shown}:{port}  ({who}; Ctrl-C stops it)")
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, timeout_graceful_shutdown=10, timeout_keep_alive=30,
-        server_header=False,
+        app, http=bounded_protocol(limits or Limits()), ws="none", log_level="error", access_log=False,
+        timeout_graceful_shutdown=10, timeout_keep_alive=10, server_header=False,
     )  # fmt: skip
     uvicorn.Server(config).run(sockets=[listening])
 
 
-def application(run: str | Path, *, device: str = "auto", limits: Limits | None = None) -> FastAPI:
-    """The ASGI app of a run, for a server of one's own. Raises OptionError, RunError."""
-    needed = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
+def application(
+    run: str | Path,
+    *,
+    device: str = "auto",
+    hosts: Sequence[str] = (),
+    origins: Sequence[str] = (),
+    limits: Limits | None = None,
+) -> FastAPI:
+    """The ASGI app of a run, for a server of one's own, which bounds connections and the time of a request's head.
+
+    Args: as of ``serve``. Raises OptionError, RunError.
+    """
+    needed = ("fastapi", "uvicorn", "h11", "python_multipart", "prometheus_client")
     missing = [name for name in needed if find_spec(name) is None]
     if missing:
         raise OptionError(f"Serving needs {', '.join(missing)}, not installed here.", "pip install 'headstart[serve]'")
@@ -75,7 +94,7 @@ def application(run: str | Path, *, device: str = "auto", limits: Limits | None 
     from headstart.serving.limits import Limits
     from headstart.serving.service import Service
 
-    return make_app(Service(Path(run), Classifier.load(run, device), limits or Limits()))
+    return make_app(Service(Path(run), Classifier.load(run, device), limits or Limits()), hosts, origins)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from headstart.data.decode import BadPhoto, decode
-from headstart.data.images import centre
+from headstart.errors import RunError
 from headstart.evaluation.uncertainty import is_unknown
 from headstart.inference.classifier import Answer, Classifier
 from headstart.inference.saliency import Explainer, has_maps
 from headstart.reporting.images import overlay, png
+from headstart.runs.figures import read_metrics
 from headstart.serving.batching import LENGTHS, Batcher
+from headstart.serving.decoders import Decoders
 from headstart.serving.limits import Limits, Refused, too_busy
 from headstart.serving.uploads import Memory, Upload
+
+TURN = 4
+"""Photos of a request that are decoded at a time: other requests get their turn between them."""
 
 
 class Figures:
@@ -49,21 +52,23 @@ class Service:
         self.batcher = Batcher(
             lambda photos: classifier.answers(classifier.features(photos)), limits.waiting, self.figures.batch.observe
         )
-        self.decoders = ThreadPoolExecutor(max(2, os.cpu_count() or 2), thread_name_prefix="headstart-decode")
+        self.decoders = Decoders(classifier.preprocessing, limits)
         self.drawer = ThreadPoolExecutor(1, thread_name_prefix="headstart-explain")
         self.at_work, self.drawing = 0, 0
         self.explainer: Explainer | None = None
+        self.about = self._about()
 
-    def start(self) -> None:
-        """Prepare the network before the first request."""
+    async def start(self) -> None:
+        """Prepare the network and the decoders before the first request."""
         size = self.classifier.preprocessing.image_size
-        self.classifier.prepare_for(LENGTHS[-1] * 1000)
-        self.batcher.start(np.zeros((size, size, 3), np.uint8))
+        await self.decoders.start()
+        await asyncio.to_thread(self.classifier.prepare_for, LENGTHS[-1] * 1000)
+        await asyncio.to_thread(self.batcher.start, np.zeros((size, size, 3), np.uint8))
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """Finish the photos that wait, then end."""
-        self.batcher.stop()
-        self.decoders.shutdown(wait=False, cancel_futures=True)
+        await asyncio.to_thread(self.batcher.stop)
+        await self.decoders.stop()
         self.drawer.shutdown(wait=False, cancel_futures=True)
 
     async def predict(self, uploads: Sequence[Upload]) -> list[Answer]:
@@ -77,21 +82,18 @@ class Service:
 
     async def _decoded(self, uploads: Sequence[Upload]) -> list[np.ndarray]:
         """Each upload as the network sees it. Raises Refused (422) that names all bad ones."""
-        loop = asyncio.get_running_loop()
-        found = await asyncio.gather(*(loop.run_in_executor(self.decoders, self._decode, u) for u in uploads))
+        turn = asyncio.Semaphore(TURN)
+
+        async def decoded(upload: Upload) -> np.ndarray | str:
+            async with turn:
+                return await self.decoders.decode(upload)
+
+        found = await asyncio.gather(*map(decoded, uploads))
         bad = {u.name: photo for u, photo in zip(uploads, found, strict=True) if isinstance(photo, str)}
         if bad:
             name, reason = next(iter(bad.items()))
             raise Refused(422, f"{name} cannot be read as a photo: {reason}.", bad)
         return [photo for photo in found if not isinstance(photo, str)]
-
-    def _decode(self, upload: Upload) -> np.ndarray | str:
-        how = self.classifier.preprocessing
-        try:
-            photo = decode(upload.content, how.resize, how.interpolation, upload.name, max_pixels=self.limits.pixels)
-        except BadPhoto as bad:
-            return bad.problem
-        return centre(photo.pixels, how.image_size)
 
     @property
     def explains(self) -> bool:
@@ -120,17 +122,24 @@ class Service:
         wanted = None if label is None else [self.classifier.classes.index(label)]
         return png(overlay(photo, self.explainer.maps(photo[None], wanted)[0]))
 
-    def about(self) -> dict[str, Any]:
+    def _figures(self) -> dict[str, Any]:
+        """Photos and accuracy per split; nothing where the folder has no metrics, or none that can be read."""
+        with suppress(RunError):
+            metrics = read_metrics(self.run)
+            kept = {split: metrics[split] for split in ("val", "test") if split in metrics}
+            interval = ("value", "low", "high", "method")
+            return {
+                split: {"photos": found["photos"], "accuracy": {n: found["accuracy"].get(n, "") for n in interval}}
+                for split, found in kept.items()
+            }
+        return {}
+
+    def _about(self) -> dict[str, Any]:
         """Classes, figures and provenance, as GET /model gives them."""
         described = self.classifier.public_description()
-        try:
-            metrics = json.loads((self.run / "metrics.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            metrics = {}
-        kept = {split: metrics[split] for split in ("val", "test") if split in metrics}
         return {
             "name": self.run.resolve().name,
-            "figures": {split: {name: found[name] for name in ("photos", "accuracy")} for split, found in kept.items()},
+            "figures": self._figures(),
             **{name: described[name] for name in ("classes", "preprocessing", "architecture", "provenance")},
             "explains": self.explains,
             "limits": {name: getattr(self.limits, name) for name in ("file_mb", "files", "pixels")},

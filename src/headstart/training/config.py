@@ -13,9 +13,10 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypedDict, get_args, get_type_hints
 
-from headstart.core.formats import known_only
+from headstart.core.files import file_name
+from headstart.core.formats import DAMAGED, checked, known_only
 from headstart.data.schema import SplitOptions, split_problems
-from headstart.errors import OptionError, did_you_mean
+from headstart.errors import OptionError, RunError, did_you_mean
 from headstart.training.strategies import STRATEGIES
 
 Arm = Literal["probe", "finetune", "partial", "lp-ft", "scratch"]
@@ -253,15 +254,19 @@ class TrainOptions:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> TrainOptions:
+    def from_json(cls, values: Mapping[str, Any], file: str | Path = "request.json") -> TrainOptions:
+        """The options that a file holds. Raises RunError."""
         own = known_only("request.json holds options", values, (f.name for f in fields(cls)))
-        return cls(**own | _tuples(values))
+        try:
+            return checked(file, own, cls)
+        except OptionError as error:
+            raise RunError(f"{file}: {error.problem[:500]}", error.hint or DAMAGED) from None
 
     def run_name(self) -> str:
         """The default run folder's name: ``photos-resnet18-auto``."""
         stem = re.sub(r"[^\w.-]+", "-", Path(os.path.abspath(self.data)).name.split(".")[0]) or "photos"
         backbone = Path(self.from_run).name if self.from_run else re.sub(r"[^\w./-]+", "-", self.backbone)
-        return f"{stem}-{backbone.split('/')[-1]}-{self.strategy}"
+        return file_name(f"{stem}-{backbone.split('/')[-1]}-{self.strategy}")
 
 
 def _tuples(values: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.core.events import EpochEnd, Event
+from headstart.core.text import printable
 from headstart.errors import OptionError
 
 FOLDER = "logs"  # in the run folder, unless the service's own environment variables name another place
@@ -69,7 +70,7 @@ def _wandb(run: Path, settings: Mapping[str, Any]) -> Service:
     import wandb
 
     (run / FOLDER).mkdir(parents=True, exist_ok=True)
-    place = {"name": run.resolve().name, "dir": str(run / FOLDER)}
+    place = {"name": printable(run.resolve().name), "dir": str(run / FOLDER)}
     project = os.environ.get("WANDB_PROJECT", "headstart")
     made = wandb.init(**place, project=project, config=dict(settings), reinit=True)
     axis = "trainer/global_step"  # its own: W&B's step must rise, and a probe's strengths follow the epochs of lp-ft
@@ -88,7 +89,7 @@ def _mlflow(run: Path, settings: Mapping[str, Any]) -> Service:
     client = MlflowClient(place or f"sqlite:///{database.as_posix()}")
     known = client.get_experiment_by_name(name)
     experiment = known.experiment_id if known else client.create_experiment(name)
-    made = client.create_run(experiment, run_name=run.resolve().name).info.run_id
+    made = client.create_run(experiment, run_name=printable(run.resolve().name)).info.run_id
     for key, value in settings.items():
         client.log_param(made, key, value)
 

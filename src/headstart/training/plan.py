@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import reprlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
-from headstart.core.formats import check_format, warn_unknown
+from headstart.core.formats import DAMAGED, check_format, checked, warn_unknown
 from headstart.data.augment import LEVELS
-from headstart.errors import OptionError, did_you_mean
+from headstart.errors import OptionError, RunError, did_you_mean
 from headstart.inference.backends import ENGINES
+from headstart.models.preprocessing import LARGEST_SIDE
 
 FORMAT = 1  # of plan.json; a file without a number is older and reads the same
 YOURS = "you chose it"
@@ -53,19 +55,26 @@ class Plan:
         return {"format": FORMAT, **values.pop("unknown"), **values}
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Plan:
+    def from_json(cls, values: Mapping[str, Any], file: str | Path = "plan.json") -> Plan:
         """Read plan.json: missing settings get a default, unknown ones are kept, with one warning. Raises RunError
-        where the format is newer.
+        where the format is newer, or a value impossible.
         """
-        check_format("plan.json", values, FORMAT)
+        check_format(file, values, FORMAT)
         known = {f.name for f in fields(cls)} - {"unknown"}
         unknown = {name: value for name, value in values.items() if name not in known | {"format"}}
         if unknown:
             warn_unknown("plan.json holds settings", tuple(sorted(unknown)))
         own = {name: value for name, value in values.items() if name in known}
-        if own["strategy"] == "head":  # what 0.1 called a probe with this variant
+        if own.get("strategy") == "head":  # what 0.1 called a probe with this variant
             own |= {"strategy": "probe", "variant": TRAINED_HEAD}
-        return cls(**own, unknown=unknown)
+        if isinstance(reasons := own.get("reasons"), dict):  # words for people; a newer headstart may have others
+            own["reasons"] = {name: reason for name, reason in reasons.items() if isinstance(reason, str)}
+        plan = checked(file, own, cls)
+        try:  # a word may be of a package that is not installed here
+            check_overrides({name: getattr(plan, name) for name in SETTINGS if name not in CHOICES})
+        except OptionError as error:
+            raise RunError(f"{file}: {error.problem[:500]}", DAMAGED) from None
+        return replace(plan, unknown=unknown)
 
     def differences(self, other: Plan) -> list[str]:
         """How another plan differs: ``["precision: bf16, float32"]``; reasons do not count."""
@@ -85,7 +94,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "batchnorm": ("moving", "kept"), "precision": ("bf16", "float32"), "engine": ENGINES, "augment": LEVELS,
 }  # fmt: skip
 _POSITIVE = frozenset("image_size resize batch_size epochs lr lr_backbone stage_decay views budget_minutes".split())
-_MOST = {"image_size": 8192, "resize": 8192, "views": 1000}
+_MOST = {"image_size": LARGEST_SIDE, "resize": LARGEST_SIDE, "views": 1000}
 """The largest values, px and photos: above them memory would run out, hours later perhaps. Other counts: a million."""
 
 

@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from headstart.core.events import Events
-from headstart.core.formats import check_format, warn_unknown
+from headstart.core.formats import DAMAGED, check_format, checked, warn_unknown
 from headstart.data.images import ChangedPhoto
 from headstart.errors import Interrupted, RunError, TrainingError
 from headstart.evaluation.objective import MULTICLASS, Objective
@@ -75,15 +75,17 @@ class TrainerState:
         """Read ``last.safetensors``: missing facts get a default, unknown ones are ignored with a warning. Raises
         RunError where the format is newer.
         """
-        check_format("last.safetensors", facts, FORMAT)
+        file = "last.safetensors"
+        check_format(file, facts, FORMAT)
         known = {f.name for f in fields(cls)}
         if unknown := sorted(facts.keys() - known - {"format"}):
             warn_unknown("The state of this training holds facts", tuple(unknown))
-        state = cls(**{name: value for name, value in facts.items() if name in known})
-        state.best = (state.best[0], state.best[1])
+        state = checked(file, {name: value for name, value in facts.items() if name in known}, cls)
+        if min(state.epoch, state.batch, state.seen, state.best_epoch, state.micro_batch) < 0:
+            raise RunError(f"{file}: a count is negative.", DAMAGED)
         # 0.1 had another name for a probe with a trained head. One state is of one strategy.
-        columns = [f.name for f in fields(EpochRow)]
-        state.history = [{**{c: row[c] for c in columns}, "strategy": strategy} for row in state.history]
+        rows = [{**row, "strategy": strategy} for row in state.history]
+        state.history = [asdict(row) for row in checked(file, rows, list[EpochRow])]
         return state
 
 
@@ -279,12 +281,15 @@ class Trainer:
             part, _, name = key.partition("/")
             parts.setdefault(part, {})[name] = value
         try:
+            if parts["best"]:  # loaded at the end: it must fit too
+                self.network.load_state_dict(parts["best"])
             self.network.load_state_dict(parts["network"])
             restore_optimiser(self.optimiser, parts["optimiser"])
-        except (RuntimeError, ValueError, KeyError) as error:
+        except (RuntimeError, ValueError, LookupError, TypeError) as error:
             problem = f"{path} belongs to another training: {str(error).splitlines()[0]}."
             raise RunError(problem, "Train again with `overwrite=True`.") from error
         self.best, self.state = parts["best"], TrainerState.from_json(facts, self.plan.strategy)
+        self.state.micro_batch = self.state.micro_batch or self.plan.batch_size
         self.events.message(f"Resumed at epoch {self.state.epoch + 1}, batch {self.state.batch + 1}.")
 
 

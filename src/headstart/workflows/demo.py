@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from headstart.core.events import Listener
+from headstart.core.files import new_folder
 from headstart.core.paths import cache_dir
 
 if TYPE_CHECKING:
@@ -67,11 +68,12 @@ def write_digits(folder: Path, per_class: int = PER_CLASS) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     with np.load(Path(__file__).with_name("digits.npz")) as file:
         images, labels = file["images"], file["labels"]
-    for digit in range(10):
-        (folder / str(digit)).mkdir(parents=True)
-        for number, image in enumerate(images[labels == digit][:per_class]):
-            grey = (255 - image * (255 / 16)).round().astype(np.uint8)
-            picture = Image.fromarray(grey).resize((32, 32), Image.Resampling.BICUBIC)
-            picture.save(folder / str(digit) / f"{digit}_{number:03d}.png")
-    done.write_text(str(per_class), encoding="utf-8")
+    with new_folder(folder) as work:
+        for digit in range(10):
+            (work / str(digit)).mkdir()
+            for number, image in enumerate(images[labels == digit][:per_class]):
+                grey = (255 - image * (255 / 16)).round().astype(np.uint8)
+                picture = Image.fromarray(grey).resize((32, 32), Image.Resampling.BICUBIC)
+                picture.save(work / str(digit) / f"{digit}_{number:03d}.png")
+        (work / done.name).write_text(str(per_class), encoding="utf-8")
     return folder

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from headstart.core.events import Listener
+from headstart.core.text import elided
 from headstart.data.filenames import natural_key, shown
 from headstart.data.schema import BadFile, Manifest, Photo
 from headstart.data.sources.detect import scan
@@ -19,7 +19,7 @@ from headstart.evaluation.conformal import check_coverage
 from headstart.evaluation.metrics import evaluate as measure
 from headstart.inference.classifier import Classifier, Prediction
 from headstart.reporting.console import console_events
-from headstart.reporting.notebook import MOST, frame, photo_tile
+from headstart.reporting.notebook import MOST, frame, html, photo_tile
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -55,8 +55,8 @@ class Predictions(Iterator[Prediction]):
         found, tiles = list(self), []
         self.found = iter(found)  # so that they can be shown or iterated again
         for one in found[:MOST]:
-            text = escape(one.problem or f"{one.label} {one.confidence:.3f}{' unknown?' if one.unknown else ''}")
-            tiles.append(photo_tile(one.path, f"{text}<br><span style='opacity:.6'>{escape(one.path.name)}</span>"))
+            text = html(one.problem or f"{one.label} {one.confidence:.3f}{' unknown?' if one.unknown else ''}")
+            tiles.append(photo_tile(one.path, f"{text}<br><span style='opacity:.6'>{html(one.path.name)}</span>"))
         more = f"<p>… and {len(found) - MOST} more</p>" if len(found) > MOST else ""
         return f"<div>{''.join(tiles)}</div>{more}"
 
@@ -124,8 +124,8 @@ def evaluate(
     unknown = sorted({photo.label for photo in photos} - index.keys(), key=natural_key)
     if unknown:
         raise DataError(
-            f"{manifest.name} has classes that the model does not know: {', '.join(unknown[:5])}.",
-            f"The model knows: {', '.join(classifier.classes[:20])}.",
+            f"{manifest.name} has classes that the model does not know: {', '.join(map(elided, unknown[:5]))}.",
+            f"The model knows: {', '.join(map(elided, classifier.classes[:20]))}.",
         )
     found, labels, bad = [], [], []
     with console_events(quiet, listener) as events:
@@ -170,8 +170,7 @@ def describe(run: str | Path) -> str:
         RunError: no run there.
     """
     from headstart.models.summary import describe as in_words
-    from headstart.runs.folder import RunFolder
+    from headstart.runs.figures import read_plan
 
     classifier = Classifier.load(run, "cpu")
-    plan = RunFolder(Path(run)).read_json("plan.json")
-    return in_words(classifier.network.backbone, classifier.network.head, plan["boundary"])
+    return in_words(classifier.network.backbone, classifier.network.head, read_plan(Path(run)).boundary)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from headstart.core.text import printable
 from headstart.data.filenames import natural_key
 from headstart.data.schema import Manifest
 from headstart.data.sources.detect import scan
-from headstart.reporting.notebook import MOST, frame, photo_tile
+from headstart.reporting.notebook import MOST, frame, html, photo_tile
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -36,15 +36,16 @@ class Photos:
         return frame({"path": str(p.path), "label": p.label, "split": p.split} for p in self.manifest.photos)
 
     def __repr__(self) -> str:
-        return f"{self.manifest.name}: {len(self.manifest.photos)} photos, {self.manifest.layout}, {self.counts}"
+        found = self.manifest
+        return printable(f"{found.name}: {len(found.photos)} photos, {found.layout}, {self.counts}")
 
     def _repr_html_(self) -> str:
         found = self.manifest
-        parts = [f"<p><b>{escape(found.name)}</b>: {len(found.photos)} photos, {found.layout}</p>"]
+        parts = [f"<p><b>{html(found.name)}</b>: {len(found.photos)} photos, {html(found.layout)}</p>"]
         for label, number in list(self.counts.items())[:MOST]:
             own = [photo for photo in found.photos if photo.label == label]
             tiles = "".join(photo_tile(own[int(i)]) for i in np.linspace(0, number - 1, min(6, number)))
-            parts.append(f"<p style='margin:0'>{escape(label)} ({number})</p><div>{tiles}</div>")
+            parts.append(f"<p style='margin:0'>{html(label)} ({number})</p><div>{tiles}</div>")
         return "".join(parts)
 
 

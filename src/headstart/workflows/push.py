@@ -6,7 +6,6 @@ metrics; not photos, tables and pages that show or name them, nor the command, w
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -14,11 +13,15 @@ from pathlib import Path
 
 from headstart.core.events import Listener
 from headstart.core.files import write_json, write_text
+from headstart.core.text import printable
+from headstart.errors import RunError
 from headstart.evaluation.uncertainty import FILE as CERTAINTY
+from headstart.inference.classifier import Classifier
 from headstart.inference.hub import PREFIX, _check_name, _refused
 from headstart.inference.model_files import published, read_description
 from headstart.models.pretrained import transport_errors
 from headstart.reporting.console import console_events
+from headstart.runs.figures import read_metrics, read_plan
 from headstart.runs.model_card import model_card
 
 
@@ -45,22 +48,25 @@ def push(
 
     folder = Path(run)
     described = read_description(folder)
+    Classifier.load(folder, "cpu")  # what cannot be loaded is not published
+    metrics, plan = read_metrics(folder), read_plan(folder).to_json()
     repo = repo.removeprefix(PREFIX)
     _check_name(repo)
     api = HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None)
     with console_events(quiet, listener) as events, tempfile.TemporaryDirectory() as scratch:
         target, described = Path(scratch), published(described)
         write_json(target / "model.json", described)
-        shutil.copyfile(folder / "model.safetensors", target / "model.safetensors")
-        for name in (CERTAINTY, "metrics.json", "plan.json", "history.csv"):
+        for name in ("model.safetensors", CERTAINTY, "metrics.json", "plan.json", "history.csv"):
             if (folder / name).exists():
+                if not (folder / name).resolve().is_relative_to(folder.resolve()):
+                    problem = f"{folder / name} is a link that leads out of the folder: it is not uploaded."
+                    raise RunError(problem, "Replace it by the file itself, if it may be published.")
                 shutil.copyfile(folder / name, target / name)
-        metrics, plan = (json.loads((target / f"{name}.json").read_text("utf-8")) for name in ("metrics", "plan"))
         write_text(target / "README.md", model_card(f"{PREFIX}{repo}", described, metrics, plan))
         events.message(f"Uploading {folder} to {repo} …")
         try:
             made = api.create_repo(repo, private=private or None, exist_ok=True)
-            title = f"A headstart model: {folder.resolve().name}"
+            title = printable(f"A headstart model: {folder.resolve().name}")
             api.upload_folder(repo_id=made.repo_id, folder_path=scratch, commit_message=title)
         except transport_errors() as error:
             raise _refused(repo, error) from None

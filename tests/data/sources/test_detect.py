@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from headstart.data.sources.detect import scan
+from headstart.data.sources.unlabelled import find_files
 from headstart.errors import DataError
 
 
@@ -249,3 +252,138 @@ def test_real_folders(assets):
     found = scan(assets / "data" / "imagewoof160")
     assert sum(counts(found).values()) == 9025 + 1500
     assert {split for split, _ in counts(found)} == {"train", "val"}
+
+
+# -- nothing is lost in silence --
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+@pytest.mark.parametrize(
+    "links",
+    [{"me.png": "me.png"}, {"a": "b", "b": "a"}, {"aa.png": "me/../me", "me": "me"}, {"0.png": "cat_000.png/x"}],
+)
+def test_a_link_to_itself_costs_no_photo_beside_it(class_folder, links):
+    root = class_folder(per_class=3)
+    for name, to in links.items():
+        os.symlink(to, root / "cat" / name)
+    found = scan(root)
+    assert counts(found) == {(None, "cat"): 3, (None, "dog"): 3}
+    assert {b.path.name for b in found.skipped} == set(links)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_a_class_that_is_a_link_to_itself_costs_no_other_class(class_folder):
+    root = class_folder(per_class=3)
+    os.symlink("bird", root / "bird")
+    found = scan(root)
+    assert counts(found) == {(None, "cat"): 3, (None, "dog"): 3}
+    assert [(b.path.name, b.reason) for b in found.skipped] == [("bird", "a link that leads to itself")]
+
+
+def test_a_link_to_a_folder_above_does_not_lead_out(class_folder, link, tmp_path):
+    root = class_folder(per_class=2)
+    class_folder(name="other", classes=("yak",), per_class=2)
+    for number, above in enumerate((root, tmp_path, Path(tmp_path.anchor))):
+        link(above, root / "cat" / f"up{number}")
+    found = scan(root)
+    assert counts(found) == {(None, "cat"): 2, (None, "dog"): 2}
+    assert {b.path.name for b in found.skipped} == {"up0", "up1", "up2"}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_what_is_no_file_is_named(class_folder):
+    root = class_folder(per_class=2)
+    os.mkfifo(root / "cat" / "pipe.png")
+    found = scan(root)
+    assert [(b.path.name, b.reason) for b in found.skipped] == [("pipe.png", "not a file (a pipe, socket or device)")]
+
+
+def test_folders_nested_beyond_the_limit_of_recursion_are_read(class_folder):
+    root = class_folder(per_class=2)
+    deep = root / "cat"
+    try:
+        for _ in range(1200):
+            deep = deep / "d"
+            deep.mkdir()
+    except OSError:
+        pytest.skip("this file system has no such paths")
+    shutil.copy(root / "cat" / "cat_000.png", deep / "1.png")
+    assert counts(scan(root))[None, "cat"] == 3
+    (deep / "1.png").unlink()
+    os.removedirs(deep)  # shutil.rmtree, which clears the folders of tests, has that limit itself
+
+
+def test_a_chain_of_folders_with_one_folder_in_each_ends(class_folder, tmp_path):
+    root = class_folder(name=os.path.join("outer", *("d" * 300), "photos"), per_class=2)
+    with pytest.raises(DataError, match="one class only"):
+        scan(tmp_path / "outer")
+    assert counts(scan(root)) == {(None, "cat"): 2, (None, "dog"): 2}
+
+
+@pytest.mark.parametrize("layout", ["classes", "splits", "classes with splits"])
+@pytest.mark.parametrize("name", ["loose.png", "loose"])
+def test_a_photo_beside_the_folders_is_named_in_every_layout(class_folder, layout, name):
+    splits = {"classes": None, "splits": ("train", "test"), "classes with splits": ("cat", "dog")}[layout]
+    root = class_folder(classes=("train", "test") if "with" in layout else ("cat", "dog"), splits=splits, per_class=2)
+    shutil.copy(next(root.rglob("*.png")), root / name)
+    assert [b.path.name for b in scan(root).skipped] == [name]
+
+
+def test_what_lies_beside_the_one_inner_folder_is_named(class_folder, link, tmp_path):
+    class_folder(name="download/animals", per_class=2)
+    link("nowhere", tmp_path / "download" / "gone.png")
+    assert [b.path.name for b in scan(tmp_path / "download").skipped] == ["gone.png"]
+
+
+@pytest.fixture
+def bytes_folder(class_folder, tmp_path):
+    """Class folders whose names are any bytes."""
+
+    def make(*names, per_class=2):
+        source = class_folder(name="source", classes=[f"c{i}" for i in range(len(names))], per_class=per_class)
+        root = tmp_path / "bytes"
+        root.mkdir()
+        for i, name in enumerate(names):
+            try:
+                os.rename(os.fsencode(source / f"c{i}"), os.path.join(os.fsencode(root), name))
+            except OSError:
+                pytest.skip("this file system has no such names")
+        return root
+
+    return make
+
+
+def test_classes_whose_names_are_not_utf_8_stay_apart(bytes_folder):
+    found = scan(bytes_folder(b"caf\xe9", b"caf\xe8", b"ok"))
+    assert counts(found) == {(None, r"caf\xe9"): 2, (None, r"caf\xe8"): 2, (None, "ok"): 2}
+    assert found.notes == ()
+
+
+def test_classes_that_are_taken_as_one_are_told(bytes_folder):
+    found = scan(bytes_folder("café".encode(), "cafe\u0301".encode(), b"caf\xe9", b"caf\\xe9", b"dog", b"dog "))
+    assert counts(found) == {(None, "café"): 4, (None, r"caf\xe9"): 4, (None, "dog"): 4}
+    (note,) = found.notes
+    assert all(
+        words in note for words in (r"'cafe\u0301' and 'caf\xe9'", r"'caf\\xe9' and 'caf\udce9'", "'dog' and 'dog '")
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_photos_to_predict_are_found_or_named(class_folder, link, tmp_path, monkeypatch):
+    root = class_folder(classes=("cat", "dog", "yak"), per_class=2)
+    other = class_folder(name="other", classes=("owl",), per_class=1)
+    link(other, root / "cat" / "elsewhere")
+    link("me.png", root / "cat" / "me.png")
+    real = os.scandir
+
+    def guarded(path):
+        if str(path).endswith("yak"):
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    found = {p.relative_to(root).as_posix() for p in find_files([root])}
+    assert found == {
+        "cat/cat_000.png", "cat/cat_001.png", "cat/elsewhere/owl/owl_000.png", "cat/me.png", "dog/dog_000.png",
+        "dog/dog_001.png", "yak",
+    }  # fmt: skip

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import os
+import re
+import shutil
+import sys
+
 import pytest
 
 from headstart.data.sources.detect import scan
@@ -113,3 +120,85 @@ def test_class_folders_win_over_a_table_beside_them_and_it_is_said(photos):
     found = scan(photos)
     assert {p.label for p in found.photos} == {"cat", "dog"}
     assert any("list.csv" in note for note in found.notes)
+
+
+# -- what ``check`` writes and other programs write --
+
+
+def table_of(folder, text, name="list.csv"):
+    (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape"))
+    return folder / name
+
+
+@pytest.fixture
+def named(tmp_path, photos):
+    """``named(b"a b.png", ...)``: photos with these names, any bytes, in one folder."""
+    some = sorted(photos.rglob("*.png"))
+
+    def make(*names):
+        for i, name in enumerate(names):
+            try:
+                shutil.copy(some[i % len(some)], os.path.join(os.fsencode(tmp_path), name))
+            except OSError:
+                pytest.skip("this file system has no such names")
+        return tmp_path
+
+    return make
+
+
+ODD = [
+    b"caf\xe9.png", "café.png".encode(), "cafe\u0301.png".encode(), b"back\\slash.png", b"com,ma.png", b'quo"te.png',
+    b"new\nline.png", b" blank.png", b"blank.png ", b"=1+1.png", b"@x.png", b"+x.png", b"-x.png", b"'=x.png", b"'x.png",
+    b"\tx.png", b"semi;colon.png",
+]  # fmt: skip
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such names")
+def test_odd_names_in_a_table_are_those_files(named):
+    folder = named(*ODD)
+    cells = [name.decode("utf-8", "surrogateescape") for name in ODD]
+    quoted = ["'" + c if re.match("'?[=+\\-@\t\r]", c) else c for c in cells]  # as the writer of tables does
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows([("path", "label"), *((c, f"l{i}") for i, c in enumerate(quoted))])
+    found = read_table(table_of(folder, out.getvalue()))
+    assert found.skipped == ()
+    assert {os.fsencode(p.path.name): p.label for p in found.photos} == {n: f"l{i}" for i, n in enumerate(ODD)}
+
+
+@pytest.mark.parametrize(
+    ("cell", "label"),
+    [("'=1+1", "=1+1"), ("'-x", "-x"), ("'@x", "@x"), ("''=x", "'=x"), ("'x", "'x"), ("'", "'"), ("=x", "=x")],
+)
+def test_the_apostrophe_before_a_formula_is_no_part_of_a_label(photos, cell, label):
+    found = read_table(table_of(photos, "path,label\ncat/cat_000.png," + cell + "\ncat/cat_001.png,b\n"))
+    assert {p.label for p in found.photos} == {label, "b"}
+
+
+def test_text_that_is_not_utf_8_is_read_as_windows_1252_cell_by_cell(photos):
+    text = "path,label\ncat/cat_000.png,写真\n".encode() + b"cat/cat_001.png,caf\xe9\ncat/cat_002.png,a\x81\n"
+    found = read_table(table_of(photos, text + b"dog/dog_000.png,a\x8d\n"))
+    assert [p.label for p in found.photos] == ["写真", "café", r"a\x81", r"a\x8d"]
+
+
+def test_labels_that_are_taken_as_one_are_told(photos):
+    found = read_table(table_of(photos, "path,label\ncat/cat_000.png,café\ncat/cat_001.png,cafe\u0301\n"))
+    assert {p.label for p in found.photos} == {"café"}
+    assert any("taken as one class" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("path", ["a\0b.png", "x" * 5000, "/".join("y" * 3000), "loop/1.png"])
+def test_a_path_that_none_can_be_is_named(photos, path):
+    if sys.platform != "win32":
+        os.symlink("loop", photos / "loop")
+    table = table_of(photos, "path,label\ncat/cat_000.png,a\ncat/cat_001.png,b\n" + path + ",c\n")
+    for within in (None, photos):
+        found = read_table(table, within)
+        assert len(found.photos) == 2
+        assert [bad.reason for bad in found.skipped] == ["line 4 of list.csv: no such file"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_named_like_a_table_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "list.csv")
+    with pytest.raises(DataError, match="neither a folder nor a table"):
+        scan(tmp_path / "list.csv")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ from PIL import Image, ImageOps
 
 import headstart as hs
 from headstart.cli.app import main
+from headstart.data.sources.detect import scan
 from headstart.errors import DataError
 from headstart.workflows.check.base import CHECKS, Check, Context, Finding
 
@@ -291,3 +295,41 @@ def test_a_check_that_needs_features_is_left_out_without_them(scenes: Make, tmp_
         assert hs.check(scenes(per_class=20), quick=True, quiet=True, out=tmp_path / "p.html").fit
     finally:
         CHECKS.unregister("needy")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such names")
+def test_the_cleaned_list_names_the_same_photos_whatever_their_names(
+    tmp_path: Path, draw_photo: Callable[..., Path], cli: Callable[..., Any], train: Callable[..., Any]
+) -> None:
+    classes = (b"caf\xe9", b"caf\xe8", b"=sum", b"back\\slash", b"new\nline", b" blank ", b"com,ma", "写真".encode())
+    rng, home = np.random.default_rng(0), tmp_path / "home"
+    for number, name in enumerate(classes):
+        folder = os.fsdecode(os.path.join(os.fsencode(home / "photos"), name))
+        try:
+            os.makedirs(folder)
+        except OSError:
+            pytest.skip("this file system has no such names")
+        for i in range(6):
+            draw_photo(tmp_path / "one.png", number, rng).rename(os.path.join(folder, os.fsdecode(b"\xff ,%d.png" % i)))
+    (tmp_path / "real" / "deep" / "down").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "real" / "deep" / "down")
+    clean = tmp_path / "link" / "clean.csv"
+    page = tmp_path / "page.html"
+    answer = cli("check", home / "photos", "--quick", "--fix", clean, "--out", page)
+    assert answer.code == 0, answer
+    before, after = scan(home / "photos"), scan(clean)
+    assert {(p.path, p.label) for p in after.photos} == {(p.path, p.label) for p in before.photos}
+    assert scan(clean.resolve()).skipped == after.skipped == ()
+    names = [r"=sum", r"back\slash", "blank", r"caf\xe8", r"caf\xe9", "com,ma", r"new\nline", "写真"]
+    for data in (home / "photos", clean):
+        assert train(data, "--overwrite").code == 0
+        model = json.loads((tmp_path / "run" / "model.json").read_bytes().decode())
+        assert model["classes"] == names
+        checked = json.loads(cli("evaluate", tmp_path / "run", data, "--split", "all", "--json").out)
+        assert checked["bad"] == []
+        assert checked["classes"] == names
+    answers = [
+        json.loads(line) for line in cli("predict", tmp_path / "run", home / "photos", "--json").out.splitlines()
+    ]
+    assert len(answers) == 6 * len(classes)
+    assert all(list(answer["probabilities"]) == names for answer in answers)

@@ -215,7 +215,7 @@ def test_a_damaged_file_of_an_arm_is_named(run: Compare, trained: list[tuple[str
         run()
     (file,) = (tmp_path / "out" / "arms").glob("*.json")
     file.write_text("{}")
-    with pytest.raises(RunError, match=f"{file.name} cannot be read"):
+    with pytest.raises(RunError, match=f"{file.name}: object missing required field split"):
         run()
 
 

@@ -26,7 +26,7 @@ Make = Callable[..., Any]
 
 SECTIONS = ["figures", "differences", "curves", "sweeps", "texts", "photos", "notes", "reproduce"]
 SHOTS = ["1", "5", "10", "20", "100"]
-HOSTILE = '<b>"&$\\frac{$'
+HOSTILE = '<b>"&$\\frac{$\n\x1b\u202e'
 
 
 def rows_of(arm: str, means: list[float]) -> list[ArmRow]:
@@ -122,6 +122,17 @@ def test_hostile_names_stay_text_on_the_page_and_in_pictures(study: Make, read_p
     assert list(pictures) == ["accuracy-per-epoch", "sweep-x", "sweep-x-2"]
     for svg in pictures.values():
         ElementTree.fromstring(svg)
+    assert not [char for char in text + "".join(pictures.values()) if char in "\x1b\u202e"]
+
+
+def test_every_picture_has_a_file_name_of_its_own(study: Make) -> None:
+    points = ["../a/b", "..\\a/b", "timm/x", "A", "a", "x" * 300, "\n"]
+    curves = [Curve("probe", [1, 2], val_accuracy=[0.1, 0.2], point=point) for point in points]
+    names = list(page_pictures(study(curves=curves, sweeps=[])))
+    assert len({name.casefold() for name in names}) == len(points)
+    for name in names:
+        assert not set(name) & set("/\\\n:")
+        assert len(name.encode()) <= 120
 
 
 def test_dots_bands_and_published_marks_stand_on_one_scale(study: Make) -> None:

@@ -6,24 +6,32 @@ are limited while files are written, whatever the headers say.
 
 from __future__ import annotations
 
+import bz2
 import errno
+import gzip
 import hashlib
-import json
 import lzma
 import os
 import re
+import shutil
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import IO, NamedTuple, cast
+from typing import IO, Any, NamedTuple, cast
 
+from headstart.core.cached_folders import open_folder
 from headstart.core.events import OnProgress
+from headstart.core.eviction import FOLDERS
 from headstart.core.files import new_folder
 from headstart.core.paths import cache_dir
+from headstart.core.text import plural, quoted
 from headstart.data.filenames import is_hidden
 from headstart.data.schema import Manifest
 from headstart.data.sources.base import local
@@ -31,17 +39,31 @@ from headstart.data.sources.folder import folder_manifest
 from headstart.errors import DataError
 
 MAX_FILES = 5_000_000
+MAX_DEPTH = 100
+"""Folders within folders: deeper ones are no photos, and more than Python's recursion bears."""
 MAX_BYTES = 1 << 40
 # Photos are already compressed: unpacking hardly enlarges them. Uncompressed bitmaps grow, black ones a lot, and a bomb
 # grows a thousandfold.
 MAX_RATIO = 100
 SMALL = 64 << 20
-_NOTES = ".headstart-notes.json"
+MAX_FILL = 0.95
+"""Share of the free disk that may be filled."""
+MAX_HEADER = 1 << 20
+"""Bytes that are read at once: tarfile reads a header of any claimed length into memory."""
+EXAMPLES = 3
 _SUFFIXES = re.compile(r"\.(zip|tar|tgz|tbz2?|txz|tar\.(gz|bz2|xz))$", re.IGNORECASE)
 _FOREIGN = re.compile(r"\.(7z|rar|zst|tar\.zst|lz4|cab|dmg|iso)$", re.IGNORECASE)
+_COMPRESSED: dict[bytes, Callable[[Path], Any]] = {
+    b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open, b"]\0\0": lzma.open,
+}  # fmt: skip
+# What zipfile, tarfile and the decompressors raise for bytes that are not as they should be.
 _DAMAGE = (
-    zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, UnicodeError,
-)  # fmt: skip
+    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error, EOFError, RuntimeError),
+    *(ValueError, TypeError, LookupError, ArithmeticError, AttributeError, MemoryError),
+)
+_TAKEN = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
+_NO_NAME = {errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL}
+_NOT_ON_WINDOWS = re.compile(r'[<>:"|?*\x00-\x1f]|[. ]$|^(con|prn|aux|nul|com\d|lpt\d)(\.|$)', re.IGNORECASE)
 
 
 class Member(NamedTuple):
@@ -58,7 +80,7 @@ class ArchiveSource:
 
     def accepts(self, data: str) -> bool:
         path = local(data)
-        return os.path.exists(path) and is_archive(path)
+        return os.path.isfile(path) and is_archive(path)
 
     def manifest(self, data: str, progress: OnProgress | None = None) -> Manifest:
         path = local(data)
@@ -76,92 +98,174 @@ def is_archive(path: Path) -> bool:
             "Unpack it, and name the folder; or pack it as .zip or .tar.gz.",
         )
     try:
-        found = zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
-    except (OSError, *_DAMAGE) as error:
-        raise DataError(f"{path} cannot be read ({error})") from error
+        found = _is_zip(path) or _is_tar(path)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror or error})") from error
     if not found and _SUFFIXES.search(path.name):
         raise DataError(f"{path} is damaged or no archive (by its first and last bytes)", "Download it again.")
     return found
 
 
+def _is_zip(path: Path) -> bool:
+    """By its last bytes, unless its first are those of a tar, which may end with a zip."""
+    with open(path, "rb") as file:
+        return file.read(512)[257:262] != b"ustar" and zipfile.is_zipfile(path)
+
+
+def _is_tar(path: Path) -> bool:
+    try:
+        with _reading(path), _open_tar(path):
+            return True
+    except DataError:
+        return False
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turns whatever damage causes into a DataError."""
+    try:
+        yield
+    except NotImplementedError as error:
+        raise DataError(
+            f"{path} is packed in a way that cannot be read here ({error})",
+            "Pack it again, as an ordinary .zip or .tar.gz.",
+        ) from error
+    except _DAMAGE as error:
+        raise _damaged(path, error) from error
+    except OSError as error:
+        if error.errno not in (None, errno.EINVAL):  # bz2 has no error of its own, and an offset may be negative
+            raise
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: BaseException) -> DataError:
+    words = str(error).partition("\n")[0][:120] or type(error).__name__
+    return DataError(f"{path} is damaged ({words})", "Download or pack it again.")
+
+
 def unpack(path: Path) -> tuple[Path, list[str]]:
     """Unpack the archive into the cache, once, to a folder named by its SHA-256; returns that folder and notes.
 
-    Hidden and operating-system files are left out, links and devices too (with a note).
+    Hidden and operating-system files are left out; so are, with a note, links, devices, and what this file system
+    cannot hold beside the rest: too long a name, a name that is taken.
 
     Raises:
-        DataError: names that lead out of the folder, more than ``MAX_FILES`` files or ``MAX_BYTES`` bytes, growth
-        beyond ``MAX_RATIO``, damage, passwords and a full disk.
+        DataError: names that lead out of the folder, more than ``MAX_FILES`` files, more bytes than ``MAX_BYTES`` or
+        the disk has room for, growth beyond ``MAX_RATIO``, damage, passwords and a full disk.
     """
-    home = cache_dir() / "archives"
+    home = cache_dir() / FOLDERS
     try:
         with open(path, "rb") as file:
             target = home / hashlib.file_digest(file, "sha256").hexdigest()[:20]
-        if not (target / _NOTES).is_file():
-            unpack_to(path, target)
-        return target, json.loads((target / _NOTES).read_text(encoding="utf-8"))
+        left_out = open_folder(target, partial(_extract, path))
     except OSError as error:
         full = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
         raise DataError(
             f"{path} could not be unpacked to {home} ({full})", "Make room, or set HEADSTART_CACHE to another folder."
         ) from error
+    return target, [
+        f"{plural(count, 'member')} of {path.name} left out ({reason}): {', '.join(first)}"
+        f"{', …' if count > EXAMPLES else ''}"
+        for reason, (count, first) in left_out.items()
+    ]
 
 
 def unpack_to(path: Path, target: Path) -> None:
     """As ``unpack``, to a given folder, which is always complete."""
-    try:
-        with new_folder(target) as work:
-            (work / _NOTES).write_text(json.dumps(_extract(path, work)), encoding="utf-8")
-    except _DAMAGE as error:
-        raise DataError(
-            f"{path} is damaged ({str(error) or type(error).__name__})", "Download or pack it again."
-        ) from error
+    with new_folder(target) as work:
+        _extract(path, work)
 
 
-def _extract(path: Path, folder: Path) -> list[str]:
-    headers, written = Budget(path), Budget(path)  # both limited, since headers may be wrong
-    left_out = 0
-    for number, member in enumerate(_members(path), 1):
-        if number > MAX_FILES:
-            raise DataError(f"{path} has more than {MAX_FILES:,} files; it was not unpacked")
-        headers.spend(member.size)
-        parts = _parts(member.name, path)
-        if member.is_folder or not parts or any(is_hidden(part) for part in parts):
-            continue
+def _extract(path: Path, folder: Path) -> dict[str, tuple[int, list[str]]]:
+    """Unpack into an empty folder; returns what was left out: reason → (members, the names of the first)."""
+    with _reading(path):
+        return _Unpacking(path, folder).run()
+
+
+class _Unpacking:
+    """Writes the members of an archive into a folder."""
+
+    def __init__(self, path: Path, folder: Path) -> None:
+        self.path, self.folder = path, folder
+        self.headers, self.written = Budget(path, folder), Budget(path, folder)  # both: headers may be wrong
+        self.made: set[tuple[str, ...]] = {()}
+        self.left_out: dict[str, tuple[int, list[str]]] = {}
+
+    def run(self) -> dict[str, tuple[int, list[str]]]:
+        for number, member in enumerate(_members(self.path), 1):
+            if number > MAX_FILES:
+                raise DataError(f"{self.path} has more than {MAX_FILES:,} files; it was not unpacked")
+            self.headers.spend(member.size)
+            parts = _parts(member.name, self.path)
+            if member.is_folder or not parts or any(is_hidden(part) for part in parts):
+                continue
+            if reason := self._write(member, parts):
+                count, first = self.left_out.get(reason, (0, []))
+                self.left_out[reason] = (count + 1, [*first, quoted(member.name)][:EXAMPLES])
+        return self.left_out
+
+    def _write(self, member: Member, parts: tuple[str, ...]) -> str:
+        """Write one file; why it was left out, or ""."""
         if member.open is None:
-            left_out += 1
-            continue
-        to = folder.joinpath(*parts)
-        to.parent.mkdir(parents=True, exist_ok=True)
-        with member.open() as source, open(to, "wb") as out:
+            return "links and devices are not unpacked"
+        if len(parts) > MAX_DEPTH:
+            return f"more than {MAX_DEPTH} folders deep"
+        if os.name == "nt" and any(map(_NOT_ON_WINDOWS.search, parts)):
+            return "no names for files on Windows"
+        try:
+            for depth in range(1, len(parts)):
+                self._make_folder(parts[:depth])
+            out = open(self.folder.joinpath(*parts), "xb")  # noqa: SIM115 - errors of writing are others
+        except OSError as error:
+            if error.errno in _TAKEN:
+                return "an earlier member has the name"
+            if error.errno in _NO_NAME:
+                return f"no names for files here: {error.strerror}"
+            raise
+        with out, member.open() as source:
             while chunk := source.read(1 << 18):
-                written.spend(len(chunk))
+                self.written.spend(len(chunk))
                 out.write(chunk)
-    return [f"{left_out} links or devices in {path.name} were left out"] if left_out else []
+        return ""
+
+    def _make_folder(self, parts: tuple[str, ...]) -> None:
+        """Fails for a name that is taken, also by one that differs in case only, where the file system ignores case."""
+        if parts not in self.made:
+            self.folder.joinpath(*parts).mkdir()
+            self.made.add(parts)
 
 
 class Budget:
     """The bytes that an archive may unpack to."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, folder: Path) -> None:
         self.path, self.spent = path, 0
+        free = shutil.disk_usage(folder).free
         self.limit = min(MAX_BYTES, SMALL + MAX_RATIO * path.stat().st_size)
+        self.problem, self.hint = "too many for its size", "If you trust it, unpack it yourself and name the folder."
+        if free * MAX_FILL < self.limit:
+            self.limit = int(free * MAX_FILL)
+            self.problem = f"and {free:,} are free on the disk"
+            self.hint = "Make room, or set HEADSTART_CACHE to another folder."
 
     def spend(self, size: int) -> None:
+        if size < 0:
+            raise tarfile.ReadError("a file of negative size")
         self.spent += size
         if self.spent > self.limit:
             raise DataError(
-                f"{self.path} would unpack to more than {self.limit:,} bytes, too many for its size: refused",
-                "If you trust it, unpack it yourself and name the folder.",
+                f"{self.path} would unpack to more than {self.limit:,} bytes, {self.problem}: refused", self.hint
             )
 
 
 def _members(path: Path) -> Iterator[Member]:
-    if not zipfile.is_zipfile(path):
-        with tarfile.open(path, "r:*") as tar:
+    if not _is_zip(path):
+        with _open_tar(path) as tar:
             for entry in tar:
                 opener = (lambda entry=entry: cast(IO[bytes], tar.extractfile(entry))) if entry.isreg() else None
                 yield Member(entry.name, entry.size, opener, entry.isdir())
+            if cast(_Bounded, tar.fileobj).last.strip(b"\0"):
+                raise tarfile.ReadError("a damaged header")  # tarfile takes it for the end
         return
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
@@ -170,15 +274,51 @@ def _members(path: Path) -> Iterator[Member]:
             if info.flag_bits & 1:
                 raise DataError(f"{path} is locked with a password", "Unpack it yourself and name the folder.")
             opener = (lambda info=info: archive.open(info)) if plain else None
-            yield Member(info.filename, info.file_size, opener, info.is_dir())
+            name = _zip_name(info)
+            yield Member(name, info.file_size, opener, name.endswith(("/", "\\")))
 
 
-def _parts(name: str, path: Path) -> list[str]:
+def _zip_name(info: zipfile.ZipInfo) -> str:
+    """The name as it was stored; many programs write UTF-8 without saying so."""
+    name = info.orig_filename  # ``filename`` ends at a NUL
+    if not info.flag_bits & 0x800:
+        with suppress(UnicodeError):
+            return name.encode("cp437").decode("utf-8")
+    return name
+
+
+@contextmanager
+def _open_tar(path: Path) -> Iterator[tarfile.TarFile]:
+    """A tar, compressed or not, that is read in bounded steps."""
+    with open(path, "rb") as file:
+        head = file.read(6)
+    plain: Callable[[Path], Any] = partial(open, mode="rb")
+    opener = next((opener for magic, opener in _COMPRESSED.items() if head.startswith(magic)), plain)
+    with opener(path) as stream, tarfile.open(fileobj=cast(IO[bytes], _Bounded(stream)), mode="r:") as tar:
+        yield tar
+
+
+class _Bounded:
+    """A stream for tarfile, which reads a whole header at once, however long that claims to be."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self.tell, self.seek, self._read = stream.tell, stream.seek, stream.read
+        self.last = b""
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= MAX_HEADER:
+            raise tarfile.ReadError("a header too long to be one")
+        self.last = self._read(size)
+        return self.last
+
+
+def _parts(name: str, path: Path) -> tuple[str, ...]:
     """The folders and file of a member's name. Raises DataError where it leads out of the folder on any system."""
     parts = name.replace("\\", "/").split("/")
-    if name[:1] in ("/", "\\") or ".." in parts or re.match(r"[A-Za-z]:", name) or "\0" in name:
+    absolute = name[:1] in ("/", "\\") or re.match(r"[A-Za-z]:", name)
+    if absolute or ".." in parts or "\0" in name or any(re.fullmatch(r"[A-Za-z]:", part) for part in parts):
         raise DataError(
-            f"{path} has a file that would be written outside its folder ({name!r}); it was not unpacked",
+            f"{path} has a file that would be written outside its folder ({quoted(name)}); it was not unpacked",
             "Do not trust it.",
         )
-    return [part for part in parts if part not in ("", ".")]
+    return tuple(part for part in parts if part not in ("", "."))

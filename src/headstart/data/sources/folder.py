@@ -7,9 +7,11 @@ names.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +26,7 @@ from headstart.data.filenames import (
     is_hidden,
     is_image_name,
     label_in_name,
+    merged,
     natural_key,
     split_of,
 )
@@ -32,6 +35,8 @@ from headstart.data.sources.base import local
 from headstart.data.sources.table import lists_photos, read_table
 from headstart.errors import DataError
 
+MAX_WRAPPED = 8
+"""Folders with one folder in them that are looked through."""
 _PHOTO_KINDS = frozenset({"JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "HEIC"})
 
 
@@ -49,9 +54,18 @@ class Folders:
 
     root: Path
     skipped: list[BadFile] = field(default_factory=list)
+    lost: list[Path] = field(default_factory=list)
+    """Those of the skipped that could not be read, and so may be or contain photos."""
     notes: list[str] = field(default_factory=list)
     _read: dict[str, Contents] = field(default_factory=dict)
-    _entered: set[tuple[int, int]] = field(default_factory=set)
+    _names: set[str] = field(default_factory=set)
+    _entered: dict[tuple[int, int], str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for above in Path(os.path.realpath(self.root)).parents:
+            with suppress(OSError):
+                status = os.stat(above)
+                self._entered[status.st_dev, status.st_ino] = "a link to a folder that contains these"
 
     def contents(self, folder: str) -> Contents:
         """One folder's contents; empty (and skipped by name) where it cannot be read, or was read by another name."""
@@ -61,60 +75,86 @@ class Folders:
 
     def photos(self, folder: str) -> Iterator[str]:
         """All photos in and below a folder; other files are named among the skipped."""
-        found = self.contents(folder)
-        for name in found.images:
-            yield os.path.join(folder, name)
-        for name in found.others:
-            path = os.path.join(folder, name)
-            if not is_companion(name) and self._is_photo(path):
-                yield path
-        for name in found.folders:
-            yield from self.photos(os.path.join(folder, name))
+        waiting = [folder]  # no recursion: folders may be nested more deeply than Python's limit
+        while waiting:
+            here = waiting.pop()
+            found = self.contents(here)
+            for name in found.images:
+                yield os.path.join(here, name)
+            for name in found.others:
+                path = os.path.join(here, name)
+                if not is_companion(name) and self._is_photo(path):
+                    yield path
+            waiting += [os.path.join(here, name) for name in reversed(found.folders)]
 
     def _scan(self, folder: str) -> Contents:
         names: dict[str, list[str]] = defaultdict(list)
         try:
             status = os.stat(folder)
-            if (status.st_dev, status.st_ino) in self._entered:
-                self.skip(folder, "a link to a folder that was read already")
+            if reason := self._entered.get((status.st_dev, status.st_ino)):
+                self.skip(folder, reason)
                 return Contents()
-            self._entered.add((status.st_dev, status.st_ino))
+            self._entered[status.st_dev, status.st_ino] = "a link to a folder that was read already"
             with os.scandir(folder) as entries:
                 for entry in entries:
-                    if is_hidden(entry.name):
-                        continue
-                    if entry.is_dir():
-                        names["links" if entry.is_symlink() else "folders"].append(entry.name)
-                    elif entry.is_file():
-                        names["images" if is_image_name(entry.name) else "others"].append(entry.name)
-                    elif entry.is_symlink():
-                        self.skip(entry.path, "a link to nothing")
+                    if not is_hidden(entry.name):
+                        names[self._kind(entry)].append(entry.name)
         except OSError as error:
-            self.skip(folder, f"folder cannot be read ({error.strerror or error})")
+            self.skip(folder, f"folder cannot be read ({error.strerror or error})", lost=True)
         folders, links, images, others = (
             sorted(names[kind], key=natural_key) for kind in ("folders", "links", "images", "others")
         )
         # Links last: a folder that is also linked to keeps its own name.
         return Contents((*folders, *links), tuple(images), tuple(others))
 
-    def _is_photo(self, path: str) -> bool:
-        """Whether a file without the suffix of an image is one, by its first bytes."""
+    def _kind(self, entry: os.DirEntry[str]) -> str:
+        """Which list an entry belongs to; one that is no file and no folder is skipped by name."""
+        try:
+            if entry.is_dir():
+                return "links" if entry.is_symlink() else "folders"
+            if entry.is_file():
+                return "images" if is_image_name(entry.name) else "others"
+            gone = entry.is_symlink() and not os.path.exists(entry.path)
+            self.skip(entry.path, "a link to nothing" if gone else "not a file (a pipe, socket or device)", lost=gone)
+        except OSError as error:  # of this entry alone: the others are read
+            circle = error.errno == errno.ELOOP
+            reason = "a link that leads to itself" if circle else f"cannot be read ({error.strerror or error})"
+            self.skip(entry.path, reason, lost=True)
+        return "skipped"
+
+    def _is_photo(self, path: str, told: bool = True) -> bool:
+        """Whether a file without the suffix of an image is one, by its first bytes; another is skipped by name."""
         try:
             with open(path, "rb") as file:
                 kind = content_kind(file.read(64))
         except OSError as error:
-            self.skip(path, f"cannot be read ({error.strerror or error})")
+            self.skip(path, f"cannot be read ({error.strerror or error})", lost=True)
             return False
-        if kind not in _PHOTO_KINDS:
+        if told and kind not in _PHOTO_KINDS:
             self.skip(path, f"not an image{f' ({kind} inside)' if kind else ''}")
         return kind in _PHOTO_KINDS
 
-    def skip(self, path: str, reason: str) -> None:
+    def skip(self, path: str, reason: str, lost: bool = False) -> None:
         self.skipped.append(BadFile(Path(path), reason))
+        if lost:
+            self.lost.append(Path(path))
 
     def skip_loose(self, folder: str) -> None:
-        for name in self.contents(folder).images:
-            self.skip(os.path.join(folder, name), "no label: it is beside the class folders")
+        found = self.contents(folder)
+        for name in (*found.images, *(name for name in found.others if not is_companion(name))):
+            path = os.path.join(folder, name)
+            if name in found.images or self._is_photo(path, told=False):
+                self.skip(path, "no label: it is beside the class folders")
+
+    def label(self, name: str) -> str:
+        """The label that a folder or file name gives."""
+        self._names.add(name)
+        return clean_label(name)
+
+    @property
+    def merged(self) -> tuple[str, ...]:
+        """A note where names that differ gave one label."""
+        return merged(self._names)
 
 
 class FolderSource:
@@ -130,10 +170,11 @@ class FolderSource:
         return folder_manifest(path)
 
 
-def folder_manifest(root: Path, within: Path | None = None) -> Manifest:
+def folder_manifest(root: Path, within: Path | None = None, wrapped: int = 0) -> Manifest:
     """A folder's manifest: by its layout, else by the one table or folder in it, else by labels in file names.
 
-    ``within``: refuse paths of a table that lead out of this folder.
+    ``within``: refuse paths of a table that lead out of this folder; ``wrapped``: how many folders with only this in
+    them are around it.
     """
     folders = Folders(root)
     words, photos = _split_folders(folders) or _class_folders(folders) or ("", [])
@@ -143,28 +184,31 @@ def folder_manifest(root: Path, within: Path | None = None) -> Manifest:
         if len(tables) > 1:
             names = ", ".join(t.name for t in tables)
             raise DataError(f"{root} has several tables: {names}", "Name the one that you mean as the data.")
-        found = read_table(tables[0], within) if tables else _inner_folder(folders, within)
+        found = read_table(tables[0], within) if tables else _inner_folder(folders, within, wrapped)
         if found is not None:
             return replace(found, name=root.name)
     elif tables:
         folders.notes.append(f"labels are those of the folders; to use {tables[0].name} instead, name it as the data")
     if not words:
         words, photos = "file names (label.number.jpg)", _flat_names(folders, str(root))
-    return Manifest(root, root.name, words, tuple(photos), tuple(folders.skipped), tuple(folders.notes))
+    notes = (*folders.notes, *folders.merged)
+    return Manifest(root, root.name, words, tuple(photos), tuple(folders.skipped), notes)
 
 
-def _inner_folder(folders: Folders, within: Path | None) -> Manifest | None:
+def _inner_folder(folders: Folders, within: Path | None, wrapped: int) -> Manifest | None:
     """The manifest of the only folder in a folder, where that one has classes (archives are often wrapped so)."""
     outer = folders.contents(str(folders.root))
-    if len(outer.folders) != 1 or outer.images:
+    if len(outer.folders) != 1 or outer.images or wrapped == MAX_WRAPPED:
         return None
     inner = folders.root / outer.folders[0]
     if folders.contents(str(inner)).images and not within:
         return None  # it is a class folder; its file names are no labels
-    found = folder_manifest(inner, within)
+    found = folder_manifest(inner, within, wrapped + 1)
     if len({p.label for p in found.photos}) < 2:
         return None
-    return replace(found, notes=(f"photos taken from the one folder in it, {inner.name}/", *found.notes))
+    beside = [bad for bad in folders.skipped if bad.path.parent == folders.root]
+    notes = (f"photos taken from the one folder in it, {inner.name}/", *found.notes)
+    return replace(found, skipped=(*beside, *found.skipped), notes=notes)
 
 
 def _flat_names(folders: Folders, folder: str, split: Split | None = None) -> list[Photo]:
@@ -174,7 +218,7 @@ def _flat_names(folders: Folders, folder: str, split: Split | None = None) -> li
         for name, label in named:
             if not label:
                 folders.skip(os.path.join(folder, name), "no label in its name (label.123.jpg)")
-    return [Photo(Path(folder, name), label, split) for name, label in named if label]
+    return [Photo(Path(folder, name), folders.label(label), split) for name, label in named if label]
 
 
 def _split_folders(folders: Folders) -> tuple[str, list[Photo]] | None:
@@ -201,6 +245,7 @@ def _split_folders(folders: Folders) -> tuple[str, list[Photo]] | None:
     others = [f"{name}/" for name, mark in marks.items() if not mark and any(folders.photos(os.path.join(root, name)))]
     if others:
         folders.notes.append(f"left out, because they are no splits: {listed(others)}")
+    folders.skip_loose(root)
     return f"split folders ({', '.join(name for name, _ in names)})", photos
 
 
@@ -213,11 +258,12 @@ def _class_folders(folders: Folders) -> tuple[str, list[Photo]] | None:
     marks = [[split_of(inner) for inner in inside.folders] for inside in filled]
     if len(filled) > 1 and not any(c.images for c in filled) and all(all(m) and "train" in m for m in marks):
         photos = [
-            Photo(Path(path), clean_label(name), split_of(inner))
+            Photo(Path(path), folders.label(name), split_of(inner))
             for name, inside in classes
             for inner in inside.folders
             for path in folders.photos(os.path.join(root, name, inner))
         ]
+        folders.skip_loose(root)
         return "class folders, each with its split folders", photos
     photos = _labelled(folders, root, None)
     if not photos:
@@ -230,7 +276,7 @@ def _labelled(folders: Folders, root: str, split: Split | None) -> list[Photo]:
     """Photos below each class folder of ``root``; folders without photos are named."""
     photos, empty = [], []
     for name in folders.contents(root).folders:
-        label = clean_label(name)
+        label = folders.label(name)
         inside = [Photo(Path(path), label, split) for path in folders.photos(os.path.join(root, name))]
         photos += inside
         if not inside and not any(s.path == Path(root, name) for s in folders.skipped):

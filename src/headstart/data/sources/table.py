@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from headstart.core.events import OnProgress
-from headstart.data.filenames import TABLE_SUFFIXES, clean_label, natural_key, split_of
+from headstart.data.filenames import TABLE_SUFFIXES, clean_label, merged, natural_key, split_of
 from headstart.data.schema import BadFile, Manifest, Photo, Split
 from headstart.data.sources.base import local
 from headstart.errors import DataError, did_you_mean
@@ -20,6 +20,7 @@ _COLUMNS = {
     "split": "split set subset partition usage".split(),
     "group": "group groups groupid patient patientid subject subjectid".split(),
 }
+_QUOTED = tuple("=+-@\t\r'")
 _HINT = "A table needs a header with the columns path and label (and optionally split and group), one photo per line."
 
 
@@ -28,7 +29,7 @@ class TableSource:
 
     def accepts(self, data: str) -> bool:
         path = local(data)
-        return path.suffix.lower() in TABLE_SUFFIXES and os.path.exists(path)
+        return path.suffix.lower() in TABLE_SUFFIXES and os.path.isfile(path)
 
     def manifest(self, data: str, progress: OnProgress | None = None) -> Manifest:
         return read_table(local(data))
@@ -59,31 +60,34 @@ def read_table(path: Path, within: Path | None = None) -> Manifest:
             known = ", ".join(header) or "none"
             close = did_you_mean(needed, [h.strip() for h in header])
             raise DataError(f"{path} has no column {needed!r} (its columns: {known})", close or _HINT)
-    photos, skipped = _read_rows(rows, columns, path, within)
+    labels: set[str] = set()
+    photos, skipped = _read_rows(rows, columns, path, within, labels)
     count = len(photos) + len(skipped)
     if not count:
         raise DataError(f"{path} lists no photos", _HINT)
     if 2 * len(skipped) > count:
-        first = "".join(f"\n    {bad.path}: {bad.reason}" for bad in skipped[:5])
         raise DataError(
-            f"{len(skipped)} of the {count} rows of {path} cannot be used, first of all:{first}",
+            f"{len(skipped)} of the {count} rows of {path} cannot be used, first of all:",
             f"Paths in a table are relative to the table's own folder ({path.parent}).",
+            lines=[f"{bad.path}: {bad.reason}" for bad in skipped[:5]],
         )
     photos.sort(key=lambda photo: natural_key(str(photo.path)))
     used = [f"{header[at].strip()} as {what}" for what, at in columns.items() if header[at].strip().casefold() != what]
     notes = (f"columns of {path.name}: {', '.join(used)}",) if used else ()
-    return Manifest(path.parent, path.stem, "CSV", tuple(photos), tuple(skipped), notes)
+    return Manifest(path.parent, path.stem, "CSV", tuple(photos), tuple(skipped), (*notes, *merged(labels)))
 
 
 def _read_rows(
-    rows: Iterator[tuple[int, list[str]]], columns: dict[str, int], path: Path, within: Path | None
+    rows: Iterator[tuple[int, list[str]]], columns: dict[str, int], path: Path, within: Path | None, labels: set[str]
 ) -> tuple[list[Photo], list[BadFile]]:
+    """The photos, the rows that cannot be used, and all labels as they are written, added to ``labels``."""
     photos: list[Photo] = []
     skipped: list[BadFile] = []
     first_line: dict[str, tuple[int, str]] = {}
     for line, cells in rows:
-        cell = {what: cells[at].strip() if at < len(cells) else "" for what, at in columns.items()}
-        place = os.path.normpath(os.path.join(path.parent, cell["path"].replace("\\", "/")))
+        raw = {what: _unquoted(cells[at]) if at < len(cells) else "" for what, at in columns.items()}
+        place = _place(path.parent, raw["path"])
+        cell = {what: _text(text.strip()) for what, text in raw.items()}
         problem = _problem(cell, len(cells) > max(columns.values()), place, within)
         label = clean_label(cell["label"])
         if not problem and place in first_line:
@@ -95,6 +99,7 @@ def _read_rows(
             skipped.append(BadFile(Path(place), f"line {line} of {path.name}: {problem}"))
             continue
         first_line[place] = (line, label)
+        labels.add(cell["label"])
         split: Split | None = split_of(cell.get("split", ""))
         photos.append(Photo(Path(place), label, split, clean_label(cell.get("group", "")) or None))
     with_split = [p for p in photos if p.split]
@@ -113,9 +118,40 @@ def _problem(cell: dict[str, str], complete: bool, place: str, within: Path | No
             return f"no {what}"
     if cell.get("split") and not split_of(cell["split"]):
         return f"unknown split {cell['split']!r} (train, val or test)"
+    if not os.path.isfile(place):  # before ``resolve``, which fails for what no path can be
+        return "no such file"
     if within and not Path(place).resolve().is_relative_to(within.resolve()):
         return "its path leads out of the archive"
-    return "" if os.path.isfile(place) else "no such file"
+    return ""
+
+
+def _place(folder: Path, written: str) -> str:
+    """The file that a cell names: by these very characters, else without blanks around them, with bytes that are not
+    UTF-8 read as Windows-1252, or with the separators of Windows. Where a link leads to the table's folder, the path is
+    from here or from there.
+    """
+    place = os.path.normpath(os.path.join(folder, written))
+    if os.path.isfile(place):
+        return place
+    bare = written.strip()
+    ways = (bare, _text(bare), bare.replace("\\", "/"), _text(bare).replace("\\", "/"))
+    homes = (str(folder), os.path.realpath(folder))
+    places = [os.path.normpath(os.path.join(home, way)) for home in homes for way in (written, *ways)]
+    return next(filter(os.path.isfile, places), os.path.normpath(os.path.join(folder, ways[-1])))
+
+
+def _unquoted(cell: str) -> str:
+    """A cell without the apostrophe that keeps a spreadsheet from taking it for a formula (``files.write_rows``)."""
+    return cell[1:] if cell[:1] == "'" and cell[1:2] in _QUOTED else cell
+
+
+def _text(cell: str) -> str:
+    """A cell whose bytes are not UTF-8, as Windows-1252; the five bytes that it lacks are escaped."""
+    try:
+        cell.encode()
+    except UnicodeEncodeError:
+        return cell.encode("utf-8", "surrogateescape").decode("cp1252", "backslashreplace")
+    return cell
 
 
 def _columns(header: list[str]) -> dict[str, int]:
@@ -142,7 +178,4 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
 def _decoded(data: bytes) -> str:
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16", "replace")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return data.decode("cp1252", "replace")
+    return data.decode("utf-8-sig", "surrogateescape")  # file names may be any bytes; for text, see ``_text``

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from headstart.core.text import listed
-from headstart.data.filenames import is_hidden, is_image_name, natural_key
+from headstart.data.filenames import natural_key
+from headstart.data.sources.folder import Folders
 from headstart.errors import DataError
 
 
@@ -19,12 +20,11 @@ def find_files(files: Iterable[str | Path]) -> list[Path]:
     for name in map(str, files):
         path = Path(name)
         if os.path.isdir(path):  # unlike Path.is_dir, no error for a name that no file can have
-            inside: list[Path] = []
-            for here, folders, names in os.walk(path):
-                folders[:] = [f for f in folders if not is_hidden(f)]
-                inside += [Path(here, n) for n in names if is_image_name(n) and not is_hidden(n)]
-            found += sorted(inside, key=lambda p: natural_key(p.as_posix()))
-            if not inside:
+            folders = Folders(path)
+            inside = [Path(photo) for photo in folders.photos(name)]
+            # What cannot be read is no less asked for: whoever reads the photos says why each cannot be.
+            found += sorted((*inside, *folders.lost), key=lambda p: natural_key(p.as_posix()))
+            if not (inside or folders.lost):
                 missing.append(f"{name} (a folder without photos)")
         elif os.path.exists(path):
             found.append(path)

@@ -12,7 +12,7 @@ let stream = null;
 
 async function start() {
   try {
-    model = await (await fetch("/model")).json();
+    model = await (await fetch("model")).json();
   } catch {
     return say("The server does not answer. Is headstart serve still running?");
   }
@@ -112,7 +112,7 @@ async function send(path, file) {
 
 async function name(file, node, row) {
   try {
-    const response = await send("/predict", file);
+    const response = await send("predict", file);
     const found = await response.json();
     if (!response.ok) return fail(node, row, found.error);
     Object.assign(row, found.predictions[0]);
@@ -156,7 +156,7 @@ async function toggle(node, look, file, label) {
   const heat = node.querySelector(".heat");
   if (!heat.src) {
     look.disabled = true;
-    const response = await send(`/explain?label=${encodeURIComponent(label)}`, file).catch(() => null);
+    const response = await send(`explain?label=${encodeURIComponent(label)}`, file).catch(() => null);
     look.disabled = false;
     if (!response || !response.ok) return say(response ? (await response.json()).error : "The server does not answer.");
     heat.src = URL.createObjectURL(await response.blob());

@@ -26,6 +26,7 @@ class Auto(Strategy):
     def fit(self, context: FitContext) -> FitResult:
         probe = Probe().fit(context.with_plan(context.plan_for("probe")))
         kept = context.recall("auto")
+        kept = kept if isinstance(kept, list) and len(kept) == 2 else None
         choice = Choice(*kept) if kept else decide(context, probe)
         if not kept:  # timings differ from run to run: a resumed run must not decide anew
             context.remember("auto", list(choice))

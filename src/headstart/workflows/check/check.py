@@ -11,8 +11,8 @@ from typing import Unpack
 
 import numpy as np
 
-from headstart.core.array_store import trim
 from headstart.core.events import Events, Listener
+from headstart.core.eviction import trim
 from headstart.core.files import write_text
 from headstart.core.text import plural
 from headstart.data.loading import LoadedImages, find_photos, read

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-from headstart.core.text import listed, plural
+from headstart.core.text import listed, plural, quoted
 from headstart.data.filenames import natural_key
 from headstart.data.schema import SPLITS
 from headstart.workflows.check.base import Check, Context, Finding, Severity
@@ -22,7 +22,9 @@ def _classes(context: Context) -> Iterator[Finding]:
         return
     lost = {photo.label for photo in context.photos.manifest.photos} - set(context.classes)
     for label in sorted(lost, key=natural_key):
-        yield Finding("error", f"class {label!r} has no photo that can be read", "Repair its photos or remove it.")
+        yield Finding(
+            "error", f"class {quoted(label)} has no photo that can be read", "Repair its photos or remove it."
+        )
 
 
 def _groups(context: Context) -> Iterator[Finding]:
@@ -40,7 +42,7 @@ def _groups(context: Context) -> Iterator[Finding]:
 def _missing(context: Context) -> Iterator[Finding]:
     held = {(photo.split, photo.label) for photo in context.usable}
     for split in SPLITS[1:]:
-        lacking = [repr(label) for label in context.classes if (split, label) not in held]
+        lacking = [quoted(label) for label in context.classes if (split, label) not in held]
         if lacking and len(lacking) < len(context.classes) and not context.problem:
             yield Finding(
                 "warning", f"{split} holds no photo of {listed(lacking)}", "Its metrics say nothing about them."
@@ -51,8 +53,8 @@ def _few(context: Context) -> Iterator[Finding]:
     counts = _training_photos(context)
     needed = 1 if any(photo.split for photo in context.usable) else 3
     order = sorted(counts, key=natural_key)
-    none = [f"{label!r} has {counts[label]}" for label in order if counts[label] < needed]
-    few = [f"{label!r} has {counts[label]}" for label in order if needed <= counts[label] < ENOUGH]
+    none = [f"{quoted(label)} has {counts[label]}" for label in order if counts[label] < needed]
+    few = [f"{quoted(label)} has {counts[label]}" for label in order if needed <= counts[label] < ENOUGH]
     if none:
         sentence = f"too few photos for train, val and test: {listed(none)}"
         yield Finding("error", sentence, "Add photos, leave the class out, or use `test=0`.")
@@ -65,7 +67,7 @@ def _uneven(context: Context) -> Iterator[Finding]:
     if counts := _training_photos(context).most_common():
         (high, most), (low, least) = counts[0], counts[-1]
         if most >= IMBALANCED * least:
-            sentence = f"class imbalance: {most:,} photos of {high!r}, {least:,} of {low!r}"
+            sentence = f"class imbalance: {most:,} photos of {quoted(high)}, {least:,} of {quoted(low)}"
             severity: Severity = "warning" if most >= VERY_IMBALANCED * least else "note"
             yield Finding(severity, sentence, "Look at the macro averages and at each class's recall.")
 

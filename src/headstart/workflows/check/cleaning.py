@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from headstart.core.files import write_rows
-from headstart.core.text import listed
+from headstart.core.text import listed, quoted
 from headstart.data.duplicates.pairs import groups_of
 from headstart.data.filenames import natural_key, shown
 from headstart.data.loading import LoadedImages
@@ -50,7 +50,7 @@ def write_cleaned(photos: LoadedImages, findings: Sequence[Finding], path: Path)
     write_rows(left_out_path(path), ("path", "label", "split", "reason"), gone)
     rest = [photo for i, photo in enumerate(every) if i not in reasons]
     if lost := {photo.label for photo in every} - {photo.label for photo in rest}:
-        return len(reasons), f"no photo of {listed(list(map(repr, sorted(lost, key=natural_key))))} is left"
+        return len(reasons), f"no photo of {listed(list(map(quoted, sorted(lost, key=natural_key))))} is left"
     try:
         check_labels(rest, "it")
     except DataError as error:

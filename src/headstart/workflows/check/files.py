@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from headstart.core.text import plural
+from headstart.core.text import plural, quoted
 from headstart.data.filenames import shown
 from headstart.workflows.check.base import Check, Context, Finding
 
@@ -91,7 +91,7 @@ def _giveaway(context: Context) -> Iterator[Finding]:
     for name, values in properties.items():
         share, value, label = telling(values, context.labels)
         if share >= TELLING:
-            sentence = f"spurious correlation: the {name} {value} nearly always means {context.classes[label]!r}"
+            sentence = f"spurious correlation: the {name} {value} nearly always means {quoted(context.classes[label])}"
             advice = (
                 "The network may learn that instead of the content: save the photos of all classes in the same way."
             )

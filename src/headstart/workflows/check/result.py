@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headstart.core.text import plural
+from headstart.core.text import joined, plural
 from headstart.data.filenames import shown
 from headstart.data.loading import LoadedImages
 from headstart.reporting import notebook
+from headstart.reporting.notebook import html
 from headstart.reporting.page import photo
 from headstart.workflows.check.base import SEVERITIES, Finding
 
@@ -75,7 +75,7 @@ class CheckResult:
         """The findings as lines, each with its first ``most`` cases; options as Python writes them."""
         lines = [f"{self.answer}."]
         for finding in self.findings:
-            lines.append(f"\n{finding.severity:8} {finding.sentence}. {finding.advice}".rstrip())
+            lines += ["", f"{finding.severity:8} {finding.sentence}. {finding.advice}".rstrip()]
             below = []
             for case in finding.cases:
                 photos = [self.about(i) for i in case.photos]
@@ -84,12 +84,12 @@ class CheckResult:
             below += [f"{path}: {reason}" for path, reason in finding.files]
             lines += [f"         {line}" for line in below[:most]]
             lines += [f"         … and {len(below) - most:,} more"] if len(below) > most else []
-        lines.append(f"\npage: {self.page}")
+        lines += ["", f"page: {self.page}"]
         if self.cleaned:
             lines.append(f"cleaned list: {self.cleaned} ({plural(self.left_out, 'photo')} left out)")
         if self.lost:
             lines.append(f"It cannot be trained on: {self.lost}.")
-        return "\n".join(lines)
+        return joined(lines)
 
     def about(self, i: int) -> dict[str, Any]:
         """Path, label and split of photo ``i`` of the manifest."""
@@ -109,9 +109,9 @@ class CheckResult:
         return notebook.frame(rows).reindex(columns=["kind", "severity", "case", "path", "label", "split", "words"])
 
     def _repr_html_(self) -> str:
-        rows = [f"<p><b>{escape(self.answer)}</b></p>"]
+        rows = [f"<p><b>{html(self.answer)}</b></p>"]
         for finding in self.findings:
             pictures = [self.photos.pixels.picture(i) for case in finding.cases[:6] for i in case.photos]
             images = " ".join(f"<img src='{photo(pixels, 96)['src']}'>" for pixels in pictures)
-            rows.append(f"<p>{finding.severity}: {escape(finding.sentence)}</p><div>{images}</div>")
+            rows.append(f"<p>{finding.severity}: {html(finding.sentence)}</p><div>{images}</div>")
         return "".join(rows)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from headstart.core.text import plural
+from headstart.core.text import joined, plural
 from headstart.evaluation import statistics
 from headstart.workflows.experiment.recipe import Arm, Recipe
 from headstart.workflows.experiment.results import JobResult
@@ -205,7 +205,7 @@ def study_text(title: str, rows: Sequence[ArmRow], differences: Sequence[Differe
         counts = "" if gap.only_first is None else f" (correct by one alone: {gap.only_first}, {gap.only_second})"
         interval = f"{_signed(gap.low, gap.high)}, over {gap.over}{chance}{counts}"
         lines.append(f"  {gap.first} − {gap.second}{at}: {gap.mean:+.3f} {interval}: {gap.verdict}")
-    return "\n".join([*lines, "", answer])
+    return joined([*lines, "", answer])
 
 
 def comparison_text(rows: Sequence[Mapping[str, Any]], differences: Sequence[Mapping[str, Any]], answer: str) -> str:
@@ -220,7 +220,7 @@ def comparison_text(rows: Sequence[Mapping[str, Any]], differences: Sequence[Map
     for d in differences:
         gap = f"{d['first']} − {d['second']}: {d['mean']:+.3f} {_signed(d['low'], d['high'])}"
         lines.append(f"{d['group'] or 'all':>14}  {gap}  {d['verdict']}")
-    return "\n".join([*lines, "", answer])
+    return joined([*lines, "", answer])
 
 
 def _each(values: Sequence[float]) -> str:

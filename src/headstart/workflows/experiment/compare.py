@@ -18,6 +18,7 @@ from typing import Any, Unpack
 from headstart.core.events import Listener
 from headstart.core.files import write_json
 from headstart.core.formats import check_format, known_only
+from headstart.core.text import printable
 from headstart.errors import OptionError, RunError, did_you_mean
 from headstart.reporting.command import command_line
 from headstart.reporting.console import console_events
@@ -104,7 +105,7 @@ def compare(
         write_json(path / "comparison.json", found.summary)
         command = command_line("compare", asked.data, {**asked.given("compare"), **chosen})
         write_page(comparison_report(recipe, results, found.answer, command, photos, facts, machine.words), path)
-        return replace(found, report=report, text=f"{found.text}\n\nReport: {report}")
+        return replace(found, report=report, text=f"{found.text}\n\nReport: {printable(report)}")
 
 
 def _check(arms: Sequence[str], seeds: int, shots: Sequence[int], boundary: str | None) -> None:
@@ -161,7 +162,7 @@ def _open_folder(path: Path, request: dict[str, Any], overwrite: bool) -> None:
             before = json.loads(file.read_text(encoding="utf-8"))
             check_format(file, before, FORMAT)
             before = _as_now(before, request)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise RunError(
                 f"`out={path}` exists and is not a comparison.", "Choose another folder.", option="out"
             ) from None
@@ -182,7 +183,7 @@ def _open_folder(path: Path, request: dict[str, Any], overwrite: bool) -> None:
 def _as_now(before: dict[str, Any], request: dict[str, Any]) -> dict[str, Any]:
     """An earlier request with the keys of this one: missing options get their defaults, unknown ones are told."""
     own = known_only("comparison-request.json holds keys", before, request)
-    options = json.loads(json.dumps(TrainOptions.from_json(before["options"]).to_json()))
+    options = json.loads(json.dumps(TrainOptions.from_json(before["options"], "comparison-request.json").to_json()))
     return {**own, "options": options, "format": request["format"]}
 
 

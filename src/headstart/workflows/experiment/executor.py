@@ -124,7 +124,7 @@ class Runner:
         """Each warning once, though every job may give it."""
         if text not in self._warned:
             self._warned.add(text)
-            self.events.warning(text)
+            self.events.send(Warned(text))
 
     def _progress(self, note: str) -> None:
         self.events.progress("trainings", self._done, len(self.jobs), note, self.estimate.seconds_left())

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from headstart.core.text import printable
 from headstart.reporting.plots import _LETTER, FONT, SIZE, Key, Plot, epoch_axis, new_figure, percent_axis
 from headstart.reporting.svg import COLOURS, SERIES, series_colour, to_svg
 from headstart.workflows.experiment.rows import ArmRow, Curve, Sweep
@@ -51,7 +52,8 @@ def sweep_plot(sweep: Sweep, arms: Sequence[str], name: str) -> Plot:
     points = sweep_points(sweep)
     numbers = _numbers(points)
     half = (LONGEST_NAME - 1) // 2  # of a long name the middle is left out, since names differ at their ends
-    names = [p if len(p) <= LONGEST_NAME else f"{p[:half]}…{p[-half:]}" for p in points] if not numbers else []
+    names = [p if len(p) <= LONGEST_NAME else f"{p[:half]}…{p[-half:]}" for p in map(printable, points)]
+    names = [] if numbers else names
     slanted = max(map(len, names), default=0) * FONT * _LETTER + 6 > 72 * SIZE[0] * 0.85 / len(points)
     # Slanted names take room below; the plot above them keeps its height.
     figure, axes = new_figure((SIZE[0], SIZE[1] + (0.045 * max(map(len, names)) if slanted else 0.0)))
@@ -66,7 +68,7 @@ def sweep_plot(sweep: Sweep, arms: Sequence[str], name: str) -> Plot:
         _number_axis(axes, points, numbers)
     else:
         _name_axis(axes, names, slanted)
-    axes.set_xlabel(sweep.axis, parse_math=False)
+    axes.set_xlabel(sweep.axis)
     words = "; ".join(
         f"{line[0].arm}: {', '.join(f'{row.mean:.1%} at {row.point}' for row in line)}" for line in sweep.lines
     )

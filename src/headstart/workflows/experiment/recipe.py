@@ -180,7 +180,7 @@ class _Parser:
             words = f"{trainings:,} trainings (arms x values x seeds); a study has at most {MAX_TRAININGS:,}"
             self.problems.append(f"arms: {words}")
         if self.problems:
-            raise OptionError(f"{self.where} has {_listed(self.problems)}")
+            raise _refused(self.where, self.problems)
         return Recipe(name, title or name, images, tuple(_sources_first(arms)), about, pairs, raw)
 
     def mapping(self, raw: Mapping[str, Any], key: str) -> Mapping[str, Any]:
@@ -308,11 +308,11 @@ def _option_problems(options: Mapping[str, Any], sweep: tuple[str, tuple[Any, ..
                 yield error.problem.splitlines()[0][:300]
 
 
-def _listed(problems: Sequence[str]) -> str:
+def _refused(where: str, problems: Sequence[str]) -> OptionError:
     lines = list(dict.fromkeys(problems))
     count = f"{len(lines):,} problems" if len(lines) > 1 else "a problem"
     more = [f"and {len(lines) - _MANY:,} more"] if len(lines) > _MANY else []
-    return f"{count}:\n" + "\n".join(f"    {line}" for line in (*lines[:_MANY], *more))
+    return OptionError(f"{where} has {count}:", lines=[*lines[:_MANY], *more])
 
 
 def _source_problems(arms: Sequence[Arm]) -> Iterator[str]:

@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headstart.core.files import write_text
+from headstart.core.files import file_name, write_text
 from headstart.core.text import count, duration, plural
 from headstart.data.sources.named import display_name
 from headstart.evaluation.metrics import format_report
+from headstart.inference.model_files import read_description
 from headstart.reporting.page import Fact, environment, interval, p_value, percent, points, render_page
 from headstart.reporting.plots import Plot, standalone
 from headstart.reporting.samples import sample_rows, samples_by_class
 from headstart.reporting.scale import Scale, nice_scale
 from headstart.reporting.svg import SERIES
-from headstart.runs.folder import RunFolder
 from headstart.workflows.experiment import analysis
 from headstart.workflows.experiment.plots import curve_plots, sweep_plot, sweep_points
 from headstart.workflows.experiment.recipe import Recipe
@@ -44,7 +44,7 @@ def write_page(report: ExperimentReport, out: Path, pictures: bool = False) -> N
 def study_report(study: Study, command: str, library: Library, machine: str) -> ExperimentReport:
     """The page of a study."""
     recipe, results, rows = study.recipe, study.results, study.rows
-    how = RunFolder(results[0].job.folder).read_json("model.json")["preprocessing"]
+    how = read_description(results[0].job.folder)["preprocessing"]
     photos = library.photos(results[0].job.arm.images, how["resize"], how["interpolation"])  # as the first arm saw them
     time = Fact("training time", duration(sum(r.seconds for r in results)), machine)
     return _report(
@@ -107,7 +107,7 @@ def _texts(results: Sequence[JobResult]) -> list[TextBlock]:
     shown = [result for result in results if not result.job.seed and not result.job.arm.sweep]
     found: list[TextBlock] = []
     for result in shown:
-        classes = RunFolder(result.job.folder).read_json("model.json")["classes"]
+        classes = read_description(result.job.folder)["classes"]
         if len(classes) <= MOST_CLASSES:
             report = format_report(result.metrics[result.split], classes)
             heading = f"{result.arm}: classification report on {result.split}"
@@ -138,11 +138,15 @@ def render_experiment(report: ExperimentReport) -> str:
 def page_pictures(report: ExperimentReport) -> dict[str, str]:
     """File stem ("accuracy-per-epoch", "sweep-shots") to SVG file, of every plot of the page."""
     plots = curve_plots(report.curves, report.arms, report.points)
-    pictures = {stem: standalone(plot) for stem, plot in plots.items()}
-    for sweep, plot in _sweep_plots(report):
-        stem = base = f"sweep-{re.sub(r'[^a-z0-9]+', '-', sweep.key.lower()).strip('-') or 'points'}"
+    swept = [
+        (f"sweep-{re.sub(r'[^a-z0-9]+', '-', sweep.key.lower()).strip('-') or 'points'}", plot)
+        for sweep, plot in _sweep_plots(report)
+    ]
+    pictures: dict[str, str] = {}
+    for name, plot in [*plots.items(), *swept]:
+        stem = base = file_name(name, 100)
         again = 1
-        while stem in pictures:  # two sweeps over the same option
+        while stem.casefold() in map(str.casefold, pictures):  # two sweeps over the same option, points A and a
             again += 1
             stem = f"{base}-{again}"
         pictures[stem] = standalone(plot)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
+from msgspec import Meta, Struct
 
-from headstart.core.formats import check_format
+from headstart.core.files import read_json, read_rows
+from headstart.core.formats import checked
+from headstart.core.text import brief
 from headstart.errors import RunError
 from headstart.reporting import notebook
-from headstart.runs.folder import RunFolder
+from headstart.runs.figures import read_metrics, read_plan
 from headstart.workflows.experiment.jobs import Job
 from headstart.workflows.experiment.recipe import Recipe
 from headstart.workflows.experiment.rows import ArmRow, DifferenceRow
@@ -78,8 +80,7 @@ class JobResult:
 
 def read_run(job: Job) -> JobResult:
     """The result of a job whose run is finished. Raises RunError for files that cannot be read."""
-    folder = RunFolder(job.folder)
-    metrics, plan = folder.read_json("metrics.json"), folder.read_json("plan.json")
+    metrics, plan = read_metrics(job.folder), read_plan(job.folder).to_json()
     split = "test" if "test" in metrics else "val"
     try:
         predictions = [row for row in _rows(job.folder / "predictions.csv") if row["split"] == split]
@@ -96,13 +97,14 @@ def read_run(job: Job) -> JobResult:
         )  # fmt: skip
     except (OSError, KeyError, ValueError, TypeError, csv.Error) as error:
         raise RunError(
-            f"{job.folder} holds a run that cannot be read ({error}).", "Remove that folder and start the study again."
+            f"{job.folder} holds a run that cannot be read ({brief(error)}).",
+            "Remove that folder and start the study again.",
         ) from None
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
-    with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
-        return list(csv.DictReader(file))
+    columns, *rows = read_rows(path)
+    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def group_name(point: str) -> str:
@@ -113,6 +115,16 @@ FORMAT = 1
 """Of the files of a comparison: comparison-request.json and those of its trainings in ``arms``."""
 
 
+class KeptFigures(Struct):
+    """What a training of a comparison leaves in ``arms``; see ``from_figures``."""
+
+    split: Literal["test", "val"]
+    right: Annotated[list[bool], Meta(min_length=1)]
+    curve: Annotated[list[Annotated[float, Meta(ge=0, le=1)]], Meta(min_length=1)]
+    seconds: Annotated[float, Meta(ge=0)]
+    train_photos: Annotated[int, Meta(ge=0)]
+
+
 def figures_file(job: Job) -> Path:
     return job.folder.with_name(f"{job.folder.name}.json")
 
@@ -120,14 +132,11 @@ def figures_file(job: Job) -> Path:
 def read_figures(job: Job) -> JobResult | None:
     """The result of a job of a comparison, None where it has not ended."""
     try:
-        kept = json.loads(figures_file(job).read_text(encoding="utf-8"))
-        check_format(figures_file(job), kept, FORMAT)
-        known = {name: kept[name] for name in ("split", "right", "curve", "seconds", "train_photos")}
+        kept = read_json(figures_file(job))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{figures_file(job)} cannot be read ({error}).", "Remove it and start again.") from None
-    return from_figures(job, **known)
+    found = checked(figures_file(job), kept, KeptFigures, FORMAT)
+    return from_figures(job, found.split, found.right, found.curve, found.seconds, found.train_photos)
 
 
 def from_figures(

@@ -14,6 +14,7 @@ from typing import Any
 from headstart.core.events import Listener
 from headstart.core.files import write_json
 from headstart.core.paths import lasting
+from headstart.core.text import printable
 from headstart.errors import OptionError, RunError
 from headstart.reporting.command import command_line
 from headstart.reporting.console import console_events
@@ -102,7 +103,7 @@ def study(
             results = runner.run(path)
         rows, gaps = analysis.table(found, results), analysis.differences(found, results)
         answer = analysis.answer(found, rows, gaps)
-        text = f"{analysis.study_text(found.title, rows, gaps, answer)}\n\nReport: {path / 'report.html'}"
+        text = f"{analysis.study_text(found.title, rows, gaps, answer)}\n\nReport: {printable(path / 'report.html')}"
         done = Study(path, found, tuple(results), tuple(rows), tuple(gaps), answer, text)
         write_json(path / "study.json", {"recipe": found.raw, **done.summary})
         write_page(study_report(done, command, worker.library, machine.words), path, pictures=True)

@@ -17,6 +17,7 @@ from headstart.data.schema import Manifest
 from headstart.data.splits import split_dataset
 from headstart.data.stratify import places, quotas, shuffled
 from headstart.errors import DataError, RunError
+from headstart.inference.model_files import read_description
 from headstart.runs.folder import RunFolder
 from headstart.training.strategies import STRATEGIES
 from headstart.workflows.experiment.jobs import Experiment, Job
@@ -166,7 +167,7 @@ class Worker:
         if not folder.finished:
             return None
         # A finished run of other photos, or of other weights, is not this job's.
-        facts, library, images = folder.read_json("model.json"), self.library, job.arm.images
+        facts, library, images = read_description(job.folder), self.library, job.arm.images
         how, before = facts["preprocessing"], facts["provenance"]
         photos = library.any_size(images) or library.photos(images, how["resize"], how["interpolation"])
         found = split_dataset(photos.manifest, photos.pixels.digests, photos.bad, job.options.split_options)

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from headstart.core.events import Events, Listener
-from headstart.core.files import write_text
-from headstart.core.text import listed, plural
+from headstart.core.files import file_name, write_text
+from headstart.core.text import elided, listed, plural
 from headstart.data.images import centre, read_photos, stream_photos
 from headstart.data.sources.unlabelled import find_files
 from headstart.errors import DataError, OptionError, did_you_mean, option
@@ -71,7 +71,8 @@ def explain(
     if label is not None and label not in classifier.classes:
         raise OptionError(
             f"{option('label', repr(label))}: the model has no such class.",
-            did_you_mean(label, classifier.classes) or f"Its classes: {listed(classifier.classes, 20)}.",
+            did_you_mean(label, classifier.classes)
+            or f"Its classes: {listed(list(map(elided, classifier.classes)), 20)}.",
             option="label",
         )
     folder = Path(out) if out else Path(run) / "explained"
@@ -86,11 +87,13 @@ def explain(
         nearest = _nearest(Path(run), classifier, events) if neighbours else None
         found, bad = _explained(classifier, explainer, nearest, paths, label, neighbours, events)
         if not found:
-            raise DataError("None of the photos can be read.", f"The first: {next(iter(bad.items()))}")
+            first, reason = next(iter(bad.items()))
+            raise DataError("None of the photos can be read.", f"The first: {first}: {reason}.")
         folder.mkdir(parents=True, exist_ok=True)
         kept = []
         for n, one in enumerate(found, 1):
-            image = folder / f"{n:04d}-{one.prediction.path.stem[:80]}.png"  # numbered: two photos may have one name
+            name = file_name(one.prediction.path.stem, 100)
+            image = folder / f"{n:04d}-{name}.png"  # numbered: two photos may have one name
             image.write_bytes(png(one.overlay))
             kept.append(replace(one, image=image))
         page = folder / "explained.html"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +48,10 @@ class Explanation:
 
     def _repr_html_(self) -> str:
         from headstart.reporting.images import thumbnail
+        from headstart.reporting.notebook import html
 
-        pictures = (f"<img src='{thumbnail(one.overlay, 192)}' title='{escape(one.label)}'>" for one in self.photos)
-        return f"<div>{' '.join(pictures)}</div><p>{escape(str(self.page))}</p>"
+        pictures = (f"<img src='{thumbnail(one.overlay, 192)}' title='{html(one.label)}'>" for one in self.photos)
+        return f"<div>{' '.join(pictures)}</div><p>{html(self.page)}</p>"
 
     @property
     def summary(self) -> dict[str, Any]:

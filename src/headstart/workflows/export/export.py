@@ -17,6 +17,7 @@ import numpy as np
 
 from headstart.core.events import Events, Listener
 from headstart.core.files import write_json
+from headstart.core.text import joined
 from headstart.data.images import full_size
 from headstart.data.schema import ImageRef
 from headstart.data.sources.unlabelled import find_files
@@ -99,7 +100,7 @@ class Exported:
             if now["accuracy"] is not None:
                 words += f", accuracy {was['accuracy']:.4f} to {now['accuracy']:.4f}"
             lines.append(words)
-        return "\n".join(lines)
+        return joined(lines)
 
 
 def export(

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from headstart.core.registry import Registry
-from headstart.core.text import json_text
+from headstart.core.text import json_text, printable
 from headstart.data.schema import ImageRef
 from headstart.errors import OptionError, option
 from headstart.inference.openvino import import_openvino, openvino_core
@@ -147,4 +147,4 @@ EXPORTERS: Registry[Exporter] = Registry("export format", "headstart.exporters",
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json_text(value)
+    return printable(value) if isinstance(value, str) else json_text(value)

@@ -13,7 +13,7 @@ import numpy as np
 
 from headstart.core.events import Events, Listener
 from headstart.core.files import write_text
-from headstart.core.text import listed
+from headstart.core.text import listed, quoted
 from headstart.data.sources.detect import check_labels
 from headstart.errors import DataError, OptionError
 from headstart.evaluation.learning_curve import FAR, Points, fit, points
@@ -120,7 +120,7 @@ def _measured(seen: EmbeddedDataset, seed: int, events: Events) -> Points:
     data, unit = seen.photos.manifest, seen.units
     check_labels([seen.photo(i) for i in range(len(seen))], data.name)
     per_class = Counter(np.unique(np.stack([seen.labels, np.asarray(unit)]), axis=1)[0].tolist())
-    lacking = [f"{seen.classes[label]!r} has {n}" for label, n in sorted(per_class.items()) if n < 4]
+    lacking = [f"{quoted(seen.classes[label])} has {n}" for label, n in sorted(per_class.items()) if n < 4]
     if lacking:
         what = f"4 photos of every class, duplicates and groups counted once: {listed(lacking)}"
         raise DataError(f"A forecast needs at least {what}.", "Add photos, or leave the class out.")

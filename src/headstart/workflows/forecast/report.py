@@ -21,7 +21,7 @@ def render_forecast(found: Forecast, command: str, machine: str) -> str:
     each = f"{count(fewest)} each" if fewest == most else f"{count(fewest)} to {count(most)} each"
     report = SimpleNamespace(
         title=f"{found.data}: forecast",
-        answer=found.answer.replace("–", "–\u2060"),  # no line ends within a band
+        answer=found.answer,
         more=(
             f"About {100 * found.now.level:g} in 100 bands contain the true value: the accuracy of a probe of"
             f" {found.backbone} on new photos like these. Fine-tuning may do better."

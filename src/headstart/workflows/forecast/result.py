@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from headstart.core.text import joined
 from headstart.evaluation.learning_curve import FAR, Band, LearningCurve, Needed, Points
 from headstart.reporting.notebook import answer_html, frame, new_figure
 
@@ -69,7 +70,7 @@ class Forecast:
         """The table and the answer, for a terminal."""
         lines = [f"{'':20}{'photos':>8}  {'expected':>8}   {100 * self.now.level:g} % band"]
         lines += [f"{name:20}{b.photos:8.0f}  {b.value:8.3f}   {b.low:.3f} to {b.high:.3f}" for name, b in self.rows]
-        return "\n".join([*lines, "", self.answer, *([] if self.page is None else ["", f"Page: {self.page}"])])
+        return joined([*lines, "", self.answer, *([] if self.page is None else ["", f"Page: {self.page}"])])
 
     @property
     def curve_bands(self) -> list[Band]:

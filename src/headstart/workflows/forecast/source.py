@@ -12,6 +12,7 @@ from headstart.data.loading import find_photos
 from headstart.data.schema import Manifest
 from headstart.data.sources.detect import check_labels
 from headstart.errors import OptionError, RunError
+from headstart.runs.figures import read_metrics, read_plan
 from headstart.runs.folder import RunFolder
 from headstart.runs.images import run_photos
 from headstart.training.config import TrainOptions, taken_by
@@ -53,14 +54,14 @@ def _of_run(run: Path, options: dict[str, Any]) -> Source:
             f"{run} is a run, with a backbone and an input size of its own: it takes no `{others[0]}`.",
             "Leave that out, or name the photos in place of the run.", option=others[0],
         )  # fmt: skip
-    folder, before = RunFolder.open(run)
+    _, before = RunFolder.open(run)
     if not STRATEGIES.get(before.strategy).pretrained:
         raise RunError(
             f"{run} was trained from scratch: it has no pretrained network to forecast with.",
             f"Forecast with a pretrained one: `hs.forecast({before.data!r})`.",
         )
-    plan = folder.read_json("plan.json")
-    settings = {name: plan[name] for name in ("image_size", "resize", "precision")}
+    plan = read_plan(run)
+    settings = {name: getattr(plan, name) for name in ("image_size", "resize", "precision")}
     own = {name: getattr(before, name) for name in ("backbone", "weights", "from_run", "cut", "mean", "std", "seed")}
     given = {name: value for name, value in options.items() if name != "settings"}
     asked = TrainOptions.gather(before.data, None, {**own, **given}, strategy="probe", settings=settings)
@@ -71,25 +72,25 @@ def _of_run(run: Path, options: dict[str, Any]) -> Source:
     manifest = Manifest(Path(before.data), run.resolve().name, "photos of a run", tuple(photos))
     remarks = list(_trained_before(before.from_run))
     if _trained_backbone(plan):
-        metrics = folder.read_json("metrics.json")
+        metrics = read_metrics(run)
         split = "test" if "test" in metrics else "val"
         remarks.append(
-            f"{run.name} was fine-tuned ({plan['strategy']}), so its own network was fitted to these photos; the "
+            f"{run.name} was fine-tuned ({plan.strategy}), so its own network was fitted to these photos; the "
             f"forecast is of a probe of the pretrained {before.backbone} that it began with. The run itself reached "
             f"{metrics[split]['accuracy']['value']:.3f} on its {split} photos."
         )
     return Source(asked, manifest, tuple(remarks), given)
 
 
-def _trained_backbone(plan: dict[str, Any]) -> bool:
+def _trained_backbone(plan: Plan) -> bool:
     """Whether a run trained its backbone."""
-    return STRATEGIES.get(Plan.from_json(plan).strategy).trains_backbone
+    return STRATEGIES.get(plan.strategy).trains_backbone
 
 
 def _trained_before(from_run: str | None) -> tuple[str, ...]:
     """A caveat where the backbone comes from a run that trained it, perhaps on some of these photos."""
     if not from_run or not (Path(from_run) / "plan.json").is_file():
         return ()
-    if not _trained_backbone(RunFolder(Path(from_run)).read_json("plan.json")):
+    if not _trained_backbone(read_plan(Path(from_run))):
         return ()
     return (f"{from_run} trained its backbone: where some of its photos are among these, the forecast is too good.",)

@@ -6,14 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
-from headstart.core.array_store import trim
 from headstart.core.events import Events, Listener
+from headstart.core.eviction import trim
+from headstart.core.text import joined
 from headstart.data.loading import LoadedImages, find_photos, read
 from headstart.data.sampling import choosable, sampled
 from headstart.data.schema import Manifest
@@ -23,7 +23,7 @@ from headstart.inference.features import BATCH
 from headstart.inference.runner import FrozenNetwork
 from headstart.reporting.command import command_line
 from headstart.reporting.console import console_events
-from headstart.reporting.notebook import answer_html, frame
+from headstart.reporting.notebook import answer_html, frame, html
 from headstart.training.config import SAMPLE, RecommendOptions, TrainOptions
 from headstart.training.embeddings import embed_images, plan_of
 from headstart.training.plan import check_overrides
@@ -59,7 +59,7 @@ class Recommendation:
         """The table, the answer and the command, for a terminal."""
         photos, of, machine = (self.measured[name] for name in ("photos", "of", "machine"))
         what = f"{photos} photos of {of}; ms/photo: the network alone, batches of {BATCH}, {machine}"
-        return "\n".join([table(self.rows, self.over, self.left_out), "", what, "", self.answer, "", self.command])
+        return joined([*table(self.rows, self.over, self.left_out), "", what, "", self.answer, "", self.command])
 
     def frame(self) -> DataFrame:
         """The rows as a pandas frame, those over the budget and those left out below."""
@@ -70,7 +70,7 @@ class Recommendation:
         rows = [{name: row[name] for name in columns} for row in self.rows]
         unranked = (*self.over, *self.left_out)
         rows += [dict.fromkeys(columns) | {"backbone": f"{r['backbone']}: {r['reason']}"} for r in unranked]
-        return f"{answer_html(self.answer, rows, None)}<pre>{escape(self.command)}</pre>"
+        return f"{answer_html(self.answer, rows, None)}<pre>{html(self.command)}</pre>"
 
     @property
     def summary(self) -> Row:
@@ -163,11 +163,12 @@ class _Ranking:
         self.events.progress("backbones", len(usable), len(usable))
         if measured:
             return self._ranked(measured)
-        lines = "\n".join(f"    {row['backbone']}: {row['reason']}" for row in (*self.over, *self.left_out))
+        lines = [f"{row['backbone']}: {row['reason']}" for row in (*self.over, *self.left_out)]
         if self.over:
-            raise OptionError(f"No backbone is left to choose from:\n{lines}", "Raise `max_ms`, `max_mb` or `time`.")
+            problem, hint = "No backbone is left to choose from:", "Raise `max_ms`, `max_mb` or `time`."
+            raise OptionError(problem, hint, lines=lines)
         hint = "Name a file: `backbones='resnet18 --weights FILE'`. starter needs none."
-        raise WeightsError(f"No backbone's weights are available:\n{lines}", hint)
+        raise WeightsError("No backbone's weights are available:", hint, lines=lines)
 
     def _usable(self, tried: Sequence[Candidate]) -> list[Candidate]:
         """Those whose weights are available and within the budget, so that mistakes come out before the first pass."""

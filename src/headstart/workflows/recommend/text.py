@@ -37,8 +37,8 @@ def answer(rows: Sequence[Row], photos: int) -> tuple[str, int]:
     ), rows.index(take)
 
 
-def table(rows: Sequence[Row], over: Sequence[Row], left_out: Sequence[Row]) -> str:
-    """The ranking, then what is over the budget and what could not be measured, each with its reason."""
+def table(rows: Sequence[Row], over: Sequence[Row], left_out: Sequence[Row]) -> list[str]:
+    """Lines: the ranking, then what is over the budget and what could not be measured, each with its reason."""
     width = max(len("backbone"), *(len(row["backbone"]) for row in (*rows, *over, *left_out)))
     lines = ["   ".join(["   " + "backbone".ljust(width), *(name.rjust(n) for name, n in _COLUMNS)])]
     for row in rows:
@@ -47,7 +47,7 @@ def table(rows: Sequence[Row], over: Sequence[Row], left_out: Sequence[Row]) -> 
     for title, found in (("over the budget", over), ("left out", left_out)):
         if found:
             lines += ["", f"{title}:", *(f"   {row['backbone']:{width}}   {row['reason']}" for row in found)]
-    return "\n".join(lines)
+    return lines
 
 
 def _cells(row: Row) -> tuple[str, ...]:

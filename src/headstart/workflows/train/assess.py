@@ -15,6 +15,7 @@ import numpy as np
 
 from headstart._version import __version__
 from headstart.core.events import Events
+from headstart.core.text import printable
 from headstart.data.schema import Split
 from headstart.evaluation.calibration import before_scaling
 from headstart.evaluation.ood import class_means, some_of_each
@@ -109,7 +110,7 @@ def fit_uncertainty(prepared: Prepared, results: Results, events: Events) -> Unc
 
 
 def make_classifier(prepared: Prepared, fitted: FitResult, certainty: Uncertainty | None = None) -> Classifier:
-    """The classifier, with its provenance."""
+    """The classifier, with its provenance, whose texts every reader of JSON takes: file names may hold any bytes."""
     import torch
 
     options, plan = prepared.options, fitted.plan
@@ -118,9 +119,10 @@ def make_classifier(prepared: Prepared, fitted: FitResult, certainty: Uncertaint
         "python": platform.python_version(), "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": prepared.machine.words, "command": command_line("train", options.data, options.given()),
         "data": {
-            "name": prepared.dataset.name, "digest": prepared.dataset.digest, "summary": prepared.dataset.summary
+            "name": printable(prepared.dataset.name), "digest": prepared.dataset.digest,
+            "summary": printable(prepared.dataset.summary),
         },
-        "backbone": {"source": prepared.backbone.source, "weights_digest": prepared.backbone.weights_digest},
+        "backbone": {"source": printable(prepared.backbone.source), "weights_digest": prepared.backbone.weights_digest},
         "strategy": plan.strategy, "seed": options.seed, "temperature": fitted.temperature,
     }  # fmt: skip
     return Classifier(

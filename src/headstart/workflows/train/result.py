@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.inference.classifier import Classifier
-from headstart.reporting.notebook import MOST, new_figure, read_frame, table_html
+from headstart.reporting.notebook import MOST, html, new_figure, read_frame, table_html
 from headstart.training.plan import Plan
 
 if TYPE_CHECKING:
@@ -73,10 +72,11 @@ class Run:
         epochs, strengths = self._history()
         plots = [*training_curves(epochs), *probe_path(strengths)]
         drawn = "".join(f"<div style='display:inline-block'>{standalone(plot)}</div>" for plot in plots)
+        photos, strategy = f"{html(found['photos'])} {split} photos", html(self.plan.strategy)
         return (
-            f"<p><b>{escape(self.path.name)}</b>: accuracy {accuracy['value']:.4f} on {found['photos']} {split} photos "
-            f"(95 % confidence interval {accuracy['low']:.4f} to {accuracy['high']:.4f}), {self.plan.strategy}</p>"
-            f"{table_html(rows)}{drawn}<p>{escape(str(self.path / 'report.html'))}</p>"
+            f"<p><b>{html(self.path.name)}</b>: accuracy {accuracy['value']:.4f} on {photos} "
+            f"(95 % confidence interval {accuracy['low']:.4f} to {accuracy['high']:.4f}), {strategy}</p>"
+            f"{table_html(rows)}{drawn}<p>{html(self.path / 'report.html')}</p>"
         )
 
     @property

@@ -10,10 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from headstart.core.array_store import trim
 from headstart.core.events import Events, Listener
+from headstart.core.eviction import trim
 from headstart.core.files import write_json, write_rows, write_text
-from headstart.core.formats import check_format
 from headstart.core.paths import lasting
 from headstart.data.filenames import shown
 from headstart.data.images import ChangedPhoto
@@ -21,6 +20,7 @@ from headstart.data.splits import write_splits
 from headstart.errors import Interrupted, RunError
 from headstart.inference.classifier import Classifier
 from headstart.reporting.console import console_events
+from headstart.runs.figures import METRICS_FORMAT, read_metrics, read_plan
 from headstart.runs.folder import RunFolder, write_history
 from headstart.runs.model_card import model_card
 from headstart.training.arithmetic import as_begun
@@ -33,9 +33,6 @@ from headstart.training.preparation import Prepared, check_facts, prepare
 from headstart.training.strategies.base import FitResult
 from headstart.workflows.train.assess import Results, assess, fit_uncertainty, make_classifier, make_context
 from headstart.workflows.train.result import Run
-
-METRICS_FORMAT = 1
-"""Of metrics.json."""
 
 
 def train(
@@ -109,7 +106,8 @@ def check_unchanged(folder: RunFolder, prepared: Prepared) -> None:
     if data is not None and data != prepared.dataset.digest:
         problem = f"The photos in {prepared.options.data} are not those that {folder.path} began with."
         raise RunError(problem, "Train with `overwrite=True`.")
-    if plan is not None and (changes := Plan.from_json(plan).differences(prepared.plan)):
+    before = None if plan is None else Plan.from_json(plan, folder.state / "plan.json")
+    if before is not None and (changes := before.differences(prepared.plan)):
         raise RunError(
             f"{folder.path} cannot be resumed here: the plan would change ({', '.join(changes)}).",
             "Resume it on the machine and with the headstart that began it, or train with `overwrite=True`.",
@@ -131,10 +129,9 @@ def open_run(run: str | Path, device: str = "auto") -> Run:
     """
     folder = RunFolder(Path(run))
     classifier = Classifier.load(folder.path, device)
-    metrics = folder.read_json("metrics.json")
-    check_format(folder.path / "metrics.json", metrics, METRICS_FORMAT)
+    metrics = read_metrics(folder.path)
     metrics.pop("format", None)
-    return Run(folder.path, metrics, Plan.from_json(folder.read_json("plan.json")), classifier)
+    return Run(folder.path, metrics, read_plan(folder.path), classifier)
 
 
 def train_prepared(folder: RunFolder, prepared: Prepared, events: Events, deliberate_bugs: Sequence[str] = ()) -> Run:

@@ -1,0 +1,33 @@
+"""Words of a command line, as people paste them into a shell."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+from headstart.core.text import printable
+
+_PLAIN = re.compile(r"[\w@%+=:,./…-]+")
+"""Words that mean the same with and without quotes."""
+_SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "'": "\\'", "\\": "\\\\"}
+
+
+def positional(word: str) -> str:
+    """An argument that is no option: ``./-x`` for a file named ``-x``."""
+    return f"./{word}" if word.startswith("-") else word
+
+
+def shell_word(word: str) -> str:
+    """One word of a command, safe to paste: quoted where a shell would read more into it than its letters, and with
+    control characters, which a terminal might act on, escaped as bash and zsh read them (``$'a\\nb'``).
+    """
+    if printable(word) == word:
+        return word if _PLAIN.fullmatch(word) else shlex.quote(word)
+    return "$'" + "".join(map(_in_dollar_quotes, word)) + "'"
+
+
+def _in_dollar_quotes(char: str) -> str:
+    if char in _SHORT or printable(char) == char:
+        return _SHORT.get(char, char)
+    encoded = char.encode(errors="surrogateescape" if "\udc80" <= char <= "\udcff" else "surrogatepass")
+    return "".join(f"\\x{byte:02x}" for byte in encoded)

@@ -1,0 +1,107 @@
+"""The network of a run folder: built as model.json says, with the tensors of model.safetensors.
+
+Both may be anybody's. The shapes in the header of model.safetensors are compared first, so that a small file cannot ask
+for a network that fills the memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from headstart.core.formats import DAMAGED
+from headstart.core.text import brief
+from headstart.errors import HeadstartError, RunError
+from headstart.models.backbone import Backbone
+from headstart.models.checkpoints import is_finite
+from headstart.models.factory import create
+from headstart.models.heads import build_head
+from headstart.models.network import Network
+from headstart.models.serialization import load_state, tensor_shapes
+
+SMALL = 1 << 30
+"""Bytes that a backbone may take whatever is beside it: half of a large one, which a cut may leave little of."""
+GROWTH = 10
+"""Of a larger one, how many times the bytes of model.safetensors."""
+CHEAP_SIDE = 512
+"""Px of a photo that a network reads in less than a second."""
+_FLOATS = (torch.float32, torch.bfloat16, torch.float16)
+
+
+def load_network(folder: Path, architecture: Mapping[str, Any], classes: int) -> Network:
+    """The network in eval mode; ``architecture`` as ``read_description`` gives it.
+
+    Raises:
+        RunError: there is no such network, or the weights are not its.
+    """
+    path, described = folder / "model.safetensors", folder / "model.json"
+    shapes = tensor_shapes(path)
+    cut, head, dim, dropout = (architecture[name] for name in ("cut", "head", "dim", "dropout"))
+    try:
+        at_most = max(SMALL, GROWTH * path.stat().st_size)
+        backbone = create(architecture["backbone"], pretrained=False, cut=cut, at_most=at_most)
+        if backbone.dim != dim:
+            raise RunError(f"it makes {backbone.dim} features, but architecture.dim is {dim}")
+        _check_head(shapes, head, dim, classes, dropout)
+        network = Network(backbone, build_head(head, dim, classes, dropout))
+    except HeadstartError as error:
+        raise RunError(f"{described}: architecture: {error.problem.rstrip('.')}.", error.hint or DAMAGED) from None
+    tensors, _ = load_state(path)
+    _check_values(path, network.state_dict(), tensors)
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = brief(str(error).splitlines()[-1])
+        raise RunError(f"{folder}: model.safetensors does not fit model.json: {reason}", "Train it again.") from error
+    backbone.source, backbone.pretrained = f"run {folder.name}", True
+    return network.eval()
+
+
+def _check_head(shapes: Mapping[str, tuple[int, ...]], head: str, dim: int, classes: int, dropout: list[float]) -> None:
+    """Classes times features may be a number without bounds: the head's shapes are compared before it is made."""
+    wanted: dict[str, Any] = {}
+    with suppress(NotImplementedError, RuntimeError), torch.device("meta"):  # a head of another package may not do that
+        wanted = build_head(head, dim, classes, dropout).state_dict()
+    for name, tensor in wanted.items():
+        if (found := shapes.get(f"head.{name}")) != tuple(tensor.shape):
+            shown = "missing" if found is None else "x".join(map(str, found))
+            raise RunError(
+                f"model.safetensors does not fit model.json: {name} of the head is {shown},"
+                f" and {dim} features, {classes} classes and the head {head[:60]!r} make it"
+                f" {'x'.join(map(str, tensor.shape))}"
+            )
+
+
+def _check_values(path: Path, wanted: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor]) -> None:
+    """``load_state_dict`` would cast any type, and take NaN."""
+    for name, tensor in found.items():
+        if (own := wanted.get(name)) is None:
+            continue  # load_state_dict names it
+        if tensor.dtype != own.dtype and not (own.dtype in _FLOATS and tensor.dtype in _FLOATS):
+            kinds = (str(t.dtype).removeprefix("torch.") for t in (tensor, own))
+            raise RunError(f"{path}: {name} is of type {' where '.join(kinds)} is needed.", DAMAGED)
+        if not is_finite(tensor):
+            raise RunError(f"{path}: {name} holds numbers that are not finite.", DAMAGED)
+
+
+def size_problem(backbone: Backbone, size: int) -> str:
+    """Why a backbone does not take photos of ``size`` px; empty where it does."""
+    if size == backbone.preprocessing.image_size:
+        return ""
+    try:
+        if size <= CHEAP_SIDE:
+            backbone.check_image_size(size)
+        else:  # by shapes alone: photos of that size may take seconds; to load what that needs takes two
+            named = (*backbone.named_parameters(), *backbone.named_buffers())
+            shapes = {name: tensor.to("meta") for name, tensor in named}
+            with torch.no_grad():
+                torch.func.functional_call(backbone, shapes, torch.empty(1, 3, size, size, device="meta"))
+    except NotImplementedError:  # an operation that needs numbers
+        return ""
+    except Exception as error:  # noqa: BLE001 - whatever a network raises for a size that it does not take
+        return brief(error)
+    return ""

@@ -1,0 +1,116 @@
+"""metrics.json and plan.json of a run, checked: a run folder may be anybody's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
+
+from headstart.core.formats import DAMAGED, checked
+from headstart.errors import RunError
+from headstart.runs.folder import RunFolder
+from headstart.training.plan import Plan
+
+METRICS_FORMAT = 1
+"""Of metrics.json."""
+Share = Annotated[float, Meta(ge=0, le=1.001)]  # an average of ones may be a little more than one
+Count = Annotated[int, Meta(ge=0, le=10**12)]
+Amount = Annotated[float, Meta(ge=0, le=1e12)]
+Text = Annotated[str, Meta(max_length=10_000)]
+
+
+class Accuracy(Struct):
+    """``accuracy``: with its interval."""
+
+    value: Share
+    low: Share
+    high: Share
+    method: Text = ""
+
+
+class Scores(Struct):
+    """A row of the report."""
+
+    precision: Share
+    recall: Share
+    f1: Share
+    support: Count
+
+
+class ClassScores(Scores, kw_only=True):
+    """Of one class."""
+
+    label: Text
+
+
+class Report(Struct):
+    """``report``."""
+
+    classes: list[ClassScores]
+    micro: Scores
+    macro: Scores
+    weighted: Scores
+
+
+class Calibration(Struct):
+    """``calibration``; ``before`` scaling."""
+
+    ece: Share
+    before: Calibration | None = None
+
+
+class SetsOfLabels(Struct):
+    """A row of ``certainty.sets``."""
+
+    coverage: Share
+    holds: Share
+    labels: Amount
+
+
+class Certainty(Struct):
+    """``certainty``."""
+
+    sets: list[SetsOfLabels]
+    unknown: Share | None
+
+
+class Figures(Struct):
+    """The metrics of one split (see ``evaluation.metrics.evaluate``)."""
+
+    photos: Count
+    accuracy: Accuracy
+    report: Report
+    confusion: list[list[Count]]
+    calibration: Calibration
+    certainty: Certainty | None = None
+
+
+class Training(Struct):
+    """``training``."""
+
+    temperature: Amount | None = None
+    seconds: dict[str, Amount] = {}
+
+
+class Metrics(Struct):
+    """metrics.json."""
+
+    val: Figures
+    test: Figures | None = None
+    training: Training | None = None
+
+
+def read_metrics(run: Path) -> dict[str, Any]:
+    """metrics.json, in which all that ``Metrics`` names is as it says. Raises RunError."""
+    path, values = run / "metrics.json", RunFolder(run).read_json("metrics.json")
+    found = checked(path, values, Metrics, METRICS_FORMAT)
+    for name, figures in (("val", found.val), ("test", found.test)):
+        if figures and not {len(figures.confusion), *map(len, figures.confusion)} <= {len(figures.report.classes)}:
+            raise RunError(f"{path}: {name}.confusion does not fit {name}.report.classes.", DAMAGED)
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def read_plan(run: Path) -> Plan:
+    """plan.json. Raises RunError."""
+    return Plan.from_json(RunFolder(run).read_json("plan.json"), run / "plan.json")
