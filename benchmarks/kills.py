@@ -113,7 +113,11 @@ def commands() -> list[Command]:
         Command("check", ("check", *base, "--fix", "clean.csv", "--overwrite", "--json"), ("out", "clean.csv")),
         Command("predict", ("predict", "run", "photos", "--csv"), ()),
         Command("evaluate", ("evaluate", "run", "photos", "--json"), ()),
-        Command("export", ("export", "run", "--out", "out/model.onnx", "--overwrite", "--json")),
+        Command(
+            "export",
+            ("export", "run", "--out", "model.onnx", "--overwrite", "--json"),
+            ("model.onnx", "model.onnx.json"),
+        ),
         Command("explain", ("explain", "run", "photos/cat", "--out", "out", "--overwrite", "--json")),
         Command(
             "recommend", ("recommend", "photos", "--backbones", "starter,starter@layer2,starter@layer3", "--json"), ()
@@ -202,7 +206,7 @@ def leftovers(command: Command, folder: Path, cache: Path) -> set[str]:
     found = set()
     for name, place in (("cache", cache), ("tmp", folder / "tmp"), *((made, folder / made) for made in command.made)):
         for path in place.rglob("*"):
-            orphan = path.suffix == ".rows" and not path.with_suffix(".npz").exists()
+            orphan = path.suffix == ".values" and not path.with_suffix(".index").exists()
             if name == "tmp" or LEFT.search(path.name) or orphan:
                 found.add(f"{name}: {re.sub('[0-9a-f]{8,}|[0-9]+', 'N', str(path.relative_to(place)))}")
     run_folder = folder / "run"
