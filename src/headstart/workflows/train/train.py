@@ -74,7 +74,7 @@ def train(
         prepared = prepare(asked, events)  # before the folder is made: a mistake leaves nothing behind
         # With absolute paths: the run may be resumed from another folder.
         typed: dict[str, Any] = {name: place for name in _PLACES if (place := getattr(asked, name))}
-        held = {name: lasting(place) for name, place in typed.items()}
+        held: dict[str, Any] = {name: lasting(place) for name, place in typed.items()}
         folder = RunFolder.create(path, replace(asked, **held), overwrite)
         folder.remember("places", typed)
         return train_prepared(folder, prepared, events)
@@ -101,10 +101,9 @@ def resume(run: str | Path, *, quiet: bool = False, listener: Listener | None = 
         prepared = prepare(options, events)
         check_unchanged(folder, prepared)
         # As they were typed, which is how the model and its report name them.
-        typed = folder.recall("places")
-        known = (
-            {k: v for k, v in typed.items() if k in _PLACES and isinstance(v, str)} if isinstance(typed, dict) else {}
-        )
+        kept = folder.recall("places")
+        typed: dict[str, Any] = {k: v for k, v in kept.items() if isinstance(v, str)} if isinstance(kept, dict) else {}
+        known = {name: typed[name] for name in _PLACES if name in typed}
         prepared = replace(prepared, options=replace(options, **known))
         return train_prepared(folder, prepared, events, folder.deliberate_bugs)
 
