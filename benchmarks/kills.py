@@ -331,6 +331,9 @@ def main() -> None:
             rounds.kill(command, tallies[command.name])
             for finding in tallies[command.name].findings[before:]:
                 print(f"FOUND {finding}", flush=True)
+            print(f"{number + 1} of {asked.kills}: {command.name}", file=sys.stderr, flush=True)
+    except KeyboardInterrupt:  # the table tells how far it came
+        pass
     finally:
         if not asked.keep:
             shutil.rmtree(root, ignore_errors=True)
