@@ -22,7 +22,7 @@ _STREAMS = 5
 
 
 class _Bounded:
-    """A file as ``pickletools`` reads it. A text may claim any length, for which Python would set memory aside at once."""
+    """A file as ``pickletools`` reads it. A text may claim any length, for which Python would set memory aside."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.tell, self._file = file.tell, file
