@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, cast
 
 import headstart as hs
+from headstart.cli import process
 from headstart.cli.base import (
     Device,
     Overwrite,
@@ -187,6 +188,7 @@ def serve(
 ) -> None:
     """Serve predictions over HTTP: a web page, and POST /predict."""
     load("serve")  # without a message: the first line is the address, for which programs wait
+    process.leave_signals()
     hs.serve(run, host=host, port=port, hosts=allow_host, origins=allow_origin, device=device, **say)
 
 

@@ -10,13 +10,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
 
 from headstart.core.events import Events, Listener
-from headstart.core.files import write_json
+from headstart.core.files import work_folder, write_json
 from headstart.core.text import joined
 from headstart.data.images import full_size
 from headstart.data.schema import ImageRef
@@ -151,8 +150,8 @@ def export(
     with console_events(quiet, listener) as events:
         events.message(f"Writing {path} …")
         # Hidden: after a kill it must not pass for a file of the user's, which keeps a run from being replaced.
-        with TemporaryDirectory(prefix=".export-", dir=path.parent, ignore_cleanup_errors=True) as folder:
-            draft = Path(folder) / path.name
+        with work_folder(path.parent) as folder:
+            draft = folder / path.name
             form.write(WholeClassifier(classifier.network, classifier.preprocessing), draft, facts)
             exported = replace(_checked(Path(run), classifier, form, draft, chosen, int8, events), path=path)
             for made, place in zip(form.files(draft), form.files(path), strict=True):

@@ -34,6 +34,8 @@ from headstart.training.strategies.base import FitResult
 from headstart.workflows.train.assess import Results, assess, fit_uncertainty, make_classifier, make_context
 from headstart.workflows.train.result import Run
 
+_PLACES = ("data", "weights", "from_run")
+
 
 def train(
     data: str | Path,
@@ -71,9 +73,10 @@ def train(
     with console_events(quiet, listener) as events:
         prepared = prepare(asked, events)  # before the folder is made: a mistake leaves nothing behind
         # With absolute paths: the run may be resumed from another folder.
-        places = {name: getattr(asked, name) for name in ("data", "weights", "from_run")}
-        held: dict[str, Any] = {name: lasting(place) for name, place in places.items() if place}
+        typed: dict[str, Any] = {name: place for name in _PLACES if (place := getattr(asked, name))}
+        held: dict[str, Any] = {name: lasting(place) for name, place in typed.items()}
         folder = RunFolder.create(path, replace(asked, **held), overwrite)
+        folder.remember("places", typed)
         return train_prepared(folder, prepared, events)
 
 
@@ -97,6 +100,11 @@ def resume(run: str | Path, *, quiet: bool = False, listener: Listener | None = 
     with console_events(quiet, listener) as events:
         prepared = prepare(options, events)
         check_unchanged(folder, prepared)
+        # As they were typed, which is how the model and its report name them.
+        kept = folder.recall("places")
+        typed: dict[str, Any] = {k: v for k, v in kept.items() if isinstance(v, str)} if isinstance(kept, dict) else {}
+        known = {name: typed[name] for name in _PLACES if name in typed}
+        prepared = replace(prepared, options=replace(options, **known))
         return train_prepared(folder, prepared, events, folder.deliberate_bugs)
 
 
