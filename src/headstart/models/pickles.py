@@ -6,7 +6,7 @@ import io
 import pickletools
 import zipfile
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from headstart.errors import WeightsError
 
@@ -19,6 +19,19 @@ MOST_TUPLES = 100_000
 _TUPLES = frozenset({"TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"})
 _STREAMS = 5
 """Pickles at the start of a file of PyTorch's first format; raw numbers follow."""
+
+
+class _Bounded:
+    """A file as ``pickletools`` reads it. A text may claim any length, for which Python would set memory aside."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.tell, self._file = file.tell, file
+
+    def read(self, count: int) -> bytes:
+        return self._file.read(min(count, LARGEST))
+
+    def readline(self) -> bytes:
+        return self._file.readline(LARGEST)
 
 
 def check_pickle(path: Path) -> None:
@@ -48,7 +61,7 @@ def _check_stream(path: Path, file: BinaryIO, streams: int) -> None:
     file.seek(0)
     tuples = 0
     for _ in range(streams):
-        for operation, _, place in pickletools.genops(file):
+        for operation, _, place in pickletools.genops(cast(BinaryIO, _Bounded(file))):
             tuples += operation.name in _TUPLES
             if tuples > MOST_TUPLES or (place or 0) > LARGEST:
                 raise _refused(path, "its list of tensors is larger than any")
