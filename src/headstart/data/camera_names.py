@@ -12,7 +12,8 @@ _FILE_WORDS = frozenset(
     "img image images imagen imagem immagine afbeelding bild dsc dscn dscf dscx pxl mvimg mov vid video gopr dji pict"
     " pic picture photo foto fotos photos imgp cimg fb fbimg screenshot screenshots screencapture screencap scan"
     " scanned scanner scn frame frames snapshot webcam capture whatsapp received untitled unnamed unbenannt noname"
-    " file download schermafbeelding schermata skarmavbild bildschirmfoto patch crop output copy jpg jpeg png tiff".split()
+    " file download schermafbeelding schermata skarmavbild bildschirmfoto patch crop output copy jpg jpeg png"
+    " tiff".split()
 )
 _CAPITALS = re.compile(r"(?:SAM|KIF|SDC|SANY|HPIM|MFDC|PTDC|REC|WIN|GP|GH|GX)(?![a-z]).*")  # Sam may be a class
 _FILE_PHRASES = (
@@ -25,11 +26,11 @@ _YEAR = re.compile(r"(?:19|20)\d\d")
 _SERIAL = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-.*|(?=.*\d)[0-9a-f]{8,}|.*\d{6,}.*", re.IGNORECASE)
 _WORDNET = re.compile(r"n\d{8}\D*")
 _DCF = re.compile(r"[1-9]\d\d(?:[A-Z_][A-Z0-9_]{4}|_\d{4})")  # the standard that cameras follow: 100CANON, 101_0115
-_PLACES = frozenset(
-    ("camera", "camera roll", "camera uploads", "screenshots", "screenshot", "bildschirmfotos", "downloads", "takeout")
-    + ("whatsapp images", "whatsapp", "telegram", "instagram", "photostream", "my photo stream", "saved pictures")
-    + ("google photos", "iphone import", "bursts")
-)
+_PLACES = {
+    "camera", "camera roll", "camera uploads", "screenshots", "screenshot", "bildschirmfotos", "downloads", "takeout",
+    "whatsapp images", "whatsapp", "telegram", "instagram", "photostream", "my photo stream", "saved pictures",
+    "google photos", "iphone import", "bursts",
+}  # fmt: skip
 _COUNTED = frozenset(
     "fold part batch set session day week month year run camera cam site location round chunk shard folder dir disk"
     " disc cd card phone device user volume vol trip shoot subset split group version v series roll film visit"

@@ -31,20 +31,9 @@ RAW_SUFFIXES = frozenset(
     " .erf .rwl .raw .gpr".split()
 )
 _JUNK = frozenset(
-    ("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information")
-    + (
-        "lost+found",
-        "@eadir",
-        "@__thumb",
-        "@recycle",
-        "@tmp",
-        "#recycle",
-        "#snapshot",
-        "picasa.ini",
-        "zbthumbnail.info",
-    )
-    + ("thumbnails", "captureone", "__pycache__", "node_modules")
-)
+    "__macosx thumbs.db ehthumbs.db desktop.ini $recycle.bin lost+found @eadir @__thumb @recycle @tmp #recycle"
+    " #snapshot picasa.ini zbthumbnail.info thumbnails captureone __pycache__ node_modules".split()
+) | {"system volume information"}
 _HIDDEN_JUNK = frozenset(
     ".git .svn .ipynb_checkpoints .thumbnails .picasaoriginals .trash .trashes .dtrash .@__thumb .spotlight-v100"
     " .fseventsd .temporaryitems .documentrevisions-v100 .appledouble .stversions .cache .comments .xvpics"

@@ -94,6 +94,9 @@ class ReadOptions:
     class_folders: ClassFolders | None = None
 
 
+AS_FOUND = ReadOptions()
+
+
 @dataclass(frozen=True)
 class SplitOptions:
     """How splits are drawn where the data has none; fractions are of all photos, in [0, 1).

@@ -15,7 +15,7 @@ from headstart.core.events import OnProgress
 from headstart.core.text import listed
 from headstart.data.camera_names import is_no_label
 from headstart.data.filenames import TABLE_SUFFIXES, clean_label, label_in_name, shown, split_in_name, split_of
-from headstart.data.schema import SPLITS, Manifest, Photo, ReadOptions, Split
+from headstart.data.schema import AS_FOUND, SPLITS, Manifest, Photo, ReadOptions, Split
 from headstart.data.sources.base import LAYOUTS, local
 from headstart.data.sources.levels import (
     MAX_WRAPPED,
@@ -39,14 +39,14 @@ class FolderSource:
     def accepts(self, data: str) -> bool:
         return os.path.isdir(local(data))
 
-    def manifest(self, data: str, progress: OnProgress | None = None, options: ReadOptions = ReadOptions()) -> Manifest:
+    def manifest(self, data: str, progress: OnProgress | None = None, options: ReadOptions = AS_FOUND) -> Manifest:
         path = local(data)
         if is_output({entry.name for entry in os.scandir(path)} if os.access(path, os.R_OK) else set()):
             raise DataError(f"{path} was written by headstart, and holds no photos to train on", "Name the photos.")
         return folder_manifest(path, options=options)
 
 
-def folder_manifest(root: Path, within: Path | None = None, options: ReadOptions = ReadOptions()) -> Manifest:
+def folder_manifest(root: Path, within: Path | None = None, options: ReadOptions = AS_FOUND) -> Manifest:
     """A folder's manifest: by its layout, else by the one table or folder in it, else by labels in file names.
 
     ``within``: refuse paths of a table that lead out of this folder.
@@ -228,15 +228,15 @@ def _tell_unlabelled(folders: Folders, place: str, count: int) -> None:
 def _class_folders(folders: Folders, root: str) -> tuple[str, list[Photo]] | None:
     """The layout and photos of class folders; None where no photo is in one."""
     names = candidates(folders, root)
-    for layout, read in (
-        ("class folders, each with its split folders", lambda: _splits_inside(folders, root, names)),
-        ("class folders, with a split beside them", lambda: _split_beside(folders, root, names)),
-        ("class folders", lambda: _labelled(folders, root, None)),
-    ):
-        if photos := read():
-            folders.skip_loose(root)
-            return layout, photos
-    return None
+    layout, photos = "class folders, each with its split folders", _splits_inside(folders, root, names)
+    if not photos:
+        layout, photos = "class folders, with a split beside them", _split_beside(folders, root, names)
+    if not photos:
+        layout, photos = "class folders", _labelled(folders, root, None)
+    if not photos:
+        return None
+    folders.skip_loose(root)
+    return layout, photos
 
 
 def _splits_inside(folders: Folders, root: str, names: list[str]) -> list[Photo]:

@@ -26,7 +26,7 @@ from headstart.data.filenames import (
     natural_key,
     shown,
 )
-from headstart.data.schema import BadFile, ReadOptions
+from headstart.data.schema import AS_FOUND, BadFile, ReadOptions
 from headstart.errors import DataError, did_you_mean, option
 
 _PHOTO_KINDS = frozenset({"JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "HEIC"})
@@ -50,7 +50,7 @@ class Folders:
     """Reads every folder below a root once, whatever links lead to it, and collects notes for the user."""
 
     root: Path
-    options: ReadOptions = ReadOptions()
+    options: ReadOptions = AS_FOUND
     skipped: list[BadFile] = field(default_factory=list)
     lost: list[Path] = field(default_factory=list)
     """Those of the skipped that could not be read, and so may be or contain photos."""
@@ -198,7 +198,7 @@ class Folders:
         self._classes.clear()
 
     def finish(self) -> tuple[tuple[BadFile, ...], tuple[str, ...]]:
-        """The skipped files and all notes, when the layout is known. Raises DataError for ``ignore`` without a match."""
+        """The skipped files and all notes, when the layout is known. Raises DataError for an ``ignore`` in vain."""
         outputs = [f"{shown(Path(folder), self.root)}/" for folder in sorted(self.outputs, key=natural_key)]
         hidden = [f"{shown(Path(path), self.root)}/" for path in sorted(self._hidden) if _has_images(path)]
         asked = [shown(Path(path), self.root) for paths in self._ignored.values() for path in paths]
