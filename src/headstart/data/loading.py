@@ -11,6 +11,7 @@ from functools import cached_property, partial
 import numpy as np
 
 from headstart.core.events import Events
+from headstart.core.text import plural
 from headstart.data.decode import header_size
 from headstart.data.duplicates.pairs import near_pairs
 from headstart.data.filenames import shown
@@ -91,7 +92,7 @@ def read(manifest: Manifest, resize: int, interpolation: str, on_bad: str, event
     if every and on_bad != "defer":
         lines = by_cause(every, manifest.root)
         more = [f"… and {len(lines) - MOST} more (all are in check.json)"] if len(lines) > MOST else []
-        events.warning(f"{len(every)} files are left out:", [*lines[:MOST], *more])
+        events.warning(f"{plural(len(every), 'file is', 'files are')} left out:", [*lines[:MOST], *more])
     if len(bad) == len(photos):
         raise DataError(f"None of the {len(photos)} photos in {manifest.name} can be read.", "See the reasons above.")
     conversions = Counter(remark for remarks in pixels.remarks for remark in remarks)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from headstart.core.events import OnProgress
 from headstart.core.paths import refuse_empty
-from headstart.core.text import listed, plural
+from headstart.core.text import listed, plural, quoted
 from headstart.data.filenames import is_image_name, natural_key, shown
 from headstart.data.readable import by_cause, refuse_lost
 from headstart.data.schema import AS_FOUND, Manifest, Photo, ReadOptions
@@ -121,11 +121,12 @@ def _what_was_seen(manifest: Manifest) -> str:
     if manifest.skipped:
         return f" ({listed(by_cause(manifest.skipped, manifest.root), 3, '; ')})"
     try:
-        images = sum(is_image_name(entry.name) for entry in os.scandir(manifest.root))
+        images = [entry.name for entry in os.scandir(manifest.root) if is_image_name(entry.name)]
     except OSError:
-        images = 0
+        images = []
     if images:
-        return f": the {images} images in it have no labels (no class folders, no label in their names, no table)"
+        named = f"no label in their names such as {quoted(min(images))}"
+        return f": the {len(images)} images in it have no labels (no class folders, {named}, no table)"
     return f" ({manifest.notes[0]})" if manifest.notes else ""
 
 

@@ -64,12 +64,17 @@ def candidates(folders: Folders, root: str) -> list[str]:
     beside_images = any(word in _IMAGES for word in plain.values())
     why = {
         "no labels, by their names": [n for n in names if plain[n] in _UNLABELLED],
+        "no folders in them": [n for n in names if says_no_label(n) and not folders.filled(os.path.join(root, n))],
         "annotations, by their names": [n for n in names if beside_images and plain[n] in _ANNOTATIONS],
         "no classes, by their names": [n for n in names if is_album(n)],
     }
     for reason, some in why.items():
+        some = [name for name in some if name in names]
         rest = [name for name in names if name not in some]
-        if some and len(rest) >= (1 if reason.startswith("annotations") else 2):
+        whole = [os.path.join(root, name) for name in rest]
+        classes = len(rest) == 1 and len(folders.filled(whole[0])) > 1 and few_loose(folders, whole)
+        several = len(rest) > 1 and reason != "no folders in them"
+        if some and (several or classes or (rest and reason.startswith("annotations"))):
             folders.notes.append(f"left out ({reason}): {_below(folders, root, some)}")
             names = rest
     return names
