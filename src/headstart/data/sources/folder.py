@@ -93,7 +93,7 @@ def _inner_folder(folders: Folders, root: Path, within: Path | None, wrapped: in
     so, and annotations lie beside.
     """
     outer = folders.contents(str(root))
-    names = folders.filled(str(root)) or list(outer.folders)
+    names = candidates(folders, str(root)) or list(outer.folders)
     if len(names) != 1 or wrapped == MAX_WRAPPED:
         return None
     inner = root / names[0]
@@ -102,7 +102,9 @@ def _inner_folder(folders: Folders, root: Path, within: Path | None, wrapped: in
     flat = within or is_generic(inner.name) or inner.name.casefold() == root.name.casefold()
     if not of_classes and (outer.images or (folders.contents(str(inner)).images and not flat)):
         return None
+    left_out = [note for note in folders.notes if note.startswith("left out")]
     folders.forget()
+    folders.notes += left_out
     found = _manifest(folders, inner, within, wrapped + 1)
     if len({p.label for p in found.photos}) < 2:
         return None
@@ -144,9 +146,8 @@ def _marks(folders: Folders, root: str) -> dict[str, Split | None]:
     names = folders.contents(root).folders
     marks = {name: split_of(name) for name in names}
     loose = {name: found for name in names if not marks[name] and (found := split_in_name(name))}
-    inner = {
-        name: set(folders.filled(os.path.join(root, name))) for name in loose or marks if name in loose or marks[name]
-    }
+    asked = [name for name in names if name in loose or (loose and marks[name] == "train")]
+    inner = {name: set(folders.filled(os.path.join(root, name))) for name in asked}
     held = set[str]().union(*(inner[name] for name in inner if marks[name] == "train"))
     for name, (split, rest) in loose.items():
         twins = any(other == rest and another != split for another, other in loose.values())

@@ -28,6 +28,7 @@ _UNLABELLED = frozenset(
 _NO_LABEL = (
     _IMAGES | _UNLABELLED | frozenset("unknown all pred predict prediction predictions submission test none x".split())
 )
+_WHOLE = _IMAGES | {"all", "everything"}
 _ASPECTS = _IMAGES | frozenset(
     "raw original originals orig edited processed cropped crops crop resized augmented aug color colour gray grey rgb"
     " new old good bad high low small large front back side left right top bottom day night indoor outdoor".split()
@@ -64,7 +65,7 @@ def candidates(folders: Folders, root: str) -> list[str]:
     beside_images = any(word in _IMAGES for word in plain.values())
     why = {
         "no labels, by their names": [n for n in names if plain[n] in _UNLABELLED],
-        "no folders in them": [n for n in names if says_no_label(n) and not folders.filled(os.path.join(root, n))],
+        "no folders in them": [n for n in names if plain[n] in _WHOLE and not folders.filled(os.path.join(root, n))],
         "annotations, by their names": [n for n in names if beside_images and plain[n] in _ANNOTATIONS],
         "no classes, by their names": [n for n in names if is_album(n)],
     }
@@ -127,7 +128,10 @@ def _inner(folders: Folders, classes: Classes) -> Classes:
 def few_loose(folders: Folders, places: list[str]) -> bool:
     """Whether next to no photos are directly in these folders: a stray one does not make them classes."""
     loose = sum(len(folders.contents(place).images) for place in places)
-    return loose == 0 or 10 * loose <= sum(1 for place in places for _ in folders.photos(place, told=False))
+    if not loose:
+        return True
+    every = sum(1 for place in places for _ in folders.photos(place, told=False))
+    return every >= (4 if loose == 1 else 10 * loose)
 
 
 def _merged(inner: Classes) -> Classes:

@@ -220,13 +220,9 @@ class Folders:
 
     def _below(self, pattern: str) -> str:
         """A pattern below the root: one typed as a path from here (``photos/test`` for ``test``) names the same."""
-        place = os.path.abspath(os.path.expanduser(pattern))
-        root = os.path.abspath(self.root)
-        if (
-            os.path.exists(place)
-            and not os.path.exists(os.path.join(root, pattern))
-            and place.startswith(root + os.sep)
-        ):
+        place, root = os.path.abspath(os.path.expanduser(pattern)), os.path.abspath(self.root)
+        inside = place.startswith(root + os.sep) and os.path.exists(place)
+        if inside and (os.path.isabs(pattern) or not os.path.exists(os.path.join(root, pattern))):
             pattern = os.path.relpath(place, root)
         return pattern.replace(os.sep, "/").removeprefix("./").rstrip("/")
 
