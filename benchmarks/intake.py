@@ -17,6 +17,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -142,6 +143,8 @@ class Bench:
         env = {**os.environ, "HEADSTART_CACHE": str(self.work / "cache"), "PYTHONUTF8": "1", "COLUMNS": "400"}
         env |= {"HOME": str(home)} if home.is_dir() else {}
         found = Found(0, "")
+        if given.alias:
+            data = Path(shutil.copy(data, data.with_name(given.alias)))
         places = {"DATA": str(data), "OUT": str(out), "RUN": str(self.run)}
         for step in given.steps:
             words = [re.sub(r"\b(DATA|OUT|RUN)\b", lambda m: places[m[1]], word) for word in shlex.split(step)]

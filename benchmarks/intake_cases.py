@@ -31,11 +31,13 @@ class Right(NamedTuple):
 
 class Input(NamedTuple):
     """``right``: the outcomes of which one must be found; ``steps``: commands, as words after ``headstart``, with DATA,
-    OUT and RUN (a finished run of cats and dogs) filled in. The last one is judged.
+    OUT and RUN (a finished run of cats and dogs) filled in. The last one is judged. ``alias``: a name that the input
+    is copied to first, where its own name is a word that must be said.
     """
 
     right: tuple[Right, ...]
     steps: tuple[str, ...] = ("train DATA --out OUT",)
+    alias: str = ""
 
 
 def ok(*classes: str, words: tuple[str, ...] = (), **photos: int) -> Right:
@@ -52,8 +54,9 @@ def one_of(*right: Right) -> Input:
 
 CAT_DOG = ("cat", "dog")
 _24 = ok(*CAT_DOG, all=24)
-_TABLE = one_of(_24, refused("column"))
-_CODES = one_of(ok("0", "1", all=24), refused("column"))
+_ASKS = (refused("--path-column"), refused("--label-column"), refused("--images"))
+_TABLE = one_of(_24, *_ASKS)
+_CODES = one_of(ok("0", "1", all=24), *_ASKS)
 _SPLIT = one_of(ok(*CAT_DOG, train_val=30, test=10), ok(*CAT_DOG, train=30, val=10), ok(words=("not used",)))
 _PREDICT = ("predict RUN DATA --csv",)
 SKIPPED = {
@@ -93,7 +96,7 @@ CASES: dict[str, dict[str, Input]] = {
             "split_public",
         )},
         "split_numbers.csv": one_of(*_SPLIT.right, refused("split")),
-        **{f"{name}.csv": one_of(ok(*CAT_DOG, all=40, words=(word,))) for name, word in (
+        **{f"{name}.csv": Input((ok(*CAT_DOG, all=40, words=(word,)),), alias="list.csv") for name, word in (
             ("fold", "fold"), ("lesion", "lesion_id"), ("animal", "animal_id"), ("case_id", "case_id"),
             ("camera", "location"),
         )},

@@ -36,7 +36,7 @@ def option_words(name: str, value: Any) -> Iterator[str]:
     elif value is True:
         yield flag(name)
     elif name in _REPEATED:
-        for one in value or ():
+        for one in (value,) if isinstance(value, str) else value or ():
             yield from (flag(name), str(one))
     elif isinstance(value, Sequence) and not isinstance(value, str):
         if value:

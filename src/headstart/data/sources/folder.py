@@ -51,7 +51,12 @@ def folder_manifest(root: Path, within: Path | None = None, options: ReadOptions
 
     ``within``: refuse paths of a table that lead out of this folder.
     """
-    return _manifest(Folders(root, options), root, within)
+    folders = Folders(root, options)
+    try:
+        return _manifest(folders, root, within)
+    except DataError:
+        folders.refuse_unmatched()  # a misspelt one may be the reason
+        raise
 
 
 def _manifest(folders: Folders, root: Path, within: Path | None, wrapped: int = 0) -> Manifest:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import glob
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -207,7 +206,7 @@ class Folders:
             "left out as asked": asked,
         }  # fmt: skip
         notes = (f"{words}: {listed(names)}" for words, names in leaving.items() if names)
-        self._refuse_unmatched()
+        self.refuse_unmatched()
         skipped = (BadFile(bad.path, bad.reason, self._class_of(bad)) for bad in self.skipped)
         return tuple(skipped), (*dict.fromkeys(self.notes), *notes, *merged(self._names))
 
@@ -234,12 +233,19 @@ class Folders:
             self._ignored[pattern].append(path)
         return bool(pattern)
 
-    def _refuse_unmatched(self) -> None:
-        for pattern, paths in self._ignored.items():
-            if not paths and not glob.glob(os.path.join(glob.escape(str(self.root)), pattern)):
-                names = self.contents(str(self.root)).folders
-                problem = f"{option('ignore', repr(pattern))} matches nothing in {self.root}"
-                raise DataError(problem, did_you_mean(pattern, names) or f"It holds: {listed(names)}.", option="ignore")
+    def refuse_unmatched(self) -> None:
+        """Raise DataError for a pattern of ``ignore`` that no file or folder has, read or not."""
+        vain = [pattern for pattern, paths in self._ignored.items() if not paths]
+        for folder, folders, files in os.walk(self.root) if vain else ():
+            for name in (*folders, *files):
+                matched = ignored_by(shown(Path(folder, name), self.root), vain)
+                vain = [pattern for pattern in vain if pattern != matched]
+            if not vain:
+                return
+        if vain:
+            names = self.contents(str(self.root)).folders
+            problem = f"{option('ignore', repr(vain[0]))} matches nothing in {self.root}"
+            raise DataError(problem, did_you_mean(vain[0], names) or f"It holds: {listed(names)}.", option="ignore")
 
 
 def ignored_by(relative: str, patterns: Iterable[str]) -> str | None:
