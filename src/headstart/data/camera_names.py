@@ -68,6 +68,10 @@ def is_album(name: str) -> bool:
     return plain == "dcim" or bool(dated or _DCF.fullmatch(name))
 
 
+def is_month(name: str) -> bool:
+    return _plain(name) in _MONTHS
+
+
 def is_place(name: str) -> bool:
     """Whether a folder is an album, or named by a phone or program. ``camera`` is one beside ``Screenshots`` only:
     beside ``phone`` it is a class.
@@ -90,4 +94,4 @@ def only_counts(name: str) -> bool:
 
 def is_day(name: str) -> bool:
     """Whether a folder is named by a month or by the day of one: ``03``, ``31``, ``March``."""
-    return bool(re.fullmatch(r"0[1-9]|[12]\d|3[01]", name)) or _plain(name) in _MONTHS
+    return bool(re.fullmatch(r"0[1-9]|[12]\d|3[01]", name)) or is_month(name)

@@ -24,7 +24,9 @@ from headstart.data.sources.levels import (
     find_classes,
     is_generic,
     refuse_repeated,
+    refuse_sets,
     says_no_label,
+    tell_split_words,
 )
 from headstart.data.sources.table import lists_photos, read_table
 from headstart.data.sources.tree import Folders, is_output
@@ -115,9 +117,12 @@ def _inner_folder(folders: Folders, root: Path, within: Path | None, wrapped: in
         return None
     folders.skip_loose(str(root), "no label: it is beside the one folder with photos")
     skipped, _ = folders.finish()
-    beside = [f"{name}/" for name in outer.folders if name not in names]
+    beside = [f"{name}/" for name in outer.folders if name not in folders.filled(str(root))]
+    words = "photos taken from the one folder in it, "
+    deeper = found.notes[0].removeprefix(words) if found.notes and found.notes[0].startswith(words) else ""
+    found = replace(found, notes=found.notes[1:] if deeper else found.notes)
     notes = (
-        f"photos taken from the one folder in it, {inner.name}/",
+        f"{words}{inner.name}/{deeper}",
         *([f"folders without photos, left out: {listed(beside)}"] if beside else []),
         *found.notes,
     )
@@ -156,7 +161,7 @@ def _marks(folders: Folders, root: str) -> dict[str, Split | None]:
     held = set[str]().union(*(inner[name] for name in inner if marks[name] == "train"))
     for name, (split, rest) in loose.items():
         twins = any(other == rest and another != split for another, other in loose.values())
-        if not rest or twins or inner[name] & held:
+        if not rest or twins or (inner[name] & held and split not in marks.values()):
             marks[name] = split
     return marks
 
@@ -239,6 +244,7 @@ def _class_folders(folders: Folders, root: str) -> tuple[str, list[Photo]] | Non
         layout, photos = "class folders, with a split beside them", _split_beside(folders, root, names)
     if not photos:
         layout, photos = "class folders", _labelled(folders, root, None)
+        tell_split_words(folders, root, names)
     if not photos:
         return None
     folders.skip_loose(root)
@@ -260,6 +266,7 @@ def _splits_inside(folders: Folders, root: str, names: list[str]) -> list[Photo]
         problem = f"{listed([f'{n}/' for n in split], 3)} of {root} have split folders inside, {listed(others, 3)} not"
         hint = "Give each class the same; `class_folders='outer'` takes the photos of each folder as one class."
         raise DataError(problem, hint, option="class_folders")
+    refuse_sets(folders, {name: [os.path.join(root, name, one) for one in own] for name, own in inner.items()})
     photos = []
     for name in names:
         place = os.path.join(root, name)

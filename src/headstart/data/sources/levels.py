@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 from headstart.core.text import listed
-from headstart.data.camera_names import is_album, is_day, is_place, is_year, only_counts
+from headstart.data.camera_names import is_album, is_day, is_month, is_place, is_year, only_counts
 from headstart.data.filenames import shown, split_of
 from headstart.data.sources.tree import Folders
 from headstart.errors import DataError, option
@@ -170,11 +170,14 @@ def _goes_down(folders: Folders, root: str, inner: Classes, of: int) -> bool:
 
 
 def _refuse_albums(folders: Folders, root: str, classes: Classes, above: list[str]) -> None:
-    """Raise DataError where all folders are named by cameras or dates, which says nothing of what photos show."""
+    """Raise DataError for folders named by cameras or dates, which says nothing of what photos show."""
     dated = bool(above) and all(is_year(name) or is_album(name) for name in above)
-    if all(is_place(name) or is_year(name) or (dated and is_day(name)) for name in classes):
-        given = _below(folders, root, list(classes))
-        problem = f"{given}: folders named by cameras, phones or dates, which are no labels"
+    given = [name for name in classes if is_album(name)]
+    if all(is_place(n) or is_year(n) or is_month(n) or (dated and is_day(n)) for n in classes):
+        given = list(classes)
+    if given:
+        place = _below(folders, root, given)
+        problem = f"{place}: folders named by cameras, phones or dates, which are no labels"
         hint = "Put the photos into folders named by class; `class_folders='outer'` takes these as the classes."
         raise DataError(problem, hint, option="class_folders")
 
@@ -182,11 +185,36 @@ def _refuse_albums(folders: Folders, root: str, classes: Classes, above: list[st
 def _tell_merged(folders: Folders, classes: Classes) -> None:
     """A note on folders below the classes, whose photos count as those of the class."""
     inner = {name: [os.path.basename(path) for path in paths] for name, paths in _inner(folders, classes).items()}
-    held = [f"{name}/ ({listed(list(dict.fromkeys(own)), 3)})" for name, own in inner.items() if own]
+    inner = {name: list(dict.fromkeys(own)) for name, own in inner.items() if own and own != [name]}
+    held = [f"{name}/ ({listed(own, 3)})" for name, own in inner.items()]
     if held:
         words = f"photos in folders below a class count as its own: {listed(held, 3)}"
         some = "; `class_folders='inner'` makes these folders the classes" if len(held) == len(classes) else ""
         folders.notes.append(words + some)
+
+
+def tell_split_words(folders: Folders, root: str, names: list[str]) -> None:
+    """A note on a class that has the name of a split: it may be where somebody puts photos to predict."""
+    words = [name for name in names if split_of(name)]
+    if words and len(names) - len(words) > 1:
+        place = _below(folders, root, words[:1]).rstrip("/")
+        folders.notes.append(
+            f"taken as classes, by their names perhaps photos without labels: {_below(folders, root, words)};"
+            f" {option('ignore', repr(place))} leaves such a folder out"
+        )
+
+
+def refuse_sets(folders: Folders, splits: dict[str, list[str]]) -> None:
+    """Raise DataError where folders with split folders hold whole datasets, not classes: ``fold1/train/cat``.
+    ``splits``: the paths of each one's split folders.
+    """
+    inner = {name: {one for path in paths for one in folders.filled(path)} for name, paths in splits.items()}
+    shared = set.intersection(*inner.values())
+    if len(shared) > 1 and not all(only_counts(one) or _plain(one) in _ASPECTS for one in shared):
+        sets = listed([f"{name}/" for name in splits])
+        classes = listed(sorted(shared))
+        problem = f"{sets} hold split folders with the same classes ({classes}): each is a dataset of its own"
+        raise DataError(problem, "Name one of them as the data, or merge them.")
 
 
 def refuse_repeated(folders: Folders, root: str, names: list[str]) -> None:
