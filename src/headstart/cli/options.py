@@ -86,7 +86,9 @@ def _parameter(name: str, hint: Any) -> inspect.Parameter | None:
     show = default not in (None, ()) and default is not False and "[default" not in about.text
     text = f"{about.text} [default: {default}]" if show else about.text
     kind: Any = get_args(hint)[0]
-    if get_origin(kind) in (Literal, Union, UnionType, Sequence):  # lists of numbers are typed as text
+    if kind == Sequence[str]:
+        kind = list[str]
+    elif get_origin(kind) in (Literal, Union, UnionType, Sequence):  # lists of numbers are typed as text
         kind = str
     elif get_origin(kind) is Mapping:  # NAME=VALUE
         kind = list[str]

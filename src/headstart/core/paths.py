@@ -7,6 +7,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from headstart.errors import OptionError
+
 
 def cache_dir() -> Path:
     """The cache folder (not created here): ``HEADSTART_CACHE``, else the platform's folder for caches.
@@ -28,6 +30,13 @@ def cache_dir() -> Path:
 def lasting(place: str) -> str:
     """An absolute path for an existing one; anything else, such as the name of a named set, unchanged."""
     return str(Path(place).resolve()) if os.path.exists(place) else place
+
+
+def refuse_empty(data: str) -> None:
+    """Raise OptionError for an empty name of data, which as a path would be the current folder."""
+    if not data.strip():
+        hint = "Is a variable of the shell not set? A dot (.) is the current folder."
+        raise OptionError("DATA is an empty text: it names no photos.", hint)
 
 
 def _home() -> Path:

@@ -13,6 +13,7 @@ from headstart.errors import OptionError, option
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
+ClassFolders = Literal["outer", "inner"]
 DEFAULT_FRACTION = 0.15
 MAX_SEED = 2**31 - 1
 GUARD: dict[str | None, int] = {None: 0, "train": 0, "val": 1, "test": 2}
@@ -53,10 +54,13 @@ class Photo:
 
 @dataclass(frozen=True)
 class BadFile:
-    """A file that is listed as a photo, or is among photos, and cannot be used; ``reason`` is a short phrase."""
+    """A file that is listed as a photo, or is among photos, and cannot be used; ``reason`` is a short phrase,
+    ``label`` the class that it would be a photo of, where it is known to be one (a RAW photo).
+    """
 
     path: Path
     reason: str
+    label: str | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,21 @@ class Manifest:
     skipped: tuple[BadFile, ...] = ()
     notes: tuple[str, ...] = ()
     source: str = ""
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """What the user says about the data where its files leave it open.
+
+    ``ignore``: names, paths below the data or globs of what is left out; ``class_folders``: whether classes are the
+    "outer" or the "inner" of two levels of folders, where both could be.
+    """
+
+    ignore: tuple[str, ...] = ()
+    class_folders: ClassFolders | None = None
+
+
+AS_FOUND = ReadOptions()
 
 
 @dataclass(frozen=True)

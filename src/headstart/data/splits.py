@@ -133,7 +133,7 @@ def read_splits(path: Path) -> list[SplitRow]:
 
 
 def _usable(manifest: Manifest, digests: Sequence[str | None], alike: Sequence[int] | None) -> _Drawn:
-    """The photos that can be read; a class without any is named and left out."""
+    """The photos that can be read."""
     numbers = range(len(manifest.photos)) if alike is None else alike
     kept = [(p, d, n) for p, d, n in zip(manifest.photos, digests, numbers, strict=True) if d is not None]
     kept.sort(key=lambda item: natural_key(shown(item[0].path, manifest.root)))
@@ -141,9 +141,6 @@ def _usable(manifest: Manifest, digests: Sequence[str | None], alike: Sequence[i
     drawn = _Drawn(manifest.root, photos, [d for _, d, _ in kept], [n for *_, n in kept], [p.split for p in photos])
     if not photos:
         raise DataError(f"none of the {len(manifest.photos)} photos in {manifest.name} can be read")
-    files = Counter(p.label for p in manifest.photos)
-    for label in sorted(files.keys() - {p.label for p in photos}, key=natural_key):
-        drawn.notes.append(f"class {quoted(label)} is left out: none of its {files[label]} files can be read")
     return drawn
 
 

@@ -11,11 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache, partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, TypedDict, get_args, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, TypedDict, cast, get_args, get_type_hints
 
 from headstart.core.files import file_name
 from headstart.core.formats import DAMAGED, checked, known_only
-from headstart.data.schema import SplitOptions, split_problems
+from headstart.core.paths import refuse_empty
+from headstart.data.schema import ClassFolders, ReadOptions, SplitOptions, split_problems
 from headstart.errors import OptionError, RunError, did_you_mean
 from headstart.training.strategies import STRATEGIES
 
@@ -49,6 +50,18 @@ class Help(NamedTuple):
 
 _photos, _model = partial(Help, "Photos"), partial(Help, "Backbone and head")
 _training, _machine = partial(Help, "Training"), partial(Help, "Machine")
+
+
+class DataOptions(TypedDict, total=False):
+    """How labelled photos are read where the data leaves it open."""
+
+    ignore: Annotated[
+        Sequence[str],
+        _photos("Leave out what has this name, path below DATA, or glob (test, raw/*.png). May be repeated."),
+    ]
+    class_folders: Annotated[
+        ClassFolders, _photos("Where folders lie in folders: the outer or the inner ones are the classes.")
+    ]
 
 
 class RunOptions(TypedDict, total=False):
@@ -89,11 +102,11 @@ class BackboneOptions(TypedDict, total=False):
     std: Annotated[Sequence[float], _model("Standard deviation per channel. [default: the weights' own]")]
 
 
-class CheckOptions(BackboneOptions, FeatureOptions, total=False):
+class CheckOptions(BackboneOptions, FeatureOptions, DataOptions, total=False):
     """Options of ``check``: the backbone whose features it uses."""
 
 
-class RecommendOptions(RunOptions, FeatureOptions, total=False):
+class RecommendOptions(RunOptions, FeatureOptions, DataOptions, total=False):
     """Options of ``recommend``, for all backbones that it compares."""
 
 
@@ -154,6 +167,8 @@ TAKEN: dict[str, type] = {
     "train": TrainOptionsDict,
     "compare": CompareOptions,
     "check": CheckOptions,
+    "evaluate": DataOptions,
+    "photos": DataOptions,
     "recommend": RecommendOptions,
     "forecast": ForecastOptions,
     "forecast of a run": RunOptions,
@@ -169,6 +184,8 @@ class TrainOptions:
 
     data: str
     out: str | None = None
+    ignore: tuple[str, ...] = ()
+    class_folders: str | None = None
     val: float | None = None
     test: float | None = None
     shots: int | None = None
@@ -197,7 +214,7 @@ class TrainOptions:
 
     def _problems(self) -> Iterator[tuple[str, str]]:
         """(option, what is wrong) of each impossible value and each contradiction."""
-        for name, known in (("strategy", STRATEGIES.names()), ("on_bad", get_args(OnBad)), ("log", get_args(Log))):
+        for name, known in _choices():
             value = getattr(self, name)
             if value is not None and value not in known:
                 hint = did_you_mean(str(value), known)
@@ -226,8 +243,10 @@ class TrainOptions:
         class, with settings of the plan (``epochs=5``) beside them. ``fixed``: options that the function decides
         itself.
 
-        Raises OptionError that names every option that the function does not take, or every impossible value.
+        Raises OptionError that names every option that the function does not take, or every impossible value, and for
+        empty ``data``.
         """
+        refuse_empty(str(data))
         known, own = taken_by(by), {f.name for f in fields(cls)}
         if unknown := [name for name in asked if name not in known]:
             words = (f"{by} takes no option {name!r}. {did_you_mean(name, known)}".strip() for name in unknown)
@@ -244,6 +263,11 @@ class TrainOptions:
         plain = TrainOptions(self.data)
         names = (f.name for f in fields(self) if f.name in (*taken_by(by), "out"))
         return {name: getattr(self, name) for name in names if getattr(self, name) != getattr(plain, name)}
+
+    @property
+    def read_options(self) -> ReadOptions:
+        """The options that decide which files are photos of which class."""
+        return ReadOptions(self.ignore, cast(ClassFolders | None, self.class_folders))
 
     @property
     def split_options(self) -> SplitOptions:
@@ -269,8 +293,19 @@ class TrainOptions:
         return file_name(f"{stem}-{backbone.split('/')[-1]}-{self.strategy}")
 
 
-def _tuples(values: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
-    return {name: tuple(values[name]) for name in ("dropout", "mean", "std") if values.get(name) is not None}
+def _tuples(values: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+    found = {name: tuple(values[name]) for name in ("dropout", "mean", "std") if values.get(name) is not None}
+    ignore = values.get("ignore")
+    if ignore is not None:
+        found["ignore"] = (ignore,) if isinstance(ignore, str | Path) else tuple(ignore)
+        found["ignore"] = tuple(map(str, found["ignore"]))
+    return found
+
+
+def _choices() -> tuple[tuple[str, Sequence[str]], ...]:
+    """Options with names for values, and these."""
+    named = {"class_folders": get_args(ClassFolders), "on_bad": get_args(OnBad), "log": get_args(Log)}
+    return (("strategy", STRATEGIES.names()), *named.items())
 
 
 @cache

@@ -185,7 +185,9 @@ def test_an_unreadable_folder_is_named_and_the_others_read(class_folder, monkeyp
         return real(path)
 
     monkeypatch.setattr(os, "scandir", guarded)
-    found = scan(root)
+    found = scan(root, for_training=False)
+    with pytest.raises(DataError, match=r"Most photos of 1 class cannot be read \(1 of 1 of 'yak'\)"):
+        scan(root)
     assert {p.label for p in found.photos} == {"cat", "dog"}
     assert [(b.path.name, b.reason) for b in found.skipped] == [("yak", "folder cannot be read (Permission denied)")]
 

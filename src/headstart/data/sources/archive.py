@@ -33,7 +33,7 @@ from headstart.core.files import new_folder
 from headstart.core.paths import cache_dir
 from headstart.core.text import plural, quoted
 from headstart.data.filenames import is_hidden
-from headstart.data.schema import Manifest
+from headstart.data.schema import AS_FOUND, Manifest, ReadOptions
 from headstart.data.sources.base import local
 from headstart.data.sources.folder import folder_manifest
 from headstart.errors import DataError
@@ -82,10 +82,10 @@ class ArchiveSource:
         path = local(data)
         return os.path.isfile(path) and is_archive(path)
 
-    def manifest(self, data: str, progress: OnProgress | None = None) -> Manifest:
+    def manifest(self, data: str, progress: OnProgress | None = None, options: ReadOptions = AS_FOUND) -> Manifest:
         path = local(data)
         folder, notes = unpack(path)
-        found = folder_manifest(folder, within=folder)
+        found = folder_manifest(folder, folder, options)
         name, layout = _SUFFIXES.sub("", path.name), f"archive of {found.layout}"
         return replace(found, name=name, layout=layout, notes=(*notes, *found.notes))
 

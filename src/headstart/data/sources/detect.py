@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from headstart.core.events import OnProgress
-from headstart.core.text import listed
+from headstart.core.paths import refuse_empty
+from headstart.core.text import listed, plural, quoted
 from headstart.data.filenames import is_image_name, natural_key, shown
-from headstart.data.schema import Manifest, Photo
+from headstart.data.readable import by_cause, refuse_lost
+from headstart.data.schema import AS_FOUND, Manifest, Photo, ReadOptions
 from headstart.data.sources import named
-from headstart.data.sources.base import LAYOUTS, SOURCES, local
+from headstart.data.sources.base import LAYOUTS, SOURCES, Source, local
+from headstart.data.sources.tree import ignored_by
 from headstart.data.stratify import groups
-from headstart.errors import DataError, did_you_mean
+from headstart.errors import DataError, did_you_mean, option
 
 
 def scan(
-    data: str | Path, name: str | None = None, *, for_training: bool = True, progress: OnProgress | None = None
+    data: str | Path,
+    name: str | None = None,
+    *,
+    for_training: bool = True,
+    progress: OnProgress | None = None,
+    options: ReadOptions = AS_FOUND,
 ) -> Manifest:
     """All labelled photos of ``data``, not decoded, in natural order of their paths.
 
@@ -27,11 +36,16 @@ def scan(
         name: its name in reports, where not its own.
         for_training: also refuse data with one class, and classes that only val or test has.
         progress: called with bytes while a named set is downloaded.
+        options: what is left out, and which folders are the classes, where the data leaves that open.
 
     Raises:
-        DataError: no photos with labels. DownloadError: a named set that cannot be downloaded.
+        DataError: no photos with labels. OptionError: an empty ``data``. DownloadError: a named set that cannot be
+            downloaded.
     """
-    found = _read(str(data), progress)
+    refuse_empty(str(data))
+    found = _read(str(data), progress, options)
+    if for_training:
+        refuse_lost(found)
     if not found.photos:
         raise DataError(f"no photos in {data}{_what_was_seen(found)}", LAYOUTS)
     if for_training:
@@ -42,13 +56,13 @@ def scan(
     return replace(found, name=name or found.name, photos=tuple(found.photos), notes=(*found.notes, *notes))
 
 
-def _read(data: str, progress: OnProgress | None) -> Manifest:
+def _read(data: str, progress: OnProgress | None, options: ReadOptions) -> Manifest:
     """Read by the first source that accepts the data."""
     path = local(data)
     for name in SOURCES.names():
         source = SOURCES.get(name)
         if source.accepts(data):
-            found = replace(source.manifest(data, progress), source=name)
+            found = replace(_manifest(source, data, progress, options), source=name)
             if name != "named" and named.is_name(data):
                 note = f"{data}: the local {'folder' if path.is_dir() else 'file'} of that name, not the named set"
                 found = replace(found, notes=(*found.notes, note))
@@ -60,6 +74,25 @@ def _read(data: str, progress: OnProgress | None) -> Manifest:
     raise DataError(
         f"{path} is neither a folder nor a table nor an archive that can be read (.zip, .tar, .tar.gz, ...)", LAYOUTS
     )
+
+
+def _manifest(source: Source, data: str, progress: OnProgress | None, options: ReadOptions) -> Manifest:
+    if "options" in inspect.signature(source.manifest).parameters:
+        return source.manifest(data, progress, options=options)  # type: ignore[call-arg]  # not of every source
+    found = source.manifest(data, progress)
+    patterns = tuple(pattern.strip("/").removeprefix("./") for pattern in options.ignore)
+    if not patterns:
+        return found
+    kept = tuple(photo for photo in found.photos if not _ignored(shown(photo.path, found.root), patterns))
+    if len(kept) == len(found.photos):
+        raise DataError(f"{option('ignore', listed(patterns))} matches no photo of {data}", option="ignore")
+    note = f"left out as asked: {plural(len(found.photos) - len(kept), 'photo')} ({listed(patterns)})"
+    return replace(found, photos=kept, notes=(*found.notes, note))
+
+
+def _ignored(relative: str, patterns: tuple[str, ...]) -> bool:
+    parts = relative.split("/")
+    return any(ignored_by("/".join(parts[:end]), patterns) for end in range(1, len(parts) + 1))
 
 
 def check_labels(photos: Iterable[Photo], data: str) -> None:
@@ -80,19 +113,21 @@ def check_labels(photos: Iterable[Photo], data: str) -> None:
     if lacking:
         where = [f"{label!r} is only in {' and '.join(sorted(map(str, splits[label])))}" for label in lacking]
         raise DataError(
-            f"classes that train lacks: {listed(where, separator='; ')}", "Every class must have photos in train."
+            f"classes that train lacks: {listed(where, separator='; ')}",
+            "Every class must have photos in train; `ignore` leaves out a folder that is none.",
         )
 
 
 def _what_was_seen(manifest: Manifest) -> str:
     if manifest.skipped:
-        return f" ({shown(manifest.skipped[0].path, manifest.root)}: {manifest.skipped[0].reason})"
+        return f" ({listed(by_cause(manifest.skipped, manifest.root), 3, '; ')})"
     try:
-        images = sum(is_image_name(entry.name) for entry in os.scandir(manifest.root))
+        images = [entry.name for entry in os.scandir(manifest.root) if is_image_name(entry.name)]
     except OSError:
-        images = 0
+        images = []
     if images:
-        return f": the {images} images in it have no labels (no class folders, no label in their names, no table)"
+        named = f"no label in their names such as {quoted(min(images))}"
+        return f": the {len(images)} images in it have no labels (no class folders, {named}, no table)"
     return f" ({manifest.notes[0]})" if manifest.notes else ""
 
 

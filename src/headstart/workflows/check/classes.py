@@ -19,12 +19,6 @@ IMBALANCED, VERY_IMBALANCED = 3, 10
 def _classes(context: Context) -> Iterator[Finding]:
     if context.problem:
         yield Finding("error", context.problem.problem, context.problem.hint)
-        return
-    lost = {photo.label for photo in context.photos.manifest.photos} - set(context.classes)
-    for label in sorted(lost, key=natural_key):
-        yield Finding(
-            "error", f"class {quoted(label)} has no photo that can be read", "Repair its photos or remove it."
-        )
 
 
 def _groups(context: Context) -> Iterator[Finding]:
