@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypedDict, get_args, get
 
 from headstart.core.files import file_name
 from headstart.core.formats import DAMAGED, checked, known_only
-from headstart.data.schema import SplitOptions, split_problems
+from headstart.data.schema import Leakage, SplitOptions, split_problems
 from headstart.errors import OptionError, RunError, did_you_mean
 from headstart.training.strategies import STRATEGIES
 
@@ -110,13 +110,17 @@ class CompareOptions(ForecastOptions, total=False):
         _photos("Fraction of the photos for test, read once at the end. [default: 0.15 where the data has no splits]"),
     ]
     fraction: Annotated[float, _photos("Train on this fraction of the training photos.")]
-    allow_leakage: Annotated[
-        bool,
+    min_per_class: Annotated[
+        int, _photos("Leave out classes with fewer photos to train and choose on; duplicates count once.")
+    ]
+    leakage: Annotated[
+        Leakage,
         _photos(
-            "Train although splits of the data share photos. Identical files leave the earlier split; near duplicates"
-            " stay, and the report counts them."
+            "Where splits of the data share pictures: drop those of the earlier split, keep near-duplicates with a"
+            " warning, or stop. [default: drop; keep for named sets, as published]"
         ),
     ]
+    allow_leakage: Annotated[bool, _photos("Deprecated: the same as --leakage keep.")]
     head: Annotated[str, _model("linear, or mlp:1024,256 (hidden widths).")]
     dropout: Annotated[Sequence[float], _model("Dropout before each linear layer of the head: 0.5,0.3.")]
     boundary: Annotated[
@@ -175,6 +179,8 @@ class TrainOptions:
     fraction: float | None = None
     seed: int = 0
     on_bad: str = "skip"
+    min_per_class: int | None = None
+    leakage: str | None = None
     allow_leakage: bool = False
     backbone: str = DEFAULT_BACKBONE
     weights: str | None = None
@@ -197,13 +203,16 @@ class TrainOptions:
 
     def _problems(self) -> Iterator[tuple[str, str]]:
         """(option, what is wrong) of each impossible value and each contradiction."""
-        for name, known in (("strategy", STRATEGIES.names()), ("on_bad", get_args(OnBad)), ("log", get_args(Log))):
+        choices = {"on_bad": get_args(OnBad), "leakage": get_args(Leakage), "log": get_args(Log)}
+        for name, known in {"strategy": STRATEGIES.names(), **choices}.items():
             value = getattr(self, name)
             if value is not None and value not in known:
                 hint = did_you_mean(str(value), known)
                 yield name, f"`{name}={value!r}` is not one of {', '.join(known)}. {hint}".strip(" .")
-        for error in split_problems(self.val, self.test, self.shots, self.fraction, self.seed):
+        for error in split_problems(self.val, self.test, self.shots, self.fraction, self.seed, self.min_per_class):
             yield str(error.option), error.problem
+        if self.allow_leakage and self.leakage not in (None, "keep"):
+            yield "allow_leakage", f"`allow_leakage` means `leakage='keep'`, and `leakage={self.leakage!r}` was given"
         for name, values, low in (("mean", self.mean, -10), ("std", self.std, 1e-6)):
             if values is not None and (len(values) != 3 or not all(low <= v <= 10 for v in values)):
                 words = f"takes three numbers between {low} and 10, for red, green and blue (photos run from 0 to 1)"
@@ -248,7 +257,7 @@ class TrainOptions:
     @property
     def split_options(self) -> SplitOptions:
         """The options that decide how splits are drawn."""
-        return SplitOptions(self.val, self.test, self.shots, self.fraction, self.seed)
+        return SplitOptions(self.val, self.test, self.shots, self.fraction, self.seed, self.min_per_class)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -186,10 +186,11 @@ def _write(
         "training": {
             "strategy": fitted.plan.strategy, "parts": list(fitted.parts), "decision": fitted.decision,
             "temperature": fitted.temperature, "seconds": results.seconds,
+            "leakage": {"handling": prepared.leakage, "near_duplicates_kept": prepared.leaked},
         }
     }  # fmt: skip
     write_json(path / "metrics.json", {"format": METRICS_FORMAT, **metrics})
-    write_json(path / "check.json", check_facts(prepared.photos, prepared.dataset))
+    write_json(path / "check.json", check_facts(prepared))
     classes, rows = prepared.dataset.classes, []
     for split, probabilities in results.probabilities.items():
         predicted = prepared.objective.decide(probabilities)
