@@ -203,7 +203,10 @@ def recorded_files(run: Path) -> list[str]:
         return []
 
 
-HISTORY = ("strategy", "epoch", "l2", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr", "seconds")
+HISTORY = (
+    "strategy", "epoch", "l2", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr", "seconds",
+    "val_balanced_accuracy",
+)  # fmt: skip
 
 
 def write_history(path: Path, probe: Sequence[Any], epochs: Sequence[Any]) -> None:

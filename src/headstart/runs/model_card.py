@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from headstart.core.text import listed
 from headstart.data.sources.named import display_name
+from headstart.evaluation.examples import confused_pairs
 from headstart.runs.markdown import code, escape, render_markdown
 from headstart.training.plan import Plan
 from headstart.training.strategies import STRATEGIES
@@ -77,5 +78,5 @@ def _weak_points(found: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], lis
     rows = found["report"]["classes"]
     ranked = sorted((row for row in rows if row["support"]), key=lambda row: row["recall"])
     worst = [row for row in ranked[:WEAK] if row["recall"] < 1]
-    pairs = sorted((-n, i, j) for i, line in enumerate(found["confusion"]) for j, n in enumerate(line) if n and i != j)
-    return worst, [(-n, rows[i]["label"], rows[j]["label"]) for n, i, j in pairs[:WEAK]] if worst else []
+    pairs = confused_pairs(found, WEAK) if worst else []
+    return worst, [(pair.photos, rows[pair.true]["label"], rows[pair.predicted]["label"]) for pair in pairs]

@@ -27,6 +27,7 @@ Augment = Literal["none", "flip", "crop", "mild", "light", "strong"]
 Precision = Literal["bf16", "float32"]
 Engine = Literal["openvino", "torch"]
 BatchNorm = Literal["moving", "kept"]
+Balance = Literal["auto", "none", "weights", "sampler"]
 
 DEFAULT_BACKBONE = "resnet18"
 
@@ -131,6 +132,13 @@ class CompareOptions(ForecastOptions, total=False):
     lr: Annotated[float, _training("Peak learning rate of the head. [default: from the strategy]")]
     augment: Annotated[
         Augment, _training("none, flip, crop (never mirrored: text, digits), mild, light or strong. [default: light]")
+    ]
+    balance: Annotated[
+        Balance,
+        _training(
+            "Where classes are uneven: weights in the loss, a sampler that draws each class equally often, or none."
+            " [default: auto, from the photos and the strategy]"
+        ),
     ]
     lr_backbone: float
     stage_decay: float

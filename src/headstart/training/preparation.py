@@ -103,9 +103,10 @@ def split(
     objective = OBJECTIVES.get("multiclass")  # the only kind of labels that photos are read with so far
     labels = {s: objective.targets([m.label for m in members[s]]) for s in SPLITS}
     evaluated, closed_form = len(members["val"]) + len(members["test"]), is_closed_form(options.head, options.dropout)
+    held = [count for count in dataset.counts("train") if count]
     facts = replace(
         facts_of(photos.manifest, len(members["train"]), len(dataset.classes), backbone, machine),
-        strategy=options.strategy, evaluated=evaluated, closed_form=closed_form,
+        strategy=options.strategy, evaluated=evaluated, closed_form=closed_form, largest=max(held), smallest=min(held),
     )  # fmt: skip
     plan = resolve(facts, options.seed, options.boundary, options.settings)
     backbone.split_at(plan.boundary)  # raises for an unknown boundary before training
