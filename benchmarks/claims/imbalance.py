@@ -5,9 +5,9 @@ the others.
 
 ASSETS as CONTRIBUTING.md describes it. Each seed draws other photos and makes other classes the large ones; the test
 photos are even, so balanced accuracy and accuracy are the same there. Prints, per set and strategy, for each way: the
-mean balanced accuracy on test with its standard deviation over the seeds, the recall of the small classes, the mean gain
-over ``none`` (paired by seed, with its 95 % t interval), and the calibration error on as many test photos of the small
-classes for each of the large ones as in training.
+mean balanced accuracy on test with its standard deviation over the seeds, the recall of the small classes, the mean
+gain over ``none`` (paired by seed, with its 95 % t interval), and the calibration error on test photos of which the
+small classes have as few as in training.
 """
 
 from __future__ import annotations

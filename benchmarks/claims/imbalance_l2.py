@@ -2,9 +2,9 @@
 
     python benchmarks/claims/imbalance_l2.py ASSETS [--seeds 6]
 
-ASSETS as CONTRIBUTING.md describes it. For several counts of training photos (of the large class, of the others), prints
-the mean balanced accuracy on even test photos of the unweighted probe, and of weighted ones whose choice on val prefers
-each of these strengths.
+ASSETS as CONTRIBUTING.md describes it. For several counts of training photos (of the large class, of the others),
+prints the mean balanced accuracy on even test photos of the unweighted probe, and of weighted ones whose choice on val
+prefers each of these strengths.
 """
 
 from __future__ import annotations

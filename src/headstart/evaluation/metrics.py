@@ -82,6 +82,16 @@ def headline(figures: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     return name.replace("_", " "), figures[name]
 
 
+def accuracies(figures: dict[str, Any]) -> str:
+    """Accuracy with its interval in words, and balanced accuracy, which comes first where classes are uneven."""
+    names = [name for name in ("accuracy", "balanced_accuracy") if name in figures]
+    names.sort(key=lambda name: name != figures.get("headline", "accuracy"))
+    told = [(name.replace("_", " "), figures[name]) for name in names]
+    return ", ".join(
+        f"{name} {one['value']:.4f} (95 % interval {one['low']:.4f} to {one['high']:.4f})" for name, one in told
+    )
+
+
 def few_per_class(figures: dict[str, Any]) -> str:
     """A caution where most classes have fewer than five photos; "" elsewhere."""
     held = [row["support"] for row in figures["report"]["classes"] if row["support"]]

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from headstart.core.events import Events
-from headstart.core.text import plural
+from headstart.core.text import plural, quoted
 from headstart.data.duplicates.pairs import Leak, in_words, leaks
 from headstart.data.filenames import shown
 from headstart.data.images import DecodedImages
@@ -18,6 +18,7 @@ from headstart.data.loading import LoadedImages, find_photos, read, usual_side
 from headstart.data.schema import SPLITS, Leakage, Manifest, Split, SplitDataset
 from headstart.data.splits import split_dataset
 from headstart.errors import DataError, OptionError
+from headstart.evaluation.metrics import uneven
 from headstart.evaluation.objective import OBJECTIVES, Objective
 from headstart.inference.classifier import load_backbone
 from headstart.inference.device import Machine, find_machine
@@ -109,11 +110,22 @@ def split(
         strategy=options.strategy, evaluated=evaluated, closed_form=closed_form, largest=max(held), smallest=min(held),
     )  # fmt: skip
     plan = resolve(facts, options.seed, options.boundary, options.settings)
+    if uneven(np.array(held)):
+        events.warning(_imbalance(dataset, plan))
     backbone.split_at(plan.boundary)  # raises for an unknown boundary before training
     preprocessing = backbone.preprocessing.at(plan.image_size, plan.resize)
     extractor = FeatureExtractor(backbone, preprocessing, machine, plan.precision, plan.engine)
     return Prepared(
         options, dataset, photos, pixels, labels, objective, backbone, machine, plan, facts, extractor, leakage, leaked
+    )
+
+
+def _imbalance(dataset: SplitDataset, plan: Plan) -> str:
+    counts = dataset.counts("train")
+    low, high = min(range(len(counts)), key=counts.__getitem__), max(range(len(counts)), key=counts.__getitem__)
+    return (
+        f"class imbalance: {counts[high]:,} training photos of {quoted(dataset.classes[high])}, {counts[low]:,} of"
+        f" {quoted(dataset.classes[low])}. `balance={plan.balance}`; balanced accuracy says more than accuracy."
     )
 
 

@@ -75,8 +75,8 @@ def epochs(facts: Facts, least: int = 4, most: int = 30, wanted: int = 160) -> C
 
 
 def balance(facts: Facts) -> Choice:
-    """Class weights in the loss from the ratio at which classes count as uneven. Measured on photos with 20 of the small
-    classes for 200 of the large ones (benchmarks/claims/imbalance.py).
+    """Class weights in the loss from the ratio at which classes count as uneven: from there on they help a probe
+    (benchmarks/claims/imbalance.py, imbalance_l2.py).
     """
     if facts.largest < UNEVEN * facts.smallest:
         return Choice("none", f"no class has {UNEVEN} times the training photos of another")

@@ -80,7 +80,8 @@ def check_labels(photos: Iterable[Photo], data: str) -> None:
     if lacking:
         where = [f"{label!r} is only in {' and '.join(sorted(map(str, splits[label])))}" for label in lacking]
         raise DataError(
-            f"classes that train lacks: {listed(where, separator='; ')}", "Every class must have photos in train."
+            f"classes that train lacks: {listed(where, separator='; ')}",
+            "Every class must have photos in train: add some, or leave such classes out with `min_per_class=1`.",
         )
 
 

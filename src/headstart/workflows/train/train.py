@@ -18,9 +18,10 @@ from headstart.data.filenames import shown
 from headstart.data.images import ChangedPhoto
 from headstart.data.splits import write_splits
 from headstart.errors import Interrupted, RunError
+from headstart.evaluation.metrics import few_per_class
 from headstart.inference.classifier import Classifier
 from headstart.reporting.console import console_events
-from headstart.runs.figures import METRICS_FORMAT, read_metrics, read_plan
+from headstart.runs.figures import metrics_file, read_metrics, read_plan
 from headstart.runs.folder import RunFolder, write_history
 from headstart.runs.model_card import model_card
 from headstart.training.arithmetic import as_begun
@@ -189,7 +190,7 @@ def _write(
             "leakage": {"handling": prepared.leakage, "near_duplicates_kept": prepared.leaked},
         }
     }  # fmt: skip
-    write_json(path / "metrics.json", {"format": METRICS_FORMAT, **metrics})
+    write_json(path / "metrics.json", metrics_file(metrics))
     write_json(path / "check.json", check_facts(prepared))
     classes, rows = prepared.dataset.classes, []
     for split, probabilities in results.probabilities.items():
@@ -202,6 +203,8 @@ def _write(
     write_text(path / "MODEL_CARD.md", card)
     # Last: a run that has a report is complete.
     write_text(path / "report.html", run_page(prepared, fitted, results, path, classifier))
+    if caution := few_per_class(metrics["test" if "test" in metrics else "val"]):
+        events.warning(caution)
     folder.close()
     with contextlib.suppress(RunError):
         trim(keep=[store.folder for store in [prepared.photos.pixels.store] if store])
