@@ -103,15 +103,15 @@ def evaluate(
 ) -> Shown:
     """Evaluate a trained classifier on other labelled photos."""
     load("evaluate", say, run, data)
-    from headstart.evaluation.metrics import format_report
+    from headstart.evaluation.metrics import accuracies, few_per_class, format_report
 
     figures = hs.evaluate(run, data, split=cast(Any, split), device=device, **say, **options)
-    found = figures["accuracy"]
     text = (
         f"{format_report(figures, figures['classes'])}\n"
-        f"\naccuracy {found['value']:.4f} (95 % interval {found['low']:.4f} to {found['high']:.4f}) on "
-        f"{figures['photos']} photos of {printable(figures['data'])}"
+        f"\n{accuracies(figures)} on {figures['photos']} photos of {printable(figures['data'])}"
     )
+    if caution := few_per_class(figures):
+        told(caution)
     if figures.get("certainty", {}).get("unknown") is not None:
         text += f"\nunlike the training photos: {figures['certainty']['unknown']:.1%}"
     for bad in figures["bad"]:

@@ -12,6 +12,8 @@ from headstart.core.files import open_regular
 from headstart.errors import OptionError, option
 
 Split = Literal["train", "val", "test"]
+Leakage = Literal["keep", "drop", "stop"]
+"""What training does where splits of the data share pictures."""
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 ClassFolders = Literal["outer", "inner"]
 DEFAULT_FRACTION = 0.15
@@ -110,15 +112,21 @@ class SplitOptions:
     shots: int | None = None
     fraction: float | None = None
     seed: int = 0
+    min_per_class: int | None = None
 
     def __post_init__(self) -> None:
-        wrong = split_problems(self.val, self.test, self.shots, self.fraction, self.seed)
+        wrong = split_problems(self.val, self.test, self.shots, self.fraction, self.seed, self.min_per_class)
         if wrong:
             raise wrong[0] if len(wrong) == 1 else OptionError("; ".join(error.problem for error in wrong))
 
 
 def split_problems(
-    val: float | None, test: float | None, shots: int | None, fraction: float | None, seed: int
+    val: float | None,
+    test: float | None,
+    shots: int | None,
+    fraction: float | None,
+    seed: int,
+    min_per_class: int | None = None,
 ) -> list[OptionError]:
     """One error for each invalid option of ``SplitOptions``."""
     parts = [part is not None and not 0 <= part < 1 for part in (val, test)]
@@ -132,6 +140,7 @@ def split_problems(
         ("shots", shots, shots is not None and shots < 1, "must be at least 1"),
         ("fraction", fraction, fraction is not None and not 0 < fraction <= 1, "must be above 0 and at most 1"),
         ("shots", None, both, f"and {option('fraction')} both limit the training set: give one"),
+        ("min_per_class", min_per_class, min_per_class is not None and min_per_class < 1, "must be at least 1"),
         ("seed", seed, not 0 <= seed <= MAX_SEED, f"must be from 0 to {MAX_SEED}"),
     )
     return [OptionError(f"{option(name, value)} {rule}", option=name) for name, value, broken, rule in rules if broken]
@@ -149,10 +158,22 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """A usable photo that is in no split, and why; ``split``: the one that the data gives it."""
+
+    path: Path
+    label: str
+    split: Split | None
+    digest: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class SplitDataset:
     """Samples, ONE class list (natural order) for all splits, and the options of the splits.
 
-    A split may be empty (data with given train and val has no test). ``summary`` is one line for the user.
+    A split may be empty (data with given train and val has no test). ``summary`` is one line for the user;
+    ``left_out``: duplicates of photos in a more guarded split, and small classes.
     """
 
     root: Path
@@ -164,6 +185,7 @@ class SplitDataset:
     summary: str = ""
     bad: tuple[BadFile, ...] = ()
     notes: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
     def split(self, name: Split) -> tuple[Sample, ...]:
         """The samples of one split, in a fixed order."""

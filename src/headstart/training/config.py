@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypedDict, cast, get_arg
 from headstart.core.files import file_name
 from headstart.core.formats import DAMAGED, checked, known_only
 from headstart.core.paths import refuse_empty
-from headstart.data.schema import ClassFolders, ReadOptions, SplitOptions, split_problems
+from headstart.data.schema import ClassFolders, Leakage, ReadOptions, SplitOptions, split_problems
 from headstart.errors import OptionError, RunError, did_you_mean
 from headstart.training.strategies import STRATEGIES
 
@@ -28,6 +28,7 @@ Augment = Literal["none", "flip", "crop", "mild", "light", "strong"]
 Precision = Literal["bf16", "float32"]
 Engine = Literal["openvino", "torch"]
 BatchNorm = Literal["moving", "kept"]
+Balance = Literal["auto", "none", "weights", "sampler"]
 
 DEFAULT_BACKBONE = "resnet18"
 
@@ -123,13 +124,17 @@ class CompareOptions(ForecastOptions, total=False):
         _photos("Fraction of the photos for test, read once at the end. [default: 0.15 where the data has no splits]"),
     ]
     fraction: Annotated[float, _photos("Train on this fraction of the training photos.")]
-    allow_leakage: Annotated[
-        bool,
+    min_per_class: Annotated[
+        int, _photos("Leave out classes with fewer photos to train and choose on; duplicates count once.")
+    ]
+    leakage: Annotated[
+        Leakage,
         _photos(
-            "Train although splits of the data share photos. Identical files leave the earlier split; near duplicates"
-            " stay, and the report counts them."
+            "Where splits of the data share pictures: drop those of the earlier split, keep near-duplicates with a"
+            " warning, or stop. [default: drop; keep for named sets, as published]"
         ),
     ]
+    allow_leakage: Annotated[bool, _photos("Deprecated: the same as --leakage keep.")]
     head: Annotated[str, _model("linear, or mlp:1024,256 (hidden widths).")]
     dropout: Annotated[Sequence[float], _model("Dropout before each linear layer of the head: 0.5,0.3.")]
     boundary: Annotated[
@@ -140,6 +145,13 @@ class CompareOptions(ForecastOptions, total=False):
     lr: Annotated[float, _training("Peak learning rate of the head. [default: from the strategy]")]
     augment: Annotated[
         Augment, _training("none, flip, crop (never mirrored: text, digits), mild, light or strong. [default: light]")
+    ]
+    balance: Annotated[
+        Balance,
+        _training(
+            "Where classes are uneven: weights in the loss, a sampler that draws each class equally often, or none."
+            " [default: auto, from the photos and the strategy]"
+        ),
     ]
     lr_backbone: float
     stage_decay: float
@@ -192,6 +204,8 @@ class TrainOptions:
     fraction: float | None = None
     seed: int = 0
     on_bad: str = "skip"
+    min_per_class: int | None = None
+    leakage: str | None = None
     allow_leakage: bool = False
     backbone: str = DEFAULT_BACKBONE
     weights: str | None = None
@@ -219,8 +233,10 @@ class TrainOptions:
             if value is not None and value not in known:
                 hint = did_you_mean(str(value), known)
                 yield name, f"`{name}={value!r}` is not one of {', '.join(known)}. {hint}".strip(" .")
-        for error in split_problems(self.val, self.test, self.shots, self.fraction, self.seed):
+        for error in split_problems(self.val, self.test, self.shots, self.fraction, self.seed, self.min_per_class):
             yield str(error.option), error.problem
+        if self.allow_leakage and self.leakage not in (None, "keep"):
+            yield "allow_leakage", f"`allow_leakage` means `leakage='keep'`, and `leakage={self.leakage!r}` was given"
         for name, values, low in (("mean", self.mean, -10), ("std", self.std, 1e-6)):
             if values is not None and (len(values) != 3 or not all(low <= v <= 10 for v in values)):
                 words = f"takes three numbers between {low} and 10, for red, green and blue (photos run from 0 to 1)"
@@ -272,7 +288,7 @@ class TrainOptions:
     @property
     def split_options(self) -> SplitOptions:
         """The options that decide how splits are drawn."""
-        return SplitOptions(self.val, self.test, self.shots, self.fraction, self.seed)
+        return SplitOptions(self.val, self.test, self.shots, self.fraction, self.seed, self.min_per_class)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -304,7 +320,10 @@ def _tuples(values: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
 
 def _choices() -> tuple[tuple[str, Sequence[str]], ...]:
     """Options with names for values, and these."""
-    named = {"class_folders": get_args(ClassFolders), "on_bad": get_args(OnBad), "log": get_args(Log)}
+    named = {
+        "class_folders": get_args(ClassFolders), "on_bad": get_args(OnBad), "leakage": get_args(Leakage),
+        "log": get_args(Log),
+    }  # fmt: skip
     return (("strategy", STRATEGIES.names()), *named.items())
 
 

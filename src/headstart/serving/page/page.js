@@ -18,9 +18,10 @@ async function start() {
   }
   $("name").textContent = model.name;
   const figure = model.figures.test || model.figures.val;
+  const balanced = figure?.headline === "balanced accuracy" ? figure.balanced_accuracy : null;
   const classes = model.classes.length > 12 ? `${model.classes.length} classes` : model.classes.join(", ");
   const right = figure
-    ? ` Accuracy on ${figure.photos} ${model.figures.test ? "test" : "validation"} photos: ${(100 * figure.accuracy.value).toFixed(1)} %.`
+    ? ` ${balanced ? "Balanced accuracy" : "Accuracy"} on ${figure.photos} ${model.figures.test ? "test" : "validation"} photos: ${(100 * (balanced || figure.accuracy).value).toFixed(1)} %.`
     : "";
   $("about").textContent = `A classifier for ${classes}.${right}`;
 }

@@ -75,8 +75,8 @@ def make_jobs(
         while first.source:  # an arm has the backbone of the one that it starts from, whatever is set for every arm
             first = recipe.arm(first.source)
         backbone = str(first.options.get("backbone", DEFAULT_BACKBONE))
-        # A study tests on the splits that others tested on, shared photos and all.
-        asked = {**options, "backbone": backbone, "seed": seed, "device": device, "allow_leakage": True}
+        # A study tests on the splits that others tested on, shared photos and all, unless its recipe says otherwise.
+        asked = {"leakage": "keep", **options, "backbone": backbone, "seed": seed, "device": device}
         if source:
             asked["from_run"] = str(source)
         elif _pretrained(asked):

@@ -18,9 +18,10 @@ from headstart.data.filenames import shown
 from headstart.data.images import ChangedPhoto
 from headstart.data.splits import write_splits
 from headstart.errors import Interrupted, RunError
+from headstart.evaluation.metrics import few_per_class
 from headstart.inference.classifier import Classifier
 from headstart.reporting.console import console_events
-from headstart.runs.figures import METRICS_FORMAT, read_metrics, read_plan
+from headstart.runs.figures import metrics_file, read_metrics, read_plan
 from headstart.runs.folder import RunFolder, write_history
 from headstart.runs.model_card import model_card
 from headstart.training.arithmetic import as_begun
@@ -194,10 +195,11 @@ def _write(
         "training": {
             "strategy": fitted.plan.strategy, "parts": list(fitted.parts), "decision": fitted.decision,
             "temperature": fitted.temperature, "seconds": results.seconds,
+            "leakage": {"handling": prepared.leakage, "near_duplicates_kept": prepared.leaked},
         }
     }  # fmt: skip
-    write_json(path / "metrics.json", {"format": METRICS_FORMAT, **metrics})
-    write_json(path / "check.json", check_facts(prepared.photos, prepared.dataset))
+    write_json(path / "metrics.json", metrics_file(metrics))
+    write_json(path / "check.json", check_facts(prepared))
     classes, rows = prepared.dataset.classes, []
     for split, probabilities in results.probabilities.items():
         predicted = prepared.objective.decide(probabilities)
@@ -209,6 +211,8 @@ def _write(
     write_text(path / "MODEL_CARD.md", card)
     # Last: a run that has a report is complete.
     write_text(path / "report.html", run_page(prepared, fitted, results, path, classifier))
+    if caution := few_per_class(metrics["test" if "test" in metrics else "val"]):
+        events.warning(caution)
     folder.close()
     with contextlib.suppress(RunError):
         trim(keep=[store.folder for store in [prepared.photos.pixels.store] if store])
