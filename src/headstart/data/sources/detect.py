@@ -114,8 +114,8 @@ def check_labels(photos: Iterable[Photo], data: str) -> None:
         where = [f"{label!r} is only in {' and '.join(sorted(map(str, splits[label])))}" for label in lacking]
         raise DataError(
             f"classes that train lacks: {listed(where, separator='; ')}",
-            "Every class must have photos in train: add some, leave such classes out with `min_per_class=1`, or a folder"
-            " that is no class with `ignore`.",
+            "Every class must have photos in train: add some, leave such classes out with `min_per_class=1`, or"
+            " leave out a folder that is no class with `ignore`.",
         )
 
 
