@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from headstart.core.arguments import typed
+from headstart.core.paths import Place
 from headstart.core.text import printable
 from headstart.data.filenames import natural_key
 from headstart.data.schema import Manifest
@@ -49,7 +50,8 @@ class Photos:
         return "".join(parts)
 
 
-def photos(data: str | Path) -> Photos:
+@typed
+def photos(data: Place) -> Photos:
     """Find labelled photos and show them, without training.
 
     Args:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from headstart.core.events import OnProgress
+from headstart.core.paths import Place
 from headstart.core.text import listed
 from headstart.data.filenames import is_image_name, natural_key, shown
 from headstart.data.schema import Manifest, Photo
@@ -18,7 +19,7 @@ from headstart.errors import DataError, did_you_mean
 
 
 def scan(
-    data: str | Path, name: str | None = None, *, for_training: bool = True, progress: OnProgress | None = None
+    data: Place, name: str | None = None, *, for_training: bool = True, progress: OnProgress | None = None
 ) -> Manifest:
     """All labelled photos of ``data``, not decoded, in natural order of their paths.
 

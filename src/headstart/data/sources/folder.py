@@ -37,7 +37,7 @@ from headstart.errors import DataError
 
 MAX_WRAPPED = 8
 """Folders with one folder in them that are looked through."""
-_PHOTO_KINDS = frozenset({"JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "HEIC"})
+PHOTO_KINDS = frozenset({"JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "HEIC"})
 
 
 class Contents(NamedTuple):
@@ -130,9 +130,9 @@ class Folders:
         except OSError as error:
             self.skip(path, f"cannot be read ({error.strerror or error})", lost=True)
             return False
-        if told and kind not in _PHOTO_KINDS:
+        if told and kind not in PHOTO_KINDS:
             self.skip(path, f"not an image{f' ({kind} inside)' if kind else ''}")
-        return kind in _PHOTO_KINDS
+        return kind in PHOTO_KINDS
 
     def skip(self, path: str, reason: str, lost: bool = False) -> None:
         self.skipped.append(BadFile(Path(path), reason))

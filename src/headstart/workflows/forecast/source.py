@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.core.events import Events
+from headstart.core.paths import Place
 from headstart.data.filenames import natural_key
 from headstart.data.loading import find_photos
 from headstart.data.schema import Manifest
@@ -30,7 +31,7 @@ class Source:
     given: dict[str, Any]
 
 
-def find_source(data: str | Path, options: dict[str, Any], events: Events) -> Source:
+def find_source(data: Place, options: dict[str, Any], events: Events) -> Source:
     """The photos of a folder, CSV, archive or named set, or those of a run. Raises OptionError, DataError, RunError."""
     if (Path(data) / "request.json").is_file():
         return _of_run(Path(data), options)
