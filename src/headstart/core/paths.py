@@ -51,7 +51,7 @@ def cache_dir() -> Path:
 
 def told(name: str, value: Any) -> str:
     """An argument and its value as a message says them: of an object, its type alone."""
-    plain = value is None or type(value).__module__ == "builtins" and type(value) is not object
+    plain = value is None or (type(value).__module__ == "builtins" and type(value) is not object)
     kind = type(value).__name__
     return option(name, brief(reprlib.repr(value), 60)) if plain else f"{option(name)}, of the type {kind},"
 

@@ -45,7 +45,7 @@ AHEAD = 256
 class Prediction:
     """The prediction for one photo; ``problem`` says why there is none.
 
-    ``path``: as the photo was named, in a table say; ``image 3`` for the third picture in memory. ``photo``: itself.
+    ``path``: of its file; ``image 3`` for the third picture in memory. ``photo``: what was read.
 
     ``probabilities``: one per class, in class order. ``distance`` to the training photos, 1 being as far as validation
     photos usually are; None if the run does not know it. ``labels``: the set of labels for the requested coverage, the
@@ -60,6 +60,13 @@ class Prediction:
     distance: float | None = None
     labels: tuple[str, ...] | None = None
     photo: ImageRef | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def name(self) -> str:
+        """What the photo is called: as a table or standard input names it, ``photos.zip/1.jpg`` in an archive; else its
+        path.
+        """
+        return str(self.path) if self.photo is None else name_of(self.photo)
 
     @property
     def unknown(self) -> bool | None:
@@ -267,8 +274,13 @@ class Classifier:
 
 
 def path_of(photo: ImageRef) -> Path:
-    """What a photo is called: its path."""
+    """Where a photo is."""
     return photo if isinstance(photo, Path) else Path(getattr(photo, "path", photo.name))
+
+
+def name_of(photo: ImageRef) -> str:
+    """What a message calls a photo: see ``Prediction.name``."""
+    return str(getattr(photo, "written", path_of(photo)))
 
 
 @runtime_checkable

@@ -40,8 +40,7 @@ class Predictions(Iterator[Prediction]):
         self, found: Iterator[Prediction], classes: tuple[str, ...], promise: str | None = None,
         skipped: Sequence[BadFile] = (), notes: Sequence[str] = (),
     ) -> None:  # fmt: skip
-        self.found, self.classes, self.promise = found, classes, promise
-        self.skipped, self.notes = tuple(skipped), tuple(notes)
+        self.found, self.classes, self.promise, self.skipped, self.notes = found, classes, promise, skipped, notes
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -55,7 +54,7 @@ class Predictions(Iterator[Prediction]):
         """A row per photo as a pandas frame, with a column per class."""
         return frame(
             {
-                "path": str(one.path), "label": one.label, "confidence": one.confidence, "problem": one.problem,
+                "path": one.name, "label": one.label, "confidence": one.confidence, "problem": one.problem,
                 "unknown": one.unknown, "distance": one.distance,
                 **({} if self.promise is None else {"labels": one.labels}),
                 **dict(zip(self.columns, one.probabilities, strict=False)),
@@ -69,7 +68,9 @@ class Predictions(Iterator[Prediction]):
         for one in found[:MOST]:
             text = html(one.problem or f"{one.label} {one.confidence:.3f}{' unknown?' if one.unknown else ''}")
             tiles.append(
-                photo_tile(one.photo or one.path, f"{text}<br><span style='opacity:.6'>{html(one.path.name)}</span>")
+                photo_tile(
+                    one.photo or one.path, f"{text}<br><span style='opacity:.6'>{html(Path(one.name).name)}</span>"
+                )
             )
         more = f"<p>… and {len(found) - MOST} more</p>" if len(found) > MOST else ""
         return f"<div>{''.join(tiles)}</div>{more}"

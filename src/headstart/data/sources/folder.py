@@ -99,6 +99,8 @@ class Folders:
                 for entry in entries:
                     if not is_hidden(entry.name):
                         names[self._kind(entry)].append(entry.name)
+                    elif entry.name.startswith(".") and _has_photos(entry):
+                        self.notes.append(f"left out: {entry.name}/ has photos, but its name makes it a hidden folder")
         except OSError as error:
             self.skip(folder, f"folder cannot be read ({error.strerror or error})", lost=True)
         folders, links, images, others = (
@@ -155,6 +157,12 @@ class Folders:
     def merged(self) -> tuple[str, ...]:
         """A note where names that differ gave one label."""
         return merged(self._names)
+
+
+def _has_photos(entry: os.DirEntry[str]) -> bool:
+    with suppress(OSError):
+        return entry.is_dir() and any(is_image_name(name) for name in os.listdir(entry))
+    return False
 
 
 class FolderSource:

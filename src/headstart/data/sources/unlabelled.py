@@ -11,17 +11,17 @@ import glob
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, Protocol
 
 from headstart.core.events import Events
 from headstart.core.files import open_regular
 from headstart.core.paths import place
 from headstart.core.text import listed, plural
-from headstart.data.filenames import TABLE_SUFFIXES, content_kind, is_image_name, natural_key
+from headstart.data.filenames import TABLE_SUFFIXES, content_kind, is_companion, is_image_name, natural_key
 from headstart.data.pictures import is_picture, picture, pictures
 from headstart.data.schema import BadFile, ImageRef
 from headstart.data.sources.archive import is_archive, unpack
@@ -35,23 +35,32 @@ _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+://|data:)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Unlabelled:
-    """A photo without a label: ``path`` is what its prediction calls it, ``file`` what is read. ``problem``: why that
-    cannot be.
+    """A photo that a list or an archive names: ``written`` is its name there, ``path`` what is read. ``problem``: why
+    it cannot be.
     """
 
+    written: str
     path: Path
-    file: Path
     problem: str = ""
 
     @property
     def name(self) -> str:
-        return self.file.name
+        return self.path.name
 
     def open(self, mode: Literal["rb"] = "rb", /) -> IO[bytes]:
         """The encoded image. Raises OSError where it cannot be read."""
         if self.problem:
             raise OSError(self.problem)
-        return open_regular(self.file)
+        return open_regular(self.path)
+
+
+class Beside(Protocol):
+    """What was found beside photos."""
+
+    @property
+    def skipped(self) -> Sequence[BadFile]: ...
+    @property
+    def notes(self) -> Sequence[str]: ...
 
 
 @dataclass
@@ -94,17 +103,14 @@ def find_files(files: Any, argument: str = "files") -> Found:
     return _Finding(argument).run(given, alone=len(given) == 1)
 
 
-def tell_skipped(found: Found, events: Events) -> None:
-    """What is not among the photos, in one warning, and the notes."""
+def tell_skipped(found: Beside, events: Events, most: int = 40) -> None:
+    """The notes, and in one warning the files beside the photos that are none."""
     for note in found.notes:
-        events.message(note)
-    if found.skipped:
-        lines = [f"{bad.path}: {bad.reason}" for bad in found.skipped[:40]]
-        rest = len(found.skipped) - len(lines)
-        events.warning(
-            f"{plural(len(found.skipped), 'file')} left out, no photos:",
-            [*lines, *([f"… and {rest:,} more"] if rest else [])],
-        )
+        events.warning(note)
+    if count := len(found.skipped):
+        lines = [f"{bad.path}: {bad.reason}" for bad in found.skipped[:most]]
+        more = [f"… and {count - most:,} more"] if count > most else []
+        events.warning(f"{plural(count, 'file')} left out, no photos:", [*lines, *more])
 
 
 class _Finding:
@@ -136,16 +142,27 @@ class _Finding:
             if not self._folder(path):
                 self.missing.append(f"{name} (a folder without photos)")
         elif name == STANDARD_INPUT and alone:
-            self._listed((line, Path(os.path.expanduser(line))) for line in _standard_input())
+            lines = [(line, Path(os.path.expanduser(line))) for line in _standard_input()]
+            self._listed(lines, "Standard input")
         elif os.path.exists(path):
             self._file(path, alone)
         else:
-            matches = [m for m in sorted(glob.glob(name, recursive=True), key=natural_key) if os.path.exists(m)]
-            files = [m for m in matches if not os.path.isdir(m)]
-            for match in files if files and "**" in name else matches:  # ** names folders and all within them
-                self._name(match, alone=False)
-            if not matches:
-                self.missing.append(name)
+            self._glob(name)
+
+    def _glob(self, pattern: str) -> None:
+        """The photos that match, and those in matching folders: not the other files beside them."""
+        before, matches = len(self.photos), sorted(glob.glob(pattern, recursive=True), key=natural_key)
+        files = [Path(m) for m in matches if os.path.isfile(m)]
+        for path in files:
+            if is_image_name(path.name) or _is_photo(path) or (not is_companion(path.name) and is_archive(path)):
+                self._file(path, alone=False)
+            elif not is_companion(path.name):
+                self.found.skipped.append(BadFile(path, "not an image"))
+        for match in () if files and "**" in pattern else matches:  # ** names folders and all within them
+            if os.path.isdir(match):
+                self._folder(Path(match))
+        if len(self.photos) == before:
+            self.missing.append(f"{pattern} (no photo among what matches)" if matches else pattern)
 
     def _folder(self, path: Path, shown: Path | None = None) -> bool:
         """The photos in and below a folder, ``shown`` as below another one; whether there are any."""
@@ -153,8 +170,14 @@ class _Finding:
         # What cannot be read is no less asked for: whoever reads the photos says why each cannot be.
         inside = sorted((*map(Path, folders.photos(str(path))), *folders.lost), key=lambda p: natural_key(p.as_posix()))
         lost = set(folders.lost)
-        self.found.skipped += [bad for bad in folders.skipped if bad.path not in lost]
-        self.photos += inside if shown is None else [Unlabelled(shown / p.relative_to(path), p) for p in inside]
+        self.found.notes += folders.notes
+        skipped = [bad for bad in folders.skipped if bad.path not in lost]
+        if shown is None:
+            self.photos += inside
+        else:
+            self.photos += [Unlabelled(str(shown / p.relative_to(path)), p) for p in inside]
+            skipped = [replace(bad, path=shown / bad.path.relative_to(path)) for bad in skipped]
+        self.found.skipped += skipped
         return bool(inside)
 
     def _file(self, path: Path, alone: bool) -> None:
@@ -162,10 +185,10 @@ class _Finding:
             self.photos.append(path)
         elif path.suffix.lower() in TABLE_SUFFIXES:
             if alone:
-                self._listed(listed_paths(path))
+                self._listed(listed_paths(path), str(path))
             else:
                 words = "a table; to read the photos that it lists, name it alone"
-                self.photos.append(Unlabelled(path, path, words))
+                self.photos.append(Unlabelled(str(path), path, words))
         elif not _is_photo(path) and is_archive(path):
             folder, notes = unpack(path)
             self.found.notes += notes
@@ -174,7 +197,7 @@ class _Finding:
         else:
             self.photos.append(path)
 
-    def _listed(self, lines: Iterable[tuple[str, Path]]) -> None:
+    def _listed(self, lines: Iterable[tuple[str, Path]], where: str) -> None:
         """Photos by a list of what is written there and the file that it names. Each line has its prediction, under the
         name that is written there; a folder has those of its photos.
         """
@@ -185,9 +208,9 @@ class _Finding:
             problem = "" if written else "the line names no file"
             if _ADDRESS.match(written) and not os.path.exists(file):
                 problem = "an address, and photos are not fetched"
-            self.photos.append(Unlabelled(Path(written), file, problem))
+            self.photos.append(Unlabelled(written, file, problem))
         if not self.photos:
-            self.missing.append("the list is empty")
+            raise DataError(f"{where} names no photos.")
 
 
 def _is_photo(path: Path) -> bool:

@@ -21,7 +21,7 @@ from headstart.data.schema import ImageRef
 from headstart.data.sources.unlabelled import find_files, tell_skipped
 from headstart.errors import DataError, OptionError, did_you_mean, option
 from headstart.evaluation.ood import unit_rows
-from headstart.inference.classifier import Classifier, path_of
+from headstart.inference.classifier import Classifier, name_of
 from headstart.inference.features import FeatureExtractor
 from headstart.inference.saliency import Explainer
 from headstart.reporting.console import console_events
@@ -123,7 +123,7 @@ def _explained(
     reads = stream_photos(paths, expected.resize, expected.interpolation)
     for done, (path, read) in enumerate(zip(paths, reads, strict=True), 1):
         if read.pixels is None:
-            bad[str(path_of(path))] = str(read.problem)
+            bad[name_of(path)] = str(read.problem)
         else:
             pixels = np.ascontiguousarray(centre(read.pixels, expected.image_size))
             features = forward(torch.from_numpy(pixels[None])).float().numpy()
