@@ -23,15 +23,18 @@ from headstart.cli.base import (
     told,
 )
 from headstart.cli.messages import render
+from headstart.core.events import Events
 from headstart.core.text import joined, printable
 from headstart.errors import OptionError
 from headstart.reporting.command import command_line
 from headstart.training.config import HOST, NEIGHBOURS, PORT
 
+PHOTOS = "Photos, folders, globs, archives; a CSV of paths, or - for paths from standard input."
+
 
 def predict(
     run: RunFolder,
-    files: Annotated[list[str], argument("FILES", "Photos, folders and globs.")],
+    files: Annotated[list[str], argument("FILES", PHOTOS)],
     as_json: Annotated[bool, option("One JSON object per photo and line.", "--json")] = False,
     as_csv: Annotated[bool, option("CSV with a column per class.", "--csv")] = False,
     coverage: Annotated[float | None, option("Add conformal prediction sets of this coverage: 0.95.")] = None,
@@ -41,15 +44,18 @@ def predict(
     if as_json and as_csv:
         raise OptionError("--json and --csv are two forms of one output: give one.")
     load("predict")
+    from headstart.data.sources.unlabelled import tell_skipped
     from headstart.reporting.console import Console
 
     predictions = hs.predict(run, files, coverage=coverage, device=device)
+    console = Console(words=render)
+    tell_skipped(predictions, Events(console))
     if predictions.promise is not None:
-        Console(words=render).warning(predictions.promise)
+        console.warning(predictions.promise)
     row = csv_output() if as_csv else None
     if row:
         sets = [] if coverage is None else ["labels"]
-        row(["path", "label", "confidence", *predictions.classes, "problem", "unknown", "distance", *sets])
+        row(["path", "label", "confidence", *predictions.columns, "problem", "unknown", "distance", *sets])
     unread = False
     for one in predictions:
         if as_json:
@@ -59,10 +65,10 @@ def predict(
         elif one.problem is None:
             labels = "" if one.labels is None else f"  {{{', '.join(one.labels)}}}"
             unknown = "  unknown?" if one.unknown else ""
-            print(printable(f"{one.path}  {one.label}  {one.confidence:.3f}{labels}{unknown}"))
+            print(printable(f"{one.name}  {one.label}  {one.confidence:.3f}{labels}{unknown}"))
         if one.problem is not None:
             unread = True
-            told(f"headstart: {one.path}: {one.problem}")
+            told(f"headstart: {one.name}: {one.problem}")
     if unread:
         raise SomeUnread(2)
 
@@ -70,10 +76,10 @@ def predict(
 def _as_json(prediction: hs.Prediction, classes: tuple[str, ...]) -> dict[str, object]:
     """A prediction as JSON: probabilities by class name, or the problem."""
     if prediction.problem is not None:
-        return {"path": str(prediction.path), "label": None, "confidence": None, "problem": prediction.problem}
+        return {"path": prediction.name, "label": None, "confidence": None, "problem": prediction.problem}
     far = prediction.distance
     return {
-        "path": str(prediction.path), "label": prediction.label,
+        "path": prediction.name, "label": prediction.label,
         "confidence": round(float(prediction.confidence or 0), 6),
         **({} if prediction.labels is None else {"labels": list(prediction.labels)}),
         "unknown": prediction.unknown, "distance": None if far is None else round(far, 4),
@@ -83,10 +89,10 @@ def _as_json(prediction: hs.Prediction, classes: tuple[str, ...]) -> dict[str, o
 
 def _csv_row(prediction: hs.Prediction, classes: int, sets: bool) -> list[object]:
     if prediction.problem is not None:
-        return [prediction.path, "", "", *[""] * classes, prediction.problem, "", "", *[""] * sets]
+        return [prediction.name, "", "", *[""] * classes, prediction.problem, "", "", *[""] * sets]
     far = prediction.distance
     return [
-        prediction.path, prediction.label, f"{prediction.confidence:.6f}",
+        prediction.name, prediction.label, f"{prediction.confidence:.6f}",
         *[f"{p:.6f}" for p in prediction.probabilities], "",
         *(["", ""] if far is None else ["yes" if prediction.unknown else "no", f"{far:z.4f}"]),
         *(["|".join(prediction.labels or ())] if sets else []),
@@ -144,7 +150,7 @@ def describe(run: RunFolder) -> Shown:
 def explain(
     say: Say,
     run: RunFolder,
-    photos: Annotated[list[str], argument("PHOTOS", "Photos, folders and globs.")],
+    photos: Annotated[list[str], argument("PHOTOS", PHOTOS)],
     label: Annotated[str | None, option("The class to explain. [default: each photo's prediction]")] = None,
     neighbours: Annotated[int, option("Nearest training photos to show; 0 for none.")] = NEIGHBOURS,
     out: Annotated[Path | None, option("A folder. [default: explained in RUN]", panel="Output")] = None,

@@ -102,7 +102,7 @@ def _named(given: Sequence[str], option: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for text in given:
         name, sign, path = text.partition("=")
-        name, path = (name, path) if sign and not os.path.exists(text) else ("", text)
+        name, path = (name, path) if sign and not os.path.exists(os.path.expanduser(text)) else ("", text)
         if name in found:
             what = f"{flag(option)} names {name or 'a path without a name'} twice."
             raise OptionError(what, f"Write {flag(option)} NAME=PATH.")

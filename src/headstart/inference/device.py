@@ -9,6 +9,7 @@ from functools import cache
 
 import torch
 
+from headstart.core.arguments import Device
 from headstart.errors import OptionError
 
 
@@ -21,7 +22,7 @@ class Machine:
     words: str
 
 
-def find_machine(device: str = "auto") -> Machine:
+def find_machine(device: Device = "auto") -> Machine:
     """The best device available, or the one asked for (``cpu``, ``cuda``, ``cuda:1``, ``mps``).
 
     Raises:

@@ -13,9 +13,10 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypedDict, cast, get_args, get_type_hints
 
+from headstart.core.arguments import Device
 from headstart.core.files import file_name
 from headstart.core.formats import DAMAGED, checked, known_only
-from headstart.core.paths import refuse_empty
+from headstart.core.paths import Place, refuse_empty
 from headstart.data.schema import ClassFolders, Leakage, ReadOptions, SplitOptions, split_problems
 from headstart.errors import OptionError, RunError, did_you_mean
 from headstart.training.strategies import STRATEGIES
@@ -70,7 +71,7 @@ class RunOptions(TypedDict, total=False):
 
     seed: Annotated[int, _photos("Seed of splits, shots, order, augmentation and random weights.")]
     on_bad: Annotated[OnBad, _photos("What to do with files that cannot be read: skip or fail.")]
-    device: Annotated[str, _machine("auto, cpu, cuda, cuda:1 or mps.")]
+    device: Annotated[Device, _machine("auto, cpu, cuda, cuda:1 or mps.")]
 
 
 class FeatureOptions(TypedDict, total=False):
@@ -80,7 +81,7 @@ class FeatureOptions(TypedDict, total=False):
     resize: int
     precision: Annotated[Precision, _training("bf16 or float32. [default: bf16 where the hardware has it]")]
     engine: Engine
-    device: Annotated[str, _machine("auto, cpu, cuda, cuda:1 or mps.")]
+    device: Annotated[Device, _machine("auto, cpu, cuda, cuda:1 or mps.")]
     settings: Annotated[Mapping[str, Any], _training("Any setting of the plan: weight_decay=0.01. May be repeated.")]
 
 
@@ -94,10 +95,8 @@ class BackboneOptions(TypedDict, total=False):
             " with options for timm after a colon (mobilenetv2_100:pad_type=same)."
         ),
     ]
-    weights: Annotated[
-        str | Path, _model("A checkpoint file of the backbone (.safetensors, .pth) instead of a download.")
-    ]
-    from_run: Annotated[str | Path, _model("Start from the backbone of an earlier run (a folder, or hf:REPO).")]
+    weights: Annotated[Place, _model("A checkpoint file of the backbone (.safetensors, .pth) instead of a download.")]
+    from_run: Annotated[Place, _model("Start from the backbone of an earlier run (a folder, or hf:REPO).")]
     cut: Annotated[str, _model("End the backbone after this stage or block (layer2.2) and pool.")]
     mean: Annotated[Sequence[float], _model("Channel means for the weights: 0.485,0.456,0.406. [default: their own]")]
     std: Annotated[Sequence[float], _model("Standard deviation per channel. [default: the weights' own]")]
@@ -253,7 +252,7 @@ class TrainOptions:
 
     @classmethod
     def gather(
-        cls, data: str | Path, out: str | Path | None, asked: Mapping[str, Any], by: str = "train", **fixed: Any
+        cls, data: Place, out: Place | None, asked: Mapping[str, Any], by: str = "train", **fixed: Any
     ) -> TrainOptions:
         """Options from the keyword arguments ``asked`` of the function ``by`` (a key of ``TAKEN``): fields of this
         class, with settings of the plan (``epochs=5``) beside them. ``fixed``: options that the function decides

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
+from headstart.core.arguments import typed
+from headstart.core.paths import Place
 from headstart.core.text import printable
 from headstart.data.filenames import natural_key
 from headstart.data.schema import Manifest
@@ -50,7 +51,8 @@ class Photos:
         return "".join(parts)
 
 
-def photos(data: str | Path, **options: Unpack[DataOptions]) -> Photos:
+@typed
+def photos(data: Place, **options: Unpack[DataOptions]) -> Photos:
     """Find labelled photos and show them, without training.
 
     Args:

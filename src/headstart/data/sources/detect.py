@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from headstart.core.events import OnProgress
-from headstart.core.paths import refuse_empty
+from headstart.core.paths import Place, refuse_empty
 from headstart.core.text import listed, plural, quoted
 from headstart.data.filenames import is_image_name, natural_key, shown
 from headstart.data.readable import by_cause, refuse_lost
@@ -22,7 +22,7 @@ from headstart.errors import DataError, did_you_mean, option
 
 
 def scan(
-    data: str | Path,
+    data: Place,
     name: str | None = None,
     *,
     for_training: bool = True,

@@ -179,3 +179,17 @@ def _decoded(data: bytes) -> str:
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16", "replace")
     return data.decode("utf-8-sig", "surrogateescape")  # file names may be any bytes; for text, see ``_text``
+
+
+def listed_paths(path: Path) -> list[tuple[str, Path]]:
+    """The paths of a table that needs no labels, in its order: as they are written, and the files that they name.
+    Raises DataError where the header names no column of paths.
+    """
+    rows = _rows(path)
+    header = next(rows, (1, []))[1]
+    at = _columns(header).get("path")
+    if at is None:
+        hint = "Name the column of paths so, or give the paths through standard input: `-`."
+        raise DataError(f"{path} has no column 'path' (its columns: {', '.join(header) or 'none'})", hint)
+    names = (_unquoted(cells[at]) if at < len(cells) else "" for _, cells in rows)
+    return [(name, Path(_place(path.parent, os.path.expanduser(name)))) for name in names]

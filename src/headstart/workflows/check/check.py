@@ -11,9 +11,11 @@ from typing import Unpack
 
 import numpy as np
 
+from headstart.core.arguments import typed
 from headstart.core.events import Events, Listener
 from headstart.core.eviction import trim
 from headstart.core.files import write_text
+from headstart.core.paths import Place
 from headstart.core.text import plural
 from headstart.data.loading import LoadedImages, find_photos, read
 from headstart.errors import OptionError, RunError, WeightsError, option
@@ -33,11 +35,12 @@ PICTURES, FILES = 48, 200
 """Cases and files of a finding that the page shows; ``--json`` lists all."""
 
 
+@typed
 def check(
-    data: str | Path,
+    data: Place,
     *,
-    out: str | Path | None = None,
-    fix: str | Path | None = None,
+    out: Place | None = None,
+    fix: Place | None = None,
     quick: bool = False,
     overwrite: bool = False,
     quiet: bool = False,

@@ -15,9 +15,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
+from headstart.core.arguments import typed
 from headstart.core.events import Listener
 from headstart.core.files import write_json
 from headstart.core.formats import check_format, known_only
+from headstart.core.paths import Place
 from headstart.core.text import printable
 from headstart.errors import OptionError, RunError, did_you_mean
 from headstart.reporting.command import command_line
@@ -37,13 +39,14 @@ ARMS = tuple(s for s in STRATEGIES.names() if s != "auto")
 _IMAGES = ""  # the only image set; the title names it
 
 
+@typed
 def compare(
-    data: str | Path,
+    data: Place,
     *,
     arms: Sequence[config.Arm] = config.ARMS,
     seeds: int = config.SEEDS,
     shots: Sequence[int] = (),
-    out: str | Path | None = None,
+    out: Place | None = None,
     overwrite: bool = False,
     quiet: bool = False,
     listener: Listener | None = None,

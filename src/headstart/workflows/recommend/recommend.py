@@ -6,13 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
+from headstart.core.arguments import typed
 from headstart.core.events import Events, Listener
 from headstart.core.eviction import trim
+from headstart.core.paths import Place
 from headstart.core.text import joined
 from headstart.data.loading import LoadedImages, find_photos, read
 from headstart.data.sampling import choosable, sampled
@@ -81,8 +82,9 @@ class Recommendation:
         }  # fmt: skip
 
 
+@typed
 def recommend(
-    data: str | Path,
+    data: Place,
     *,
     backbones: str | Sequence[str | Mapping[str, Any]] = (),
     sample: int = SAMPLE,

@@ -26,6 +26,10 @@ class Run:
     plan: Plan
     classifier: Classifier
 
+    def __fspath__(self) -> str:
+        """A run stands for its folder wherever a path is asked for."""
+        return str(self.path)
+
     def history(self) -> DataFrame:
         """history.csv as a pandas frame."""
         return read_frame(self.path / "history.csv")

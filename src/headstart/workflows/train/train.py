@@ -10,10 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
+from headstart.core.arguments import Device, typed
 from headstart.core.events import Events, Listener
 from headstart.core.eviction import trim
 from headstart.core.files import write_json, write_rows, write_text
-from headstart.core.paths import lasting
+from headstart.core.paths import Place, lasting
 from headstart.data.filenames import shown
 from headstart.data.images import ChangedPhoto
 from headstart.data.splits import write_splits
@@ -38,10 +39,11 @@ from headstart.workflows.train.result import Run
 _PLACES = ("data", "weights", "from_run")
 
 
+@typed
 def train(
-    data: str | Path,
+    data: Place,
     *,
-    out: str | Path | None = None,
+    out: Place | None = None,
     overwrite: bool = False,
     quiet: bool = False,
     listener: Listener | None = None,
@@ -81,7 +83,8 @@ def train(
         return train_prepared(folder, prepared, events)
 
 
-def resume(run: str | Path, *, quiet: bool = False, listener: Listener | None = None) -> Run:
+@typed
+def resume(run: Place, *, quiet: bool = False, listener: Listener | None = None) -> Run:
     """Resume an interrupted training; a finished one is returned as it is.
 
     Args:
@@ -123,7 +126,8 @@ def check_unchanged(folder: RunFolder, prepared: Prepared) -> None:
         )
 
 
-def open_run(run: str | Path, device: str = "auto") -> Run:
+@typed
+def open_run(run: Place, device: Device = "auto") -> Run:
     """Open a finished run.
 
     Args:
