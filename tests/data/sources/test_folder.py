@@ -356,9 +356,11 @@ def test_what_headstart_wrote_is_no_split_and_no_wrapper(tree: Make) -> None:
     assert counts(scan(tree({**within("data"), **run}, "wrapped"))) == BOTH
 
 
-def test_a_run_is_not_data(tree: Make) -> None:
-    with pytest.raises(DataError, match="was written by headstart"):
+def test_a_result_of_headstart_is_not_data(tree: Make) -> None:
+    with pytest.raises(DataError, match="is a run, not photos"):
         scan(tree({"request.json": b"{}", "splits.csv": b"", "x.png": PHOTO}))
+    with pytest.raises(DataError, match="is a result of headstart, not photos"):
+        scan(tree({"explained.html": b"", "x.png": PHOTO}, "why"))
 
 
 def test_lists_of_check_beside_a_folder_are_no_data_of_their_own(tree: Make) -> None:

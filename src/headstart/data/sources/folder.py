@@ -43,8 +43,13 @@ class FolderSource:
 
     def manifest(self, data: str, progress: OnProgress | None = None, options: ReadOptions = AS_FOUND) -> Manifest:
         path = local(data)
-        if is_output({entry.name for entry in os.scandir(path)} if os.access(path, os.R_OK) else set()):
-            raise DataError(f"{path} was written by headstart, and holds no photos to train on", "Name the photos.")
+        try:
+            names = set(os.listdir(path))
+        except OSError:  # what cannot be read is named with the rest
+            names = set()
+        if is_output(names):
+            what = "a run" if "request.json" in names else "a result of headstart"
+            raise DataError(f"{path} is {what}, not photos", "Name the photos that it was trained on, or others.")
         return folder_manifest(path, options=options)
 
 
