@@ -98,12 +98,13 @@ def evaluate(
     data: Annotated[str, argument("DATA", "Labelled photos, as for train.")],
     split: Annotated[str | None, option("train, val, test or all. [default: test where there is one]")] = None,
     device: Device = "auto",
+    **options: Any,
 ) -> Shown:
     """Evaluate a trained classifier on other labelled photos."""
     load("evaluate", say, run, data)
     from headstart.evaluation.metrics import format_report
 
-    figures = hs.evaluate(run, data, split=cast(Any, split), device=device, **say)
+    figures = hs.evaluate(run, data, split=cast(Any, split), device=device, **say, **options)
     found = figures["accuracy"]
     text = (
         f"{format_report(figures, figures['classes'])}\n"

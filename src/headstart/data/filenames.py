@@ -16,7 +16,6 @@ IMAGE_SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .mpo .png .apng .gif .bmp .dib .webp .tif .tiff .avif .heic .heif .jp2 .ppm .pgm .pbm .pnm"
     " .qoi".split()
 )
-TABLE_SUFFIXES = frozenset({".csv", ".tsv"})
 # Files that are expected beside photos, and skipped without a message.
 _COMPANIONS = frozenset(
     ".txt .md .rst .csv .tsv .json .jsonl .xml .yaml .yml .html .pdf .log .ini .toml .py .ipynb .xlsx .docx .license"

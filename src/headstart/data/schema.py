@@ -79,6 +79,30 @@ class Manifest:
 
 
 @dataclass(frozen=True)
+class ReadOptions:
+    """How photos and labels are found where the data does not say so itself. The columns are those of a table;
+    ``"none"`` for a split or group column means that no column is one. ``images``: the folder that a table's paths
+    start from; ``suffix``: what its names lack (``.jpg``).
+    """
+
+    path_column: str | None = None
+    label_column: str | None = None
+    split_column: str | None = None
+    group_column: str | None = None
+    images: str | None = None
+    suffix: str | None = None
+
+    @property
+    def of_tables(self) -> list[str]:
+        """The names of those that were given and that only a table can answer."""
+        return [name for name in TABLE_OPTIONS if getattr(self, name) is not None]
+
+
+AS_IT_IS = ReadOptions()
+TABLE_OPTIONS = ("path_column", "label_column", "split_column", "group_column", "images", "suffix")
+
+
+@dataclass(frozen=True)
 class SplitOptions:
     """How splits are drawn where the data has none; fractions are of all photos, in [0, 1).
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypedDict, get_args, get
 
 from headstart.core.files import file_name
 from headstart.core.formats import DAMAGED, checked, known_only
-from headstart.data.schema import SplitOptions, split_problems
+from headstart.data.schema import ReadOptions, SplitOptions, split_problems
 from headstart.errors import OptionError, RunError, did_you_mean
 from headstart.training.strategies import STRATEGIES
 
@@ -49,6 +49,24 @@ class Help(NamedTuple):
 
 _photos, _model = partial(Help, "Photos"), partial(Help, "Backbone and head")
 _training, _machine = partial(Help, "Training"), partial(Help, "Machine")
+
+
+class DataOptions(TypedDict, total=False):
+    """How a table of photos is read, where it does not say so itself."""
+
+    path_column: Annotated[str, _photos("The column of a table that names the photos. [default: by names and values]")]
+    label_column: Annotated[str, _photos("The column of the classes. [default: by names and values]")]
+    split_column: Annotated[
+        str, _photos("The column of train, val and test; none for no column. [default: by names and values]")
+    ]
+    group_column: Annotated[
+        str,
+        _photos(
+            "The column of what stays in one split (a patient); none for no column. [default: by names and values]"
+        ),
+    ]
+    images: Annotated[str | Path, _photos("Folder that a table's paths start from. [default: around the table]")]
+    suffix: Annotated[str, _photos("What a table's names of photos lack: .jpg. [default: that of the photos]")]
 
 
 class RunOptions(TypedDict, total=False):
@@ -89,11 +107,11 @@ class BackboneOptions(TypedDict, total=False):
     std: Annotated[Sequence[float], _model("Standard deviation per channel. [default: the weights' own]")]
 
 
-class CheckOptions(BackboneOptions, FeatureOptions, total=False):
+class CheckOptions(DataOptions, BackboneOptions, FeatureOptions, total=False):
     """Options of ``check``: the backbone whose features it uses."""
 
 
-class RecommendOptions(RunOptions, FeatureOptions, total=False):
+class RecommendOptions(DataOptions, RunOptions, FeatureOptions, total=False):
     """Options of ``recommend``, for all backbones that it compares."""
 
 
@@ -157,6 +175,8 @@ TAKEN: dict[str, type] = {
     "recommend": RecommendOptions,
     "forecast": ForecastOptions,
     "forecast of a run": RunOptions,
+    "evaluate": DataOptions,
+    "photos": DataOptions,
 }
 """Function → the options of a training that it takes."""
 
@@ -169,6 +189,12 @@ class TrainOptions:
 
     data: str
     out: str | None = None
+    path_column: str | None = None
+    label_column: str | None = None
+    split_column: str | None = None
+    group_column: str | None = None
+    images: str | None = None
+    suffix: str | None = None
     val: float | None = None
     test: float | None = None
     shots: int | None = None
@@ -235,7 +261,7 @@ class TrainOptions:
         asked = {name: value for name, value in asked.items() if value is not None} | fixed
         given = {name: value for name, value in asked.items() if name in own}
         settings = {**asked.get("settings", {}), **{k: v for k, v in asked.items() if k not in own}}
-        paths = {name: str(given[name]) for name in ("weights", "from_run") if given.get(name) is not None}
+        paths = {name: str(given[name]) for name in ("weights", "from_run", "images") if given.get(name) is not None}
         place = None if out is None else str(out)
         return cls(**{"data": str(data), "out": place, **given, **paths, **_tuples(given), "settings": settings})
 
@@ -249,6 +275,11 @@ class TrainOptions:
     def split_options(self) -> SplitOptions:
         """The options that decide how splits are drawn."""
         return SplitOptions(self.val, self.test, self.shots, self.fraction, self.seed)
+
+    @property
+    def read_options(self) -> ReadOptions:
+        """The options that decide how the data is read."""
+        return ReadOptions(**{f.name: getattr(self, f.name) for f in fields(ReadOptions)})
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

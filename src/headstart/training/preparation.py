@@ -66,7 +66,8 @@ def prepare(options: TrainOptions, events: Events) -> Prepared:
     if options.log:
         loggers.check(options.log)
     check_head(options.head, options.dropout)
-    photos, backbone, machine = read_for(options, find_photos(options.data, events), events)
+    manifest = find_photos(options.data, events, options=options.read_options)
+    photos, backbone, machine = read_for(options, manifest, events)
     return split(options, photos, backbone, machine, events)
 
 

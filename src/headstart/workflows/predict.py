@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from headstart.evaluation.metrics import evaluate as measure
 from headstart.inference.classifier import Classifier, Prediction
 from headstart.reporting.console import console_events
 from headstart.reporting.notebook import MOST, frame, html, photo_tile
+from headstart.training.config import DataOptions, TrainOptions
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -96,6 +97,7 @@ def evaluate(
     device: str = "auto",
     quiet: bool = False,
     listener: Listener | None = None,
+    **options: Unpack[DataOptions],
 ) -> dict[str, Any]:
     """Evaluate a trained classifier on labelled photos.
 
@@ -106,6 +108,7 @@ def evaluate(
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         quiet: no progress and messages on standard error, warnings only.
         listener: called with each event (``headstart.core.events``); with ``quiet`` it alone hears of them.
+        **options: see ``headstart.training.config.DataOptions``: how a table is read.
 
     Returns:
         The figures of ``metrics.json`` for these photos (see ``headstart.evaluation.metrics.evaluate``), with ``data``,
@@ -117,8 +120,9 @@ def evaluate(
     """
     if split is not None and split not in SPLITS:
         raise OptionError(f"`split={split!r}` is not one of {', '.join(SPLITS)}.", option="split")
+    asked = TrainOptions.gather(data, None, options, "evaluate")
     classifier = Classifier.load(run, device)
-    manifest = scan(data, for_training=False)
+    manifest = scan(data, for_training=False, options=asked.read_options)
     photos, chosen = _chosen(manifest, split)
     index = {label: i for i, label in enumerate(classifier.classes)}
     unknown = sorted({photo.label for photo in photos} - index.keys(), key=natural_key)

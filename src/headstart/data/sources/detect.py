@@ -10,7 +10,7 @@ from pathlib import Path
 from headstart.core.events import OnProgress
 from headstart.core.text import listed
 from headstart.data.filenames import is_image_name, natural_key, shown
-from headstart.data.schema import Manifest, Photo
+from headstart.data.schema import AS_IT_IS, Manifest, Photo, ReadOptions
 from headstart.data.sources import named
 from headstart.data.sources.base import LAYOUTS, SOURCES, local
 from headstart.data.stratify import groups
@@ -18,7 +18,12 @@ from headstart.errors import DataError, did_you_mean
 
 
 def scan(
-    data: str | Path, name: str | None = None, *, for_training: bool = True, progress: OnProgress | None = None
+    data: str | Path,
+    name: str | None = None,
+    *,
+    for_training: bool = True,
+    progress: OnProgress | None = None,
+    options: ReadOptions = AS_IT_IS,
 ) -> Manifest:
     """All labelled photos of ``data``, not decoded, in natural order of their paths.
 
@@ -27,28 +32,33 @@ def scan(
         name: its name in reports, where not its own.
         for_training: also refuse data with one class, and classes that only val or test has.
         progress: called with bytes while a named set is downloaded.
+        options: how the data is read, where it does not say so itself.
 
     Raises:
         DataError: no photos with labels. DownloadError: a named set that cannot be downloaded.
     """
-    found = _read(str(data), progress)
+    found = _read(str(data), progress, options)
     if not found.photos:
-        raise DataError(f"no photos in {data}{_what_was_seen(found)}", LAYOUTS)
+        raise DataError(f"no photos in {data}{_what_was_seen(found)}", LAYOUTS, lines=found.notes)
     if for_training:
-        check_labels(found.photos, str(data))
+        try:
+            check_labels(found.photos, str(data))
+        except DataError as error:  # what was left out may be the reason
+            raise DataError(error.problem, error.hint, lines=(*error.lines, *found.notes)) from None
     labels = sorted({photo.label for photo in found.photos}, key=natural_key)
     pairs = [" and ".join(repr(labels[i]) for i in group) for group in groups(map(str.casefold, labels))]
     notes = [f"classes that differ in case only: {'; '.join(pairs[:5])}"] if pairs else []
     return replace(found, name=name or found.name, photos=tuple(found.photos), notes=(*found.notes, *notes))
 
 
-def _read(data: str, progress: OnProgress | None) -> Manifest:
+def _read(data: str, progress: OnProgress | None, options: ReadOptions) -> Manifest:
     """Read by the first source that accepts the data."""
     path = local(data)
     for name in SOURCES.names():
         source = SOURCES.get(name)
         if source.accepts(data):
-            found = replace(source.manifest(data, progress), source=name)
+            asked = {} if options == ReadOptions() else {"options": options}  # sources of others may not take it
+            found = replace(source.manifest(data, progress, **asked), source=name)
             if name != "named" and named.is_name(data):
                 note = f"{data}: the local {'folder' if path.is_dir() else 'file'} of that name, not the named set"
                 found = replace(found, notes=(*found.notes, note))
@@ -93,7 +103,7 @@ def _what_was_seen(manifest: Manifest) -> str:
         images = 0
     if images:
         return f": the {images} images in it have no labels (no class folders, no label in their names, no table)"
-    return f" ({manifest.notes[0]})" if manifest.notes else ""
+    return ""
 
 
 def _no_such_path(data: str, path: Path) -> DataError:

@@ -19,7 +19,6 @@ from typing import NamedTuple
 from headstart.core.events import OnProgress
 from headstart.core.text import listed
 from headstart.data.filenames import (
-    TABLE_SUFFIXES,
     clean_label,
     content_kind,
     is_companion,
@@ -30,9 +29,10 @@ from headstart.data.filenames import (
     natural_key,
     split_of,
 )
-from headstart.data.schema import SPLITS, BadFile, Manifest, Photo, Split
+from headstart.data.schema import AS_IT_IS, SPLITS, BadFile, Manifest, Photo, ReadOptions, Split
 from headstart.data.sources.base import local
-from headstart.data.sources.table import lists_photos, read_table
+from headstart.data.sources.folder_tables import Tables
+from headstart.data.sources.packed import note_on_archives
 from headstart.errors import DataError
 
 MAX_WRAPPED = 8
@@ -57,7 +57,7 @@ class Folders:
     lost: list[Path] = field(default_factory=list)
     """Those of the skipped that could not be read, and so may be or contain photos."""
     notes: list[str] = field(default_factory=list)
-    _read: dict[str, Contents] = field(default_factory=dict)
+    read: dict[str, Contents] = field(default_factory=dict)
     _names: set[str] = field(default_factory=set)
     _entered: dict[tuple[int, int], str] = field(default_factory=dict)
 
@@ -69,9 +69,9 @@ class Folders:
 
     def contents(self, folder: str) -> Contents:
         """One folder's contents; empty (and skipped by name) where it cannot be read, or was read by another name."""
-        if folder not in self._read:
-            self._read[folder] = self._scan(folder)
-        return self._read[folder]
+        if folder not in self.read:
+            self.read[folder] = self._scan(folder)
+        return self.read[folder]
 
     def photos(self, folder: str) -> Iterator[str]:
         """All photos in and below a folder; other files are named among the skipped."""
@@ -163,35 +163,39 @@ class FolderSource:
     def accepts(self, data: str) -> bool:
         return os.path.isdir(local(data))
 
-    def manifest(self, data: str, progress: OnProgress | None = None) -> Manifest:
+    def manifest(self, data: str, progress: OnProgress | None = None, options: ReadOptions = AS_IT_IS) -> Manifest:
         path = local(data)
         if (path / "request.json").is_file() and (path / "splits.csv").is_file():
             raise DataError(f"{path} is a run, not photos", "Name the photos that it was trained on, or others.")
-        return folder_manifest(path)
+        return folder_manifest(path, options=options)
 
 
-def folder_manifest(root: Path, within: Path | None = None, wrapped: int = 0) -> Manifest:
-    """A folder's manifest: by its layout, else by the one table or folder in it, else by labels in file names.
+def folder_manifest(
+    root: Path, within: Path | None = None, wrapped: int = 0, options: ReadOptions = AS_IT_IS
+) -> Manifest:
+    """A folder's manifest: by its layout, else by its tables or the one folder in it, else by labels in file names.
 
     ``within``: refuse paths of a table that lead out of this folder; ``wrapped``: how many folders with only this in
     them are around it.
     """
-    folders = Folders(root)
+    folders, tables = Folders(root), Tables(root, within, options)
+    if found := tables.first():
+        return replace(found, name=root.name)
     words, photos = _split_folders(folders) or _class_folders(folders) or ("", [])
-    tables = [root / n for n in folders.contents(str(root)).others if os.path.splitext(n)[1].lower() in TABLE_SUFFIXES]
-    tables = [table for table in tables if lists_photos(table)]
     if len({p.label for p in photos}) < 2:
-        if len(tables) > 1:
-            names = ", ".join(t.name for t in tables)
-            raise DataError(f"{root} has several tables: {names}", "Name the one that you mean as the data.")
-        found = read_table(tables[0], within) if tables else _inner_folder(folders, within, wrapped)
-        if found is not None:
-            return replace(found, name=root.name)
-    elif tables:
-        folders.notes.append(f"labels are those of the folders; to use {tables[0].name} instead, name it as the data")
+        found = tables.manifest() or _inner_folder(folders, within, wrapped)
+    else:
+        found = tables.better_than(photos)
+        folders.notes += filter(None, [tables.unused()])
+    if found is not None:
+        return replace(found, name=root.name)
     if not words:
         words, photos = "file names (label.number.jpg)", _flat_names(folders, str(root))
-    notes = (*folders.notes, *folders.merged)
+    if len({p.label for p in photos}) < 2 and (problem := tables.problem()):
+        if not photos:
+            raise problem
+        folders.notes.append(problem.problem)
+    notes = (*folders.notes, *note_on_archives(folders.read), *folders.merged)
     return Manifest(root, root.name, words, tuple(photos), tuple(folders.skipped), notes)
 
 

@@ -94,7 +94,7 @@ def _refuse(data: str, page: Path | None, fix: Path | None, overwrite: bool) -> 
 
 def _read(asked: TrainOptions, quick: bool, events: Events) -> tuple[LoadedImages, np.ndarray | None]:
     """The photos, and features [N, D] of the usable ones if there is a network."""
-    manifest = find_photos(asked.data, events, for_training=False)
+    manifest = find_photos(asked.data, events, for_training=False, options=asked.read_options)
     if quick:
         return read(manifest, asked.settings.get("image_size") or QUICK_SIZE, "bilinear", "defer", events), None
     try:

@@ -86,7 +86,7 @@ def compare(
         from headstart.workflows.experiment.report import comparison_report, write_page
 
         machine = find_machine(asked.device)
-        worker = Worker(Experiment(recipe, {_IMAGES: asked.data}, "figures", asked.on_bad), events)
+        worker = Worker(Experiment(recipe, {_IMAGES: asked.data}, "figures", asked.on_bad, asked.read_options), events)
         photos, backbone = worker.inputs(replace(jobs[0], options=jobs[0].like or jobs[0].options))
         usable = sum(problem is None for problem in photos.pixels.problems)
         classes = len({photo.label for photo in photos.manifest.photos})

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from headstart.data.schema import Manifest
+from headstart.data.schema import AS_IT_IS, Manifest, ReadOptions
 from headstart.errors import OptionError, did_you_mean
 from headstart.training.config import DEFAULT_BACKBONE, TrainOptions
 from headstart.training.strategies import STRATEGIES
@@ -46,12 +46,14 @@ class Experiment:
     places  image set to folder, file or named dataset
     keep    what each job leaves: "runs", an ordinary run folder; "figures", one small JSON file
     on_bad  what to do with unreadable files: "skip" or "fail"
+    reading how all image sets are read
     """
 
     recipe: Recipe
     places: Mapping[str, str]
     keep: Literal["runs", "figures"] = "runs"
     on_bad: str = "skip"
+    reading: ReadOptions = AS_IT_IS
 
 
 def make_jobs(

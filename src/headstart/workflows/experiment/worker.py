@@ -61,7 +61,7 @@ class Library:
         from headstart.data.loading import find_photos
 
         if name not in self._manifests:
-            found = find_photos(self.experiment.places[name], self.events)
+            found = find_photos(self.experiment.places[name], self.events, options=self.experiment.reading)
             self._manifests[name] = as_wanted(found, self.experiment.recipe.images[name])
         return self._manifests[name]
 

@@ -35,7 +35,7 @@ def find_source(data: str | Path, options: dict[str, Any], events: Events) -> So
     if (Path(data) / "request.json").is_file():
         return _of_run(Path(data), options)
     asked = TrainOptions.gather(data, None, options, "forecast", strategy="probe")
-    manifest = find_photos(asked.data, events)
+    manifest = find_photos(asked.data, events, options=asked.read_options)
     check_labels(manifest.photos, manifest.name)
     kept = tuple(photo for photo in manifest.photos if photo.split != "test")
     if len(kept) < len(manifest.photos):

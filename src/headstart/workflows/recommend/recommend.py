@@ -141,7 +141,7 @@ class _Ranking:
     def __post_init__(self) -> None:
         self.machine: Machine = find_machine(self.options.device)
         self.supply = Supply(self.options)
-        self.everything: Manifest = find_photos(self.options.data, self.events)
+        self.everything: Manifest = find_photos(self.options.data, self.events, options=self.options.read_options)
         allowed = choosable(self.everything)
         self.allowed = len(allowed.photos)
         self.sample: Manifest = sampled(allowed, self.size, self.options.seed)
