@@ -16,7 +16,6 @@ IMAGE_SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .mpo .png .apng .gif .bmp .dib .webp .tif .tiff .avif .heic .heif .jp2 .ppm .pgm .pbm .pnm"
     " .qoi".split()
 )
-TABLE_SUFFIXES = frozenset({".csv", ".tsv"})
 # Files that are expected beside photos, and skipped without a message: texts, tables, and what programs write down
 # about a photo (Lightroom, darktable, RawTherapee, Capture One, DxO, phones).
 _COMPANIONS = frozenset(

@@ -89,14 +89,28 @@ class ReadOptions:
     """What the user says about the data where its files leave it open.
 
     ``ignore``: names, paths below the data or globs of what is left out; ``class_folders``: whether classes are the
-    "outer" or the "inner" of two levels of folders, where both could be.
+    "outer" or the "inner" of two levels of folders, where both could be. The columns are those of a table; ``"none"``
+    for a split or group column means that no column is one. ``images``: the folder that a table's paths start from;
+    ``suffix``: what its names lack (``.jpg``).
     """
 
     ignore: tuple[str, ...] = ()
     class_folders: ClassFolders | None = None
+    path_column: str | None = None
+    label_column: str | None = None
+    split_column: str | None = None
+    group_column: str | None = None
+    images: str | None = None
+    suffix: str | None = None
+
+    @property
+    def of_tables(self) -> list[str]:
+        """The names of those that were given and that only a table can answer."""
+        return [name for name in TABLE_OPTIONS if getattr(self, name) is not None]
 
 
 AS_FOUND = ReadOptions()
+TABLE_OPTIONS = ("path_column", "label_column", "split_column", "group_column", "images", "suffix")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache, partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, TypedDict, cast, get_args, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, TypedDict, get_args, get_type_hints
 
 from headstart.core.arguments import Device
 from headstart.core.files import file_name
@@ -64,6 +64,19 @@ class DataOptions(TypedDict, total=False):
     class_folders: Annotated[
         ClassFolders, _photos("Where folders lie in folders: the outer or the inner ones are the classes.")
     ]
+    path_column: Annotated[str, _photos("The column of a table that names the photos. [default: by names and values]")]
+    label_column: Annotated[str, _photos("The column of the classes. [default: by names and values]")]
+    split_column: Annotated[
+        str, _photos("The column of train, val and test; none for no column. [default: by names and values]")
+    ]
+    group_column: Annotated[
+        str,
+        _photos(
+            "The column of what stays in one split (a patient); none for no column. [default: by names and values]"
+        ),
+    ]
+    images: Annotated[str | Path, _photos("Folder that a table's paths start from. [default: around the table]")]
+    suffix: Annotated[str, _photos("What a table's names of photos lack: .jpg. [default: that of the photos]")]
 
 
 class RunOptions(TypedDict, total=False):
@@ -183,6 +196,8 @@ TAKEN: dict[str, type] = {
     "recommend": RecommendOptions,
     "forecast": ForecastOptions,
     "forecast of a run": RunOptions,
+    "evaluate": DataOptions,
+    "photos": DataOptions,
 }
 """Function → the options of a training that it takes."""
 
@@ -197,6 +212,12 @@ class TrainOptions:
     out: str | None = None
     ignore: tuple[str, ...] = ()
     class_folders: str | None = None
+    path_column: str | None = None
+    label_column: str | None = None
+    split_column: str | None = None
+    group_column: str | None = None
+    images: str | None = None
+    suffix: str | None = None
     val: float | None = None
     test: float | None = None
     shots: int | None = None
@@ -269,7 +290,7 @@ class TrainOptions:
         asked = {name: value for name, value in asked.items() if value is not None} | fixed
         given = {name: value for name, value in asked.items() if name in own}
         settings = {**asked.get("settings", {}), **{k: v for k, v in asked.items() if k not in own}}
-        paths = {name: str(given[name]) for name in ("weights", "from_run") if given.get(name) is not None}
+        paths = {name: str(given[name]) for name in ("weights", "from_run", "images") if given.get(name) is not None}
         place = None if out is None else str(out)
         return cls(**{"data": str(data), "out": place, **given, **paths, **_tuples(given), "settings": settings})
 
@@ -280,14 +301,14 @@ class TrainOptions:
         return {name: getattr(self, name) for name in names if getattr(self, name) != getattr(plain, name)}
 
     @property
-    def read_options(self) -> ReadOptions:
-        """The options that decide which files are photos of which class."""
-        return ReadOptions(self.ignore, cast(ClassFolders | None, self.class_folders))
-
-    @property
     def split_options(self) -> SplitOptions:
         """The options that decide how splits are drawn."""
         return SplitOptions(self.val, self.test, self.shots, self.fraction, self.seed, self.min_per_class)
+
+    @property
+    def read_options(self) -> ReadOptions:
+        """The options that decide how the data is read."""
+        return ReadOptions(**{f.name: getattr(self, f.name) for f in fields(ReadOptions)})
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -143,7 +143,7 @@ def evaluate(
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         quiet: no progress and messages on standard error, warnings only.
         listener: called with each event (``headstart.core.events``); with ``quiet`` it alone hears of them.
-        **options: see ``headstart.training.config.DataOptions``: what is left out of the data.
+        **options: see ``headstart.training.config.DataOptions``: what is left out of the data, how a table is read.
 
     Returns:
         The figures of ``metrics.json`` for these photos (see ``headstart.evaluation.metrics.evaluate``), with ``data``,

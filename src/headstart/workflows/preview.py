@@ -57,7 +57,7 @@ def photos(data: Place, **options: Unpack[DataOptions]) -> Photos:
 
     Args:
         data: as for ``train``.
-        **options: see ``headstart.training.config.DataOptions``: what is left out of the data.
+        **options: see ``headstart.training.config.DataOptions``: what is left out of the data, how a table is read.
 
     Returns:
         The photos; a notebook shows some of each class.

@@ -36,7 +36,8 @@ def scan(
         name: its name in reports, where not its own.
         for_training: also refuse data with one class, and classes that only val or test has.
         progress: called with bytes while a named set is downloaded.
-        options: what is left out, and which folders are the classes, where the data leaves that open.
+        options: what is left out, which folders are the classes, and which columns of a table are what, where the data
+            leaves that open.
 
     Raises:
         DataError: no photos with labels. OptionError: an empty ``data``. DownloadError: a named set that cannot be
@@ -47,9 +48,12 @@ def scan(
     if for_training:
         refuse_lost(found)
     if not found.photos:
-        raise DataError(f"no photos in {data}{_what_was_seen(found)}", LAYOUTS)
+        raise DataError(f"no photos in {data}{_what_was_seen(found)}", LAYOUTS, lines=found.notes)
     if for_training:
-        check_labels(found.photos, str(data))
+        try:
+            check_labels(found.photos, str(data))
+        except DataError as error:  # what was left out may be the reason
+            raise DataError(error.problem, error.hint, lines=(*error.lines, *found.notes)) from None
     labels = sorted({photo.label for photo in found.photos}, key=natural_key)
     pairs = [" and ".join(repr(labels[i]) for i in group) for group in groups(map(str.casefold, labels))]
     notes = [f"classes that differ in case only: {'; '.join(pairs[:5])}"] if pairs else []
@@ -129,7 +133,7 @@ def _what_was_seen(manifest: Manifest) -> str:
     if images:
         named = f"no label in their names such as {quoted(min(images))}"
         return f": the {len(images)} images in it have no labels (no class folders, {named}, no table)"
-    return f" ({manifest.notes[0]})" if manifest.notes else ""
+    return ""
 
 
 def _no_such_path(data: str, path: Path) -> DataError:

@@ -14,9 +14,10 @@ from pathlib import Path
 from headstart.core.events import OnProgress
 from headstart.core.text import listed
 from headstart.data.camera_names import is_no_label
-from headstart.data.filenames import TABLE_SUFFIXES, clean_label, label_in_name, shown, split_in_name, split_of
+from headstart.data.filenames import clean_label, label_in_name, shown, split_in_name, split_of
 from headstart.data.schema import AS_FOUND, SPLITS, Manifest, Photo, ReadOptions, Split
 from headstart.data.sources.base import LAYOUTS, local
+from headstart.data.sources.folder_tables import Tables
 from headstart.data.sources.levels import (
     MAX_WRAPPED,
     candidates,
@@ -28,7 +29,7 @@ from headstart.data.sources.levels import (
     says_no_label,
     tell_split_words,
 )
-from headstart.data.sources.table import lists_photos, read_table
+from headstart.data.sources.packed import note_on_archives
 from headstart.data.sources.tree import Folders, is_output
 from headstart.errors import DataError
 
@@ -54,7 +55,7 @@ class FolderSource:
 
 
 def folder_manifest(root: Path, within: Path | None = None, options: ReadOptions = AS_FOUND) -> Manifest:
-    """A folder's manifest: by its layout, else by the one table or folder in it, else by labels in file names.
+    """A folder's manifest: by its layout, else by its tables or the one folder in it, else by labels in file names.
 
     ``within``: refuse paths of a table that lead out of this folder.
     """
@@ -70,34 +71,31 @@ def _manifest(folders: Folders, root: Path, within: Path | None, wrapped: int = 
     """The manifest of ``root``, in or below the folders' own; ``wrapped``: how many folders with only this in them are
     around it.
     """
-    here = str(root)
+    here, tables = str(root), Tables(root, within, folders.options)
+    if found := tables.first():
+        return replace(found, name=root.name)
     words, photos = _split_folders(folders, here) or _class_folders(folders, here) or ("", [])
-    tables = [root / n for n in folders.contents(here).others if os.path.splitext(n)[1].lower() in TABLE_SUFFIXES]
-    tables = [table for table in tables if lists_photos(table) and not _left_out(table)]
     labels = {p.label for p in photos}
     skipped, notes = folders.finish()
     if len(labels | {bad.label for bad in skipped if bad.label}) < 2:
-        if len(tables) > 1:
-            names = ", ".join(t.name for t in tables)
-            raise DataError(f"{root} has several tables: {names}", "Name the one that you mean as the data.")
-        found = read_table(tables[0], within) if tables else _inner_folder(folders, root, within, wrapped)
-        if found is not None:
-            return replace(found, name=root.name)
-        if photos and all(is_generic(label) for label in labels):
+        found = tables.manifest() or _inner_folder(folders, root, within, wrapped)
+        if found is None and photos and all(is_generic(label) for label in labels):
             where = " and ".join(f"{label}/" for label in labels)
             raise DataError(f"the {len(photos)} photos in {where} of {root} have no labels", LAYOUTS)
-    elif tables:
-        folders.notes.append(f"labels are those of the folders; to use {tables[0].name} instead, name it as the data")
+    else:
+        found = tables.better_than(photos)
+        folders.notes += filter(None, [tables.unused()])
+    if found is not None:
+        return replace(found, name=root.name)
     if not words:
         words, photos = "file names (label.number.jpg)", _flat_names(folders, here)
+    if len({p.label for p in photos}) < 2 and (problem := tables.problem()):
+        if not photos:
+            raise problem
+        folders.notes.append(problem.problem)
     skipped, notes = folders.finish()
+    notes = (*notes, *note_on_archives(folders.read))
     return Manifest(root, root.name, words, tuple(photos), skipped, notes)
-
-
-def _left_out(table: Path) -> bool:
-    """Whether a table is the list of removed photos that ``check`` writes beside the cleaned one."""
-    whole = table.stem.removesuffix("-left-out")
-    return whole != table.stem and table.with_name(whole + table.suffix).exists()
 
 
 def _inner_folder(folders: Folders, root: Path, within: Path | None, wrapped: int) -> Manifest | None:

@@ -56,7 +56,7 @@ class Folders:
     notes: list[str] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
     """Folders that headstart wrote, which are left out."""
-    _read: dict[str, Contents] = field(default_factory=dict)
+    read: dict[str, Contents] = field(default_factory=dict)
     _kinds: dict[str, str] = field(default_factory=dict)
     _holds: dict[str, bool] = field(default_factory=dict)
     _told: set[str] = field(default_factory=set)
@@ -75,9 +75,9 @@ class Folders:
 
     def contents(self, folder: str) -> Contents:
         """One folder's contents; empty (and skipped by name) where it cannot be read, or was read by another name."""
-        if folder not in self._read:
-            self._read[folder] = self._scan(folder)
-        return self._read[folder]
+        if folder not in self.read:
+            self.read[folder] = self._scan(folder)
+        return self.read[folder]
 
     def photos(self, folder: str, told: bool = True) -> Iterator[str]:
         """All photos in and below a folder; other files are named among the skipped if they are to be ``told``."""

@@ -21,11 +21,12 @@ from headstart.core.events import Events
 from headstart.core.files import open_regular
 from headstart.core.paths import place
 from headstart.core.text import listed, plural
-from headstart.data.filenames import TABLE_SUFFIXES, content_kind, is_companion, is_image_name, natural_key
+from headstart.data.filenames import content_kind, is_companion, is_image_name, natural_key
 from headstart.data.pictures import is_picture, picture, pictures
 from headstart.data.schema import BadFile, ImageRef
 from headstart.data.sources.archive import is_archive, unpack
 from headstart.data.sources.table import listed_paths
+from headstart.data.sources.table_reading import SUFFIXES
 from headstart.data.sources.tree import PHOTO_KINDS, Folders
 from headstart.errors import DataError, OptionError, option
 
@@ -183,7 +184,7 @@ class _Finding:
     def _file(self, path: Path, alone: bool) -> None:
         if is_image_name(path.name) or not os.path.isfile(path):
             self.photos.append(path)
-        elif path.suffix.lower() in TABLE_SUFFIXES:
+        elif path.suffix.lower() in SUFFIXES:
             if alone:
                 self._listed(listed_paths(path), str(path))
             else:
