@@ -196,8 +196,6 @@ TAKEN: dict[str, type] = {
     "recommend": RecommendOptions,
     "forecast": ForecastOptions,
     "forecast of a run": RunOptions,
-    "evaluate": DataOptions,
-    "photos": DataOptions,
 }
 """Function → the options of a training that it takes."""
 

@@ -384,8 +384,8 @@ def test_photos_to_predict_are_found_or_named(class_folder, link, tmp_path, monk
         return real(path)
 
     monkeypatch.setattr(os, "scandir", guarded)
-    found = {p.relative_to(root).as_posix() for p in find_files([root])}
-    assert found == {
+    found = find_files([root])
+    assert {Path(p).relative_to(root).as_posix() for p in found.photos} == {
         "cat/cat_000.png", "cat/cat_001.png", "cat/elsewhere/owl/owl_000.png", "cat/me.png", "dog/dog_000.png",
         "dog/dog_001.png", "yak",
     }  # fmt: skip

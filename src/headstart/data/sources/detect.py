@@ -10,15 +10,15 @@ from pathlib import Path
 
 from headstart.core.events import OnProgress
 from headstart.core.paths import Place, refuse_empty
-from headstart.core.text import listed, plural, quoted
-from headstart.data.filenames import is_image_name, natural_key, shown
+from headstart.core.text import listed, quoted
+from headstart.data.filenames import is_image_name, natural_key
 from headstart.data.readable import by_cause, refuse_lost
 from headstart.data.schema import AS_FOUND, Manifest, Photo, ReadOptions
 from headstart.data.sources import named
 from headstart.data.sources.base import LAYOUTS, SOURCES, Source, local
-from headstart.data.sources.tree import ignored_by
+from headstart.data.sources.tree import leave_out
 from headstart.data.stratify import groups
-from headstart.errors import DataError, did_you_mean, option
+from headstart.errors import DataError, did_you_mean
 
 
 def scan(
@@ -84,19 +84,7 @@ def _manifest(source: Source, data: str, progress: OnProgress | None, options: R
     if "options" in inspect.signature(source.manifest).parameters:
         return source.manifest(data, progress, options=options)  # type: ignore[call-arg]  # not of every source
     found = source.manifest(data, progress)
-    patterns = tuple(pattern.strip("/").removeprefix("./") for pattern in options.ignore)
-    if not patterns:
-        return found
-    kept = tuple(photo for photo in found.photos if not _ignored(shown(photo.path, found.root), patterns))
-    if len(kept) == len(found.photos):
-        raise DataError(f"{option('ignore', listed(patterns))} matches no photo of {data}", option="ignore")
-    note = f"left out as asked: {plural(len(found.photos) - len(kept), 'photo')} ({listed(patterns)})"
-    return replace(found, photos=kept, notes=(*found.notes, note))
-
-
-def _ignored(relative: str, patterns: tuple[str, ...]) -> bool:
-    parts = relative.split("/")
-    return any(ignored_by("/".join(parts[:end]), patterns) for end in range(1, len(parts) + 1))
+    return leave_out(found, options.ignore, data)
 
 
 def check_labels(photos: Iterable[Photo], data: str) -> None:

@@ -30,7 +30,7 @@ from headstart.data.sources.levels import (
     tell_split_words,
 )
 from headstart.data.sources.packed import note_on_archives
-from headstart.data.sources.tree import Folders, is_output
+from headstart.data.sources.tree import Folders, is_output, leave_out
 from headstart.errors import DataError
 
 __all__ = ["FolderSource", "Folders", "folder_manifest"]
@@ -73,12 +73,15 @@ def _manifest(folders: Folders, root: Path, within: Path | None, wrapped: int = 
     """
     here, tables = str(root), Tables(root, within, folders.options)
     if found := tables.first():
-        return replace(found, name=root.name)
+        return leave_out(replace(found, name=root.name), folders.options.ignore)
     words, photos = _split_folders(folders, here) or _class_folders(folders, here) or ("", [])
     labels = {p.label for p in photos}
     skipped, notes = folders.finish()
     if len(labels | {bad.label for bad in skipped if bad.label}) < 2:
-        found = tables.manifest() or _inner_folder(folders, root, within, wrapped)
+        labelled = tables.manifest()
+        found = (
+            leave_out(labelled, folders.options.ignore) if labelled else _inner_folder(folders, root, within, wrapped)
+        )
         if found is None and photos and all(is_generic(label) for label in labels):
             where = " and ".join(f"{label}/" for label in labels)
             raise DataError(f"the {len(photos)} photos in {where} of {root} have no labels", LAYOUTS)

@@ -17,6 +17,7 @@ from headstart.data.sources.base import local
 from headstart.data.sources.table_columns import Chooser, Columns, names_columns
 from headstart.data.sources.table_paths import NO_FILE, WEB, Places
 from headstart.data.sources.table_reading import plain
+from headstart.data.sources.tree import leave_out
 from headstart.errors import DataError
 
 _QUOTED = tuple("=+-@\t\r'")
@@ -30,7 +31,7 @@ class TableSource:
         return path.suffix.lower() in table_reading.SUFFIXES and os.path.isfile(path)
 
     def manifest(self, data: str, progress: OnProgress | None = None, options: ReadOptions = AS_FOUND) -> Manifest:
-        return read_table(local(data), options=options)
+        return leave_out(read_table(local(data), options=options), options.ignore, data)
 
 
 def read_table(

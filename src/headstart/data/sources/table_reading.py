@@ -23,6 +23,8 @@ OFFICE = {
     **dict.fromkeys((".xlsx", ".xls", ".xlsm", ".xlsb"), "an Excel file"),
     ".ods": "an OpenDocument spreadsheet", ".numbers": "a Numbers spreadsheet",
 }  # fmt: skip
+_NUMBERS = re.compile(r"[-+.\deE\s]+")
+"""Lines of numbers alone, such as boxes within a photo, list no photos."""
 SUFFIXES = TEXT_SUFFIXES | JSON_SUFFIXES | PARQUET_SUFFIXES | LIST_SUFFIXES | OFFICE.keys()
 HINT = "A table needs a header with the columns path and label (and optionally split and group), one photo per line."
 _DELIMITERS = ",;\t|"
@@ -83,6 +85,7 @@ def _text_table(path: Path, data: bytes) -> Table:
     if path.suffix.lower() in LIST_SUFFIXES and not any(one in text[:10_000] for one in _DELIMITERS):
         matches = ((number, _BLANKS_LAST.fullmatch(line)) for number, line in enumerate(lines, skipped + 1))
         rows = ((number, [match[1].strip(), match[2]]) for number, match in matches if match)
+        rows = () if (found := list(rows)) and all(_NUMBERS.fullmatch(" ".join(c)) for _, c in found) else found
     else:
         reader = csv.reader(lines, delimiter=delimiter)
         rows = ((skipped + reader.line_num, cells) for cells in reader)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import errno
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
-from headstart.core.text import listed
+from headstart.core.text import listed, plural
 from headstart.data.filenames import (
     clean_label,
     content_kind,
@@ -25,7 +25,7 @@ from headstart.data.filenames import (
     natural_key,
     shown,
 )
-from headstart.data.schema import AS_FOUND, BadFile, ReadOptions
+from headstart.data.schema import AS_FOUND, BadFile, Manifest, ReadOptions
 from headstart.errors import DataError, did_you_mean, option
 
 PHOTO_KINDS = frozenset({"JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "HEIC"})
@@ -274,3 +274,23 @@ def _has_images(folder: str) -> bool:
     with suppress(OSError), os.scandir(folder) as entries:
         return any(is_image_name(entry.name) and not entry.name.startswith("._") for entry in entries)
     return False
+
+
+def leave_out(found: Manifest, ignore: Sequence[str], data: str = "") -> Manifest:
+    """A manifest that no folder gave, without the photos that these names, paths or globs are of.
+
+    Raises DataError where there are none such, unless ``data`` is empty: then they may be about folders.
+    """
+    patterns = tuple(pattern.strip("/").removeprefix("./") for pattern in ignore)
+    kept = tuple(photo for photo in found.photos if not _any_part(shown(photo.path, found.root), patterns))
+    if len(kept) == len(found.photos):
+        if patterns and data:
+            raise DataError(f"{option('ignore', listed(patterns))} matches no photo of {data}", option="ignore")
+        return found
+    note = f"left out as asked: {plural(len(found.photos) - len(kept), 'photo')} ({listed(patterns)})"
+    return replace(found, photos=kept, notes=(*found.notes, note))
+
+
+def _any_part(relative: str, patterns: tuple[str, ...]) -> bool:
+    parts = relative.split("/")
+    return any(ignored_by("/".join(parts[:end]), patterns) for end in range(1, len(parts) + 1))
