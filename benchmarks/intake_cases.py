@@ -103,8 +103,8 @@ CASES: dict[str, dict[str, Input]] = {
     },
     "09": {"boxes.csv": one_of(ok(*CAT_DOG, all=24, words=("48",)))},
     "10": {
-        "jsonl": one_of(ok(*CAT_DOG, train_val=20, test=20), refused("metadata")),
-        "csv-in-splits": one_of(ok(*CAT_DOG, train_val=20, test=20), refused("metadata")),
+        "jsonl": one_of(ok(*CAT_DOG, train_val=20, test=20), refused("metadata.jsonl")),
+        "csv-in-splits": one_of(ok(*CAT_DOG, train_val=20, test=20), refused("metadata.csv")),
         "csv": one_of(ok(*CAT_DOG, all=40)),
         "json": one_of(ok(*CAT_DOG, train_val=20, test=20), refused("labels.json")),
     },

@@ -136,9 +136,9 @@ def test_a_size_is_chosen_once_for_reading_and_for_the_plan(
     """Photos whose headers say one size and of which the readable ones have another."""
     rng = np.random.default_rng(0)
     for c, label in enumerate(("cat", "dog")):
-        for i in range(5):
+        for i in range(6):
             draw_photo(tmp_path / "p" / label / f"{i}.png", c, rng, (40, 40))
-        for i in range(5, 12):
+        for i in range(6, 12):
             big = draw_photo(tmp_path / "p" / label / f"{i}.png", c, rng, (200, 200))
             big.write_bytes(big.read_bytes()[:-3000])
     options = TrainOptions(str(tmp_path / "p"), backbone="resnet18", strategy="scratch")
