@@ -17,7 +17,7 @@ from headstart.data.decode import header_size
 from headstart.data.duplicates.pairs import near_pairs
 from headstart.data.filenames import shown
 from headstart.data.images import DecodedImages, read_photos
-from headstart.data.schema import AS_IT_IS, BadFile, Manifest, ReadOptions
+from headstart.data.schema import AS_FOUND, BadFile, Manifest, ReadOptions
 from headstart.data.sources.detect import scan
 from headstart.data.stratify import linked
 from headstart.errors import DataError
@@ -54,7 +54,7 @@ class LoadedImages:
         return linked(len(self.manifest.photos), self.near.tolist())
 
 
-def find_photos(data: str, events: Events, for_training: bool = True, options: ReadOptions = AS_IT_IS) -> Manifest:
+def find_photos(data: str, events: Events, for_training: bool = True, options: ReadOptions = AS_FOUND) -> Manifest:
     """The labelled photos of ``data`` (see ``scan``), downloaded if necessary. Raises DataError, DownloadError."""
     progress = partial(events.progress, f"fetching {data}")
     return scan(data, for_training=for_training, progress=progress, options=options)

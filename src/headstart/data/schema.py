@@ -98,7 +98,7 @@ class ReadOptions:
         return [name for name in TABLE_OPTIONS if getattr(self, name) is not None]
 
 
-AS_IT_IS = ReadOptions()
+AS_FOUND = ReadOptions()
 TABLE_OPTIONS = ("path_column", "label_column", "split_column", "group_column", "images", "suffix")
 
 

@@ -33,7 +33,7 @@ from headstart.core.files import new_folder
 from headstart.core.paths import cache_dir
 from headstart.core.text import plural, quoted
 from headstart.data.filenames import is_hidden
-from headstart.data.schema import AS_IT_IS, Manifest, ReadOptions
+from headstart.data.schema import AS_FOUND, Manifest, ReadOptions
 from headstart.data.sources.base import local
 from headstart.data.sources.folder import folder_manifest
 from headstart.data.sources.packed import ARCHIVE, FOREIGN
@@ -89,7 +89,7 @@ class ArchiveSource:
         path = local(data)
         return os.path.isfile(path) and is_archive(path)
 
-    def manifest(self, data: str, progress: OnProgress | None = None, options: ReadOptions = AS_IT_IS) -> Manifest:
+    def manifest(self, data: str, progress: OnProgress | None = None, options: ReadOptions = AS_FOUND) -> Manifest:
         path = local(data)
         folder, notes = unpack(path)
         try:

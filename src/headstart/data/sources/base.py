@@ -8,7 +8,7 @@ from typing import Protocol
 
 from headstart.core.events import OnProgress
 from headstart.core.registry import Registry
-from headstart.data.schema import AS_IT_IS, Manifest, ReadOptions
+from headstart.data.schema import AS_FOUND, Manifest, ReadOptions
 
 LAYOUTS = (
     "Photos are found in class folders (cats/1.jpg), split folders (train/cats/1.jpg), one folder of label.123.jpg "
@@ -22,7 +22,7 @@ class Source(Protocol):
     def accepts(self, data: str) -> bool:
         """Whether this source reads ``data``. Raises DataError for data of its kind that cannot be read."""
 
-    def manifest(self, data: str, progress: OnProgress | None = None, options: ReadOptions = AS_IT_IS) -> Manifest:
+    def manifest(self, data: str, progress: OnProgress | None = None, options: ReadOptions = AS_FOUND) -> Manifest:
         """All labelled photos of ``data``, nothing decoded; ``progress`` of a download; ``options``: what the user
         says about how, passed on only where it is something. Raises DataError.
         """

@@ -10,7 +10,7 @@ from pathlib import Path
 from headstart.core.events import OnProgress
 from headstart.core.text import listed
 from headstart.data.filenames import is_image_name, natural_key, shown
-from headstart.data.schema import AS_IT_IS, Manifest, Photo, ReadOptions
+from headstart.data.schema import AS_FOUND, Manifest, Photo, ReadOptions
 from headstart.data.sources import named
 from headstart.data.sources.base import LAYOUTS, SOURCES, local
 from headstart.data.stratify import groups
@@ -23,7 +23,7 @@ def scan(
     *,
     for_training: bool = True,
     progress: OnProgress | None = None,
-    options: ReadOptions = AS_IT_IS,
+    options: ReadOptions = AS_FOUND,
 ) -> Manifest:
     """All labelled photos of ``data``, not decoded, in natural order of their paths.
 

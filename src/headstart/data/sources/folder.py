@@ -29,7 +29,7 @@ from headstart.data.filenames import (
     natural_key,
     split_of,
 )
-from headstart.data.schema import AS_IT_IS, SPLITS, BadFile, Manifest, Photo, ReadOptions, Split
+from headstart.data.schema import AS_FOUND, SPLITS, BadFile, Manifest, Photo, ReadOptions, Split
 from headstart.data.sources.base import local
 from headstart.data.sources.folder_tables import Tables
 from headstart.data.sources.packed import note_on_archives
@@ -163,7 +163,7 @@ class FolderSource:
     def accepts(self, data: str) -> bool:
         return os.path.isdir(local(data))
 
-    def manifest(self, data: str, progress: OnProgress | None = None, options: ReadOptions = AS_IT_IS) -> Manifest:
+    def manifest(self, data: str, progress: OnProgress | None = None, options: ReadOptions = AS_FOUND) -> Manifest:
         path = local(data)
         if (path / "request.json").is_file() and (path / "splits.csv").is_file():
             raise DataError(f"{path} is a run, not photos", "Name the photos that it was trained on, or others.")
@@ -171,7 +171,7 @@ class FolderSource:
 
 
 def folder_manifest(
-    root: Path, within: Path | None = None, wrapped: int = 0, options: ReadOptions = AS_IT_IS
+    root: Path, within: Path | None = None, wrapped: int = 0, options: ReadOptions = AS_FOUND
 ) -> Manifest:
     """A folder's manifest: by its layout, else by its tables or the one folder in it, else by labels in file names.
 

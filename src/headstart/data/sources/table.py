@@ -11,7 +11,7 @@ from pathlib import Path
 from headstart.core.events import OnProgress
 from headstart.core.text import listed, plural, quoted
 from headstart.data.filenames import clean_label, merged, natural_key, shown, split_of
-from headstart.data.schema import AS_IT_IS, GUARD, BadFile, Manifest, Photo, ReadOptions, Split
+from headstart.data.schema import AS_FOUND, GUARD, BadFile, Manifest, Photo, ReadOptions, Split
 from headstart.data.sources import table_reading, table_values
 from headstart.data.sources.base import local
 from headstart.data.sources.table_columns import Chooser, Columns, names_columns
@@ -29,14 +29,14 @@ class TableSource:
         path = local(data)
         return path.suffix.lower() in table_reading.SUFFIXES and os.path.isfile(path)
 
-    def manifest(self, data: str, progress: OnProgress | None = None, options: ReadOptions = AS_IT_IS) -> Manifest:
+    def manifest(self, data: str, progress: OnProgress | None = None, options: ReadOptions = AS_FOUND) -> Manifest:
         return read_table(local(data), options=options)
 
 
 def read_table(
     path: Path,
     within: Path | None = None,
-    options: ReadOptions = AS_IT_IS,
+    options: ReadOptions = AS_FOUND,
     above: Path | None = None,
     split: Split | None = None,
 ) -> Manifest:
@@ -56,6 +56,16 @@ def read_table(
     return Reader(path, within, options, above, split).manifest()
 
 
+def listed_paths(path: Path, options: ReadOptions = AS_FOUND) -> list[tuple[str, Path]]:
+    """The paths of a table that needs no labels, in its order: as they are written, and the files that they name.
+
+    Raises UnclearError where no column names photos, and DataError for a table that cannot be read.
+    """
+    reader = Reader(path, options=options, labelled=False)
+    names = [reader._path_of(cells) for _, cells in reader.table.rows]
+    return [(name, Path(reader.places.find(os.path.expanduser(name)).path)) for name in names]
+
+
 def split_of_table(stem: str) -> Split | None:
     """The split that a table's name says: ``train``, ``labels_train``, ``val-annotations``; None where it says none."""
     words = [word for word in re.split(r"[\W_]+", stem) if word]
@@ -70,9 +80,10 @@ class Reader:
         self,
         path: Path,
         within: Path | None = None,
-        options: ReadOptions = AS_IT_IS,
+        options: ReadOptions = AS_FOUND,
         above: Path | None = None,
         split: Split | None = None,
+        labelled: bool = True,
     ) -> None:
         self.table = table_reading.read(path)
         self.within, self.split, self.root = within, split, above or path.parent
@@ -80,7 +91,7 @@ class Reader:
         self._unquote()
         self._settle_header()
         self.chooser = Chooser(self.table, self.places, options)
-        self.columns: Columns = self.chooser.choose()
+        self.columns: Columns = self.chooser.choose() if labelled else Columns(self.chooser.path(), ())
         self.skipped: list[BadFile] = []
         self.repeats = 0
         self.written: set[str] = set()

@@ -83,7 +83,7 @@ class Chooser:
         """All columns. Raises UnclearError, OptionError, and DataError for columns that are several labels per photo,
         or splits that do not say which is which.
         """
-        path = self._path()
+        path = self.path()
         split = self._split({path, *self._taken("label", "group")})
         taken = {path, *(split.columns if split else ()), *self._taken("group")}
         labels = self._labels(taken)
@@ -132,7 +132,8 @@ class Chooser:
     def _taken(self, *what: str) -> list[int]:
         return [at for one in what if (at := self.asked[one]) is not None]
 
-    def _path(self) -> int:
+    def path(self) -> int:
+        """The column of paths. Raises UnclearError, OptionError."""
         if (asked := self.asked["path"]) is not None:
             self.places.learn(self.values[asked])
             return asked

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from headstart.data.schema import AS_IT_IS, Manifest, ReadOptions
+from headstart.data.schema import AS_FOUND, Manifest, ReadOptions
 from headstart.errors import OptionError, did_you_mean
 from headstart.training.config import DEFAULT_BACKBONE, TrainOptions
 from headstart.training.strategies import STRATEGIES
@@ -53,7 +53,7 @@ class Experiment:
     places: Mapping[str, str]
     keep: Literal["runs", "figures"] = "runs"
     on_bad: str = "skip"
-    reading: ReadOptions = AS_IT_IS
+    reading: ReadOptions = AS_FOUND
 
 
 def make_jobs(
