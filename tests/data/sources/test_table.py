@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from headstart.data.sources.detect import scan
-from headstart.data.sources.table import read_table
+from headstart.data.sources.table import listed_paths, read_table
 from headstart.errors import DataError
 
 
@@ -120,6 +120,14 @@ def test_class_folders_win_over_a_table_beside_them_and_it_is_said(photos):
     found = scan(photos)
     assert {p.label for p in found.photos} == {"cat", "dog"}
     assert any("list.csv" in note for note in found.notes)
+
+
+def test_the_paths_of_a_table_without_labels(photos):
+    (photos / "new.csv").write_text("nr;foto\n1;cat/cat_000.png\n2;dog/dog_001\n3;none.png\n")
+    found = listed_paths(photos / "new.csv")
+    assert [(name, path.name, path.is_file()) for name, path in found] == [
+        ("cat/cat_000.png", "cat_000.png", True), ("dog/dog_001", "dog_001.png", True), ("none.png", "none.png", False),
+    ]  # fmt: skip
 
 
 # -- what ``check`` writes and other programs write --

@@ -57,6 +57,16 @@ def read_table(
     return Reader(path, within, options, above, split).manifest()
 
 
+def listed_paths(path: Path, options: ReadOptions = AS_FOUND) -> list[tuple[str, Path]]:
+    """The paths of a table that needs no labels, in its order: as they are written, and the files that they name.
+
+    Raises UnclearError where no column names photos, and DataError for a table that cannot be read.
+    """
+    reader = Reader(path, options=options, labelled=False)
+    names = [reader._path_of(cells) for _, cells in reader.table.rows]
+    return [(name, Path(reader.places.find(os.path.expanduser(name)).path)) for name in names]
+
+
 def split_of_table(stem: str) -> Split | None:
     """The split that a table's name says: ``train``, ``labels_train``, ``val-annotations``; None where it says none."""
     words = [word for word in re.split(r"[\W_]+", stem) if word]
@@ -69,7 +79,7 @@ def listed_paths(path: Path) -> list[tuple[str, Path]]:
     Raises DataError where no column names photos.
     """
     opened = Opened(path)
-    at = opened.chooser.path_column()
+    at = opened.chooser.path()
     names = (cells[at] if at < len(cells) else "" for _, cells in opened.table.rows)
     return [(name, Path(opened.places.find(os.path.expanduser(name)).path)) for name in names]
 
@@ -122,10 +132,11 @@ class Reader(Opened):
         options: ReadOptions = AS_FOUND,
         above: Path | None = None,
         split: Split | None = None,
+        labelled: bool = True,
     ) -> None:
         super().__init__(path, options, above, split)
         self.within, self.split, self.root = within, split, above or path.parent
-        self.columns: Columns = self.chooser.choose()
+        self.columns: Columns = self.chooser.choose() if labelled else Columns(self.chooser.path(), ())
         self.skipped: list[BadFile] = []
         self.repeats = 0
         self.written: set[str] = set()

@@ -83,7 +83,7 @@ class Chooser:
         """All columns. Raises UnclearError, OptionError, and DataError for columns that are several labels per photo,
         or splits that do not say which is which.
         """
-        path = self.path_column()
+        path = self.path()
         split = self._split({path, *self._taken("label", "group")})
         taken = {path, *(split.columns if split else ()), *self._taken("group")}
         labels = self._labels(taken)
@@ -132,8 +132,8 @@ class Chooser:
     def _taken(self, *what: str) -> list[int]:
         return [at for one in what if (at := self.asked[one]) is not None]
 
-    def path_column(self) -> int:
-        """The column that names the photos. Raises UnclearError."""
+    def path(self) -> int:
+        """The column of paths. Raises UnclearError, OptionError."""
         if (asked := self.asked["path"]) is not None:
             self.places.learn(self.values[asked])
             return asked
