@@ -15,6 +15,7 @@ from headstart.errors import OptionError
 from headstart.training.config import (
     TAKEN,
     Augment,
+    Balance,
     BatchNorm,
     Engine,
     Log,
@@ -90,7 +91,7 @@ def test_choices_are_those_that_the_code_knows() -> None:
     from headstart.training.loggers import SERVICES
     from headstart.training.plan import CHOICES
 
-    asked = {"augment": Augment, "engine": Engine, "batchnorm": BatchNorm, "precision": Precision}
+    asked = {"augment": Augment, "engine": Engine, "batchnorm": BatchNorm, "precision": Precision, "balance": Balance}
     assert {name: set(get_args(choice)) for name, choice in asked.items()} == {n: set(c) for n, c in CHOICES.items()}
     assert set(get_args(Log)) == set(SERVICES)
 

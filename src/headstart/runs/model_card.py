@@ -14,7 +14,7 @@ from markupsafe import Markup
 from headstart.core.text import listed
 from headstart.data.sources.named import display_name
 from headstart.evaluation.examples import confused_pairs
-from headstart.evaluation.metrics import few_per_class
+from headstart.evaluation.metrics import few_per_class, headline
 from headstart.runs.markdown import code, escape, render_markdown
 from headstart.training.plan import Plan
 from headstart.training.strategies import STRATEGIES
@@ -58,14 +58,13 @@ def model_card(name: str, described: Mapping[str, Any], metrics: Mapping[str, An
 def _metadata(name: str, described: Mapping[str, Any], split: str, found: Mapping[str, Any]) -> dict[str, Any]:
     """The header, as model hubs define it."""
     accuracy = {"type": "accuracy", "value": round(found["accuracy"]["value"], 4), "name": f"accuracy ({split})"}
-    balanced = {"type": "balanced_accuracy", "name": f"balanced accuracy ({split})"}
-    if "balanced_accuracy" in found:
-        balanced["value"] = round(found["balanced_accuracy"]["value"], 4)
     f1 = {"type": "f1", "value": round(found["report"]["macro"]["f1"], 4), "name": f"macro F1 ({split})"}
+    leads, figure = headline(dict(found))
+    balanced = {"type": "balanced_accuracy", "value": round(figure["value"], 4), "name": f"{leads} ({split})"}
     result = {
         "task": {"type": "image-classification"},
         "dataset": {"type": "imagefolder", "name": described["provenance"]["data"]["name"], "split": split},
-        "metrics": [accuracy, *([balanced] if "value" in balanced else []), f1],
+        "metrics": [*([balanced] if leads != "accuracy" else []), accuracy, f1],
     }
     return {
         "library_name": "headstart",

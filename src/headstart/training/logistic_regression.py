@@ -96,7 +96,10 @@ def solve(
         first += len(part)
     if weights is not None:  # the diagonal of Boehning's bound under weights; it is no longer all of it
         spread = sum(
-            (w @ part.double().square() for w, part in zip(weights.split(STEP), z[:, :-1].split(STEP), strict=True)),
+            (
+                w.double() @ part.double().square()
+                for w, part in zip(weights.split(STEP), z[:, :-1].split(STEP), strict=True)
+            ),
             torch.zeros_like(spread),
         ) / len(rows)
     curvature = torch.cat([0.5 * spread, spread.new_tensor([0.5])])
