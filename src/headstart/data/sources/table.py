@@ -74,55 +74,7 @@ def split_of_table(stem: str) -> Split | None:
     return found.pop() if len(found) == 1 else None
 
 
-def listed_paths(path: Path) -> list[tuple[str, Path]]:
-    """The paths of a table that needs no labels, in its order: as they are written, and the files that they name.
-    Raises DataError where no column names photos.
-    """
-    opened = Opened(path)
-    at = opened.chooser.path()
-    names = (cells[at] if at < len(cells) else "" for _, cells in opened.table.rows)
-    return [(name, Path(opened.places.find(os.path.expanduser(name)).path)) for name in names]
-
-
-class Opened:
-    """A table with its header known, and what chooses its columns."""
-
-    def __init__(
-        self,
-        path: Path,
-        options: ReadOptions = AS_FOUND,
-        above: Path | None = None,
-        split: Split | None = None,
-    ) -> None:
-        self.table = table_reading.read(path)
-        self.places = Places(path.parent, options, above, split or split_of_table(path.stem))
-        self._unquote()
-        self._settle_header()
-        self.chooser = Chooser(self.table, self.places, options)
-
-    def _unquote(self) -> None:
-        """Take away the apostrophe that keeps a spreadsheet from taking a cell for a formula (``files.write_rows``)."""
-        for _, cells in self.table.rows if self.table.kind == "CSV" else ():
-            for at, cell in enumerate(cells):
-                if cell[:1] == "'" and cell[1:2] in _QUOTED:
-                    cells[at] = cell[1:]
-
-    def _settle_header(self) -> None:
-        """A first row that names a photo, and no column, is no header."""
-        table = self.table
-        if table.sure or not table.header or names_columns(table.header):
-            return
-        for at, cell in enumerate(table.header):
-            share = self.places.learn([cell, *table.column(at)]) if cell.strip() else 0.0
-            if share >= 0.5 and not self.places.find(cell).problem:
-                table.rows.insert(0, (table.line, table.header))
-                width = max(len(cells) for _, cells in table.rows)
-                table.header = [f"column {at}" for at in range(1, width + 1)]
-                table.notes += (f"{table.name} has no header: its first line names a photo",)
-                return
-
-
-class Reader(Opened):
+class Reader:
     """One table, read: its columns are chosen when this is made, its rows when the manifest is asked for."""
 
     def __init__(
@@ -134,8 +86,12 @@ class Reader(Opened):
         split: Split | None = None,
         labelled: bool = True,
     ) -> None:
-        super().__init__(path, options, above, split)
+        self.table = table_reading.read(path)
         self.within, self.split, self.root = within, split, above or path.parent
+        self.places = Places(path.parent, options, above, split or split_of_table(path.stem))
+        self._unquote()
+        self._settle_header()
+        self.chooser = Chooser(self.table, self.places, options)
         self.columns: Columns = self.chooser.choose() if labelled else Columns(self.chooser.path(), ())
         self.skipped: list[BadFile] = []
         self.repeats = 0
@@ -160,6 +116,27 @@ class Reader(Opened):
         return Manifest(
             self.root, path.stem, table.kind, tuple(photos), tuple(self.skipped), (*notes, *merged(self.written))
         )
+
+    def _unquote(self) -> None:
+        """Take away the apostrophe that keeps a spreadsheet from taking a cell for a formula (``files.write_rows``)."""
+        for _, cells in self.table.rows if self.table.kind == "CSV" else ():
+            for at, cell in enumerate(cells):
+                if cell[:1] == "'" and cell[1:2] in _QUOTED:
+                    cells[at] = cell[1:]
+
+    def _settle_header(self) -> None:
+        """A first row that names a photo, and no column, is no header."""
+        table = self.table
+        if table.sure or not table.header or names_columns(table.header):
+            return
+        for at, cell in enumerate(table.header):
+            share = self.places.learn([cell, *table.column(at)]) if cell.strip() else 0.0
+            if share >= 0.5 and not self.places.find(cell).problem:
+                table.rows.insert(0, (table.line, table.header))
+                width = max(len(cells) for _, cells in table.rows)
+                table.header = [f"column {at}" for at in range(1, width + 1)]
+                table.notes += (f"{table.name} has no header: its first line names a photo",)
+                return
 
     # -- labels --
 
