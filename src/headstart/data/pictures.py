@@ -18,8 +18,8 @@ from headstart.core.text import brief
 from headstart.errors import OptionError, option
 
 _FORMATS = {
-    **dict.fromkeys(("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16"), "PNG"),
-    **dict.fromkeys(("F", "CMYK", "YCbCr", "LAB"), "TIFF"),
+    **dict.fromkeys(("1", "L", "LA", "P", "RGB", "RGBA", "I;16"), "PNG"),
+    **dict.fromkeys(("I", "F", "CMYK", "YCbCr", "LAB"), "TIFF"),
 }
 """The lossless format for each of Pillow's modes; the others become RGB."""
 _LOADING = Lock()  # of images that Pillow has not read yet, one of which may be given twice

@@ -66,6 +66,7 @@ def prepare(options: TrainOptions, events: Events) -> Prepared:
     if options.log:
         loggers.check(options.log)
     check_head(options.head, options.dropout)
+    find_machine(options.device)
     photos, backbone, machine = read_for(options, find_photos(options.data, events), events)
     return split(options, photos, backbone, machine, events)
 
