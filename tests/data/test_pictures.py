@@ -26,6 +26,7 @@ def read(value: Any) -> np.ndarray:
     [
         (PIXELS, PIXELS), (PIXELS[::-1, ::2], PIXELS[::-1, ::2]), (Image.fromarray(PIXELS), PIXELS),
         (torch.from_numpy(PIXELS).permute(2, 0, 1), PIXELS),
+        (torch.from_numpy(PIXELS[:3, :3]).permute(2, 0, 1), PIXELS[:3, :3]),
         (Image.fromarray(PIXELS).crop((3, 4, 13, 14)), PIXELS[4:14, 3:13]),
         (PIXELS[:, :, 0], np.repeat(PIXELS[:, :, :1], 3, 2)), (PIXELS[:, :, :1], np.repeat(PIXELS[:, :, :1], 3, 2)),
         (np.dstack([PIXELS, np.full((20, 30), 255, np.uint8)]), PIXELS),
