@@ -131,7 +131,9 @@ def export(
     format: Annotated[str, option("onnx, torch or openvino.")] = "onnx",
     out: Annotated[Path | None, option("The file. [default: model.onnx, .pt2 or .xml in RUN]", panel="Output")] = None,
     int8: Annotated[bool, option("Quantize to 8 bits, calibrated on training photos; onnx and openvino.")] = False,
-    photos: Annotated[Texts, option("Photos to test it on. May be repeated. [default: val and test]")] = None,
+    photos: Annotated[
+        Texts, option("Photos to test it on, as for predict. May be repeated. [default: val and test]")
+    ] = None,
     overwrite: Overwrite = False,
 ) -> Shown:
     """Write the whole classifier, preprocessing included, as one file that runs without headstart."""

@@ -119,7 +119,7 @@ def _read(name: str, value: Any, hint: Any) -> Any:
             raise _Wrong("is not a mapping of names to values")
         return {str(key): _read(name, one, inner[1]) for key, one in value.items()}
     if origin is Callable:
-        if not callable(value):
+        if not callable(value) or isinstance(value, type):
             raise _Wrong("is not a function")
         return value
     return _PLAIN[hint](value) if hint in _PLAIN else _instance(value, hint)
@@ -174,7 +174,7 @@ def _number(value: Any) -> float:
         raise _Wrong("is not a number")
     try:
         number = float(value)
-    except (TypeError, ValueError, RuntimeError):  # an array of several
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # an array of several
         raise _Wrong("is not a number") from None
     if not math.isfinite(number):
         raise _Wrong("is not a finite number")

@@ -29,7 +29,13 @@ def place(given: Any, name: str, shown: str = "") -> str:
         raise OptionError(
             f"{shown or option(name)} is empty: it must name something.", "Is a variable not set?", option=name
         )
-    return os.path.expanduser(text)
+    try:
+        if b"\0" not in os.fsencode(text):
+            return os.path.expanduser(text)
+    except UnicodeEncodeError:
+        pass
+    problem = f"{shown or told(name, text)} holds a character that no name of a file can."
+    raise OptionError(problem, "Check the spelling.", option=name)
 
 
 def cache_dir() -> Path:

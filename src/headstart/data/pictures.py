@@ -18,8 +18,8 @@ from headstart.core.text import brief
 from headstart.errors import OptionError, option
 
 _FORMATS = {
-    **dict.fromkeys(("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16"), "PNG"),
-    **dict.fromkeys(("F", "CMYK", "YCbCr", "LAB"), "TIFF"),
+    **dict.fromkeys(("1", "L", "LA", "P", "RGB", "RGBA", "I;16"), "PNG"),
+    **dict.fromkeys(("I", "F", "CMYK", "YCbCr", "LAB"), "TIFF"),
 }
 """The lossless format for each of Pillow's modes; the others become RGB."""
 _LOADING = Lock()  # of images that Pillow has not read yet, one of which may be given twice
@@ -85,7 +85,8 @@ def picture(value: Any, number: int, argument: str, copy: bool = False) -> Pictu
             "Read it first: `PIL.Image.open(io.BytesIO(data))`." if hasattr(value, "read") or kind == "bytes" else _HINT
         )
         raise OptionError(problem, hint, option=argument)
-    shape = (*value.shape[1:], value.shape[0]) if _is_tensor(value) and value.ndim == 3 else tuple(value.shape)
+    channels_first = _is_tensor(value) and value.ndim == 3
+    shape = (*value.shape[1:], value.shape[0]) if channels_first else tuple(value.shape)
     if (
         str(value.dtype) not in ("uint8", "torch.uint8")
         or 0 in shape
@@ -94,7 +95,7 @@ def picture(value: Any, number: int, argument: str, copy: bool = False) -> Pictu
         what = f"{option(argument)}: item {number} is an array [{', '.join(map(str, value.shape))}] of {value.dtype}."
         raise OptionError(what, _HINT, option=argument)
     pixels = value.detach().cpu().numpy() if _is_tensor(value) else value
-    pixels = pixels.transpose(1, 2, 0) if pixels.shape != shape else pixels
+    pixels = pixels.transpose(1, 2, 0) if channels_first else pixels
     pixels = pixels[:, :, 0] if shape[2:] == (1,) else pixels
     return Picture(path, Image.fromarray(np.array(pixels) if copy else np.ascontiguousarray(pixels)))
 

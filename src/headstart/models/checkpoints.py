@@ -39,7 +39,7 @@ _CLASSIFIERS = (
 # The first part of keys that hold no layers: losses, metrics and what trainers count. Not any unknown name: a network
 # with one more layer has all the keys of the one without.
 _NO_LAYERS = re.compile(
-    r"(criterion|.*loss(es)?|.*metrics?|(train|val|valid|test)_?\w*|.*(acc|accuracy|auroc|f1|precision|recall|confmat)"
+    r"(criterion|.*loss(es)?(_\w+)?|.*metrics?|(train|val|valid|test)_?\w*|.*(acc|accuracy|auroc|f1|precision|recall|confmat)"
     r"|queue|queue_ptr|n_averaged|ema|initted|step)", re.IGNORECASE
 )  # fmt: skip
 _NOT_THE_MODEL = re.compile("optim|sched|scaler|hyper|param_groups", re.IGNORECASE)

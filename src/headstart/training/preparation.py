@@ -69,6 +69,7 @@ def prepare(options: TrainOptions, events: Events) -> Prepared:
     if options.log:
         loggers.check(options.log)
     check_head(options.head, options.dropout)
+    find_machine(options.device)
     everything = options.min_per_class is None
     manifest = find_photos(options.data, events, for_training=everything, options=options.read_options)
     photos, backbone, machine = read_for(options, manifest, events)

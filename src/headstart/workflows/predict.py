@@ -83,12 +83,13 @@ COLUMNS = ("path", "label", "confidence", "problem", "unknown", "distance", "lab
 
 def probability_columns(classes: Sequence[str]) -> tuple[str, ...]:
     """A column per class, each of another name than any other column."""
-    taken = {*COLUMNS, *classes}
+    known = set(classes)
 
     def column(label: str) -> str:
-        while label in COLUMNS or (label not in classes and label in taken):
-            label = f"p({label})"
-        return label
+        name = label
+        while name in COLUMNS or (name != label and name in known):
+            name = f"p({name})"
+        return name
 
     return tuple(map(column, classes))
 

@@ -389,3 +389,14 @@ def test_photos_to_predict_are_found_or_named(class_folder, link, tmp_path, monk
         "cat/cat_000.png", "cat/cat_001.png", "cat/elsewhere/owl/owl_000.png", "cat/me.png", "dog/dog_000.png",
         "dog/dog_001.png", "yak",
     }  # fmt: skip
+
+
+def test_a_hidden_folder_with_photos_is_left_out_in_a_word(class_folder, draw_photo):
+    root = class_folder(classes=("java", "c++"))
+    draw_photo(root / ".net" / "1.png", 0, np.random.default_rng(0))
+    (root / ".git").mkdir()
+    (root / ".git" / "config").write_text("")
+    found = scan(root)
+    assert {photo.label for photo in found.photos} == {"java", "c++"}
+    (note,) = [note for note in found.notes if "hidden" in note]
+    assert ".net/" in note

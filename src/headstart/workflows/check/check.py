@@ -19,11 +19,13 @@ from headstart.core.paths import Place
 from headstart.core.text import plural
 from headstart.data.loading import LoadedImages, find_photos, read
 from headstart.errors import OptionError, RunError, WeightsError, option
+from headstart.inference.device import find_machine
 from headstart.reporting.command import command_line
 from headstart.reporting.console import console_events
 from headstart.reporting.page import Fact, photo, render_page
 from headstart.training.config import CheckOptions, TrainOptions
 from headstart.training.embeddings import embed_images
+from headstart.training.plan import check_overrides
 from headstart.training.preparation import read_for
 from headstart.workflows.check.base import CHECKS, Context, find
 from headstart.workflows.check.cleaning import left_out_path, write_cleaned
@@ -70,6 +72,8 @@ def check(
     name = f"{asked.run_name().removesuffix('-auto')}-check{'-quick' if quick else ''}.html"
     page = Path(out) if out else Path("runs") / name
     _refuse(asked.data, Path(out) if out else None, Path(fix) if fix else None, overwrite)
+    check_overrides(asked.settings)
+    find_machine(asked.device)
     with console_events(quiet, listener) as events:
         photos, features = _read(asked, quick, events)
         found = CheckResult(photos.manifest.name, photos, tuple(find(Context(photos, features, events))), page=page)

@@ -22,11 +22,13 @@ from headstart.core.formats import check_format, known_only
 from headstart.core.paths import Place
 from headstart.core.text import printable
 from headstart.errors import OptionError, RunError, did_you_mean
+from headstart.models.heads import check_head
 from headstart.reporting.command import command_line
 from headstart.reporting.console import console_events
 from headstart.reporting.page import Fact
 from headstart.training import config
 from headstart.training.config import CompareOptions, TrainOptions
+from headstart.training.plan import check_overrides
 from headstart.training.strategies import STRATEGIES
 from headstart.workflows.experiment import analysis
 from headstart.workflows.experiment.executor import Executor, Runner, find_executor
@@ -75,10 +77,12 @@ def compare(
         DataError: photos that cannot be trained on as they are.
         RunError: the folder exists and holds something else.
     """
+    where = find_executor(executor)
     boundary = options.pop("boundary", None)
     asked = TrainOptions.gather(data, None, options, "compare")
     _check(arms, seeds, shots, boundary)
-    where = find_executor(executor)
+    check_overrides(asked.settings)
+    check_head(asked.head, asked.dropout)
     path = Path(out) if out else Path("runs") / f"{asked.run_name().removesuffix('-auto')}-compare"
     recipe = make_recipe(arms, seeds, shots, boundary)
     jobs = _jobs(recipe, asked, path)

@@ -74,11 +74,11 @@ def study(
         DataError: photos that are missing or cannot be trained on.
         RunError: the folder exists and holds something else.
     """
+    where = find_executor(executor)
     found, photos, files = load(str(recipe), settings, quick, seeds), _by_name(data), _by_name(weights)
     path = Path(out) if out else Path("runs") / f"study-{found.name}{'-quick' if quick else ''}"
     places = {name: lasting(place) for name, place in assign_paths(found, photos).items()}
     jobs = make_jobs(found, places, {name: lasting(file) for name, file in files.items()}, path, str(device))
-    where = find_executor(executor)
     changes = {name: value for name, _, value in (text.partition("=") for text in settings)}
     asked = {"data": photos, "weights": files, "quick": quick, "seeds": seeds, "settings": changes}
     command = command_line("study", str(recipe), asked)

@@ -13,11 +13,12 @@ from headstart.data.loading import find_photos
 from headstart.data.schema import Manifest
 from headstart.data.sources.detect import check_labels
 from headstart.errors import OptionError, RunError
+from headstart.inference.device import find_machine
 from headstart.runs.figures import read_metrics, read_plan
 from headstart.runs.folder import RunFolder
 from headstart.runs.images import run_photos
 from headstart.training.config import TrainOptions, taken_by
-from headstart.training.plan import Plan
+from headstart.training.plan import Plan, check_overrides
 from headstart.training.strategies import STRATEGIES
 
 
@@ -37,6 +38,8 @@ def find_source(data: Place, options: dict[str, Any], events: Events) -> Source:
     if (Path(data) / "request.json").is_file():
         return _of_run(Path(data), options)
     asked = TrainOptions.gather(data, None, options, "forecast", strategy="probe")
+    check_overrides(asked.settings)
+    find_machine(asked.device)
     manifest = find_photos(asked.data, events, options=asked.read_options)
     check_labels(manifest.photos, manifest.name)
     kept = tuple(photo for photo in manifest.photos if photo.split != "test")
