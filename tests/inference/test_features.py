@@ -78,7 +78,7 @@ def test_a_second_time_nothing_is_computed(backbone: Backbone, pixels: DecodedIm
     assert np.array_equal(extract(never, key_of(backbone), pixels.take(order)), first[::-1])
 
 
-@pytest.mark.parametrize("what", ["weights", "end", "preprocessing", "precision", "device", "engine", "view"])
+@pytest.mark.parametrize("what", ["weights", "end", "preprocessing", "precision", "device", "engine", "view", "read"])
 def test_whatever_decides_the_output_decides_the_key(backbone: Backbone, what: str) -> None:
     key, view = key_of(backbone), View()
     other = {
@@ -89,8 +89,10 @@ def test_whatever_decides_the_output_decides_the_key(backbone: Backbone, what: s
         "engine": {"engine": "openvino"},
         "preprocessing": {"preprocessing": replace(backbone.preprocessing, mean=(0.5, 0.5, 0.5))},
         "view": {},
+        "read": {},
     }[what]
-    assert replace(key, **other).digest(View(1) if what == "view" else view) != key.digest(view)
+    changed = replace(key, **other).digest(View(1) if what == "view" else view, "other" if what == "read" else "read")
+    assert changed != key.digest(view, "read")
 
 
 def test_a_row_does_not_depend_on_its_neighbours_or_on_an_interruption(

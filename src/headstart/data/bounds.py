@@ -12,6 +12,7 @@ from typing import Any
 from PIL import Image
 
 from headstart.core.files import open_regular
+from headstart.data.deep import has_low_bytes
 from headstart.data.schema import ImageRef
 from headstart.errors import DataError
 
@@ -23,6 +24,10 @@ MAX_SCANNED_PIXELS = 4_000_000_000
 """Of all scans of a JPEG together: 200 million pixels in 20 scans."""
 MAX_SLOW_PIXELS = 2_000_000
 """For formats whose decoders are Python loops: up to a microsecond per pixel."""
+REDUCED_TO = 3
+"""A JPEG is decoded at a reduced scale only where this many times the pixels per side are left to the filter that
+resizes it: the average of blocks that a decoder gives is another filter (docs/decisions/0001).
+"""
 COSTLY = 200_000_000
 """Bytes of peak memory; ordinary photos take a few per cent of it."""
 _MEMORY = "too large for the memory at hand"
@@ -129,13 +134,15 @@ def peak_memory(image: Image.Image, data: bytes, resize: int | None) -> int:
     pixels = image.width * image.height
     if image.format in ("JPEG", "MPO"):
         shrink = 1
-        while resize and shrink < 8 and min(image.size) >= 2 * shrink * resize:  # as Pillow's draft does
+        while resize and shrink < 8 and min(image.size) >= 2 * shrink * REDUCED_TO * resize:  # as Pillow's draft does
             shrink *= 2
         channels = 1 if image.mode == "L" else 4 if image.mode in ("RGB", "YCbCr") else 8
         return channels * pixels // shrink**2 + (_coefficients(image, pixels) if scans(image, data) > 1 else 0)
     if image.format in ("WEBP", "AVIF", "HEIF", "GIF"):  # their decoders keep canvases of their own
         return 16 * pixels
     # The picture, and what is made of it: its alpha channel and a white page, its values as an array, RGB of a palette.
+    if has_low_bytes(image):
+        return 16 * pixels
     each = {"1": 2, "L": 1, "LA": 9, "I;16": 3, "I": 5, "F": 5, "RGB": 4, "RGBA": 9, "P": 13}
     return each.get(image.mode, 9) * pixels
 

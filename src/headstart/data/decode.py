@@ -17,19 +17,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import PIL
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from headstart.core.files import open_regular
+from headstart.core.ranges import Ranges
 from headstart.data.bounds import (
     COSTLY,
     EVERYTHING,
     MAX_PIXELS,
+    REDUCED_TO,
     BadPhoto,
     Bounds,
+    TooCostly,
     check_before_open,
     check_header,
     read_file,
 )
+from headstart.data.colours import to_rgb
+from headstart.data.containers import check_tiff, mended, open_heif, tiff_reason
+from headstart.data.deep import LOW_BYTES, Deep, Extent, has_low_bytes, is_deep_grey, raw_mode, read_as
 from headstart.data.filenames import content_kind
 from headstart.data.schema import ImageRef
 from headstart.errors import OptionError, did_you_mean
@@ -47,9 +54,17 @@ _FORMATS = tuple(f for f in Image.OPEN if f in {*map(str.upper, _READERS), "DIB"
 _SUFFIXES = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"), "MPO": (".jpg", ".jpeg", ".mpo"), "PNG": (".png", ".apng"),
     "TIFF": (".tif", ".tiff"), "BMP": (".bmp", ".dib"), "WEBP": (".webp",), "GIF": (".gif",), "AVIF": (".avif",),
+    "HEIF": (".heic", ".heif", ".hif", ".heics", ".heifs"),
 }  # fmt: skip
+_PHOTOS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "AVIF", "HEIC")
+"""Kinds of photos by ``content_kind``."""
+DARK = 15
+NEARLY_BLACK = "nearly black"
+"""The note of a photo, not a JPEG, with hardly a pixel above ``DARK``: its values may use a part of their range."""
 _ONE_AT_A_TIME = threading.Lock()
 """Held while a picture of more than ``COSTLY`` bytes is decoded: with one per core they would fill the memory."""
+if hasattr(os, "register_at_fork"):  # a child of a fork must not wait for a thread that it does not have
+    os.register_at_fork(after_in_child=_ONE_AT_A_TIME._at_fork_reinit)  # type: ignore[attr-defined]
 _FILTERS = {filter.name.lower(): filter for filter in Image.Resampling}
 _TURN = Image.Transpose
 _MIRRORED = (_TURN.FLIP_LEFT_RIGHT, _TURN.ROTATE_180, _TURN.FLIP_TOP_BOTTOM)
@@ -66,7 +81,7 @@ _DAMAGE: tuple[type[Exception], ...] = (
 class Decoded:
     """``pixels``: uint8 [h, w, 3], C-contiguous and writable. ``width``, ``height``: of the original, upright, in px.
     ``notes``: the conversions ("grayscale", "EXIF-rotated", ...), empty for an ordinary photo. ``format``: as Pillow
-    names it.
+    names it. ``extent``: of a deep photo, where it was to be measured.
     """
 
     pixels: np.ndarray
@@ -74,6 +89,19 @@ class Decoded:
     height: int
     notes: tuple[str, ...] = ()
     format: str = ""
+    extent: Extent | None = None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a photo becomes pixels: its shorter side in px (None: as it is), the filter, the ranges of deep photos, and
+    whether their values are measured.
+    """
+
+    resize: int | None = None
+    interpolation: str = "bilinear"
+    ranges: Ranges | None = None
+    measure: bool = False
 
 
 def decode(
@@ -82,49 +110,117 @@ def decode(
     interpolation: str = "bilinear",
     named: str | None = None,
     bounds: Bounds = EVERYTHING,
+    *,
+    ranges: Ranges | None = None,
+    measure: bool = False,
 ) -> Decoded:
     """Decode a photo, upright and in RGB; with ``resize``, its shorter side becomes exactly that many px.
 
     Resizing is antialiased and keeps the aspect ratio. The longer side is ``int(resize * long / short)`` px, as in
     torchvision's Resize; where that is more than ``2 * resize`` the central ``2 * resize`` px are kept: a centre crop
-    needs no more, and a panorama would fill the memory. A JPEG at least twice as large as needed is decoded at a
-    reduced scale. ``named`` is the file's name where ``source`` is bytes (for the note "PNG named .jpg"). A file
-    beyond ``bounds`` is not decoded. Raises ``BadPhoto``.
+    needs no more, and a panorama would fill the memory. A JPEG is decoded at a reduced scale where that leaves
+    ``REDUCED_TO`` times as many pixels per side as needed. ``named`` is the file's name where ``source`` is bytes (for
+    the note "PNG named .jpg"). A file beyond ``bounds`` is not decoded. ``ranges``: of deep photos; ``measure``: also
+    tell the ``extent`` of a deep photo. Raises ``BadPhoto``.
     """
     if not isinstance(source, bytes):
         named = named or source.name
         source = read_file(source)
-    image = _open(source, bounds)
-    needed = check_header(image, source, resize, bounds)
-    with _ONE_AT_A_TIME if needed > COSTLY else nullcontext():
-        found = _decoded(image, resize, interpolation)
+    how = Reading(resize, interpolation, ranges, measure)
+    try:
+        found = _read(source, how, bounds)
+    except TooCostly:
+        raise
+    except BadPhoto:
+        whole = mended(source)
+        if whole is None:
+            raise
+        found = _read(whole[0], how, bounds)
+        found = replace(found, notes=(*found.notes, whole[1]))
     return replace(found, notes=(*misnamed(found.format, named or ""), *found.notes))
 
 
-def _decoded(image: Image.Image, resize: int | None, interpolation: str) -> Decoded:
+def _read(data: bytes, how: Reading, bounds: Bounds) -> Decoded:
+    image = _open(data, bounds)
+    needed = check_header(image, data, how.resize, bounds)
     try:
-        notes, kind = _frame_notes(image), image.format or ""
-        turn, (width, height) = _upright(image)
-        if resize:
-            image.draft(None, (resize, resize))  # JPEG only; the result is never smaller than ``resize``
-        image, color_notes = _to_rgb(image)
-        if resize:
-            image = _resized(image, resize, interpolation)
-        if turn is not None:
-            image = image.transpose(turn)
-            notes.append("EXIF-rotated")
-        pixels = np.array(image if image.mode == "RGB" else image.convert("RGB"))
-        return Decoded(pixels, width, height, (*notes, *color_notes), kind)
+        with _ONE_AT_A_TIME if needed > COSTLY else nullcontext():
+            return _decoded(image, data, how)
     except _DAMAGE as error:
-        raise BadPhoto(_damage(error)) from error
+        reason = tiff_reason(data) if image.format == "TIFF" else None
+        raise BadPhoto(reason or _damage(error)) from error
+
+
+def _decoded(image: Image.Image, data: bytes, how: Reading) -> Decoded:
+    notes, kind = _frame_notes(image), image.format or ""
+    stored, wide = raw_mode(image), has_low_bytes(image)  # known until it is loaded
+    if kind == "PNG":  # may tell the orientation after its pixels
+        image.load()
+    turn, (width, height) = _upright(image)
+    if turn is not None or _turns_itself(image):
+        notes.append("EXIF-rotated")
+    whole, shrink = image.size, 1
+    if how.resize and kind in ("JPEG", "MPO"):
+        drafted = image.draft(None, (REDUCED_TO * how.resize,) * 2)
+        shrink = round(whole[0] / drafted[1][2]) if drafted else 1
+    image, deep_notes, extent = _eight_bits(image, data, how, stored, wide)
+    image, color_notes = to_rgb(image)
+    if kind in ("TIFF", "HEIF"):  # their readers turn the photo, or find another size than the header's
+        whole = width, height = image.size
+    if how.resize:
+        image = _resized(image, whole, shrink, how.resize, how.interpolation)
+    if turn is not None:
+        image = image.transpose(turn)
+    pixels = np.array(image if image.mode == "RGB" else image.convert("RGB"))
+    if how.resize and kind not in ("JPEG", "MPO") and np.count_nonzero(pixels > DARK) < pixels.size // 100:
+        notes.append(NEARLY_BLACK)
+    return Decoded(pixels, width, height, (*notes, *deep_notes, *color_notes), kind, extent)
+
+
+def _eight_bits(
+    image: Image.Image, data: bytes, how: Reading, stored: str, wide: bool
+) -> tuple[Image.Image, list[str], Extent | None]:
+    """A deep photo in 8 bits per channel, the conversions, and its extent if that is measured; others as they are.
+
+    ``stored``: its raw mode; ``wide``: whether it has low bytes.
+    """
+    mode = image.mode
+    notes = ["16-bit"] if ";16" in stored or mode.startswith("I;16") else []
+    low = None
+    if not is_deep_grey(image):
+        if not wide or not (how.measure or (how.ranges and how.ranges.integers)):
+            return image, notes, None
+        low = _open(data, EVERYTHING)
+        read_as(low, LOW_BYTES)
+        low.load()
+    image.load()
+    deep = Deep(image, low, stored == "LA;16B")
+    extent = deep.extent() if how.measure else None
+    wanted = getattr(how.ranges or Ranges(), deep.kind)
+    if low is not None and wanted is None:
+        return image, notes, extent
+    values, note = deep.eight_bits(wanted)
+    found = Image.fromarray(values)
+    if mode == "RGBA":
+        found.putalpha(image.getchannel("A"))
+    return found, [*notes, *([note] if note and note not in notes else [])], extent
 
 
 def header_size(source: ImageRef) -> tuple[int, int] | None:
     """(width, height) in px, upright, from the file's header alone; None where it cannot be read."""
     try:
         opened = open_regular(source) if isinstance(source, Path) else source.open("rb")
-        with opened as file, Image.open(file, formats=_FORMATS) as image:
-            return _upright(image)[1]
+        with opened as file:
+            image: Image.Image
+            try:
+                image = Image.open(file, formats=_FORMATS)
+            except UnidentifiedImageError:
+                file.seek(0)
+                image = _open(file.read(), EVERYTHING)
+            with image:
+                return _upright(image)[1]
+    except BadPhoto:
+        return None
     except _DAMAGE:
         return None
 
@@ -134,110 +230,82 @@ def _open(data: bytes, bounds: Bounds) -> Image.Image:
     if not data:
         raise BadPhoto("empty file (0 bytes)")
     check_before_open(data, bounds)
+    image: Image.Image
     formats = [name for name in _FORMATS if bounds.formats is None or name in bounds.formats]
     try:
-        return Image.open(io.BytesIO(data), formats=formats)
+        try:
+            image = Image.open(io.BytesIO(data), formats=formats)
+        except UnidentifiedImageError as error:
+            if content_kind(data[:64]) != "HEIC" or not (bounds.formats is None or "HEIF" in bounds.formats):
+                raise BadPhoto(_not_read(data)) from error
+            image = open_heif(data)
+        if image.format == "TIFF":
+            check_tiff(image)
+        return image
     except Image.DecompressionBombError as error:
         raise BadPhoto(
             f"decompression bomb: more than {2 * MAX_PIXELS / 1e6:.0f} million pixels by its header"
         ) from error
-    except UnidentifiedImageError as error:
-        kind = content_kind(data[:512])
-        reason = f"damaged {kind} file" if kind in _FORMATS else f"not an image{f' ({kind} inside)' if kind else ''}"
-        heic = "HEIC photo, which cannot be read here: export it as JPEG"
-        raise BadPhoto(heic if kind == "HEIC" else reason) from error
     except _DAMAGE as error:
-        raise BadPhoto(_damage(error)) from error
+        raise BadPhoto((tiff_reason(data) if data[:2] in (b"II", b"MM") else None) or _damage(error)) from error
 
 
-def _to_rgb(image: Image.Image) -> tuple[Image.Image, list[str]]:
-    """The image in RGB or, for grayscale, in L (cheaper to resize; becomes RGB at the end), and the conversions.
+def _not_read(data: bytes) -> str:
+    """Why no reader takes a file."""
+    kind = content_kind(data[:512])
+    if kind in _FORMATS:
+        return (tiff_reason(data) if kind == "TIFF" else None) or f"damaged {kind} file"
+    if kind == "HEIC":
+        return "HEIC photo, which is not read here"
+    if kind in _PHOTOS:
+        return f"{kind} photo, which Pillow {PIL.__version__} here cannot read: pip install --upgrade pillow"
+    return f"not an image{f' ({kind} inside)' if kind else ''}"
 
-    Transparent pixels become white; an alpha channel that is opaque everywhere is dropped.
+
+def _resized(image: Image.Image, size: tuple[int, int], shrink: int, resize: int, interpolation: str) -> Image.Image:
+    """Shorter side ``resize`` px, longer side at most twice that (its centre); an image of that size is returned.
+
+    ``size``: of the photo, of which ``image`` has every ``shrink``-th pixel; its last row and column may stand for
+    fewer.
     """
-    mode = image.mode
-    stored = str([tile[3] for tile in getattr(image, "tile", ())])
-    notes = ["16-bit"] if ";16" in stored or mode.startswith("I;16") else []
-    if mode in ("I", "F") or mode.startswith("I;16"):
-        return _eight_bit(image, notes)
-    if mode == "1":
-        return image.convert("L"), ["black and white"]
-    if mode in ("P", "PA"):
-        notes = ["palette"]
-    elif mode in ("L", "LA", "La"):
-        notes.append("grayscale")
-    elif mode not in ("RGB", "RGBA", "RGBa", "RGBX"):
-        return image.convert("RGB"), [mode]
-    if mode in ("RGB", "L"):
-        image.load()
-    if mode not in ("RGBA", "LA", "PA", "RGBa", "La") and "transparency" not in image.info:
-        return image if mode in ("RGB", "L") else image.convert("RGB"), notes
-    layered = image if mode == "RGBA" else image.convert("RGBA")
-    alpha = layered.getchannel("A")
-    if alpha.getextrema()[0] == 255:
-        return layered.convert("RGB"), notes
-    paper = Image.new("RGB", image.size, "white")
-    paper.paste(layered, mask=alpha)
-    return paper, [*notes, "transparent: over white"]
-
-
-def _eight_bit(image: Image.Image, notes: list[str]) -> tuple[Image.Image, list[str]]:
-    """Deep grayscale to 8 bits by ONE fixed scale (65535 -> 255), so that photos stay comparable; Pillow clips at 255.
-
-    32-bit integers and floats have no such scale: values up to 65535 are read as 16-bit, floats within [0, 1] as
-    fractions, and all others are scaled by their range.
-    """
-    strips = range(0, image.height, max(1, 1_000_000 // image.width))
-
-    def values(top: int) -> np.ndarray:
-        return np.asarray(image.crop((0, top, image.width, min(image.height, top + strips.step))))
-
-    image.load()
-    low = float(min(np.nanmin(values(top)) for top in strips))
-    high = float(max(np.nanmax(values(top)) for top in strips))
-    if image.mode == "F" and low >= 0 and high <= 1:
-        low, high, notes = 0.0, 1.0, [*notes, "32-bit float"]
-    elif low >= 0 and high <= 65535:
-        low, high, notes = 0.0, 65535.0, ["16-bit"] if image.mode != "F" else ["32-bit float"]
-    else:
-        notes = [*notes, "32-bit: scaled by its own range"]
-    scaled = np.empty((image.height, image.width), np.uint8)
-    for top in strips:  # in float64 the whole picture would take eight times its size
-        strip = (values(top).astype(np.float64) - low) * (255.0 / max(high - low, 1e-12))
-        scaled[top : top + strips.step] = np.rint(np.nan_to_num(strip)).clip(0, 255)
-    return Image.fromarray(scaled), [*notes, "grayscale"]
-
-
-def _resized(image: Image.Image, resize: int, interpolation: str) -> Image.Image:
-    """Shorter side ``resize`` px, longer side at most twice that (its centre); an image of that size is returned."""
     if interpolation not in _FILTERS:
         raise OptionError(
             f"no interpolation {interpolation!r}: there are {', '.join(_FILTERS)}",
             did_you_mean(interpolation, _FILTERS),
         )
-    width, height = image.size
+    width, height = size
     short, long = min(width, height), max(width, height)
     kept = min(max(resize, int(resize * long / short)), 2 * resize)
     # The kept part of the longer side, in source px: all of it, or its centre for a panorama.
     span = long if int(resize * long / short) <= 2 * resize else kept * short / resize
     start = (long - span) / 2
-    size = (kept, resize) if width >= height else (resize, kept)
-    if size == image.size and span == long:
+    target = (kept, resize) if width >= height else (resize, kept)
+    if target == image.size and span == long:
         return image
-    box = (start, 0, start + span, height) if width >= height else (0, start, width, start + span)
-    return image.resize(size, _FILTERS[interpolation], box=box)
+    first, last, other = start / shrink, (start + span) / shrink, short / shrink
+    box = (first, 0.0, last, other) if width >= height else (0.0, first, other, last)
+    return image.resize(target, _FILTERS[interpolation], box=box)
 
 
 def _upright(image: Image.Image) -> tuple[Image.Transpose | None, tuple[int, int]]:
     """The transposition by the EXIF orientation, and the size after it; unreadable EXIF is ignored."""
     turn = None
-    if image.format in ("TIFF", "PNG") or (
+    if image.format == "PNG" or (
         # Without parsing where there is no EXIF block, the common case.
         image.format in ("JPEG", "MPO", "WEBP", "AVIF") and {"exif", "xmp"} & image.info.keys()
     ):
         with suppress(*_DAMAGE):
-            turn = _UPRIGHT.get(int(image.getexif().get(ExifTags.Base.Orientation, 1)))
+            # Not the method of PNG's own class: it loads the pixels, and their damage would be forgotten here.
+            turn = _UPRIGHT.get(int(Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)))
     return turn, image.size if turn is None or turn in _MIRRORED else (image.height, image.width)
+
+
+def _turns_itself(image: Image.Image) -> bool:
+    """Whether a photo is stored turned, and its reader makes it upright: that of TIFF while it loads, that of HEIF."""
+    orientation: object = image.info.get("original_orientation") if image.format == "HEIF" else None
+    if image.format == "TIFF":
+        orientation = image.tag_v2.get(ExifTags.Base.Orientation)  # type: ignore[attr-defined]
+    return orientation in _UPRIGHT
 
 
 def misnamed(kind: str, name: str) -> tuple[str, ...]:
@@ -254,12 +322,14 @@ def _frame_notes(image: Image.Image) -> list[str]:
             if getattr(image, "is_animated", False):
                 image.seek(0)
                 notes.append("several pages: first page" if image.format == "TIFF" else "animated: first frame")
+    if image.format == "HEIF" and getattr(image, "is_animated", False):
+        notes.append("several pictures: the main one")
     return notes
 
 
 def _damage(error: BaseException) -> str:
     words = str(error).lower()
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or "out of memory" in words or "memory allocation" in words:
         return "too large for the memory at hand"
     if "truncated" in words or "unexpected end" in words or isinstance(error, EOFError) or "premature" in words:
         return "truncated: the file ends before the picture does"

@@ -15,11 +15,14 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
+import PIL
 
 from headstart.core.array_store import RowStore, ShardWriter, limit_bytes
 from headstart.core.events import OnProgress
+from headstart.core.ranges import Ranges
 from headstart.data.bounds import BadPhoto, read_file
 from headstart.data.decode import decode, misnamed
+from headstart.data.deep import Extent
 from headstart.data.schema import ImageRef
 from headstart.errors import DataError
 
@@ -28,8 +31,12 @@ CHUNK = 32
 """Photos per task of the thread pool: large enough that the overhead of a task is negligible."""
 SHARD = 4096
 """Photos per published shard: a killed process loses the reading of at most so many photos."""
-FORMAT = 3
+FORMAT = 4
 """Increased when the same file gives other pixels than before, so that old rows are not used."""
+READER = f"v{FORMAT}-pillow{PIL.__version__.partition('.')[0]}"
+"""What pixels depend on beside the file, their size and filter: part of the key of all that is computed from pixels.
+Decoders change between Pillow's major versions.
+"""
 
 
 def reader_threads() -> int:
@@ -49,7 +56,7 @@ class DecodedImages:
 
     ``digests[i]``: blake2b-128 hex of the file's bytes, None when unreadable; ``problems[i]``: why photo i cannot be
     used, or None; ``sizes[i]``: original (width, height) px; ``remarks[i]``: conversions ("grayscale", "EXIF-rotated",
-    ...).
+    ...). ``ranges``: those that deep photos were read with; ``extents``: of the deep photos, where they were measured.
     """
 
     photos: list[ImageRef]
@@ -60,6 +67,14 @@ class DecodedImages:
     sizes: list[tuple[int, int]] = field(default_factory=list)
     remarks: list[tuple[str, ...]] = field(default_factory=list)
     store: RowStore | None = None
+    ranges: Ranges | None = None
+    extents: list[Extent] = field(default_factory=list)
+
+    @property
+    def key(self) -> str:
+        """How they were read, for the name of a store of what is computed from them."""
+        ranges = f"-{self.ranges.key}" if self.ranges else ""
+        return f"{READER}-{self.resize}-{self.interpolation}{ranges}"
 
     def __len__(self) -> int:
         return len(self.photos)
@@ -70,7 +85,7 @@ class DecodedImages:
         kept = self.store.get(digest) if self.store is not None and digest is not None else None
         if kept is not None:
             return kept
-        read = _read_one(self.photos[i], self.resize, self.interpolation, None, True)
+        read = _read_one(self.photos[i], self.resize, self.interpolation, None, True, self.ranges)
         if read.pixels is None or read.digest != digest:
             what = (
                 f"was read before, and now {read.problem}" if read.digest is None else "has changed since it was read"
@@ -93,7 +108,7 @@ class DecodedImages:
             return [values[i] for i in indices]
 
         facts = (some(self.digests), some(self.problems), some(self.sizes), some(self.remarks))
-        return DecodedImages(some(self.photos), self.resize, self.interpolation, *facts, self.store)
+        return DecodedImages(some(self.photos), self.resize, self.interpolation, *facts, self.store, self.ranges)
 
 
 @dataclass(frozen=True)
@@ -110,12 +125,13 @@ class PhotoRead:
     remarks: tuple[str, ...] = ()
     pixels: np.ndarray | None = None
     format: str = ""
+    extent: Extent | None = None
 
 
-def full_size(photo: ImageRef) -> np.ndarray:
+def full_size(photo: ImageRef, ranges: Ranges | None = None) -> np.ndarray:
     """A photo as uint8 [h, w, 3] at its own size. Raises DataError that names it."""
     try:
-        return decode(photo).pixels
+        return decode(photo, ranges=ranges).pixels
     except BadPhoto as bad:
         raise DataError(f"{where_is(photo)}: {bad.problem}.") from bad
 
@@ -132,16 +148,26 @@ def centre(row: np.ndarray, size: int) -> np.ndarray:
 
 
 def read_photos(
-    photos: Sequence[ImageRef], resize: int, interpolation: str = "bilinear", *, progress: OnProgress | None = None
+    photos: Sequence[ImageRef],
+    resize: int,
+    interpolation: str = "bilinear",
+    *,
+    ranges: Ranges | None = None,
+    progress: OnProgress | None = None,
 ) -> DecodedImages:
-    """Read, hash, decode and resize photos with all cores, except those in the cache. Raises RunError."""
-    pixels = DecodedImages(list(photos), resize, interpolation)
-    store = RowStore(f"pixels-v{FORMAT}-{resize}-{interpolation}", "uint8")
+    """Read, hash, decode and resize photos with all cores, except those in the cache. Without ``ranges``, the values of
+    deep photos are measured. Raises RunError.
+    """
+    pixels = DecodedImages(list(photos), resize, interpolation, ranges=ranges)
+    store = RowStore(f"pixels-{pixels.key}", "uint8")
     estimate = len(photos) * resize * resize * 3 * 1.4  # photos are about 4:3
     pixels.store = store if estimate <= limit_bytes() * 0.8 else None
+    kept, measure = pixels.store is not None, ranges is None
     for start in range(0, len(photos), SHARD):
         part = pixels.photos[start : start + SHARD]
-        reads = stream_photos(part, resize, interpolation, pixels.store, with_pixels=pixels.store is not None)
+        reads = stream_photos(
+            part, resize, interpolation, pixels.store, with_pixels=kept, ranges=ranges, measure=measure
+        )
         _add(pixels, reads, progress)
     return pixels
 
@@ -158,6 +184,10 @@ def _add(pixels: DecodedImages, reads: Iterator[PhotoRead], progress: OnProgress
             # Facts of the bytes alone: one row serves all files of that content, whatever their names. A problem is not
             # stored, since it may be one of this machine, such as too little memory.
             facts = known or {"size": [read.width, read.height], "remarks": list(read.remarks), "format": read.format}
+            if read.extent is not None:
+                facts["extent"] = list(read.extent)
+            if "extent" in facts:
+                pixels.extents.append(Extent(*facts["extent"]))
             name = pixels.photos[len(pixels.digests)].name
             pixels.digests.append(None if read.problem else read.digest)
             pixels.problems.append(read.problem)
@@ -178,14 +208,17 @@ def stream_photos(
     store: RowStore | None = None,
     *,
     with_pixels: bool = True,
+    ranges: Ranges | None = None,
+    measure: bool = False,
 ) -> Iterator[PhotoRead]:
     """Read photos with all cores and yield them in order, a bounded number ahead; photos in ``store`` are hashed only.
 
-    ``with_pixels=False`` checks that photos can be decoded, and drops the pixels.
+    ``with_pixels=False`` checks that photos can be decoded, and drops the pixels. ``ranges``, ``measure``: see
+    ``decode``.
     """
 
     def read_chunk(chunk: Sequence[ImageRef]) -> list[PhotoRead]:
-        return [_read_one(photo, resize, interpolation, store, with_pixels) for photo in chunk]
+        return [_read_one(photo, resize, interpolation, store, with_pixels, ranges, measure) for photo in chunk]
 
     chunks = deque(photos[i : i + CHUNK] for i in range(0, len(photos), CHUNK))
     with ThreadPoolExecutor(reader_threads()) as pool:
@@ -200,7 +233,10 @@ def stream_photos(
             raise
 
 
-def _read_one(photo: ImageRef, resize: int, interpolation: str, store: RowStore | None, with_pixels: bool) -> PhotoRead:
+def _read_one(
+    photo: ImageRef, resize: int, interpolation: str, store: RowStore | None, with_pixels: bool,
+    ranges: Ranges | None = None, measure: bool = False,
+) -> PhotoRead:  # fmt: skip
     try:
         content = read_file(photo)
     except BadPhoto as bad:
@@ -209,8 +245,9 @@ def _read_one(photo: ImageRef, resize: int, interpolation: str, store: RowStore 
     if store is not None and digest in store:
         return PhotoRead(digest)
     try:
-        found = decode(content, resize, interpolation)
+        found = decode(content, resize, interpolation, ranges=ranges, measure=measure)
     except BadPhoto as bad:
         return PhotoRead(digest, bad.problem)
     kept = found.pixels if with_pixels else None
-    return PhotoRead(digest, None, found.width, found.height, tuple(found.notes), kept, found.format)
+    notes = tuple(found.notes)
+    return PhotoRead(digest, None, found.width, found.height, notes, kept, found.format, found.extent)

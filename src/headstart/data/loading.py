@@ -12,12 +12,13 @@ import numpy as np
 
 from headstart.core.events import Events
 from headstart.core.text import plural
-from headstart.data.decode import header_size
+from headstart.data.decode import NEARLY_BLACK, header_size
+from headstart.data.deep import chosen
 from headstart.data.duplicates.pairs import near_pairs
 from headstart.data.filenames import shown
 from headstart.data.images import DecodedImages, read_photos
 from headstart.data.readable import by_cause, refuse_lost
-from headstart.data.schema import AS_FOUND, BadFile, Manifest, ReadOptions
+from headstart.data.schema import AS_FOUND, BadFile, Manifest, Photo, ReadOptions
 from headstart.data.sources.detect import scan
 from headstart.data.stratify import linked
 from headstart.errors import DataError
@@ -79,7 +80,7 @@ def read(manifest: Manifest, resize: int, interpolation: str, on_bad: str, event
         DataError: ``on_bad`` is "fail" and some photos cannot be used; most of a class, or none at all, can be read.
     """
     photos = manifest.photos
-    pixels = read_photos(photos, resize, interpolation, progress=partial(events.progress, "reading photos"))
+    pixels = _pixels(photos, resize, interpolation, events)
     bad = tuple(BadFile(photo.path, problem) for photo, problem in zip(photos, pixels.problems, strict=True) if problem)
     every = (*manifest.skipped, *bad)
     if every and on_bad == "fail":
@@ -96,4 +97,22 @@ def read(manifest: Manifest, resize: int, interpolation: str, on_bad: str, event
     if len(bad) == len(photos):
         raise DataError(f"None of the {len(photos)} photos in {manifest.name} can be read.", "See the reasons above.")
     conversions = Counter(remark for remarks in pixels.remarks for remark in remarks)
+    if black := conversions[NEARLY_BLACK]:
+        events.warning(
+            f"{plural(black, 'photo is', 'photos are')} nearly black after reading. If other programs show a picture,"
+            " its values use a small part of their range: convert it to 8 bits."
+        )
     return LoadedImages(manifest, pixels, bad, dict(conversions.most_common()))
+
+
+def _pixels(photos: Sequence[Photo], resize: int, interpolation: str, events: Events) -> DecodedImages:
+    """The photos read; deep ones a second time, by the ranges of all, where these are not the usual ones."""
+    progress = partial(events.progress, "reading photos")
+    pixels = read_photos(photos, resize, interpolation, progress=progress)
+    ranges = chosen(pixels.extents)
+    if ranges is None:
+        return pixels
+    told = [f"{low:g} is black and {high:g} white" for low, high in filter(None, ranges)]
+    count = plural(len(pixels.extents), "photo has", "photos have")
+    events.message(f"{count} more than 8 bits per channel: {'; of floats '.join(told)}, by the values of all of them.")
+    return read_photos(photos, resize, interpolation, ranges=ranges, progress=progress)

@@ -6,7 +6,7 @@ Loading reads tensors and JSON only, and executes no code from the folder.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
@@ -26,7 +26,7 @@ from headstart.evaluation.conformal import label_set, least_probability
 from headstart.evaluation.objective import MULTICLASS
 from headstart.evaluation.uncertainty import Uncertainty, is_unknown
 from headstart.inference.backends import choose_engine
-from headstart.inference.device import Machine, find_machine
+from headstart.inference.device import Machine, find_machine, ready_after_fork
 from headstart.inference.features import BATCH
 from headstart.inference.model_files import FORMAT, published, read_description
 from headstart.inference.network_files import load_network, size_problem
@@ -146,12 +146,13 @@ class Classifier:
         """
         from headstart.inference.hub import fetched
 
+        ready_after_fork()
         folder = fetched(folder)
         described = read_description(folder)
         shape, classes = described["architecture"], tuple(described["classes"])
         network = load_network(folder, shape, len(classes))
         how = described["preprocessing"]
-        preprocessing = Preprocessing(**{f.name: how[f.name] for f in fields(Preprocessing)})
+        preprocessing = Preprocessing.from_json(how)
         if problem := size_problem(network.backbone, preprocessing.image_size):
             raise RunError(f"{folder / 'model.json'}: preprocessing.image_size: {problem}.", DAMAGED)
         loaded = cls(
@@ -177,6 +178,8 @@ class Classifier:
         machine = self._machine or find_machine()
         if self._machine is None:
             self.to(machine)
+        if self._forward is not None and not self._forward.is_of_this_process:
+            self._after_fork(machine)
         weights = sum(p.numel() for p in self.network.backbone.parameters())
         size = self.preprocessing.image_size
         engine = str(choose_engine(machine.device.type, has_openvino(), photos, weights, size).value)
@@ -185,9 +188,19 @@ class Classifier:
             self._forward = FrozenNetwork(self.network.backbone, self.preprocessing, machine, precision, engine)
         return self._forward
 
+    def _after_fork(self, machine: Machine) -> None:
+        """Make ready for a process that was forked from the one that prepared the network. Raises RunError."""
+        if machine.device.type != "cpu":
+            problem = f"This process was forked from one that computes on {machine.device.type.upper()}, and cannot."
+            raise RunError(problem, "Start it by spawn, or load the model after the fork.")
+        ready_after_fork()
+        self._forward = None
+
     def features(self, photos: np.ndarray) -> np.ndarray:
         """Features float32 [N, D] of photos that are cropped to size already: uint8 [N, S, S, 3]."""
-        forward = self._forward or self.prepare_for(len(photos))
+        forward = self._forward
+        if forward is None or not forward.is_of_this_process:
+            forward = self.prepare_for(len(photos))
         return forward(torch.from_numpy(photos)).float().numpy()
 
     def logits(self, photos: np.ndarray) -> np.ndarray:
@@ -212,7 +225,8 @@ class Classifier:
         size = self.preprocessing.image_size
         waiting: list[tuple[Ref, PhotoRead]] = []
         good: list[np.ndarray] = []
-        reads = stream_photos(photos, self.preprocessing.resize, self.preprocessing.interpolation)
+        how = self.preprocessing
+        reads = stream_photos(photos, how.resize, how.interpolation, ranges=how.ranges)
         for done, (photo, read) in enumerate(zip(photos, reads, strict=True), 1):
             waiting.append((photo, read))
             if read.pixels is not None:

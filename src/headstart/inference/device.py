@@ -12,6 +12,8 @@ import torch
 from headstart.core.arguments import Device
 from headstart.errors import OptionError
 
+_IMPORTED_BY = os.getpid()
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -30,6 +32,7 @@ def find_machine(device: Device = "auto") -> Machine:
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    ready_after_fork()
     try:
         found = torch.device(device)
         torch.empty(1, device=found)
@@ -43,6 +46,19 @@ def find_machine(device: Device = "auto") -> Machine:
         return Machine(found, torch.cuda.get_device_capability(found) >= (8, 0), torch.cuda.get_device_name(found))
     words = f"{found.type.upper()}, {os.cpu_count()} cores, {platform.processor() or platform.machine()}"
     return Machine(found, found.type == "cpu" and cpu_has_bf16(), words)
+
+
+def is_forked() -> bool:
+    """Whether this process is a fork of one that may have computed before: threads are not copied, so it would wait for
+    them for ever.
+    """
+    return os.getpid() != _IMPORTED_BY
+
+
+def ready_after_fork() -> None:
+    """In a forked process, compute in one thread, which it can do, as PyTorch's own workers that load data do."""
+    if is_forked():
+        torch.set_num_threads(1)
 
 
 @cache

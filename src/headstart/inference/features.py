@@ -43,9 +43,9 @@ class FeatureKey:
     device: str
     engine: str
 
-    def digest(self, view: View) -> str:
-        """The name of the store for one view."""
-        text = repr((FORMAT, *vars(self).values(), view))
+    def digest(self, view: View, read: str) -> str:
+        """The name of the store for one view of photos that were ``read`` so (``DecodedImages.key``)."""
+        text = repr((FORMAT, read, *vars(self).values(), view))
         return "features-" + hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 
@@ -116,7 +116,7 @@ def compute_rows(
         dtype: of the rows, see ``as_rows``.
         progress: called with photos done, and all.
     """
-    store = RowStore(key.digest(view), dtype)
+    store = RowStore(key.digest(view, pixels.key), dtype)
     missing = store.missing(pixels.digests)
     progress = progress or (lambda done, total: None)
     done = len(pixels) - len(missing)

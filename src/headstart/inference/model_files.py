@@ -18,7 +18,15 @@ Name = Annotated[str, Meta(min_length=1, max_length=1000)]
 Side = Annotated[int, Meta(ge=1, le=LARGEST_SIDE)]
 Mean = Annotated[float, Meta(ge=-1000, le=1000)]
 Deviation = Annotated[float, Meta(ge=1e-6, le=1000)]
+Value = Annotated[float, Meta(ge=-1e38, le=1e38)]
 Text = Annotated[str, Meta(max_length=100_000)]
+
+
+class ExpectedRanges(Struct):
+    """``preprocessing.ranges``: see ``Ranges``."""
+
+    integers: tuple[Value, Value] | None = None
+    floats: tuple[Value, Value] | None = None
 
 
 class Expected(Struct):
@@ -29,6 +37,7 @@ class Expected(Struct):
     mean: tuple[Mean, Mean, Mean] = IMAGENET_MEAN
     std: tuple[Deviation, Deviation, Deviation] = IMAGENET_STD
     interpolation: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"] = "bilinear"
+    ranges: ExpectedRanges | None = None
 
 
 class Architecture(Struct):

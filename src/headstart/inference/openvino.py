@@ -12,15 +12,19 @@ import torch
 from torch import nn
 
 from headstart.errors import OptionError, option
-from headstart.inference.device import Machine
+from headstart.inference.device import Machine, is_forked
 from headstart.models.preprocessing import Preprocessing
 
 _ASKED = option("engine", "'openvino'")
 
 
-@cache
 def has_openvino() -> bool:
-    """Whether OpenVINO is installed."""
+    """Whether OpenVINO is installed, and can compute in this process: in a forked one, its threads are missing."""
+    return not is_forked() and _is_installed()
+
+
+@cache
+def _is_installed() -> bool:
     return find_spec("openvino") is not None
 
 
@@ -31,6 +35,9 @@ class OpenVinoBackend:
         hint = "Use `engine='torch'`."
         if machine.device.type != "cpu":
             raise OptionError(f"{_ASKED} is for CPUs, not for {machine.device}.", hint, option="engine")
+        if is_forked():
+            problem = f"{_ASKED}: OpenVINO does not compute in a forked process."
+            raise OptionError(problem, f"{hint[:-1]}, or start the process by spawn.", option="engine")
         if not has_openvino():
             raise OptionError(f"{_ASKED}: OpenVINO is not installed.", f"pip install openvino. {hint}", option="engine")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import os
 
 import numpy as np
 import torch
@@ -29,12 +30,17 @@ class FrozenNetwork:
     def __init__(
         self, module: nn.Module, preprocessing: Preprocessing, machine: Machine, precision: str, engine: str = "torch"
     ) -> None:
-        self.machine, self.precision, self.asked = machine, precision, engine
+        self.machine, self.precision, self.asked, self.process = machine, precision, engine, os.getpid()
         folded = fold(module)
         run = _checked(engine, folded, preprocessing, machine, precision) if engine != "torch" else None
         self.engine = engine if run else "torch"
         self.run = run or BACKENDS.get("torch").compile(folded, preprocessing, machine, precision)
         self.in_parts = InParts(self.run)
+
+    @property
+    def is_of_this_process(self) -> bool:
+        """False after a fork, where an engine's threads are missing."""
+        return self.process == os.getpid()
 
     def __call__(self, photos: torch.Tensor) -> torch.Tensor:
         return self.in_parts(photos)

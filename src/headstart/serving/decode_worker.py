@@ -14,6 +14,7 @@ import sys
 from contextlib import suppress
 from typing import IO, Any
 
+from headstart.core.ranges import Ranges
 from headstart.data.bounds import BadPhoto, Bounds, TooCostly
 from headstart.data.decode import decode
 from headstart.data.images import centre
@@ -28,14 +29,15 @@ OVERHEAD = 300_000_000
 
 
 def work(source: IO[bytes], sink: IO[bytes], how: dict[str, Any]) -> None:
-    """Answer requests until the input ends. ``how``: "resize", "interpolation", "size" and the bounds."""
+    """Answer requests until the input ends. ``how``: "resize", "interpolation", "size", "ranges" and the bounds."""
+    ranges = Ranges(*how["ranges"]) if how["ranges"] else None
     bounds = Bounds(how["pixels"], how["scanned"], how["memory"], FORMATS)
     _answer(sink, READY, b"")
     while len(head := source.read(REQUEST.size)) == REQUEST.size:
         name_length, length = REQUEST.unpack(head)
         name, content = source.read(name_length).decode(), source.read(length)
         try:
-            photo = decode(content, how["resize"], how["interpolation"], name, bounds)
+            photo = decode(content, how["resize"], how["interpolation"], name, bounds, ranges=ranges)
             _answer(sink, PIXELS, centre(photo.pixels, how["size"]).tobytes())
         except TooCostly as bad:
             _answer(sink, COSTLY, bad.problem.encode())

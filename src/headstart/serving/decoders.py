@@ -33,7 +33,7 @@ class Decoders:
     def __init__(self, how: Preprocessing, limits: Limits) -> None:
         cores = os.cpu_count() or 2
         self.size = how.image_size
-        asked = {"resize": how.resize, "interpolation": how.interpolation, "size": how.image_size}
+        asked = {"resize": how.resize, "interpolation": how.interpolation, "size": how.image_size, "ranges": how.ranges}
         bounds = {"pixels": limits.pixels, "scanned": 20 * limits.pixels, "memory": int(limits.decode_mb * 1e6)}
         least = {"pixels": QUICK_PIXELS, "scanned": QUICK_SCANNED, "memory": QUICK_MEMORY}
         quick = {name: min(value, bounds[name]) for name, value in least.items()}

@@ -100,7 +100,7 @@ def embed_images(
     members = np.array([i for i, digest in enumerate(photos.pixels.digests) if digest is not None], dtype=np.int64)
     classes, labels = labels_of([photos.manifest.photos[i] for i in members])
     plan = ready[0] if ready else plan_of(photos.manifest, len(members), len(classes), backbone, machine, options)
-    seen = backbone.preprocessing.at(plan.image_size, plan.resize)
+    seen = backbone.preprocessing.at(plan.image_size, plan.resize, photos.pixels.ranges)
     network = ("end", ready[1]) if ready else None
     extractor = FeatureExtractor(backbone, seen, machine, plan.precision, plan.engine, network)
     told = partial(events.progress, f"features by {backbone.name}")

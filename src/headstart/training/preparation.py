@@ -115,7 +115,7 @@ def split(
     if uneven(np.array(held)):
         events.warning(_imbalance(dataset, plan))
     backbone.split_at(plan.boundary)  # raises for an unknown boundary before training
-    preprocessing = backbone.preprocessing.at(plan.image_size, plan.resize)
+    preprocessing = backbone.preprocessing.at(plan.image_size, plan.resize, photos.pixels.ranges)
     extractor = FeatureExtractor(backbone, preprocessing, machine, plan.precision, plan.engine)
     return Prepared(
         options, dataset, photos, pixels, labels, objective, backbone, machine, plan, facts, extractor, leakage, leaked

@@ -39,7 +39,7 @@ class Fingerprints:
 
 def fingerprints(pixels: DecodedImages, progress: OnProgress | None = None) -> Fingerprints:
     """The fingerprints of readable photos, from the cache where it has them. Raises RunError."""
-    store = RowStore(f"fingerprints-v{FORMAT}-{pixels.resize}-{pixels.interpolation}", "uint8")
+    store = RowStore(f"fingerprints-v{FORMAT}-{pixels.key}", "uint8")
     digests = [str(digest) for digest in pixels.digests]
     missing = store.missing(digests)
     for start in range(0, len(missing), SHARD):

@@ -95,7 +95,7 @@ def near_pairs(images: DecodedImages, name: str) -> np.ndarray:
     """Pairs of near-duplicates [P, 2], by index: found by hash and pixels alone, fast enough for every training, and
     cached for the same photos (``name``: their digest).
     """
-    store = RowStore(f"near-copies-v{FORMAT}-{images.resize}-{images.interpolation}", "int64")
+    store = RowStore(f"near-copies-v{FORMAT}-{images.key}", "int64")
     members = np.array([i for i, digest in enumerate(images.digests) if digest is not None], dtype=np.int64)
     order = members[np.argsort([str(images.digests[i]) for i in members], kind="stable")]
     if store.missing([name]):

@@ -120,7 +120,7 @@ def _explained(
     expected, forward = classifier.preprocessing, classifier.prepare_for(len(paths))
     found: list[Explained] = []
     bad: dict[str, str] = {}
-    reads = stream_photos(paths, expected.resize, expected.interpolation)
+    reads = stream_photos(paths, expected.resize, expected.interpolation, ranges=expected.ranges)
     for done, (path, read) in enumerate(zip(paths, reads, strict=True), 1):
         if read.pixels is None:
             bad[name_of(path)] = str(read.problem)
@@ -148,7 +148,7 @@ def _nearest(run: Path, classifier: Classifier, events: Events) -> Nearest:
     """
     expected, members = classifier.preprocessing, run_photos(run, ("train",))
     progress = partial(events.progress, "reading training photos")
-    pixels = read_photos(members, expected.resize, expected.interpolation, progress=progress)
+    pixels = read_photos(members, expected.resize, expected.interpolation, ranges=expected.ranges, progress=progress)
     good = [i for i, digest in enumerate(pixels.digests) if digest is not None]
     members, pixels = [members[i] for i in good], pixels.take(good)
     network = classifier.prepare_for(len(good))

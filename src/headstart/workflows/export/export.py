@@ -18,6 +18,7 @@ from headstart.core.arguments import typed
 from headstart.core.events import Events, Listener
 from headstart.core.files import work_folder, write_json
 from headstart.core.paths import Place
+from headstart.core.ranges import Ranges
 from headstart.core.text import joined
 from headstart.data.images import full_size
 from headstart.data.schema import ImageRef
@@ -179,10 +180,17 @@ def _facts(classifier: Classifier) -> dict[str, Any]:
     described = classifier.public_description()
     return {
         "classes": described["classes"],
-        "input": "images: uint8 RGB photos of any one size [photos, height, width, 3], upright",
+        "input": f"images: uint8 RGB photos of any one size [photos, height, width, 3], upright{_scaling(classifier)}",
         "output": "probabilities: float32 [photos, classes], in the order of the classes",
         **{name: described[name] for name in ("preprocessing", "architecture", "provenance")},
     }
+
+
+def _scaling(classifier: Classifier) -> str:
+    """What the caller has to do with photos of more than 8 bits, if the model was trained on such."""
+    ranges = (classifier.preprocessing.ranges or Ranges())._asdict().items()
+    told = [f"of {name} v, round(255 * (v - {pair[0]:g}) / {pair[1] - pair[0]:g})" for name, pair in ranges if pair]
+    return f"; of more than 8 bits, scaled before that: {', '.join(told)}, within 0 and 255" if told else ""
 
 
 def _target(run: Path, form: Exporter, out: Place | None, int8: bool, overwrite: bool) -> Path:
@@ -208,7 +216,8 @@ def _checked(
     good = [photo for photo, _ in predicted]
     wanted = np.array([probabilities for _, probabilities in predicted])
     labels = [classifier.classes.index(photo.label) for photo in good if isinstance(photo, RunPhoto)]
-    parity, before = _measured(form, draft, good, wanted, labels, events)
+    ranges = classifier.preprocessing.ranges
+    parity, before = _measured(form, draft, good, ranges, wanted, labels, events)
     if not parity.good:
         raise RunError(
             f"The file's predictions differ from those of {run}: {parity}.", "This is a defect; nothing was written."
@@ -227,20 +236,21 @@ def _checked(
     for made, kept in zip(form.files(draft), form.files(wide), strict=True):
         os.replace(made, kept)
     assert form.quantise is not None
-    form.quantise(wide, draft, calibration)
-    parity, after = _measured(form, draft, good, wanted, labels, events)
+    form.quantise(wide, draft, calibration, ranges)
+    parity, after = _measured(form, draft, good, ranges, wanted, labels, events)
     return Exported(draft, form.name, after["bytes"], parity, {"before": before, "after": after})
 
 
 def _measured(
-    form: Exporter, draft: Path, photos: Sequence[ImageRef], wanted: np.ndarray, labels: list[int], events: Events
-) -> tuple[Parity, dict[str, Any]]:
+    form: Exporter, draft: Path, photos: Sequence[ImageRef], ranges: Ranges | None, wanted: np.ndarray,
+    labels: list[int], events: Events,
+) -> tuple[Parity, dict[str, Any]]:  # fmt: skip
     """(comparison with the classifier, size, time and accuracy) on photos that are decoded in full, one at a time; no
     accuracy where the labels are not known.
     """
     runner, rows, seconds = form.open(draft), [], []
     for done, photo in enumerate(photos, 1):
-        pixels = full_size(photo)
+        pixels = full_size(photo, ranges)
         began = time.perf_counter()
         rows.append(runner(pixels[None])[0])
         seconds.append(time.perf_counter() - began)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from headstart.core.ranges import Ranges
 from headstart.core.registry import Registry
 from headstart.core.text import json_text, printable
 from headstart.data.schema import ImageRef
@@ -29,9 +30,9 @@ Runner = Callable[[np.ndarray], np.ndarray]
 class Exporter:
     """One format.
 
-    ``write(graph, path, facts)``; ``open(path)`` returns a runner; ``quantise(source, target, photos)`` quantizes to
-    int8, where there is a tool. ``needs``, ``int8_needs``: packages by import name; ``beside``: suffixes of further
-    files.
+    ``write(graph, path, facts)``; ``open(path)`` returns a runner; ``quantise(source, target, photos, ranges)``
+    quantizes to int8 by photos read with these ranges, where there is a tool. ``needs``, ``int8_needs``: packages by
+    import name; ``beside``: suffixes of further files.
     """
 
     name: str
@@ -39,7 +40,7 @@ class Exporter:
     needs: tuple[str, ...]
     write: Callable[[WholeClassifier, Path, dict[str, Any]], None]
     open: Callable[[Path], Runner]
-    quantise: Callable[[Path, Path, Sequence[ImageRef]], None] | None = None
+    quantise: Callable[[Path, Path, Sequence[ImageRef], Ranges | None], None] | None = None
     int8_needs: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
 

@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from headstart.core.ranges import Ranges
 from headstart.data.images import full_size
 from headstart.data.schema import ImageRef
 from headstart.inference.openvino import import_openvino, openvino_core
@@ -24,14 +25,14 @@ CALIBRATION = 200
 """Photos that the ranges of activations are estimated on."""
 
 
-def quantise_onnx(source: Path, target: Path, photos: Sequence[ImageRef]) -> None:
+def quantise_onnx(source: Path, target: Path, photos: Sequence[ImageRef], ranges: Ranges | None) -> None:
     """By onnxruntime: per-channel weights, activations by their range (static, QDQ)."""
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
-        inputs = ({"images": pixels} for pixels in _inputs(photos))
+        inputs = ({"images": pixels} for pixels in _inputs(photos, ranges))
 
         def get_next(self) -> dict[str, np.ndarray] | None:
             return next(self.inputs, None)
@@ -54,7 +55,7 @@ def quantise_onnx(source: Path, target: Path, photos: Sequence[ImageRef]) -> Non
         onnx.save(made, target)
 
 
-def quantise_openvino(source: Path, target: Path, photos: Sequence[ImageRef]) -> None:
+def quantise_openvino(source: Path, target: Path, photos: Sequence[ImageRef], ranges: Ranges | None) -> None:
     """By NNCF, OpenVINO's tool: per-channel weights, activations by their range."""
     with quiet():
         openvino = import_openvino()
@@ -62,12 +63,12 @@ def quantise_openvino(source: Path, target: Path, photos: Sequence[ImageRef]) ->
         import nncf
 
         model = openvino_core().read_model(str(source))
-        made = nncf.quantize(model, nncf.Dataset(list(_inputs(photos))), subset_size=len(photos))
+        made = nncf.quantize(model, nncf.Dataset(list(_inputs(photos, ranges))), subset_size=len(photos))
         openvino.save_model(made, str(target), compress_to_fp16=True)
 
 
-def _inputs(photos: Sequence[ImageRef]) -> Iterator[np.ndarray]:
-    return (full_size(photo)[None] for photo in photos)
+def _inputs(photos: Sequence[ImageRef], ranges: Ranges | None) -> Iterator[np.ndarray]:
+    return (full_size(photo, ranges)[None] for photo in photos)
 
 
 @contextmanager

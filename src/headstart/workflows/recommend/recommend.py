@@ -209,7 +209,7 @@ class _Ranking:
         # The plan of a probe on all photos: what is measured is what a training would use.
         every, classes = len(self.everything.photos), len({photo.label for photo in self.everything.photos})
         plan = plan_of(self.everything, every, classes, backbone, self.machine, options)
-        seen = backbone.preprocessing.at(size, resize)
+        seen = backbone.preprocessing.at(size, resize, photos.pixels.ranges)
         ready = FrozenNetwork(backbone, seen, self.machine, plan.precision, plan.engine)
         rate = photos_per_second(ready, size, BATCH)
         row: Row = {
