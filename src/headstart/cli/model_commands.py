@@ -116,10 +116,10 @@ def evaluate(
         f"{format_report(figures, figures['classes'])}\n"
         f"\n{accuracies(figures)} on {figures['photos']} photos of {printable(figures['data'])}"
     )
-    if caution := few_per_class(figures):
-        told(caution)
     if figures.get("certainty", {}).get("unknown") is not None:
         text += f"\nunlike the training photos: {figures['certainty']['unknown']:.1%}"
+    if caution := few_per_class(figures):
+        text += f"\n{caution}"
     for bad in figures["bad"]:
         told(f"left out: {bad['path']}: {bad['reason']}")
     return Shown(text, figures, f"{command_line('explain', run, {})} PHOTOS")

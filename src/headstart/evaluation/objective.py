@@ -7,7 +7,7 @@ Another objective (several labels per photo) is one class here, or in another pa
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -86,17 +86,25 @@ OBJECTIVES: Registry[Objective] = Registry(
 )
 
 
-class OnVal(NamedTuple):
-    """Figures on val; ``balanced``: the balanced accuracy, where its classes are uneven."""
+class OnVal(tuple[float, float]):
+    """(loss, accuracy) on val; ``balanced``: the balanced accuracy, where its classes are uneven."""
 
-    loss: float
-    accuracy: float
-    balanced: float | None = None
+    balanced: float | None
+
+    def __new__(cls, loss: float, accuracy: float, balanced: float | None = None) -> OnVal:
+        self = super().__new__(cls, (loss, accuracy))
+        self.balanced = balanced
+        return self
+
+    @classmethod
+    def of(cls, val: tuple[float, float]) -> OnVal:
+        """Plain figures have no balanced accuracy."""
+        return val if isinstance(val, OnVal) else cls(*val)
 
     @property
     def score(self) -> tuple[float, float]:
         """What choices compare, higher is better: balanced accuracy where there is one, then the loss."""
-        return self.accuracy if self.balanced is None else self.balanced, -self.loss
+        return self[1] if self.balanced is None else self.balanced, -self[0]
 
 
 def on_val(objective: Objective, logits: np.ndarray, targets: np.ndarray) -> OnVal:

@@ -127,7 +127,7 @@ def _imbalance(dataset: SplitDataset, plan: Plan) -> str:
     low, high = min(range(len(counts)), key=counts.__getitem__), max(range(len(counts)), key=counts.__getitem__)
     return (
         f"class imbalance: {counts[high]:,} training photos of {quoted(dataset.classes[high])}, {counts[low]:,} of"
-        f" {quoted(dataset.classes[low])}. `balance={plan.balance}`; balanced accuracy says more than accuracy."
+        f" {quoted(dataset.classes[low])}. `balance={plan.balance!r}`; balanced accuracy says more than accuracy."
     )
 
 

@@ -54,6 +54,10 @@ class EpochRow:
     seconds: float
     val_balanced_accuracy: float | None = None  # where the classes of val are uneven
 
+    def to_json(self) -> dict[str, Any]:
+        """Without what does not apply."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
 
 @dataclass
 class TrainerState:
@@ -87,7 +91,7 @@ class TrainerState:
             raise RunError(f"{file}: a count is negative.", DAMAGED)
         # 0.1 had another name for a probe with a trained head. One state is of one strategy.
         rows = [{**row, "strategy": strategy} for row in state.history]
-        state.history = [asdict(row) for row in checked(file, rows, list[EpochRow])]
+        state.history = [row.to_json() for row in checked(file, rows, list[EpochRow])]
         return state
 
 
@@ -111,7 +115,7 @@ class Trainer:
         self,
         network: nn.Module,
         source: Source,
-        validate: Callable[[], tuple[float, float] | OnVal],
+        validate: Callable[[], tuple[float, float]],
         plan: Plan,
         machine: Machine,
         state_folder: Path,
@@ -180,16 +184,15 @@ class Trainer:
 
     def _finish_epoch(self, epoch: int) -> None:
         state, began = self.state, time.monotonic()
-        val = OnVal(*self.validate())
-        if not math.isfinite(val.loss):  # the last step burst the weights, which no later batch would show
+        val = OnVal.of(self.validate())
+        if not math.isfinite(val[0]):  # the last step burst the weights, which no later batch would show
             raise self._not_finite(f"on the validation set after epoch {epoch + 1}")
         seconds = state.seconds + time.monotonic() - began
         row = EpochRow(
             self.plan.strategy, epoch + 1, state.loss_sum / state.seen, state.correct / state.seen,
-            val.loss, val.accuracy, self._rate(epoch, len(self.bounds) - 1) * max(self.peaks), round(seconds, 2),
-            val.balanced,
+            *val, self._rate(epoch, len(self.bounds) - 1) * max(self.peaks), round(seconds, 2), val.balanced,
         )  # fmt: skip
-        state.history.append(asdict(row))
+        state.history.append(row.to_json())
         if val.score > tuple(state.best):
             state.best, state.best_epoch = val.score, epoch + 1
             self.best = {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}

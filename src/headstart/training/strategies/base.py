@@ -91,7 +91,7 @@ class FitResult:
 
     network: Network  # its backbone is the context's own where that was left frozen
     plan: Plan  # of the strategy whose network this is
-    val: tuple[float, float] | OnVal  # (loss, accuracy); with balanced accuracy where the classes of val are uneven
+    val: tuple[float, float]  # (loss, accuracy), as ``OnVal`` where the classes of val are uneven
     history: Sequence[EpochRow] = ()
     best_epoch: int | None = None  # whose weights were kept, 1-based
     probe: Probe | None = None  # where one was fitted
@@ -100,10 +100,10 @@ class FitResult:
     temperature: float | None = None  # what the head's logits are divided by already; None: not calibrated
 
 
-def part(strategy: str, val: tuple[float, float] | OnVal) -> dict[str, Any]:
+def part(strategy: str, val: tuple[float, float]) -> dict[str, Any]:
     """A row of ``FitResult.parts``."""
-    loss, accuracy, balanced = OnVal(*val)
-    row: dict[str, Any] = {"strategy": strategy, "val_loss": loss, "val_accuracy": accuracy}
+    row: dict[str, Any] = {"strategy": strategy, "val_loss": val[0], "val_accuracy": val[1]}
+    balanced = OnVal.of(val).balanced
     return row if balanced is None else {**row, "val_balanced_accuracy": balanced}
 
 

@@ -101,6 +101,8 @@ def resume(run: Place, *, quiet: bool = False, listener: Listener | None = None)
     folder, options = RunFolder.open(Path(run))
     if folder.finished:
         return open_run(run)
+    if "balance" not in (folder.recall("plan") or {"balance": ""}):  # begun by a version that knew no such setting
+        options = replace(options, settings={**options.settings, "balance": "none"})
     with console_events(quiet, listener) as events:
         prepared = prepare(options, events)
         check_unchanged(folder, prepared)
@@ -216,7 +218,7 @@ def _write(
     # Last: a run that has a report is complete.
     write_text(path / "report.html", run_page(prepared, fitted, results, path, classifier))
     if caution := few_per_class(metrics["test" if "test" in metrics else "val"]):
-        events.warning(caution)
+        events.message(caution)
     folder.close()
     with contextlib.suppress(RunError):
         trim(keep=[store.folder for store in [prepared.photos.pixels.store] if store])
