@@ -167,7 +167,7 @@ def explain(
     for path, reason in found.bad.items():
         told(f"left out: {path}: {reason}")
     seen = ((one.prediction, one.image) for one in found.photos)
-    lines = [f"{one.path}  {one.label}  {one.confidence:.4f}  {image}" for one, image in seen]
+    lines = [f"{one.name}  {one.label}  {one.confidence:.4f}  {image}" for one, image in seen]
     return Shown(joined([*lines, f"page: {found.page}"]), found.summary, command_line("serve", run, {}))
 
 

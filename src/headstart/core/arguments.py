@@ -137,7 +137,7 @@ def _read_any(name: str, value: Any, hints: Sequence[Any]) -> Any:
         fits = next((one for one in others if isinstance(value, get_origin(one)) and not isinstance(value, str)), None)
         return _read(name, value, fits) if fits else place(value, name)
     wrong = []
-    for hint in hints:
+    for hint in (one for one in hints if one is not type(None)):
         try:
             return _read(name, value, hint)
         except _Wrong as error:

@@ -24,7 +24,7 @@ from headstart.data.images import full_size
 from headstart.data.schema import ImageRef
 from headstart.data.sources.unlabelled import find_files, tell_skipped
 from headstart.errors import DataError, HeadstartError, OptionError, RunError, option
-from headstart.inference.classifier import Classifier
+from headstart.inference.classifier import Classifier, name_of
 from headstart.inference.device import Machine, find_machine
 from headstart.reporting.console import console_events
 from headstart.runs.folder import record
@@ -212,7 +212,9 @@ def _checked(
     """Compare the draft with the classifier, and quantize it where ``int8`` asks for that."""
     predicted = [(photo, answer.probabilities) for photo, _, answer in classifier.stream(photos) if answer is not None]
     if not predicted:
-        raise DataError(f"None of the {len(photos)} photos to check the file on can be read.", f"First: {photos[0]}")
+        raise DataError(
+            f"None of the {len(photos)} photos to check the file on can be read.", f"First: {name_of(photos[0])}"
+        )
     good = [photo for photo, _ in predicted]
     wanted = np.array([probabilities for _, probabilities in predicted])
     labels = [classifier.classes.index(photo.label) for photo in good if isinstance(photo, RunPhoto)]
