@@ -187,6 +187,8 @@ async def measure(run: Path, photos: list[bytes], asked: argparse.Namespace) -> 
     try:
         while not (found := re.search(r"http://127\.0\.0\.1:(\d+)", log.read_text(encoding="utf-8"))):
             await asyncio.sleep(0.1)
+            if process.poll() is not None:
+                sys.exit(f"The server did not start:\n{log.read_text(encoding='utf-8')}")
         port = int(found[1])
         await ready(port, photos[0])
         none = Attack("none", sending([], 0), asked.clients)

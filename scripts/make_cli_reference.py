@@ -28,7 +28,7 @@ Results go to standard output, everything else (the plan, progress, notes, error
 | 0 | done |
 | 1 | a defect of headstart itself, with a traceback: please report it |
 | 2 | something about the request or the data: one message says what, where, and what to do |
-| 130 | interrupted with Ctrl-C: the message says how to go on |
+| 130 | interrupted with Ctrl-C (143: by SIGTERM; 129: by SIGHUP): the message says how to go on |
 
 `check` ends with 1 where photos should not be trained on as they are, and prints why.
 `predict` also ends with 2 when a photo could not be read: it names that photo and answers for the others.

@@ -177,7 +177,7 @@ def test_fraction_is_nested_stratified_and_keeps_every_class():
     assert "(50 % of train, train 77" in half.summary
 
 
-def test_bad_photos_are_out_and_a_class_of_them_is_left_out():
+def test_bad_photos_are_out():
     photos = manifest({"cat": 10, "dog": 10, "broken": 2})
     digests = [None if p.label == "broken" or p.path.stem == "0" else p.path.as_posix() for p in photos.photos]
     bad = [BadFile(p.path, "truncated") for p, d in zip(photos.photos, digests, strict=True) if d is None]
@@ -185,7 +185,6 @@ def test_bad_photos_are_out_and_a_class_of_them_is_left_out():
     assert found.classes == ("cat", "dog")
     assert len(found.samples) == 18
     assert found.bad == tuple(bad)
-    assert "class 'broken' is left out: none of its 2 files can be read" in found.notes
     with pytest.raises(DataError, match="one class only"):
         split(manifest({"cat": 5, "dog": 1}), ["1", "2", "3", "4", "5", None])
     with pytest.raises(DataError, match="none of the 2 photos"):
@@ -251,3 +250,66 @@ def test_a_file_that_holds_no_splits(tmp_path, text):
     (tmp_path / "splits.csv").write_text(text)
     with pytest.raises(RunError, match=r"splits\.csv"):
         read_splits(tmp_path / "splits.csv")
+
+
+# -- small classes --
+
+
+def long_tail(small=3, large=20, **more):
+    return manifest({**{f"small {i}": 2 for i in range(small)}, **{f"large {i}": 10 for i in range(large)}, **more})
+
+
+def test_small_classes_are_named_with_what_leaving_them_out_costs():
+    with pytest.raises(DataError) as caught:
+        split(long_tail())
+    assert "too few photos to divide into train, val, test, in 3 of 23 classes: 'small 0' has 2 photos" in str(
+        caught.value
+    )
+    assert "leave out 3 classes (6 photos) with `min_per_class=3`" in str(caught.value)
+
+
+def test_where_nothing_would_be_left_leaving_out_is_not_proposed():
+    with pytest.raises(DataError) as caught:
+        split(long_tail(3, 1))
+    assert "min_per_class" not in str(caught.value)
+    with pytest.raises(DataError, match="only 1 class has as many photos"):
+        split(long_tail(3, 1), min_per_class=3)
+
+
+def test_small_classes_are_left_out_on_request_and_the_others_are_divided_as_without_them():
+    found, without = split(long_tail(), min_per_class=3), split(long_tail(0))
+    assert found.classes == without.classes
+    assert where(found) == where(without)
+    assert len(found.left_out) == 6
+    assert {(p.label, p.reason) for p in found.left_out} == {
+        (f"small {i}", "its class has fewer than 3 photos") for i in range(3)
+    }
+    assert "`min_per_class=3` leaves out 3 of 23 classes, 6 photos: 'small 0' (2)" in found.notes[0]
+    assert found.summary == without.summary
+
+
+def test_photos_of_one_group_and_exact_duplicates_count_once():
+    photos = manifest(
+        {"cat": 10, "dog": 10, "burst": 10, "copy": 10}, lambda label, i: "one" if label == "burst" else None
+    )
+    digests = ["same" if p.label == "copy" else p.path.as_posix() for p in photos.photos]
+    assert split(photos, digests, min_per_class=3).classes == ("cat", "dog")
+
+
+def test_of_given_splits_train_counts_and_a_class_that_it_lacks_can_be_left_out():
+    photos = manifest(
+        {("train", "cat"): 9, ("train", "dog"): 9, ("test", "cat"): 5, ("test", "dog"): 5, ("test", "owl"): 5}
+    )
+    with pytest.raises(DataError, match=r"'owl' is only in test(.|\n)*`min_per_class=1`"):
+        split(photos)
+    found = split(photos, min_per_class=1)
+    assert (found.classes, counts(found)["test"]) == (("cat", "dog"), [5, 5])
+
+
+def test_photos_that_are_left_out_are_written_with_a_reason_and_not_read_as_a_split(tmp_path):
+    found = split(long_tail(), min_per_class=3)
+    write_splits(found, tmp_path / "splits.csv")
+    lines = (tmp_path / "splits.csv").read_text().splitlines()
+    assert lines[0] == "path,label,split,digest,group,left_out"
+    assert sum(line.endswith(",its class has fewer than 3 photos") for line in lines) == 6
+    assert len(read_splits(tmp_path / "splits.csv")) == len(found.samples)

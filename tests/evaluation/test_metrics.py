@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from headstart.core.files import write_json
 from headstart.errors import TrainingError
-from headstart.evaluation.metrics import calibration, classification_report, evaluate, format_report
+from headstart.evaluation.examples import confused_pairs, most_confused
+from headstart.evaluation.metrics import (
+    DENSE,
+    accuracies,
+    calibration,
+    classification_report,
+    confusion_matrix,
+    evaluate,
+    few_per_class,
+    format_report,
+    headline,
+    uneven,
+    worst_first,
+)
 
 
 def outputs(photos: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -164,3 +179,79 @@ def test_the_text_report_can_show_other_names() -> None:
     text = format_report(evaluate(probabilities, labels, names), ["Shih-Tzu", "Beagle"])
     assert "Shih-Tzu" in text
     assert names[0] not in text
+
+
+# -- uneven classes, and many --
+
+
+def certain(labels: list[int], predicted: list[int], classes: int) -> dict[str, Any]:
+    return evaluate(np.eye(classes)[predicted], np.array(labels), [f"class {c}" for c in range(classes)])
+
+
+def test_balanced_accuracy_is_scikit_learns_and_leads_where_classes_are_uneven() -> None:
+    from sklearn.metrics import balanced_accuracy_score
+
+    labels, predicted = [0] * 90 + [1] * 10, [0] * 97 + [1] * 3
+    found = certain(labels, predicted, 2)
+    assert found["accuracy"]["value"] == 0.93
+    assert found["balanced_accuracy"]["value"] == pytest.approx(balanced_accuracy_score(labels, predicted))
+    assert headline(found) == ("balanced accuracy", found["balanced_accuracy"])
+    assert accuracies(found).startswith("balanced accuracy 0.6500 (95 % interval ")
+    assert ", accuracy 0.9300 (95 % interval " in accuracies(found)
+
+
+def test_accuracy_leads_where_they_are_even_and_in_files_of_older_versions() -> None:
+    found = certain([0] * 20 + [1] * 10, [0] * 30, 2)
+    assert headline(found)[0] == "accuracy"
+    assert accuracies(found).startswith("accuracy 0.6667")
+    older = {name: value for name, value in found.items() if name not in {"headline", "balanced_accuracy"}}
+    assert headline(older) == ("accuracy", found["accuracy"])
+    assert "balanced" not in accuracies(older)
+
+
+@pytest.mark.parametrize(
+    ("counts", "answer"), [((29, 10), False), ((30, 10), True), ((30, 0, 20), False), ((0, 0), False)]
+)
+def test_three_photos_to_one_are_uneven_and_a_class_without_photos_says_nothing(
+    counts: tuple[int, ...], answer: bool
+) -> None:
+    assert uneven(np.array(counts)) is answer
+
+
+def test_many_classes_have_their_most_confused_pairs_instead_of_a_matrix() -> None:
+    probabilities, labels, names = outputs(3000, DENSE + 50)
+    found = evaluate(probabilities, labels, names)
+    assert found["confusion"] is None
+    matrix = confusion_matrix(labels, probabilities.argmax(1), len(names)).tolist()
+    ours = [(pair.true, pair.predicted, pair.photos) for pair in confused_pairs(found, 20)]
+    theirs = [(pair.true, pair.predicted, pair.photos) for pair in most_confused(matrix, 10**6)]
+    assert len(ours) == 20
+    assert set(ours) <= set(theirs)
+    assert [n for *_, n in ours] == [n for *_, n in theirs[:20]]
+    assert "confused" not in evaluate(*outputs(200, 3))
+
+
+def test_1200_classes_fit_into_less_than_a_megabyte(tmp_path: Path) -> None:
+    probabilities, labels, names = outputs(6000, 1200)
+    found = evaluate(probabilities, labels, names)
+    write_json(tmp_path / "metrics.json", {"val": found, "test": found})
+    assert (tmp_path / "metrics.json").stat().st_size < 1_000_000
+
+
+def test_of_many_classes_the_text_shows_the_worst_and_counts_the_others() -> None:
+    probabilities, labels, names = outputs(3000, 60)
+    found = evaluate(probabilities, labels, names)
+    lines = format_report(found).splitlines()
+    assert len(lines) == 1 + 10 + 1 + 3
+    assert "50 more" in lines[11]
+    f1 = [row["f1"] for row in found["report"]["classes"]]
+    assert [line.split()[0] for line in lines[1:11]] == [str(c) for c in worst_first(found["report"]["classes"])[:10]]
+    assert max(f1[int(line.split()[0])] for line in lines[1:11]) <= sorted(f1)[10]
+    assert len(format_report(evaluate(*outputs(300, 40))).splitlines()) == 1 + 40 + 3
+
+
+def test_classes_of_a_photo_or_two_are_said_to_mean_nothing_by_themselves() -> None:
+    assert few_per_class(certain([0] * 4 + [1] * 4 + [2] * 50, [0] * 58, 3)).startswith(
+        "2 of 3 classes have fewer than 5"
+    )
+    assert few_per_class(certain([0] * 4 + [1] * 5, [0] * 9, 2)) == ""

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from headstart.evaluation.statistics import (
+    balanced_accuracy,
     difference_over_seeds,
     mcnemar,
     paired_difference,
@@ -165,3 +166,60 @@ def test_flags_must_be_of_the_same_photos() -> None:
         mcnemar(np.array([True, False]), np.array([True]))
     with pytest.raises(ValueError, match="one flag per photo"):
         mcnemar(np.array([], dtype=bool), np.array([], dtype=bool))
+
+
+# -- balanced accuracy --
+
+
+def test_balanced_accuracy_is_the_mean_recall_that_scikit_learn_computes() -> None:
+    from sklearn.metrics import balanced_accuracy_score
+
+    labels = np.repeat([0, 1, 2], [50, 9, 3])
+    predicted = np.random.default_rng(0).integers(0, 3, len(labels))
+    counts = np.bincount(labels, minlength=4)  # the fourth class has no photo
+    found = balanced_accuracy(np.bincount(labels[labels == predicted], minlength=4), counts)
+    assert found.value == pytest.approx(balanced_accuracy_score(labels, predicted))
+    assert found.low is not None
+    assert found.high is not None
+    assert 0 <= found.low < found.value < found.high <= 1
+
+
+def test_of_one_class_it_is_wilsons_interval() -> None:
+    for correct in (0, 7, 20):
+        ours, theirs = balanced_accuracy(np.array([correct]), np.array([20])), wilson(correct, 20)
+        assert (ours.value, ours.low, ours.high) == pytest.approx((theirs.value, theirs.low, theirs.high))
+
+
+def test_the_ends_keep_a_width() -> None:
+    perfect = balanced_accuracy(np.array([30, 3]), np.array([30, 3]))
+    assert perfect.value == perfect.high == 1.0
+    assert perfect.low is not None
+    assert perfect.low < 0.75  # three photos of a class leave much open
+
+
+def test_no_photos_at_all_are_refused() -> None:
+    with pytest.raises(ValueError, match="no class has photos"):
+        balanced_accuracy(np.zeros(3, int), np.zeros(3, int))
+
+
+COVERED = {
+    "one small class of three": ([30, 30, 3], [0.97, 0.97, 0.6]),
+    "nearly perfect": ([30, 30, 3], [0.99, 0.99, 0.9]),
+    "even": ([150, 150, 150], [0.95, 0.95, 0.95]),
+    "a hard small class": ([200, 10], [0.98, 0.5]),
+    "a lost small class": ([200, 10], [0.9, 0.1]),
+    "five photos": ([500, 5], [0.99, 0.8]),
+    "ten classes": ([100, 80, 60, 40, 30, 20, 15, 10, 7, 5], [0.95, 0.93, 0.9, 0.9, 0.85, 0.8, 0.75, 0.7, 0.6, 0.4]),
+    "a photo per class": ([1] * 100, [0.8] * 100),
+    "a long tail": ([1, 2, 3, 1] * 25, np.linspace(0.2, 1, 100).tolist()),
+    "1,200 classes": ([1] * 1200, np.linspace(0.2, 1, 1200).tolist()),
+}
+
+
+@pytest.mark.parametrize("case", COVERED)
+def test_its_interval_holds_the_truth_as_often_as_it_says(case: str) -> None:
+    photos, recall = (np.array(values) for values in COVERED[case])
+    correct = np.random.default_rng(0).binomial(photos, recall, size=(1000, len(photos)))
+    found = [balanced_accuracy(row, photos) for row in correct]
+    held = np.mean([(one.low or 0) <= recall.mean() <= (one.high or 0) for one in found])
+    assert held >= 0.95 - 3 * np.sqrt(0.95 * 0.05 / 1000)  # three standard errors of the simulation

@@ -141,7 +141,8 @@ def test_answers_that_are_right_often_enough_say_so() -> None:
 def test_a_coverage_that_is_none_is_refused(
     cli: Cli, refused: Callable[..., None], sure_run: Path, coverage: str
 ) -> None:
-    refused(cli("predict", sure_run, own(sure_run), "--coverage", coverage), "--coverage", "not between 0 and 1")
+    words = "not a finite number" if coverage == "nan" else "not between 0 and 1"
+    refused(cli("predict", sure_run, own(sure_run), "--coverage", coverage), "--coverage", words)
     with pytest.raises(OptionError):
         hs.predict(sure_run, [own(sure_run)], coverage=float(coverage))
 

@@ -21,7 +21,8 @@ from headstart.core import array_store, cached_folders
 from headstart.core.array_store import RowStore
 from headstart.data.sources import archive
 from headstart.data.sources.archive import ArchiveSource
-from headstart.data.sources.table import lists_photos, read_table
+from headstart.data.sources.folder import folder_manifest
+from headstart.data.sources.table import read_table
 from headstart.errors import HeadstartError
 
 ROWS = {"a": np.arange(300, dtype=np.float32), "b": np.float32([[1, 2], [3, 4]]), "c": np.zeros((0, 3), np.float32)}
@@ -46,7 +47,6 @@ def drive_table(data: bytes, folder: Path) -> None:
     table = folder / "list.csv"
     with _only(folder, "list.csv"):
         table.write_bytes(data)
-        lists_photos(table)
         for within in (None, folder):
             with suppress(HeadstartError):
                 for photo in read_table(table, within).photos:
@@ -55,6 +55,20 @@ def drive_table(data: bytes, folder: Path) -> None:
                     assert len(photo.label.splitlines()) == 1
                     assert not within or photo.path.resolve().is_relative_to(folder.resolve())
     table.unlink()
+
+
+def drive_json(data: bytes, folder: Path) -> None:
+    """A JSON file, and a folder with it as its only table."""
+    for name in ("a.png", "b.png"):
+        (folder / name).write_bytes(PNG)
+    for name in ("list.json", "metadata.jsonl", "list.txt"):
+        with _only(folder, name):
+            (folder / name).write_bytes(data)
+            with suppress(HeadstartError):
+                assert all(photo.path.is_file() for photo in read_table(folder / name).photos)
+            with suppress(HeadstartError):
+                assert all(photo.path.is_file() for photo in folder_manifest(folder, folder).photos)
+        (folder / name).unlink()
 
 
 def drive_archive(data: bytes, folder: Path) -> None:
@@ -129,17 +143,37 @@ _TABLES = [
     b"path,label\x00\n",
     _HEAD + b"a.png," + b"y" * 140000 + b"\n", _HEAD + b"\x00\n", b'path,label\n"a.png","x\ny"\nb.png,y\n',
 ]  # fmt: skip
+_TABLES += [
+    b"%2f,x\n/,y\n", _HEAD + b"/,x\n%2f,y\n",
+    b"sep=;\npath;label\na.png;x\n", b"# x\n" + _HEAD + b"#,\na.png,x\n", b"a.png,x\nb.png,y\n",
+    b"id,a,b\na,1,0\nb,0,1\n",
+    b"path,label,is_valid\na.png,x,1\nb.png,y,0\n", b"path,label,fold\na.png,x,1\nb.png,y,0\n", b"sep=\n", b"#\n#",
+    _HEAD + b"file:///a.png,x\nhttp://[a.png,y\n", _HEAD + b"%00.png,x\n", _HEAD + b"a.png,['x'\nb.png,\"['x', \"\n",
+    "path,label\na.png,x\n".encode("utf-16-le"), _HEAD + b"a.png," + b"[" * 9000 + b"]\n",
+]  # fmt: skip
+_JSONS = [
+    b"%2f,x",
+    b"", b"[]", b"{}", b"null", b'{"a.png": "x", "b.png": "y"}', b'[{"path": "a.png", "label": "x"}]', b"[" * 9000,
+    b'{"path": "a.png", "label": "x"}\n{"path": "b.png", "label": ["x", "y"]}', b'{"path": ["a.png"], "label": ["x"]}',
+    b'{"a.png": {"regions": {}, "filename": 1}}', b'{"images": [], "annotations": []}',
+    b'[{"path": {}, "label": 1e999}]',
+    b'{"a": [{"path": "a.png", "label": null}]}', b'"\\ud800"', b'{"\\ud800": "\\ud800", "a.png": "\\udfff"}',
+    b"a.png 0\nb.png 1\n",
+    b'{"path": "a.png", "label": ' + b"9" * 5000 + b"}",
+]  # fmt: skip
 _SHARDS = [
     b"", b"\0\0\x10\1", b"\0\0\x30\xff", b"\1\0\0\1", b"\1\4\xb0\x40", b"\2\0\0", b"\2\1\0", b"\3\0\0", b"\3\0\4",
     b"\4PK\3\4", b"\4", b"\5", b"\5" + bytes(1216), b"\6", b"\6PK\5\6" + bytes(18), b"\6\x93NUMPY\1\0", b"\6\x80\4N.",
 ]  # fmt: skip
 TARGETS: dict[str, Callable[[bytes, Path], None]] = {
     "table": drive_table,
+    "json": drive_json,
     "archive": drive_archive,
     "cache": drive_cache,
 }
 CORPUS: dict[str, list[bytes]] = {
     "table": _TABLES,
+    "json": _JSONS,
     "archive": [*BAD.values(), *(data for data, *_ in (*LEFT_OUT.values(), *HARMLESS.values()))],
     "cache": [*_SHARDS, b"\x06" + _shard()[0][array_store._SEAL :], b"\x04" + _shard()[0], b"\x05" + _shard()[1]],
 }

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import ast
+import datetime
 import io
+import json
 import os
 import pickle
 import random
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
+import numpy as np
 import pytest
 import torch
 from helpers.tampering import checkpoint, deep_dict, deep_tuple, endless_dict, shared_dicts
@@ -21,7 +24,7 @@ from torch import Tensor, nn
 
 from headstart import models
 from headstart.errors import WeightsError
-from headstart.models.checkpoints import fit_weights, is_finite, read_state_dict
+from headstart.models.checkpoints import fit_weights, is_finite, read_checkpoint, read_state_dict
 from headstart.models.factory import create
 
 from .conftest import photos, small
@@ -93,7 +96,7 @@ class Command:
         return os.mkdir, (self.folder,)
 
 
-@pytest.mark.parametrize("kind", ["command", "command, old format", "whole model", "settings", "torchscript"])
+@pytest.mark.parametrize("kind", ["command", "command, old format", "whole model", "a model in it", "torchscript"])
 @pytest.mark.filterwarnings("ignore")
 def test_code_in_a_checkpoint_is_refused_and_never_run(tmp_path: Path, kind: str) -> None:
     path, made = tmp_path / "w.pth", tmp_path / "made"
@@ -101,11 +104,131 @@ def test_code_in_a_checkpoint_is_refused_and_never_run(tmp_path: Path, kind: str
         torch.jit.script(nn.Linear(2, 2)).save(str(path))
     else:
         command = {**TENSORS, "x": Command(str(made))}
-        contents = {"whole model": nn.Linear(2, 2), "settings": {**TENSORS, "args": argparse.Namespace(lr=0.1)}}
+        contents = {"whole model": nn.Linear(2, 2), "a model in it": {"model": nn.Linear(2, 2), "epoch": 3}}
         torch.save(contents.get(kind, command), path, _use_new_zipfile_serialization="old" not in kind)
     with pytest.raises(WeightsError, match="refused: to read it, Python code"):
         read_state_dict(path)
     assert not made.exists()
+
+
+class Loud:
+    """A class whose import or use would be seen."""
+
+    made = 0
+
+    def __setstate__(self, state: object) -> None:
+        Loud.made += 1
+
+
+def test_objects_beside_the_weights_are_passed_over_and_their_classes_never_used(tmp_path: Path) -> None:
+    loud = Loud()
+    loud.lr = 0.1  # type: ignore[attr-defined]
+    beside = {
+        "args": argparse.Namespace(lr=0.1, model="resnet18"), "acc": np.float64(91), "path": tmp_path, "loud": loud,
+        "when": datetime.datetime(2024, 1, 1),
+    }  # fmt: skip
+    torch.save({"state_dict": TENSORS, **beside}, tmp_path / "w.pth")
+    before = len(torch.serialization.get_safe_globals())
+    assert same(read_state_dict(tmp_path / "w.pth"), TENSORS)
+    assert Loud.made == 0
+    assert len(torch.serialization.get_safe_globals()) == before
+
+
+def test_a_refused_checkpoint_says_how_to_take_its_tensors_out(tmp_path: Path) -> None:
+    torch.save({"model": nn.Linear(2, 2)}, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match=r"Linear(?s:.)*weights_only=False\)\['state_dict'\], 'w.pth'\)"):
+        read_state_dict(tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize(
+    ("content", "taken"),
+    [
+        ({"state_dict": {}, "state_dict_ema": TENSORS}, ""),
+        ({"state_dict": {k: t * 0 for k, t in TENSORS.items()}, "state_dict_ema": TENSORS}, "state_dict_ema"),
+        ({"model": {k: t * 0 for k, t in TENSORS.items()}, "model_ema": TENSORS}, "model_ema"),
+        ({"student": {k: t * 0 for k, t in TENSORS.items()}, "teacher": TENSORS}, "teacher"),
+        ({"model": TENSORS, "ema": {"decay": torch.tensor(0.9)}}, ""),
+        ({"model_state": TENSORS, "optimizer_state": {"state": {0: {"exp_avg": torch.ones(9)}}}}, ""),
+        ({"model_weights": TENSORS}, ""),
+        ({"trainer": {"models": {"classifier": TENSORS}}}, ""),
+    ],
+)
+def test_averages_come_first_and_any_name_holds_weights(tmp_path: Path, content: dict[str, Any], taken: str) -> None:
+    torch.save(content, tmp_path / "w.pth")
+    state, name = read_checkpoint(tmp_path / "w.pth")
+    assert same(state, TENSORS)
+    assert name == taken
+
+
+def test_a_backbone_says_which_of_several_weights_it_has(tmp_path: Path) -> None:
+    state = small("resnet18").state_dict()
+    torch.save({"state_dict": {k: t * 0 for k, t in state.items()}, "model_ema": state}, tmp_path / "w.pth")
+    backbone = create("resnet18", weights=tmp_path / "w.pth")
+    assert backbone.source == "file w.pth (model_ema)"
+    assert backbone.weights_digest == small("resnet18").weights_digest
+
+
+def test_parts_with_an_index_are_read_and_a_part_names_it(tmp_path: Path) -> None:
+    state = small("resnet18").state_dict()
+    names = [f"model-0000{n}-of-00002.safetensors" for n in (1, 2)]
+    halves = {names[0]: dict(list(state.items())[:60]), names[1]: dict(list(state.items())[60:])}
+    for name, half in halves.items():
+        save_file(half, tmp_path / name)
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {k: name for name, half in halves.items() for k in half}}))
+    assert create("resnet18", weights=index).weights_digest == small("resnet18").weights_digest
+    with pytest.raises(WeightsError, match=r"one of several files: name their index"):
+        create("resnet18", weights=tmp_path / names[0])
+    for wrong in ("{}", "[]", "no JSON", '{"weight_map": {"a": "../w.safetensors"}}', '{"weight_map": {"a": 3}}'):
+        index.write_text(wrong)
+        with pytest.raises(WeightsError, match="is no index"):
+            read_state_dict(index)
+
+
+PREFIXES = (
+    "encoder.",
+    "network.",
+    "resnet.",
+    "base_model.",
+    "module.encoder_q.",
+    "model.backbone.net.",
+    "student.body.",
+)
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_a_prefix_that_all_keys_share_is_a_prefix(prefix: str) -> None:
+    backbone = create("resnet18", pretrained=False)
+    fit_weights(backbone, {prefix + key: t for key, t in whole("resnet18").items()}, "w.pth")
+    assert backbone.weights_digest == small("resnet18").weights_digest
+
+
+def test_of_two_networks_in_a_file_the_one_to_evaluate_is_taken() -> None:
+    own, other = whole("resnet18"), {key: t * 0 for key, t in whole("resnet18").items()}
+    backbone = create("resnet18", pretrained=False)
+    state = {f"encoder_k.{k}": t for k, t in other.items()} | {f"encoder_q.{k}": t for k, t in own.items()}
+    fit_weights(backbone, {**state, "queue": torch.ones(8, 8), "queue_ptr": torch.zeros(1)}, "w.pth")
+    assert backbone.weights_digest == small("resnet18").weights_digest
+
+
+def test_a_sequence_of_a_resnets_children() -> None:
+    names = ["conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"]
+    body = {
+        f"{names.index(k.split('.')[0])}.{k.split('.', 1)[1]}": t for k, t in small("resnet18").state_dict().items()
+    }
+    for prefix in ("", "0.", "features."):
+        backbone = create("resnet18", pretrained=False)
+        head = {"1.2.weight": torch.ones(4)} if prefix == "0." else {}  # as fastai names it
+        fit_weights(backbone, {f"{prefix}{k}": t for k, t in body.items()} | head, "w.pth")
+        assert backbone.weights_digest == small("resnet18").weights_digest
+
+
+def test_what_a_trainer_counts_is_no_layer_but_an_unknown_layer_is() -> None:
+    extra = ("criterion.weight", "train_acc.correct", "val_f1.tp", "loss_fn.margin", "n_averaged", "linear.weight")
+    fit_weights(create("resnet18", pretrained=False), whole("resnet18", **{k: torch.ones(7) for k in extra}), "w.pth")
+    for key in ("norm_pre.weight", "layer1.2.conv1.weight", "reg_token"):
+        with pytest.raises(WeightsError, match=rf"1 not of this network: {key}"):
+            fit_weights(create("resnet18", pretrained=False), whole("resnet18", **{key: torch.ones(7)}), "w.pth")
 
 
 @pytest.mark.parametrize("kind", ["safetensors", "zip", "old"])
@@ -137,7 +260,7 @@ def test_files_that_are_no_weights(tmp_path: Path) -> None:
         "empty.pth": "is empty",
         "page.pth": "is a web page",
         "text.pth": "is damaged, cut short, or no",
-        "none.pth": "holds no weights",
+        "none.pth": "holds no weights: its keys are 'epoch'",
         "list.pth": "holds no weights",
         "none.safetensors": "holds no weights",
         "": "is a folder",

@@ -45,3 +45,9 @@ def test_options_are_written_as_a_shell_reads_them() -> None:
         "headstart study 'my recipe' --from runs/x --quick --seed 0 --shots 5,10 --data 'a b' --data cats=c"
         " --set lr=0.1"
     )
+
+
+def test_names_to_ignore_are_an_option_each() -> None:
+    asked = {"ignore": ("a,b", "c d"), "class_folders": "inner"}
+    assert command_line("train", "p", asked) == "headstart train p --ignore a,b --ignore 'c d' --class-folders inner"
+    assert command_line("train", "p", {"ignore": "test"}) == "headstart train p --ignore test"

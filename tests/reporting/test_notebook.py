@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import io
 import os
 import shutil
 from collections.abc import Callable
@@ -15,6 +17,7 @@ import headstart as hs
 from headstart.core.files import write_rows
 from headstart.errors import OptionError
 from headstart.reporting.notebook import read_frame
+from headstart.workflows.predict import probability_columns
 
 pandas = pytest.importorskip("pandas")
 
@@ -131,3 +134,39 @@ def test_frames_hold_names_as_they_are(tmp_path: Path) -> None:
     found = read_frame(tmp_path / "a.csv")
     assert found.path.tolist() == [path for path, _ in rows]
     assert found.label.fillna("").tolist() == [label for _, label in rows]
+
+
+LOOKALIKES = ("None", "NA", "nan", "null", "001", "1e5", "True")
+
+
+@pytest.mark.parametrize("labels", [LOOKALIKES[:4], LOOKALIKES[4:7], ("10", "2")])
+def test_labels_that_look_like_something_else_stay_text(tmp_path: Path, labels: tuple[str, ...]) -> None:
+    rows = [[f"{n}.jpg", "test", label, label, "0.5"] for n, label in enumerate(labels)]
+    write_rows(tmp_path / "predictions.csv", ("path", "split", "label", "predicted", "confidence"), rows)
+    found = read_frame(tmp_path / "predictions.csv")
+    assert found.label.tolist() == found.predicted.tolist() == list(labels)
+    assert found.confidence.tolist() == [0.5] * len(labels)
+
+
+def test_classes_with_the_names_of_columns_have_columns_of_their_own(
+    class_folder: Callable[..., Path], weights: Path, tmp_path: Path, cli: Callable[..., Any]
+) -> None:
+    data = class_folder(classes=("problem", "None", "p(problem)"), per_class=8)
+    run = hs.train(data, out=tmp_path / "run", backbone="starter", weights=weights, strategy="probe", quiet=True)
+    classes = run.classifier.classes
+    assert set(run.predictions().label) == set(classes)
+    found = hs.predict(run, data).frame()
+    own = ["None", "p(problem)", "p(p(problem))"]
+    assert list(found.columns) == ["path", "label", "confidence", "problem", "unknown", "distance", *own]
+    assert found.problem.isna().all()
+    assert set(found.label) <= set(classes)
+    assert found[own].sum(axis=1).tolist() == pytest.approx([1] * 24)
+    lines = list(csv.reader(io.StringIO(cli("predict", run.path, data, "--csv").out)))
+    assert lines[0] == ["path", "label", "confidence", *own, "problem", "unknown", "distance"]
+    assert {line[1] for line in lines[1:]} <= set(classes)
+
+
+@pytest.mark.parametrize("name", ["path", "label", "confidence", "problem", "unknown", "distance", "labels"])
+def test_a_column_is_renamed_only_where_it_clashes(name: str) -> None:
+    assert probability_columns(["cat", name, "file", "split"]) == ("cat", f"p({name})", "file", "split")
+    assert probability_columns([name, f"p({name})"]) == (f"p(p({name}))", f"p({name})")

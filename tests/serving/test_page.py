@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+import http.client
+import http.server
+import json
+import shutil
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 import headstart as hs
+from headstart.core.files import read_rows
 
 pytestmark = pytest.mark.slow
 
@@ -187,3 +194,87 @@ def test_a_photo_unlike_the_training_photos_carries_a_mark(
     with (tmp_path / "table.csv").open(encoding="utf-8", newline="") as file:
         assert [row["unknown"] for row in csv.DictReader(file)] == ["yes", "no"]
     page.close()
+
+
+def test_names_are_shown_without_tricks_and_the_table_harms_no_spreadsheet(
+    browser: Any, start_server: Callable[..., Any], probe_run: Path, photos: Path, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(probe_run, tmp_path / "run"))
+    described = json.loads((run / "model.json").read_text(encoding="utf-8"))
+    described["classes"] = ["file", "=1+1", "unknown"]
+    (run / "model.json").write_text(json.dumps(described), encoding="utf-8")
+    page = browser.new_page()
+    page.goto(start_server("--port", "0", run=run).address)
+    names = [
+        "=cmd.png",
+        "'@quoted.png",
+        "tricky\u202egnp.exe.png",
+        "tab\tand\x1bescape.png",
+        "plain.png",
+        "क्\u200dष 👩\u200d🚀.png",
+    ]
+    photo = next(photos.rglob("*.png")).read_bytes()
+    page.set_input_files("#choose", [{"name": name, "mimeType": "image/png", "buffer": photo} for name in names])
+    labels(page)
+    shown = page.eval_on_selector_all(".card .file", "found => found.map(one => one.textContent)")
+    assert shown == [names[0], names[1], "tricky\\u202egnp.exe.png", "tab\\x09and\\x1bescape.png", names[4], names[5]]
+    assert page.eval_on_selector_all(".card .photo", "found => found.map(one => one.alt)") == shown
+    with page.expect_download() as download:
+        page.click("#csv")
+    download.value.save_as(tmp_path / "table.csv")
+    raw = (tmp_path / "table.csv").read_text(encoding="utf-8")
+    assert '"\'=cmd.png"' in raw
+    assert "\"''@quoted.png\"" in raw
+    head, *rows = read_rows(tmp_path / "table.csv")
+    assert head == ["file", "label", "probability", "p(file)", "=1+1", "p(unknown)", "problem", "unknown", "distance"]
+    assert [row[0] for row in rows] == names
+    assert {row[1] for row in rows} <= {"file", "=1+1", "unknown"}
+    page.close()
+
+
+@pytest.fixture
+def proxied(server: Any) -> Iterator[tuple[str, list[str]]]:
+    """The address of a proxy that serves the server below /pets/, as ingresses and notebooks do, and the paths outside
+    it that were asked for.
+    """
+    host, outside = urlsplit(server.address).netloc, list[str]()
+
+    class Proxy(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if not self.path.startswith("/pets/"):
+                outside.append(self.path)
+                return self.send_error(404)
+            ask = http.client.HTTPConnection(host)
+            body = self.rfile.read(int(self.headers.get("content-length") or 0))
+            ask.request(self.command, self.path[5:], body or None, dict(self.headers))
+            answer = ask.getresponse()
+            self.send_response(answer.status)
+            for name, value in answer.getheaders():
+                if name.lower() not in ("transfer-encoding", "connection"):
+                    self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(answer.read())
+            ask.close()
+
+        do_POST = do_HEAD = do_GET  # noqa: N815 - http.server's names
+
+        def log_message(self, *_: Any) -> None:
+            """Nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as proxy:
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{proxy.server_port}/pets/", outside
+        proxy.shutdown()
+
+
+def test_the_page_works_behind_a_proxy_below_a_path(browser: Any, proxied: tuple[str, list[str]], photos: Path) -> None:
+    address, outside = proxied
+    page = browser.new_page()
+    page.goto(address)
+    page.wait_for_selector("#about:has-text('A classifier')")
+    page.set_input_files("#choose", str(next(photos.rglob("*.png"))))
+    assert labels(page)[0] in ("cat", "dog", "owl")
+    page.click(".look")
+    page.wait_for_selector(".heat:not([hidden])")
+    page.close()
+    assert [path for path in outside if path != "/favicon.ico"] == []

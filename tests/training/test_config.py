@@ -15,6 +15,7 @@ from headstart.errors import OptionError
 from headstart.training.config import (
     TAKEN,
     Augment,
+    Balance,
     BatchNorm,
     Engine,
     Log,
@@ -90,7 +91,7 @@ def test_choices_are_those_that_the_code_knows() -> None:
     from headstart.training.loggers import SERVICES
     from headstart.training.plan import CHOICES
 
-    asked = {"augment": Augment, "engine": Engine, "batchnorm": BatchNorm, "precision": Precision}
+    asked = {"augment": Augment, "engine": Engine, "batchnorm": BatchNorm, "precision": Precision, "balance": Balance}
     assert {name: set(get_args(choice)) for name, choice in asked.items()} == {n: set(c) for n, c in CHOICES.items()}
     assert set(get_args(Log)) == set(SERVICES)
 
@@ -100,7 +101,8 @@ def test_types_are_those_of_the_fields_and_of_the_plan() -> None:
     for name, hint in taken_by("train").items():
         typed = get_args(hint)[0] if get_origin(hint) is Annotated else hint
         kind = str if get_origin(typed) in (Literal, UnionType) else typed
-        assert kind in (kinds[name], Sequence[float], Mapping[str, Any]) or kinds[name] == kind | None, name
+        several = (Sequence[float], Sequence[str], Mapping[str, Any])
+        assert kind in (kinds[name], *several) or kinds[name] == kind | None, name
 
 
 @pytest.mark.parametrize("function", sorted(set(TAKEN) - {"train"}))

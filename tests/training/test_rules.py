@@ -144,3 +144,18 @@ def test_engine(changes: dict[str, Any], chosen: str) -> None:
 def test_larger_pictures_are_worth_the_conversion_sooner() -> None:
     facts = replace(RESNET18, photos=100, evaluated=60)
     assert [rules.engine(facts, size, True).value for size in (64, 512)] == ["torch", "openvino"]
+
+
+@pytest.mark.parametrize(("largest", "smallest", "value"), [(100, 100, "none"), (29, 10, "none"), (30, 10, "weights")])
+@pytest.mark.parametrize("strategy", ["probe", "finetune", "partial", "lp-ft", "scratch", "auto"])
+def test_uneven_classes_get_the_same_part_in_the_loss(strategy: str, largest: int, smallest: int, value: str) -> None:
+    found = plan_for(strategy, largest=largest, smallest=smallest)
+    assert found.balance == value
+    assert "training photos" in found.reasons["balance"]
+
+
+@pytest.mark.parametrize(("asked", "value"), [("auto", "weights"), ("none", "none"), ("sampler", "sampler")])
+def test_the_balance_can_be_chosen_or_left_to_the_rule(asked: str, value: str) -> None:
+    found = resolve(replace(FACTS, largest=90, smallest=10), overrides={"balance": asked})
+    assert found.balance == value
+    assert (found.reasons["balance"] == "you chose it") is (asked != "auto")

@@ -1,31 +1,34 @@
 """The command line: results on standard output, messages on standard error, an exit code. Heavy libraries are imported
 inside commands.
 
-Exit codes: 0 done, 2 an error in the request or the data (one clear message), 130 interrupted, 1 a bug in headstart
-(from check: photos that should not be trained on as they are).
+Exit codes: 0 done, 2 an error in the request or the data (one clear message), 130 interrupted by Ctrl-C (143 by
+SIGTERM, 129 by SIGHUP), 1 a bug in headstart (from check: photos that should not be trained on as they are).
 """
 
 from __future__ import annotations
 
 import errno
 import logging
-import os
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
 from headstart._version import __version__
-from headstart.cli import data_commands, model_commands, train_commands
+from headstart.cli import data_commands, model_commands, process, train_commands
 from headstart.cli.base import SomeUnread, print_json
 from headstart.cli.messages import render
 from headstart.cli.options import command
 from headstart.core.text import brief, printable
 from headstart.errors import HeadstartError
+
+_SPACE = "Free some space, or choose a folder that may be written."
+_HINTS = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS), _SPACE)
+_HINTS[errno.EMFILE] = "Too many files are open: `ulimit -n` says how many may be."
 
 
 @contextmanager
@@ -41,9 +44,7 @@ def _cleaned() -> Iterator[None]:
 
 
 class _Commands(TyperGroup):
-    """Handles what typer would end in its own way: Ctrl-C without a message, a closed pipe as an error, words of the
-    command line in its messages.
-    """
+    """Handles what typer would do in its own way: Ctrl-C, and words of the command line in its messages."""
 
     def make_context(self, *args: Any, **more: Any) -> Any:
         with _cleaned():
@@ -53,13 +54,10 @@ class _Commands(TyperGroup):
         try:
             with _cleaned():
                 done = super().invoke(ctx)
-            sys.stdout.flush()  # here, where a closed pipe can still be caught
+            sys.stdout.flush()  # here, where what cannot be written is told
             return done
         except KeyboardInterrupt:
             _fail("Interrupted.", 130)
-        except BrokenPipeError:  # as with `| head`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(0)
 
 
 app = typer.Typer(
@@ -89,23 +87,28 @@ for _command in (
 
 def main() -> None:
     """Run the command line; a user's mistake ends in one message, never in a traceback."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a character must not stop the work
+    process.prepare()
     _clean_logs()
     try:
         app()
     except HeadstartError as error:
         _fail(render(str(error)), error.exit_code)
+    except KeyboardInterrupt:
+        _fail("Interrupted.", 130)
     except SystemExit as stop:
         if stop.code == 2 and "--json" in sys.argv and not isinstance(stop, SomeUnread):  # a mistyped option
-            print_json({"error": "the command line was not understood: see standard error", "exit_code": 2})
+            _print_error("the command line was not understood: see standard error", 2)
+        _flush(stop)
         raise
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
+        if error.errno is None or not error.strerror:
             raise
-        hint = "Free some space, or choose a folder that may be written."
-        _fail(f"{printable(error.filename or 'A file')}: {error.strerror}.\n  {hint}", 2)
+        where = printable(error.filename or "A file")
+        _fail(f"{where}: {error.strerror}.\n  {_HINTS.get(error.errno, '')}".rstrip(), 2)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        _fail("There is not enough memory.\n  Free some, or choose a smaller backbone or --image-size.", 2)
 
 
 def _clean_logs() -> None:
@@ -123,8 +126,34 @@ def _clean_logs() -> None:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    message = printable(message, keep="\n")
+    message, code = printable(message, keep="\n"), process.exit_code(code)
     if "--json" in sys.argv:
-        print_json({"error": message, "exit_code": code})
-    print(f"headstart: {message}", file=sys.stderr)
+        _print_error(message, code)
+    process.last_words(f"headstart: {message}")
     sys.exit(code)
+
+
+def _print_error(message: str, code: int) -> None:
+    """The error on standard output, for programs; where that cannot be written, standard error has it."""
+    with suppress(OSError, SystemExit):
+        print_json({"error": message, "exit_code": code})
+        sys.stdout.flush()
+
+
+def _flush(stop: SystemExit) -> None:
+    """Write the rest of standard output, which a full disk may refuse."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        if not stop.code:
+            _fail(f"{error.filename or 'standard output'}: {error.strerror}.", 2)
+    except SystemExit:  # its reader has left
+        pass
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    if "torch" not in sys.modules:
+        return isinstance(error, MemoryError)
+    from headstart.inference.memory import is_out_of_memory
+
+    return is_out_of_memory(error)

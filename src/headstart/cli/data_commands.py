@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import headstart as hs
 from headstart.cli.base import Overwrite, Say, Shown, Texts, argument, load, option
 from headstart.cli.options import whole_numbers
+from headstart.data.schema import TABLE_OPTIONS
 from headstart.reporting.command import command_line
 from headstart.training.config import BAND_LEVEL, SAMPLE
 
@@ -26,9 +27,10 @@ def check(
     """Audit a dataset: duplicates, label errors, outliers, bad files. Exits with 1 if it should not be trained on."""
     load("check", say, data)
     found = hs.check(data, out=out, fix=fix, quick=quick, overwrite=overwrite, **say, **options)
-    then = command_line("train", fix or data, {})
+    asked = {name: options[name] for name in TABLE_OPTIONS if name in options}
+    then = command_line("train", fix or data, {} if fix else asked)
     if not found.fit and not fix:
-        then = command_line("check", data, {"fix": "clean.csv"})
+        then = command_line("check", data, {"fix": "clean.csv", **asked})
     return Shown(found.text(3), found.summary, then, 0 if found.fit else 1)
 
 
@@ -74,8 +76,9 @@ def forecast(
     numbers = whole_numbers("more", more)
     load("forecast", say, data)
     found = hs.forecast(data, more=numbers, target=target, level=level, out=out, overwrite=overwrite, **say, **options)
+    asked = {name: options[name] for name in TABLE_OPTIONS if name in options}
     of_run = (Path(data) / "request.json").is_file()
-    return Shown(found.text, found.summary, "" if of_run else command_line("train", data, {}))
+    return Shown(found.text, found.summary, "" if of_run else command_line("train", data, asked))
 
 
 COMMANDS = (check, recommend, forecast)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, cast
 
 import headstart as hs
+from headstart.cli import process
 from headstart.cli.base import (
     Device,
     Overwrite,
@@ -22,15 +23,18 @@ from headstart.cli.base import (
     told,
 )
 from headstart.cli.messages import render
+from headstart.core.events import Events
 from headstart.core.text import joined, printable
 from headstart.errors import OptionError
 from headstart.reporting.command import command_line
 from headstart.training.config import HOST, NEIGHBOURS, PORT
 
+PHOTOS = "Photos, folders, globs, archives; a CSV of paths, or - for paths from standard input."
+
 
 def predict(
     run: RunFolder,
-    files: Annotated[list[str], argument("FILES", "Photos, folders and globs.")],
+    files: Annotated[list[str], argument("FILES", PHOTOS)],
     as_json: Annotated[bool, option("One JSON object per photo and line.", "--json")] = False,
     as_csv: Annotated[bool, option("CSV with a column per class.", "--csv")] = False,
     coverage: Annotated[float | None, option("Add conformal prediction sets of this coverage: 0.95.")] = None,
@@ -40,15 +44,18 @@ def predict(
     if as_json and as_csv:
         raise OptionError("--json and --csv are two forms of one output: give one.")
     load("predict")
+    from headstart.data.sources.unlabelled import tell_skipped
     from headstart.reporting.console import Console
 
     predictions = hs.predict(run, files, coverage=coverage, device=device)
+    console = Console(words=render)
+    tell_skipped(predictions, Events(console))
     if predictions.promise is not None:
-        Console(words=render).warning(predictions.promise)
+        console.warning(predictions.promise)
     row = csv_output() if as_csv else None
     if row:
         sets = [] if coverage is None else ["labels"]
-        row(["path", "label", "confidence", *predictions.classes, "problem", "unknown", "distance", *sets])
+        row(["path", "label", "confidence", *predictions.columns, "problem", "unknown", "distance", *sets])
     unread = False
     for one in predictions:
         if as_json:
@@ -58,10 +65,10 @@ def predict(
         elif one.problem is None:
             labels = "" if one.labels is None else f"  {{{', '.join(one.labels)}}}"
             unknown = "  unknown?" if one.unknown else ""
-            print(printable(f"{one.path}  {one.label}  {one.confidence:.3f}{labels}{unknown}"))
+            print(printable(f"{one.name}  {one.label}  {one.confidence:.3f}{labels}{unknown}"))
         if one.problem is not None:
             unread = True
-            told(f"headstart: {one.path}: {one.problem}")
+            told(f"headstart: {one.name}: {one.problem}")
     if unread:
         raise SomeUnread(2)
 
@@ -69,10 +76,10 @@ def predict(
 def _as_json(prediction: hs.Prediction, classes: tuple[str, ...]) -> dict[str, object]:
     """A prediction as JSON: probabilities by class name, or the problem."""
     if prediction.problem is not None:
-        return {"path": str(prediction.path), "label": None, "confidence": None, "problem": prediction.problem}
+        return {"path": prediction.name, "label": None, "confidence": None, "problem": prediction.problem}
     far = prediction.distance
     return {
-        "path": str(prediction.path), "label": prediction.label,
+        "path": prediction.name, "label": prediction.label,
         "confidence": round(float(prediction.confidence or 0), 6),
         **({} if prediction.labels is None else {"labels": list(prediction.labels)}),
         "unknown": prediction.unknown, "distance": None if far is None else round(far, 4),
@@ -82,10 +89,10 @@ def _as_json(prediction: hs.Prediction, classes: tuple[str, ...]) -> dict[str, o
 
 def _csv_row(prediction: hs.Prediction, classes: int, sets: bool) -> list[object]:
     if prediction.problem is not None:
-        return [prediction.path, "", "", *[""] * classes, prediction.problem, "", "", *[""] * sets]
+        return [prediction.name, "", "", *[""] * classes, prediction.problem, "", "", *[""] * sets]
     far = prediction.distance
     return [
-        prediction.path, prediction.label, f"{prediction.confidence:.6f}",
+        prediction.name, prediction.label, f"{prediction.confidence:.6f}",
         *[f"{p:.6f}" for p in prediction.probabilities], "",
         *(["", ""] if far is None else ["yes" if prediction.unknown else "no", f"{far:z.4f}"]),
         *(["|".join(prediction.labels or ())] if sets else []),
@@ -98,20 +105,21 @@ def evaluate(
     data: Annotated[str, argument("DATA", "Labelled photos, as for train.")],
     split: Annotated[str | None, option("train, val, test or all. [default: test where there is one]")] = None,
     device: Device = "auto",
+    **options: Any,
 ) -> Shown:
     """Evaluate a trained classifier on other labelled photos."""
     load("evaluate", say, run, data)
-    from headstart.evaluation.metrics import format_report
+    from headstart.evaluation.metrics import accuracies, few_per_class, format_report
 
-    figures = hs.evaluate(run, data, split=cast(Any, split), device=device, **say)
-    found = figures["accuracy"]
+    figures = hs.evaluate(run, data, split=cast(Any, split), device=device, **say, **options)
     text = (
         f"{format_report(figures, figures['classes'])}\n"
-        f"\naccuracy {found['value']:.4f} (95 % interval {found['low']:.4f} to {found['high']:.4f}) on "
-        f"{figures['photos']} photos of {printable(figures['data'])}"
+        f"\n{accuracies(figures)} on {figures['photos']} photos of {printable(figures['data'])}"
     )
     if figures.get("certainty", {}).get("unknown") is not None:
         text += f"\nunlike the training photos: {figures['certainty']['unknown']:.1%}"
+    if caution := few_per_class(figures):
+        text += f"\n{caution}"
     for bad in figures["bad"]:
         told(f"left out: {bad['path']}: {bad['reason']}")
     return Shown(text, figures, f"{command_line('explain', run, {})} PHOTOS")
@@ -123,7 +131,9 @@ def export(
     format: Annotated[str, option("onnx, torch or openvino.")] = "onnx",
     out: Annotated[Path | None, option("The file. [default: model.onnx, .pt2 or .xml in RUN]", panel="Output")] = None,
     int8: Annotated[bool, option("Quantize to 8 bits, calibrated on training photos; onnx and openvino.")] = False,
-    photos: Annotated[Texts, option("Photos to test it on. May be repeated. [default: val and test]")] = None,
+    photos: Annotated[
+        Texts, option("Photos to test it on, as for predict. May be repeated. [default: val and test]")
+    ] = None,
     overwrite: Overwrite = False,
 ) -> Shown:
     """Write the whole classifier, preprocessing included, as one file that runs without headstart."""
@@ -142,7 +152,7 @@ def describe(run: RunFolder) -> Shown:
 def explain(
     say: Say,
     run: RunFolder,
-    photos: Annotated[list[str], argument("PHOTOS", "Photos, folders and globs.")],
+    photos: Annotated[list[str], argument("PHOTOS", PHOTOS)],
     label: Annotated[str | None, option("The class to explain. [default: each photo's prediction]")] = None,
     neighbours: Annotated[int, option("Nearest training photos to show; 0 for none.")] = NEIGHBOURS,
     out: Annotated[Path | None, option("A folder. [default: explained in RUN]", panel="Output")] = None,
@@ -157,7 +167,7 @@ def explain(
     for path, reason in found.bad.items():
         told(f"left out: {path}: {reason}")
     seen = ((one.prediction, one.image) for one in found.photos)
-    lines = [f"{one.path}  {one.label}  {one.confidence:.4f}  {image}" for one, image in seen]
+    lines = [f"{one.name}  {one.label}  {one.confidence:.4f}  {image}" for one, image in seen]
     return Shown(joined([*lines, f"page: {found.page}"]), found.summary, command_line("serve", run, {}))
 
 
@@ -187,6 +197,7 @@ def serve(
 ) -> None:
     """Serve predictions over HTTP: a web page, and POST /predict."""
     load("serve")  # without a message: the first line is the address, for which programs wait
+    process.leave_signals()
     hs.serve(run, host=host, port=port, hosts=allow_host, origins=allow_origin, device=device, **say)
 
 

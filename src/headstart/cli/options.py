@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -14,6 +16,7 @@ from typer.models import OptionInfo
 
 from headstart.cli import messages
 from headstart.cli.base import Json, Quiet, Shown, option, print_json, told
+from headstart.core.paths import place
 from headstart.core.text import printable
 from headstart.errors import OptionError
 from headstart.reporting.command import flag
@@ -48,6 +51,9 @@ def command(function: Callable[..., Shown | None]) -> Callable[..., None]:
             messages.OPTIONS.add(p.name)
             if info.default is ...:  # no flag of its own
                 info.param_decls = (flag(p.name),)
+        if _names_files(kind := get_args(p.annotation)[0], info):
+            shown = flag(p.name) if isinstance(info, OptionInfo) else str(info.metavar).strip("[]")
+            info.parser = _path(p.name, shown, Path if Path in (kind, *get_args(kind)) else str)
 
     def run(**given: Any) -> None:
         from headstart.reporting.console import Console
@@ -77,6 +83,22 @@ def command(function: Callable[..., Shown | None]) -> Callable[..., None]:
     return run
 
 
+def _names_files(kind: Any, info: Any) -> bool:
+    """Whether a parameter takes paths: all arguments do, but for two."""
+    if isinstance(info, OptionInfo):
+        return Path in (kind, *get_args(kind))
+    return info.metavar not in ("REPO", "[PATTERN]")
+
+
+def _path(name: str, shown: str, kind: type) -> Callable[[str], Any]:
+    """Reads a path as it is typed: a shell leaves ``--out=~/run`` as it is. The help shows the function's name."""
+
+    def path(text: str) -> Any:
+        return kind(place(text, name, shown))
+
+    return path
+
+
 def _parameter(name: str, hint: Any) -> inspect.Parameter | None:
     """An option of a training as typer takes it, None by default; no parameter for an option without a help text."""
     about = next((one for one in getattr(hint, "__metadata__", ()) if isinstance(one, Help)), None)
@@ -86,7 +108,11 @@ def _parameter(name: str, hint: Any) -> inspect.Parameter | None:
     show = default not in (None, ()) and default is not False and "[default" not in about.text
     text = f"{about.text} [default: {default}]" if show else about.text
     kind: Any = get_args(hint)[0]
-    if get_origin(kind) in (Literal, Union, UnionType, Sequence):  # lists of numbers are typed as text
+    if any(get_origin(one) is os.PathLike for one in get_args(kind)):
+        kind = Path
+    elif kind == Sequence[str]:
+        kind = list[str]
+    elif get_origin(kind) in (Literal, Union, UnionType, Sequence):  # lists of numbers are typed as text
         kind = str
     elif get_origin(kind) is Mapping:  # NAME=VALUE
         kind = list[str]

@@ -31,14 +31,13 @@ def train(
     if resume is not None and (out or overwrite or options):
         raise OptionError("--resume takes no other options: it uses those of the run.", "Leave them out.")
     load("train", say, data or resume)
-    from headstart.evaluation.metrics import format_report
+    from headstart.evaluation.metrics import accuracies, format_report
 
     run = hs.resume(resume, **say) if resume else hs.train(str(data), out=out, overwrite=overwrite, **say, **options)
     split = "test" if "test" in run.metrics else "val"
-    found = run.metrics[split]["accuracy"]
     text = (
         f"{format_report(run.metrics[split], run.classifier.classes)}\n"
-        f"\n{split} accuracy {found['value']:.4f} (95 % interval {found['low']:.4f} to {found['high']:.4f})   "
+        f"\n{split} {accuracies(run.metrics[split])}   "
         f"report: {printable(run.path / 'report.html')}"
     )
     return Shown(text, run.summary, f"{command_line('predict', run.path, {})} photo.jpg")
@@ -103,7 +102,7 @@ def _named(given: Sequence[str], option: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for text in given:
         name, sign, path = text.partition("=")
-        name, path = (name, path) if sign and not os.path.exists(text) else ("", text)
+        name, path = (name, path) if sign and not os.path.exists(os.path.expanduser(text)) else ("", text)
         if name in found:
             what = f"{flag(option)} names {name or 'a path without a name'} twice."
             raise OptionError(what, f"Write {flag(option)} NAME=PATH.")

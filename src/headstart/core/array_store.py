@@ -31,6 +31,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from headstart.core.paths import cache_dir
+from headstart.core.temporary import delete_left, ending
 from headstart.errors import RunError
 
 INDEX, VALUES = ".index", ".values"
@@ -165,7 +166,8 @@ class RowStore:
         The values are renamed first and the index last, each atomically. Raises RunError.
         """
         shard = self.folder / uuid.uuid4().hex
-        values, index = shard.with_suffix(".tmp"), shard.with_suffix(f"{INDEX}.tmp")
+        values, index = (shard.with_name(f"{shard.name}{part}{ending()}") for part in (VALUES, INDEX))
+        delete_left(self.folder)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with values.open("wb") as file:

@@ -21,6 +21,7 @@ from typing import IO, Any, TextIO
 
 from headstart.core.formats import DAMAGED, parsed
 from headstart.core.locks import discard, try_lock
+from headstart.core.temporary import delete_left, ending
 from headstart.core.text import brief, json_text, printable
 from headstart.errors import RunError
 
@@ -41,11 +42,13 @@ def replacing(path: Path) -> Iterator[Path]:
     """A temporary file beside ``path``, which replaces it when the block ends, and is deleted where the block fails.
 
     It gets the mode of the umask, whatever the library that writes it does: safetensors writes through a temporary file
-    that only its owner can read. Raises RunError where the disk is full, or the folder cannot be written.
+    that only its owner can read. What a killed process left of the same file is deleted. Raises RunError where the disk
+    is full, or the folder cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}{ending()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        delete_left(path.parent, f".{path.name}.")
         temporary.touch()
         mode = temporary.stat().st_mode
         yield temporary
@@ -66,20 +69,27 @@ def replacing(path: Path) -> Iterator[Path]:
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
     """A folder to fill, renamed to ``target`` when the block ends and deleted where it fails: a target is always
-    complete. The first of two processes wins. What killed processes left beside it is deleted.
+    complete. The first of two processes wins.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    delete_abandoned(target.parent)
-    work = target.parent / f"{_WORK}{uuid.uuid4().hex}"
-    lock = try_lock(work.with_name(f"{work.name}.lock"), timeout=1)
-    try:
-        work.mkdir()  # not mkdtemp, whose folders only their owner can read
+    with work_folder(target.parent) as work:
         yield work
         try:
             work.rename(target)
         except OSError:
             if not target.is_dir():
                 raise
+
+
+@contextmanager
+def work_folder(parent: Path) -> Iterator[Path]:
+    """A hidden folder in ``parent``, deleted when the block ends. What killed processes left there is deleted."""
+    delete_abandoned(parent)
+    work = parent / f"{_WORK}{uuid.uuid4().hex}"
+    lock = try_lock(work.with_name(f"{work.name}.lock"), timeout=1)
+    try:
+        work.mkdir()  # not mkdtemp, whose folders only their owner can read
+        yield work
     finally:
         shutil.rmtree(work, ignore_errors=True)
         if lock is not None:

@@ -3,9 +3,39 @@
 from __future__ import annotations
 
 import os
+import reprlib
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
+
+from headstart.core.text import brief
+from headstart.errors import OptionError, option
+
+Place = str | os.PathLike[str]
+"""How a caller names a file or folder. A finished run is its folder."""
+
+
+def place(given: Any, name: str, shown: str = "") -> str:
+    """A path as every function and command takes it: text or ``os.PathLike``, in which a leading ``~`` is the home
+    folder. ``shown``: how messages call the argument ``name``, where that is not by its name.
+
+    Raises OptionError for anything else, and for an empty text: it would mean the current folder.
+    """
+    if not isinstance(given, str | os.PathLike) or not isinstance(text := os.fspath(given), str):
+        problem = f"{shown or told(name, given)} is not a path."
+        raise OptionError(problem, "Give a text, or a pathlib.Path.", option=name)
+    if not text.strip():
+        raise OptionError(
+            f"{shown or option(name)} is empty: it must name something.", "Is a variable not set?", option=name
+        )
+    try:
+        if b"\0" not in os.fsencode(text):
+            return os.path.expanduser(text)
+    except UnicodeEncodeError:
+        pass
+    problem = f"{shown or told(name, text)} holds a character that no name of a file can."
+    raise OptionError(problem, "Check the spelling.", option=name)
 
 
 def cache_dir() -> Path:
@@ -25,9 +55,23 @@ def cache_dir() -> Path:
     return (Path(xdg) if os.path.isabs(xdg) else _home() / ".cache") / "headstart"
 
 
+def told(name: str, value: Any) -> str:
+    """An argument and its value as a message says them: of an object, its type alone."""
+    plain = value is None or (type(value).__module__ == "builtins" and type(value) is not object)
+    kind = type(value).__name__
+    return option(name, brief(reprlib.repr(value), 60)) if plain else f"{option(name)}, of the type {kind},"
+
+
 def lasting(place: str) -> str:
     """An absolute path for an existing one; anything else, such as the name of a named set, unchanged."""
     return str(Path(place).resolve()) if os.path.exists(place) else place
+
+
+def refuse_empty(data: str) -> None:
+    """Raise OptionError for an empty name of data, which as a path would be the current folder."""
+    if not data.strip():
+        hint = "Is a variable of the shell not set? A dot (.) is the current folder."
+        raise OptionError("DATA is an empty text: it names no photos.", hint)
 
 
 def _home() -> Path:

@@ -6,7 +6,7 @@ import os
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
 
 from headstart.core.text import escaped, listed
@@ -16,13 +16,28 @@ IMAGE_SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .mpo .png .apng .gif .bmp .dib .webp .tif .tiff .avif .heic .heif .jp2 .ppm .pgm .pbm .pnm"
     " .qoi".split()
 )
-TABLE_SUFFIXES = frozenset({".csv", ".tsv"})
-# Files that are expected beside photos, and skipped without a message.
+# Files that are expected beside photos, and skipped without a message: texts, tables, and what programs write down
+# about a photo (Lightroom, darktable, RawTherapee, Capture One, DxO, phones).
 _COMPANIONS = frozenset(
     ".txt .md .rst .csv .tsv .json .jsonl .xml .yaml .yml .html .pdf .log .ini .toml .py .ipynb .xlsx .docx .license"
-    " .url .lnk".split()
+    " .url .lnk .xmp .pp3 .aae .dop .cos .cop .cot .cof .acr .vrd .on1 .nksc .arp .rpp .thm .lrv .info .db .md5 .sha256"
+    " .names .parquet .arrow .npy .npz .mat .pkl .cache".split()
 )
-_JUNK = {"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "system volume information", "lost+found"}
+# With the name of a photo beside it, the film of a live photo, its sound, or the RAW file that was taken with it.
+_TWINS = frozenset(".mov .mp4 .mp .m4v .wav .aac .m4a".split())
+RAW_SUFFIXES = frozenset(
+    ".cr2 .cr3 .crw .nef .nrw .arw .srf .sr2 .dng .orf .rw2 .raf .pef .srw .x3f .3fr .fff .iiq .kdc .dcr .mrw .mos .mef"
+    " .erf .rwl .raw .gpr".split()
+)
+_JUNK = frozenset(
+    "__macosx thumbs.db ehthumbs.db desktop.ini $recycle.bin lost+found @eadir @__thumb @recycle @tmp #recycle"
+    " #snapshot picasa.ini zbthumbnail.info thumbnails captureone __pycache__ node_modules".split()
+) | {"system volume information"}
+_HIDDEN_JUNK = frozenset(
+    ".git .svn .ipynb_checkpoints .thumbnails .picasaoriginals .trash .trashes .dtrash .@__thumb .spotlight-v100"
+    " .fseventsd .temporaryitems .documentrevisions-v100 .appledouble .stversions .cache .comments .xvpics"
+    " .venv".split()
+)
 _SPLIT_WORDS: dict[str, Split] = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "development"), "val"),
@@ -31,6 +46,8 @@ _SPLIT_WORDS: dict[str, Split] = {
 # Control characters and the like, which end a line or act on a terminal, and what stands for bytes that are not UTF-8.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _NUMBER = re.compile(r"[0-9]+")
+_WORD = re.compile(r"[A-Z]?[^\W\d_A-Z]+|[A-Z]+(?![^\W\d_A-Z])")
+_OF_SPLITS = frozenset("my the set split data dataset images image imgs photos pictures folder of for".split())
 _FLAT_NAME = re.compile(r"(?P<label>.*[^\W\d_].*?)(?:[ ._-]+\d+|[ ._-]*\(\d+\))")
 _SIGNATURES = {
     b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"GIF8": "GIF", b"BM": "BMP", b"II*\x00": "TIFF",
@@ -56,6 +73,16 @@ def split_of(folder: str) -> Split | None:
     """The split of a name such as ``Training_Set``, ``valid`` or ``test1``; None for other names."""
     word = re.sub(r"\d+$", "", re.sub(r"[\W_]+", "", folder.casefold()))
     return _SPLIT_WORDS.get(word) or _SPLIT_WORDS.get(re.sub(r"(set|split|data|images|photos|folder)$", "", word))
+
+
+def split_in_name(folder: str) -> tuple[Split, tuple[str, ...]] | None:
+    """The split whose word is somewhere in a name, and the words that say what of: ``("train", ("flowers",))`` for
+    ``flowers_train``, ``flowersTrain`` and ``my-train-flowers``. Such a name may also be a class (``test tube``).
+    """
+    words = [word.casefold() for word in _WORD.findall(folder)]
+    splits = {_SPLIT_WORDS[word] for word in words if word in _SPLIT_WORDS}
+    rest = tuple(word for word in words if word not in _SPLIT_WORDS and word not in _OF_SPLITS)
+    return (splits.pop(), rest) if len(splits) == 1 else None
 
 
 def label_in_name(file_name: str) -> str | None:
@@ -90,16 +117,30 @@ def merged(names: Iterable[str]) -> tuple[str, ...]:
 
 def is_hidden(name: str) -> bool:
     """Hidden files and folders, and those of operating systems (``._cat.jpg``, ``Thumbs.db``)."""
-    return name.startswith(".") or name.casefold() in _JUNK
+    return name.startswith(".") or name.casefold() in _JUNK or name.casefold().endswith(".lrdata")
+
+
+def is_junk(name: str) -> bool:
+    """Hidden things that programs make: they hold copies and thumbnails, never photos of their own."""
+    return name.casefold() in _HIDDEN_JUNK or name.startswith("._") or not name.startswith(".")
 
 
 def is_image_name(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
-def is_companion(name: str) -> bool:
-    """Tables, texts and the like, which are expected beside photos."""
-    suffix = os.path.splitext(name)[1].lower()
+def is_raw_name(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in RAW_SUFFIXES
+
+
+def is_companion(name: str, beside: Container[str] = ()) -> bool:
+    """Tables, texts, sidecars and the like, which are expected beside photos; ``beside``: the names of the photos in
+    its folder, without suffixes: with one of these a film or a RAW file belongs to that photo.
+    """
+    stem, suffix = os.path.splitext(name)
+    suffix = suffix.lower()
+    if suffix in _TWINS or suffix in RAW_SUFFIXES:
+        return stem in beside or os.path.splitext(stem)[0] in beside
     return suffix in _COMPANIONS or (
         not suffix and name.casefold().startswith(("readme", "license", "copying", "authors", "makefile"))
     )

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from pathlib import Path
 
 import numpy as np
 
@@ -19,10 +18,14 @@ from headstart.data.deep import chosen
 from headstart.data.duplicates.pairs import near_pairs
 from headstart.data.filenames import shown
 from headstart.data.images import DecodedImages, read_photos
-from headstart.data.schema import BadFile, Manifest, Photo
+from headstart.data.readable import by_cause, refuse_lost
+from headstart.data.schema import AS_FOUND, BadFile, Manifest, Photo, ReadOptions
 from headstart.data.sources.detect import scan
 from headstart.data.stratify import linked
 from headstart.errors import DataError
+
+MOST = 40
+"""Lines about files that are left out, at most."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +59,10 @@ class LoadedImages:
         return linked(len(self.manifest.photos), self.near.tolist())
 
 
-def find_photos(data: str, events: Events, for_training: bool = True) -> Manifest:
+def find_photos(data: str, events: Events, for_training: bool = True, options: ReadOptions = AS_FOUND) -> Manifest:
     """The labelled photos of ``data`` (see ``scan``), downloaded if necessary. Raises DataError, DownloadError."""
-    return scan(data, for_training=for_training, progress=partial(events.progress, f"fetching {data}"))
+    progress = partial(events.progress, f"fetching {data}")
+    return scan(data, for_training=for_training, progress=progress, options=options)
 
 
 def usual_side(manifest: Manifest, at_most: int = 200) -> int:
@@ -74,7 +78,7 @@ def read(manifest: Manifest, resize: int, interpolation: str, on_bad: str, event
     ``on_bad``: "fail" raises DataError; "skip" warns; "defer" leaves the report to the caller.
 
     Raises:
-        DataError: ``on_bad`` is "fail" and some photos cannot be used, or none can be read.
+        DataError: ``on_bad`` is "fail" and some photos cannot be used; most of a class, or none at all, can be read.
     """
     photos = manifest.photos
     pixels = _pixels(photos, resize, interpolation, events)
@@ -83,10 +87,14 @@ def read(manifest: Manifest, resize: int, interpolation: str, on_bad: str, event
     if every and on_bad == "fail":
         raise DataError(
             f"{len(every)} files cannot be used:", "Mend or remove them, or use `on_bad='skip'`.",
-            lines=_lines(every, manifest.root, len(every)),
+            lines=[f"{shown(b.path, manifest.root)}: {b.reason}" for b in every],
         )  # fmt: skip
+    if on_bad != "defer":
+        refuse_lost(manifest, bad)
     if every and on_bad != "defer":
-        events.warning(f"{len(every)} files are left out:", _lines(every, manifest.root, 40))
+        lines = by_cause(every, manifest.root)
+        more = [f"… and {len(lines) - MOST} more (all are in check.json)"] if len(lines) > MOST else []
+        events.warning(f"{plural(len(every), 'file is', 'files are')} left out:", [*lines[:MOST], *more])
     if len(bad) == len(photos):
         raise DataError(f"None of the {len(photos)} photos in {manifest.name} can be read.", "See the reasons above.")
     conversions = Counter(remark for remarks in pixels.remarks for remark in remarks)
@@ -109,8 +117,3 @@ def _pixels(photos: Sequence[Photo], resize: int, interpolation: str, events: Ev
     count = plural(len(pixels.extents), "photo has", "photos have")
     events.message(f"{count} more than 8 bits per channel: {'; of floats '.join(told)}, by the values of all of them.")
     return read_photos(photos, resize, interpolation, ranges=ranges, progress=progress)
-
-
-def _lines(bad: Sequence[BadFile], root: Path, most: int) -> list[str]:
-    more = [f"… and {len(bad) - most} more (all are in check.json)"] if len(bad) > most else []
-    return [*(f"{shown(b.path, root)}: {b.reason}" for b in bad[:most]), *more]

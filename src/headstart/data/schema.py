@@ -12,7 +12,10 @@ from headstart.core.files import open_regular
 from headstart.errors import OptionError, option
 
 Split = Literal["train", "val", "test"]
+Leakage = Literal["keep", "drop", "stop"]
+"""What training does where splits of the data share pictures."""
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
+ClassFolders = Literal["outer", "inner"]
 DEFAULT_FRACTION = 0.15
 MAX_SEED = 2**31 - 1
 GUARD: dict[str | None, int] = {None: 0, "train": 0, "val": 1, "test": 2}
@@ -53,10 +56,13 @@ class Photo:
 
 @dataclass(frozen=True)
 class BadFile:
-    """A file that is listed as a photo, or is among photos, and cannot be used; ``reason`` is a short phrase."""
+    """A file that is listed as a photo, or is among photos, and cannot be used; ``reason`` is a short phrase,
+    ``label`` the class that it would be a photo of, where it is known to be one (a RAW photo).
+    """
 
     path: Path
     reason: str
+    label: str | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,35 @@ class Manifest:
 
 
 @dataclass(frozen=True)
+class ReadOptions:
+    """What the user says about the data where its files leave it open.
+
+    ``ignore``: names, paths below the data or globs of what is left out; ``class_folders``: whether classes are the
+    "outer" or the "inner" of two levels of folders, where both could be. The columns are those of a table; ``"none"``
+    for a split or group column means that no column is one. ``images``: the folder that a table's paths start from;
+    ``suffix``: what its names lack (``.jpg``).
+    """
+
+    ignore: tuple[str, ...] = ()
+    class_folders: ClassFolders | None = None
+    path_column: str | None = None
+    label_column: str | None = None
+    split_column: str | None = None
+    group_column: str | None = None
+    images: str | None = None
+    suffix: str | None = None
+
+    @property
+    def of_tables(self) -> list[str]:
+        """The names of those that were given and that only a table can answer."""
+        return [name for name in TABLE_OPTIONS if getattr(self, name) is not None]
+
+
+AS_FOUND = ReadOptions()
+TABLE_OPTIONS = ("path_column", "label_column", "split_column", "group_column", "images", "suffix")
+
+
+@dataclass(frozen=True)
 class SplitOptions:
     """How splits are drawn where the data has none; fractions are of all photos, in [0, 1).
 
@@ -91,15 +126,21 @@ class SplitOptions:
     shots: int | None = None
     fraction: float | None = None
     seed: int = 0
+    min_per_class: int | None = None
 
     def __post_init__(self) -> None:
-        wrong = split_problems(self.val, self.test, self.shots, self.fraction, self.seed)
+        wrong = split_problems(self.val, self.test, self.shots, self.fraction, self.seed, self.min_per_class)
         if wrong:
             raise wrong[0] if len(wrong) == 1 else OptionError("; ".join(error.problem for error in wrong))
 
 
 def split_problems(
-    val: float | None, test: float | None, shots: int | None, fraction: float | None, seed: int
+    val: float | None,
+    test: float | None,
+    shots: int | None,
+    fraction: float | None,
+    seed: int,
+    min_per_class: int | None = None,
 ) -> list[OptionError]:
     """One error for each invalid option of ``SplitOptions``."""
     parts = [part is not None and not 0 <= part < 1 for part in (val, test)]
@@ -113,6 +154,7 @@ def split_problems(
         ("shots", shots, shots is not None and shots < 1, "must be at least 1"),
         ("fraction", fraction, fraction is not None and not 0 < fraction <= 1, "must be above 0 and at most 1"),
         ("shots", None, both, f"and {option('fraction')} both limit the training set: give one"),
+        ("min_per_class", min_per_class, min_per_class is not None and min_per_class < 1, "must be at least 1"),
         ("seed", seed, not 0 <= seed <= MAX_SEED, f"must be from 0 to {MAX_SEED}"),
     )
     return [OptionError(f"{option(name, value)} {rule}", option=name) for name, value, broken, rule in rules if broken]
@@ -130,10 +172,22 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """A usable photo that is in no split, and why; ``split``: the one that the data gives it."""
+
+    path: Path
+    label: str
+    split: Split | None
+    digest: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class SplitDataset:
     """Samples, ONE class list (natural order) for all splits, and the options of the splits.
 
-    A split may be empty (data with given train and val has no test). ``summary`` is one line for the user.
+    A split may be empty (data with given train and val has no test). ``summary`` is one line for the user;
+    ``left_out``: duplicates of photos in a more guarded split, and small classes.
     """
 
     root: Path
@@ -145,6 +199,7 @@ class SplitDataset:
     summary: str = ""
     bad: tuple[BadFile, ...] = ()
     notes: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
     def split(self, name: Split) -> tuple[Sample, ...]:
         """The samples of one split, in a fixed order."""

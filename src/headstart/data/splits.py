@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from headstart.core.files import read_rows, write_rows
 from headstart.core.text import brief, listed, plural, quoted
@@ -22,6 +22,7 @@ from headstart.data.schema import (
     GUARD,
     SPLITS,
     BadFile,
+    LeftOut,
     Manifest,
     Photo,
     Sample,
@@ -44,12 +45,22 @@ class _Drawn:
     alike: list[int]
     splits: list[Split | None]
     notes: list[str] = field(default_factory=list)
+    left_out: dict[int, str] = field(default_factory=dict)  # why a photo may be in no split
 
     def by_label(self, split: Split) -> dict[str, list[int]]:
         return places(p.label if s == split else None for p, s in zip(self.photos, self.splits, strict=True))
 
     def name(self, i: int) -> str:
         return shown(self.photos[i].path, self.root)
+
+    def leave_out(self, reasons: dict[int, str]) -> None:
+        for i, reason in reasons.items():
+            self.splits[i], self.left_out[i] = None, reason
+
+    def pool(self) -> list[int]:
+        """The photos that missing splits are drawn from: those in train, or all where the data has no splits."""
+        rest = (i for i in range(len(self.photos)) if i not in self.left_out)
+        return [i for i in rest if self.splits[i] == "train" or self.photos[i].split is None]
 
 
 class SplitRow(NamedTuple):
@@ -62,12 +73,17 @@ class SplitRow(NamedTuple):
     group: str | None = None
 
 
+LEFT_OUT = "left_out"
+"""The last column of ``splits.csv``: why a photo is in no split. Older files do not have it."""
+
+
 def split_dataset(
     manifest: Manifest,
     digests: Sequence[str | None],
     bad: Sequence[BadFile],
     options: SplitOptions,
     alike: Sequence[int] | None = None,
+    drop_near: bool = False,
 ) -> SplitDataset:
     """Fix the class list and the splits of ``manifest``.
 
@@ -80,15 +96,20 @@ def split_dataset(
         bad: why photos are left out.
         options: how splits are drawn; ``shots`` limits each class of train and val, ``fraction`` train alone.
         alike: a number per photo that its near-duplicates share; drawn splits keep them together.
+        drop_near: of near-duplicates in several given splits, leave out those in the less guarded ones, as is always
+            done with exact duplicates.
 
     Raises:
         DataError: classes with too few photos (all of them named), or no photo can be read.
     """
     drawn = _usable(manifest, digests, alike)
-    check_labels(drawn.photos, manifest.name)
-    classes = tuple(sorted({p.label for p in drawn.photos}, key=natural_key))
     given = [split for split in SPLITS if split in drawn.splits]
-    _handle_copies(drawn)
+    _handle_copies(drawn, drop_near)
+    small = _leave_small(drawn, options.min_per_class) if options.min_per_class else set()
+    kept = [photo for photo in drawn.photos if photo.label not in small]
+    check_labels(kept, manifest.name)
+    classes = tuple(sorted({photo.label for photo in kept}, key=natural_key))
+    _check_given(drawn, given)
     parts = _parts_to_cut(given, options, drawn.notes)
     if len(parts) > 1:
         _cut(drawn, parts, options.seed)
@@ -104,36 +125,46 @@ def split_dataset(
     found = SplitDataset(
         manifest.root, manifest.name, manifest.layout, classes, samples, options,
         bad=tuple(dict.fromkeys((*manifest.skipped, *bad))), notes=(*manifest.notes, *drawn.notes),
+        left_out=tuple(
+            LeftOut(photo.path, photo.label, photo.split, drawn.digests[i], drawn.left_out[i])
+            for i, photo in enumerate(drawn.photos) if i in drawn.left_out
+        ),
     )  # fmt: skip
-    return replace(found, summary=_summary(found, len(drawn.photos), given, parts))
+    return replace(found, summary=_summary(found, len(kept), given, parts))
 
 
 def write_splits(dataset: SplitDataset, path: Path) -> None:
-    """Write the split of each photo, one line each, atomically; paths below the root are relative to it."""
+    """Write the split of each photo, one line each, atomically; paths below the root are relative to it. Photos that
+    are left out have no split, and a reason.
+    """
     rows = [
-        (shown(s.path, dataset.root), dataset.classes[s.label], s.split, s.digest, s.group or "")
+        (shown(s.path, dataset.root), dataset.classes[s.label], s.split, s.digest, s.group or "", "")
         for s in dataset.samples
     ]
-    write_rows(path, SplitRow._fields, rows)
+    gone = [(shown(p.path, dataset.root), p.label, "", p.digest, "", p.reason) for p in dataset.left_out]
+    write_rows(path, (*SplitRow._fields, LEFT_OUT), [*rows, *gone])
 
 
 def read_splits(path: Path) -> list[SplitRow]:
-    """The lines that ``write_splits`` wrote. Raises ``RunError`` for a file that is not such a table."""
+    """The photos in a split that ``write_splits`` wrote. Raises ``RunError`` for a file that is not such a table."""
     columns = SplitRow._fields
     try:
         rows = read_rows(path)
     except (OSError, csv.Error) as error:
         raise RunError(f"{path} cannot be read ({brief(error)})") from error
-    if not rows or tuple(rows[0]) != columns:
+    if not rows or tuple(rows[0]) not in (columns, (*columns, LEFT_OUT)):
         raise RunError(f"{path} is not a table of splits (its columns must be {', '.join(columns)})")
+    found = []
     for line, row in enumerate(rows[1:], 2):
-        if len(row) != len(columns) or row[2] not in SPLITS:
+        if not len(columns) <= len(row) <= len(rows[0]) or not (row[2] in SPLITS or (not row[2] and row[5:] > [""])):
             raise RunError(f"{path}, line {line}: not a photo's path, label, split, digest and group")
-    return [SplitRow(row[0], row[1], cast(Split, row[2]), row[3], row[4] or None) for row in rows[1:]]
+        if row[2]:
+            found.append(SplitRow(row[0], row[1], row[2], row[3], row[4] or None))
+    return found
 
 
 def _usable(manifest: Manifest, digests: Sequence[str | None], alike: Sequence[int] | None) -> _Drawn:
-    """The photos that can be read; a class without any is named and left out."""
+    """The photos that can be read."""
     numbers = range(len(manifest.photos)) if alike is None else alike
     kept = [(p, d, n) for p, d, n in zip(manifest.photos, digests, numbers, strict=True) if d is not None]
     kept.sort(key=lambda item: natural_key(shown(item[0].path, manifest.root)))
@@ -141,13 +172,10 @@ def _usable(manifest: Manifest, digests: Sequence[str | None], alike: Sequence[i
     drawn = _Drawn(manifest.root, photos, [d for _, d, _ in kept], [n for *_, n in kept], [p.split for p in photos])
     if not photos:
         raise DataError(f"none of the {len(manifest.photos)} photos in {manifest.name} can be read")
-    files = Counter(p.label for p in manifest.photos)
-    for label in sorted(files.keys() - {p.label for p in photos}, key=natural_key):
-        drawn.notes.append(f"class {quoted(label)} is left out: none of its {files[label]} files can be read")
     return drawn
 
 
-def _handle_copies(drawn: _Drawn) -> None:
+def _handle_copies(drawn: _Drawn, drop_near: bool) -> None:
     """Name duplicates with different labels, and groups in several given splits. Of duplicates in several given splits
     keep those in the most guarded one: train gives way to val, and both to test.
     """
@@ -158,24 +186,69 @@ def _handle_copies(drawn: _Drawn) -> None:
         drawn.notes.append(
             f"{plural(len(torn), 'photo')} whose duplicates have other labels: {listed(named, separator='; ')}"
         )
-    leaving = []
-    for group in copies:
+    leaving: dict[int, int] = {}  # a photo, and its duplicate in the most guarded split
+    for group in groups(units(drawn.digests, drawn.alike)) if drop_near else copies:
         guards = {i: GUARD[split] for i in group if (split := drawn.splits[i])}
-        leaving += [i for i, guard in guards.items() if guard < max(guards.values())]
+        stays = [i for i, guard in guards.items() if guard == max(guards.values())]
+        for i in guards.keys() - set(stays):
+            leaving[i] = next((j for j in stays if drawn.digests[j] == drawn.digests[i]), stays[0])
     if leaving:
-        named = [f"{drawn.name(i)} ({drawn.splits[i]})" for i in leaving]
-        drawn.notes.append(
-            f"left out because a later split holds the same file: {plural(len(leaving), 'photo')}, {listed(named, 3)}"
-        )
+        drawn.notes.append(_shared_pictures(drawn, leaving))
     elif copies:
         extra = sum(len(group) - 1 for group in copies)
         drawn.notes.append(f"{plural(extra, 'exact duplicate')}; duplicates stay in one split")
-    for i in leaving:
-        drawn.splits[i] = None
+    drawn.leave_out({i: f"a duplicate of {drawn.name(j)} ({drawn.splits[j]})" for i, j in sorted(leaving.items())})
     members = places(photo.group for photo in drawn.photos)
     torn_groups = [group for group, own in members.items() if len({drawn.splits[i] for i in own} - {None}) > 1]
     if torn_groups:
         drawn.notes.append(f"groups with photos in several given splits: {listed(torn_groups, 3)}")
+
+
+def _shared_pictures(drawn: _Drawn, leaving: dict[int, int]) -> str:
+    """What is left out, in one line; the values of ``leaving`` are the duplicates that stay."""
+    near = sum(drawn.digests[i] != drawn.digests[j] for i, j in leaving.items())
+    same = f"the same {'picture' if near else 'file'}" + (f" ({plural(near, 'near-duplicate')})" if near else "")
+    named = [
+        f"{drawn.name(i)} ({drawn.splits[i]}) = {drawn.name(j)} ({drawn.splits[j]})" for i, j in sorted(leaving.items())
+    ]
+    return f"left out because a later split holds {same}: {plural(len(leaving), 'photo')}, {listed(named, 2, '; ')}"
+
+
+def _check_given(drawn: _Drawn, given: list[Split]) -> None:
+    for split in given:
+        if split not in drawn.splits:
+            raise DataError(
+                f"every photo of {split} is a duplicate of a photo in a later split, so none is left",
+                f"Give {split} photos of its own.",
+            )
+
+
+def _leave_small(drawn: _Drawn, least: int) -> set[str]:
+    """Leave out classes with fewer than ``least`` photos to train and choose on, where those of one group, and exact
+    duplicates, count once. Raises DataError where fewer than two classes stay.
+    """
+    pool = drawn.pool()
+    labels = [drawn.photos[i].label for i in pool]
+    unit = units([drawn.photos[i].group for i in pool], [drawn.digests[i] for i in pool])
+    size = Counter(label for label, _ in set(zip(labels, unit, strict=True)))
+    every = Counter(photo.label for photo in drawn.photos)
+    small = sorted(
+        (label for label in every if size[label] < least), key=lambda label: (size[label], natural_key(label))
+    )
+    if not small:
+        return set()
+    asked = option("min_per_class", least)
+    if len(every) - len(small) < 2:
+        left = plural(len(every) - len(small), "class has", "classes have")
+        raise DataError(f"{asked}: only {left} as many photos", "Ask for fewer.", option="min_per_class")
+    gone = (i for i, photo in enumerate(drawn.photos) if photo.label in set(small) and i not in drawn.left_out)
+    drawn.leave_out(dict.fromkeys(gone, f"its class has fewer than {least} photos"))
+    named = [f"{quoted(label)} ({size[label]})" for label in small]
+    drawn.notes.append(
+        f"{asked} leaves out {len(small):,} of {len(every):,} classes, {plural(sum(every[c] for c in small), 'photo')}:"
+        f" {listed(named)}"
+    )
+    return set(small)
 
 
 def _parts_to_cut(given: list[Split], options: SplitOptions, notes: list[str]) -> dict[Split, float]:
@@ -198,7 +271,7 @@ def _parts_to_cut(given: list[Split], options: SplitOptions, notes: list[str]) -
 
 def _cut(drawn: _Drawn, parts: dict[Split, float], seed: int) -> None:
     """Draw the parts from the photos in train (all photos, where no splits are given)."""
-    pool = [i for i, photo in enumerate(drawn.photos) if drawn.splits[i] == "train" or photo.split is None]
+    pool = drawn.pool()
     labels = [drawn.photos[i].label for i in pool]
     unit = units([drawn.photos[i].group for i in pool], [drawn.digests[i] for i in pool], _together(drawn, pool))
     names = list(parts)
@@ -240,16 +313,23 @@ def _together(drawn: _Drawn, pool: list[int]) -> list[int | None]:
 
 def _refuse_few(labels: list[str], unit: list[int], splits: list[Split]) -> None:
     """Each class must have a photo (or group) for each split."""
-    few = []
-    for label, members in places(labels).items():
+    few, photos = [], 0
+    of_class = places(labels)
+    for label, members in of_class.items():
         apart = len({unit[i] for i in members})
         if apart < len(splits):
             undivided = f" in {plural(apart, 'group')} that cannot be divided" if apart < len(members) else ""
             few.append(f"{quoted(label)} has {plural(len(members), 'photo')}{undivided}")
+            photos += len(members)
     if few:
+        ways = ["add photos", *(["use `test=0`"] if "test" in splits else [])]
+        if len(of_class) - len(few) >= 2:
+            who = plural(len(few), "class", "classes")
+            ways.append(f"leave out {who} ({plural(photos, 'photo')}) with `min_per_class={len(splits)}`")
         raise DataError(
-            f"too few photos to divide into {', '.join(splits)}: {listed(few, separator='; ')}",
-            f"Each class needs {len(splits)} at least: add photos, leave the class out, or use `test=0`.",
+            f"too few photos to divide into {', '.join(splits)}, in {len(few):,} of {len(of_class):,} classes:"
+            f" {listed(few, separator='; ')}",
+            f"Each class needs {len(splits)} at least: {', or '.join(ways)}.",
         )
 
 
@@ -261,7 +341,7 @@ def _shrink(drawn: _Drawn, options: SplitOptions) -> None:
     if few := [f"{quoted(label)} has {len(own)}" for label, own in train if len(own) < (options.shots or 0)]:
         raise DataError(
             f"{option('shots', options.shots)}: too few photos in train: {listed(few, separator='; ')}",
-            "Ask for fewer, or add photos.",
+            "Ask for fewer, add photos, or leave small classes out with `min_per_class` (of train, val and test).",
         )
     for split in ("train", "val") if options.shots is not None else ("train",):
         members = drawn.by_label(split)
@@ -276,7 +356,8 @@ def _check_filled(drawn: _Drawn, classes: tuple[str, ...]) -> None:
         held = drawn.by_label(split)
         lacking = [label for label in classes if label not in held]
         if lacking and split == "train":
-            raise DataError(f"train has no photo of {_quoted(lacking)}", "Every class must have photos in train.")
+            hint = "Every class must have photos in train: add some, or leave such classes out with `min_per_class=1`."
+            raise DataError(f"train has no photo of {_quoted(lacking)}", hint, option="min_per_class")
         if lacking and held:
             drawn.notes.append(f"{split} has no photo of {_quoted(lacking)}: it cannot evaluate them")
 

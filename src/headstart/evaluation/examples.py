@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import zip_longest
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -36,6 +37,15 @@ def confident_hits(probabilities: np.ndarray, labels: np.ndarray, k: int) -> lis
     confident_first = correct[np.argsort(-probabilities[correct, labels[correct]], kind="stable")]
     by_class = [confident_first[labels[confident_first] == c].tolist() for c in np.unique(labels)]
     return [index for nth_of_each in zip_longest(*by_class) for index in nth_of_each if index is not None][:k]
+
+
+def confused_pairs(figures: Mapping[str, Any], k: int) -> list[ConfusedPair]:
+    """``most_confused`` of the metrics of one split, with or without a confusion matrix."""
+    if figures.get("confusion") is not None:
+        return most_confused(figures["confusion"], k)
+    support = [row["support"] for row in figures["report"]["classes"]]
+    rows = [(row["true"], row["predicted"], row["photos"]) for row in figures.get("confused", ())]
+    return [ConfusedPair(true, predicted, n, n / max(1, support[true])) for true, predicted, n in rows[:k]]
 
 
 def most_confused(confusion: list[list[int]], k: int) -> list[ConfusedPair]:

@@ -13,7 +13,17 @@ import numpy as np
 
 from headstart.core.text import elided, printable
 from headstart.errors import TrainingError
-from headstart.evaluation.statistics import wilson
+from headstart.evaluation.statistics import balanced_accuracy, wilson
+
+UNEVEN = 3
+"""Photos of the largest class for each of the smallest, from which classes are uneven: accuracy then says little about
+the small classes, and choices and headlines use balanced accuracy."""
+DENSE = 100
+"""Classes up to which metrics.json holds the confusion matrix; with more it holds the pairs that are most confused.
+predictions.csv holds each photo."""
+CONFUSED = 100
+LONGEST_REPORT, WORST = 40, 10
+"""Classes up to which a report in text has a row for each, and how many of the worst it has where there are more."""
 
 
 def evaluate(probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
@@ -31,7 +41,11 @@ def evaluate(probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[st
             accuracy     {"value", "low", "high", "method"}: Wilson 95 %, over photos
             report       {"classes": [{"label", "precision", "recall", "f1", "support"}, ...],
                           "micro", "macro", "weighted": {"precision", "recall", "f1", "support"}}
-            confusion    C rows (true) of C counts (predicted)
+            balanced_accuracy  likewise: the mean recall of the classes that have photos
+            headline     "balanced_accuracy" where the classes are uneven, else "accuracy"
+            confusion    C rows (true) of C counts (predicted); None above ``DENSE`` classes
+            confused     [{"true", "predicted", "photos"}, ...]: class indices, most photos first; only where confusion
+                         is None
             top5         as accuracy; None below ten classes
             calibration  {"ece", "bins": [{"low", "high", "count", "confidence", "accuracy"}, ...]}
             log_loss     mean of −ln p(true class), in nats
@@ -46,12 +60,58 @@ def evaluate(probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[st
     return {
         "photos": len(labels),
         "accuracy": wilson(int(confusion.trace()), len(labels)).to_json(),
+        "balanced_accuracy": balanced_accuracy(np.diag(confusion), confusion.sum(1)).to_json(),
+        "headline": "balanced_accuracy" if uneven(confusion.sum(1)) else "accuracy",
         "report": classification_report(confusion, classes),
-        "confusion": confusion.tolist(),
+        **_confusion(confusion),
         "top5": _top5(probabilities, labels),
         "calibration": calibration(probabilities.max(axis=1), predicted == labels),
         "log_loss": log_loss(probabilities, labels),
     }
+
+
+def uneven(counts: np.ndarray) -> bool:
+    """Whether one class has ``UNEVEN`` times the photos of another; ``counts`` [C]. A class without does not count."""
+    held = counts[counts > 0]
+    return bool(len(held)) and bool(held.max() >= UNEVEN * held.min())
+
+
+def headline(figures: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """(name, interval) of the figure that sums up one split; files of older versions have accuracy only."""
+    name = "balanced_accuracy" if figures.get("headline") == "balanced_accuracy" else "accuracy"
+    return name.replace("_", " "), figures[name]
+
+
+def accuracies(figures: dict[str, Any]) -> str:
+    """Accuracy with its interval in words, and balanced accuracy, which comes first where classes are uneven."""
+    names = [name for name in ("accuracy", "balanced_accuracy") if name in figures]
+    names.sort(key=lambda name: name != figures.get("headline", "accuracy"))
+    told = [(name.replace("_", " "), figures[name]) for name in names]
+    return ", ".join(
+        f"{name} {one['value']:.4f} (95 % interval {one['low']:.4f} to {one['high']:.4f})" for name, one in told
+    )
+
+
+def few_per_class(figures: dict[str, Any]) -> str:
+    """A caution where most classes have fewer than five photos; "" elsewhere."""
+    held = [row["support"] for row in figures["report"]["classes"] if row["support"]]
+    few = sum(support < 5 for support in held)
+    if 2 * few <= len(held):
+        return ""
+    return (
+        f"{few:,} of {len(held):,} classes have fewer than 5 photos here: the figures of a single class mean nothing by"
+        " themselves, only those over all classes do."
+    )
+
+
+def _confusion(confusion: np.ndarray) -> dict[str, Any]:
+    if len(confusion) <= DENSE:
+        return {"confusion": confusion.tolist()}
+    true, predicted = np.nonzero(confusion * (1 - np.eye(len(confusion), dtype=np.int64)))
+    photos = confusion[true, predicted]
+    most = np.lexsort((predicted, true, -photos))[:CONFUSED]
+    rows = zip(true[most].tolist(), predicted[most].tolist(), photos[most].tolist(), strict=True)
+    return {"confusion": None, "confused": [{"true": t, "predicted": p, "photos": n} for t, p, n in rows]}
 
 
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
@@ -112,7 +172,7 @@ def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
 def format_report(metrics: dict[str, Any], classes: Sequence[str] | None = None) -> str:
     """The classification report as text: Label, f1-score, precision, recall, support; one row per class, then the three
-    averages.
+    averages. Of more than ``LONGEST_REPORT`` classes the worst are shown.
 
     ``classes`` gives other names to show (one per class, same order), such as a dog's breed for its WordNet number.
     """
@@ -121,16 +181,30 @@ def format_report(metrics: dict[str, Any], classes: Sequence[str] | None = None)
     rows = [
         (str(c), name, row) for c, (name, row) in enumerate(zip(map(_short, names), report["classes"], strict=True))
     ]
+    rest = 0
+    if len(rows) > LONGEST_REPORT:
+        shown = [rows[c] for c in worst_first(report["classes"])[:WORST]]
+        rest, rows = len(rows) - len(shown), shown
     rows += [(f"{average} avg", "", report[average]) for average in ("micro", "macro", "weighted")]
     cells: list[tuple[str, ...]] = [("", "Label", "f1-score", "precision", "recall", "support")]
     for index, name, row in rows:
         scores = (f"{row[score]:.6f}" for score in ("f1", "precision", "recall"))
         cells.append((index, name, *scores, str(row["support"])))
     first, *others = (max(map(len, column)) for column in zip(*cells, strict=True))
-    return "\n".join(
+    lines = [
         "  ".join([line[0].ljust(first), *(cell.rjust(w) for cell, w in zip(line[1:], others, strict=True))])
         for line in cells
-    )
+    ]
+    if rest:
+        lines.insert(-3, f"… the {WORST} worst classes; {rest:,} more are in the report")
+    return "\n".join(lines)
+
+
+def worst_first(rows: Sequence[dict[str, Any]]) -> list[int]:
+    """The indices of ``report.classes``, the lowest F1 first, of equals the one with more photos; classes without any
+    come last.
+    """
+    return sorted(range(len(rows)), key=lambda c: (not rows[c]["support"], rows[c]["f1"], -rows[c]["support"], c))
 
 
 def _short(name: str) -> str:

@@ -26,8 +26,10 @@ class Objective(Protocol):
     def targets(self, labels: Sequence[int]) -> np.ndarray:
         """What loss and figures compare with, one row per photo."""
 
-    def loss(self, logits: torch.Tensor, targets: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
-        """The mean loss of logits [N, C], a scalar."""
+    def loss(
+        self, logits: torch.Tensor, targets: torch.Tensor, smoothing: float = 0.0, weights: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """The mean loss of logits [N, C], a scalar; each photo times the weight of its class, from ``weights`` [C]."""
 
     def correct(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Whether each prediction is correct, bool [N]."""
@@ -53,8 +55,14 @@ class MultiClass:
     def targets(self, labels: Sequence[int]) -> np.ndarray:
         return np.array(labels, dtype=np.int64)
 
-    def loss(self, logits: torch.Tensor, targets: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
-        return F.cross_entropy(logits, targets, label_smoothing=smoothing)
+    def loss(
+        self, logits: torch.Tensor, targets: torch.Tensor, smoothing: float = 0.0, weights: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        if weights is None:
+            return F.cross_entropy(logits, targets, label_smoothing=smoothing)
+        # Not cross_entropy's own ``weight``: that divides by the weights of a batch, so batches would count unequally.
+        each = F.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="none")
+        return (weights[targets] * each).mean()
 
     def correct(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         return logits.argmax(1) == targets
@@ -76,6 +84,44 @@ MULTICLASS = MultiClass()
 OBJECTIVES: Registry[Objective] = Registry(
     "objective", "headstart.objectives", {"multiclass": f"{__name__}:MULTICLASS"}
 )
+
+
+class OnVal(tuple[float, float]):
+    """(loss, accuracy) on val; ``balanced``: the balanced accuracy, where its classes are uneven."""
+
+    balanced: float | None
+
+    def __new__(cls, loss: float, accuracy: float, balanced: float | None = None) -> OnVal:
+        self = super().__new__(cls, (loss, accuracy))
+        self.balanced = balanced
+        return self
+
+    @classmethod
+    def of(cls, val: tuple[float, float]) -> OnVal:
+        """Plain figures have no balanced accuracy."""
+        return val if isinstance(val, OnVal) else cls(*val)
+
+    @property
+    def score(self) -> tuple[float, float]:
+        """What choices compare, higher is better: balanced accuracy where there is one, then the loss."""
+        return self[1] if self.balanced is None else self.balanced, -self[0]
+
+
+def on_val(objective: Objective, logits: np.ndarray, targets: np.ndarray) -> OnVal:
+    """The figures of logits [N, C] that choices are made by."""
+    correct = objective.correct(torch.from_numpy(logits).double(), torch.from_numpy(targets)).numpy()
+    return OnVal(*loss_accuracy(objective, logits, targets), balanced_if_uneven(correct, targets))
+
+
+def balanced_if_uneven(correct: np.ndarray, targets: np.ndarray) -> float | None:
+    """The mean over classes of the share of correct predictions [N], where the classes of ``targets`` are uneven. None
+    for targets that are no classes [N], too.
+    """
+    if targets.ndim != 1 or not len(targets):
+        return None
+    counts = np.bincount(targets)
+    held = counts > 0
+    return float((np.bincount(targets, correct)[held] / counts[held]).mean()) if metrics.uneven(counts) else None
 
 
 def loss_accuracy(objective: Objective, logits: np.ndarray, targets: np.ndarray) -> tuple[float, float]:

@@ -57,13 +57,43 @@ def wilson(correct: int, photos: int, level: float = LEVEL) -> Interval:
     """
     if photos < 1 or not 0 <= correct <= photos:
         raise ValueError(f"{correct} correct predictions of {photos} photos")
+    low, high = _wilson_bounds(np.array([correct / photos]), np.array([photos]), level)
+    return Interval(correct / photos, float(low[0]), float(high[0]), f"Wilson {_percent(level)}")
+
+
+def _wilson_bounds(shares: np.ndarray, photos: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper bounds of several shares; ``photos`` need not be whole numbers."""
     z = NormalDist().inv_cdf(0.5 + level / 2)  # scipy has it too, but a probe needs nothing else of scipy
-    share = correct / photos
-    centre = (share + z * z / (2 * photos)) / (1 + z * z / photos)
-    half = z / (1 + z * z / photos) * math.sqrt(share * (1 - share) / photos + z * z / (4 * photos * photos))
+    centre = (shares + z * z / (2 * photos)) / (1 + z * z / photos)
+    half = z / (1 + z * z / photos) * np.sqrt(shares * (1 - shares) / photos + z * z / (4 * photos * photos))
     # At the ends the bound is the end itself; rounding would leave 1e-17 beside it.
-    low, high = 0.0 if correct == 0 else centre - half, 1.0 if correct == photos else centre + half
-    return Interval(share, low, high, f"Wilson {_percent(level)}")
+    return np.where(shares <= 0, 0.0, centre - half), np.where(shares >= 1, 1.0, centre + half)
+
+
+def balanced_accuracy(correct: np.ndarray, photos: np.ndarray, level: float = LEVEL) -> Interval:
+    """The mean over classes of the share of their photos that is classified correctly, with its interval over photos;
+    ``correct`` and ``photos`` [C] per class. A class without photos does not count.
+
+    On each side the wider of two intervals. One combines the classes' own Wilson intervals (MOVER: Zou & Donner 2008,
+    Stat. Med. 27:1693), which holds where a class has few photos and the others many. The other is Wilson's for as many
+    photos as would give the mean its variance, with shares drawn towards the mean by z squared photos; it holds where
+    most classes have one or two photos, whose own shares say little. ``tests/evaluation/test_statistics.py`` simulates
+    the coverage. Raises ValueError where no class has photos.
+    """
+    own, count = np.asarray(correct, np.float64)[photos > 0], np.asarray(photos, np.float64)[photos > 0]
+    if not len(own):
+        raise ValueError("no class has photos")
+    classes, shares, z = len(own), own / count, NormalDist().inv_cdf(0.5 + level / 2)
+    mean = float(shares.mean())
+    low, high = _wilson_bounds(shares, count, level)
+    reach = math.sqrt(np.square(shares - low).sum()) / classes, math.sqrt(np.square(high - shares).sum()) / classes
+    drawn = (own + z * z * mean) / (count + z * z)
+    variance = float((drawn * (1 - drawn) / count).sum()) / classes**2
+    worth = mean * (1 - mean) / variance if 0 < mean < 1 else classes**2 / float((1 / count).sum())
+    pooled = _wilson_bounds(np.array([mean]), np.array([worth]), level)
+    bounds = min(mean - reach[0], float(pooled[0][0])), max(mean + reach[1], float(pooled[1][0]))
+    method = f"Wilson {_percent(level)}, combined over classes"
+    return Interval(mean, max(0.0, bounds[0]), min(1.0, bounds[1]), method)
 
 
 def t_interval(values: Sequence[float], level: float = LEVEL, within: tuple[float, float] | None = None) -> Interval:

@@ -5,18 +5,22 @@ Loading reads tensors and JSON only, and executes no code from the folder.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
 
+from headstart.core.arguments import Device, typed
 from headstart.core.files import write_json
 from headstart.core.formats import DAMAGED
+from headstart.core.paths import Place
 from headstart.data.images import PhotoRead, centre, stream_photos
 from headstart.data.schema import ImageRef
+from headstart.data.sources.unlabelled import find_files
 from headstart.errors import RunError, WeightsError, option
 from headstart.evaluation.conformal import label_set, least_probability
 from headstart.evaluation.objective import MULTICLASS
@@ -33,11 +37,15 @@ from headstart.models.preprocessing import Preprocessing
 from headstart.models.serialization import save_state
 
 Ref = TypeVar("Ref", bound=ImageRef)
+AHEAD = 256
+"""Photos of an iterator that are taken at a time."""
 
 
 @dataclass(frozen=True)
 class Prediction:
     """The prediction for one photo; ``problem`` says why there is none.
+
+    ``path``: of its file; ``image 3`` for the third picture in memory. ``photo``: what was read.
 
     ``probabilities``: one per class, in class order. ``distance`` to the training photos, 1 being as far as validation
     photos usually are; None if the run does not know it. ``labels``: the set of labels for the requested coverage, the
@@ -51,6 +59,14 @@ class Prediction:
     problem: str | None = None
     distance: float | None = None
     labels: tuple[str, ...] | None = None
+    photo: ImageRef | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def name(self) -> str:
+        """What the photo is called: as a table or standard input names it, ``photos.zip/1.jpg`` in an archive; else its
+        path.
+        """
+        return str(self.path) if self.photo is None else name_of(self.photo)
 
     @property
     def unknown(self) -> bool | None:
@@ -110,7 +126,19 @@ class Classifier:
         return published(self.description())
 
     @classmethod
-    def load(cls, folder: str | Path, device: str = "auto") -> Classifier:
+    def of(cls, run: Model, device: Device = "auto") -> Classifier:
+        """The classifier of a run, a model folder or ``hf:REPO``, or one that is in memory: it stays on its device
+        unless another is named. Raises RunError, OptionError.
+        """
+        if isinstance(run, Trained):
+            run = run.classifier
+        if isinstance(run, Classifier):
+            return run if device == "auto" else run.to(find_machine(device))
+        return cls.load(run, device)
+
+    @classmethod
+    @typed
+    def load(cls, folder: Place, device: Device = "auto") -> Classifier:
         """Read a run or model folder, or ``hf:REPO`` (see ``headstart.inference.hub.fetched``).
 
         Raises:
@@ -185,10 +213,14 @@ class Classifier:
         far = self.certainty.distances(features) if self.certainty else [None] * len(rows)
         return [Answer(row, distance) for row, distance in zip(rows, far, strict=True)]
 
-    def stream(self, photos: Sequence[Ref]) -> Iterator[tuple[Ref, PhotoRead, Answer | None]]:
+    def stream(self, photos: Sequence[Ref] | Iterator[Ref]) -> Iterator[tuple[Ref, PhotoRead, Answer | None]]:
         """(photo, what was read, its probabilities and distance, or None for a bad one), in order, in constant
-        memory.
+        memory; of an iterator, which need not end, a bounded number ahead.
         """
+        if isinstance(photos, Iterator):
+            while part := list(islice(photos, AHEAD)):
+                yield from self.stream(part)
+            return
         self.prepare_for(len(photos))
         size = self.preprocessing.image_size
         waiting: list[tuple[Ref, PhotoRead]] = []
@@ -211,28 +243,36 @@ class Classifier:
                 yield earlier, was, next(answers) if was.pixels is not None else None
             waiting, good = [], []
 
-    def predict(self, paths: Iterable[str | Path], coverage: float | None = None) -> Iterator[Prediction]:
-        """One ``Prediction`` per path, in order; with ``coverage``, each with a set of labels (see ``Uncertainty``).
+    def predict(self, files: Any, coverage: float | None = None) -> Iterator[Prediction]:
+        """One ``Prediction`` per photo, in order; with ``coverage``, each with a set of labels (see ``Uncertainty``).
+        ``files``: see ``find_files``.
 
         Raises:
-            OptionError: a coverage outside (0, 1). RunError: the run kept nothing to make sets from.
+            OptionError: a coverage outside (0, 1). RunError: the run kept nothing to make sets from. DataError: names
+            without a match.
         """
+        return self.predictions(find_files(files).photos, coverage)
+
+    def predictions(
+        self, photos: Sequence[ImageRef] | Iterator[ImageRef], coverage: float | None = None
+    ) -> Iterator[Prediction]:
+        """As ``predict``, of photos that were found."""
         least = None if coverage is None else least_probability(self.known_uncertainty.own, coverage)
-        photos = self.stream([Path(p) for p in paths])
         return (
-            Prediction(path, None, None, problem=read.problem)
+            Prediction(path_of(photo), None, None, problem=read.problem, photo=photo)
             if answer is None
-            else self.prediction(path, answer, least)
-            for path, read, answer in photos
+            else self.prediction(photo, answer, least)
+            for photo, read, answer in self.stream(photos)
         )
 
-    def prediction(self, path: Path, answer: Answer, least: float | None = None) -> Prediction:
+    def prediction(self, photo: ImageRef, answer: Answer, least: float | None = None) -> Prediction:
         """A prediction with names; ``least``: the probability that a label needs to be in the set, if one is wanted."""
         p = answer.probabilities
         best = int(MULTICLASS.decide(p[None])[0])
         labels = None if least is None else tuple(self.classes[c] for c in label_set(p, least))
+        values = tuple(float(v) for v in p)
         return Prediction(
-            path, self.classes[best], float(p[best]), tuple(float(v) for v in p), None, answer.distance, labels
+            path_of(photo), self.classes[best], float(p[best]), values, None, answer.distance, labels, photo
         )
 
     @property
@@ -245,6 +285,27 @@ class Classifier:
                 "Train it again, or leave out `coverage`.",
             )
         return self.certainty
+
+
+def path_of(photo: ImageRef) -> Path:
+    """Where a photo is."""
+    return photo if isinstance(photo, Path) else Path(getattr(photo, "path", photo.name))
+
+
+def name_of(photo: ImageRef) -> str:
+    """What a message calls a photo: see ``Prediction.name``."""
+    return str(getattr(photo, "written", path_of(photo)))
+
+
+@runtime_checkable
+class Trained(Protocol):
+    """What ``train`` returns."""
+
+    classifier: Classifier
+
+
+Model = Place | Trained | Classifier
+"""A run folder, a model on the hub (``hf:owner/name``), what ``train`` returned, or its classifier."""
 
 
 def load_backbone(folder: Path) -> Any:

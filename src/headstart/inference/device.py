@@ -9,6 +9,7 @@ from functools import cache
 
 import torch
 
+from headstart.core.arguments import Device
 from headstart.errors import OptionError
 
 _IMPORTED_BY = os.getpid()
@@ -23,7 +24,7 @@ class Machine:
     words: str
 
 
-def find_machine(device: str = "auto") -> Machine:
+def find_machine(device: Device = "auto") -> Machine:
     """The best device available, or the one asked for (``cpu``, ``cuda``, ``cuda:1``, ``mps``).
 
     Raises:

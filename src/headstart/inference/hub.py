@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 
 from headstart.core.files import LARGEST_JSON
+from headstart.core.paths import Place
 from headstart.core.text import brief
 from headstart.errors import DownloadError, OptionError, RunError
 from headstart.evaluation.uncertainty import FILE as CERTAINTY
@@ -20,15 +22,15 @@ MOST_CERTAINTY = 1 << 30
 """Bytes: a row of features per class, so 20,000 classes may have 100 MB."""
 
 
-def fetched(place: str | Path) -> Path:
+def fetched(place: Place) -> Path:
     """A run folder as it is, or the folder that ``hf:REPO`` or ``hf:REPO@REVISION`` was downloaded to.
 
     Raises:
         RunError: the repository cannot be downloaded, or holds no headstart model.
     """
-    text = place.as_posix() if isinstance(place, Path) else place
+    text = place.as_posix() if isinstance(place, Path) else os.fspath(place)
     if not text.startswith(PREFIX):
-        return Path(place)
+        return Path(text)
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     repo, _, revision = text.removeprefix(PREFIX).partition("@")

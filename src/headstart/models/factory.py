@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from headstart.models.backbone import Backbone
-from headstart.models.checkpoints import fit_weights, read_state_dict
+from headstart.models.checkpoints import fit_weights, read_checkpoint
 from headstart.models.providers import PROVIDERS, resolve
 
 
@@ -37,8 +37,10 @@ def create(
     provider = PROVIDERS.get(entry.provider)
     backbone = provider.build(entry, provider.fetch(entry) if pretrained and weights is None else None)
     if weights is not None:
-        fit_weights(backbone, read_state_dict(weights), origin=str(weights))
-        backbone.source, backbone.pretrained = f"file {Path(weights).name}", True
+        state, taken = read_checkpoint(weights)
+        fit_weights(backbone, state, origin=str(weights))
+        backbone.source = f"file {Path(weights).name}{f' ({taken})' if taken else ''}"
+        backbone.pretrained = True
     elif pretrained:
         backbone.source, backbone.pretrained = entry.weights, True
     return backbone.truncated(cut) if cut else backbone

@@ -7,7 +7,7 @@ the tests check that each conversion computes exactly what torchvision computes.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from torch import Tensor
 from headstart.models.backbone import Backbone
 
 State = Mapping[str, Tensor]
-Rules = tuple[tuple[str, str], ...]
+Rules = tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]
 # timm's name: torchvision's name of the same network, where both hold the same tensors in the same order.
 _SAME_ORDER = {
     "mobilenetv2_100": "mobilenet_v2",
@@ -45,6 +45,9 @@ _CONVNEXT_NAMES = (
     (r"^features\.(\d)\.(\d)\.", r"stages.\1.downsample.\2."),
     (r"^classifier\.0\.", "head.norm."),
 )
+_CHILDREN = (
+    (r"^0\.", "conv1."), (r"^1\.", "bn1."), (r"^([4-7])\.", lambda m: f"layer{int(m[1]) - 3}."), (r"^9\.", "fc."),
+)  # fmt: skip
 RESNETS = {
     "resnet18": ((2, 2, 2, 2), False),
     "resnet34": ((3, 4, 6, 3), False),
@@ -60,6 +63,8 @@ def to_timm_names(backbone: Backbone, state: State) -> dict[str, Tensor]:
     check.
     """
     base = backbone.facts.architecture.partition(".")[0]
+    if {"0.weight", "1.weight", "4.0.conv1.weight"} <= state.keys():  # nn.Sequential of a ResNet's children
+        return _renamed(state, _CHILDREN)
     if "conv_proj.weight" in state:
         return _renamed(state, _TRANSFORMER_NAMES)
     if base.startswith("convnext") and "features.0.0.weight" in state:

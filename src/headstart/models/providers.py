@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from headstart.core.arguments import typed
 from headstart.core.registry import Registry
 from headstart.errors import OptionError, did_you_mean
 from headstart.models.options import Values, read_options
@@ -116,6 +117,7 @@ def resolve(name: str) -> Entry:
     return replace(found, name=name.strip(), options=options)
 
 
+@typed
 def backbones(pattern: str | None = None) -> list[BackboneInfo]:
     """List the pretrained backbones, those with short names first; no network is built.
 

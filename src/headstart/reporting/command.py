@@ -10,6 +10,8 @@ from headstart.core.shell import positional, shell_word
 
 FLAGS = {"from_run": "--from", "label": "--class", "settings": "--set"}
 """Options whose flag is not their name."""
+_REPEATED = {"ignore"}
+"""Sequences of names, which may hold commas: an option for each."""
 
 
 def flag(name: str) -> str:
@@ -33,6 +35,9 @@ def option_words(name: str, value: Any) -> Iterator[str]:
             yield from (flag(name), f"{key}={one}" if key else str(one))
     elif value is True:
         yield flag(name)
+    elif name in _REPEATED:
+        for one in (value,) if isinstance(value, str) else value or ():
+            yield from (flag(name), str(one))
     elif isinstance(value, Sequence) and not isinstance(value, str):
         if value:
             yield from (flag(name), ",".join(map(str, value)))

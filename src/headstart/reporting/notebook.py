@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 SIDE = 112
 MOST = 24
 """Classes, or predictions, that are shown."""
+_TEXTS = ("path", "split", "label", "predicted", "strategy")
+"""Columns of a run's tables that hold text, whatever it looks like."""
 _TILE = "display:inline-block;margin:0 8px 8px 0;vertical-align:top;font-size:12px;line-height:1.35"
 
 
@@ -40,8 +42,10 @@ def frame(rows: Iterable[Mapping[str, Any]]) -> DataFrame:
 
 def read_frame(path: Path) -> DataFrame:
     """One of a run's tables as a pandas frame. Raises OptionError where pandas is not installed."""
-    # Only an empty cell is missing: "NA" may be a class.
-    found = _pandas().read_csv(path, keep_default_na=False, na_values=[""], encoding_errors="surrogateescape")
+    # Only an empty cell is missing: "NA" may be a class, and so may "001" and "True".
+    found = _pandas().read_csv(
+        path, keep_default_na=False, na_values=[""], encoding_errors="surrogateescape", dtype=dict.fromkeys(_TEXTS, str)
+    )
     return found.map(lambda cell: unguarded(cell) if isinstance(cell, str) else cell)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
@@ -12,8 +13,8 @@ from headstart.errors import RunError
 from headstart.runs.folder import RunFolder
 from headstart.training.plan import Plan
 
-METRICS_FORMAT = 1
-"""Of metrics.json."""
+METRICS_FORMAT = 2
+"""Of metrics.json: 2 where a confusion matrix is left out, because there are too many classes; else 1, as before."""
 Share = Annotated[float, Meta(ge=0, le=1.001)]  # an average of ones may be a little more than one
 Count = Annotated[int, Meta(ge=0, le=10**12)]
 Amount = Annotated[float, Meta(ge=0, le=1e12)]
@@ -75,14 +76,25 @@ class Certainty(Struct):
     unknown: Share | None
 
 
+class Confused(Struct):
+    """A row of ``confused``: indices of classes."""
+
+    true: Count
+    predicted: Count
+    photos: Count
+
+
 class Figures(Struct):
     """The metrics of one split (see ``evaluation.metrics.evaluate``)."""
 
     photos: Count
     accuracy: Accuracy
     report: Report
-    confusion: list[list[Count]]
+    confusion: list[list[Count]] | None
     calibration: Calibration
+    balanced_accuracy: Accuracy | None = None
+    headline: Literal["accuracy", "balanced_accuracy"] = "accuracy"
+    confused: list[Confused] = []
     certainty: Certainty | None = None
 
 
@@ -106,9 +118,25 @@ def read_metrics(run: Path) -> dict[str, Any]:
     path, values = run / "metrics.json", RunFolder(run).read_json("metrics.json")
     found = checked(path, values, Metrics, METRICS_FORMAT)
     for name, figures in (("val", found.val), ("test", found.test)):
-        if figures and not {len(figures.confusion), *map(len, figures.confusion)} <= {len(figures.report.classes)}:
+        if figures and not _fits(figures):
             raise RunError(f"{path}: {name}.confusion does not fit {name}.report.classes.", DAMAGED)
+        if figures and figures.headline == "balanced_accuracy" and figures.balanced_accuracy is None:
+            raise RunError(f"{path}: {name}.balanced_accuracy is missing.", DAMAGED)
     return {name: value for name, value in values.items() if value is not None}
+
+
+def metrics_file(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of metrics.json."""
+    left_out = any(metrics[split]["confusion"] is None for split in ("val", "test") if split in metrics)
+    return {"format": METRICS_FORMAT if left_out else 1, **metrics}
+
+
+def _fits(figures: Figures) -> bool:
+    """Whether what is said of pairs of classes is of the report's classes."""
+    classes = len(figures.report.classes)
+    if any(max(pair.true, pair.predicted) >= classes for pair in figures.confused):
+        return False
+    return figures.confusion is None or {len(figures.confusion), *map(len, figures.confusion)} <= {classes}
 
 
 def read_plan(run: Path) -> Plan:

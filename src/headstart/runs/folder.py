@@ -23,7 +23,7 @@ CONTENTS = {
     "certainty.safetensors": "how sure a prediction is: for sets of labels and for unknown photos",
     "plan.json": "every setting with its reason",
     "history.csv": "losses and accuracies per epoch (a probe: per L2 strength)",
-    "metrics.json": "accuracy with interval, classification report, confusion matrix, calibration, per split",
+    "metrics.json": "both accuracies with intervals, classification report, confusions, calibration, per split",
     "predictions.csv": "every val and test photo: true class, prediction, confidence",
     "splits.csv": "which photo was in which split",
     "check.json": "what reading the photos found",
@@ -203,7 +203,10 @@ def recorded_files(run: Path) -> list[str]:
         return []
 
 
-HISTORY = ("strategy", "epoch", "l2", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr", "seconds")
+HISTORY = (
+    "strategy", "epoch", "l2", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr", "seconds",
+    "val_balanced_accuracy",
+)  # fmt: skip
 
 
 def write_history(path: Path, probe: Sequence[Any], epochs: Sequence[Any]) -> None:

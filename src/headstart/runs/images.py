@@ -48,8 +48,9 @@ def run_photos(run: Path, splits: Sequence[Split]) -> list[RunPhoto]:
     if not (run / "splits.csv").exists():
         raise RunError(f"{run} has no splits.csv, which names the photos it was trained on.")
     rows = [row for row in read_splits(run / "splits.csv") if row.split in splits]
-    data = RunFolder.open(run)[1].data
-    manifest = scan(data, for_training=False)
+    options = RunFolder.open(run)[1]
+    data = options.data
+    manifest = scan(data, for_training=False, options=options.read_options)
     known = {shown(photo.path, manifest.root): photo for photo in manifest.photos}
     there = []
     for row in rows:

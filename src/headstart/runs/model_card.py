@@ -13,6 +13,8 @@ from markupsafe import Markup
 
 from headstart.core.text import listed
 from headstart.data.sources.named import display_name
+from headstart.evaluation.examples import confused_pairs
+from headstart.evaluation.metrics import few_per_class, headline
 from headstart.runs.markdown import code, escape, render_markdown
 from headstart.training.plan import Plan
 from headstart.training.strategies import STRATEGIES
@@ -46,6 +48,7 @@ def model_card(name: str, described: Mapping[str, Any], metrics: Mapping[str, An
         found=found,
         worst=worst,
         confused=confused,
+        caution=few_per_class(dict(found)),
         plan=plan,
         strategy=f"{settings.strategy} ({strategy.describe(settings)})" if strategy else settings.strategy,
         pretrained=strategy is None or strategy.pretrained,
@@ -56,10 +59,12 @@ def _metadata(name: str, described: Mapping[str, Any], split: str, found: Mappin
     """The header, as model hubs define it."""
     accuracy = {"type": "accuracy", "value": round(found["accuracy"]["value"], 4), "name": f"accuracy ({split})"}
     f1 = {"type": "f1", "value": round(found["report"]["macro"]["f1"], 4), "name": f"macro F1 ({split})"}
+    leads, figure = headline(dict(found))
+    balanced = {"type": "balanced_accuracy", "value": round(figure["value"], 4), "name": f"{leads} ({split})"}
     result = {
         "task": {"type": "image-classification"},
         "dataset": {"type": "imagefolder", "name": described["provenance"]["data"]["name"], "split": split},
-        "metrics": [accuracy, f1],
+        "metrics": [*([balanced] if leads != "accuracy" else []), accuracy, f1],
     }
     return {
         "library_name": "headstart",
@@ -77,5 +82,5 @@ def _weak_points(found: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], lis
     rows = found["report"]["classes"]
     ranked = sorted((row for row in rows if row["support"]), key=lambda row: row["recall"])
     worst = [row for row in ranked[:WEAK] if row["recall"] < 1]
-    pairs = sorted((-n, i, j) for i, line in enumerate(found["confusion"]) for j, n in enumerate(line) if n and i != j)
-    return worst, [(-n, rows[i]["label"], rows[j]["label"]) for n, i, j in pairs[:WEAK]] if worst else []
+    pairs = confused_pairs(found, WEAK) if worst else []
+    return worst, [(pair.photos, rows[pair.true]["label"], rows[pair.predicted]["label"]) for pair in pairs]

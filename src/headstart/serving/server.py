@@ -9,24 +9,26 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headstart.core.arguments import Device, typed
 from headstart.core.events import Listener
+from headstart.core.paths import Place
 from headstart.errors import OptionError
 from headstart.inference.classifier import Classifier
 from headstart.reporting.console import console_events
+from headstart.serving.limits import Limits
 from headstart.training.config import HOST, PORT
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from headstart.serving.limits import Limits
 
-
+@typed
 def serve(
-    run: str | Path,
+    run: Place,
     *,
     host: str = HOST,
     port: int = PORT,
-    device: str = "auto",
+    device: Device = "auto",
     hosts: Sequence[str] = (),
     origins: Sequence[str] = (),
     limits: Limits | None = None,
@@ -55,7 +57,6 @@ def serve(
     import uvicorn  # after the check that it is there
 
     from headstart.serving.connections import bounded_protocol
-    from headstart.serving.limits import Limits
 
     listening = _listen(host, port)
     with console_events(quiet, listener) as events:
@@ -74,10 +75,11 @@ def serve(
     uvicorn.Server(config).run(sockets=[listening])
 
 
+@typed
 def application(
-    run: str | Path,
+    run: Place,
     *,
-    device: str = "auto",
+    device: Device = "auto",
     hosts: Sequence[str] = (),
     origins: Sequence[str] = (),
     limits: Limits | None = None,
@@ -91,7 +93,6 @@ def application(
     if missing:
         raise OptionError(f"Serving needs {', '.join(missing)}, not installed here.", "pip install 'headstart[serve]'")
     from headstart.serving.app import make_app
-    from headstart.serving.limits import Limits
     from headstart.serving.service import Service
 
     return make_app(Service(Path(run), Classifier.load(run, device), limits or Limits()), hosts, origins)

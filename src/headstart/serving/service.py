@@ -13,6 +13,7 @@ import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from headstart.errors import RunError
+from headstart.evaluation.metrics import headline
 from headstart.evaluation.uncertainty import is_unknown
 from headstart.inference.classifier import Answer, Classifier
 from headstart.inference.saliency import Explainer, has_maps
@@ -129,9 +130,15 @@ class Service:
             kept = {split: metrics[split] for split in ("val", "test") if split in metrics}
             interval = ("value", "low", "high", "method")
             return {
-                split: {"photos": found["photos"], "accuracy": {n: found["accuracy"].get(n, "") for n in interval}}
+                split: {
+                    "photos": found["photos"], "headline": headline(found)[0],
+                    **{
+                        name: {n: found[name].get(n, "") for n in interval}
+                        for name in ("accuracy", "balanced_accuracy") if name in found
+                    },
+                }
                 for split, found in kept.items()
-            }
+            }  # fmt: skip
         return {}
 
     def _about(self) -> dict[str, Any]:

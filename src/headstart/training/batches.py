@@ -15,6 +15,7 @@ import torch
 from headstart.core.array_store import RowStore
 from headstart.data.augment import Augmentation, draw_epoch, training_picture
 from headstart.data.images import DecodedImages
+from headstart.training.balance import even_order
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
@@ -36,7 +37,9 @@ def batch_bounds(photos: int, batch_size: int) -> list[tuple[int, int]]:
 
 @dataclass(frozen=True)
 class PictureSource:
-    """Photos, each cropped, mirrored and coloured anew in every epoch; batches are uint8 [B, S, S, 3]."""
+    """Photos, each cropped, mirrored and coloured anew in every epoch; batches are uint8 [B, S, S, 3]. ``balanced``,
+    here and below: each class comes equally often.
+    """
 
     pixels: DecodedImages
     labels: np.ndarray
@@ -44,12 +47,13 @@ class PictureSource:
     how: Augmentation
     seed: int
     workers: int = 2
+    balanced: bool = False
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def batches(self, epoch: int, batch_size: int, start: int = 0) -> Iterator[Batch]:
-        order, draws = draw_epoch(self.seed, epoch, len(self))
+        order, draws = _drawn(self.labels, self.seed, epoch, self.balanced)
         bounds = batch_bounds(len(self), batch_size)
 
         def prepare(number: int) -> Batch:
@@ -79,12 +83,13 @@ class MapSource:
     digests: tuple[str, ...]
     labels: np.ndarray
     seed: int
+    balanced: bool = False
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def batches(self, epoch: int, batch_size: int, start: int = 0) -> Iterator[Batch]:
-        order, draws = draw_epoch(self.seed, epoch, len(self))
+        order, draws = _drawn(self.labels, self.seed, epoch, self.balanced)
         for first, last in batch_bounds(len(self), batch_size)[start:]:
             places = range(first, last)
             rows = [self.stores[int(draws[p, 0] * len(self.stores))].row(self.digests[order[p]]) for p in places]
@@ -98,15 +103,21 @@ class ArraySource:
     rows: np.ndarray
     labels: np.ndarray
     seed: int
+    balanced: bool = False
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def batches(self, epoch: int, batch_size: int, start: int = 0) -> Iterator[Batch]:
-        order, _ = draw_epoch(self.seed, epoch, len(self))
+        order, _ = _drawn(self.labels, self.seed, epoch, self.balanced)
         for first, last in batch_bounds(len(self), batch_size)[start:]:
             chosen = order[first:last]
             yield torch.from_numpy(self.rows[chosen]), torch.from_numpy(self.labels[chosen])
+
+
+def _drawn(labels: np.ndarray, seed: int, epoch: int, balanced: bool) -> tuple[np.ndarray, np.ndarray]:
+    order, draws = draw_epoch(seed, epoch, len(labels))
+    return (even_order(order, labels, seed, epoch) if balanced else order), draws
 
 
 def as_tensor(rows: np.ndarray) -> torch.Tensor:

@@ -13,9 +13,11 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypedDict, get_args, get_type_hints
 
+from headstart.core.arguments import Device
 from headstart.core.files import file_name
 from headstart.core.formats import DAMAGED, checked, known_only
-from headstart.data.schema import SplitOptions, split_problems
+from headstart.core.paths import Place, refuse_empty
+from headstart.data.schema import ClassFolders, Leakage, ReadOptions, SplitOptions, split_problems
 from headstart.errors import OptionError, RunError, did_you_mean
 from headstart.training.strategies import STRATEGIES
 
@@ -27,6 +29,7 @@ Augment = Literal["none", "flip", "crop", "mild", "light", "strong"]
 Precision = Literal["bf16", "float32"]
 Engine = Literal["openvino", "torch"]
 BatchNorm = Literal["moving", "kept"]
+Balance = Literal["auto", "none", "weights", "sampler"]
 
 DEFAULT_BACKBONE = "resnet18"
 
@@ -51,12 +54,37 @@ _photos, _model = partial(Help, "Photos"), partial(Help, "Backbone and head")
 _training, _machine = partial(Help, "Training"), partial(Help, "Machine")
 
 
+class DataOptions(TypedDict, total=False):
+    """How labelled photos are read where the data leaves it open."""
+
+    ignore: Annotated[
+        Sequence[str],
+        _photos("Leave out what has this name, path below DATA, or glob (test, raw/*.png). May be repeated."),
+    ]
+    class_folders: Annotated[
+        ClassFolders, _photos("Where folders lie in folders: the outer or the inner ones are the classes.")
+    ]
+    path_column: Annotated[str, _photos("The column of a table that names the photos. [default: by names and values]")]
+    label_column: Annotated[str, _photos("The column of the classes. [default: by names and values]")]
+    split_column: Annotated[
+        str, _photos("The column of train, val and test; none for no column. [default: by names and values]")
+    ]
+    group_column: Annotated[
+        str,
+        _photos(
+            "The column of what stays in one split (a patient); none for no column. [default: by names and values]"
+        ),
+    ]
+    images: Annotated[str | Path, _photos("Folder that a table's paths start from. [default: around the table]")]
+    suffix: Annotated[str, _photos("What a table's names of photos lack: .jpg. [default: that of the photos]")]
+
+
 class RunOptions(TypedDict, total=False):
     """Options that also make sense for the photos of a finished run."""
 
     seed: Annotated[int, _photos("Seed of splits, shots, order, augmentation and random weights.")]
     on_bad: Annotated[OnBad, _photos("What to do with files that cannot be read: skip or fail.")]
-    device: Annotated[str, _machine("auto, cpu, cuda, cuda:1 or mps.")]
+    device: Annotated[Device, _machine("auto, cpu, cuda, cuda:1 or mps.")]
 
 
 class FeatureOptions(TypedDict, total=False):
@@ -66,7 +94,7 @@ class FeatureOptions(TypedDict, total=False):
     resize: int
     precision: Annotated[Precision, _training("bf16 or float32. [default: bf16 where the hardware has it]")]
     engine: Engine
-    device: Annotated[str, _machine("auto, cpu, cuda, cuda:1 or mps.")]
+    device: Annotated[Device, _machine("auto, cpu, cuda, cuda:1 or mps.")]
     settings: Annotated[Mapping[str, Any], _training("Any setting of the plan: weight_decay=0.01. May be repeated.")]
 
 
@@ -80,20 +108,18 @@ class BackboneOptions(TypedDict, total=False):
             " with options for timm after a colon (mobilenetv2_100:pad_type=same)."
         ),
     ]
-    weights: Annotated[
-        str | Path, _model("A checkpoint file of the backbone (.safetensors, .pth) instead of a download.")
-    ]
-    from_run: Annotated[str | Path, _model("Start from the backbone of an earlier run (a folder, or hf:REPO).")]
+    weights: Annotated[Place, _model("A checkpoint file of the backbone (.safetensors, .pth) instead of a download.")]
+    from_run: Annotated[Place, _model("Start from the backbone of an earlier run (a folder, or hf:REPO).")]
     cut: Annotated[str, _model("End the backbone after this stage or block (layer2.2) and pool.")]
     mean: Annotated[Sequence[float], _model("Channel means for the weights: 0.485,0.456,0.406. [default: their own]")]
     std: Annotated[Sequence[float], _model("Standard deviation per channel. [default: the weights' own]")]
 
 
-class CheckOptions(BackboneOptions, FeatureOptions, total=False):
+class CheckOptions(BackboneOptions, FeatureOptions, DataOptions, total=False):
     """Options of ``check``: the backbone whose features it uses."""
 
 
-class RecommendOptions(RunOptions, FeatureOptions, total=False):
+class RecommendOptions(RunOptions, FeatureOptions, DataOptions, total=False):
     """Options of ``recommend``, for all backbones that it compares."""
 
 
@@ -110,13 +136,17 @@ class CompareOptions(ForecastOptions, total=False):
         _photos("Fraction of the photos for test, read once at the end. [default: 0.15 where the data has no splits]"),
     ]
     fraction: Annotated[float, _photos("Train on this fraction of the training photos.")]
-    allow_leakage: Annotated[
-        bool,
+    min_per_class: Annotated[
+        int, _photos("Leave out classes with fewer photos to train and choose on; duplicates count once.")
+    ]
+    leakage: Annotated[
+        Leakage,
         _photos(
-            "Train although splits of the data share photos. Identical files leave the earlier split; near duplicates"
-            " stay, and the report counts them."
+            "Where splits of the data share pictures: drop those of the earlier split, keep near-duplicates with a"
+            " warning, or stop. [default: drop; keep for named sets, as published]"
         ),
     ]
+    allow_leakage: Annotated[bool, _photos("Deprecated: the same as --leakage keep.")]
     head: Annotated[str, _model("linear, or mlp:1024,256 (hidden widths).")]
     dropout: Annotated[Sequence[float], _model("Dropout before each linear layer of the head: 0.5,0.3.")]
     boundary: Annotated[
@@ -127,6 +157,13 @@ class CompareOptions(ForecastOptions, total=False):
     lr: Annotated[float, _training("Peak learning rate of the head. [default: from the strategy]")]
     augment: Annotated[
         Augment, _training("none, flip, crop (never mirrored: text, digits), mild, light or strong. [default: light]")
+    ]
+    balance: Annotated[
+        Balance,
+        _training(
+            "Where classes are uneven: weights in the loss, a sampler that draws each class equally often, or none."
+            " [default: auto, from the photos and the strategy]"
+        ),
     ]
     lr_backbone: float
     stage_decay: float
@@ -154,6 +191,8 @@ TAKEN: dict[str, type] = {
     "train": TrainOptionsDict,
     "compare": CompareOptions,
     "check": CheckOptions,
+    "evaluate": DataOptions,
+    "photos": DataOptions,
     "recommend": RecommendOptions,
     "forecast": ForecastOptions,
     "forecast of a run": RunOptions,
@@ -169,12 +208,22 @@ class TrainOptions:
 
     data: str
     out: str | None = None
+    ignore: tuple[str, ...] = ()
+    class_folders: str | None = None
+    path_column: str | None = None
+    label_column: str | None = None
+    split_column: str | None = None
+    group_column: str | None = None
+    images: str | None = None
+    suffix: str | None = None
     val: float | None = None
     test: float | None = None
     shots: int | None = None
     fraction: float | None = None
     seed: int = 0
     on_bad: str = "skip"
+    min_per_class: int | None = None
+    leakage: str | None = None
     allow_leakage: bool = False
     backbone: str = DEFAULT_BACKBONE
     weights: str | None = None
@@ -197,13 +246,15 @@ class TrainOptions:
 
     def _problems(self) -> Iterator[tuple[str, str]]:
         """(option, what is wrong) of each impossible value and each contradiction."""
-        for name, known in (("strategy", STRATEGIES.names()), ("on_bad", get_args(OnBad)), ("log", get_args(Log))):
+        for name, known in _choices():
             value = getattr(self, name)
             if value is not None and value not in known:
                 hint = did_you_mean(str(value), known)
                 yield name, f"`{name}={value!r}` is not one of {', '.join(known)}. {hint}".strip(" .")
-        for error in split_problems(self.val, self.test, self.shots, self.fraction, self.seed):
+        for error in split_problems(self.val, self.test, self.shots, self.fraction, self.seed, self.min_per_class):
             yield str(error.option), error.problem
+        if self.allow_leakage and self.leakage not in (None, "keep"):
+            yield "allow_leakage", f"`allow_leakage` means `leakage='keep'`, and `leakage={self.leakage!r}` was given"
         for name, values, low in (("mean", self.mean, -10), ("std", self.std, 1e-6)):
             if values is not None and (len(values) != 3 or not all(low <= v <= 10 for v in values)):
                 words = f"takes three numbers between {low} and 10, for red, green and blue (photos run from 0 to 1)"
@@ -220,14 +271,16 @@ class TrainOptions:
 
     @classmethod
     def gather(
-        cls, data: str | Path, out: str | Path | None, asked: Mapping[str, Any], by: str = "train", **fixed: Any
+        cls, data: Place, out: Place | None, asked: Mapping[str, Any], by: str = "train", **fixed: Any
     ) -> TrainOptions:
         """Options from the keyword arguments ``asked`` of the function ``by`` (a key of ``TAKEN``): fields of this
         class, with settings of the plan (``epochs=5``) beside them. ``fixed``: options that the function decides
         itself.
 
-        Raises OptionError that names every option that the function does not take, or every impossible value.
+        Raises OptionError that names every option that the function does not take, or every impossible value, and for
+        empty ``data``.
         """
+        refuse_empty(str(data))
         known, own = taken_by(by), {f.name for f in fields(cls)}
         if unknown := [name for name in asked if name not in known]:
             words = (f"{by} takes no option {name!r}. {did_you_mean(name, known)}".strip() for name in unknown)
@@ -235,7 +288,7 @@ class TrainOptions:
         asked = {name: value for name, value in asked.items() if value is not None} | fixed
         given = {name: value for name, value in asked.items() if name in own}
         settings = {**asked.get("settings", {}), **{k: v for k, v in asked.items() if k not in own}}
-        paths = {name: str(given[name]) for name in ("weights", "from_run") if given.get(name) is not None}
+        paths = {name: str(given[name]) for name in ("weights", "from_run", "images") if given.get(name) is not None}
         place = None if out is None else str(out)
         return cls(**{"data": str(data), "out": place, **given, **paths, **_tuples(given), "settings": settings})
 
@@ -248,7 +301,12 @@ class TrainOptions:
     @property
     def split_options(self) -> SplitOptions:
         """The options that decide how splits are drawn."""
-        return SplitOptions(self.val, self.test, self.shots, self.fraction, self.seed)
+        return SplitOptions(self.val, self.test, self.shots, self.fraction, self.seed, self.min_per_class)
+
+    @property
+    def read_options(self) -> ReadOptions:
+        """The options that decide how the data is read."""
+        return ReadOptions(**{f.name: getattr(self, f.name) for f in fields(ReadOptions)})
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -269,8 +327,22 @@ class TrainOptions:
         return file_name(f"{stem}-{backbone.split('/')[-1]}-{self.strategy}")
 
 
-def _tuples(values: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
-    return {name: tuple(values[name]) for name in ("dropout", "mean", "std") if values.get(name) is not None}
+def _tuples(values: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+    found = {name: tuple(values[name]) for name in ("dropout", "mean", "std") if values.get(name) is not None}
+    ignore = values.get("ignore")
+    if ignore is not None:
+        found["ignore"] = (ignore,) if isinstance(ignore, str | Path) else tuple(ignore)
+        found["ignore"] = tuple(map(str, found["ignore"]))
+    return found
+
+
+def _choices() -> tuple[tuple[str, Sequence[str]], ...]:
+    """Options with names for values, and these."""
+    named = {
+        "class_folders": get_args(ClassFolders), "on_bad": get_args(OnBad), "leakage": get_args(Leakage),
+        "log": get_args(Log),
+    }  # fmt: skip
+    return (("strategy", STRATEGIES.names()), *named.items())
 
 
 @cache

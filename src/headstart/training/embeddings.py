@@ -81,7 +81,8 @@ def embed_dataset(options: TrainOptions, events: Events, manifest: Manifest | No
     """
     options = replace(options, strategy="probe", boundary=None)
     check_overrides(options.settings)
-    photos, backbone, machine = read_for(options, manifest or find_photos(options.data, events), events)
+    manifest = manifest or find_photos(options.data, events, options=options.read_options)
+    photos, backbone, machine = read_for(options, manifest, events)
     return embed_images(photos, backbone, machine, options, events)
 
 

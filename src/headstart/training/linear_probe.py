@@ -13,11 +13,16 @@ import torch
 import torch.nn.functional as F
 
 from headstart.evaluation.calibration import temperature
+from headstart.evaluation.objective import balanced_if_uneven
+from headstart.training.balance import class_weights
 from headstart.training.logistic_regression import Rows, precise_enough, solve
 
 L2_GRID = tuple(float(v) for v in np.logspace(-3, 2, 11))
 """Strengths tried by default, in half decades: on photos the best is nearly always among them."""
 USUAL_L2 = 0.2  # a strength that serves most photo sets; see ``_selection_score``
+USUAL_L2_BALANCED = 2.0
+"""Likewise where classes are weighted: what a heavy class of few photos says needs more restraint
+(benchmarks/claims/imbalance_l2.py)."""
 PATIENCE = 2
 """Strengths in a row that are worse on val than a stronger one, after which weaker ones are not tried: on sets so large
 that strengths are solved one after the other, the weak ones take the most time and overfit the most."""
@@ -25,13 +30,19 @@ that strengths are solved one after the other, the weak ones take the most time 
 
 @dataclass(frozen=True)
 class ProbeStep:
-    """One strength of the grid and its figures."""
+    """One strength of the grid and its figures; the balanced accuracy only where the classes of val are uneven."""
 
     l2: float
     train_loss: float
     train_accuracy: float
     val_loss: float
     val_accuracy: float
+    val_balanced_accuracy: float | None = None
+
+    @property
+    def val_score(self) -> float:
+        """What choices compare."""
+        return self.val_accuracy if self.val_balanced_accuracy is None else self.val_balanced_accuracy
 
 
 @dataclass(frozen=True)
@@ -52,21 +63,27 @@ def fit_probe(
     val: tuple[np.ndarray, np.ndarray],
     classes: int,
     l2_grid: Sequence[float] = L2_GRID,
+    balanced: bool = False,
 ) -> Probe:
-    """Fit the grid on ``train`` and choose on ``val``; each is (features [N, D] float, labels [N] int)."""
+    """Fit the grid on ``train`` and choose on ``val``; each is (features [N, D] float, labels [N] int). ``balanced``:
+    each class has the same part in the loss.
+    """
     dtype = precise_enough(train[0].size, len(l2_grid), classes)
     rows, y = Rows(torch.from_numpy(train[0]), dtype), torch.from_numpy(train[1]).long()
     val_rows, val_y = Rows(torch.from_numpy(val[0]), dtype, like=rows), torch.from_numpy(val[1]).long()
     path: list[ProbeStep] = []
     best: tuple[ProbeStep, torch.Tensor, torch.Tensor] | None = None
-    for together in solve(rows, y, classes, sorted(l2_grid, reverse=True)):
+    weights = torch.from_numpy(class_weights(train[1], classes))[y] if balanced else None
+    usual = USUAL_L2_BALANCED if balanced else USUAL_L2
+    for together in solve(rows, y, classes, sorted(l2_grid, reverse=True), weights=weights):
         for l2, weight, bias in together:
-            step = ProbeStep(l2, *_loss_accuracy(rows, y, weight, bias), *_loss_accuracy(val_rows, val_y, weight, bias))
+            fit, chosen_by = (_figures(*of, weight, bias) for of in ((rows, y), (val_rows, val_y)))
+            step = ProbeStep(l2, fit[0], fit[1], *chosen_by)
             path.append(step)
-            if best is None or _selection_score(step, len(val_y)) > _selection_score(best[0], len(val_y)):
+            if best is None or _selection_score(step, len(val_y), usual) > _selection_score(best[0], len(val_y), usual):
                 best = step, weight, bias
-        best_yet = max(step.val_accuracy for step in path)
-        if len(path) > PATIENCE and all(step.val_accuracy < best_yet for step in path[-PATIENCE:]):
+        best_yet = max(step.val_score for step in path)
+        if len(path) > PATIENCE and all(step.val_score < best_yet for step in path[-PATIENCE:]):
             break
     assert best is not None
     step, weight, bias = best
@@ -76,25 +93,30 @@ def fit_probe(
     return Probe((weight / scaled_by).float(), (bias / scaled_by).float(), step.l2, tuple(reversed(path)), scaled_by)
 
 
-def _selection_score(step: ProbeStep, photos: int) -> float:
-    """Correct predictions on val, where a decade away from the usual strength costs half a photo.
+def _selection_score(step: ProbeStep, photos: int, usual: float = USUAL_L2) -> float:
+    """Correct predictions on val (as if its classes were even), where a decade away from the usual strength costs half
+    a photo.
 
     On few val photos most strengths tie; then the usual one is a better choice than the lowest loss, which favours
     weak penalties (benchmarks/claims/l2_choice.py compares the two).
     """
-    return step.val_accuracy * photos - prior_penalty(step.l2)
+    return step.val_score * photos - prior_penalty(step.l2, usual)
 
 
-def prior_penalty(l2: float) -> float:
+def prior_penalty(l2: float, usual: float = USUAL_L2) -> float:
     """In photos: half a one per decade away from the usual strength."""
-    return 0.5 * abs(float(np.log10(l2 / USUAL_L2)))
+    return 0.5 * abs(float(np.log10(l2 / usual)))
 
 
-def _loss_accuracy(rows: Rows, y: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> tuple[float, float]:
-    loss, correct, first = 0.0, 0, 0
+def _figures(
+    rows: Rows, y: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor
+) -> tuple[float, float, float | None]:
+    """(loss, accuracy, balanced accuracy where the classes are uneven)."""
+    loss, correct = 0.0, torch.zeros(len(y), dtype=torch.bool)
+    first = 0
     for logits in rows.logits(weight, bias):
         labels = y[first : first + len(logits)]
         loss += F.cross_entropy(logits.double(), labels, reduction="sum").item()
-        correct += int((logits.argmax(1) == labels).sum())
+        correct[first : first + len(logits)] = logits.argmax(1) == labels
         first += len(logits)
-    return loss / len(y), correct / len(y)
+    return loss / len(y), int(correct.sum()) / len(y), balanced_if_uneven(correct.numpy(), y.numpy())

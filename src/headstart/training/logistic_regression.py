@@ -1,7 +1,7 @@
 """Multinomial logistic regression with L2, for several strengths at once.
 
 ``mean cross-entropy + l2/2 * |W|^2`` with a free bias, for as many strengths at once as memory allows: one matrix
-product serves all of them. Two facts make it fast.
+product serves all of them. Photos may have weights. Two facts make it fast.
 
 * The solution lies in the span of the training features, so everything is solved in their principal axes (at most
   min(n, d) of them): one eigendecomposition serves every strength.
@@ -25,6 +25,7 @@ error far below the tolerance (on small sets float64 costs nothing)."""
 CHUNK_ENTRIES = 2**25  # logits, or features, held at a time, so that memory does not grow with the photos
 GROUP_ENTRIES = 2**22
 """Weights (strengths x dimensions x classes) solved at once: L-BFGS keeps two dozen copies of them."""
+STEP = 4096  # photos whose squares are held at a time
 RENEW = 5  # steps after which the Hessian's diagonal is computed anew, which costs half a step
 Solution = tuple[float, torch.Tensor, torch.Tensor]
 """A strength, its weight [C, D] and its bias [C], for standardised features, float64."""
@@ -75,12 +76,17 @@ def _split(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
 
 
 def solve(
-    rows: Rows, y: torch.Tensor, classes: int, strengths: Sequence[float], tolerance: float = 1e-5
+    rows: Rows,
+    y: torch.Tensor,
+    classes: int,
+    strengths: Sequence[float],
+    tolerance: float = 1e-5,
+    weights: torch.Tensor | None = None,
 ) -> Iterator[list[Solution]]:
     """Minimise the regularised loss of features [N, D] with labels ``y`` [N], for as many strengths of L2 at once as
     fit into memory, then for the next ones, which start from the last solution: strengths go from strong to weak.
-    ``tolerance``: largest entry of the gradient at which a problem counts as solved. Yields the solutions of the
-    strengths that were solved together.
+    ``tolerance``: largest entry of the gradient at which a problem counts as solved; ``weights``: of each photo [N], 1
+    on average. Yields the solutions of the strengths that were solved together.
     """
     axes, spread = principal_axes(rows)
     # The rows in their principal axes [N, R + 1]; the last column, of ones, is for the bias.
@@ -88,13 +94,21 @@ def solve(
     for part in rows.chunks():
         torch.matmul(part, narrow, out=z[first : first + len(part), :-1])
         first += len(part)
+    if weights is not None:  # the diagonal of Boehning's bound under weights; it is no longer all of it
+        spread = sum(
+            (
+                w.double() @ part.double().square()
+                for w, part in zip(weights.split(STEP), z[:, :-1].split(STEP), strict=True)
+            ),
+            torch.zeros_like(spread),
+        ) / len(rows)
     curvature = torch.cat([0.5 * spread, spread.new_tensor([0.5])])
     start = spread.new_zeros(1, len(curvature), classes)
     together = max(1, GROUP_ENTRIES // start.numel())
     for first in range(0, len(strengths), together):
         l2 = torch.tensor(strengths[first : first + together], dtype=torch.float64)
         penalty = torch.cat([l2[:, None].expand(-1, len(spread)), l2.new_zeros(len(l2), 1)], 1)[:, :, None]
-        objective = _Objective(z, y, penalty)  # penalty [G, R + 1, 1]
+        objective = _Objective(z, y, penalty, weights)  # penalty [G, R + 1, 1]
         inverse = 1.0 / (curvature[None, :, None] + penalty)
         solved = _lbfgs(objective, start.repeat(len(l2), 1, 1), inverse, tolerance)
         start = solved[-1:]
@@ -122,19 +136,22 @@ class _Objective:
     ``z``, a chunk of photos at a time.
     """
 
-    def __init__(self, z: torch.Tensor, y: torch.Tensor, penalty: torch.Tensor) -> None:
+    def __init__(
+        self, z: torch.Tensor, y: torch.Tensor, penalty: torch.Tensor, weights: torch.Tensor | None = None
+    ) -> None:
         self.z, self.y, self.penalty = z, y, penalty
+        self.weights = torch.ones(len(y), dtype=z.dtype) if weights is None else weights.to(z.dtype)
         self.slack = 1e-13 if z.dtype == torch.float64 else 1e-7  # what rounding can do to a loss
 
     def __call__(self, w: torch.Tensor, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         g, r, c = w.shape
         loss, gradient = w.new_zeros(g), w.new_zeros(r, g * c)
-        for z, y, logits in self._chunks(w):
+        for z, y, weights, logits in self._chunks(w):
             log_p = logits.log_softmax(2)
             wanted = y[:, None, None].expand(-1, g, 1)
-            loss -= log_p.gather(2, wanted).sum((0, 2), dtype=torch.float64)
+            loss -= (log_p.gather(2, wanted) * weights).sum((0, 2), dtype=torch.float64)
             error = log_p.exp().scatter_add_(2, wanted, log_p.new_full((1, 1, 1), -1.0).expand(len(y), g, 1))
-            gradient += z.T @ error.view(-1, g * c)
+            gradient += z.T @ error.mul_(weights).view(-1, g * c)
         n, penalty = len(self.z), self.penalty[rows]
         gradient = gradient.view(r, g, c).permute(1, 0, 2) / n + penalty * w
         return loss / n + 0.5 * (penalty * w * w).sum((1, 2)), gradient
@@ -143,18 +160,19 @@ class _Objective:
         """The diagonal of the Hessian [G, R + 1, C]."""
         g, r, c = w.shape
         found = w.new_zeros(r, g * c)
-        for z, _, logits in self._chunks(w):
+        for z, _, weights, logits in self._chunks(w):
             p = logits.softmax(2)
-            found += z.square().T @ (p * (1 - p)).view(-1, g * c)
+            found += z.square().T @ (p * (1 - p) * weights).view(-1, g * c)
         return found.view(r, g, c).permute(1, 0, 2) / len(self.z) + self.penalty[rows]
 
-    def _chunks(self, w: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-        """(z, labels, logits [N, G, C]) of some photos at a time."""
+    def _chunks(self, w: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
+        """(z, labels, weights [N, 1, 1], logits [N, G, C]) of some photos at a time."""
         g, r, c = w.shape
         flat = w.permute(1, 0, 2).reshape(r, g * c).to(self.z.dtype)
         step = max(1, CHUNK_ENTRIES // max(r, g * c))
-        for z, y in zip(self.z.split(step), self.y.split(step), strict=True):
-            yield z, y, (z @ flat).view(-1, g, c)
+        parts = (self.z.split(step), self.y.split(step), self.weights.split(step))
+        for z, y, weights in zip(*parts, strict=True):
+            yield z, y, weights[:, None, None], (z @ flat).view(-1, g, c)
 
 
 def _dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

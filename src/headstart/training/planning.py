@@ -8,7 +8,7 @@ from typing import Any
 
 from headstart.core.choice import Choice
 from headstart.training import rules
-from headstart.training.plan import OF_SOME, YOURS, Plan, check_overrides
+from headstart.training.plan import AUTO, OF_SOME, YOURS, Plan, check_overrides
 from headstart.training.rules import Facts
 from headstart.training.strategies import STRATEGIES
 
@@ -19,7 +19,7 @@ def resolve(
     """The plan of one training, with the user's ``boundary`` and ``overrides`` (by the names of ``plan.SETTINGS``).
     Raises OptionError that names every override that is unknown or impossible.
     """
-    yours = check_overrides(overrides or {})
+    yours = {name: value for name, value in check_overrides(overrides or {}).items() if value != AUTO}
     strategy = STRATEGIES.get(facts.strategy)
     batch, size = rules.batch_size(facts), rules.image_size(facts)
     facts = replace(facts, batch_size=yours.get("batch_size", batch.value))
@@ -40,6 +40,7 @@ def resolve(
         "warmup": Choice(0.15, "part of the steps in which rates rise, before a cosine takes them to zero"),
         "weight_decay": Choice(0.05, "AdamW's usual decay; biases and normalisation are left out"),
         "label_smoothing": Choice(0.1, "limits overconfidence and the effect of label errors"),
+        "balance": rules.balance(facts),
         "augment": Choice("light", "random crops and mirror images; `augment=crop` for text and digits: no mirroring"),
         "views": Choice(1, "this strategy reads no fixed views"),
         "budget_minutes": Choice(minutes, "what auto may spend on fine-tuning after the probe"),

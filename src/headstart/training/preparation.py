@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 
 from headstart.core.events import Events
-from headstart.core.text import plural
-from headstart.data.duplicates.pairs import in_words, leaks
+from headstart.core.text import plural, quoted
+from headstart.data.duplicates.pairs import Leak, in_words, leaks
 from headstart.data.filenames import shown
 from headstart.data.images import DecodedImages
 from headstart.data.loading import LoadedImages, find_photos, read, usual_side
-from headstart.data.schema import SPLITS, Manifest, Split, SplitDataset
+from headstart.data.schema import SPLITS, Leakage, Manifest, Split, SplitDataset
 from headstart.data.splits import split_dataset
 from headstart.errors import DataError, OptionError
+from headstart.evaluation.metrics import uneven
 from headstart.evaluation.objective import OBJECTIVES, Objective
 from headstart.inference.classifier import load_backbone
 from headstart.inference.device import Machine, find_machine
@@ -37,7 +38,8 @@ from headstart.training.strategies import STRATEGIES
 @dataclass(frozen=True)
 class Prepared:
     """Everything that a training and its report need. ``facts``: what the plan's rules looked at; ``extractor``:
-    features of the backbone before training; ``leaked``: pairs of near duplicates that the data's own splits share.
+    features of the backbone before training; ``leakage``: what is done about pictures that the data's own splits share,
+    ``leaked``: pairs of near-duplicates that they still share.
     """
 
     options: TrainOptions
@@ -51,6 +53,7 @@ class Prepared:
     plan: Plan
     facts: Facts
     extractor: FeatureExtractor
+    leakage: Leakage = "drop"
     leaked: int = 0
 
     def plan_for(self, strategy: str) -> Plan:
@@ -66,7 +69,10 @@ def prepare(options: TrainOptions, events: Events) -> Prepared:
     if options.log:
         loggers.check(options.log)
     check_head(options.head, options.dropout)
-    photos, backbone, machine = read_for(options, find_photos(options.data, events), events)
+    find_machine(options.device)
+    everything = options.min_per_class is None
+    manifest = find_photos(options.data, events, for_training=everything, options=options.read_options)
+    photos, backbone, machine = read_for(options, manifest, events)
     return split(options, photos, backbone, machine, events)
 
 
@@ -89,8 +95,8 @@ def split(
     options: TrainOptions, photos: LoadedImages, backbone: Backbone, machine: Machine, events: Events
 ) -> Prepared:
     """The part of ``prepare`` that depends on seed, shots and strategy."""
-    leaked = _leakage(photos, options.allow_leakage, events)
-    dataset = split_dataset(photos.manifest, photos.pixels.digests, photos.bad, options.split_options, photos.alike)
+    leaked = _leaked(photos, leakage := leakage_of(options, photos.manifest), events)
+    dataset = draw_splits(options, photos)
     events.message(f"{photos.manifest.name} ({photos.manifest.layout}): {dataset.summary}")
     for note in dataset.notes:
         events.warning(note)
@@ -100,17 +106,47 @@ def split(
     objective = OBJECTIVES.get("multiclass")  # the only kind of labels that photos are read with so far
     labels = {s: objective.targets([m.label for m in members[s]]) for s in SPLITS}
     evaluated, closed_form = len(members["val"]) + len(members["test"]), is_closed_form(options.head, options.dropout)
+    held = [count for count in dataset.counts("train") if count]
     facts = replace(
         facts_of(photos.manifest, len(members["train"]), len(dataset.classes), backbone, machine),
-        strategy=options.strategy, evaluated=evaluated, closed_form=closed_form,
+        strategy=options.strategy, evaluated=evaluated, closed_form=closed_form, largest=max(held), smallest=min(held),
     )  # fmt: skip
     plan = resolve(facts, options.seed, options.boundary, options.settings)
+    if uneven(np.array(held)):
+        events.warning(_imbalance(dataset, plan))
     backbone.split_at(plan.boundary)  # raises for an unknown boundary before training
     preprocessing = backbone.preprocessing.at(plan.image_size, plan.resize, photos.pixels.ranges)
     extractor = FeatureExtractor(backbone, preprocessing, machine, plan.precision, plan.engine)
     return Prepared(
-        options, dataset, photos, pixels, labels, objective, backbone, machine, plan, facts, extractor, leaked
+        options, dataset, photos, pixels, labels, objective, backbone, machine, plan, facts, extractor, leakage, leaked
     )
+
+
+def _imbalance(dataset: SplitDataset, plan: Plan) -> str:
+    counts = dataset.counts("train")
+    low, high = min(range(len(counts)), key=counts.__getitem__), max(range(len(counts)), key=counts.__getitem__)
+    return (
+        f"class imbalance: {counts[high]:,} training photos of {quoted(dataset.classes[high])}, {counts[low]:,} of"
+        f" {quoted(dataset.classes[low])}. `balance={plan.balance!r}`; balanced accuracy says more than accuracy."
+    )
+
+
+def draw_splits(options: TrainOptions, photos: LoadedImages) -> SplitDataset:
+    """The splits of a training. Raises DataError."""
+    return split_dataset(
+        photos.manifest, photos.pixels.digests, photos.bad, options.split_options, photos.alike,
+        drop_near=leakage_of(options, photos.manifest) == "drop",
+    )  # fmt: skip
+
+
+def leakage_of(options: TrainOptions, manifest: Manifest) -> Leakage:
+    """What is done about pictures that the data's own splits share. Published figures use the splits of a named set as
+    they are.
+    """
+    if options.allow_leakage:
+        return "keep"
+    unless_chosen = "keep" if manifest.layout.startswith("named set") else "drop"
+    return cast(Leakage, options.leakage or unless_chosen)
 
 
 def facts_of(manifest: Manifest, photos: int, classes: int, backbone: Backbone, machine: Machine) -> Facts:
@@ -121,21 +157,20 @@ def facts_of(manifest: Manifest, photos: int, classes: int, backbone: Backbone, 
     )  # fmt: skip
 
 
-def _leakage(photos: LoadedImages, allowed: bool, events: Events) -> int:
-    """How many pairs of near duplicates the data's own splits share. Published figures use the splits of a named set as
-    they are: there, and where it is allowed, leakage is only a warning, elsewhere a DataError.
+def _leaked(photos: LoadedImages, leakage: Leakage, events: Events) -> int:
+    """How many pairs of near-duplicates the data's own splits share, and keep. Raises DataError where training is to
+    stop at any shared picture.
     """
-    manifest = photos.manifest
-    found = leaks(manifest, photos.pixels.digests, photos.near)
+    found: list[Leak] = [] if leakage == "drop" else leaks(photos.manifest, photos.pixels.digests, photos.near)
     if not found:
         return 0
     pairs = plural(len(found), "pair of duplicates", "pairs of duplicates")
-    words = f"{manifest.name} has {pairs} across splits: {in_words(found, manifest)}."
-    if not (allowed or manifest.layout.startswith("named set")):
+    words = f"{photos.manifest.name} has {pairs} across splits: {in_words(found, photos.manifest)}."
+    if leakage == "stop":
         raise DataError(
             f"{words} The accuracy would be too high",
-            "`hs.check(DATA, fix='clean.csv')` writes a list without them; `allow_leakage=True` trains all the same.",
-            option="allow_leakage",
+            "`hs.check(DATA, fix='clean.csv')` writes a list without them; `leakage='drop'` trains without them.",
+            option="leakage",
         )
     if near := sum(not leak.exact for leak in found):
         kept = f"{plural(near, 'near duplicate')} {'stays' if near == 1 else 'stay'}"
@@ -170,10 +205,16 @@ def input_size(options: TrainOptions, manifest: Manifest, backbone: Backbone) ->
     return size, resize
 
 
-def check_facts(photos: LoadedImages, dataset: SplitDataset) -> dict[str, Any]:
+def check_facts(prepared: Prepared) -> dict[str, Any]:
     """The content of check.json."""
+    photos, dataset = prepared.photos, prepared.dataset
     bad = [{"path": shown(b.path, dataset.root), "reason": b.reason} for b in dataset.bad]
+    left_out = [
+        {"path": shown(p.path, dataset.root), "label": p.label, "split": p.split, "reason": p.reason}
+        for p in dataset.left_out
+    ]
     return {
         "summary": dataset.summary, "layout": dataset.layout, "photos": len(dataset.samples), "bad": bad,
-        "conversions": photos.conversions, "notes": list(dataset.notes),
+        "conversions": photos.conversions, "notes": list(dataset.notes), "left_out": left_out,
+        "leakage": {"handling": prepared.leakage, "near_duplicates_kept": prepared.leaked},
     }  # fmt: skip

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 
 from headstart.core.choice import Choice
+from headstart.evaluation.metrics import UNEVEN
 from headstart.inference.backends import choose_engine
 
 
@@ -29,6 +30,8 @@ class Facts:
     openvino: bool = False  # whether it is installed
     closed_form: bool = True  # whether logistic regression can solve the head
     batch_size: int = 32  # once that is decided
+    largest: int = 1  # photos for training of the largest class
+    smallest: int = 1  # of the smallest
 
 
 def image_size(facts: Facts) -> Choice:
@@ -69,6 +72,16 @@ def epochs(facts: Facts, least: int = 4, most: int = 30, wanted: int = 160) -> C
     steps = max(1, math.ceil(facts.photos / facts.batch_size))
     chosen = min(most, max(least, math.ceil(wanted / steps)))
     return Choice(chosen, f"{steps} steps per epoch, about {wanted} steps wanted, {least} to {most} epochs allowed")
+
+
+def balance(facts: Facts) -> Choice:
+    """Class weights in the loss from the ratio at which classes count as uneven: from there on they help a probe
+    (benchmarks/claims/imbalance.py, imbalance_l2.py).
+    """
+    if facts.largest < UNEVEN * facts.smallest:
+        return Choice("none", f"no class has {UNEVEN} times the training photos of another")
+    ratio = f"{facts.largest:,} training photos of the largest class, {facts.smallest:,} of the smallest"
+    return Choice("weights", f"{ratio}: each class gets the same part in the loss")
 
 
 def rates(facts: Facts) -> dict[str, Choice]:

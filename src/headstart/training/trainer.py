@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from headstart.core.events import Events
 from headstart.core.formats import DAMAGED, check_format, checked, warn_unknown
 from headstart.data.images import ChangedPhoto
 from headstart.errors import Interrupted, RunError, TrainingError
-from headstart.evaluation.objective import MULTICLASS, Objective
+from headstart.evaluation.objective import MULTICLASS, Objective, OnVal
 from headstart.inference.device import Machine
 from headstart.inference.memory import free_memory, is_out_of_memory
 from headstart.models.serialization import load_state, save_state
@@ -51,12 +52,17 @@ class EpochRow:
     val_accuracy: float
     lr: float
     seconds: float
+    val_balanced_accuracy: float | None = None  # where the classes of val are uneven
+
+    def to_json(self) -> dict[str, Any]:
+        """Without what does not apply."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @dataclass
 class TrainerState:
     """The state of a training without its tensors. ``epoch`` and ``batch`` count from 0, ``best_epoch`` from 1 (0: none
-    has ended); ``best`` is its (accuracy, -loss) on val; ``micro_batch``: photos at a time, where memory is short.
+    has ended); ``best`` is its score on val (see ``OnVal``); ``micro_batch``: photos at a time, where memory is short.
     """
 
     epoch: int = 0
@@ -85,7 +91,7 @@ class TrainerState:
             raise RunError(f"{file}: a count is negative.", DAMAGED)
         # 0.1 had another name for a probe with a trained head. One state is of one strategy.
         rows = [{**row, "strategy": strategy} for row in state.history]
-        state.history = [asdict(row) for row in checked(file, rows, list[EpochRow])]
+        state.history = [row.to_json() for row in checked(file, rows, list[EpochRow])]
         return state
 
 
@@ -100,8 +106,9 @@ class TrainerResult:
 class Trainer:
     """One training; ``run`` does it.
 
-    ``network`` is trained in place, on the machine's device already; ``validate`` computes (loss, accuracy) on val for
-    it as it is; ``groups`` are parameter groups with their peak rates (see ``optimization``).
+    ``network`` is trained in place, on the machine's device already; ``validate`` computes the figures on val (see
+    ``OnVal``) for it as it is; ``groups`` are parameter groups with their peak rates (see ``optimization``);
+    ``weights`` [C]: of each class in the loss.
     """
 
     def __init__(
@@ -115,6 +122,7 @@ class Trainer:
         groups: list[dict[str, Any]],
         events: Events | None = None,
         objective: Objective = MULTICLASS,
+        weights: torch.Tensor | None = None,
     ) -> None:
         self.network, self.source, self.validate, self.plan, self.machine = network, source, validate, plan, machine
         self.folder, self.events, self.objective = state_folder, events or Events(), objective
@@ -125,6 +133,9 @@ class Trainer:
         self.best: dict[str, torch.Tensor] = {}
         self.saved, self.save_cost = time.monotonic(), 0.0
         self.stop = threading.Event()
+        self.loss = objective.loss
+        if weights is not None:
+            self.loss = partial(objective.loss, weights=weights.to(machine.device))
 
     def run(self) -> TrainerResult:
         """Train to the last epoch, or to Ctrl-C.
@@ -173,18 +184,17 @@ class Trainer:
 
     def _finish_epoch(self, epoch: int) -> None:
         state, began = self.state, time.monotonic()
-        val_loss, val_accuracy = self.validate()
-        if not math.isfinite(val_loss):  # the last step burst the weights, which no later batch would show
+        val = OnVal.of(self.validate())
+        if not math.isfinite(val[0]):  # the last step burst the weights, which no later batch would show
             raise self._not_finite(f"on the validation set after epoch {epoch + 1}")
         seconds = state.seconds + time.monotonic() - began
         row = EpochRow(
             self.plan.strategy, epoch + 1, state.loss_sum / state.seen, state.correct / state.seen,
-            val_loss, val_accuracy, self._rate(epoch, len(self.bounds) - 1) * max(self.peaks), round(seconds, 2),
+            *val, self._rate(epoch, len(self.bounds) - 1) * max(self.peaks), round(seconds, 2), val.balanced,
         )  # fmt: skip
-        state.history.append(asdict(row))
-        score = (val_accuracy, -val_loss)
-        if score > tuple(state.best):
-            state.best, state.best_epoch = score, epoch + 1
+        state.history.append(row.to_json())
+        if val.score > tuple(state.best):
+            state.best, state.best_epoch = val.score, epoch + 1
             self.best = {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}
         state.epoch, state.batch, state.seen, state.correct = epoch + 1, 0, 0, 0
         state.loss_sum = state.seconds = 0.0
@@ -225,7 +235,7 @@ class Trainer:
                 logits = self.network(x[first:last])
             logits, targets = logits.float(), y[first:last]
             share = (last - first) / len(y)
-            loss = self.objective.loss(logits, targets, self.plan.label_smoothing) * share
+            loss = self.loss(logits, targets, self.plan.label_smoothing) * share
             loss.backward()
             total += loss.detach()
             correct += self.objective.correct(logits.detach(), targets).sum()

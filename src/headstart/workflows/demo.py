@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from headstart.core.arguments import typed
 from headstart.core.events import Listener
 from headstart.core.files import new_folder
-from headstart.core.paths import cache_dir
+from headstart.core.paths import Place, cache_dir
 
 if TYPE_CHECKING:
     from headstart.workflows.experiment.results import Comparison
@@ -29,7 +30,8 @@ PER_CLASS = 100
 """Digits per class: enough for a test split that separates the arms, few enough to be read in a second."""
 
 
-def demo(out: str | Path | None = None, quiet: bool = False, listener: Listener | None = None) -> Comparison:
+@typed
+def demo(out: Place | None = None, quiet: bool = False, listener: Listener | None = None) -> Comparison:
     """Compare probe, fine-tuning and scratch on handwritten digits, at 5 and 10 images per class over 3 seeds.
 
     Args:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import numpy as np
 
+from headstart.core.arguments import Device, typed
 from headstart.core.events import Listener
+from headstart.core.paths import Place
 from headstart.core.text import elided
 from headstart.data.filenames import natural_key, shown
 from headstart.data.schema import BadFile, Manifest, Photo
@@ -17,9 +19,10 @@ from headstart.data.sources.unlabelled import find_files
 from headstart.errors import DataError, OptionError
 from headstart.evaluation.conformal import check_coverage
 from headstart.evaluation.metrics import evaluate as measure
-from headstart.inference.classifier import Classifier, Prediction
+from headstart.inference.classifier import Classifier, Model, Prediction
 from headstart.reporting.console import console_events
 from headstart.reporting.notebook import MOST, frame, html, photo_tile
+from headstart.training.config import DataOptions, TrainOptions
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -31,10 +34,19 @@ SPLITS = ("all", "train", "val", "test")
 class Predictions(Iterator[Prediction]):
     """Predictions, computed one at a time, so that memory use does not grow with the number of photos. ``frame()`` and
     a notebook's display compute all the rest. ``promise``: what the prediction sets guarantee, if there are any.
+    ``skipped``: files beside the photos that are none; ``notes``: what else to know of what was found.
     """
 
-    def __init__(self, found: Iterator[Prediction], classes: tuple[str, ...], promise: str | None = None) -> None:
-        self.found, self.classes, self.promise = found, classes, promise
+    def __init__(
+        self, found: Iterator[Prediction], classes: tuple[str, ...], promise: str | None = None,
+        skipped: Sequence[BadFile] = (), notes: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        self.found, self.classes, self.promise, self.skipped, self.notes = found, classes, promise, skipped, notes
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The column of each class's probability: its name, or ``p(name)`` where a table has another such column."""
+        return probability_columns(self.classes)
 
     def __next__(self) -> Prediction:
         return next(self.found)
@@ -43,10 +55,10 @@ class Predictions(Iterator[Prediction]):
         """A row per photo as a pandas frame, with a column per class."""
         return frame(
             {
-                "path": str(one.path), "label": one.label, "confidence": one.confidence, "problem": one.problem,
+                "path": one.name, "label": one.label, "confidence": one.confidence, "problem": one.problem,
                 "unknown": one.unknown, "distance": one.distance,
                 **({} if self.promise is None else {"labels": one.labels}),
-                **dict(zip(self.classes, one.probabilities, strict=False)),
+                **dict(zip(self.columns, one.probabilities, strict=False)),
             }
             for one in self
         )  # fmt: skip
@@ -56,19 +68,41 @@ class Predictions(Iterator[Prediction]):
         self.found = iter(found)  # so that they can be shown or iterated again
         for one in found[:MOST]:
             text = html(one.problem or f"{one.label} {one.confidence:.3f}{' unknown?' if one.unknown else ''}")
-            tiles.append(photo_tile(one.path, f"{text}<br><span style='opacity:.6'>{html(one.path.name)}</span>"))
+            tiles.append(
+                photo_tile(
+                    one.photo or one.path, f"{text}<br><span style='opacity:.6'>{html(Path(one.name).name)}</span>"
+                )
+            )
         more = f"<p>… and {len(found) - MOST} more</p>" if len(found) > MOST else ""
         return f"<div>{''.join(tiles)}</div>{more}"
 
 
-def predict(
-    run: str | Path, files: Iterable[str | Path], *, coverage: float | None = None, device: str = "auto"
-) -> Predictions:
+COLUMNS = ("path", "label", "confidence", "problem", "unknown", "distance", "labels")
+"""Of predictions as a table, beside those of the classes."""
+
+
+def probability_columns(classes: Sequence[str]) -> tuple[str, ...]:
+    """A column per class, each of another name than any other column."""
+    known = set(classes)
+
+    def column(label: str) -> str:
+        name = label
+        while name in COLUMNS or (name != label and name in known):
+            name = f"p({name})"
+        return name
+
+    return tuple(map(column, classes))
+
+
+@typed
+def predict(run: Model, files: Any, *, coverage: float | None = None, device: Device = "auto") -> Predictions:
     """Classify photos, one after the other.
 
     Args:
-        run: a run folder, or a model on the hub (``"hf:owner/name"``).
-        files: photos, folders (read with all below them) and globs.
+        run: a run folder, a model on the hub (``"hf:owner/name"``), or what ``train`` returned.
+        files: a photo or several: paths, folders (read with all below them, as ``train`` reads them), globs, archives,
+            a table with a column of paths, ``"-"`` for paths from standard input; PIL images, and arrays
+            [height, width, 3] of uint8 (RGB).
         coverage: such as 0.95: also a prediction set (``Prediction.labels``) that contains the true class for this
             share of the photos; ``Predictions.promise`` says what exactly that means.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
@@ -83,29 +117,34 @@ def predict(
     """
     if coverage is not None:
         check_coverage(coverage)
-    classifier = Classifier.load(run, device)
+    classifier = Classifier.of(run, device)
     promise = None if coverage is None else classifier.known_uncertainty.promise(coverage)
-    return Predictions(classifier.predict(find_files(files), coverage), classifier.classes, promise)
+    found = find_files(files)
+    predicted = classifier.predictions(found.photos, coverage)
+    return Predictions(predicted, classifier.classes, promise, found.skipped, found.notes)
 
 
+@typed
 def evaluate(
-    run: str | Path,
-    data: str | Path,
+    run: Model,
+    data: Place,
     *,
     split: Literal["train", "val", "test", "all"] | None = None,
-    device: str = "auto",
+    device: Device = "auto",
     quiet: bool = False,
     listener: Listener | None = None,
+    **options: Unpack[DataOptions],
 ) -> dict[str, Any]:
     """Evaluate a trained classifier on labelled photos.
 
     Args:
-        run: a run folder, or a model on the hub (``"hf:owner/name"``).
+        run: a run folder, a model on the hub (``"hf:owner/name"``), or what ``train`` returned.
         data: as for ``train``.
         split: which of the data's own splits; by default test where there is one, else all.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         quiet: no progress and messages on standard error, warnings only.
         listener: called with each event (``headstart.core.events``); with ``quiet`` it alone hears of them.
+        **options: see ``headstart.training.config.DataOptions``: what is left out of the data, how a table is read.
 
     Returns:
         The figures of ``metrics.json`` for these photos (see ``headstart.evaluation.metrics.evaluate``), with ``data``,
@@ -115,10 +154,11 @@ def evaluate(
         DataError: a class that the model does not know, or nothing that can be read.
         RunError: no model there.
     """
+    asked = TrainOptions.gather(data, None, options, "evaluate")
     if split is not None and split not in SPLITS:
         raise OptionError(f"`split={split!r}` is not one of {', '.join(SPLITS)}.", option="split")
-    classifier = Classifier.load(run, device)
-    manifest = scan(data, for_training=False)
+    classifier = Classifier.of(run, device)
+    manifest = scan(data, for_training=False, options=asked.read_options)
     photos, chosen = _chosen(manifest, split)
     index = {label: i for i, label in enumerate(classifier.classes)}
     unknown = sorted({photo.label for photo in photos} - index.keys(), key=natural_key)
@@ -157,7 +197,8 @@ def _chosen(manifest: Manifest, split: str | None) -> tuple[list[Photo], str]:
     return photos, chosen
 
 
-def describe(run: str | Path) -> str:
+@typed
+def describe(run: Place) -> str:
     """Describe the architecture of a run's network.
 
     Args:

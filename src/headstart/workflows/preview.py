@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
+from headstart.core.arguments import typed
+from headstart.core.paths import Place
 from headstart.core.text import printable
 from headstart.data.filenames import natural_key
 from headstart.data.schema import Manifest
 from headstart.data.sources.detect import scan
 from headstart.reporting.notebook import MOST, frame, html, photo_tile
+from headstart.training.config import DataOptions, TrainOptions
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -49,11 +51,13 @@ class Photos:
         return "".join(parts)
 
 
-def photos(data: str | Path) -> Photos:
+@typed
+def photos(data: Place, **options: Unpack[DataOptions]) -> Photos:
     """Find labelled photos and show them, without training.
 
     Args:
         data: as for ``train``.
+        **options: see ``headstart.training.config.DataOptions``: what is left out of the data, how a table is read.
 
     Returns:
         The photos; a notebook shows some of each class.
@@ -61,4 +65,5 @@ def photos(data: str | Path) -> Photos:
     Raises:
         DataError: no photos there.
     """
-    return Photos(scan(data, for_training=False))
+    asked = TrainOptions.gather(data, None, options, "photos")
+    return Photos(scan(data, for_training=False, options=asked.read_options))

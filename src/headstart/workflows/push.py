@@ -11,8 +11,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from headstart.core.arguments import typed
 from headstart.core.events import Listener
 from headstart.core.files import write_json, write_text
+from headstart.core.paths import Place
 from headstart.core.text import printable
 from headstart.errors import RunError
 from headstart.evaluation.uncertainty import FILE as CERTAINTY
@@ -25,9 +27,8 @@ from headstart.runs.figures import read_metrics, read_plan
 from headstart.runs.model_card import model_card
 
 
-def push(
-    run: str | Path, repo: str, *, private: bool = False, quiet: bool = False, listener: Listener | None = None
-) -> str:
+@typed
+def push(run: Place, repo: str, *, private: bool = False, quiet: bool = False, listener: Listener | None = None) -> str:
     """Upload a run's model to the Hugging Face hub; the repository is made where there is none.
 
     Args:

@@ -6,9 +6,11 @@ import io
 import os
 import shutil
 import stat
+import struct
 import sys
 import tarfile
 import zipfile
+import zlib
 from collections import Counter
 from pathlib import Path
 
@@ -272,3 +274,112 @@ def test_what_is_unpacked_has_the_mode_that_the_umask_gives(photos):
     finally:
         os.umask(before)
     assert {oct(p.stat().st_mode & 0o777) for p in [found.root, *found.root.rglob("*")]} == {"0o755", "0o644"}
+
+
+# -- names, links and what lies inside --
+
+
+def renamed(data, old, new, flags=0):
+    """A zip in whose headers a name has other bytes, of the same number, and no flag for UTF-8."""
+    assert len(old) == len(new)
+    data = bytearray(data.replace(old, new))
+    for mark, at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        place = -1
+        while (place := data.find(mark, place + 1)) >= 0:
+            data[place + at : place + at + 2] = flags.to_bytes(2, "little")
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("stored", "label", "guessed"),
+    [
+        ("Käfer".encode(), "Käfer", False),
+        ("Ka\u0308fer".encode(), "Käfer", False),
+        ("🐱".encode(), "🐱", False),
+        ("Käfer".encode("cp437"), "Käfer", True),
+        ("кот".encode("cp866"), "¬«Γ", True),
+        ("猫".encode("cp932"), "öL", True),
+    ],
+)
+def test_names_in_a_zip_are_utf_8_where_they_can_be(tmp_path, stored, label, guessed):
+    blank = b"x" * len(stored)
+    data = renamed(zipped((f"{blank.decode()}/1.png", PNG)), blank, stored)
+    (tmp_path / "a.zip").write_bytes(data)
+    for _ in range(2):  # the second time from the cache
+        found = scan(tmp_path / "a.zip")
+        assert label in {photo.label for photo in found.photos}
+        assert [f"'{label}/1.png'" in note for note in found.notes if "encoding" in note] == [True] * guessed
+
+
+def test_a_name_in_the_unicode_extra_field_counts(tmp_path):
+    raw = "кот/1.png".encode("cp866")
+    text = "кот/1.png".encode()
+    info = zipfile.ZipInfo("x" * len(raw))
+    info.extra = struct.pack("<HHBI", 0x7075, 5 + len(text), 1, zlib.crc32(raw)) + text
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as out:
+        out.writestr(info, PNG)
+        out.writestr("dog/1.png", PNG)
+    (tmp_path / "a.zip").write_bytes(renamed((tmp_path / "b.zip").read_bytes(), b"x" * len(raw), raw))
+    found = scan(tmp_path / "a.zip")
+    assert {photo.label for photo in found.photos} == {"кот", "dog"}
+    assert found.notes == ()
+
+
+def test_an_unknown_compression_is_said_to_be_one(tmp_path):
+    data = bytearray(zipped())
+    place = -1
+    while (place := data.find(b"PK\x01\x02", place + 1)) >= 0:
+        data[place + 10] = 9
+    (tmp_path / "a.zip").write_bytes(data)
+    with pytest.raises(DataError, match=r"compressed in a way that cannot be read here \(Deflate64\)") as error:
+        scan(tmp_path / "a.zip")
+    assert "Unpack it" in error.value.hint
+
+
+def linked(path, *links, kind=tarfile.LNKTYPE):
+    with tarfile.open(path, "w") as out:
+        for name in ("cat/0.png", "dog/0.png"):
+            info = tarfile.TarInfo(name)
+            info.size = len(PNG)
+            out.addfile(info, io.BytesIO(PNG))
+        for name, target in links:
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, target
+            out.addfile(info)
+    return path
+
+
+def test_a_hard_link_in_a_tar_is_the_file_that_it_links_to(tmp_path):
+    found = scan(linked(tmp_path / "a.tar", ("cat/1.png", "cat/0.png"), ("dog/1.png", "./cat/1.png")))
+    assert Counter(photo.label for photo in found.photos) == {"cat": 2, "dog": 2}
+    assert {photo.path.read_bytes() for photo in found.photos} == {PNG}
+    assert not any(photo.path.is_symlink() or photo.path.stat().st_nlink > 1 for photo in found.photos)
+    assert found.notes == ()
+
+
+@pytest.mark.parametrize("target", ["cat/9.png", "cat", "cat/1.png", "/etc/passwd", "../secret.png", "."])
+def test_a_hard_link_to_no_file_of_the_tar_is_left_out(tmp_path, target):
+    found = scan(linked(tmp_path / "a.tar", ("cat/1.png", target)))
+    assert len(found.photos) == 2
+    assert found.notes == ("1 member of a.tar left out (links and devices are not unpacked): 'cat/1.png'",)
+
+
+def test_what_was_left_out_is_told_with_an_error(tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w") as out:
+        for label in ("cat", "dog"):
+            info = tarfile.TarInfo(f"{label}/0.png")
+            info.type, info.linkname = tarfile.SYMTYPE, "../all/0.png"
+            out.addfile(info)
+    with pytest.raises(DataError, match=r"2 members of a\.tar left out"):
+        scan(tmp_path / "a.tar")
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_archives_inside_are_named(tmp_path, packed):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for label in ("cat", "dog"):
+        (folder / f"{label}.zip").write_bytes(zipped())
+    (folder / "sampleSubmission.csv").write_text("id,label\n1,0\n")
+    with pytest.raises(DataError, match=r"archives inside are not opened: cat\.zip, dog\.zip"):
+        scan(pack(folder, "set.zip") if packed else folder)

@@ -185,7 +185,9 @@ def test_an_unreadable_folder_is_named_and_the_others_read(class_folder, monkeyp
         return real(path)
 
     monkeypatch.setattr(os, "scandir", guarded)
-    found = scan(root)
+    found = scan(root, for_training=False)
+    with pytest.raises(DataError, match=r"Most photos of 1 class cannot be read \(1 of 1 of 'yak'\)"):
+        scan(root)
     assert {p.label for p in found.photos} == {"cat", "dog"}
     assert [(b.path.name, b.reason) for b in found.skipped] == [("yak", "folder cannot be read (Permission denied)")]
 
@@ -382,8 +384,19 @@ def test_photos_to_predict_are_found_or_named(class_folder, link, tmp_path, monk
         return real(path)
 
     monkeypatch.setattr(os, "scandir", guarded)
-    found = {p.relative_to(root).as_posix() for p in find_files([root])}
-    assert found == {
+    found = find_files([root])
+    assert {Path(p).relative_to(root).as_posix() for p in found.photos} == {
         "cat/cat_000.png", "cat/cat_001.png", "cat/elsewhere/owl/owl_000.png", "cat/me.png", "dog/dog_000.png",
         "dog/dog_001.png", "yak",
     }  # fmt: skip
+
+
+def test_a_hidden_folder_with_photos_is_left_out_in_a_word(class_folder, draw_photo):
+    root = class_folder(classes=("java", "c++"))
+    draw_photo(root / ".net" / "1.png", 0, np.random.default_rng(0))
+    (root / ".git").mkdir()
+    (root / ".git" / "config").write_text("")
+    found = scan(root)
+    assert {photo.label for photo in found.photos} == {"java", "c++"}
+    (note,) = [note for note in found.notes if "hidden" in note]
+    assert ".net/" in note

@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from headstart.data.sources.detect import scan
-from headstart.data.sources.table import read_table
+from headstart.data.sources.table import listed_paths, read_table
 from headstart.errors import DataError
 
 
@@ -60,13 +60,13 @@ def test_every_broken_row_is_named_by_its_line(photos):
     broken = "cat/absent.png,cat\ncat/cat_000.png\n\n,cat\ncat/cat_001.png,\ncat/cat_000.png,dog\n"
     (photos / "list.csv").write_text("path,label\n" + rows(photos) + broken)
     found = scan(photos / "list.csv")
-    assert len(found.photos) == 6
+    assert len(found.photos) == 5  # a photo with two labels has none
     assert [bad.reason for bad in found.skipped] == [
         "line 8 of list.csv: no such file",
         "line 9 of list.csv: too few cells",
         "line 11 of list.csv: no path",
         "line 12 of list.csv: no label",
-        "line 13 of list.csv: listed on line 2 already as 'cat'",
+        "line 13 of list.csv: listed on line 2 already as 'cat', so its label is not known",
     ]
 
 
@@ -89,7 +89,7 @@ def test_a_table_of_missing_files_is_refused(photos):
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("", "no column 'path'"), ("a,b\n1,2\n", "no column 'path'"), ("path,x\n1,2\n", "no column 'label'"),
+    [("", "no column 'path'"), ("a,b\n1,2\n", "no column 'path'"), ("path,x,y\n1,2,3\n", "no column 'label'"),
      ("path,label\n", "lists no photos")],
 )  # fmt: skip
 def test_headers_that_do_not_serve(tmp_path, text, words):
@@ -120,6 +120,14 @@ def test_class_folders_win_over_a_table_beside_them_and_it_is_said(photos):
     found = scan(photos)
     assert {p.label for p in found.photos} == {"cat", "dog"}
     assert any("list.csv" in note for note in found.notes)
+
+
+def test_the_paths_of_a_table_without_labels(photos):
+    (photos / "new.csv").write_text("nr;foto\n1;cat/cat_000.png\n2;dog/dog_001\n3;none.png\n")
+    found = listed_paths(photos / "new.csv")
+    assert [(name, path.name, path.is_file()) for name, path in found] == [
+        ("cat/cat_000.png", "cat_000.png", True), ("dog/dog_001", "dog_001.png", True), ("none.png", "none.png", False),
+    ]  # fmt: skip
 
 
 # -- what ``check`` writes and other programs write --

@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ import headstart as hs
 from headstart.cli.app import main
 from headstart.data.sources.detect import scan
 from headstart.errors import DataError
+from headstart.training.config import TrainOptions
+from headstart.training.preparation import leakage_of
 from headstart.workflows.check.base import CHECKS, Check, Context, Finding
 
 Make = Callable[..., Path]
@@ -204,25 +207,98 @@ def test_weights_that_were_named_must_be_there(leaking: Path, tmp_path: Path) ->
 TRAIN = {"backbone": "starter", "strategy": "probe", "quiet": True}
 
 
-def test_train_stops_at_splits_that_share_pictures(leaking: Path, tmp_path: Path) -> None:
+def left_out(run: Path) -> dict[str, str]:
+    """Path → reason of the photos that splits.csv names in no split."""
+    with (run / "splits.csv").open() as file:
+        return {row["path"]: row["left_out"] for row in csv.DictReader(file) if not row["split"]}
+
+
+GONE = {
+    "train/cat/cat-0.png": "a duplicate of test/cat/copy.png (test)",
+    "train/dog/dog-1.png": "a duplicate of test/dog/mirror.jpg (test)",
+}
+
+
+def test_train_goes_on_without_the_copies_in_train_and_says_so(
+    leaking: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = hs.train(leaking, out=tmp_path / "run", **TRAIN)
+    said = [line for line in capsys.readouterr().err.splitlines() if "a later split" in line]
+    assert len(said) == 1
+    assert "the same picture (1 near-duplicate): 2 photos, train/cat/cat-0.png (train) = test/cat/copy.png" in said[0]
+    assert left_out(run.path) == GONE
+    facts = json.loads((run.path / "check.json").read_text())
+    assert {one["path"]: one["reason"] for one in facts["left_out"]} == GONE
+    assert facts["leakage"] == {"handling": "drop", "near_duplicates_kept": 0}
+    assert run.metrics["training"]["leakage"] == facts["leakage"]
+    assert "the same picture (1 near-duplicate): 2 photos" in (run.path / "report.html").read_text()
+    assert run.metrics["test"]["photos"] == 18  # test is whole
+
+
+def test_what_train_leaves_out_is_what_fix_leaves_out(leaking: Path, tmp_path: Path) -> None:
+    hs.check(leaking, backbone="starter", fix=tmp_path / "clean.csv", out=tmp_path / "page.html", quiet=True)
+    with (tmp_path / "clean-left-out.csv").open() as file:
+        fixed = {row["path"].partition("photos/")[2] for row in csv.DictReader(file)}
+    assert fixed == GONE.keys()
+
+
+def test_of_copies_in_val_and_test_the_one_in_val_is_left_out(scenes: Make, tmp_path: Path) -> None:
+    folder = scenes(splits=("train", "val", "test"), per_class=8)
+    for split in ("train", "val"):  # one picture in all three; the mirrored one is near
+        ImageOps.mirror(Image.open(folder / "test/dog/dog-1.png")).save(folder / split / "dog/mirror.jpg", quality=95)
+    run = hs.train(folder, out=tmp_path / "run", **TRAIN)
+    assert left_out(run.path).keys() == {"train/dog/mirror.jpg", "val/dog/mirror.jpg"}
+
+
+def test_the_splits_of_a_run_are_a_table_that_trains_on_the_same_photos(leaking: Path, tmp_path: Path) -> None:
+    run = hs.train(leaking, out=tmp_path / "run", **TRAIN)
+    shutil.copy(run.path / "splits.csv", leaking / "splits.csv")
+    again = hs.train(leaking / "splits.csv", out=tmp_path / "again", **TRAIN)
+    first, second = (hs.open_run(r.path).classifier.provenance["data"]["digest"] for r in (run, again))
+    assert first == second
+
+
+def test_train_stops_at_splits_that_share_pictures_where_it_is_asked_to(leaking: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError) as stopped:
-        hs.train(leaking, out=tmp_path / "run", **TRAIN)
+        hs.train(leaking, out=tmp_path / "run", leakage="stop", **TRAIN)
     message = str(stopped.value)
     assert "2 pairs of duplicates across splits" in message
     assert "cat-0.png (train)" in message
     assert "copy.png (test)" in message
-    assert "`allow_leakage=True`" in message
+    assert "`leakage='drop'`" in message
     assert "fix=" in message
-    assert stopped.value.option == "allow_leakage"
+    assert stopped.value.option == "leakage"
     assert not (tmp_path / "run").exists()
 
 
-def test_train_goes_on_where_it_is_allowed_and_the_report_counts_them(leaking: Path, tmp_path: Path) -> None:
-    run = hs.train(leaking, out=tmp_path / "run", allow_leakage=True, **TRAIN)
-    splits = (run.path / "splits.csv").read_text()
-    assert "train/cat/cat-0.png" not in splits  # the same bytes leave train
-    assert "train/dog/dog-1.png" in splits  # a near copy stays
+@pytest.mark.parametrize("asked", [{"leakage": "keep"}, {"allow_leakage": True}])
+def test_near_copies_are_kept_where_it_is_asked_and_the_report_counts_them(
+    leaking: Path, tmp_path: Path, asked: dict[str, Any]
+) -> None:
+    run = hs.train(leaking, out=tmp_path / "run", **asked, **TRAIN)
+    assert left_out(run.path).keys() == {"train/cat/cat-0.png"}  # the same bytes leave train
     assert "share 1 pair of near-duplicates" in (run.path / "report.html").read_text()
+    assert run.metrics["training"]["leakage"] == {"handling": "keep", "near_duplicates_kept": 1}
+
+
+def test_two_answers_about_leakage_are_refused(leaking: Path) -> None:
+    with pytest.raises(hs.errors.OptionError, match=r"`allow_leakage` means `leakage='keep'`"):
+        hs.train(leaking, leakage="drop", allow_leakage=True, quiet=True)
+
+
+def test_the_splits_of_a_named_set_stay_as_published_unless_another_way_is_chosen(leaking: Path) -> None:
+    manifest = scan(leaking)
+    named = replace(manifest, layout="named set cifar10")
+    for asked, of_yours, published in ((None, "drop", "keep"), ("drop", "drop", "drop"), ("stop", "stop", "stop")):
+        options = TrainOptions(str(leaking), leakage=asked)
+        assert (leakage_of(options, manifest), leakage_of(options, named)) == (of_yours, published)
+
+
+def test_a_split_whose_photos_are_all_copies_is_named(scenes: Make, tmp_path: Path) -> None:
+    folder = scenes(splits=("train", "test"), per_class=8)
+    shutil.copytree(folder / "test", folder / "val")
+    with pytest.raises(DataError, match="every photo of val is a duplicate of a photo in a later split"):
+        hs.train(folder, out=tmp_path / "run", **TRAIN)
 
 
 def test_splits_that_train_draws_keep_near_copies_together(scenes: Make, tmp_path: Path) -> None:

@@ -44,7 +44,9 @@ def test_a_class_that_cannot_be_read_is_an_error(scenes: Make) -> None:
     folder = scenes(per_class=20)
     (folder / "emu").mkdir()
     (folder / "emu" / "a.jpg").write_bytes(b"nothing")
-    assert ("error", "class 'emu' has no photo that can be read") in found_in(folder).values()
+    severity, sentence = found_in(folder)["unreadable"]
+    assert severity == "error"
+    assert sentence == "Most photos of 1 class cannot be read (1 of 1 of 'emu'): emu/a.jpg: not an image (text inside)"
 
 
 @pytest.mark.parametrize(

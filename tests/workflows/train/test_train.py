@@ -136,9 +136,9 @@ def test_a_size_is_chosen_once_for_reading_and_for_the_plan(
     """Photos whose headers say one size and of which the readable ones have another."""
     rng = np.random.default_rng(0)
     for c, label in enumerate(("cat", "dog")):
-        for i in range(5):
+        for i in range(6):
             draw_photo(tmp_path / "p" / label / f"{i}.png", c, rng, (40, 40))
-        for i in range(5, 12):
+        for i in range(6, 12):
             big = draw_photo(tmp_path / "p" / label / f"{i}.png", c, rng, (200, 200))
             big.write_bytes(big.read_bytes()[:-3000])
     options = TrainOptions(str(tmp_path / "p"), backbone="resnet18", strategy="scratch")
@@ -287,3 +287,28 @@ def test_killed_at_any_moment_a_resumed_run_ends_with_the_same_bits(
     digests = json.loads(done.stdout)
     assert len(digests) == 7
     assert {moment for moment, value in digests.items() if value != digests["never"]} == set()
+
+
+def test_a_resumed_run_names_its_photos_as_an_uninterrupted_one(
+    photos: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As they were typed: from another folder too."""
+    import headstart as hs
+    from headstart.core.events import EpochEnd
+    from headstart.errors import Interrupted
+
+    def stop(event: object) -> None:
+        if isinstance(event, EpochEnd):
+            raise KeyboardInterrupt
+
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "mine").symlink_to(photos)
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(Interrupted):
+        hs.train(
+            "mine", out="run", backbone="starter", weights=str(weights), strategy="finetune", epochs=2, quiet=True,
+            listener=stop,
+        )  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    run = hs.resume("here/run", quiet=True)
+    assert run.classifier.provenance["command"].startswith("headstart train mine --out run ")

@@ -33,9 +33,10 @@ from headstart.core.files import new_folder
 from headstart.core.paths import cache_dir
 from headstart.core.text import plural, quoted
 from headstart.data.filenames import is_hidden
-from headstart.data.schema import Manifest
+from headstart.data.schema import AS_FOUND, Manifest, ReadOptions
 from headstart.data.sources.base import local
 from headstart.data.sources.folder import folder_manifest
+from headstart.data.sources.packed import ARCHIVE, FOREIGN
 from headstart.errors import DataError
 
 MAX_FILES = 5_000_000
@@ -51,8 +52,8 @@ MAX_FILL = 0.95
 MAX_HEADER = 1 << 20
 """Bytes that are read at once: tarfile reads a header of any claimed length into memory."""
 EXAMPLES = 3
-_SUFFIXES = re.compile(r"\.(zip|tar|tgz|tbz2?|txz|tar\.(gz|bz2|xz))$", re.IGNORECASE)
-_FOREIGN = re.compile(r"\.(7z|rar|zst|tar\.zst|lz4|cab|dmg|iso)$", re.IGNORECASE)
+_GUESSED = "names in an unknown encoding"
+"""Among the reasons for what is left out, though nothing is."""
 _COMPRESSED: dict[bytes, Callable[[Path], Any]] = {
     b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open, b"]\0\0": lzma.open,
 }  # fmt: skip
@@ -61,6 +62,8 @@ _DAMAGE = (
     *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error, EOFError, RuntimeError),
     *(ValueError, TypeError, LookupError, ArithmeticError, AttributeError, MemoryError),
 )
+_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
+_NAMES = {6: "Implode", 9: "Deflate64", 93: "Zstandard", 95: "XZ", 96: "JPEG", 98: "PPMd"}
 _TAKEN = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
 _NO_NAME = {errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL}
 _NOT_ON_WINDOWS = re.compile(r'[<>:"|?*\x00-\x1f]|[. ]$|^(con|prn|aux|nul|com\d|lpt\d)(\.|$)', re.IGNORECASE)
@@ -73,6 +76,10 @@ class Member(NamedTuple):
     size: int
     open: Callable[[], IO[bytes]] | None
     is_folder: bool = False
+    same_as: str = ""
+    """The name of an earlier member that is the same file: a hard link."""
+    guessed: bool = False
+    """Whether nothing says in which encoding the name is."""
 
 
 class ArchiveSource:
@@ -82,17 +89,20 @@ class ArchiveSource:
         path = local(data)
         return os.path.isfile(path) and is_archive(path)
 
-    def manifest(self, data: str, progress: OnProgress | None = None) -> Manifest:
+    def manifest(self, data: str, progress: OnProgress | None = None, options: ReadOptions = AS_FOUND) -> Manifest:
         path = local(data)
         folder, notes = unpack(path)
-        found = folder_manifest(folder, within=folder)
-        name, layout = _SUFFIXES.sub("", path.name), f"archive of {found.layout}"
+        try:
+            found = folder_manifest(folder, within=folder, options=options)
+        except DataError as error:  # what was left out may be the reason
+            raise DataError(error.problem, error.hint, lines=(*error.lines, *notes)) from error
+        name, layout = ARCHIVE.sub("", path.name), f"archive of {found.layout}"
         return replace(found, name=name, layout=layout, notes=(*notes, *found.notes))
 
 
 def is_archive(path: Path) -> bool:
     """Whether a file is an archive that can be unpacked. Raises DataError for a damaged one, and other formats."""
-    if _FOREIGN.search(path.name):
+    if FOREIGN.search(path.name):
         raise DataError(
             f"{path}: archives of this kind cannot be read",
             "Unpack it, and name the folder; or pack it as .zip or .tar.gz.",
@@ -101,7 +111,7 @@ def is_archive(path: Path) -> bool:
         found = _is_zip(path) or _is_tar(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror or error})") from error
-    if not found and _SUFFIXES.search(path.name):
+    if not found and ARCHIVE.search(path.name):
         raise DataError(f"{path} is damaged or no archive (by its first and last bytes)", "Download it again.")
     return found
 
@@ -163,11 +173,17 @@ def unpack(path: Path) -> tuple[Path, list[str]]:
         raise DataError(
             f"{path} could not be unpacked to {home} ({full})", "Make room, or set HEADSTART_CACHE to another folder."
         ) from error
-    return target, [
-        f"{plural(count, 'member')} of {path.name} left out ({reason}): {', '.join(first)}"
-        f"{', …' if count > EXAMPLES else ''}"
-        for reason, (count, first) in left_out.items()
-    ]
+    return target, [_note(path, reason, count, first) for reason, (count, first) in left_out.items()]
+
+
+def _note(path: Path, reason: str, count: int, first: list[str]) -> str:
+    names = f"{', '.join(first)}{', …' if count > EXAMPLES else ''}"
+    if reason == _GUESSED:
+        return (
+            f"{path.name} does not say in which encoding its names are; they are read as {names}. If that is wrong, "
+            "pack it again with a program that writes UTF-8, or unpack it and name the folder"
+        )
+    return f"{plural(count, 'member')} of {path.name} left out ({reason}): {names}"
 
 
 def unpack_to(path: Path, target: Path) -> None:
@@ -189,6 +205,7 @@ class _Unpacking:
         self.path, self.folder = path, folder
         self.headers, self.written = Budget(path, folder), Budget(path, folder)  # both: headers may be wrong
         self.made: set[tuple[str, ...]] = {()}
+        self.files: set[tuple[str, ...]] = set()
         self.left_out: dict[str, tuple[int, list[str]]] = {}
 
     def run(self) -> dict[str, tuple[int, list[str]]]:
@@ -199,14 +216,22 @@ class _Unpacking:
             parts = _parts(member.name, self.path)
             if member.is_folder or not parts or any(is_hidden(part) for part in parts):
                 continue
-            if reason := self._write(member, parts):
+            reason = self._write(member, parts)
+            if not reason:
+                self.files.add(parts)
+                reason = _GUESSED if member.guessed else ""
+            if reason:
                 count, first = self.left_out.get(reason, (0, []))
                 self.left_out[reason] = (count + 1, [*first, quoted(member.name)][:EXAMPLES])
         return self.left_out
 
     def _write(self, member: Member, parts: tuple[str, ...]) -> str:
         """Write one file; why it was left out, or ""."""
-        if member.open is None:
+        opener: Callable[[], Any] | None = member.open
+        if member.same_as:
+            target = tuple(part for part in member.same_as.split("/") if part not in ("", "."))
+            opener = partial(open, self.folder.joinpath(*target), "rb") if target in self.files else None
+        if opener is None:
             return "links and devices are not unpacked"
         if len(parts) > MAX_DEPTH:
             return f"more than {MAX_DEPTH} folders deep"
@@ -222,7 +247,7 @@ class _Unpacking:
             if error.errno in _NO_NAME:
                 return f"no names for files here: {error.strerror}"
             raise
-        with out, member.open() as source:
+        with out, opener() as source:
             while chunk := source.read(1 << 18):
                 self.written.spend(len(chunk))
                 out.write(chunk)
@@ -263,7 +288,7 @@ def _members(path: Path) -> Iterator[Member]:
         with _open_tar(path) as tar:
             for entry in tar:
                 opener = (lambda entry=entry: cast(IO[bytes], tar.extractfile(entry))) if entry.isreg() else None
-                yield Member(entry.name, entry.size, opener, entry.isdir())
+                yield Member(entry.name, entry.size, opener, entry.isdir(), entry.linkname if entry.islnk() else "")
             if cast(_Bounded, tar.fileobj).last.strip(b"\0"):
                 raise tarfile.ReadError("a damaged header")  # tarfile takes it for the end
         return
@@ -273,18 +298,38 @@ def _members(path: Path) -> Iterator[Member]:
             plain = not stat.S_IFMT(mode) or stat.S_ISREG(mode)
             if info.flag_bits & 1:
                 raise DataError(f"{path} is locked with a password", "Unpack it yourself and name the folder.")
+            if info.compress_type not in _METHODS:
+                kind = _NAMES.get(info.compress_type, f"method {info.compress_type}")
+                raise DataError(
+                    f"{path} is compressed in a way that cannot be read here ({kind})",
+                    "Unpack it and name the folder, or pack it again as an ordinary .zip or .tar.gz.",
+                )
             opener = (lambda info=info: archive.open(info)) if plain else None
-            name = _zip_name(info)
-            yield Member(name, info.file_size, opener, name.endswith(("/", "\\")))
+            name, guessed = _zip_name(info)
+            yield Member(name, info.file_size, opener, name.endswith(("/", "\\")), guessed=guessed)
 
 
-def _zip_name(info: zipfile.ZipInfo) -> str:
-    """The name as it was stored; many programs write UTF-8 without saying so."""
+def _zip_name(info: zipfile.ZipInfo) -> tuple[str, bool]:
+    """The name as it was stored, and whether its encoding is a guess. Many programs write UTF-8 without saying so,
+    which other encodings hardly ever look like; some add the name in UTF-8 as an extra field.
+    """
     name = info.orig_filename  # ``filename`` ends at a NUL
-    if not info.flag_bits & 0x800:
-        with suppress(UnicodeError):
-            return name.encode("cp437").decode("utf-8")
-    return name
+    if info.flag_bits & 0x800 or name.isascii():
+        return name, False
+    raw = name.encode("cp437")
+    with suppress(UnicodeError, struct.error):
+        return _unicode_name(info.extra, raw) or raw.decode("utf-8"), False
+    return name, True
+
+
+def _unicode_name(extra: bytes, raw: bytes) -> str:
+    """The name of Info-ZIP's Unicode Path extra field, if there is one for these bytes."""
+    while len(extra) >= 4:
+        kind, size = struct.unpack("<HH", extra[:4])
+        if kind == 0x7075 and size > 5 and struct.unpack("<I", extra[5:9])[0] == zlib.crc32(raw):
+            return extra[9 : 4 + size].decode("utf-8")
+        extra = extra[4 + size :]
+    return ""
 
 
 @contextmanager

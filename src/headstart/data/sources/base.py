@@ -23,7 +23,11 @@ class Source(Protocol):
         """Whether this source reads ``data``. Raises DataError for data of its kind that cannot be read."""
 
     def manifest(self, data: str, progress: OnProgress | None = None) -> Manifest:
-        """All labelled photos of ``data``, nothing decoded; ``progress`` of a download. Raises DataError."""
+        """All labelled photos of ``data``, nothing decoded; ``progress`` of a download. Raises DataError.
+
+        A source with a parameter ``options`` gets the ``ReadOptions`` there; of others, what ``ignore`` names is left
+        out afterwards.
+        """
 
 
 SOURCES: Registry[Source] = Registry(

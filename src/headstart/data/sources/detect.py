@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from headstart.core.events import OnProgress
-from headstart.core.text import listed
-from headstart.data.filenames import is_image_name, natural_key, shown
-from headstart.data.schema import Manifest, Photo
+from headstart.core.paths import Place, refuse_empty
+from headstart.core.text import listed, quoted
+from headstart.data.filenames import is_image_name, natural_key
+from headstart.data.readable import by_cause, refuse_lost
+from headstart.data.schema import AS_FOUND, Manifest, Photo, ReadOptions
 from headstart.data.sources import named
-from headstart.data.sources.base import LAYOUTS, SOURCES, local
+from headstart.data.sources.base import LAYOUTS, SOURCES, Source, local
+from headstart.data.sources.tree import leave_out
 from headstart.data.stratify import groups
 from headstart.errors import DataError, did_you_mean
 
 
 def scan(
-    data: str | Path, name: str | None = None, *, for_training: bool = True, progress: OnProgress | None = None
+    data: Place,
+    name: str | None = None,
+    *,
+    for_training: bool = True,
+    progress: OnProgress | None = None,
+    options: ReadOptions = AS_FOUND,
 ) -> Manifest:
     """All labelled photos of ``data``, not decoded, in natural order of their paths.
 
@@ -27,28 +36,37 @@ def scan(
         name: its name in reports, where not its own.
         for_training: also refuse data with one class, and classes that only val or test has.
         progress: called with bytes while a named set is downloaded.
+        options: what is left out, which folders are the classes, and which columns of a table are what, where the data
+            leaves that open.
 
     Raises:
-        DataError: no photos with labels. DownloadError: a named set that cannot be downloaded.
+        DataError: no photos with labels. OptionError: an empty ``data``. DownloadError: a named set that cannot be
+            downloaded.
     """
-    found = _read(str(data), progress)
-    if not found.photos:
-        raise DataError(f"no photos in {data}{_what_was_seen(found)}", LAYOUTS)
+    refuse_empty(str(data))
+    found = _read(str(data), progress, options)
     if for_training:
-        check_labels(found.photos, str(data))
+        refuse_lost(found)
+    if not found.photos:
+        raise DataError(f"no photos in {data}{_what_was_seen(found)}", LAYOUTS, lines=found.notes)
+    if for_training:
+        try:
+            check_labels(found.photos, str(data))
+        except DataError as error:  # what was left out may be the reason
+            raise DataError(error.problem, error.hint, lines=(*error.lines, *found.notes)) from None
     labels = sorted({photo.label for photo in found.photos}, key=natural_key)
     pairs = [" and ".join(repr(labels[i]) for i in group) for group in groups(map(str.casefold, labels))]
     notes = [f"classes that differ in case only: {'; '.join(pairs[:5])}"] if pairs else []
     return replace(found, name=name or found.name, photos=tuple(found.photos), notes=(*found.notes, *notes))
 
 
-def _read(data: str, progress: OnProgress | None) -> Manifest:
+def _read(data: str, progress: OnProgress | None, options: ReadOptions) -> Manifest:
     """Read by the first source that accepts the data."""
     path = local(data)
     for name in SOURCES.names():
         source = SOURCES.get(name)
         if source.accepts(data):
-            found = replace(source.manifest(data, progress), source=name)
+            found = replace(_manifest(source, data, progress, options), source=name)
             if name != "named" and named.is_name(data):
                 note = f"{data}: the local {'folder' if path.is_dir() else 'file'} of that name, not the named set"
                 found = replace(found, notes=(*found.notes, note))
@@ -60,6 +78,13 @@ def _read(data: str, progress: OnProgress | None) -> Manifest:
     raise DataError(
         f"{path} is neither a folder nor a table nor an archive that can be read (.zip, .tar, .tar.gz, ...)", LAYOUTS
     )
+
+
+def _manifest(source: Source, data: str, progress: OnProgress | None, options: ReadOptions) -> Manifest:
+    if "options" in inspect.signature(source.manifest).parameters:
+        return source.manifest(data, progress, options=options)  # type: ignore[call-arg]  # not of every source
+    found = source.manifest(data, progress)
+    return leave_out(found, options.ignore, data)
 
 
 def check_labels(photos: Iterable[Photo], data: str) -> None:
@@ -80,20 +105,23 @@ def check_labels(photos: Iterable[Photo], data: str) -> None:
     if lacking:
         where = [f"{label!r} is only in {' and '.join(sorted(map(str, splits[label])))}" for label in lacking]
         raise DataError(
-            f"classes that train lacks: {listed(where, separator='; ')}", "Every class must have photos in train."
+            f"classes that train lacks: {listed(where, separator='; ')}",
+            "Every class must have photos in train: add some, leave such classes out with `min_per_class=1`, or"
+            " leave out a folder that is no class with `ignore`.",
         )
 
 
 def _what_was_seen(manifest: Manifest) -> str:
     if manifest.skipped:
-        return f" ({shown(manifest.skipped[0].path, manifest.root)}: {manifest.skipped[0].reason})"
+        return f" ({listed(by_cause(manifest.skipped, manifest.root), 3, '; ')})"
     try:
-        images = sum(is_image_name(entry.name) for entry in os.scandir(manifest.root))
+        images = [entry.name for entry in os.scandir(manifest.root) if is_image_name(entry.name)]
     except OSError:
-        images = 0
+        images = []
     if images:
-        return f": the {images} images in it have no labels (no class folders, no label in their names, no table)"
-    return f" ({manifest.notes[0]})" if manifest.notes else ""
+        named = f"no label in their names such as {quoted(min(images))}"
+        return f": the {len(images)} images in it have no labels (no class folders, {named}, no table)"
+    return ""
 
 
 def _no_such_path(data: str, path: Path) -> DataError:

@@ -2,159 +2,38 @@
 
 These layouts are tried in this order: split folders of class folders (or of ``label.123.jpg`` names), class folders
 (also with split folders inside), a folder with one table or one such folder in it, a flat folder of ``label.123.jpg``
-names.
+names. ``levels`` decides which folders in folders are the classes.
 """
 
 from __future__ import annotations
 
-import errno
 import os
-from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 from headstart.core.events import OnProgress
 from headstart.core.text import listed
-from headstart.data.filenames import (
-    TABLE_SUFFIXES,
-    clean_label,
-    content_kind,
-    is_companion,
-    is_hidden,
-    is_image_name,
-    label_in_name,
-    merged,
-    natural_key,
-    split_of,
+from headstart.data.camera_names import is_no_label
+from headstart.data.filenames import clean_label, label_in_name, shown, split_in_name, split_of
+from headstart.data.schema import AS_FOUND, SPLITS, Manifest, Photo, ReadOptions, Split
+from headstart.data.sources.base import LAYOUTS, local
+from headstart.data.sources.folder_tables import Tables
+from headstart.data.sources.levels import (
+    MAX_WRAPPED,
+    candidates,
+    few_loose,
+    find_classes,
+    is_generic,
+    refuse_repeated,
+    refuse_sets,
+    says_no_label,
+    tell_split_words,
 )
-from headstart.data.schema import SPLITS, BadFile, Manifest, Photo, Split
-from headstart.data.sources.base import local
-from headstart.data.sources.table import lists_photos, read_table
+from headstart.data.sources.packed import note_on_archives
+from headstart.data.sources.tree import Folders, is_output, leave_out
 from headstart.errors import DataError
 
-MAX_WRAPPED = 8
-"""Folders with one folder in them that are looked through."""
-_PHOTO_KINDS = frozenset({"JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "HEIC"})
-
-
-class Contents(NamedTuple):
-    """The contents of one folder, without hidden ones: names in natural order."""
-
-    folders: tuple[str, ...] = ()
-    images: tuple[str, ...] = ()
-    others: tuple[str, ...] = ()
-
-
-@dataclass
-class Folders:
-    """Reads every folder below a root once, whatever links lead to it, and collects notes for the user."""
-
-    root: Path
-    skipped: list[BadFile] = field(default_factory=list)
-    lost: list[Path] = field(default_factory=list)
-    """Those of the skipped that could not be read, and so may be or contain photos."""
-    notes: list[str] = field(default_factory=list)
-    _read: dict[str, Contents] = field(default_factory=dict)
-    _names: set[str] = field(default_factory=set)
-    _entered: dict[tuple[int, int], str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for above in Path(os.path.realpath(self.root)).parents:
-            with suppress(OSError):
-                status = os.stat(above)
-                self._entered[status.st_dev, status.st_ino] = "a link to a folder that contains these"
-
-    def contents(self, folder: str) -> Contents:
-        """One folder's contents; empty (and skipped by name) where it cannot be read, or was read by another name."""
-        if folder not in self._read:
-            self._read[folder] = self._scan(folder)
-        return self._read[folder]
-
-    def photos(self, folder: str) -> Iterator[str]:
-        """All photos in and below a folder; other files are named among the skipped."""
-        waiting = [folder]  # no recursion: folders may be nested more deeply than Python's limit
-        while waiting:
-            here = waiting.pop()
-            found = self.contents(here)
-            for name in found.images:
-                yield os.path.join(here, name)
-            for name in found.others:
-                path = os.path.join(here, name)
-                if not is_companion(name) and self._is_photo(path):
-                    yield path
-            waiting += [os.path.join(here, name) for name in reversed(found.folders)]
-
-    def _scan(self, folder: str) -> Contents:
-        names: dict[str, list[str]] = defaultdict(list)
-        try:
-            status = os.stat(folder)
-            if reason := self._entered.get((status.st_dev, status.st_ino)):
-                self.skip(folder, reason)
-                return Contents()
-            self._entered[status.st_dev, status.st_ino] = "a link to a folder that was read already"
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    if not is_hidden(entry.name):
-                        names[self._kind(entry)].append(entry.name)
-        except OSError as error:
-            self.skip(folder, f"folder cannot be read ({error.strerror or error})", lost=True)
-        folders, links, images, others = (
-            sorted(names[kind], key=natural_key) for kind in ("folders", "links", "images", "others")
-        )
-        # Links last: a folder that is also linked to keeps its own name.
-        return Contents((*folders, *links), tuple(images), tuple(others))
-
-    def _kind(self, entry: os.DirEntry[str]) -> str:
-        """Which list an entry belongs to; one that is no file and no folder is skipped by name."""
-        try:
-            if entry.is_dir():
-                return "links" if entry.is_symlink() else "folders"
-            if entry.is_file():
-                return "images" if is_image_name(entry.name) else "others"
-            gone = entry.is_symlink() and not os.path.exists(entry.path)
-            self.skip(entry.path, "a link to nothing" if gone else "not a file (a pipe, socket or device)", lost=gone)
-        except OSError as error:  # of this entry alone: the others are read
-            circle = error.errno == errno.ELOOP
-            reason = "a link that leads to itself" if circle else f"cannot be read ({error.strerror or error})"
-            self.skip(entry.path, reason, lost=True)
-        return "skipped"
-
-    def _is_photo(self, path: str, told: bool = True) -> bool:
-        """Whether a file without the suffix of an image is one, by its first bytes; another is skipped by name."""
-        try:
-            with open(path, "rb") as file:
-                kind = content_kind(file.read(64))
-        except OSError as error:
-            self.skip(path, f"cannot be read ({error.strerror or error})", lost=True)
-            return False
-        if told and kind not in _PHOTO_KINDS:
-            self.skip(path, f"not an image{f' ({kind} inside)' if kind else ''}")
-        return kind in _PHOTO_KINDS
-
-    def skip(self, path: str, reason: str, lost: bool = False) -> None:
-        self.skipped.append(BadFile(Path(path), reason))
-        if lost:
-            self.lost.append(Path(path))
-
-    def skip_loose(self, folder: str) -> None:
-        found = self.contents(folder)
-        for name in (*found.images, *(name for name in found.others if not is_companion(name))):
-            path = os.path.join(folder, name)
-            if name in found.images or self._is_photo(path, told=False):
-                self.skip(path, "no label: it is beside the class folders")
-
-    def label(self, name: str) -> str:
-        """The label that a folder or file name gives."""
-        self._names.add(name)
-        return clean_label(name)
-
-    @property
-    def merged(self) -> tuple[str, ...]:
-        """A note where names that differ gave one label."""
-        return merged(self._names)
+__all__ = ["FolderSource", "Folders", "folder_manifest"]
 
 
 class FolderSource:
@@ -163,125 +42,293 @@ class FolderSource:
     def accepts(self, data: str) -> bool:
         return os.path.isdir(local(data))
 
-    def manifest(self, data: str, progress: OnProgress | None = None) -> Manifest:
+    def manifest(self, data: str, progress: OnProgress | None = None, options: ReadOptions = AS_FOUND) -> Manifest:
         path = local(data)
-        if (path / "request.json").is_file() and (path / "splits.csv").is_file():
-            raise DataError(f"{path} is a run, not photos", "Name the photos that it was trained on, or others.")
-        return folder_manifest(path)
+        try:
+            names = set(os.listdir(path))
+        except OSError:  # what cannot be read is named with the rest
+            names = set()
+        if is_output(names):
+            what = "a run" if "request.json" in names else "a result of headstart"
+            raise DataError(f"{path} is {what}, not photos", "Name the photos that it was trained on, or others.")
+        return folder_manifest(path, options=options)
 
 
-def folder_manifest(root: Path, within: Path | None = None, wrapped: int = 0) -> Manifest:
-    """A folder's manifest: by its layout, else by the one table or folder in it, else by labels in file names.
+def folder_manifest(root: Path, within: Path | None = None, options: ReadOptions = AS_FOUND) -> Manifest:
+    """A folder's manifest: by its layout, else by its tables or the one folder in it, else by labels in file names.
 
-    ``within``: refuse paths of a table that lead out of this folder; ``wrapped``: how many folders with only this in
-    them are around it.
+    ``within``: refuse paths of a table that lead out of this folder.
     """
-    folders = Folders(root)
-    words, photos = _split_folders(folders) or _class_folders(folders) or ("", [])
-    tables = [root / n for n in folders.contents(str(root)).others if os.path.splitext(n)[1].lower() in TABLE_SUFFIXES]
-    tables = [table for table in tables if lists_photos(table)]
-    if len({p.label for p in photos}) < 2:
-        if len(tables) > 1:
-            names = ", ".join(t.name for t in tables)
-            raise DataError(f"{root} has several tables: {names}", "Name the one that you mean as the data.")
-        found = read_table(tables[0], within) if tables else _inner_folder(folders, within, wrapped)
-        if found is not None:
-            return replace(found, name=root.name)
-    elif tables:
-        folders.notes.append(f"labels are those of the folders; to use {tables[0].name} instead, name it as the data")
+    folders = Folders(root, options)
+    try:
+        return _manifest(folders, root, within)
+    except DataError:
+        folders.refuse_unmatched()  # a misspelt one may be the reason
+        raise
+
+
+def _manifest(folders: Folders, root: Path, within: Path | None, wrapped: int = 0) -> Manifest:
+    """The manifest of ``root``, in or below the folders' own; ``wrapped``: how many folders with only this in them are
+    around it.
+    """
+    here, tables = str(root), Tables(root, within, folders.options)
+    if found := tables.first():
+        return leave_out(replace(found, name=root.name), folders.options.ignore)
+    words, photos = _split_folders(folders, here) or _class_folders(folders, here) or ("", [])
+    labels = {p.label for p in photos}
+    skipped, notes = folders.finish()
+    if len(labels | {bad.label for bad in skipped if bad.label}) < 2:
+        labelled = tables.manifest()
+        found = (
+            leave_out(labelled, folders.options.ignore) if labelled else _inner_folder(folders, root, within, wrapped)
+        )
+        if found is None and photos and all(is_generic(label) for label in labels):
+            where = " and ".join(f"{label}/" for label in labels)
+            raise DataError(f"the {len(photos)} photos in {where} of {root} have no labels", LAYOUTS)
+    else:
+        found = tables.better_than(photos)
+        folders.notes += filter(None, [tables.unused()])
+    if found is not None:
+        return replace(found, name=root.name)
     if not words:
-        words, photos = "file names (label.number.jpg)", _flat_names(folders, str(root))
-    notes = (*folders.notes, *folders.merged)
-    return Manifest(root, root.name, words, tuple(photos), tuple(folders.skipped), notes)
+        words, photos = "file names (label.number.jpg)", _flat_names(folders, here)
+    if len({p.label for p in photos}) < 2 and (problem := tables.problem()):
+        if not photos:
+            raise problem
+        folders.notes.append(problem.problem)
+    skipped, notes = folders.finish()
+    notes = (*notes, *note_on_archives(folders.read))
+    return Manifest(root, root.name, words, tuple(photos), skipped, notes)
 
 
-def _inner_folder(folders: Folders, within: Path | None, wrapped: int) -> Manifest | None:
-    """The manifest of the only folder in a folder, where that one has classes (archives are often wrapped so)."""
-    outer = folders.contents(str(folders.root))
-    if len(outer.folders) != 1 or outer.images or wrapped == MAX_WRAPPED:
+def _inner_folder(folders: Folders, root: Path, within: Path | None, wrapped: int) -> Manifest | None:
+    """The manifest of the only folder with photos in a folder, where that one has classes: archives are often wrapped
+    so, and annotations lie beside.
+    """
+    outer = folders.contents(str(root))
+    names = candidates(folders, str(root)) or list(outer.folders)
+    if len(names) != 1 or wrapped == MAX_WRAPPED:
         return None
-    inner = folders.root / outer.folders[0]
-    if folders.contents(str(inner)).images and not within:
-        return None  # it is a class folder; its file names are no labels
-    found = folder_manifest(inner, within, wrapped + 1)
+    inner = root / names[0]
+    of_classes = len(folders.filled(str(inner))) > 1
+    # Else it is a class folder: its file names are no labels.
+    flat = within or is_generic(inner.name) or inner.name.casefold() == root.name.casefold()
+    if not of_classes and (outer.images or (folders.contents(str(inner)).images and not flat)):
+        return None
+    left_out = [note for note in folders.notes if note.startswith("left out")]
+    folders.forget()
+    folders.notes += left_out
+    found = _manifest(folders, inner, within, wrapped + 1)
     if len({p.label for p in found.photos}) < 2:
         return None
-    beside = [bad for bad in folders.skipped if bad.path.parent == folders.root]
-    notes = (f"photos taken from the one folder in it, {inner.name}/", *found.notes)
-    return replace(found, skipped=(*beside, *found.skipped), notes=notes)
+    folders.skip_loose(str(root), "no label: it is beside the one folder with photos")
+    skipped, _ = folders.finish()
+    beside = [f"{name}/" for name in outer.folders if name not in folders.filled(str(root))]
+    words = "photos taken from the one folder in it, "
+    deeper = found.notes[0].removeprefix(words) if found.notes and found.notes[0].startswith(words) else ""
+    found = replace(found, notes=found.notes[1:] if deeper else found.notes)
+    notes = (
+        f"{words}{inner.name}/{deeper}",
+        *([f"folders without photos, left out: {listed(beside)}"] if beside else []),
+        *found.notes,
+    )
+    return replace(found, skipped=skipped if found.layout != "CSV" else found.skipped, notes=notes)
 
 
-def _flat_names(folders: Folders, folder: str, split: Split | None = None) -> list[Photo]:
-    """Photos directly in a folder, labelled by their names; where some names have a label, the others are skipped."""
-    named = [(name, label_in_name(name)) for name in folders.contents(folder).images]
-    if any(label for _, label in named):
-        for name, label in named:
-            if not label:
-                folders.skip(os.path.join(folder, name), "no label in its name (label.123.jpg)")
-    return [Photo(Path(folder, name), folders.label(label), split) for name, label in named if label]
+def _flat_names(
+    folders: Folders, folder: str, split: Split | None = None, known: frozenset[str] = frozenset()
+) -> list[Photo]:
+    """Photos directly in a folder, labelled by their names, by ``known`` labels only where there are some; where some
+    names have a label, the others are skipped.
+    """
+    labels = {name: label_in_name(name) for name in folders.contents(folder).images}
+    named = {
+        name: label
+        for name, label in labels.items()
+        if label and (clean_label(label) in known if known else not is_no_label(label))
+    }
+    if len(set(named.values())) > max(3, len(named) / 2):  # nearly every photo has a name of its own
+        return []
+    if named:
+        for name in labels.keys() - named.keys():
+            folders.skip(os.path.join(folder, name), "no label in its name (label.123.jpg)")
+    return [Photo(Path(folder, name), folders.label(label), split) for name, label in named.items()]
 
 
-def _split_folders(folders: Folders) -> tuple[str, list[Photo]] | None:
+def _marks(folders: Folders, root: str) -> dict[str, Split | None]:
+    """The split of each folder, by its name. A name with more words (``flowers_test``) is one of a split where another
+    has the same words and another split, or holds folders as the training split does.
+    """
+    names = folders.contents(root).folders
+    marks = {name: split_of(name) for name in names}
+    loose = {name: found for name in names if not marks[name] and (found := split_in_name(name))}
+    asked = [name for name in names if name in loose or (loose and marks[name] == "train")]
+    inner = {name: set(folders.filled(os.path.join(root, name))) for name in asked}
+    held = set[str]().union(*(inner[name] for name in inner if marks[name] == "train"))
+    for name, (split, rest) in loose.items():
+        twins = any(other == rest and another != split for another, other in loose.values())
+        if not rest or twins or (inner[name] & held and split not in marks.values()):
+            marks[name] = split
+    return marks
+
+
+def _split_folders(folders: Folders, root: str) -> tuple[str, list[Photo]] | None:
     """The layout and photos of split folders; None where there are none."""
-    root = str(folders.root)
-    marks = {name: split_of(name) for name in folders.contents(root).folders}
+    marks = _marks(folders, root)
+    filled = folders.filled(root)
+    if not any(marks.values()):
+        return None
     # train/ of class folders means splits; beside bus/ and car/, full of pictures, it does not.
-    train = (folders.contents(os.path.join(root, name)) for name, mark in marks.items() if mark == "train")
-    if not marks or not (all(marks.values()) or any(c.folders and not c.images for c in train)):
+    train = [os.path.join(root, name) for name in filled if marks[name] == "train"]
+    of_classes = any(folders.filled(place) and few_loose(folders, [place]) for place in train)
+    full = [name for name in filled if not marks[name] and folders.contents(os.path.join(root, name)).images]
+    several = len({marks[name] for name in filled} - {None}) > 1
+    if not (all(marks[name] for name in filled or marks) or (of_classes and (several or len(full) < 2))):
         return None
     names = [(name, split) for split in SPLITS for name, mark in marks.items() if mark == split]
-    photos = []
+    photos: list[Photo] = []
+    through: list[str] = []
     for name, split in names:
-        folder = os.path.join(root, name)
-        loose = folders.contents(folder).images
-        inside = _labelled(folders, folder, split)
-        if inside:
-            folders.skip_loose(folder)
-        else:
-            inside = _flat_names(folders, folder, split)
-            if loose and not inside:
-                folders.notes.append(f"{name}/ has photos without labels ({len(loose)}): left out")
-        photos += inside
-    others = [f"{name}/" for name, mark in marks.items() if not mark and any(folders.photos(os.path.join(root, name)))]
+        others = [os.path.join(root, other) for other, _ in names if other != name]
+        place = _inside_split(folders, os.path.join(root, name), split, others)
+        if place != os.path.join(root, name):
+            through.append(shown(Path(place), Path(root)))
+        known = (
+            frozenset(photo.label for photo in photos if photo.split == "train") if split != "train" else frozenset()
+        )
+        photos += _of_split(folders, place, split, known)
+    if through:
+        folders.notes.append(f"photos taken from the one folder inside each split: {listed(through)}")
+    others = [f"{name}/" for name in filled if not marks[name]]
     if others:
         folders.notes.append(f"left out, because they are no splits: {listed(others)}")
     folders.skip_loose(root)
     return f"split folders ({', '.join(name for name, _ in names)})", photos
 
 
-def _class_folders(folders: Folders) -> tuple[str, list[Photo]] | None:
+def _inside_split(folders: Folders, folder: str, split: Split, others: list[str]) -> str:
+    """A split's folder, or the one inside it that holds all of it (``test_set/test_set``)."""
+    for _ in range(MAX_WRAPPED):
+        names = folders.filled(folder)
+        if len(names) != 1 or not few_loose(folders, [folder]):
+            break
+        name, inner = names[0], os.path.join(folder, names[0])
+        is_class = any(name in held for held in map(folders.filled, others) if len(held) > 1)
+        holds_folders = bool(folders.filled(inner)) and few_loose(folders, [inner])
+        same = name.casefold() == os.path.basename(folder).casefold() or split_of(name) == split
+        if is_class or not (holds_folders or same or is_generic(name)):
+            break
+        folders.skip_loose(folder)
+        folder = inner
+    return folder
+
+
+def _of_split(folders: Folders, place: str, split: Split, known: frozenset[str]) -> list[Photo]:
+    """The photos of one split; those without labels, or of a folder that is no class of train (``known``) and says so,
+    are left out with a note.
+    """
+    inside = _labelled(folders, place, split, known)
+    if inside:
+        folders.skip_loose(place)
+        return inside
+    inside = _flat_names(folders, place, split, known)
+    loose = folders.contents(place).images
+    if loose and not inside:
+        _tell_unlabelled(folders, place, len(loose))
+    return inside
+
+
+def _tell_unlabelled(folders: Folders, place: str, count: int) -> None:
+    folders.notes.append(f"{shown(Path(place), folders.root)}/ has photos without labels ({count}): left out")
+
+
+def _class_folders(folders: Folders, root: str) -> tuple[str, list[Photo]] | None:
     """The layout and photos of class folders; None where no photo is in one."""
-    root = str(folders.root)
-    classes = [(name, folders.contents(os.path.join(root, name))) for name in folders.contents(root).folders]
-    # Classes may have splits: every class folder has split folders only, train among them (cats/train/1.jpg).
-    filled = [inside for _, inside in classes if inside.folders or inside.images]
-    marks = [[split_of(inner) for inner in inside.folders] for inside in filled]
-    if len(filled) > 1 and not any(c.images for c in filled) and all(all(m) and "train" in m for m in marks):
-        photos = [
-            Photo(Path(path), folders.label(name), split_of(inner))
-            for name, inside in classes
-            for inner in inside.folders
-            for path in folders.photos(os.path.join(root, name, inner))
-        ]
-        folders.skip_loose(root)
-        return "class folders, each with its split folders", photos
-    photos = _labelled(folders, root, None)
+    names = candidates(folders, root)
+    layout, photos = "class folders, each with its split folders", _splits_inside(folders, root, names)
+    if not photos:
+        layout, photos = "class folders, with a split beside them", _split_beside(folders, root, names)
+    if not photos:
+        layout, photos = "class folders", _labelled(folders, root, None)
+        tell_split_words(folders, root, names)
     if not photos:
         return None
     folders.skip_loose(root)
-    return "class folders", photos
+    return layout, photos
 
 
-def _labelled(folders: Folders, root: str, split: Split | None) -> list[Photo]:
-    """Photos below each class folder of ``root``; folders without photos are named."""
-    photos, empty = [], []
-    for name in folders.contents(root).folders:
-        label = folders.label(name)
-        inside = [Photo(Path(path), label, split) for path in folders.photos(os.path.join(root, name))]
-        photos += inside
-        if not inside and not any(s.path == Path(root, name) for s in folders.skipped):
+def _splits_inside(folders: Folders, root: str, names: list[str]) -> list[Photo]:
+    """Photos of classes that have splits: every class folder has split folders only, train among them
+    (``cats/train/1.jpg``); a stray photo beside these is skipped.
+    """
+    inner = {name: folders.filled(os.path.join(root, name)) for name in names}
+    marks = {name: {split_of(one) for one in own} for name, own in inner.items()}
+    split = [n for n in names if marks[n] and None not in marks[n] and few_loose(folders, [os.path.join(root, n)])]
+    if len(names) < 2 or not any("train" in marks[n] for n in split) or folders.options.class_folders == "outer":
+        return []
+    if others := [f"{name}/" for name in names if name not in split]:
+        if not any({"train", "test"} <= marks[n] or {"train", "val"} <= marks[n] for n in split):
+            return []
+        problem = f"{listed([f'{n}/' for n in split], 3)} of {root} have split folders inside, {listed(others, 3)} not"
+        hint = "Give each class the same; `class_folders='outer'` takes the photos of each folder as one class."
+        raise DataError(problem, hint, option="class_folders")
+    refuse_sets(folders, {name: [os.path.join(root, name, one) for one in own] for name, own in inner.items()})
+    photos = []
+    for name in names:
+        place = os.path.join(root, name)
+        label = folders.label(name, place)
+        folders.skip_loose(place, "no split: it is beside the split folders")
+        for one in inner[name]:
+            photos += [Photo(Path(path), label, split_of(one)) for path in folders.photos(os.path.join(place, one))]
+    return photos
+
+
+def _split_beside(folders: Folders, root: str, names: list[str]) -> list[Photo]:
+    """Photos of class folders that are train, with ``test/`` or ``val/`` of the same classes beside them."""
+    marks = {name: split for name in names if (split := split_of(name))}
+    classes = {name.casefold() for name in names if name not in marks}
+    inner = [{one.casefold() for one in folders.filled(os.path.join(root, name))} for name in marks]
+    if len(classes) < 2 or not marks or "train" in marks.values() or not all(own and own <= classes for own in inner):
+        return []
+    folders.notes.append(f"{' and '.join(f'{n}/' for n in marks)} hold folders of the classes beside: taken as splits")
+    photos = [photo for name, split in marks.items() for photo in _labelled(folders, os.path.join(root, name), split)]
+    for name in (name for name in names if name not in marks):
+        label, place = folders.label(name, os.path.join(root, name)), os.path.join(root, name)
+        photos += [Photo(Path(path), label, "train") for path in folders.photos(place)]
+    return photos
+
+
+def _labelled(folders: Folders, root: str, split: Split | None, known: frozenset[str] = frozenset()) -> list[Photo]:
+    """Photos of each class folder of ``root``; folders without photos, and those of a split that are no classes of
+    train (``known``) by their names, are named.
+    """
+    names = candidates(folders, root)
+    for name in names if known else ():
+        place = os.path.join(root, name)
+        foreign = clean_label(name) not in known and not folders.filled(place)
+        if foreign and (len(names) == 1 or says_no_label(name)):
+            _tell_unlabelled(folders, place, sum(1 for _ in folders.photos(place, told=False)))
+            names = [other for other in names if other != name]
+    refuse_repeated(folders, root, names)
+    photos = []
+    for name, places in find_classes(folders, root, names).items():
+        for place in places:
+            label = folders.label(name, place)
+            photos += [Photo(Path(path), label, split) for path in folders.photos(place)]
+    _tell_empty(folders, root, split, bool(photos))
+    return photos
+
+
+def _tell_empty(folders: Folders, root: str, split: Split | None, photos: bool) -> None:
+    """A note on folders without photos beside class folders; a folder that cannot be read is a class that is lost."""
+    empty, held, unread = [], set(folders.filled(root)), {bad.path for bad in folders.skipped}
+    for name in (name for name in folders.contents(root).folders if name not in held):
+        if Path(root, name) in unread:
+            folders.label(name, os.path.join(root, name))
+        elif not any(
+            one == os.path.join(root, name) or one.startswith(os.path.join(root, name, "")) for one in folders.outputs
+        ):
             empty.append(f"{name}/")
     if photos and empty:
         where = f" in {split}" if split else ""
         folders.notes.append(f"folders without photos{where}, left out: {listed(empty)}")
-    return photos

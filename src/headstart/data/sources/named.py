@@ -16,7 +16,7 @@ from headstart.core.events import OnProgress
 from headstart.core.files import new_folder
 from headstart.core.paths import cache_dir
 from headstart.data.filenames import clean_label
-from headstart.data.schema import Manifest
+from headstart.data.schema import AS_FOUND, Manifest, ReadOptions
 from headstart.data.sources import archive
 from headstart.data.sources.base import local
 from headstart.data.sources.folder import FolderSource
@@ -89,7 +89,7 @@ class NamedSource:
     def accepts(self, data: str) -> bool:
         return not os.path.exists(local(data)) and (_own_folder(data) is not None or is_name(data))
 
-    def manifest(self, data: str, progress: OnProgress | None = None) -> Manifest:
+    def manifest(self, data: str, progress: OnProgress | None = None, options: ReadOptions = AS_FOUND) -> Manifest:
         """From the user's folder of that name, else from the cache, else downloaded and verified."""
         own, name = _own_folder(data), _known(data)
         folder = own or cache_dir() / "data" / name
@@ -104,7 +104,7 @@ class NamedSource:
             unpack = _write_cifar if name.startswith("cifar") else archive.unpack_to
             unpack(file, folder)
             file.unlink()
-        found = FolderSource().manifest(str(folder))
+        found = FolderSource().manifest(str(folder), options=options)
         notes = (*found.notes, f"{data} is taken from {own}") if own else found.notes
         return replace(found, name=name, layout=f"named set {name}: {found.layout}", notes=notes)
 

@@ -1,27 +1,26 @@
-"""Labelled photos listed in a CSV or TSV file; unusable rows are reported with their line numbers."""
+"""Labelled photos listed in a table; unusable rows are reported with their line numbers."""
 
 from __future__ import annotations
 
-import csv
-import io
 import os
-from collections.abc import Iterator
+import re
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from headstart.core.events import OnProgress
-from headstart.data.filenames import TABLE_SUFFIXES, clean_label, merged, natural_key, split_of
-from headstart.data.schema import BadFile, Manifest, Photo, Split
+from headstart.core.text import listed, plural, quoted
+from headstart.data.filenames import clean_label, merged, natural_key, shown, split_of
+from headstart.data.schema import AS_FOUND, GUARD, BadFile, Manifest, Photo, ReadOptions, Split
+from headstart.data.sources import table_reading, table_values
 from headstart.data.sources.base import local
-from headstart.errors import DataError, did_you_mean
+from headstart.data.sources.table_columns import Chooser, Columns, names_columns
+from headstart.data.sources.table_paths import NO_FILE, WEB, Places
+from headstart.data.sources.table_reading import plain
+from headstart.data.sources.tree import leave_out
+from headstart.errors import DataError
 
-_COLUMNS = {
-    "path": "path file filename filepath image imagepath imagefile imagename img imgpath photo".split(),
-    "label": "label labels class classname category target tag".split(),
-    "split": "split set subset partition usage".split(),
-    "group": "group groups groupid patient patientid subject subjectid".split(),
-}
 _QUOTED = tuple("=+-@\t\r'")
-_HINT = "A table needs a header with the columns path and label (and optionally split and group), one photo per line."
 
 
 class TableSource:
@@ -29,153 +28,272 @@ class TableSource:
 
     def accepts(self, data: str) -> bool:
         path = local(data)
-        return path.suffix.lower() in TABLE_SUFFIXES and os.path.isfile(path)
+        return path.suffix.lower() in table_reading.SUFFIXES and os.path.isfile(path)
 
-    def manifest(self, data: str, progress: OnProgress | None = None) -> Manifest:
-        return read_table(local(data))
-
-
-def lists_photos(path: Path) -> bool:
-    """Whether a table's header names a path and a label column, so that it can describe the folder it is in."""
-    try:
-        header = next(_rows(path), (1, []))[1]
-    except DataError:
-        return False
-    return {"path", "label"} <= _columns(header).keys()
+    def manifest(self, data: str, progress: OnProgress | None = None, options: ReadOptions = AS_FOUND) -> Manifest:
+        return leave_out(read_table(local(data), options=options), options.ignore, data)
 
 
-def read_table(path: Path, within: Path | None = None) -> Manifest:
-    """All photos of a CSV or TSV file, with paths relative to its folder; ``skipped`` has one entry per unusable row.
+def read_table(
+    path: Path,
+    within: Path | None = None,
+    options: ReadOptions = AS_FOUND,
+    above: Path | None = None,
+    split: Split | None = None,
+) -> Manifest:
+    """All photos of a table, with paths relative to its folder; ``skipped`` has one entry per unusable row.
 
-    Detects the delimiter (comma, semicolon, tab, bar), the encoding (UTF-8 with or without a byte-order mark, UTF-16,
-    Windows-1252) and the usual names of the columns. ``within``: refuse paths that lead out of this folder, since a
-    table in an archive must not name other files. Raises DataError where the header lacks a column, or most rows name
-    no file.
+    Args:
+        path: a CSV or TSV, JSON, JSON lines, Parquet, or a list of names and labels in a text file.
+        within: refuse paths that lead out of this folder, since a table in an archive must not name other files.
+        options: what the columns are, and where the photos.
+        above: the folder of the data, where the table is deeper in it.
+        split: that of all its photos, where the table itself says none.
+
+    Raises:
+        UnclearError: no column for paths or labels. DataError: a table that cannot be read, or whose labels are no
+        classes, or most of whose rows name no file. OptionError: a column that is not there.
     """
-    rows = _rows(path)
-    header = next(rows, (1, []))[1]
-    columns = _columns(header)
-    for needed in ("path", "label"):
-        if needed not in columns:
-            known = ", ".join(header) or "none"
-            close = did_you_mean(needed, [h.strip() for h in header])
-            raise DataError(f"{path} has no column {needed!r} (its columns: {known})", close or _HINT)
-    labels: set[str] = set()
-    photos, skipped = _read_rows(rows, columns, path, within, labels)
-    count = len(photos) + len(skipped)
-    if not count:
-        raise DataError(f"{path} lists no photos", _HINT)
-    if 2 * len(skipped) > count:
-        raise DataError(
-            f"{len(skipped)} of the {count} rows of {path} cannot be used, first of all:",
-            f"Paths in a table are relative to the table's own folder ({path.parent}).",
-            lines=[f"{bad.path}: {bad.reason}" for bad in skipped[:5]],
+    return Reader(path, within, options, above, split).manifest()
+
+
+def listed_paths(path: Path, options: ReadOptions = AS_FOUND) -> list[tuple[str, Path]]:
+    """The paths of a table that needs no labels, in its order: as they are written, and the files that they name.
+
+    Raises UnclearError where no column names photos, and DataError for a table that cannot be read.
+    """
+    reader = Reader(path, options=options, labelled=False)
+    names = [reader._path_of(cells) for _, cells in reader.table.rows]
+    return [(name, Path(reader.places.find(os.path.expanduser(name)).path)) for name in names]
+
+
+def split_of_table(stem: str) -> Split | None:
+    """The split that a table's name says: ``train``, ``labels_train``, ``val-annotations``; None where it says none."""
+    words = [word for word in re.split(r"[\W_]+", stem) if word]
+    found = {split for word in words if (split := split_of(word))}
+    return found.pop() if len(found) == 1 else None
+
+
+class Reader:
+    """One table, read: its columns are chosen when this is made, its rows when the manifest is asked for."""
+
+    def __init__(
+        self,
+        path: Path,
+        within: Path | None = None,
+        options: ReadOptions = AS_FOUND,
+        above: Path | None = None,
+        split: Split | None = None,
+        labelled: bool = True,
+    ) -> None:
+        self.table = table_reading.read(path)
+        self.within, self.split, self.root = within, split, above or path.parent
+        self.places = Places(path.parent, options, above, split or split_of_table(path.stem))
+        self._unquote()
+        self._settle_header()
+        self.chooser = Chooser(self.table, self.places, options)
+        self.columns: Columns = self.chooser.choose() if labelled else Columns(self.chooser.path(), ())
+        self.skipped: list[BadFile] = []
+        self.repeats = 0
+        self.written: set[str] = set()
+
+    def manifest(self) -> Manifest:
+        """The photos. Raises DataError."""
+        table, path = self.table, self.table.path
+        if not table.rows:
+            raise DataError(f"{path} lists no photos", table_reading.HINT)
+        self._check_labels_are_classes()
+        photos = self._photos()
+        if 2 * len(self.skipped) > len(photos) + len(self.skipped):
+            raise self._useless(len(photos) + len(self.skipped))
+        photos.sort(key=lambda photo: natural_key(str(photo.path)))
+        notes = [*table.notes, *self.chooser.note(self.columns), *self.places.notes(table.name, self.root)]
+        if self.repeats:
+            notes.append(f"{plural(self.repeats, 'line')} of {table.name} repeat a photo with the same label")
+        if self.columns.split is None and self.split is None:
+            photos, said = self._splits_of_folders(photos)
+            notes += said
+        return Manifest(
+            self.root, path.stem, table.kind, tuple(photos), tuple(self.skipped), (*notes, *merged(self.written))
         )
-    photos.sort(key=lambda photo: natural_key(str(photo.path)))
-    used = [f"{header[at].strip()} as {what}" for what, at in columns.items() if header[at].strip().casefold() != what]
-    notes = (f"columns of {path.name}: {', '.join(used)}",) if used else ()
-    return Manifest(path.parent, path.stem, "CSV", tuple(photos), tuple(skipped), (*notes, *merged(labels)))
 
+    def _unquote(self) -> None:
+        """Take away the apostrophe that keeps a spreadsheet from taking a cell for a formula (``files.write_rows``)."""
+        for _, cells in self.table.rows if self.table.kind == "CSV" else ():
+            for at, cell in enumerate(cells):
+                if cell[:1] == "'" and cell[1:2] in _QUOTED:
+                    cells[at] = cell[1:]
 
-def _read_rows(
-    rows: Iterator[tuple[int, list[str]]], columns: dict[str, int], path: Path, within: Path | None, labels: set[str]
-) -> tuple[list[Photo], list[BadFile]]:
-    """The photos, the rows that cannot be used, and all labels as they are written, added to ``labels``."""
-    photos: list[Photo] = []
-    skipped: list[BadFile] = []
-    first_line: dict[str, tuple[int, str]] = {}
-    for line, cells in rows:
-        raw = {what: _unquoted(cells[at]) if at < len(cells) else "" for what, at in columns.items()}
-        place = _place(path.parent, raw["path"])
-        cell = {what: _text(text.strip()) for what, text in raw.items()}
-        problem = _problem(cell, len(cells) > max(columns.values()), place, within)
-        label = clean_label(cell["label"])
-        if not problem and place in first_line:
-            line_before, label_before = first_line[place]
-            problem = f"listed on line {line_before} already"
-            if label_before != label:
-                problem += f" as {label_before!r}"
+    def _settle_header(self) -> None:
+        """A first row that names a photo, and no column, is no header."""
+        table = self.table
+        if table.sure or not table.header or names_columns(table.header):
+            return
+        for at, cell in enumerate(table.header):
+            share = self.places.learn([cell, *table.column(at)]) if cell.strip() else 0.0
+            if share >= 0.5 and not self.places.find(cell).problem:
+                table.rows.insert(0, (table.line, table.header))
+                width = max(len(cells) for _, cells in table.rows)
+                table.header = [f"column {at}" for at in range(1, width + 1)]
+                table.notes += (f"{table.name} has no header: its first line names a photo",)
+                return
+
+    # -- labels --
+
+    def _label(self, cells: list[str]) -> str:
+        if len(self.columns.labels) == 1:
+            at = self.columns.labels[0]
+            text = plain(cells[at].strip()) if at < len(cells) else ""
+            items = table_values.listed_labels(text) if text[:1] in ("[", "{", "(") else None
+            return items[0] if items and len(items) == 1 else text
+        marked = [at for at in self.columns.labels if at < len(cells) and cells[at].strip() in table_values.ONE]
+        return self.chooser.names[marked[0]] if marked else ""
+
+    def _check_labels_are_classes(self) -> None:
+        if len(self.columns.labels) > 1:
+            return
+        at, name = self.columns.labels[0], self.chooser.names[self.columns.labels[0]]
+        labels = [value for value in self.chooser.values[at] if value]
+        if why := table_values.no_classes(labels):
+            raise DataError(
+                f"{self.table.path}: {why} (column {name}, {quoted(labels[0], 40)} for example)",
+                "Name the column of the classes: `label_column='NAME'`. Learning numbers (regression) is not built.",
+            )
+        several = table_values.several_labels(labels)
+        if several and not self._names_folders(set(several)):
+            raise DataError(
+                f"{self.table.path}: labels such as {listed([quoted(v, 60) for v in several])} look like several "
+                f"labels per photo (column {name})",
+                "Training on several labels per photo is not built: give each photo one label. Where such a text is "
+                "one class, write it without the separator.",
+            )
+
+    def _names_folders(self, labels: set[str]) -> bool:
+        """Whether the photos with these labels are in folders of that name: then they are classes."""
+        at = self.columns.labels[0]
+        rows = [cells for _, cells in self.table.rows if self._label(cells) in labels]
+        return all(cells[at].strip() in self._path_of(cells).replace("\\", "/").split("/") for cells in rows)
+
+    def _path_of(self, cells: list[str]) -> str:
+        return cells[self.columns.path] if self.columns.path < len(cells) else ""
+
+    # -- rows --
+
+    def _photos(self) -> list[Photo]:
+        """The usable photos; the other rows are added to ``skipped``."""
+        found: dict[str, tuple[int, Photo]] = {}
+        refused: dict[str, str] = {}
+        columns = self.columns
+        deepest = max(columns.used)
+        for line, cells in self.table.rows:
+            place = self.places.find(self._path_of(cells))
+            written = self._label(cells)
+            label, split = clean_label(written), self._split_of(cells)
+            problem = self._problem(cells, written, place.path, place.problem, len(cells) > deepest, split)
+            if problem:
+                self._skip(place.path, f"line {line} of {self.table.name}: {problem}")
+                continue
+            self.places.ways[place.way] += 1
+            self.written.add(written)
+            group = clean_label(cells[columns.group]) if columns.group is not None else ""
+            known_split = split if split in GUARD else None
+            photo = Photo(
+                Path(place.path), label, known_split or self.split,  # type: ignore[arg-type]
+                group if group.casefold() not in table_values.NOTHING else None,
+            )  # fmt: skip
+            before = found.get(place.path)
+            if before is None:
+                found[place.path] = (line, photo)
+            elif before[1].label != label:
+                said = f"line {line} of {self.table.name}: listed on line {before[0]} already as {before[1].label!r}"
+                refused.setdefault(place.path, f"{said}, so its label is not known")
+            else:
+                self.repeats += 1
+                if GUARD[photo.split] > GUARD[before[1].split]:
+                    found[place.path] = (before[0], replace(before[1], split=photo.split))
+        self._refuse_contradictions(found, refused)
+        return self._with_splits([photo for path, (_, photo) in found.items() if path not in refused])
+
+    def _problem(
+        self, cells: list[str], label: str, place: str, problem: str, complete: bool, split: Split | str | None
+    ) -> str:
+        if not complete:
+            return "too few cells"
+        if not self._path_of(cells).strip():
+            return "no path"
+        if not label:
+            return "no label" if len(self.columns.labels) == 1 else "no class is marked with 1"
+        if split and split not in GUARD:
+            return f"unknown split {split!r} (train, val or test)"
         if problem:
-            skipped.append(BadFile(Path(place), f"line {line} of {path.name}: {problem}"))
-            continue
-        first_line[place] = (line, label)
-        labels.add(cell["label"])
-        split: Split | None = split_of(cell.get("split", ""))
-        photos.append(Photo(Path(place), label, split, clean_label(cell.get("group", "")) or None))
-    with_split = [p for p in photos if p.split]
-    if not with_split:
-        return photos, skipped
-    # A row without a split is a mistake: drawing one could separate the photo from its duplicate.
-    no_split = f"{path.name}: no split, though other rows have one"
-    return with_split, skipped + [BadFile(p.path, no_split) for p in photos if not p.split]
+            return problem
+        if self.within and not Path(place).resolve().is_relative_to(self.within.resolve()):
+            return "its path leads out of the archive"
+        return ""
 
+    def _split_of(self, cells: list[str]) -> Split | str | None:
+        """The split of a row, None where its cells are empty, or what is none."""
+        if self.columns.split is None:
+            return None
+        key = tuple(plain(cells[at]).strip() if at < len(cells) else "" for at in self.columns.split.columns)
+        return self.columns.split.words.get(key) or " ".join(key).strip() or None
 
-def _problem(cell: dict[str, str], complete: bool, place: str, within: Path | None) -> str:
-    if not complete:
-        return "too few cells"
-    for what in ("path", "label"):
-        if not cell[what]:
-            return f"no {what}"
-    if cell.get("split") and not split_of(cell["split"]):
-        return f"unknown split {cell['split']!r} (train, val or test)"
-    if not os.path.isfile(place):  # before ``resolve``, which fails for what no path can be
-        return "no such file"
-    if within and not Path(place).resolve().is_relative_to(within.resolve()):
-        return "its path leads out of the archive"
-    return ""
+    def _refuse_contradictions(self, found: dict[str, tuple[int, Photo]], refused: dict[str, str]) -> None:
+        """Leave out the photos that have two labels. Raises DataError where those are many."""
+        if len(refused) > max(2, len(found) / 10):
+            raise DataError(
+                f"{self.table.path} gives {plural(len(refused), 'photo')} of {len(found):,} more than one label: that "
+                "looks like several labels per photo",
+                "Training on several labels per photo is not built: give each photo one label.",
+                lines=list(refused.values())[:5],
+            )
+        for path, reason in refused.items():
+            self._skip(path, reason)
 
+    def _with_splits(self, photos: list[Photo]) -> list[Photo]:
+        """A row without a split is a mistake: drawing one could separate the photo from its duplicate."""
+        with_split = [p for p in photos if p.split]
+        if not with_split:
+            return photos
+        for photo in photos:
+            if not photo.split:
+                self._skip(str(photo.path), f"{self.table.name}: no split, though other rows have one")
+        return with_split
 
-def _place(folder: Path, written: str) -> str:
-    """The file that a cell names: by these very characters, else without blanks around them, with bytes that are not
-    UTF-8 read as Windows-1252, or with the separators of Windows. Where a link leads to the table's folder, the path is
-    from here or from there.
-    """
-    place = os.path.normpath(os.path.join(folder, written))
-    if os.path.isfile(place):
-        return place
-    bare = written.strip()
-    ways = (bare, _text(bare), bare.replace("\\", "/"), _text(bare).replace("\\", "/"))
-    homes = (str(folder), os.path.realpath(folder))
-    places = [os.path.normpath(os.path.join(home, way)) for home in homes for way in (written, *ways)]
-    return next(filter(os.path.isfile, places), os.path.normpath(os.path.join(folder, ways[-1])))
+    def _splits_of_folders(self, photos: list[Photo]) -> tuple[list[Photo], list[str]]:
+        """Where every photo is in a split folder, the table's photos have those splits."""
+        known: dict[str, Split | None] = {}
+        for photo in photos:
+            folder = os.path.dirname(photo.path)
+            if folder not in known:
+                above = shown(Path(folder), self.root)
+                known[folder] = next(filter(None, map(split_of, above.split("/"))), None) if above != folder else None
+        marks = [known[os.path.dirname(photo.path)] for photo in photos]
+        given = set(marks)
+        if None in given or len(given) < 2 or "train" not in given:
+            return photos, []
+        both = [replace(photo, split=mark) for photo, mark in zip(photos, marks, strict=True)]
+        return both, [f"the splits of {self.table.name} are those of the folders that its photos are in"]
 
+    def _skip(self, place: str, reason: str) -> None:
+        self.skipped.append(BadFile(Path(place), reason))
 
-def _unquoted(cell: str) -> str:
-    """A cell without the apostrophe that keeps a spreadsheet from taking it for a formula (``files.write_rows``)."""
-    return cell[1:] if cell[:1] == "'" and cell[1:2] in _QUOTED else cell
-
-
-def _text(cell: str) -> str:
-    """A cell whose bytes are not UTF-8, as Windows-1252; the five bytes that it lacks are escaped."""
-    try:
-        cell.encode()
-    except UnicodeEncodeError:
-        return cell.encode("utf-8", "surrogateescape").decode("cp1252", "backslashreplace")
-    return cell
-
-
-def _columns(header: list[str]) -> dict[str, int]:
-    """Column index of path, label, split and group, where the header names them."""
-    plain = ["".join(filter(str.isalnum, h.casefold())) for h in header]
-    found = {what: next((name for name in names if name in plain), None) for what, names in _COLUMNS.items()}
-    return {what: plain.index(name) for what, name in found.items() if name}
-
-
-def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """(line number, cells) of every line that is not blank, the header first. Raises ``DataError``."""
-    try:
-        text = _decoded(path.read_bytes())
-        header = text.lstrip().partition("\n")[0]
-        delimiter = max(",;\t|", key=header.count)  # of the header: paths in the rows may contain commas
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-        yield from ((reader.line_num, cells) for cells in reader if any(c.strip() for c in cells))
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror or error})") from error
-    except csv.Error as error:
-        raise DataError(f"{path} is not a table that can be read ({error})", _HINT) from error
-
-
-def _decoded(data: bytes) -> str:
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return data.decode("utf-16", "replace")
-    return data.decode("utf-8-sig", "surrogateescape")  # file names may be any bytes; for text, see ``_text``
+    def _useless(self, count: int) -> DataError:
+        """The error of a table most of whose rows cannot be used, by the most frequent reason."""
+        reasons = Counter(bad.reason.partition(": ")[2] for bad in self.skipped)
+        reason = reasons.most_common(1)[0][0]
+        column = quoted(self.chooser.names[self.columns.path])
+        if reason == WEB:
+            hint = "Download the photos first, and write the names of the files into the table."
+        elif reason == NO_FILE:
+            hint = (
+                f"Paths in a table are relative to the table's own folder ({self.table.path.parent}); `images` names "
+                f"another, `suffix` what the names lack. Its column of paths is {column}; `path_column` names another."
+            )
+        else:
+            hint = f"Of the {len(self.skipped)}, {reasons[reason]} for this reason: {reason}."
+        return DataError(
+            f"{len(self.skipped)} of the {count} rows of {self.table.path} cannot be used, first of all:",
+            hint,
+            lines=[f"{bad.path}: {bad.reason}" for bad in self.skipped[:5]],
+        )

@@ -1,38 +1,229 @@
-"""Unlabelled photos for prediction: files, folders and globs."""
+"""Photos without labels, for prediction: what a caller gives, as images that can be read. Every command that takes such
+photos asks here.
+
+A folder gives the files that a training would take from it (``Folders``); an archive those within it; a table those
+that it lists, and ``-`` those whose paths standard input lists, each in that order.
+"""
 
 from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
+from typing import IO, Any, Literal, Protocol
 
-from headstart.core.text import listed
-from headstart.data.filenames import natural_key
-from headstart.data.sources.folder import Folders
-from headstart.errors import DataError
+from headstart.core.events import Events
+from headstart.core.files import open_regular
+from headstart.core.paths import place
+from headstart.core.text import listed, plural
+from headstart.data.filenames import content_kind, is_companion, is_image_name, natural_key
+from headstart.data.pictures import is_picture, picture, pictures
+from headstart.data.schema import BadFile, ImageRef
+from headstart.data.sources.archive import is_archive, unpack
+from headstart.data.sources.table import listed_paths
+from headstart.data.sources.table_reading import SUFFIXES
+from headstart.data.sources.tree import PHOTO_KINDS, Folders
+from headstart.errors import DataError, OptionError, option
+
+STANDARD_INPUT = "-"
+_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+://|data:)", re.IGNORECASE)
 
 
-def find_files(files: Iterable[str | Path]) -> list[Path]:
-    """The photos of file names, folders (in natural order) and globs. Raises DataError for names without a match."""
-    found: list[Path] = []
-    missing: list[str] = []
-    for name in map(str, files):
+@dataclass(frozen=True)
+class Unlabelled:
+    """A photo that a list or an archive names: ``written`` is its name there, ``path`` what is read. ``problem``: why
+    it cannot be.
+    """
+
+    written: str
+    path: Path
+    problem: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    def open(self, mode: Literal["rb"] = "rb", /) -> IO[bytes]:
+        """The encoded image. Raises OSError where it cannot be read."""
+        if self.problem:
+            raise OSError(self.problem)
+        return open_regular(self.path)
+
+
+class Beside(Protocol):
+    """What was found beside photos."""
+
+    @property
+    def skipped(self) -> Sequence[BadFile]: ...
+    @property
+    def notes(self) -> Sequence[str]: ...
+
+
+@dataclass
+class Found:
+    """What a caller's photos are. ``photos``: an iterator where the caller's own gives pictures one after the other;
+    ``skipped``: files beside them that are no photos; ``notes``: sentences for the user.
+    """
+
+    photos: list[ImageRef] | Iterator[ImageRef] = field(default_factory=list)
+    skipped: list[BadFile] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def find_files(files: Any, argument: str = "files") -> Found:
+    """The photos of names of files, folders (in natural order), globs, archives and tables, of pictures in memory (see
+    ``headstart.data.pictures``), or of any iterable of these; ``-`` reads paths from standard input. What is given
+    twice is there twice.
+
+    Raises:
+        DataError: names without a match. OptionError: what is neither a name nor a picture.
+    """
+    if isinstance(files, str | os.PathLike):
+        return _Finding(argument).run([files], alone=True)
+    if (several := pictures(files, argument)) is not None:
+        return Found(list(several))
+    known = not isinstance(files, Mapping | bytes | bytearray) and not hasattr(files, "read")
+    if not known or hasattr(files, "columns") or not isinstance(files, Iterable):
+        hint = "Give a path, a picture (PIL, or an array [height, width, 3] of uint8), or a list of these."
+        if hasattr(files, "columns"):
+            hint = "Give its column of paths: `frame['path']`."
+        raise OptionError(
+            f"{option(argument)} is of the type {type(files).__name__}: no photos.", hint, option=argument
+        )
+    if isinstance(files, Iterator):
+        first = next(files, None)
+        if is_picture(first):  # frames of a camera, say, which need not end
+            return Found(picture(one, n, argument, copy=True) for n, one in enumerate(chain([first], files), 1))
+        files = [] if first is None else chain([first], files)
+    given = list(files)
+    return _Finding(argument).run(given, alone=len(given) == 1)
+
+
+def tell_skipped(found: Beside, events: Events, most: int = 40) -> None:
+    """The notes, and in one warning the files beside the photos that are none."""
+    for note in found.notes:
+        events.warning(note)
+    if count := len(found.skipped):
+        lines = [f"{bad.path}: {bad.reason}" for bad in found.skipped[:most]]
+        more = [f"… and {count - most:,} more"] if count > most else []
+        events.warning(f"{plural(count, 'file')} left out, no photos:", [*lines, *more])
+
+
+class _Finding:
+    """Collects what is found, and the names without a match."""
+
+    def __init__(self, argument: str) -> None:
+        self.argument, self.found, self.missing = argument, Found(), list[str]()
+        self.photos: list[ImageRef] = []
+
+    def run(self, given: Iterable[Any], alone: bool) -> Found:
+        for number, one in enumerate(given, 1):
+            if isinstance(one, str | os.PathLike):
+                self._name(place(one, self.argument), alone)
+            else:
+                self.photos.append(picture(one, number, self.argument))
+        if addresses := [name for name in self.missing if _ADDRESS.match(name)]:
+            raise DataError(
+                f"{listed(addresses)}: photos are not fetched.", "Download them first, then name the files."
+            )
+        if self.missing:
+            raise DataError(f"No such photo: {listed(self.missing)}.", "Check the spelling.")
+        self.found.photos = self.photos
+        return self.found
+
+    def _name(self, name: str, alone: bool) -> None:
+        """One name; only where it is ``alone`` does it list others: a shell's glob also names the table of a folder."""
         path = Path(name)
         if os.path.isdir(path):  # unlike Path.is_dir, no error for a name that no file can have
-            folders = Folders(path)
-            inside = [Path(photo) for photo in folders.photos(name)]
-            # What cannot be read is no less asked for: whoever reads the photos says why each cannot be.
-            found += sorted((*inside, *folders.lost), key=lambda p: natural_key(p.as_posix()))
-            if not (inside or folders.lost):
-                missing.append(f"{name} (a folder without photos)")
+            if not self._folder(path):
+                self.missing.append(f"{name} (a folder without photos)")
+        elif name == STANDARD_INPUT and alone:
+            lines = [(line, Path(os.path.expanduser(line))) for line in _standard_input()]
+            self._listed(lines, "Standard input")
         elif os.path.exists(path):
-            found.append(path)
+            self._file(path, alone)
         else:
-            matches = sorted(glob.glob(name, recursive=True), key=natural_key)
-            found += [Path(m) for m in matches if os.path.isfile(m)]
-            if not matches:
-                missing.append(name)
-    if missing:
-        raise DataError(f"No such photo: {listed(missing)}.", "Check the spelling.")
-    return found
+            self._glob(name)
+
+    def _glob(self, pattern: str) -> None:
+        """The photos that match, and those in matching folders: not the other files beside them."""
+        before, matches = len(self.photos), sorted(glob.glob(pattern, recursive=True), key=natural_key)
+        files = [Path(m) for m in matches if os.path.isfile(m)]
+        for path in files:
+            if is_image_name(path.name) or _is_photo(path) or (not is_companion(path.name) and is_archive(path)):
+                self._file(path, alone=False)
+            elif not is_companion(path.name):
+                self.found.skipped.append(BadFile(path, "not an image"))
+        for match in () if files and "**" in pattern else matches:  # ** names folders and all within them
+            if os.path.isdir(match):
+                self._folder(Path(match))
+        if len(self.photos) == before:
+            self.missing.append(f"{pattern} (no photo among what matches)" if matches else pattern)
+
+    def _folder(self, path: Path, shown: Path | None = None) -> bool:
+        """The photos in and below a folder, ``shown`` as below another one; whether there are any."""
+        folders = Folders(path)
+        # What cannot be read is no less asked for: whoever reads the photos says why each cannot be.
+        inside = sorted((*map(Path, folders.photos(str(path))), *folders.lost), key=lambda p: natural_key(p.as_posix()))
+        lost = set(folders.lost)
+        self.found.notes += folders.notes
+        skipped = [bad for bad in folders.skipped if bad.path not in lost]
+        if shown is None:
+            self.photos += inside
+        else:
+            self.photos += [Unlabelled(str(shown / p.relative_to(path)), p) for p in inside]
+            skipped = [replace(bad, path=shown / bad.path.relative_to(path)) for bad in skipped]
+        self.found.skipped += skipped
+        return bool(inside)
+
+    def _file(self, path: Path, alone: bool) -> None:
+        if is_image_name(path.name) or not os.path.isfile(path):
+            self.photos.append(path)
+        elif path.suffix.lower() in SUFFIXES:
+            if alone:
+                self._listed(listed_paths(path), str(path))
+            else:
+                words = "a table; to read the photos that it lists, name it alone"
+                self.photos.append(Unlabelled(str(path), path, words))
+        elif not _is_photo(path) and is_archive(path):
+            folder, notes = unpack(path)
+            self.found.notes += notes
+            if not self._folder(folder, path):
+                self.missing.append(f"{path} (an archive without photos)")
+        else:
+            self.photos.append(path)
+
+    def _listed(self, lines: Iterable[tuple[str, Path]], where: str) -> None:
+        """Photos by a list of what is written there and the file that it names. Each line has its prediction, under the
+        name that is written there; a folder has those of its photos.
+        """
+        for written, file in lines:
+            if written and os.path.isdir(file):
+                self._folder(file)
+                continue
+            problem = "" if written else "the line names no file"
+            if _ADDRESS.match(written) and not os.path.exists(file):
+                problem = "an address, and photos are not fetched"
+            self.photos.append(Unlabelled(written, file, problem))
+        if not self.photos:
+            raise DataError(f"{where} names no photos.")
+
+
+def _is_photo(path: Path) -> bool:
+    try:
+        with open_regular(path) as file:
+            return content_kind(file.read(64)) in PHOTO_KINDS
+    except OSError:
+        return True  # whoever reads it says why it cannot be
+
+
+def _standard_input() -> Iterator[str]:
+    """Paths, one per line, or with NUL after each (``find -print0``)."""
+    content = sys.stdin.buffer.read()
+    lines = content.split(b"\0") if b"\0" in content else content.splitlines()
+    return (os.fsdecode(line) for line in lines if line.strip())

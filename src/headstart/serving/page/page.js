@@ -18,11 +18,25 @@ async function start() {
   }
   $("name").textContent = model.name;
   const figure = model.figures.test || model.figures.val;
+  const balanced = figure?.headline === "balanced accuracy" ? figure.balanced_accuracy : null;
   const classes = model.classes.length > 12 ? `${model.classes.length} classes` : model.classes.join(", ");
   const right = figure
-    ? ` Accuracy on ${figure.photos} ${model.figures.test ? "test" : "validation"} photos: ${(100 * figure.accuracy.value).toFixed(1)} %.`
+    ? ` ${balanced ? "Balanced accuracy" : "Accuracy"} on ${figure.photos} ${model.figures.test ? "test" : "validation"} photos: ${(100 * (balanced || figure.accuracy).value).toFixed(1)} %.`
     : "";
   $("about").textContent = `A classifier for ${classes}.${right}`;
+}
+
+// Text from outside without what moves the cursor, hides, or turns the direction of writing: those characters as \u202e.
+// A joiner stays where it changes how an emoji or a word of another script looks.
+function shown(text) {
+  const joins = (char) => char !== undefined && char > "\x7f" && /[\p{L}\p{M}\p{S}]/u.test(char);
+  const characters = [...String(text)];
+  return characters.map((char, i) => {
+    if (!/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u.test(char)) return char;
+    if ("\u200c\u200d".includes(char) && joins(characters[i - 1]) && joins(characters[i + 1])) return char;
+    const code = char.codePointAt(0);
+    return code < 0x100 ? `\\x${code.toString(16).padStart(2, "0")}` : code < 0x10000 ? `\\u${code.toString(16).padStart(4, "0")}` : `\\U${code.toString(16).padStart(8, "0")}`;
+  }).join("");
 }
 
 // -- ways in --
@@ -79,10 +93,10 @@ function card(file) {
   const node = $("card").content.firstElementChild.cloneNode(true);
   const picture = node.querySelector(".photo");
   picture.src = URL.createObjectURL(file);
-  picture.alt = file.name;
+  picture.alt = shown(file.name);
   picture.addEventListener("error", () => { picture.hidden = true; }); // the server says why
-  node.querySelector(".file").textContent = file.name;
-  node.querySelector(".file").title = file.name;
+  node.querySelector(".file").textContent = shown(file.name);
+  node.querySelector(".file").title = shown(file.name);
   node.querySelector(".label").textContent = "…";
   $("cards").append(node);
   const row = { file: file.name };
@@ -125,12 +139,12 @@ async function name(file, node, row) {
 function fail(node, row, problem) {
   row.problem = problem;
   const label = node.querySelector(".label");
-  label.textContent = problem;
+  label.textContent = shown(problem);
   label.classList.add("bad");
 }
 
 function show(node, row, file) {
-  node.querySelector(".label").textContent = row.label;
+  node.querySelector(".label").textContent = shown(row.label);
   node.querySelector(".unknown").hidden = !row.unknown;
   const best = Object.entries(row.probabilities).sort((a, b) => b[1] - a[1]).slice(0, SHOWN);
   node.querySelector(".bars").replaceChildren(...best.map(([label, p], i) => bar(label, p, i === 0)));
@@ -143,10 +157,10 @@ function bar(label, p, best) {
   const item = document.createElement("li");
   const [name, value, meter] = ["span", "span", "progress"].map((kind) => document.createElement(kind));
   item.classList.toggle("best", best);
-  name.textContent = name.title = label;
+  name.textContent = name.title = shown(label);
   meter.max = 1;
   meter.value = p;
-  meter.setAttribute("aria-label", label);
+  meter.setAttribute("aria-label", shown(label));
   value.textContent = `${(100 * p).toFixed(1)} %`;
   item.append(name, value, meter);
   return item;
@@ -160,7 +174,7 @@ async function toggle(node, look, file, label) {
     look.disabled = false;
     if (!response || !response.ok) return say(response ? (await response.json()).error : "The server does not answer.");
     heat.src = URL.createObjectURL(await response.blob());
-    heat.alt = `Saliency map for ${label}: warm colours mark what the prediction rests on`;
+    heat.alt = `Saliency map for ${shown(label)}: warm colours mark what the prediction rests on`;
   }
   heat.hidden = !heat.hidden;
   look.setAttribute("aria-pressed", String(!heat.hidden));
@@ -168,9 +182,22 @@ async function toggle(node, look, file, label) {
 
 // -- the table --
 
+// A cell that a spreadsheet would take for a formula begins with an apostrophe, and so does one that looks as if it did.
+const guarded = (text) => text.replace(/^(?=[=+\-@\t\r]|'[=+\-@\t\r'])/, "'");
+
+// A column per class, none with the name of another column: p(label) for a class called label.
+function columns(classes, own) {
+  return classes.map((label) => {
+    let name = label;
+    while (own.includes(name) || (name !== label && classes.includes(name))) name = `p(${name})`;
+    return name;
+  });
+}
+
 $("csv").addEventListener("click", () => {
-  const quoted = (value) => `"${String(value ?? "").replace(/^([=+\-@\t\r])/, "'$1").replaceAll('"', '""')}"`;
-  const head = ["file", "label", "probability", ...model.classes, "problem", "unknown", "distance"];
+  const quoted = (value) => `"${guarded(String(value ?? "")).replaceAll('"', '""')}"`;
+  const own = ["file", "label", "probability", "problem", "unknown", "distance"];
+  const head = [...own.slice(0, 3), ...columns(model.classes, own), ...own.slice(3)];
   const lines = rows.map((row) => [
     quoted(row.file), quoted(row.label), row.probability ?? "",
     ...model.classes.map((label) => row.probabilities?.[label] ?? ""), quoted(row.problem),

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 
 from headstart.core.choice import Choice
+from headstart.evaluation.objective import OnVal
 from headstart.training import rules
 from headstart.training.plan import Plan
 from headstart.training.strategies.base import FitContext, FitResult, Strategy
@@ -34,7 +35,7 @@ class Auto(Strategy):
         if choice.value == "probe":
             return replace(probe, decision=choice.reason)
         tuned = fine_tune(context.with_plan(context.plan_for("lp-ft")), start=probe)
-        better = (tuned.val[1], -tuned.val[0]) >= (probe.val[1], -probe.val[0])
+        better = OnVal.of(tuned.val).score >= OnVal.of(probe.val).score
         decision = f"{choice.reason}; on val {'lp-ft' if better else 'the probe'} was the better"
         return replace(
             tuned if better else probe, history=tuned.history, best_epoch=tuned.best_epoch, parts=tuned.parts,
@@ -45,7 +46,7 @@ class Auto(Strategy):
 def decide(context: FitContext, probe: FitResult) -> Choice:
     """Whether to go on after the probe. A training step is timed only where the probe leaves errors."""
     photos, plan = len(context.labels["val"]), context.plan_for("lp-ft")
-    errors = round((1 - probe.val[1]) * photos)
+    errors = round((1 - OnVal.of(probe.val).score[0]) * photos)  # where classes are uneven, as if they were even
     choice = rules.next_after_probe(errors, photos, 0.0, plan.epochs, plan.budget_minutes)
     if choice.value == "probe":
         return choice

@@ -21,12 +21,13 @@ from headstart.core.choice import Choice
 from headstart.core.events import Events
 from headstart.data.images import DecodedImages
 from headstart.data.schema import Split
-from headstart.evaluation.objective import MULTICLASS, Objective
+from headstart.evaluation.objective import MULTICLASS, Objective, OnVal
 from headstart.inference.device import Machine
 from headstart.inference.features import FeatureExtractor
 from headstart.models.backbone import Backbone
 from headstart.models.heads import build_head
 from headstart.models.network import Network
+from headstart.training.balance import class_weights
 from headstart.training.linear_probe import Probe
 from headstart.training.plan import TRAINING, Plan
 from headstart.training.rules import Facts
@@ -72,6 +73,12 @@ class FitContext:
         """The frozen backbone's features of a split, float32 [N, D], from the cache where it has them."""
         return self.extractor.pooled(self.pixels[split], partial(self.events.progress, f"features of {split}"))
 
+    def class_weights(self) -> torch.Tensor | None:
+        """The weight of each class in the loss [C], where the plan asks for weights."""
+        if self.plan.balance != "weights":
+            return None
+        return torch.from_numpy(class_weights(self.labels["train"], self.classes)).float()
+
     def new_head(self) -> nn.Module:
         """The head with random weights that the seed decides."""
         torch.manual_seed(self.plan.seed)
@@ -84,7 +91,7 @@ class FitResult:
 
     network: Network  # its backbone is the context's own where that was left frozen
     plan: Plan  # of the strategy whose network this is
-    val: tuple[float, float]  # (loss, accuracy)
+    val: tuple[float, float]  # (loss, accuracy), as ``OnVal`` where the classes of val are uneven
     history: Sequence[EpochRow] = ()
     best_epoch: int | None = None  # whose weights were kept, 1-based
     probe: Probe | None = None  # where one was fitted
@@ -95,7 +102,9 @@ class FitResult:
 
 def part(strategy: str, val: tuple[float, float]) -> dict[str, Any]:
     """A row of ``FitResult.parts``."""
-    return {"strategy": strategy, "val_loss": val[0], "val_accuracy": val[1]}
+    row: dict[str, Any] = {"strategy": strategy, "val_loss": val[0], "val_accuracy": val[1]}
+    balanced = OnVal.of(val).balanced
+    return row if balanced is None else {**row, "val_balanced_accuracy": balanced}
 
 
 class Strategy(ABC):

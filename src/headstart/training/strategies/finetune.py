@@ -14,7 +14,7 @@ from headstart.core.array_store import RowStore
 from headstart.core.choice import Choice
 from headstart.data.augment import Augmentation, View
 from headstart.data.schema import Split
-from headstart.evaluation.objective import loss_accuracy
+from headstart.evaluation.objective import OnVal, on_val
 from headstart.inference.features import photo_batches
 from headstart.inference.memory import InParts, enough_memory
 from headstart.inference.runner import Normalise
@@ -136,14 +136,15 @@ def fine_tune(
 
     logits = InParts(lambda inputs: _logits(trainee, inputs, context))
 
-    def validate() -> tuple[float, float]:
+    def validate() -> OnVal:
         found = np.concatenate([logits(inputs).numpy() for inputs in read_val()])
-        return loss_accuracy(context.objective, found, context.labels["val"])
+        return on_val(context.objective, found, context.labels["val"])
 
     groups, state = network_groups(tail, head, plan), context.state / plan.strategy
     trainer = Trainer(
-        trainee, source, validate, plan, context.machine, state, groups, context.events, context.objective
-    )
+        trainee, source, validate, plan, context.machine, state, groups, context.events, context.objective,
+        context.class_weights(),
+    )  # fmt: skip
     with enough_memory("this training"):  # the network, its gradients and two moments of each
         trainee.to(context.machine.device)
         trained = trainer.run()
@@ -151,7 +152,7 @@ def fine_tune(
     thaw(network.backbone)
     network.eval()
     best = trained.history[trained.best_epoch - 1]
-    val = best.val_loss, best.val_accuracy
+    val = OnVal(best.val_loss, best.val_accuracy, best.val_balanced_accuracy)
     parts = (*(start.parts if start else ()), part(plan.strategy, val))
     probe = start.probe if start else None
     return FitResult(network, plan, val, trained.history, trained.best_epoch, probe, parts)
@@ -164,7 +165,10 @@ Reading = tuple[Source, Callable[[], Iterator[torch.Tensor]]]
 def _pictures(context: FitContext) -> Reading:
     plan, val = context.plan, context.pixels["val"]
     how = Augmentation.named(plan.augment)
-    source = PictureSource(context.pixels["train"], context.labels["train"], plan.image_size, how, plan.seed)
+    source = PictureSource(
+        context.pixels["train"], context.labels["train"], plan.image_size, how, plan.seed,
+        balanced=plan.balance == "sampler",
+    )  # fmt: skip
 
     def read_val() -> Iterator[torch.Tensor]:
         for batch, photos in photo_batches(val, range(len(val)), plan.image_size, View()):
@@ -185,7 +189,10 @@ def _cached_outputs(context: FitContext, trunk: nn.Module) -> Reading:
     count = plan.views if how.smallest < 1 else 1 + how.mirror
     stores = tuple(store("train", View(n, how.mirror, how.smallest)) for n in range(count))
     val_store = store("val", View())
-    source = MapSource(stores, tuple(map(str, context.pixels["train"].digests)), context.labels["train"], plan.seed)
+    source = MapSource(
+        stores, tuple(map(str, context.pixels["train"].digests)), context.labels["train"], plan.seed,
+        plan.balance == "sampler",
+    )  # fmt: skip
     digests = list(map(str, context.pixels["val"].digests))
 
     def read_val() -> Iterator[torch.Tensor]:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from headstart.core.choice import Choice
-from headstart.evaluation.objective import loss_accuracy
+from headstart.evaluation.objective import on_val
 from headstart.inference.device import Machine
 from headstart.models.heads import head_kind
 from headstart.models.network import Network, head_logits
@@ -52,7 +52,7 @@ class Probe(Strategy):
         train, val = ((context.features(split), context.labels[split]) for split in ("train", "val"))
         head = context.new_head()
         fitted = _train(context, head, train, val) if context.plan.variant else _solve(context, head, train, val)
-        figures = loss_accuracy(context.objective, head_logits(head, val[0]), val[1])
+        figures = on_val(context.objective, head_logits(head, val[0]), val[1])
         network = Network(context.backbone, head)
         return FitResult(network, context.plan, figures, parts=(part("probe", figures),), **fitted)
 
@@ -62,9 +62,11 @@ Rows = tuple[np.ndarray, np.ndarray]  # features [N, D] and targets [N]
 
 @torch.no_grad()
 def _solve(context: FitContext, head: nn.Module, train: Rows, val: Rows) -> dict[str, Any]:
-    """Logistic regression, its strength of L2 and its temperature chosen on val."""
+    """Logistic regression, its strength of L2 and its temperature chosen on val. It reads all photos at once: to draw
+    each class equally often is to weight the classes.
+    """
     assert isinstance(head, nn.Linear)  # what Head.closed_form promises
-    probe = fit_probe(train, val, context.classes)
+    probe = fit_probe(train, val, context.classes, balanced=context.plan.balance != "none")
     head.weight.copy_(probe.weight)
     head.bias.copy_(probe.bias)
     return {"probe": probe, "temperature": probe.temperature}
@@ -78,10 +80,10 @@ def _train(context: FitContext, head: nn.Module, train: Rows, val: Rows) -> dict
     plan = replace(context.plan, precision="float32")
     machine = Machine(torch.device("cpu"), context.machine.fast_bf16, context.machine.words)
     trained = Trainer(
-        head, ArraySource(rows, train[1], plan.seed),
-        lambda: loss_accuracy(context.objective, head_logits(head, val_rows), val[1]), plan, machine,
+        head, ArraySource(rows, train[1], plan.seed, plan.balance == "sampler"),
+        lambda: on_val(context.objective, head_logits(head, val_rows), val[1]), plan, machine,
         context.state / "head", parameter_groups(head.named_parameters(), plan.lr, plan.weight_decay),
-        context.events, context.objective,
+        context.events, context.objective, context.class_weights(),
     ).run()  # fmt: skip
     if kind.absorbs:
         kind.absorb(head, mean, scale)

@@ -11,17 +11,21 @@ from typing import Unpack
 
 import numpy as np
 
+from headstart.core.arguments import typed
 from headstart.core.events import Events, Listener
 from headstart.core.eviction import trim
 from headstart.core.files import write_text
+from headstart.core.paths import Place
 from headstart.core.text import plural
 from headstart.data.loading import LoadedImages, find_photos, read
 from headstart.errors import OptionError, RunError, WeightsError, option
+from headstart.inference.device import find_machine
 from headstart.reporting.command import command_line
 from headstart.reporting.console import console_events
 from headstart.reporting.page import Fact, photo, render_page
 from headstart.training.config import CheckOptions, TrainOptions
 from headstart.training.embeddings import embed_images
+from headstart.training.plan import check_overrides
 from headstart.training.preparation import read_for
 from headstart.workflows.check.base import CHECKS, Context, find
 from headstart.workflows.check.cleaning import left_out_path, write_cleaned
@@ -33,11 +37,12 @@ PICTURES, FILES = 48, 200
 """Cases and files of a finding that the page shows; ``--json`` lists all."""
 
 
+@typed
 def check(
-    data: str | Path,
+    data: Place,
     *,
-    out: str | Path | None = None,
-    fix: str | Path | None = None,
+    out: Place | None = None,
+    fix: Place | None = None,
     quick: bool = False,
     overwrite: bool = False,
     quiet: bool = False,
@@ -67,6 +72,8 @@ def check(
     name = f"{asked.run_name().removesuffix('-auto')}-check{'-quick' if quick else ''}.html"
     page = Path(out) if out else Path("runs") / name
     _refuse(asked.data, Path(out) if out else None, Path(fix) if fix else None, overwrite)
+    check_overrides(asked.settings)
+    find_machine(asked.device)
     with console_events(quiet, listener) as events:
         photos, features = _read(asked, quick, events)
         found = CheckResult(photos.manifest.name, photos, tuple(find(Context(photos, features, events))), page=page)
@@ -94,7 +101,7 @@ def _refuse(data: str, page: Path | None, fix: Path | None, overwrite: bool) -> 
 
 def _read(asked: TrainOptions, quick: bool, events: Events) -> tuple[LoadedImages, np.ndarray | None]:
     """The photos, and features [N, D] of the usable ones if there is a network."""
-    manifest = find_photos(asked.data, events, for_training=False)
+    manifest = find_photos(asked.data, events, False, asked.read_options)
     if quick:
         return read(manifest, asked.settings.get("image_size") or QUICK_SIZE, "bilinear", "defer", events), None
     try:

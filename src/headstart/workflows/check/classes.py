@@ -8,23 +8,22 @@ from collections.abc import Iterator
 from headstart.core.text import listed, plural, quoted
 from headstart.data.filenames import natural_key
 from headstart.data.schema import SPLITS
-from headstart.workflows.check.base import Check, Context, Finding, Severity
+from headstart.data.stratify import units
+from headstart.evaluation import metrics
+from headstart.workflows.check.base import Case, Check, Context, Finding, Severity
 
 ENOUGH = 20
 """Photos of a class below which val and test hold only a few."""
-IMBALANCED, VERY_IMBALANCED = 3, 10
-"""Ratio of the largest to the smallest class."""
+VERY_IMBALANCED = 10
+"""Ratio of the largest to the smallest class from which imbalance is a warning."""
 
 
 def _classes(context: Context) -> Iterator[Finding]:
     if context.problem:
-        yield Finding("error", context.problem.problem, context.problem.hint)
-        return
-    lost = {photo.label for photo in context.photos.manifest.photos} - set(context.classes)
-    for label in sorted(lost, key=natural_key):
-        yield Finding(
-            "error", f"class {quoted(label)} has no photo that can be read", "Repair its photos or remove it."
-        )
+        trained = {photo.label for photo in context.usable if photo.split == "train"}
+        lacking = set(context.classes) - trained if trained else set()
+        cases = _cases(context, lacking, "train has no photo of its class")
+        yield Finding("error", context.problem.problem, context.problem.hint, cases)
 
 
 def _groups(context: Context) -> Iterator[Finding]:
@@ -50,14 +49,19 @@ def _missing(context: Context) -> Iterator[Finding]:
 
 
 def _few(context: Context) -> Iterator[Finding]:
-    counts = _training_photos(context)
-    needed = 1 if any(photo.split for photo in context.usable) else 3
-    order = sorted(counts, key=natural_key)
-    none = [f"{quoted(label)} has {counts[label]}" for label in order if counts[label] < needed]
-    few = [f"{quoted(label)} has {counts[label]}" for label in order if needed <= counts[label] < ENOUGH]
-    if none:
-        sentence = f"too few photos for train, val and test: {listed(none)}"
-        yield Finding("error", sentence, "Add photos, leave the class out, or use `test=0`.")
+    counts, apart = _training_photos(context), _pictures_to_divide(context)
+    splits = _splits_to_fill(context)
+    order = sorted(counts, key=lambda label: (counts[label], natural_key(label)))
+    lacking = {label for label in order if apart[label] < len(splits)}
+    few = [f"{quoted(label)} has {counts[label]}" for label in order if label not in lacking and counts[label] < ENOUGH]
+    if lacking:
+        named = [f"{quoted(label)} has {counts[label]}" for label in order if label in lacking]
+        where = ", ".join(splits[:-1]) + " and " * (len(splits) > 1) + splits[-1]
+        cases = _cases(context, lacking, "its class has too few photos")
+        ways = "Add photos, use `test=0`, or" if "test" in splits else "Add photos, or"
+        leave = f"{ways} train without such classes, as the cleaned list does ({plural(len(cases), 'photo')}):"
+        sentence = f"too few photos for {where}: {listed(named)} ({len(lacking):,} of {len(order):,} classes)"
+        yield Finding("error", sentence, f"{leave} `min_per_class={len(splits)}`.", cases)
     if few:
         sentence = f"fewer than {ENOUGH} photos to learn from: {listed(few)}"
         yield Finding("warning", sentence, "Metrics will be imprecise: `hs.forecast` estimates what more photos bring.")
@@ -66,10 +70,35 @@ def _few(context: Context) -> Iterator[Finding]:
 def _uneven(context: Context) -> Iterator[Finding]:
     if counts := _training_photos(context).most_common():
         (high, most), (low, least) = counts[0], counts[-1]
-        if most >= IMBALANCED * least:
+        if most >= metrics.UNEVEN * least:
             sentence = f"class imbalance: {most:,} photos of {quoted(high)}, {least:,} of {quoted(low)}"
             severity: Severity = "warning" if most >= VERY_IMBALANCED * least else "note"
-            yield Finding(severity, sentence, "Look at the macro averages and at each class's recall.")
+            advice = (
+                "Training weights the classes (`balance='auto'`): look at balanced accuracy and at each class's recall."
+            )
+            yield Finding(severity, sentence, advice)
+
+
+def _cases(context: Context, labels: set[str], words: str) -> tuple[Case, ...]:
+    """All photos of some classes."""
+    members = zip(context.members.tolist(), context.usable, strict=True)
+    return tuple(Case((i,), words) for i, photo in members if photo.label in labels)
+
+
+def _splits_to_fill(context: Context) -> list[str]:
+    """The splits that training would draw from the photos to train on, which need a photo of each class."""
+    given = {photo.split for photo in context.usable}
+    return ["train", *(["val"] if "val" not in given else []), *(["test"] if not given & {"val", "test"} else [])]
+
+
+def _pictures_to_divide(context: Context) -> Counter[str]:
+    """As ``_training_photos``, where the photos of one group, and exact duplicates, count once."""
+    members = [i for i, photo in enumerate(context.usable) if photo.split in (None, "train") and not context.problem]
+    groups, digests = (
+        [values[i] for i in members] for values in ([p.group for p in context.usable], context.pixels.digests)
+    )
+    labels = (context.usable[i].label for i in members)
+    return Counter(label for label, _ in set(zip(labels, units(groups, digests), strict=True)))
 
 
 def _training_photos(context: Context) -> Counter[str]:
@@ -77,8 +106,8 @@ def _training_photos(context: Context) -> Counter[str]:
     return Counter(p.label for p in context.usable if p.split in (None, "train") and not context.problem)
 
 
-CLASSES = Check("Classes", _classes)
+CLASSES = Check("Classes", _classes, removes="all")
 GROUPS = Check("Groups in several splits", _groups)
 MISSING = Check("Classes missing from a split", _missing)
-FEW = Check("Too few photos", _few)
+FEW = Check("Too few photos", _few, removes="all")
 UNEVEN = Check("Class imbalance", _uneven)

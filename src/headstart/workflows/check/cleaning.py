@@ -18,6 +18,9 @@ from headstart.data.sources.detect import check_labels
 from headstart.errors import DataError
 from headstart.workflows.check.base import CHECKS, Finding
 
+LEAVE_CLASSES_OUT = ("classes", "few")
+"""Checks that remove whole classes on purpose."""
+
 
 def left_out_path(path: Path) -> Path:
     """The CSV of the removed photos."""
@@ -49,7 +52,9 @@ def write_cleaned(photos: LoadedImages, findings: Sequence[Finding], path: Path)
     write_rows(path, ("path", "label", *extra), kept)
     write_rows(left_out_path(path), ("path", "label", "split", "reason"), gone)
     rest = [photo for i, photo in enumerate(every) if i not in reasons]
-    if lost := {photo.label for photo in every} - {photo.label for photo in rest}:
+    whole = (case for finding in findings if finding.kind in LEAVE_CLASSES_OUT for case in finding.cases)
+    small = {every[i].label for case in whole for i in case.photos}
+    if lost := {photo.label for photo in every} - {photo.label for photo in rest} - small:
         return len(reasons), f"no photo of {listed(list(map(quoted, sorted(lost, key=natural_key))))} is left"
     try:
         check_labels(rest, "it")

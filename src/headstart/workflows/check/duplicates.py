@@ -57,7 +57,7 @@ def _check(kind: str, heading: str, severity: Severity, what: str, advice: str) 
 LEAKAGE = _check(
     "leakage", "Duplicates across splits", "error",
     "duplicates across splits: the accuracy would be too high (test-set leakage)",
-    "The cleaned list omits the one in train.",
+    "Training leaves out the one in the earlier split (`leakage='drop'`), and so does the cleaned list.",
 )  # fmt: skip
 CONFLICT = _check(
     "conflict", "Exact duplicates with different labels", "error",

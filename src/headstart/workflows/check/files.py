@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from headstart.core.text import plural, quoted
+from headstart.core.text import listed, plural, quoted
 from headstart.data.filenames import shown
+from headstart.data.readable import FEW, by_cause, most_lost
 from headstart.workflows.check.base import Check, Context, Finding
 
 TINY_SIDE = 32
@@ -29,8 +30,13 @@ all photos above which such a prediction means nothing."""
 def _unreadable(context: Context) -> Iterator[Finding]:
     photos = context.photos
     bad = [(shown(b.path, photos.manifest.root), b.reason) for b in (*photos.manifest.skipped, *photos.bad)]
-    if bad:
-        sentence = f"{plural(len(bad), 'file')} cannot be used as a photo"
+    if problem := most_lost(photos.manifest, photos.bad):
+        yield Finding("error", f"{problem.problem} {'; '.join(problem.lines)}", problem.hint, files=tuple(bad))
+    elif bad:
+        causes = by_cause((*photos.manifest.skipped, *photos.bad), photos.manifest.root) if len(bad) > FEW else []
+        sentence = (
+            f"{plural(len(bad), 'file')} cannot be used as a photo{': ' if causes else ''}{listed(causes, 3, '; ')}"
+        )
         yield Finding(
             "warning", sentence, f"Training leaves {'it' if len(bad) == 1 else 'them'} out.", files=tuple(bad)
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from headstart.core.text import plural
+from headstart.core.text import listed, plural, quoted
 from headstart.data.stratify import linked
 from headstart.models.network import softmax
 from headstart.training.cross_validation import FOLDS, assign_folds, cross_validate
@@ -28,12 +28,14 @@ CHUNK = 1024
 @dataclass(frozen=True)
 class LabelIssues:
     """``probabilities`` [N, C] by probes that were not fitted on the photo; ``suspect`` [N]: whether its label is
-    probably wrong; ``outlier_score`` [N]: its distance from the others in standard deviations, plus 1 - p(its label).
+    probably wrong; ``outlier_score`` [N]: its distance from the others in standard deviations, plus 1 - p(its label);
+    ``judged``: the classes with enough pictures.
     """
 
     probabilities: np.ndarray
     suspect: np.ndarray
     outlier_score: np.ndarray
+    judged: tuple[int, ...] = ()
 
     @property
     def predicted(self) -> np.ndarray:
@@ -105,14 +107,31 @@ def distances(features: np.ndarray) -> np.ndarray:
 
 
 def issues_in(context: Context) -> LabelIssues | None:
-    """Of the usable photos; None where a class has too few different pictures."""
-    if context.features is None or len(context.classes) < 2:
+    """Of the usable photos; those of a class with too few different pictures are not judged. None where fewer than two
+    classes have enough.
+    """
+    if context.features is None:
         return None
     units = linked(len(context.members), context.once(duplicates_in).pairs.tolist())
-    if not enough_units(context.labels, units):
+    labels = context.labels
+    judged = np.array(
+        [c for c in range(len(context.classes)) if enough_units(labels[labels == c], _of(units, labels, c))]
+    )
+    if len(judged) < 2:
         return None
     context.events.message("Comparing labels with the predictions of cross-validated probes.")
-    return find_label_issues(context.features, context.labels, len(context.classes), units)
+    places = np.flatnonzero(np.isin(labels, judged))
+    own = np.searchsorted(judged, labels[places])
+    found = find_label_issues(context.features[places], own, len(judged), [units[i] for i in places])
+    probabilities = np.zeros((len(labels), len(context.classes)))
+    probabilities[np.ix_(places, judged)] = found.probabilities
+    suspect, score = np.zeros(len(labels), bool), np.zeros(len(labels))
+    suspect[places], score[places] = found.suspect, found.outlier_score
+    return LabelIssues(probabilities, suspect, score, tuple(judged.tolist()))
+
+
+def _of(units: list[int], labels: np.ndarray, c: int) -> list[int]:
+    return [units[i] for i in np.flatnonzero(labels == c)]
 
 
 def _label(context: Context) -> Iterator[Finding]:
@@ -136,8 +155,14 @@ def _stranger(context: Context) -> Iterator[Finding]:
 
 
 def _unjudged(context: Context) -> Iterator[Finding]:
-    if len(context.classes) > 1 and context.once(issues_in) is None:
-        yield Finding("note", f"labels are not checked: a class has fewer than {FOLDS} different pictures")
+    issues, classes = context.once(issues_in), len(context.classes)
+    if issues is None and classes > 1:
+        yield Finding("note", f"labels are not checked: too few classes have {FOLDS} different pictures")
+    elif issues and len(issues.judged) < classes:
+        few = [quoted(label) for c, label in enumerate(context.classes) if c not in set(issues.judged)]
+        which = f"{len(few):,} of {classes:,} classes"
+        sentence = f"labels of {which} are not checked: fewer than {FOLDS} different pictures of {listed(few)}"
+        yield Finding("note", sentence)
 
 
 LABEL = Check("Likely label errors", _label, needs_features=True, removes="all")

@@ -15,16 +15,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
+from headstart.core.arguments import typed
 from headstart.core.events import Listener
 from headstart.core.files import write_json
 from headstart.core.formats import check_format, known_only
+from headstart.core.paths import Place
 from headstart.core.text import printable
 from headstart.errors import OptionError, RunError, did_you_mean
+from headstart.models.heads import check_head
 from headstart.reporting.command import command_line
 from headstart.reporting.console import console_events
 from headstart.reporting.page import Fact
 from headstart.training import config
 from headstart.training.config import CompareOptions, TrainOptions
+from headstart.training.plan import check_overrides
 from headstart.training.strategies import STRATEGIES
 from headstart.workflows.experiment import analysis
 from headstart.workflows.experiment.executor import Executor, Runner, find_executor
@@ -37,13 +41,14 @@ ARMS = tuple(s for s in STRATEGIES.names() if s != "auto")
 _IMAGES = ""  # the only image set; the title names it
 
 
+@typed
 def compare(
-    data: str | Path,
+    data: Place,
     *,
     arms: Sequence[config.Arm] = config.ARMS,
     seeds: int = config.SEEDS,
     shots: Sequence[int] = (),
-    out: str | Path | None = None,
+    out: Place | None = None,
     overwrite: bool = False,
     quiet: bool = False,
     listener: Listener | None = None,
@@ -72,10 +77,12 @@ def compare(
         DataError: photos that cannot be trained on as they are.
         RunError: the folder exists and holds something else.
     """
+    where = find_executor(executor)
     boundary = options.pop("boundary", None)
     asked = TrainOptions.gather(data, None, options, "compare")
     _check(arms, seeds, shots, boundary)
-    where = find_executor(executor)
+    check_overrides(asked.settings)
+    check_head(asked.head, asked.dropout)
     path = Path(out) if out else Path("runs") / f"{asked.run_name().removesuffix('-auto')}-compare"
     recipe = make_recipe(arms, seeds, shots, boundary)
     jobs = _jobs(recipe, asked, path)
@@ -86,7 +93,7 @@ def compare(
         from headstart.workflows.experiment.report import comparison_report, write_page
 
         machine = find_machine(asked.device)
-        worker = Worker(Experiment(recipe, {_IMAGES: asked.data}, "figures", asked.on_bad), events)
+        worker = Worker(Experiment(recipe, {_IMAGES: asked.data}, "figures", asked.on_bad, asked.read_options), events)
         photos, backbone = worker.inputs(replace(jobs[0], options=jobs[0].like or jobs[0].options))
         usable = sum(problem is None for problem in photos.pixels.problems)
         classes = len({photo.label for photo in photos.manifest.photos})

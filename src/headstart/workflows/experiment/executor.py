@@ -15,7 +15,7 @@ from typing import Protocol
 from headstart.core.estimate import Estimate, time_left
 from headstart.core.events import Event, Events, Progress, Warned
 from headstart.core.registry import Registry
-from headstart.errors import Interrupted
+from headstart.errors import Interrupted, OptionError
 from headstart.workflows.experiment.jobs import Job, work
 from headstart.workflows.experiment.results import JobResult
 from headstart.workflows.experiment.worker import Finished, Worker
@@ -47,6 +47,12 @@ EXECUTORS: Registry[Executor] = Registry("executor", "headstart.executors", _LOC
 
 def find_executor(executor: str | Executor) -> Executor:
     """An executor by its name, or the object itself. Raises OptionError."""
+    if not isinstance(executor, str) and not callable(getattr(executor, "submit", None)):
+        known = ", ".join(EXECUTORS.names())
+        problem = f"`executor` is of the type {type(executor).__name__}, which has no `submit`."
+        raise OptionError(
+            problem, f"Give a name ({known}), or an object as `concurrent.futures` has it.", option="executor"
+        )
     return EXECUTORS.get(executor) if isinstance(executor, str) else executor
 
 

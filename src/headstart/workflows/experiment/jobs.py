@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from headstart.data.schema import Manifest
+from headstart.data.schema import AS_FOUND, Manifest, ReadOptions
 from headstart.errors import OptionError, did_you_mean
 from headstart.training.config import DEFAULT_BACKBONE, TrainOptions
 from headstart.training.strategies import STRATEGIES
@@ -46,12 +46,14 @@ class Experiment:
     places  image set to folder, file or named dataset
     keep    what each job leaves: "runs", an ordinary run folder; "figures", one small JSON file
     on_bad  what to do with unreadable files: "skip" or "fail"
+    reading which files are photos of which class
     """
 
     recipe: Recipe
     places: Mapping[str, str]
     keep: Literal["runs", "figures"] = "runs"
     on_bad: str = "skip"
+    reading: ReadOptions = AS_FOUND
 
 
 def make_jobs(
@@ -73,8 +75,10 @@ def make_jobs(
         while first.source:  # an arm has the backbone of the one that it starts from, whatever is set for every arm
             first = recipe.arm(first.source)
         backbone = str(first.options.get("backbone", DEFAULT_BACKBONE))
-        # A study tests on the splits that others tested on, shared photos and all.
-        asked = {**options, "backbone": backbone, "seed": seed, "device": device, "allow_leakage": True}
+        # A study tests on the splits that others tested on, shared photos and all, unless its recipe says otherwise.
+        asked = {**options, "backbone": backbone, "seed": seed, "device": device}
+        if "leakage" not in options:
+            asked["allow_leakage"] = True  # by its old name, which finished trainings of older studies have
         if source:
             asked["from_run"] = str(source)
         elif _pretrained(asked):

@@ -22,7 +22,19 @@ SWEEPS = ("shots", "fraction", "cut", "image_size")
 _RECIPE_KEYS = ("name", "title", "about", "images", "every_arm", "arms", "pairs", "seeds", "quick")
 _IMAGES_KEYS = ("home", "words", "judge_on", "test_photos")
 _OWN_KEYS = ("images", "from", "published", "said", "expected", "note", "mistakes", "seeds")
-_NOT_FOR_ARMS = {"data", "out", "weights", "from_run", "seed", "device", "on_bad", "log", "settings"}
+_NOT_FOR_ARMS = {
+    "data",
+    "out",
+    "weights",
+    "from_run",
+    "seed",
+    "device",
+    "on_bad",
+    "log",
+    "settings",
+    "ignore",
+    "class_folders",
+}
 _OPTION_KINDS = {f.name: str(f.type).split(" ")[0] for f in fields(TrainOptions) if f.name not in _NOT_FOR_ARMS}
 ARM_KEYS = (*_OWN_KEYS, *_OPTION_KINDS, *SETTINGS)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}")  # a folder has this name and more

@@ -11,9 +11,10 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from headstart.core.arguments import Device, typed
 from headstart.core.events import Listener
 from headstart.core.files import write_json
-from headstart.core.paths import lasting
+from headstart.core.paths import Place, lasting
 from headstart.core.text import printable
 from headstart.errors import OptionError, RunError
 from headstart.reporting.command import command_line
@@ -32,18 +33,19 @@ _PLACES = {"data", "out", "weights", "from_run", "device", "on_bad"}
 """Options in which a run may differ from the job that finds it."""
 
 
+@typed
 def study(
-    recipe: str,
+    recipe: Place,
     *,
-    data: Mapping[str, str | Path] | str | Path | None = None,
-    weights: Mapping[str, str | Path] | str | Path | None = None,
+    data: Mapping[str, Place] | Place | None = None,
+    weights: Mapping[str, Place] | Place | None = None,
     seeds: int | None = None,
     quick: bool = False,
     settings: Sequence[str] = (),
-    out: str | Path | None = None,
+    out: Place | None = None,
     overwrite: bool = False,
     quiet: bool = False,
-    device: str = "auto",
+    device: Device = "auto",
     listener: Listener | None = None,
     executor: str | Executor = "local",
 ) -> Study:
@@ -72,14 +74,14 @@ def study(
         DataError: photos that are missing or cannot be trained on.
         RunError: the folder exists and holds something else.
     """
-    found, photos, files = load(recipe, settings, quick, seeds), _by_name(data), _by_name(weights)
+    where = find_executor(executor)
+    found, photos, files = load(str(recipe), settings, quick, seeds), _by_name(data), _by_name(weights)
     path = Path(out) if out else Path("runs") / f"study-{found.name}{'-quick' if quick else ''}"
     places = {name: lasting(place) for name, place in assign_paths(found, photos).items()}
-    jobs = make_jobs(found, places, {name: lasting(file) for name, file in files.items()}, path, device)
-    where = find_executor(executor)
+    jobs = make_jobs(found, places, {name: lasting(file) for name, file in files.items()}, path, str(device))
     changes = {name: value for name, _, value in (text.partition("=") for text in settings)}
     asked = {"data": photos, "weights": files, "quick": quick, "seeds": seeds, "settings": changes}
-    command = command_line("study", recipe, asked)
+    command = command_line("study", str(recipe), asked)
 
     def line(result: JobResult, number: int, left: str) -> str:
         found = f"{result.split} accuracy {result.accuracy:.3f}   {result.seconds:.0f} s"
@@ -111,7 +113,7 @@ def study(
         return done
 
 
-def _by_name(given: Mapping[str, str | Path] | str | Path | None) -> dict[str, str]:
+def _by_name(given: Mapping[str, Place] | Place | None) -> dict[str, str]:
     if given is None:
         return {}
     return {n: str(p) for n, p in given.items()} if isinstance(given, Mapping) else {"": str(given)}

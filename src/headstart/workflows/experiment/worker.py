@@ -14,7 +14,6 @@ from headstart.core.events import Event, Events, Warned
 from headstart.core.files import write_json
 from headstart.core.paths import lasting
 from headstart.data.schema import Manifest
-from headstart.data.splits import split_dataset
 from headstart.data.stratify import places, quotas, shuffled
 from headstart.errors import DataError, RunError
 from headstart.inference.model_files import read_description
@@ -61,7 +60,7 @@ class Library:
         from headstart.data.loading import find_photos
 
         if name not in self._manifests:
-            found = find_photos(self.experiment.places[name], self.events)
+            found = find_photos(self.experiment.places[name], self.events, options=self.experiment.reading)
             self._manifests[name] = as_wanted(found, self.experiment.recipe.images[name])
         return self._manifests[name]
 
@@ -163,6 +162,8 @@ class Worker:
         """The result of a job that ended in an earlier call."""
         if self.experiment.keep == "figures":
             return read_figures(job)
+        from headstart.training.preparation import draw_splits
+
         folder = RunFolder(job.folder)
         if not folder.finished:
             return None
@@ -170,7 +171,7 @@ class Worker:
         facts, library, images = read_description(job.folder), self.library, job.arm.images
         how, before = facts["preprocessing"], facts["provenance"]
         photos = library.any_size(images) or library.photos(images, how["resize"], how["interpolation"])
-        found = split_dataset(photos.manifest, photos.pixels.digests, photos.bad, job.options.split_options)
+        found = draw_splits(job.options, photos)
         other = "" if found.digest == before["data"]["digest"] else f"on other photos than {job.options.data} holds now"
         if job.options.weights and self._network(job.options).weights_digest != before["backbone"]["weights_digest"]:
             other = f"from other weights than {job.options.weights} holds"

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
+from headstart.core.arguments import Device, typed
 from headstart.core.events import Events, Listener
 from headstart.core.files import file_name, write_text
+from headstart.core.paths import Place
 from headstart.core.text import elided, listed, plural
 from headstart.data.images import centre, read_photos, stream_photos
-from headstart.data.sources.unlabelled import find_files
+from headstart.data.schema import ImageRef
+from headstart.data.sources.unlabelled import find_files, tell_skipped
 from headstart.errors import DataError, OptionError, did_you_mean, option
 from headstart.evaluation.ood import unit_rows
-from headstart.inference.classifier import Classifier
+from headstart.inference.classifier import Classifier, name_of
 from headstart.inference.features import FeatureExtractor
 from headstart.inference.saliency import Explainer
 from headstart.reporting.console import console_events
@@ -32,15 +36,16 @@ from headstart.workflows.explain.result import Explained, Explanation, Neighbour
 Nearest = Callable[[np.ndarray, int], tuple[Neighbour, ...]]
 
 
+@typed
 def explain(
-    run: str | Path,
-    photos: Iterable[str | Path],
+    run: Place,
+    photos: Any,
     *,
-    out: str | Path | None = None,
+    out: Place | None = None,
     label: str | None = None,
     neighbours: int = NEIGHBOURS,
     overwrite: bool = False,
-    device: str = "auto",
+    device: Device = "auto",
     quiet: bool = False,
     listener: Listener | None = None,
 ) -> Explanation:
@@ -48,7 +53,7 @@ def explain(
 
     Args:
         run: the run folder.
-        photos: photos, folders and globs.
+        photos: as the files of ``predict``.
         out: a folder; by default ``explained`` in the run folder.
         label: the class to explain; by default each photo's prediction.
         neighbours: how many nearest training photos to show; 0 for none.
@@ -81,11 +86,15 @@ def explain(
     if folder.exists() and any(folder.iterdir()) and not overwrite:
         hint = "Use `overwrite=True` to write over it, or choose another folder."
         raise OptionError(f"{folder} exists.", hint, option="out")
-    paths = find_files(photos)
+    given = find_files(photos, "photos")
+    paths = list(given.photos)
     explainer = Explainer(classifier)
     with console_events(quiet, listener) as events:
+        tell_skipped(given, events)
         nearest = _nearest(Path(run), classifier, events) if neighbours else None
         found, bad = _explained(classifier, explainer, nearest, paths, label, neighbours, events)
+        if not paths:
+            raise DataError("There are no photos to explain.", "Give some in `photos`.")
         if not found:
             first, reason = next(iter(bad.items()))
             raise DataError("None of the photos can be read.", f"The first: {first}: {reason}.")
@@ -104,7 +113,7 @@ def explain(
 
 
 def _explained(
-    classifier: Classifier, explainer: Explainer, nearest: Nearest | None, paths: Sequence[Path], label: str | None,
+    classifier: Classifier, explainer: Explainer, nearest: Nearest | None, paths: Sequence[ImageRef], label: str | None,
     neighbours: int, events: Events,
 ) -> tuple[list[Explained], dict[str, str]]:  # fmt: skip
     """(explained photos, unreadable files with reasons)."""
@@ -114,7 +123,7 @@ def _explained(
     reads = stream_photos(paths, expected.resize, expected.interpolation, ranges=expected.ranges)
     for done, (path, read) in enumerate(zip(paths, reads, strict=True), 1):
         if read.pixels is None:
-            bad[str(path)] = str(read.problem)
+            bad[name_of(path)] = str(read.problem)
         else:
             pixels = np.ascontiguousarray(centre(read.pixels, expected.image_size))
             features = forward(torch.from_numpy(pixels[None])).float().numpy()

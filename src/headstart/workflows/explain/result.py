@@ -58,7 +58,7 @@ class Explanation:
         """What ``--json`` prints."""
         photos = [
             {
-                "path": str(one.prediction.path),
+                "path": one.prediction.name,
                 "label": one.prediction.label,
                 "confidence": one.prediction.confidence,
                 "unknown": one.prediction.unknown,

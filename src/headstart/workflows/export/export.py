@@ -10,20 +10,21 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
 
+from headstart.core.arguments import typed
 from headstart.core.events import Events, Listener
-from headstart.core.files import write_json
+from headstart.core.files import work_folder, write_json
+from headstart.core.paths import Place
 from headstart.core.ranges import Ranges
 from headstart.core.text import joined
 from headstart.data.images import full_size
 from headstart.data.schema import ImageRef
-from headstart.data.sources.unlabelled import find_files
+from headstart.data.sources.unlabelled import find_files, tell_skipped
 from headstart.errors import DataError, HeadstartError, OptionError, RunError, option
-from headstart.inference.classifier import Classifier
+from headstart.inference.classifier import Classifier, name_of
 from headstart.inference.device import Machine, find_machine
 from headstart.reporting.console import console_events
 from headstart.runs.folder import record
@@ -104,13 +105,14 @@ class Exported:
         return joined(lines)
 
 
+@typed
 def export(
-    run: str | Path,
+    run: Place,
     *,
     format: Literal["onnx", "torch", "openvino"] = "onnx",
-    out: str | Path | None = None,
+    out: Place | None = None,
     int8: bool = False,
-    photos: Sequence[str | Path] = (),
+    photos: Any = (),
     overwrite: bool = False,
     quiet: bool = False,
     listener: Listener | None = None,
@@ -122,7 +124,7 @@ def export(
         format: "onnx", "torch" (torch.export) or "openvino".
         out: the file; by default ``model.onnx`` and so on in the run folder.
         int8: quantize to 8 bits after training, calibrated on training photos.
-        photos: photos, folders and globs to check the file on; by default the run's own val and test photos.
+        photos: photos to check the file on, as the files of ``predict``; by default the run's own val and test photos.
         overwrite: replace a file that is there already.
         quiet: no progress and messages on standard error, warnings only.
         listener: called with each event (``headstart.core.events``); with ``quiet`` it alone hears of them.
@@ -144,16 +146,18 @@ def export(
     exact = Machine(machine.device, False, machine.words)
     classifier = replace(Classifier.load(run, "cpu"), precision="float32").to(exact)
     path = _target(Path(run), form, out, int8, overwrite)
-    chosen = find_files(photos) if photos else _own_photos(Path(run))
+    given = find_files(() if photos is None else photos, "photos")
+    chosen = list(given.photos) or _own_photos(Path(run))
     if not chosen:
         raise DataError(f"{run} has no val or test photos to check the file on.", CALL_PHOTOS)
     facts = _facts(classifier)
     beside = path.with_name(path.name + ".json")
     with console_events(quiet, listener) as events:
+        tell_skipped(given, events)
         events.message(f"Writing {path} …")
         # Hidden: after a kill it must not pass for a file of the user's, which keeps a run from being replaced.
-        with TemporaryDirectory(prefix=".export-", dir=path.parent, ignore_cleanup_errors=True) as folder:
-            draft = Path(folder) / path.name
+        with work_folder(path.parent) as folder:
+            draft = folder / path.name
             form.write(WholeClassifier(classifier.network, classifier.preprocessing), draft, facts)
             exported = replace(_checked(Path(run), classifier, form, draft, chosen, int8, events), path=path)
             for made, place in zip(form.files(draft), form.files(path), strict=True):
@@ -189,7 +193,7 @@ def _scaling(classifier: Classifier) -> str:
     return f"; of more than 8 bits, scaled before that: {', '.join(told)}, within 0 and 255" if told else ""
 
 
-def _target(run: Path, form: Exporter, out: str | Path | None, int8: bool, overwrite: bool) -> Path:
+def _target(run: Path, form: Exporter, out: Place | None, int8: bool, overwrite: bool) -> Path:
     path = Path(out) if out else run / f"model{'.int8' if int8 else ''}{form.suffix}"
     asked = option("out", repr(str(path)))
     if path.suffix != form.suffix:
@@ -202,13 +206,15 @@ def _target(run: Path, form: Exporter, out: str | Path | None, int8: bool, overw
 
 
 def _checked(
-    run: Path, classifier: Classifier, form: Exporter, draft: Path, photos: Sequence[Path | RunPhoto],
+    run: Path, classifier: Classifier, form: Exporter, draft: Path, photos: Sequence[ImageRef],
     int8: bool, events: Events,
 ) -> Exported:  # fmt: skip
     """Compare the draft with the classifier, and quantize it where ``int8`` asks for that."""
     predicted = [(photo, answer.probabilities) for photo, _, answer in classifier.stream(photos) if answer is not None]
     if not predicted:
-        raise DataError(f"None of the {len(photos)} photos to check the file on can be read.", f"First: {photos[0]}")
+        raise DataError(
+            f"None of the {len(photos)} photos to check the file on can be read.", f"First: {name_of(photos[0])}"
+        )
     good = [photo for photo, _ in predicted]
     wanted = np.array([probabilities for _, probabilities in predicted])
     labels = [classifier.classes.index(photo.label) for photo in good if isinstance(photo, RunPhoto)]

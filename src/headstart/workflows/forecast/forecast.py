@@ -11,8 +11,10 @@ from typing import Any, Unpack
 
 import numpy as np
 
+from headstart.core.arguments import typed
 from headstart.core.events import Events, Listener
 from headstart.core.files import write_text
+from headstart.core.paths import Place
 from headstart.core.text import listed, quoted
 from headstart.data.sources.detect import check_labels
 from headstart.errors import DataError, OptionError
@@ -61,13 +63,14 @@ class Asked:
         return {"more": self.more, "target": self.target, "level": level}
 
 
+@typed
 def forecast(
-    data: str | Path,
+    data: Place,
     *,
     more: Sequence[int] = (),
     target: float | None = None,
     level: float = BAND_LEVEL,
-    out: str | Path | None = None,
+    out: Place | None = None,
     overwrite: bool = False,
     quiet: bool = False,
     listener: Listener | None = None,
@@ -110,7 +113,7 @@ def forecast(
             from headstart.workflows.forecast.report import render_forecast
 
             found = replace(found, page=page)
-            command = command_line("forecast", data, {**source.given, **asked.given})
+            command = command_line("forecast", str(data), {**source.given, **asked.given})
             write_text(page, render_forecast(found, command, seen.machine.words))
     return found
 
@@ -157,7 +160,7 @@ def default_more(per_class: float) -> tuple[int, ...]:
     return rounded(per_class), rounded(3 * per_class)
 
 
-def page_path(out: str | Path | None, overwrite: bool) -> Path | None:
+def page_path(out: Place | None, overwrite: bool) -> Path | None:
     """Where the page goes. Raises OptionError where a file is there already."""
     if out is None:
         return None

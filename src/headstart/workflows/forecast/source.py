@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from headstart.core.events import Events
+from headstart.core.paths import Place, refuse_empty
 from headstart.data.filenames import natural_key
 from headstart.data.loading import find_photos
 from headstart.data.schema import Manifest
 from headstart.data.sources.detect import check_labels
 from headstart.errors import OptionError, RunError
+from headstart.inference.device import find_machine
 from headstart.runs.figures import read_metrics, read_plan
 from headstart.runs.folder import RunFolder
 from headstart.runs.images import run_photos
 from headstart.training.config import TrainOptions, taken_by
-from headstart.training.plan import Plan
+from headstart.training.plan import Plan, check_overrides
 from headstart.training.strategies import STRATEGIES
 
 
@@ -30,12 +32,15 @@ class Source:
     given: dict[str, Any]
 
 
-def find_source(data: str | Path, options: dict[str, Any], events: Events) -> Source:
+def find_source(data: Place, options: dict[str, Any], events: Events) -> Source:
     """The photos of a folder, CSV, archive or named set, or those of a run. Raises OptionError, DataError, RunError."""
+    refuse_empty(str(data))
     if (Path(data) / "request.json").is_file():
         return _of_run(Path(data), options)
     asked = TrainOptions.gather(data, None, options, "forecast", strategy="probe")
-    manifest = find_photos(asked.data, events)
+    check_overrides(asked.settings)
+    find_machine(asked.device)
+    manifest = find_photos(asked.data, events, options=asked.read_options)
     check_labels(manifest.photos, manifest.name)
     kept = tuple(photo for photo in manifest.photos if photo.split != "test")
     if len(kept) < len(manifest.photos):
@@ -63,6 +68,7 @@ def _of_run(run: Path, options: dict[str, Any]) -> Source:
     plan = read_plan(run)
     settings = {name: getattr(plan, name) for name in ("image_size", "resize", "precision")}
     own = {name: getattr(before, name) for name in ("backbone", "weights", "from_run", "cut", "mean", "std", "seed")}
+    own |= {name: getattr(before, name) for name in ("ignore", "class_folders")}
     given = {name: value for name, value in options.items() if name != "settings"}
     asked = TrainOptions.gather(before.data, None, {**own, **given}, strategy="probe", settings=settings)
     photos = [

@@ -7,8 +7,10 @@ import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 
+from headstart.core.paths import place
 from headstart.errors import OptionError, WeightsError, did_you_mean
 from headstart.models.backbone import Backbone
 from headstart.models.providers import PROVIDERS, resolve
@@ -150,7 +152,8 @@ def _pixels(value: Any) -> int:
 
 
 _READ: dict[str, Callable[[Any], Any]] = {
-    "backbone": str, "cut": str, "weights": str, "mean": _three, "std": _three, "image_size": _pixels,
+    "backbone": str, "cut": str, "weights": partial(place, name="weights"), "mean": _three, "std": _three,
+    "image_size": _pixels,
 }  # fmt: skip
 
 

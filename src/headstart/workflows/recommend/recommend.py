@@ -6,13 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
+from headstart.core.arguments import typed
 from headstart.core.events import Events, Listener
 from headstart.core.eviction import trim
+from headstart.core.paths import Place
 from headstart.core.text import joined
 from headstart.data.loading import LoadedImages, find_photos, read
 from headstart.data.sampling import choosable, sampled
@@ -81,8 +82,9 @@ class Recommendation:
         }  # fmt: skip
 
 
+@typed
 def recommend(
-    data: str | Path,
+    data: Place,
     *,
     backbones: str | Sequence[str | Mapping[str, Any]] = (),
     sample: int = SAMPLE,
@@ -141,7 +143,7 @@ class _Ranking:
     def __post_init__(self) -> None:
         self.machine: Machine = find_machine(self.options.device)
         self.supply = Supply(self.options)
-        self.everything: Manifest = find_photos(self.options.data, self.events)
+        self.everything: Manifest = find_photos(self.options.data, self.events, options=self.options.read_options)
         allowed = choosable(self.everything)
         self.allowed = len(allowed.photos)
         self.sample: Manifest = sampled(allowed, self.size, self.options.seed)

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from headstart.data.schema import BadFile
-from headstart.evaluation.examples import most_confused
+from headstart.evaluation.examples import confused_pairs
+from headstart.evaluation.metrics import headline, worst_first
 from headstart.evaluation.uncertainty import USUAL
 from headstart.reporting.images import heat_map
 from headstart.reporting.page import Fact, photo, render_page
@@ -92,7 +93,8 @@ class RunReport:
 
 TABLE_CLASSES = 25  # a confusion table beyond this is wider than a screen
 MISTAKES = 24
-PAIRS = 8
+PAIRS, MANY_PAIRS = 8, 30
+"""Pairs of confused classes beside a confusion matrix, and where there are too many classes for one."""
 
 
 def render_run(report: RunReport) -> str:
@@ -111,8 +113,10 @@ def render_run(report: RunReport) -> str:
         curves=[
             *probe_path(report.probe_path, report.chosen_l2), *training_curves(report.history, report.best_epoch)
         ],
+        headline=headline(metrics) if metrics else None,
         confusion=_confusion(metrics["confusion"]) if metrics else None,
-        pairs=most_confused(metrics["confusion"], PAIRS) if metrics else [],
+        pairs=confused_pairs(metrics, PAIRS if metrics["confusion"] else MANY_PAIRS) if metrics else [],
+        order=_order(metrics["report"]["classes"]) if metrics else [],
         reliability=reliability(metrics["calibration"]) if metrics else None,
         scaled=[
             (name, given[split])
@@ -128,10 +132,17 @@ def render_run(report: RunReport) -> str:
     )  # fmt: skip
 
 
-def _confusion(confusion: list[list[int]]) -> dict[str, Any]:
-    """A table of cells where it fits a screen, else a heat map. A cell's opacity is the square root of its share of the
-    row, so that a single mistake is visible.
+def _order(rows: list[dict[str, Any]]) -> list[int]:
+    """Classes in their own order where they fit a screen, else the worst first."""
+    return list(range(len(rows))) if len(rows) <= TABLE_CLASSES else worst_first(rows)
+
+
+def _confusion(confusion: list[list[int]] | None) -> dict[str, Any] | None:
+    """A table of cells where it fits a screen, else a heat map; None where there is no matrix. A cell's opacity is the
+    square root of its share of the row, so that a single mistake is visible.
     """
+    if confusion is None:
+        return None
     if len(confusion) > TABLE_CLASSES:
         return {"map": heat_map(confusion), "rows": []}
     rows = []

@@ -15,6 +15,7 @@ from headstart.data.filenames import shown
 from headstart.data.schema import SPLITS, Split
 from headstart.data.sources.named import display_name
 from headstart.evaluation.examples import confident_hits, most_confident
+from headstart.evaluation.metrics import few_per_class, headline, worst_first
 from headstart.evaluation.ood import some_of_each
 from headstart.inference.saliency import Explainer, has_maps
 from headstart.reporting.command import command_line
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 
 SAMPLES_PER_CLASS = 6
+MOST_CLASSES = 48
+"""Classes of which training photos are shown, at most."""
 MISTAKES = 12
 HITS = 12
 USAGE = (
@@ -63,7 +66,7 @@ def run_page(prepared: Prepared, fitted: FitResult, results: Results, path: Path
         title=f"{dataset.name}: {len(dataset.classes)} classes",
         answer=_answer(results.metrics),
         more=more,
-        caveats=_caveats(prepared, results.metrics),
+        caveats=_caveats(prepared, plan, results.metrics),
         command=command_line("train", prepared.options.data, prepared.options.given()),
         classes=dataset.classes,
         names={label: display_name(label) for label in dataset.classes if display_name(label) != label},
@@ -82,8 +85,10 @@ def run_page(prepared: Prepared, fitted: FitResult, results: Results, path: Path
         probe_path=[asdict(step) for step in probe.path] if probe else [],
         chosen_l2=probe.l2 if probe else None,
         samples={
-            name: [picture(prepared.pixels["train"], int(i), plan.image_size) for i in some[labels[some] == c]]
-            for c, name in enumerate(dataset.classes)
+            dataset.classes[c]: [
+                picture(prepared.pixels["train"], int(i), plan.image_size) for i in some[labels[some] == c]
+            ]
+            for c in _shown_classes(results.metrics)
         },
         mistakes=wrong,
         hits=correct,
@@ -101,17 +106,26 @@ def run_page(prepared: Prepared, fitted: FitResult, results: Results, path: Path
     return render_run(report)
 
 
+def _shown_classes(metrics: dict[str, Any]) -> list[int]:
+    """The classes whose photos are shown: all, or the worst of many."""
+    rows = metrics["test" if "test" in metrics else "val"]["report"]["classes"]
+    return list(range(len(rows))) if len(rows) <= MOST_CLASSES else worst_first(rows)[:MOST_CLASSES]
+
+
 def _answer(metrics: dict[str, Any]) -> str:
     """The result in one sentence."""
     split, which = ("test", "test photos that it never saw") if "test" in metrics else ("val", "validation photos")
-    found = metrics[split]["accuracy"]
+    name, found = headline(metrics[split])
+    how_sure = f"(95 % confidence interval {found['low']:.1%} to {found['high']:.1%})"
+    if name == "accuracy":
+        return f"The classifier names {found['value']:.1%} of {metrics[split]['photos']} {which} correctly {how_sure}."
     return (
-        f"The classifier names {found['value']:.1%} of {metrics[split]['photos']} {which} correctly"
-        f" (95 % confidence interval {found['low']:.1%} to {found['high']:.1%})."
+        f"Of the {which} of a class, the classifier names {found['value']:.1%} correctly in the mean over the classes"
+        f" {how_sure}, and {metrics[split]['accuracy']['value']:.1%} of all {metrics[split]['photos']}."
     )
 
 
-def _caveats(prepared: Prepared, metrics: dict[str, Any]) -> list[str]:
+def _caveats(prepared: Prepared, plan: Plan, metrics: dict[str, Any]) -> list[str]:
     """What limits the result."""
     notes = ["This is one run: another seed draws other splits. A comparison over seeds shows how much that matters."]
     if "test" not in metrics:
@@ -121,6 +135,13 @@ def _caveats(prepared: Prepared, metrics: dict[str, Any]) -> list[str]:
         )
     elif metrics["test"]["photos"] < 100:
         notes.append(f"Only {metrics['test']['photos']} test photos: the interval is wide.")
+    if caution := few_per_class(metrics["test" if "test" in metrics else "val"]):
+        notes.append(caution)
+    if plan.balance != "none":
+        notes.append(
+            "Each class had the same part in training, so the probabilities are those of classes that are equally"
+            " frequent: among photos as uneven as these they are too high for rare classes."
+        )
     if prepared.leaked:
         notes.append(
             f"Splits of the data share {plural(prepared.leaked, 'pair')} of near-duplicates, so the accuracy is too"

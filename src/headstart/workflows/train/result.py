@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headstart.evaluation.metrics import headline, worst_first
 from headstart.inference.classifier import Classifier
 from headstart.reporting.notebook import MOST, html, new_figure, read_frame, table_html
 from headstart.training.plan import Plan
@@ -24,6 +25,10 @@ class Run:
     metrics: dict[str, Any]
     plan: Plan
     classifier: Classifier
+
+    def __fspath__(self) -> str:
+        """A run stands for its folder wherever a path is asked for."""
+        return str(self.path)
 
     def history(self) -> DataFrame:
         """history.csv as a pandas frame."""
@@ -61,20 +66,24 @@ class Run:
         from headstart.reporting.plots import probe_path, standalone, training_curves
 
         split = "test" if "test" in self.metrics else "val"
-        found, accuracy = self.metrics[split], self.metrics[split]["accuracy"]
+        found = self.metrics[split]
+        name, accuracy = headline(found)
+        classes = found["report"]["classes"]
+        if len(classes) > MOST:
+            classes = [classes[c] for c in worst_first(classes)]
         rows = [
             {
                 "class": row["label"], **{name: f"{row[name]:.3f}" for name in ("precision", "recall", "f1")},
                 "photos": row["support"],
             }
-            for row in found["report"]["classes"][:MOST]
+            for row in classes[:MOST]
         ]  # fmt: skip
         epochs, strengths = self._history()
         plots = [*training_curves(epochs), *probe_path(strengths)]
         drawn = "".join(f"<div style='display:inline-block'>{standalone(plot)}</div>" for plot in plots)
         photos, strategy = f"{html(found['photos'])} {split} photos", html(self.plan.strategy)
         return (
-            f"<p><b>{html(self.path.name)}</b>: accuracy {accuracy['value']:.4f} on {photos} "
+            f"<p><b>{html(self.path.name)}</b>: {name} {accuracy['value']:.4f} on {photos} "
             f"(95 % confidence interval {accuracy['low']:.4f} to {accuracy['high']:.4f}), {strategy}</p>"
             f"{table_html(rows)}{drawn}<p>{html(self.path / 'report.html')}</p>"
         )

@@ -10,17 +10,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
+from headstart.core.arguments import Device, typed
 from headstart.core.events import Events, Listener
 from headstart.core.eviction import trim
 from headstart.core.files import write_json, write_rows, write_text
-from headstart.core.paths import lasting
+from headstart.core.paths import Place, lasting
 from headstart.data.filenames import shown
 from headstart.data.images import ChangedPhoto
 from headstart.data.splits import write_splits
 from headstart.errors import Interrupted, RunError
+from headstart.evaluation.metrics import few_per_class
 from headstart.inference.classifier import Classifier
 from headstart.reporting.console import console_events
-from headstart.runs.figures import METRICS_FORMAT, read_metrics, read_plan
+from headstart.runs.figures import metrics_file, read_metrics, read_plan
 from headstart.runs.folder import RunFolder, write_history
 from headstart.runs.model_card import model_card
 from headstart.training.arithmetic import as_begun
@@ -34,11 +36,14 @@ from headstart.training.strategies.base import FitResult
 from headstart.workflows.train.assess import Results, assess, fit_uncertainty, make_classifier, make_context
 from headstart.workflows.train.result import Run
 
+_PLACES = ("data", "weights", "from_run")
 
+
+@typed
 def train(
-    data: str | Path,
+    data: Place,
     *,
-    out: str | Path | None = None,
+    out: Place | None = None,
     overwrite: bool = False,
     quiet: bool = False,
     listener: Listener | None = None,
@@ -71,13 +76,15 @@ def train(
     with console_events(quiet, listener) as events:
         prepared = prepare(asked, events)  # before the folder is made: a mistake leaves nothing behind
         # With absolute paths: the run may be resumed from another folder.
-        places = {name: getattr(asked, name) for name in ("data", "weights", "from_run")}
-        held: dict[str, Any] = {name: lasting(place) for name, place in places.items() if place}
+        typed: dict[str, Any] = {name: place for name in _PLACES if (place := getattr(asked, name))}
+        held: dict[str, Any] = {name: lasting(place) for name, place in typed.items()}
         folder = RunFolder.create(path, replace(asked, **held), overwrite)
+        folder.remember("places", typed)
         return train_prepared(folder, prepared, events)
 
 
-def resume(run: str | Path, *, quiet: bool = False, listener: Listener | None = None) -> Run:
+@typed
+def resume(run: Place, *, quiet: bool = False, listener: Listener | None = None) -> Run:
     """Resume an interrupted training; a finished one is returned as it is.
 
     Args:
@@ -94,9 +101,16 @@ def resume(run: str | Path, *, quiet: bool = False, listener: Listener | None = 
     folder, options = RunFolder.open(Path(run))
     if folder.finished:
         return open_run(run)
+    if "balance" not in (folder.recall("plan") or {"balance": ""}):  # begun by a version that knew no such setting
+        options = replace(options, settings={**options.settings, "balance": "none"})
     with console_events(quiet, listener) as events:
         prepared = prepare(options, events)
         check_unchanged(folder, prepared)
+        # As they were typed, which is how the model and its report name them.
+        kept = folder.recall("places")
+        typed: dict[str, Any] = {k: v for k, v in kept.items() if isinstance(v, str)} if isinstance(kept, dict) else {}
+        known = {name: typed[name] for name in _PLACES if name in typed}
+        prepared = replace(prepared, options=replace(options, **known))
         return train_prepared(folder, prepared, events, folder.deliberate_bugs)
 
 
@@ -114,7 +128,8 @@ def check_unchanged(folder: RunFolder, prepared: Prepared) -> None:
         )
 
 
-def open_run(run: str | Path, device: str = "auto") -> Run:
+@typed
+def open_run(run: Place, device: Device = "auto") -> Run:
     """Open a finished run.
 
     Args:
@@ -186,10 +201,11 @@ def _write(
         "training": {
             "strategy": fitted.plan.strategy, "parts": list(fitted.parts), "decision": fitted.decision,
             "temperature": fitted.temperature, "seconds": results.seconds,
+            "leakage": {"handling": prepared.leakage, "near_duplicates_kept": prepared.leaked},
         }
     }  # fmt: skip
-    write_json(path / "metrics.json", {"format": METRICS_FORMAT, **metrics})
-    write_json(path / "check.json", check_facts(prepared.photos, prepared.dataset))
+    write_json(path / "metrics.json", metrics_file(metrics))
+    write_json(path / "check.json", check_facts(prepared))
     classes, rows = prepared.dataset.classes, []
     for split, probabilities in results.probabilities.items():
         predicted = prepared.objective.decide(probabilities)
@@ -201,6 +217,8 @@ def _write(
     write_text(path / "MODEL_CARD.md", card)
     # Last: a run that has a report is complete.
     write_text(path / "report.html", run_page(prepared, fitted, results, path, classifier))
+    if caution := few_per_class(metrics["test" if "test" in metrics else "val"]):
+        events.message(caution)
     folder.close()
     with contextlib.suppress(RunError):
         trim(keep=[store.folder for store in [prepared.photos.pixels.store] if store])

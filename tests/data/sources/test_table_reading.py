@@ -1,0 +1,166 @@
+"""Tables as different programs write them: encodings, delimiters, comments, JSON, and kinds that are named."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from helpers.tables import BOTH, ROWS, counts, photos, table, text
+
+from headstart.data.sources.detect import scan
+from headstart.errors import DataError
+
+NAMED = {"Käfer": 12, "dog": 12}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return photos(tmp_path)
+
+
+def lines(separator=",", end="\n", header="path{0}label", label="Käfer"):
+    rows = [f"{r.name}.png{separator}{label if r.label == 'cat' else 'dog'}" for r in ROWS]
+    return end.join([header.format(separator), *rows]) + end
+
+
+@pytest.mark.parametrize(
+    ("content", "encoding", "note"),
+    [
+        (lines(), "utf-8", None),
+        (lines(end="\r\n"), "utf-8-sig", None),
+        (lines("\t"), "utf-16", None),
+        (lines(), "utf-16-le", "UTF-16"),
+        (lines(";"), "utf-16-be", "UTF-16"),
+        (lines(";"), "cp1252", "Windows-1252 where it is not UTF-8"),
+        ("sep=;\n" + lines(";"), "utf-8-sig", None),
+        ('"sep=|"\r\n' + lines("|", "\r\n"), "utf-8", None),
+        ("# made in 2020, by X\n#\n\n" + lines(), "utf-8", None),
+        (lines().replace("\n", ",,\n") + ",,,\n , ,\n\n", "utf-8", None),
+        (lines(header='"path"{0}"label, as seen"'), "utf-8", None),
+    ],
+)
+def test_texts(folder, content, encoding, note):
+    found = scan(text(folder / "list.csv", content, encoding))
+    assert counts(found) == NAMED
+    assert found.skipped == ()
+    assert [n for n in found.notes if "read as" in n] == ([f"list.csv is read as {note}"] if note else [])
+
+
+def test_comments_between_rows_and_breaks_in_cells(folder):
+    content = 'path,label,remark\n# the cats\nc000.png,cat,"two\nlines"\nc001.png,cat,x\n# the dogs\nd000.png,dog,\n'
+    found = scan(text(folder / "list.csv", content))
+    assert counts(found) == {"cat": 2, "dog": 1}
+    assert "list.csv: 2 lines that begin with # left out, as comments" in found.notes
+
+
+def test_decimal_commas(folder):
+    path = text(folder / "list.csv", "path;label;w\n" + "".join(f"{r.name}.png;{r.label};{r.number},5\n" for r in ROWS))
+    assert counts(scan(path)) == BOTH
+
+
+@pytest.mark.parametrize("name", ["train.txt", "list.lst"])
+def test_lists_of_names_and_labels(folder, name):
+    path = text(folder / name, "".join(f"{r.name}.png {int(r.label == 'cat')}\n" for r in ROWS))
+    for data in (path, folder):
+        assert counts(scan(data)) == {"0": 12, "1": 12}
+
+
+def test_other_texts_are_no_tables(folder):
+    text(folder / "README.txt", "These are photos\nof cats, and of dogs\n")
+    with pytest.raises(DataError, match="have no labels"):
+        scan(folder)
+
+
+OBJECTS = [{"file_name": f"{r.name}.png", "label": r.label} for r in ROWS]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "content"),
+    [
+        (".jsonl", "\n".join(map(json.dumps, OBJECTS))),
+        (".ndjson", "\r\n".join(json.dumps({**one, "box": {"x": [1]}, "n": None}) for one in OBJECTS) + "\r\n\r\n"),
+        (".json", json.dumps(OBJECTS, indent=1)),
+        (".json", json.dumps({"data": OBJECTS})),
+        (".json", json.dumps({one["file_name"]: one["label"] for one in OBJECTS})),
+        (".json", json.dumps({one["file_name"]: {"class": one["label"]} for one in OBJECTS})),
+        (".json", json.dumps({key: [one[key] for one in OBJECTS] for key in ("file_name", "label")})),
+    ],
+)
+def test_json(folder, suffix, content):
+    found = scan(text(folder / f"list{suffix}", content))
+    assert counts(found) == BOTH
+    assert found.layout == "JSON"
+
+
+def test_numbers_as_labels_in_json(folder):
+    content = "\n".join(json.dumps({**one, "label": int(one["label"] == "cat")}) for one in OBJECTS)
+    assert counts(scan(text(folder / "metadata.jsonl", content))) == {"0": 12, "1": 12}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"images": [{"file_name": "c000.png"}], "annotations": [{"bbox": [1, 2, 3, 4]}]}, "boxes and outlines (COCO)"),
+        ({"c000.png1": {"filename": "c000.png", "regions": []}}, "regions (VIA)"),
+        ({"_via_img_metadata": {}, "_via_settings": {}}, "regions (VIA)"),
+        ([{"id": 1, "data": {"image": "c000.png"}, "annotations": []}], "annotations (Label Studio)"),
+        ({"shapes": [], "imagePath": "c000.png", "version": "5"}, "outlines (LabelMe)"),
+        ([{"image": "c000.png", "annotations": []}], "boxes (CreateML)"),
+        ({one["file_name"]: [one["label"], "pet"] for one in OBJECTS}, "look like several labels per photo"),
+        ([1, 2], "not a list of photos"),
+        ("a", "not a list of photos"),
+        ([], "not a list of photos"),
+        ({"a": 1, "b": "c"}, "2 of the 2 rows of"),
+    ],
+)
+def test_json_of_other_kinds(folder, content, words):
+    with pytest.raises(DataError) as error:
+        scan(text(folder / "list.json", json.dumps(content)))
+    assert words in str(error.value)
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"a": 1}\n{"a', "[" * 100_000, "nul", "9" * 5000])
+def test_damaged_json(folder, content):
+    with pytest.raises(DataError):
+        scan(text(folder / "list.json", content))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("list.xlsx", "an Excel file"), ("list.XLS", "an Excel file"), ("list.ods", "OpenDocument")],
+)
+def test_spreadsheets_are_named(folder, name, words):
+    (folder / name).write_bytes(b"PK\3\4 something")
+    for data in (folder / name, folder):
+        with pytest.raises(DataError, match=words) as error:
+            scan(data)
+        assert "Save it as CSV" in error.value.hint
+
+
+def test_parquet(folder):
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ImportError:
+        text(folder / "metadata.parquet", "PAR1")
+        for data in (folder / "metadata.parquet", folder):
+            with pytest.raises(DataError, match="needs pyarrow") as error:
+                scan(data)
+            assert error.value.hint == "pip install pyarrow"
+        return
+    parquet.write_table(pa.Table.from_pylist(OBJECTS), folder / "metadata.parquet")
+    assert counts(scan(folder)) == BOTH
+    inside = [{"image": {"bytes": b"x", "path": "a.png"}, "label": 1}]
+    parquet.write_table(pa.Table.from_pylist(inside), folder / "metadata.parquet")
+    with pytest.raises(DataError, match="holds the photos themselves"):
+        scan(folder / "metadata.parquet")
+    text(folder / "metadata.parquet", "PAR1")
+    with pytest.raises(DataError, match="not a Parquet file that can be read"):
+        scan(folder / "metadata.parquet")
+
+
+def test_an_empty_row_and_a_short_one(folder):
+    path = table(folder / "list.csv", "path,label", lambda r: (f"{r.name}.png", r.label))
+    with open(path, "a") as file:
+        file.write("\n,\nx.png\n")
+    assert [bad.reason for bad in scan(path).skipped] == ["line 28 of list.csv: too few cells"]
