@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,6 +88,7 @@ def measured(
             small = [row["recall"] for row in found["report"]["classes"] if row["label"] not in large]
             rows[0][way], rows[1][way] = found["balanced_accuracy"]["value"], float(np.mean(small))
             rows[2][way], rows[3][way] = uneven_calibration(run, large), run.plan.balance
+            print(f"seed {seed}, {way}: {rows[0][way]:.3f}", file=sys.stderr, flush=True)
         yield rows
 
 

@@ -146,7 +146,7 @@ class CompareOptions(ForecastOptions, total=False):
             " warning, or stop. [default: drop; keep for named sets, as published]"
         ),
     ]
-    allow_leakage: Annotated[bool, _photos("Deprecated: the same as --leakage keep.")]
+    allow_leakage: Annotated[bool, _photos("Deprecated: what leakage calls keep.")]
     head: Annotated[str, _model("linear, or mlp:1024,256 (hidden widths).")]
     dropout: Annotated[Sequence[float], _model("Dropout before each linear layer of the head: 0.5,0.3.")]
     boundary: Annotated[
