@@ -31,14 +31,14 @@ def test_an_empty_data_is_refused_by_every_command(
 ) -> None:
     monkeypatch.chdir(photos)
     words = [data if word == "{}" else str(probe_run) if word == "RUN" else word for word in command.split()]
-    refused(cli(*words), "DATA is an empty text")
+    refused(cli(*words), "is empty: it must name something")
 
 
 def test_an_empty_data_is_refused_in_python(probe_run: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(photos)
     calls = (hs.train, hs.check, hs.compare, hs.recommend, hs.forecast, hs.photos, lambda d: hs.evaluate(probe_run, d))
     for call in calls:
-        with pytest.raises(HeadstartError, match="DATA is an empty text"):
+        with pytest.raises(HeadstartError, match="is empty: it must name something"):
             call(" ")
 
 

@@ -72,7 +72,7 @@ def test_rules_follow_the_users_values() -> None:
         ({"label_smoothing": 1.5}, ["below 1"]), ({"strategy": "probe"}, ["unknown"]), ({"seed": 3}, ["unknown"]),
         ({"boundary": "layer4"}, ["unknown"]), ({"lr": "inf"}, ["lr"]), ({"lr": "1e999"}, ["finite"]),
         ({"epochs": 10**30}, ["at most 1,000,000"]), ({"epochs": "9" * 5000}, ["whole number"]),
-        ({"image_size": 10**6}, ["at most 8,192"]), ({"views": 10**9}, ["at most 1,000"]),
+        ({"image_size": 10**6}, ["at most 4,096"]), ({"views": 10**9}, ["at most 1,000"]),
         ({"epochs": True}, ["whole"]), ({"epochs": [7] * 10**6}, ["whole number"]), ({"epochs": 2.5}, ["whole number"]),
     ],
 )  # fmt: skip
@@ -142,5 +142,5 @@ def test_rows_show_what_the_strategy_uses_and_nothing_else() -> None:
 
 
 def test_a_photo_is_no_larger_than_a_model_json_may_say() -> None:
-    with pytest.raises(OptionError, match="image_size=5000: must be at most 4096 px"):
+    with pytest.raises(OptionError, match="image_size=5000: must be at most 4,096"):
         resolve(FACTS, overrides={"image_size": 5000})

@@ -218,8 +218,8 @@ def test_the_description_of_a_served_model_survives_metrics_that_are_none(run: P
     from headstart.serving.service import Service
 
     service = Service(run, Classifier.load(run, "cpu"), Limits())
-    assert set(service.about()["figures"]) == {"val", "test"}
+    assert set(service.about["figures"]) == {"val", "test"}
     for content in ("[]", "5", '{"val": []}', '{"val": {"photos": NaN, "accuracy": 1}}', "[" * 10**5, ""):
         (run / "metrics.json").write_text(content)
-        assert json.dumps(service.about(), allow_nan=False)
-        assert service.about()["figures"] == {}
+        assert json.dumps(service.about, allow_nan=False)
+        assert service.about["figures"] == {}

@@ -27,7 +27,9 @@ def place(given: Any, name: str, shown: str = "") -> str:
         raise OptionError(problem, "Give a text, or a pathlib.Path.", option=name)
     if not text.strip():
         raise OptionError(
-            f"{shown or option(name)} is empty: it must name something.", "Is a variable not set?", option=name
+            f"{shown or option(name)} is empty: it must name something.",
+            "Is a variable of the shell not set? A dot (.) is the current folder.",
+            option=name,
         )
     try:
         if b"\0" not in os.fsencode(text):
@@ -65,13 +67,6 @@ def told(name: str, value: Any) -> str:
 def lasting(place: str) -> str:
     """An absolute path for an existing one; anything else, such as the name of a named set, unchanged."""
     return str(Path(place).resolve()) if os.path.exists(place) else place
-
-
-def refuse_empty(data: str) -> None:
-    """Raise OptionError for an empty name of data, which as a path would be the current folder."""
-    if not data.strip():
-        hint = "Is a variable of the shell not set? A dot (.) is the current folder."
-        raise OptionError("DATA is an empty text: it names no photos.", hint)
 
 
 def _home() -> Path:

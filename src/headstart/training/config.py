@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypedDict, get_args, get
 from headstart.core.arguments import Device
 from headstart.core.files import file_name
 from headstart.core.formats import DAMAGED, checked, known_only
-from headstart.core.paths import Place, refuse_empty
+from headstart.core.paths import Place
 from headstart.data.schema import ClassFolders, Leakage, ReadOptions, SplitOptions, split_problems
 from headstart.errors import OptionError, RunError, did_you_mean
 from headstart.training.strategies import STRATEGIES
@@ -280,7 +280,6 @@ class TrainOptions:
         Raises OptionError that names every option that the function does not take, or every impossible value, and for
         empty ``data``.
         """
-        refuse_empty(str(data))
         known, own = taken_by(by), {f.name for f in fields(cls)}
         if unknown := [name for name in asked if name not in known]:
             words = (f"{by} takes no option {name!r}. {did_you_mean(name, known)}".strip() for name in unknown)

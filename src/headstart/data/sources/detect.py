@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from headstart.core.events import OnProgress
-from headstart.core.paths import Place, refuse_empty
+from headstart.core.paths import Place
 from headstart.core.text import listed, quoted
 from headstart.data.filenames import is_image_name, natural_key
 from headstart.data.readable import by_cause, refuse_lost
@@ -43,7 +43,6 @@ def scan(
         DataError: no photos with labels. OptionError: an empty ``data``. DownloadError: a named set that cannot be
             downloaded.
     """
-    refuse_empty(str(data))
     found = _read(str(data), progress, options)
     if for_training:
         refuse_lost(found)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.core.events import Events
-from headstart.core.paths import Place, refuse_empty
+from headstart.core.paths import Place
 from headstart.data.filenames import natural_key
 from headstart.data.loading import find_photos
 from headstart.data.schema import Manifest
@@ -34,7 +34,6 @@ class Source:
 
 def find_source(data: Place, options: dict[str, Any], events: Events) -> Source:
     """The photos of a folder, CSV, archive or named set, or those of a run. Raises OptionError, DataError, RunError."""
-    refuse_empty(str(data))
     if (Path(data) / "request.json").is_file():
         return _of_run(Path(data), options)
     asked = TrainOptions.gather(data, None, options, "forecast", strategy="probe")
