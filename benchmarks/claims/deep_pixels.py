@@ -60,7 +60,7 @@ def main() -> int:
             store(photos, Path(place) / "data", kind, asked.train)
             run = hs.train(
                 Path(place) / "data", backbone="resnet18", strategy="probe", image_size=160, out=Path(place) / "run",
-                weights=str(asked.assets / "weights" / "resnet18.fp16.safetensors"), allow_leakage=True, quiet=True,
+                weights=str(asked.assets / "weights" / "resnet18.fp16.safetensors"), leakage="keep", quiet=True,
             )  # fmt: skip
             accuracy = run.metrics["test"]["accuracy"]["value"]
             ranges = run.classifier.preprocessing.ranges

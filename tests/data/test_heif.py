@@ -85,7 +85,7 @@ def test_bounds_hold_before_pixels_are_decoded(heif: Any, monkeypatch: pytest.Mo
     for bounds in (Bounds(pixels=1000), Bounds(memory=10_000)):
         with pytest.raises(TooCostly):
             decode(content, bounds=bounds)
-    with pytest.raises(BadPhoto, match="HEIC photo, which is not read here"):
+    with pytest.raises(BadPhoto, match="HEIC photo: it is not read here"):
         decode(content, bounds=Bounds(formats=frozenset({"JPEG"})))
 
 

@@ -256,7 +256,7 @@ def _not_read(data: bytes) -> str:
     if kind in _FORMATS:
         return (tiff_reason(data) if kind == "TIFF" else None) or f"damaged {kind} file"
     if kind == "HEIC":
-        return "HEIC photo, which is not read here"
+        return "HEIC photo: it is not read here"
     if kind in _PHOTOS:
         return f"{kind} photo, which Pillow {PIL.__version__} here cannot read: pip install --upgrade pillow"
     return f"not an image{f' ({kind} inside)' if kind else ''}"
