@@ -65,7 +65,7 @@ def training_curves(history: Sequence[EpochRow], best_epoch: int | None = None) 
         _mark_phases(axes, history)
         epoch_axis(axes, len(history))
 
-    headings = {"accuracy": "Accuracy", "loss": "Loss"}
+    headings = {"accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy", "loss": "Loss"}
     return _curves(history, "curve", headings, ring, dress, dots=len(history) <= 12)
 
 
@@ -82,7 +82,8 @@ def probe_path(rows: Sequence[ProbeRow], chosen_l2: float | None = None) -> list
         axes.set_xticks(range(1, len(names) + 1, step), names[::step])
         axes.set_xlabel("L2")
 
-    headings = {"accuracy": "Accuracy over L2 strength", "loss": "Loss over L2 strength"}
+    kinds = {"accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy", "loss": "Loss"}
+    headings = {measure: f"{kind} over L2 strength" for measure, kind in kinds.items()}
     return _curves(ordered, "probe", headings, ring, dress, dots=True)
 
 
@@ -106,7 +107,7 @@ def _curves(
         for split, values in lines.items():
             axes.plot(places, values, marker="o" if dots else "", markersize=3, **_LINES[split])
         dress(axes)
-        if measure == "accuracy":
+        if measure.endswith("accuracy"):
             percent_axis(axes, "y")
         keys = [_KEYS[split] for split in lines]
         if ring and "val" in lines:

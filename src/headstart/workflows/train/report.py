@@ -119,10 +119,7 @@ def _answer(metrics: dict[str, Any]) -> str:
     how_sure = f"(95 % confidence interval {found['low']:.1%} to {found['high']:.1%})"
     if name == "accuracy":
         return f"The classifier names {found['value']:.1%} of {metrics[split]['photos']} {which} correctly {how_sure}."
-    return (
-        f"Of the {which} of a class, the classifier names {found['value']:.1%} correctly in the mean over the classes"
-        f" {how_sure}, and {metrics[split]['accuracy']['value']:.1%} of all {metrics[split]['photos']}."
-    )
+    return f"The classifier names {found['value']:.1%} of each class's {which} correctly on average {how_sure}."
 
 
 def _caveats(prepared: Prepared, plan: Plan, metrics: dict[str, Any]) -> list[str]:
