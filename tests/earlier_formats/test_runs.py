@@ -105,7 +105,7 @@ def test_a_server_answers_for_a_run(earlier: Earlier, recorded: dict[str, Any], 
     from headstart.serving.server import application
 
     run, before = earlier("photos", "run"), recorded["predictions"][:3]
-    with TestClient(application(run, device="cpu")) as client:
+    with TestClient(application(run, device="cpu"), base_url="http://localhost") as client:
         photos = [("files", (one["path"], (tmp_path / one["path"]).read_bytes())) for one in before]
         found = client.post("/predict", files=photos).json()["predictions"]
         about = client.get("/model").json()

@@ -43,7 +43,7 @@ BIG: dict[str, tuple[str, str]] = {
         f"seeds: 1000\narms: {{a: {{shots: {list(range(1, 91))}}}}}\n", "90,000 trainings (arms x values x seeds)",
     ),
     "epochs": ("arms: {a: {epochs: 1e999}}\n", "epochs=inf: not a whole number"),
-    "pixels": ("arms: {a: {image_size: 100000000}}\n", "image_size=100000000: must be at most 8,192"),
+    "pixels": ("arms: {a: {image_size: 100000000}}\n", "image_size=100000000: must be at most 4,096"),
     "a rate": ("arms: {a: {lr: .nan}}\n", "lr='.nan': not a number"),
     "a fraction": ("arms: {a: {fraction: 1e999}}\n", "fraction: inf is not a number"),
     "an accuracy": ("arms: {a: {published: .nan}}\n", "published: '.nan' is not an accuracy"),

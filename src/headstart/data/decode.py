@@ -258,7 +258,7 @@ def _not_read(data: bytes) -> str:
     if kind == "HEIC":
         return "HEIC photo: it is not read here"
     if kind in _PHOTOS:
-        return f"{kind} photo, which Pillow {PIL.__version__} here cannot read: pip install --upgrade pillow"
+        return f"{kind} photo, which Pillow {PIL.__version__} here cannot read: pip install -U pillow"
     return f"not an image{f' ({kind} inside)' if kind else ''}"
 
 

@@ -80,7 +80,7 @@ def read_checkpoint(path: Path) -> tuple[State, str]:
         if classes:
             raise code_refused(path, classes)
         keys = (
-            f": its keys are {listed([quoted(str(key), 30) for key in content])}"
+            f": its keys are {listed([quoted(key, 30) for key in content if isinstance(key, str)])}"
             if isinstance(content, Mapping)
             else ""
         )

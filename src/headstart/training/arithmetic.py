@@ -7,6 +7,7 @@ The order in which a sum is taken depends on the number of threads, not on the c
 from __future__ import annotations
 
 import json
+import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +19,7 @@ import torch
 
 from headstart.core.events import Events
 from headstart.core.files import write_json
+from headstart.errors import HeadstartError, Interrupted
 from headstart.inference.device import Machine
 
 MOST_THREADS = 1024
@@ -42,8 +44,20 @@ def as_begun(state: Path, machine: Machine, events: Events) -> Iterator[None]:
     torch.set_num_threads(kept["threads"] if kept else threads)
     try:
         yield
+    except HeadstartError as error:
+        if kept is None and not isinstance(error, Interrupted):
+            _forget(state)
+        raise
     finally:
         torch.set_num_threads(threads)
+
+
+def _forget(state: Path) -> None:
+    """Leave no folder behind where a mistake ended the work before it saved anything."""
+    with suppress(OSError):
+        if os.listdir(state) == ["arithmetic.json"]:
+            (state / "arithmetic.json").unlink()
+            os.removedirs(state)  # and those above it that are empty now
 
 
 def facts(machine: Machine) -> dict[str, str]:

@@ -132,7 +132,7 @@ def test_a_table_among_other_files_is_named_not_read(odd: Path) -> None:
     with pytest.raises(OSError, match="name it alone"):
         table.open("rb")
     (odd / "other.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(DataError, match=r"other.csv has no column 'path' \(its columns: a, b\)"):
+    with pytest.raises(DataError, match=r"other.csv has no column 'path'"):
         find_files(odd / "other.csv")
 
 

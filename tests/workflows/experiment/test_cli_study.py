@@ -124,7 +124,7 @@ MISTAKES: dict[str, tuple[list[str], list[str]]] = {
     "an unknown key": (["OWN", "--set", "epocs=2"], ["unknown key 'epocs'", "'epochs'"]),
     "no value": (["OWN", "--set", "epochs"], ["'epochs' is not NAME=VALUE", "--set epochs=3"]),
     "an impossible value": (["OWN", "--set", "scratch.epochs=none"], ["arms.scratch", "epochs='none'"]),
-    "no seeds": (["OWN", "--seeds", "0"], ["seeds: 0 is not a whole number of at least 1"]),
+    "no seeds": (["OWN", "--seeds", "0"], ["seeds: 0 is not a whole number from 1 to 1,000"]),
     "no photos": (["OWN"], ["own needs photos of yours: --data pets=FOLDER. Photos of pets."]),
     "photos of nobody": (["OWN", "--data", "petz=PHOTOS"], ["--data petz", "'pets'"]),
     "photos twice": (["OWN", "--data", "pets=PHOTOS", "--data", "pets=PHOTOS"], ["--data names pets twice"]),

@@ -241,7 +241,7 @@ def test_mistakes_come_before_any_work(photos: Path, weights: Path, monkeypatch:
         ({"sample": 1}, "`sample=1` must be at least 2"),
         ({"time": "soon"}, "is not a length of time"),
         ({"epochs": 3}, "recommend takes no option 'epochs'"),
-        ({"image_sise": 3}, "Did you mean 'image_size'?"),
+        ({"image_sise": 3}, "Did you mean 'image_size'"),
         ({"settings": {"image_size": -3}}, "image_size"),
     ):
         with pytest.raises(OptionError) as caught:
