@@ -143,5 +143,5 @@ def test_a_format_that_this_pillow_lacks_is_said_to_be_lacking(monkeypatch: pyte
     out = io.BytesIO()
     Image.fromarray(RGB).save(out, "AVIF")
     monkeypatch.setattr(module, "_FORMATS", tuple(name for name in module._FORMATS if name != "AVIF"))
-    with pytest.raises(BadPhoto, match=r"^AVIF photo, which Pillow [\d.]+ here cannot read: pip install --upgrade"):
+    with pytest.raises(BadPhoto, match=r"^AVIF photo, which Pillow [\d.]+ here cannot read: pip install -U"):
         decode(out.getvalue())

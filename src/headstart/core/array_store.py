@@ -176,10 +176,12 @@ class RowStore:
                 file.flush()
                 os.fsync(file.fileno())
             if writer.rows:
+                content, end = _index(writer), shard.with_suffix(INDEX)
+                # Mapped before it has its name: then another process may delete it at any time. Windows does not
+                # rename what is mapped, nor delete it.
+                rows = {} if os.name == "nt" else _rows_of(content, end, self.dtype, values)
                 os.replace(values, shard.with_suffix(VALUES))
-                content = _index(writer)
-                # Mapped before it is published: then another process may delete it at any time.
-                rows = _rows_of(content, shard.with_suffix(INDEX), self.dtype)
+                rows = rows or _rows_of(content, end, self.dtype)
                 index.write_bytes(content)
                 os.replace(index, shard.with_suffix(INDEX))
                 self._rows |= rows
@@ -251,8 +253,8 @@ def _read_shard(index: Path, dtype: np.dtype) -> dict[str, _Row]:
     return rows
 
 
-def _rows_of(content: bytes, index: Path, dtype: np.dtype) -> dict[str, _Row]:
-    """The rows that an index names, by its content; the values beside it are mapped."""
+def _rows_of(content: bytes, index: Path, dtype: np.dtype, path: Path | None = None) -> dict[str, _Row]:
+    """The rows that an index names, by its content; the values are mapped, those beside it if no path is given."""
     if _seal(content[_SEAL:]) != content[:_SEAL]:
         raise ValueError("an index that is not as it was written")
     with np.load(io.BytesIO(content[_SEAL:]), allow_pickle=False) as saved:
@@ -261,7 +263,7 @@ def _rows_of(content: bytes, index: Path, dtype: np.dtype) -> dict[str, _Row]:
         )
         remarks = json.loads(bytes(saved["remarks"]).decode())
         size, kind = int(saved["size"]), str(saved["dtype"])
-    path = index.with_suffix(VALUES)
+    path = path or index.with_suffix(VALUES)
     if kind != dtype.str or path.stat().st_size != size * dtype.itemsize:
         raise ValueError("values of another kind or length")
     values = np.memmap(path, dtype=dtype, mode="r") if size else np.empty(0, dtype)
