@@ -6,6 +6,7 @@ import contextlib
 import csv
 import json
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def test_both_accuracies_are_told_and_the_balanced_one_first(uneven: Path, tmp_p
     expected = balanced_accuracy_score(*([row[name] for row in rows] for name in ("label", "predicted")))
     assert found["balanced_accuracy"]["value"] == pytest.approx(expected)
     assert found["headline"] == "balanced_accuracy"
-    page = (run.path / "report.html").read_text(encoding="utf-8")
+    page = unescape((run.path / "report.html").read_text(encoding="utf-8"))
     assert f"balanced accuracy on {len(rows)} test photos" in page
     assert "of each class's test photos that it never saw correctly on average" in page
     assert "Balanced accuracy over L2 strength" in page
