@@ -28,7 +28,7 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from claims.serving import BOUNDARY, HEAD, TAIL, answer, client, malformed, ready, request
+from claims.serving import BOUNDARY, HEAD, TAIL, answer, client, malformed, ready, request, trained
 from helpers import hostile
 
 Seen = list[tuple[float, float, int]]
@@ -258,14 +258,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20, help="for each attack")
     parser.add_argument("--mutations", type=int, default=2000)
     asked = parser.parse_args()
-    import headstart as hs
-
     with tempfile.TemporaryDirectory() as folder:
-        run = hs.train(
-            asked.assets / "data" / "animals", out=Path(folder) / "run", strategy="probe", shots=50, image_size=160,
-            weights=asked.assets / "weights" / "resnet18.fp16.safetensors", quiet=True,
-        ).path  # fmt: skip
-        photos = sorted((asked.assets / "data" / "animals").rglob("*.jpg"))
+        run, photos = trained(asked.assets, Path(folder))
         well = asyncio.run(measure(run, [path.read_bytes() for path in photos[:500]], asked))
     sys.exit(0 if well else 1)
 

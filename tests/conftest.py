@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pytest
+from helpers.commands import said_by
 from helpers.hostile import scan_bomb
 from PIL import Image, ImageDraw
 
@@ -222,15 +223,8 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     from headstart.cli.app import main
 
     def run(*words: object) -> Answer:
-        capsys.readouterr()
         monkeypatch.setattr(sys, "argv", ["headstart", *map(str, words)])
-        try:
-            main()
-            code = 0
-        except SystemExit as end:
-            code = int(end.code or 0)
-        said = capsys.readouterr()
-        return Answer(code, said.out, said.err)
+        return Answer(*said_by(main, capsys))
 
     return run
 

@@ -257,6 +257,18 @@ def resident(pid: int) -> float:
     return int(found[1]) / 1000
 
 
+def trained(assets: Path, folder: Path) -> tuple[Path, list[Path]]:
+    """A probe of the animals in a run below ``folder``, and all their photos."""
+    import headstart as hs
+
+    photos = assets / "data" / "animals"
+    run = hs.train(
+        photos, out=folder / "run", strategy="probe", shots=50, image_size=160, quiet=True,
+        weights=assets / "weights" / "resnet18.fp16.safetensors",
+    )  # fmt: skip
+    return run.path, sorted(photos.rglob("*.jpg"))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("assets", type=Path)
@@ -264,14 +276,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--malformed", type=int, default=2000)
     asked = parser.parse_args()
-    import headstart as hs
-
     with tempfile.TemporaryDirectory() as folder:
-        run = hs.train(
-            asked.assets / "data" / "animals", out=Path(folder) / "run", strategy="probe", shots=50, image_size=160,
-            weights=asked.assets / "weights" / "resnet18.fp16.safetensors", quiet=True,
-        ).path  # fmt: skip
-        photos = sorted((asked.assets / "data" / "animals").rglob("*.jpg"))
+        run, photos = trained(asked.assets, Path(folder))
         asyncio.run(measure(run, photos[:: max(1, len(photos) // 2000)], asked))
 
 

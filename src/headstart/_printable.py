@@ -5,6 +5,7 @@ below ``errors``, whose messages quote such text; everything else imports it fro
 
 from __future__ import annotations
 
+import reprlib
 import unicodedata
 
 QUOTED, LONGEST = 120, 2000
@@ -12,6 +13,9 @@ QUOTED, LONGEST = 120, 2000
 _UNSEEN = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 """Unicode's categories of control and format characters, lone surrogates (bytes of a file name that are not UTF-8), and
 separators of lines and paragraphs."""
+_VALUES = reprlib.Repr()
+_VALUES.maxstring = _VALUES.maxother = 60
+_VALUES.maxlevel = 2
 _JOINERS = "\u200c\u200d"
 
 
@@ -48,6 +52,11 @@ def elided(text: str, most: int = QUOTED) -> str:
 def quoted(name: str, most: int = QUOTED) -> str:
     """A name in quotes, as a message quotes it: printable, of at most ``most`` characters."""
     return repr(elided(name, most))
+
+
+def as_written(value: object) -> str:
+    """A value of any type as Python writes it, as part of a sentence: a long or deep one is cut."""
+    return printable(_VALUES.repr(value))
 
 
 def line(text: object) -> str:

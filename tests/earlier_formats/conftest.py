@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.commands import said_by
 from helpers.earlier import (
     INTERRUPTED,
     STORED,
@@ -27,15 +28,8 @@ def headstart(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
     """``headstart("train", folder)`` is ``python -m headstart train folder``, in this process."""
 
     def run(*words: object) -> Answer:
-        capsys.readouterr()
         monkeypatch.setattr(sys, "argv", ["headstart", *map(str, words)])
-        code = 0
-        try:
-            runpy.run_module("headstart", run_name="__main__")
-        except SystemExit as end:
-            code = int(end.code or 0)
-        said = capsys.readouterr()
-        return Answer(code, said.out, said.err)
+        return Answer(*said_by(lambda: runpy.run_module("headstart", run_name="__main__"), capsys))
 
     return run
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import reprlib
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from headstart.core.text import brief
+from headstart.core.text import as_written
 from headstart.errors import OptionError, option
 
 Place = str | os.PathLike[str]
@@ -61,7 +60,7 @@ def told(name: str, value: Any) -> str:
     """An argument and its value as a message says them: of an object, its type alone."""
     plain = value is None or (type(value).__module__ == "builtins" and type(value) is not object)
     kind = type(value).__name__
-    return option(name, brief(reprlib.repr(value), 60)) if plain else f"{option(name)}, of the type {kind},"
+    return option(name, as_written(value)) if plain else f"{option(name)}, of the type {kind},"
 
 
 def lasting(place: str) -> str:

@@ -8,11 +8,11 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from headstart._printable import brief, elided, escaped, line, printable, quoted
+from headstart._printable import as_written, brief, elided, escaped, line, printable, quoted
 
 __all__ = [
-    "brief", "count", "duration", "elided", "escaped", "joined", "json_text", "line", "listed", "plural", "printable",
-    "quoted",
+    "as_written", "brief", "count", "duration", "elided", "escaped", "joined", "json_text", "line", "listed", "plural",
+    "printable", "quoted",
 ]  # fmt: skip
 _FAR = re.compile(r"[^\x20-\x7e\xa1-\xac\xae-\u05ff]+")
 """Where characters may be that cannot be shown; the letters nearby are passed over quickly."""

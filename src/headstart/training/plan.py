@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import reprlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from headstart.core.formats import DAMAGED, check_format, checked, warn_unknown
+from headstart.core.text import as_written
 from headstart.data.augment import LEVELS
 from headstart.errors import OptionError, RunError, did_you_mean
 from headstart.inference.backends import ENGINES
@@ -112,12 +112,12 @@ def check_overrides(overrides: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in overrides.items():
         if name not in SETTINGS:
             hint = did_you_mean(name, SETTINGS) or f"Known: {', '.join(SETTINGS)}."
-            wrong.append(f"unknown setting {reprlib.repr(name)}. {hint}")
+            wrong.append(f"unknown setting {as_written(name)}. {hint}")
             continue
         try:
             good[name] = _read(name, value, types[name])
         except ValueError as error:
-            wrong.append(f"{name}={reprlib.repr(value)}: {error}")
+            wrong.append(f"{name}={as_written(value)}: {error}")
     if wrong:
         raise OptionError("The plan cannot be: " + "; ".join(wrong))
     return good

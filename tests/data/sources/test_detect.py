@@ -168,6 +168,23 @@ def test_link_loops_end_and_are_named(class_folder, link):
     }
 
 
+@pytest.fixture
+def refuse_to_list(monkeypatch):
+    """``refuse_to_list("yak")``: the system lets nobody list a folder of that name."""
+
+    def refuse(name):
+        real = os.scandir
+
+        def guarded(path):
+            if str(path).endswith(name):
+                raise PermissionError(13, "Permission denied")
+            return real(path)
+
+        monkeypatch.setattr(os, "scandir", guarded)
+
+    return refuse
+
+
 def test_a_linked_folder_elsewhere_is_read(class_folder, link, tmp_path):
     root = class_folder(per_class=2)
     other = class_folder(name="other", classes=("panda", "yak"), per_class=2)
@@ -175,16 +192,9 @@ def test_a_linked_folder_elsewhere_is_read(class_folder, link, tmp_path):
     assert counts(scan(root))[None, "panda"] == 2
 
 
-def test_an_unreadable_folder_is_named_and_the_others_read(class_folder, monkeypatch):
+def test_an_unreadable_folder_is_named_and_the_others_read(class_folder, refuse_to_list):
     root = class_folder(classes=("cat", "dog", "yak"), per_class=2)
-    real = os.scandir
-
-    def guarded(path):
-        if str(path).endswith("yak"):
-            raise PermissionError(13, "Permission denied")
-        return real(path)
-
-    monkeypatch.setattr(os, "scandir", guarded)
+    refuse_to_list("yak")
     found = scan(root, for_training=False)
     with pytest.raises(DataError, match=r"Most photos of 1 class cannot be read \(1 of 1 of 'yak'\)"):
         scan(root)
@@ -371,19 +381,12 @@ def test_classes_that_are_taken_as_one_are_told(bytes_folder):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
-def test_photos_to_predict_are_found_or_named(class_folder, link, tmp_path, monkeypatch):
+def test_photos_to_predict_are_found_or_named(class_folder, link, refuse_to_list):
     root = class_folder(classes=("cat", "dog", "yak"), per_class=2)
     other = class_folder(name="other", classes=("owl",), per_class=1)
     link(other, root / "cat" / "elsewhere")
     link("me.png", root / "cat" / "me.png")
-    real = os.scandir
-
-    def guarded(path):
-        if str(path).endswith("yak"):
-            raise PermissionError(13, "Permission denied")
-        return real(path)
-
-    monkeypatch.setattr(os, "scandir", guarded)
+    refuse_to_list("yak")
     found = find_files([root])
     assert {Path(p).relative_to(root).as_posix() for p in found.photos} == {
         "cat/cat_000.png", "cat/cat_001.png", "cat/elsewhere/owl/owl_000.png", "cat/me.png", "dog/dog_000.png",

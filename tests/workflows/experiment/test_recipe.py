@@ -35,6 +35,7 @@ ARMS: dict[str, tuple[Any, str]] = {
     "hyphened-key": ({"image-size": 3}, "unknown key 'image-size'. Did you mean 'image_size'"),
     "number-as-key": ({1: 3}, "unknown key 1. Known: images, from"),
     "own-place": ({"out": "here"}, "unknown key 'out'"),
+    "own-reading": ({"label_column": "breed"}, "unknown key 'label_column'"),
     "text-for-int": ({"shots": "ten"}, "shots: 'ten' is not a whole number"),
     "half-a-photo": ({"shots": 2.5}, "shots: 2.5 is not a whole number"),
     "truth-for-int": ({"shots": True}, "shots: True is not a whole number"),

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from headstart.core.text import as_written
 from headstart.errors import OptionError, did_you_mean
 from headstart.workflows.experiment import recipe_yaml
-from headstart.workflows.experiment.recipe import ARM_KEYS, Recipe, brief, parse
+from headstart.workflows.experiment.recipe import ARM_KEYS, Recipe, parse
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -40,7 +41,7 @@ def find(name: str) -> RecipeFile:
     path = RECIPES / f"{name}.yaml" if name in known else Path(name)
     if path.suffix not in {".yaml", ".yml"} and not os.path.isfile(path):
         hint = did_you_mean(name, known) or f"Studies that ship: {', '.join(known)}; or give a recipe.yaml."
-        raise OptionError(f"There is no study {brief(name)}.", hint)
+        raise OptionError(f"There is no study {as_written(name)}.", hint)
     try:
         if os.path.exists(path) and not os.path.isfile(path):  # a pipe or a device may never end
             raise OptionError(f"{path} cannot be read: it is not a file.")
@@ -79,7 +80,7 @@ def _setting(text: str) -> tuple[str, Any]:
     name, sign, value = text.partition("=")
     if not sign or not name.strip():
         hint = "Write it like `settings=['epochs=3']`, or `settings=['scratch.epochs=3']`."
-        raise OptionError(f"`settings`: {brief(text)} is not NAME=VALUE.", hint, option="settings")
+        raise OptionError(f"`settings`: {as_written(text)} is not NAME=VALUE.", hint, option="settings")
     try:
         return name.strip(), recipe_yaml.read(value, "`settings`")
     except OptionError:
@@ -97,7 +98,7 @@ def _change(raw: Mapping[str, Any], changes: Mapping[str, Any], origin: str) -> 
         arm, dot, key = str(name).rpartition(".")
         key = key.replace("-", "_") if key.replace("-", "_") in (*ARM_KEYS, "test_photos") else key
         if dot and arm not in arms:
-            wrong.append(f"{name[:60]}: no arm is named {brief(arm)}. {did_you_mean(arm, arms)}".strip())
+            wrong.append(f"{name[:60]}: no arm is named {as_written(arm)}. {did_you_mean(arm, arms)}".strip())
         elif key == "seeds" and not dot:
             changed |= {"seeds": value, "every_arm": _without(changed.get("every_arm"), "seeds")}
             arms = {each: _without(own, "seeds") for each, own in arms.items()}
@@ -109,7 +110,7 @@ def _change(raw: Mapping[str, Any], changes: Mapping[str, Any], origin: str) -> 
             } or changed.get("images")
         elif key not in ARM_KEYS:
             hint = did_you_mean(key, ARM_KEYS if dot else (*ARM_KEYS, "test_photos"))
-            wrong.append(f"{name[:60]}: unknown key {brief(key)}. {hint}".strip())
+            wrong.append(f"{name[:60]}: unknown key {as_written(key)}. {hint}".strip())
         else:
             # Shots and fraction both say how much to train on: the new one replaces the other.
             other = {"shots": "fraction", "fraction": "shots"}.get(key, "")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from headstart.core.text import as_written
+from headstart.data.schema import ReadOptions
 from headstart.errors import HeadstartError, OptionError, did_you_mean
 from headstart.models.heads import check_head
 from headstart.training.config import TrainOptions
@@ -22,18 +23,9 @@ SWEEPS = ("shots", "fraction", "cut", "image_size")
 _RECIPE_KEYS = ("name", "title", "about", "images", "every_arm", "arms", "pairs", "seeds", "quick")
 _IMAGES_KEYS = ("home", "words", "judge_on", "test_photos")
 _OWN_KEYS = ("images", "from", "published", "said", "expected", "note", "mistakes", "seeds")
-_NOT_FOR_ARMS = {
-    "data",
-    "out",
-    "weights",
-    "from_run",
-    "seed",
-    "device",
-    "on_bad",
-    "log",
-    "settings",
-    "ignore",
-    "class_folders",
+# Of a whole study, not of an arm; image sets are read once for all arms.
+_NOT_FOR_ARMS = {"data", "out", "weights", "from_run", "seed", "device", "on_bad", "log", "settings"} | {
+    f.name for f in fields(ReadOptions)
 }
 _OPTION_KINDS = {f.name: str(f.type).split(" ")[0] for f in fields(TrainOptions) if f.name not in _NOT_FOR_ARMS}
 ARM_KEYS = (*_OWN_KEYS, *_OPTION_KINDS, *SETTINGS)
@@ -42,14 +34,6 @@ MAX_ARMS, MAX_POINTS, MAX_SEEDS, MAX_TRAININGS = 100, 100, 1000, 10_000
 """Arms of a recipe, values of a sweep, seeds of an arm, trainings of a study: a larger number is a slip."""
 _MANY = 100
 """Problems that are told; there are no suggestions for those after them, which take time to find."""
-_QUOTE = reprlib.Repr()
-_QUOTE.maxstring = _QUOTE.maxother = 60
-_QUOTE.maxlevel = 2
-
-
-def brief(value: Any) -> str:
-    """A value as a message quotes it: on part of a line."""
-    return _QUOTE.repr(value)
 
 
 def _is_number(value: Any) -> bool:
@@ -176,7 +160,7 @@ class _Parser:
         self.problems += [f"{key}: is missing" for key in ("name", "images", "arms") if not raw.get(key)]
         name, title, about = (self.text("", raw, key) for key in ("name", "title", "about"))
         if name and not _NAME.fullmatch(name):
-            self.problems.append(f"name: {brief(raw['name'])} must be letters, digits and hyphens, at most 60")
+            self.problems.append(f"name: {as_written(raw['name'])} must be letters, digits and hyphens, at most 60")
         images = {str(name): self.images(str(name), spec) for name, spec in self.mapping(raw, "images").items()}
         self.mapping(raw, "quick")  # the catalogue applies it
         every = {"seeds": self.value("", raw, "seeds", 1), **self.mapping(raw, "every_arm")}
@@ -199,14 +183,14 @@ class _Parser:
         found = raw.get(key) or {}
         if isinstance(found, Mapping):
             return found
-        self.problems.append(f"{key}: must be a mapping, not {brief(found)}")
+        self.problems.append(f"{key}: must be a mapping, not {as_written(found)}")
         return {}
 
     def unknown(self, place: str, given: Mapping[str, Any], known: Sequence[str]) -> None:
         for key in given:
             if key not in known:
                 hint = self.hint(key, known) or f"Known: {', '.join(known)}."
-                self.problems.append(f"{place}unknown key {brief(key)}. {hint}")
+                self.problems.append(f"{place}unknown key {as_written(key)}. {hint}")
 
     def hint(self, word: Any, known: Iterable[str]) -> str:
         return did_you_mean(str(word)[:60], known) if len(self.problems) < _MANY else ""
@@ -219,7 +203,7 @@ class _Parser:
         """The value of a key of ``_CHECKS``; the default where it is left out or wrong."""
         value, (check, words) = given.get(key), _CHECKS[key]
         if value is not None and not check(value):
-            self.problems.append(f"{place}{key}: {brief(value)} {words}")
+            self.problems.append(f"{place}{key}: {as_written(value)} {words}")
             return default
         return default if value is None else value
 
@@ -238,13 +222,15 @@ class _Parser:
         if not _NAME.fullmatch(name):
             self.problems.append(f"{place}a name must be letters, digits and hyphens, at most 60")
         if not isinstance(own or {}, Mapping):
-            self.problems.append(f"{place}must be a mapping of options, not {brief(own)}")
+            self.problems.append(f"{place}must be a mapping of options, not {as_written(own)}")
             own = {}
         given = {**every, **(own or {})}
         self.unknown(place, given, ARM_KEYS)
         which = given.get("images", next(iter(images), ""))
         if str(which) not in images:
-            self.problems.append(f"{place}images: {brief(which)} is not in images. {self.hint(which, images)}".strip())
+            self.problems.append(
+                f"{place}images: {as_written(which)} is not in images. {self.hint(which, images)}".strip()
+            )
         options = {k: v for k, v in given.items() if k in ARM_KEYS and k not in _OWN_KEYS and v is not None}
         sweep = self.sweep(place, options)
         options = {k: v for k, v in options.items() if k not in SWEEPS or not isinstance(v, list)}
@@ -284,7 +270,7 @@ class _Parser:
         for one in asked:
             if one not in DELIBERATE_BUGS:
                 hint = self.hint(one, DELIBERATE_BUGS) or f"Known: {', '.join(DELIBERATE_BUGS)}."
-                self.problems.append(f"{place}mistakes: {brief(one)} is not known. {hint}")
+                self.problems.append(f"{place}mistakes: {as_written(one)} is not known. {hint}")
         return tuple(map(str, asked))
 
     def pairs(self, given: Any, arms: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -293,11 +279,11 @@ class _Parser:
             return
         for pair in given or ():
             if not isinstance(pair, list) or len(pair) != 2 or pair[0] == pair[1]:
-                self.problems.append(f"pairs: {brief(pair)} is not a pair of arms such as [probe, scratch]")
+                self.problems.append(f"pairs: {as_written(pair)} is not a pair of arms such as [probe, scratch]")
                 continue
             for name in pair:
                 if name not in arms:
-                    self.problems.append(f"pairs: no arm is named {brief(name)}. {self.hint(name, arms)}".strip())
+                    self.problems.append(f"pairs: no arm is named {as_written(name)}. {self.hint(name, arms)}".strip())
             yield str(pair[0]), str(pair[1])
 
 
@@ -306,7 +292,7 @@ def _option_problems(options: Mapping[str, Any], sweep: tuple[str, tuple[Any, ..
     for value in sweep[1] if sweep else (None,):
         at = {**options, sweep[0]: value} if sweep else dict(options)
         badly_typed = [key for key, value in at.items() if key in _CHECKS and not _CHECKS[key][0](value)]
-        yield from (f"{key}: {brief(at[key])} {_CHECKS[key][1]}" for key in badly_typed)
+        yield from (f"{key}: {as_written(at[key])} {_CHECKS[key][1]}" for key in badly_typed)
         if "strategy" in badly_typed:
             badly_typed.append("boundary")  # unknown whether it fits the strategy
         at = {k: v for k, v in at.items() if k not in badly_typed}
@@ -334,7 +320,7 @@ def _source_problems(arms: Sequence[Arm]) -> Iterator[str]:
             continue
         source, place = by_name.get(arm.source), f"arms.{arm.name}: from: "
         if source is None:
-            yield f"{place}no arm is named {brief(arm.source)}. {did_you_mean(arm.source, by_name)}".strip()
+            yield f"{place}no arm is named {as_written(arm.source)}. {did_you_mean(arm.source, by_name)}".strip()
         elif source.sweep:
             yield f"{place}{arm.source} is run at several points; it must be one network"
         elif source.seeds < arm.seeds:
