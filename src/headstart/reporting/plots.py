@@ -109,6 +109,8 @@ def _curves(
         dress(axes)
         if measure.endswith("accuracy"):
             percent_axis(axes, "y")
+            low, high = axes.get_ylim()
+            axes.set_ylim(low, min(high, 1 + (1 - low) / 20))  # nothing lies above 100 %
         keys = [_KEYS[split] for split in lines]
         if ring and "val" in lines:
             axes.plot(

@@ -114,12 +114,13 @@ def _shown_classes(metrics: dict[str, Any]) -> list[int]:
 
 def _answer(metrics: dict[str, Any]) -> str:
     """The result in one sentence."""
-    split, which = ("test", "test photos that it never saw") if "test" in metrics else ("val", "validation photos")
+    split, which = ("test", "unseen test photos") if "test" in metrics else ("val", "validation photos")
     name, found = headline(metrics[split])
     how_sure = f"(95 % confidence interval {found['low']:.1%} to {found['high']:.1%})"
     if name == "accuracy":
         return f"The classifier names {found['value']:.1%} of {metrics[split]['photos']} {which} correctly {how_sure}."
-    return f"The classifier names {found['value']:.1%} of each class's {which} correctly on average {how_sure}."
+    seen = f"{found['value']:.1%} of the {which} correctly"
+    return f"Averaged over the classes, the classifier names {seen} {how_sure}."
 
 
 def _caveats(prepared: Prepared, plan: Plan, metrics: dict[str, Any]) -> list[str]:
