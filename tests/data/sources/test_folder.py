@@ -350,6 +350,21 @@ def test_what_headstart_wrote_is_no_class(tree: Make, output: str, place: str) -
     assert f"left out, because headstart wrote them: {place}/" in found.notes
 
 
+def test_what_headstart_predicted_labels_nothing(tree: Make) -> None:
+    """The lists of a run in the folder of its photos are no table of these."""
+    lists = b"path,label\n../0.jpg,cat\n../1.jpg,dog\n../2.jpg,dog\n"
+    run = {"run/request.json": b"{}", "run/splits.csv": b"", "run/predictions.csv": lists}
+    with pytest.raises(DataError, match="no labels"):
+        scan(tree({"": 3, **run}))
+    assert counts(scan(tree({"": 3, "run/predictions.csv": lists}, "theirs"))) == {"cat": 1, "dog": 2}
+
+
+def test_the_tables_of_a_folder_can_be_ignored(tree: Make) -> None:
+    table = {f"{name}/list.csv": b"path,label\n../0.jpg,cat\n../1.jpg,%s\n" % name.encode() for name in ("old", "new")}
+    root = tree({"": 2, **table})
+    assert counts(scan(root, options=ReadOptions(("old",)))) == {"cat": 1, "new": 1}
+
+
 def test_what_headstart_wrote_is_no_split_and_no_wrapper(tree: Make) -> None:
     run = {"runs/r/request.json": b"{}", "runs/r/splits.csv": b"", "runs/r/x.png": PHOTO}
     assert counts(scan(tree({**within("train", "test"), **run}))) == SPLIT

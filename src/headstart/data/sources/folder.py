@@ -71,7 +71,7 @@ def _manifest(folders: Folders, root: Path, within: Path | None, wrapped: int = 
     """The manifest of ``root``, in or below the folders' own; ``wrapped``: how many folders with only this in them are
     around it.
     """
-    here, tables = str(root), Tables(root, within, folders.options)
+    here, tables = str(root), Tables(folders, root, within)
     if found := tables.first():
         return leave_out(replace(found, name=root.name), folders.options.ignore)
     words, photos = _split_folders(folders, here) or _class_folders(folders, here) or ("", [])

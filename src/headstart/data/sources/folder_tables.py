@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from headstart.core.text import listed
-from headstart.data.filenames import is_hidden, natural_key, split_of
-from headstart.data.schema import Manifest, Photo, ReadOptions, Split
+from headstart.data.filenames import split_of
+from headstart.data.schema import Manifest, Photo, Split
 from headstart.data.sources.table import Reader, split_of_table
 from headstart.data.sources.table_reading import LIST_SUFFIXES, OFFICE, SUFFIXES
+from headstart.data.sources.tree import Folders
 from headstart.errors import DataError, OptionError
 
 _SUBMISSION = re.compile(r"sample[-_ ]?sub|^submission|[-_ ]submission", re.IGNORECASE)
@@ -41,16 +42,21 @@ class Candidate:
 class Tables:
     """The tables in a folder, in its split folders, or else in its other folders."""
 
-    def __init__(self, root: Path, within: Path | None, options: ReadOptions) -> None:
-        self.root, self.within, self.options = root, within, options
-        self._inner = [Path(entry) for entry in _folders_in(root)]
-        self.paths: list[tuple[Path, Split | None]] = [(path, None) for path in _tables_in(root)]
+    def __init__(self, folders: Folders, root: Path, within: Path | None) -> None:
+        self.folders, self.root, self.within, self.options = folders, root, within, folders.options
+        self._inner = [root / name for name in folders.contents(str(root)).folders]
+        self.paths: list[tuple[Path, Split | None]] = [(path, None) for path in self._tables_in(root)]
         for folder in self._inner:
             if split := split_of(folder.name):
-                self.paths += [(path, split) for path in _tables_in(folder)]
+                self.paths += [(path, split) for path in self._tables_in(folder)]
         self.submissions: list[Path] = []
         self._read: list[Candidate] | None = None
         self._sort_out()
+
+    def _tables_in(self, folder: Path) -> list[Path]:
+        """Without those that are to be ignored, and those that headstart wrote."""
+        names = self.folders.contents(str(folder)).others
+        return [folder / name for name in names if os.path.splitext(name)[1].lower() in SUFFIXES]
 
     def _sort_out(self) -> None:
         """Forms for answers are no tables of labels, nor are the lists of what ``check`` left out."""
@@ -61,7 +67,7 @@ class Tables:
     def _go_deeper(self) -> None:
         """Without any table here, those in the other folders count."""
         if not self.paths:
-            self.paths = [(path, None) for folder in self._inner for path in _tables_in(folder)]
+            self.paths = [(path, None) for folder in self._inner for path in self._tables_in(folder)]
             self._read = None
             self._sort_out()
 
@@ -205,19 +211,3 @@ def _brief(candidate: Candidate) -> str:
 def _is_left_out(path: Path) -> bool:
     whole = path.stem.removesuffix("-left-out")
     return whole != path.stem and path.with_name(whole + path.suffix).exists()
-
-
-def _tables_in(folder: Path) -> list[Path]:
-    return [Path(e) for e in _entries(folder) if os.path.splitext(e)[1].lower() in SUFFIXES and os.path.isfile(e)]
-
-
-def _folders_in(folder: Path) -> list[str]:
-    return [entry for entry in _entries(folder) if os.path.isdir(entry)]
-
-
-def _entries(folder: Path) -> list[str]:
-    try:
-        names = [name for name in os.listdir(folder) if not is_hidden(name)]
-    except OSError:
-        return []
-    return [os.path.join(folder, name) for name in sorted(names, key=natural_key)]
