@@ -1,7 +1,7 @@
 """What weights in the loss, or a sampler, bring where classes are uneven: 200 training photos of some classes, 20 of
 the others.
 
-    python benchmarks/claims/imbalance.py ASSETS [--seeds 5] [--sets animals,...] [--strategies probe,...]
+    python benchmarks/claims/imbalance.py ASSETS [--seeds 5] [--first 0] [--sets animals,...] [--strategies probe,...]
 
 ASSETS as CONTRIBUTING.md describes it. Each seed draws other photos and makes other classes the large ones; the test
 photos are even, so balanced accuracy and accuracy are the same there. Prints, per set and strategy, for each way: the
@@ -36,6 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("assets", type=Path)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first", type=int, default=0, help="the first seed; 0 to 5 were used to choose the rule")
     parser.add_argument("--sets", default="animals,dogs-vs-cats,trashnet,imagewoof")
     parser.add_argument("--strategies", default="probe")
     parser.add_argument("--ways", default=",".join(WAYS))
@@ -45,7 +46,8 @@ def main() -> None:
     ways = asked.ways.split(",")
     with tempfile.TemporaryDirectory() as out:
         for name in asked.sets.split(","):
-            drawn = [draw(asked.assets / SETS[name], Path(out) / f"{name}-{seed}", seed) for seed in range(asked.seeds)]
+            seeds = range(asked.first, asked.first + asked.seeds)
+            drawn = [draw(asked.assets / SETS[name], Path(out) / f"{name}-{seed}", seed) for seed in seeds]
             for strategy in asked.strategies.split(","):
                 table(name, strategy, ways, list(measured(asked, drawn, strategy, ways, Path(out))))
 
