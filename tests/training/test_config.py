@@ -20,6 +20,7 @@ from headstart.training.config import (
     Engine,
     Log,
     Precision,
+    Stages,
     TrainOptions,
     taken_by,
 )
@@ -91,7 +92,10 @@ def test_choices_are_those_that_the_code_knows() -> None:
     from headstart.training.loggers import SERVICES
     from headstart.training.plan import CHOICES
 
-    asked = {"augment": Augment, "engine": Engine, "batchnorm": BatchNorm, "precision": Precision, "balance": Balance}
+    asked = {
+        "augment": Augment, "engine": Engine, "batchnorm": BatchNorm, "precision": Precision, "balance": Balance,
+        "stages": Stages,
+    }  # fmt: skip
     assert {name: set(get_args(choice)) for name, choice in asked.items()} == {n: set(c) for n, c in CHOICES.items()}
     assert set(get_args(Log)) == set(SERVICES)
 

@@ -113,6 +113,7 @@ class Classifier:
             "architecture": {
                 "backbone": backbone.name,
                 "cut": backbone.cut,
+                "joined": list(backbone.joined),
                 "dim": backbone.dim,
                 "head": self.head,
                 "dropout": list(self.dropout),
@@ -163,7 +164,7 @@ class Classifier:
             tuple(shape["dropout"]),
             described["precision"],
             described["provenance"],
-            Uncertainty.load(folder, shape["dim"]),
+            Uncertainty.load(folder, network.backbone.facts.dim),
         )
         return loaded.to(find_machine(device))
 
@@ -210,7 +211,8 @@ class Classifier:
     def answers(self, features: np.ndarray) -> list[Answer]:
         """Probabilities and distances of photos with these features [N, D]."""
         rows = MULTICLASS.probabilities(head_logits(self.network.head, features))
-        far = self.certainty.distances(features) if self.certainty else [None] * len(rows)
+        last = self.network.backbone.last(features)
+        far = self.certainty.distances(last) if self.certainty else [None] * len(rows)
         return [Answer(row, distance) for row, distance in zip(rows, far, strict=True)]
 
     def stream(self, photos: Sequence[Ref] | Iterator[Ref]) -> Iterator[tuple[Ref, PhotoRead, Answer | None]]:
@@ -314,7 +316,7 @@ def load_backbone(folder: Path) -> Any:
         classifier = Classifier.load(folder, "cpu")
     except RunError as error:
         raise WeightsError(f"{option('from_run', repr(str(folder)))}: {error.problem}", error.hint) from None
-    backbone, used = classifier.network.backbone, classifier.preprocessing
+    backbone, used = classifier.network.backbone.joining(()), classifier.preprocessing
     mean, std, interpolation = used.mean, used.std, used.interpolation
     backbone.preprocessing = replace(backbone.preprocessing, mean=mean, std=std, interpolation=interpolation)
     return backbone

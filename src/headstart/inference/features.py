@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -30,6 +30,8 @@ BATCH = 32
 SHARD = 2048
 """Rows per published shard of the cache, and so the most that an interruption can lose."""
 FORMAT = 1
+ALL_STAGES = "every stage"
+"""The end of a trunk that computes the features with all stages joined."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,8 @@ class FeatureKey:
 class FeatureExtractor:
     """One frozen backbone and how it is computed; features come from the cache if it has them.
 
-    ``ready``: the network that was prepared last (folded, converted). Splits and views share it, because preparing one
-    takes seconds.
+    ``ready``: the network that was prepared last (folded, converted), by its end. Splits, views and ``joining`` share
+    it, because preparing one takes seconds.
     """
 
     backbone: Backbone
@@ -62,12 +64,20 @@ class FeatureExtractor:
     machine: Machine
     precision: str
     engine: str
-    ready: tuple[str, FrozenNetwork] | None = field(default=None, repr=False)
+    ready: dict[str, FrozenNetwork] = field(default_factory=dict, repr=False)
 
     def pooled(self, pixels: DecodedImages, progress: OnProgress | None = None) -> np.ndarray:
-        """The backbone's features of every photo, float32 [N, D]."""
-        store = self._rows(self.backbone, "end", pixels, View(), "float32", progress)
-        return store.gather([str(d) for d in pixels.digests])
+        """The backbone's features of every photo, float32 [N, D]: from rows with those of every stage, which one pass
+        computes and which serve backbones with joined stages too.
+        """
+        every = self.backbone.joining_all()
+        store = self._rows(every, ALL_STAGES, pixels, View(), "float32", progress)
+        rows = store.gather([str(d) for d in pixels.digests])
+        return rows if self.backbone.joined == every.joined else every.columns(rows, self.backbone.joined)
+
+    def joining(self, stages: Sequence[str]) -> FeatureExtractor:
+        """For the backbone with these stages joined; the prepared network is shared."""
+        return replace(self, backbone=self.backbone.joining(stages))
 
     def outputs(
         self, trunk: nn.Module, boundary: str, pixels: DecodedImages, view: View, progress: OnProgress | None = None
@@ -84,11 +94,11 @@ class FeatureExtractor:
 
     def prepared(self, module: nn.Module, end: str) -> FrozenNetwork:
         """The network that computes the outputs up to ``end``."""
-        if self.ready is None or self.ready[0] != end:
-            self.ready = None  # two at a time would not fit in memory
+        if end not in self.ready:
+            self.ready.clear()  # two at a time would not fit in memory
             network = FrozenNetwork(module, self.preprocessing, self.machine, self.precision, self.engine)
-            self.ready = (end, network)
-        return self.ready[1]
+            self.ready[end] = network
+        return self.ready[end]
 
     def _rows(
         self, trunk: nn.Module, end: str, pixels: DecodedImages, view: View, dtype: str, progress: OnProgress | None

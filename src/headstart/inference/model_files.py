@@ -47,6 +47,7 @@ class Architecture(Struct):
     dim: Annotated[int, Meta(ge=1, le=1_000_000)]
     head: Name
     cut: Name | None = None
+    joined: Annotated[tuple[Name, ...], Meta(max_length=100)] = ()
     dropout: Annotated[tuple[Annotated[float, Meta(ge=0, lt=1)], ...], Meta(max_length=100)] = ()
 
 

@@ -44,6 +44,7 @@ def load_network(folder: Path, architecture: Mapping[str, Any], classes: int) ->
     try:
         at_most = max(SMALL, GROWTH * path.stat().st_size)
         backbone = create(architecture["backbone"], pretrained=False, cut=cut, at_most=at_most)
+        backbone = backbone.joining(architecture["joined"])
         if backbone.dim != dim:
             raise RunError(f"it makes {backbone.dim} features, but architecture.dim is {dim}")
         _check_head(shapes, head, dim, classes, dropout)

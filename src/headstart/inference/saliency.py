@@ -3,7 +3,7 @@ class's logit depends on it.
 
 They show where the evidence is, at the resolution of those maps, but not why it counts. Gradients run through the pool
 and the head only, which costs little (in a transformer that predicts from its class token, also through the last
-block).
+block). Where the head reads joined stages, the maps of all of them add up, each by what it gives to the logit.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from headstart.inference.memory import InParts
 from headstart.inference.runner import Normalise
 from headstart.models.blocks import POOL
 from headstart.models.chain import is_channels_last
+from headstart.models.stages import boundary_index
 
 
 def has_maps(classifier: Classifier) -> bool:
@@ -43,7 +44,10 @@ class Explainer:
         # Maps are taken before the pool. A transformer that predicts from its class token reads the other tokens in its
         # last block, so there they are taken before that block.
         last = [name for name in backbone.block_names if name.startswith("blocks.")][-1:] if self.prefix_tokens else []
-        self.trunk, self.pool = backbone.split_at(last[0] if last else POOL)
+        plain, boundary = backbone.joining(()), last[0] if last else POOL
+        self.taps, self.pool = {tap.block: tap for tap in backbone.taps.values()}, plain.split_at(boundary)[1]
+        at = boundary_index(boundary, plain.block_names, plain.name)
+        self.trunk = list(plain.named_blocks())[:at]
         self.normalise = Normalise(classifier.preprocessing)
         self.bf16 = classifier.precision == "bf16" and find_machine("cpu").fast_bf16
 
@@ -62,17 +66,31 @@ class Explainer:
     def _maps(self, photos: np.ndarray, classes: Sequence[int] | None) -> np.ndarray:
         device = next(self.head.parameters()).device
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
-            outputs = self.trunk(self.normalise(torch.from_numpy(np.array(photos)))).float()
+            read = self._read(self.normalise(torch.from_numpy(np.array(photos))))
         with torch.enable_grad():
-            outputs.requires_grad_()
-            logits = self.head(self.pool(outputs).to(device))
+            for outputs in read:
+                outputs.requires_grad_()
+            means = [tap(outputs) for tap, outputs in zip(self.taps.values(), read, strict=False)]
+            logits = self.head(torch.cat([*means, self.pool(read[-1])], 1).to(device))
             chosen = logits.argmax(1) if classes is None else torch.tensor(list(classes), device=device)
-            (gradient,) = torch.autograd.grad(logits.gather(1, chosen[:, None]).sum(), outputs)
-        activations, gradients = self._placed(outputs.detach()), self._placed(gradient)
-        found = F.relu((gradients.mean((2, 3), keepdim=True) * activations).sum(1, keepdim=True))
-        found = F.interpolate(found, photos.shape[1:3], mode="bilinear", align_corners=False)[:, 0]
+            gradients = torch.autograd.grad(logits.gather(1, chosen[:, None]).sum(), read)
+        pairs = [(self._placed(o.detach()), self._placed(g)) for o, g in zip(read, gradients, strict=True)]
+        # A gradient is of one position's outputs: the more positions, the smaller.
+        parts = [(g.mean((2, 3), keepdim=True) * o).sum(1, keepdim=True) * o[0, 0].numel() for o, g in pairs]
+        finest = max((part.shape[2:] for part in parts), key=math.prod)
+        found = F.relu(torch.stack([_resized(part, finest) for part in parts]).sum(0))
+        found = _resized(found, photos.shape[1:3])[:, 0]
         found = found - found.amin((1, 2), keepdim=True)
         return (found / found.amax((1, 2), keepdim=True).clamp_min(1e-7)).numpy()
+
+    def _read(self, x: Tensor) -> list[Tensor]:
+        """The outputs that the head reads, the joined stages' first and the last ones last, float32."""
+        found = []
+        for name, block in self.trunk:
+            x = block(x)
+            if name in self.taps:
+                found.append(x.float())
+        return [*found, x.float()]
 
     def _placed(self, x: Tensor) -> Tensor:
         """Outputs as [N, D, H, W], whichever way the network orders them."""
@@ -81,3 +99,9 @@ class Explainer:
         tokens = x[:, self.prefix_tokens :]
         side = math.isqrt(tokens.shape[1])
         return tokens.transpose(1, 2).reshape(len(x), -1, side, side)
+
+
+def _resized(maps: Tensor, size: Sequence[int]) -> Tensor:
+    if maps.shape[2:] == tuple(size):
+        return maps
+    return F.interpolate(maps, tuple(size), mode="bilinear", align_corners=False)

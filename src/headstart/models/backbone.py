@@ -6,18 +6,20 @@ It can be cut short, and split into the trunk before a boundary and the tail aft
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 
 from headstart.errors import OptionError
 from headstart.models.blocks import POOL, REFUSALS
-from headstart.models.chain import Block, Chain, GlobalPool, dry_run, is_channels_last
+from headstart.models.chain import Block, Chain, GlobalPool, dry_run, eval_mode, is_channels_last
 from headstart.models.preprocessing import Preprocessing
-from headstart.models.stages import boundary_index, cut_index, stage_names
+from headstart.models.stages import blocks_under, boundary_index, cut_index, joinable, stage_names
 
 
 @dataclass(frozen=True)
@@ -41,20 +43,102 @@ class Facts:
     prefix_tokens: int = 0
 
 
+class Tap(NamedTuple):
+    """Where a stage's outputs are read: after ``block``, averaged over ``axes``, from token ``first`` on; ``width`` is
+    the number of means.
+    """
+
+    block: str
+    axes: tuple[int, ...]
+    first: int
+    width: int
+
+    def __call__(self, outputs: torch.Tensor) -> torch.Tensor:
+        return (outputs[:, self.first :] if self.first else outputs).mean(self.axes)
+
+
 class Backbone(Chain):
     """A pretrained network without its classifier; ``state_dict`` has timm's keys. Created in eval mode; ``freeze``
     decides what trains.
 
-    ``source`` names the origin of the weights, ``pretrained`` is False for random ones.
+    ``source`` names the origin of the weights, ``pretrained`` is False for random ones. Features are those of the last
+    stage, after the means of the stages ``joined``, if there are any (see ``joining``).
     """
 
-    def __init__(self, blocks: Sequence[Block], facts: Facts) -> None:
+    def __init__(self, blocks: Sequence[Block], facts: Facts, taps: Mapping[str, Tap] | None = None) -> None:
         super().__init__(blocks)
-        self.facts = facts
-        self.name, self.dim, self.cut = facts.name, facts.dim, facts.cut
+        self.facts, self.taps = facts, dict(taps or {})
+        self.name, self.cut = facts.name, facts.cut
+        self.joined = tuple(self.taps)
+        self.dim = facts.dim + sum(tap.width for tap in self.taps.values())
         self.preprocessing = facts.preprocessing
         self.source, self.pretrained = "random weights", False
         self.eval()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.taps:
+            return super().forward(x)
+        taps, found = {tap.block: tap for tap in self.taps.values()}, []
+        for name, block in self.named_blocks():
+            x = block(x)
+            if name in taps:
+                found.append(taps[name](x))
+        return torch.cat([*found, x], 1)
+
+    def joining(self, stages: Sequence[str]) -> Backbone:
+        """The backbone with the means of these stages' outputs before its own features; with none, as it was created.
+        Parameters are shared. Raises OptionError for a stage that cannot be joined.
+        """
+        if tuple(stages) == self.joined:
+            return self
+        known = self.joinable_taps
+        if unknown := [stage for stage in stages if stage not in known]:
+            raise OptionError(f"{self.name} has no stage {unknown[0]!r} to join", f"Stages: {', '.join(known)}.")
+        other = Backbone(list(self.named_blocks()), self.facts, {stage: known[stage] for stage in stages})
+        other.preprocessing, other.source, other.pretrained = self.preprocessing, self.source, self.pretrained
+        other.__dict__["joinable_taps"] = known
+        return other
+
+    def joining_all(self) -> Backbone:
+        """With every stage joined that can be."""
+        return self.joining(tuple(self.joinable_taps))
+
+    @cached_property
+    def joinable_taps(self) -> dict[str, Tap]:
+        """The stages that can be joined, in order; not one whose mean the features are already."""
+        ends = {
+            self.block_names[blocks_under(stage, self.block_names)[-1]]: stage for stage in joinable(self.block_names)
+        }
+        taps: dict[str, Tap] = {}
+        means: dict[str, torch.Tensor] = {}
+        device = next((p.device for p in self.parameters()), torch.device("cpu"))
+        x = torch.randn(1, 3, *[self.facts.trial_size] * 2, generator=torch.Generator().manual_seed(0)).to(device)
+        with torch.no_grad(), eval_mode(self):
+            for name, block in self.named_blocks():
+                x = block(x)
+                if name in ends and isinstance(x, torch.Tensor) and x.ndim in (3, 4):
+                    axes = (1,) if x.ndim == 3 else (1, 2) if is_channels_last(x) else (2, 3)
+                    tap = Tap(name, axes, self.facts.prefix_tokens if x.ndim == 3 else 0, 0)
+                    means[ends[name]] = tap(x)
+                    taps[ends[name]] = tap._replace(width=means[ends[name]].shape[1])
+        own = [stage for stage, mean in means.items() if mean.shape == x.shape and torch.allclose(mean, x, atol=1e-5)]
+        return {stage: tap for stage, tap in taps.items() if stage not in own}
+
+    def last(self, features: Any) -> Any:
+        """The last stage's columns of features [N, D]."""
+        return features[:, -self.facts.dim :]
+
+    def columns(self, features: np.ndarray, stages: Sequence[str]) -> np.ndarray:
+        """Of this backbone's features [N, D] those that it would make with these of its stages joined."""
+        first, kept = 0, []
+        for stage, tap in self.taps.items():
+            kept += [features[:, first : first + tap.width]] if stage in stages else []
+            first += tap.width
+        return np.concatenate([*kept, self.last(features)], 1) if kept else np.ascontiguousarray(self.last(features))
+
+    def has_weights_of(self, other: Backbone) -> bool:
+        """Whether the two share their parameters."""
+        return next(self.parameters(), self) is next(other.parameters(), other)
 
     @property
     def weights_digest(self) -> str:
@@ -78,7 +162,7 @@ class Backbone(Chain):
         Parameters are shared.
 
         ``start`` and ``end``, or a stage or block. An empty side is an Identity, a side that holds all is the backbone
-        itself. Raises OptionError.
+        itself. Raises OptionError, and ValueError within a backbone with joined stages.
         """
         at = boundary_index(boundary, self.block_names, self.name)
         blocks = list(self.named_blocks())
@@ -86,6 +170,8 @@ class Backbone(Chain):
             return nn.Identity(), self
         if at == len(blocks):
             return self, nn.Identity()
+        if self.taps:
+            raise ValueError("joined stages lie on both sides of the boundary")
         first: Any = blocks[at][1]
         if getattr(first, "inplace", False):  # an activation that opens the tail would overwrite the trunk's outputs
             first.inplace = False

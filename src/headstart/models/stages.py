@@ -27,6 +27,20 @@ def stage_of(name: str) -> str:
     return ".".join([first, *rest[:1]]) if first in _CONTAINERS else first
 
 
+MOST_JOINED = 8
+"""Stages of a convolutional network; a transformer has more blocks, and neighbours among them say nearly the same."""
+
+
+def joinable(blocks: Sequence[str]) -> tuple[str, ...]:
+    """The stages whose outputs can be joined to the features: those of several blocks, or in a container, so that stems
+    and what follows the last stage are not among them. Of many, the ends of the first three quarters.
+    """
+    named = [s for s in stage_names(blocks) if s not in blocks or s.split(".")[0] in _CONTAINERS]
+    if len(named) <= MOST_JOINED:
+        return tuple(named)
+    return tuple(named[round(len(named) * quarter / 4) - 1] for quarter in (1, 2, 3))
+
+
 def place_names(blocks: Sequence[str]) -> tuple[str, ...]:
     """Each block and each prefix of it, in network order (``layer1``, ``layer1.0``, ``layer1.1``, ...)."""
     pieces = [block.split(".") for block in blocks]

@@ -30,6 +30,7 @@ Precision = Literal["bf16", "float32"]
 Engine = Literal["openvino", "torch"]
 BatchNorm = Literal["moving", "kept"]
 Balance = Literal["auto", "none", "weights", "sampler"]
+Stages = Literal["auto", "last", "all", "choose"]
 
 DEFAULT_BACKBONE = "resnet18"
 
@@ -165,6 +166,7 @@ class CompareOptions(ForecastOptions, total=False):
             " [default: auto, from the photos and the strategy]"
         ),
     ]
+    stages: Stages
     lr_backbone: float
     stage_decay: float
     batchnorm: BatchNorm

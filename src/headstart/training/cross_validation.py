@@ -48,14 +48,17 @@ def cross_validate(
     folds: np.ndarray,
     strengths: Sequence[float] = STRENGTHS,
     tolerance: float = 1e-4,
+    scales: np.ndarray | None = None,
 ) -> CrossValidated:
-    """A probe of features [N, D] per fold and strength, its logits for the photos that it has not seen."""
+    """A probe of features [N, D] per fold and strength, its logits for the photos that it has not seen; ``scales`` as
+    of ``Rows``.
+    """
     x, y = torch.from_numpy(np.ascontiguousarray(features)), torch.from_numpy(labels).long()
     logits = np.zeros((len(strengths), len(labels), classes), dtype=np.float32)
     dtype = precise_enough(x.numel(), len(strengths), classes)
     for fold in np.unique(folds):
         out = torch.from_numpy(folds == fold)
-        rows = Rows(x[~out], dtype)
+        rows = Rows(x[~out], dtype, scales=scales)
         asked = Rows(x[out], dtype, like=rows)
         solved = (one for together in solve(rows, y[~out], classes, strengths, tolerance) for one in together)
         for s, (_, weight, bias) in enumerate(solved):

@@ -19,7 +19,7 @@ from headstart.data.schema import Manifest, Photo
 from headstart.data.splits import too_alike
 from headstart.data.stratify import units
 from headstart.inference.device import Machine
-from headstart.inference.features import FeatureExtractor
+from headstart.inference.features import ALL_STAGES, FeatureExtractor
 from headstart.inference.runner import FrozenNetwork
 from headstart.models.backbone import Backbone
 from headstart.models.preprocessing import Preprocessing
@@ -101,7 +101,7 @@ def embed_images(
     classes, labels = labels_of([photos.manifest.photos[i] for i in members])
     plan = ready[0] if ready else plan_of(photos.manifest, len(members), len(classes), backbone, machine, options)
     seen = backbone.preprocessing.at(plan.image_size, plan.resize, photos.pixels.ranges)
-    network = ("end", ready[1]) if ready else None
+    network = {ALL_STAGES: ready[1]} if ready else {}
     extractor = FeatureExtractor(backbone, seen, machine, plan.precision, plan.engine, network)
     told = partial(events.progress, f"features by {backbone.name}")
     features = extractor.pooled(photos.pixels.take(members.tolist()), told)

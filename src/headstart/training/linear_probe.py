@@ -64,12 +64,13 @@ def fit_probe(
     classes: int,
     l2_grid: Sequence[float] = L2_GRID,
     balanced: bool = False,
+    scales: np.ndarray | None = None,
 ) -> Probe:
     """Fit the grid on ``train`` and choose on ``val``; each is (features [N, D] float, labels [N] int). ``balanced``:
-    each class has the same part in the loss.
+    each class has the same part in the loss; ``scales`` [D] as of ``Rows``.
     """
     dtype = precise_enough(train[0].size, len(l2_grid), classes)
-    rows, y = Rows(torch.from_numpy(train[0]), dtype), torch.from_numpy(train[1]).long()
+    rows, y = Rows(torch.from_numpy(train[0]), dtype, scales=scales), torch.from_numpy(train[1]).long()
     val_rows, val_y = Rows(torch.from_numpy(val[0]), dtype, like=rows), torch.from_numpy(val[1]).long()
     path: list[ProbeStep] = []
     best: tuple[ProbeStep, torch.Tensor, torch.Tensor] | None = None

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 
 LARGE = 1e8
@@ -38,15 +39,24 @@ def precise_enough(entries: int, strengths: int, classes: int) -> torch.dtype:
 
 class Rows:
     """Features [N, D], standardised a chunk at a time, so that there is no copy of them. ``mean`` and ``scale`` [D]
-    are their own, or those of the rows that they are to be ``like``.
+    are their own, or those of the rows that they are to be ``like``; ``scales`` [D]: the deviation that each feature is
+    to have instead of 1, so that L2 restrains some more than others.
     """
 
     mean: torch.Tensor
     scale: torch.Tensor
 
-    def __init__(self, x: torch.Tensor, dtype: torch.dtype = torch.float64, like: Rows | None = None) -> None:
+    def __init__(
+        self,
+        x: torch.Tensor,
+        dtype: torch.dtype = torch.float64,
+        like: Rows | None = None,
+        scales: np.ndarray | None = None,
+    ) -> None:
         self.x, self.dtype = x, dtype
         self.mean, self.scale = standardiser(x) if like is None else (like.mean, like.scale)
+        if scales is not None:
+            self.scale = self.scale / torch.from_numpy(scales)
 
     def __len__(self) -> int:
         return len(self.x)

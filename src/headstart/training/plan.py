@@ -42,6 +42,7 @@ class Plan:
     warmup: float = 0.15  # part of the steps in which rates rise
     weight_decay: float = 0.05  # AdamW's, decoupled
     label_smoothing: float = 0.0  # part of the target that is spread over all classes
+    stages: str = "last"  # what a probe reads: the last stage, or "all" joined; "choose": what cross-validation prefers
     balance: str = "none"  # what is done about uneven classes: or "weights" in the loss, or "sampler"
     augment: str = "light"  # level of augmentation
     views: int = 1  # fixed views per photo that are cached where a frozen trunk is followed by trained layers
@@ -87,15 +88,15 @@ TRAINING = frozenset(
     "epochs lr lr_backbone stage_decay batchnorm warmup weight_decay label_smoothing augment batch_size".split()
 )
 """The settings of a training by gradient descent."""
-OF_SOME = TRAINING | {"views", "budget_minutes", "variant"}  # the settings that some strategies do not use
+OF_SOME = TRAINING | {"views", "budget_minutes", "variant", "stages"}  # the settings that some strategies do not use
 SETTINGS = tuple(
     f.name for f in fields(Plan) if f.name not in {"reasons", "unknown", "strategy", "variant", "seed", "boundary"}
 )
 AUTO = "auto"
-"""As the balance that a user asks for: the rule decides. A plan never holds it."""
+"""As a value that a user asks for: the rule decides. A plan never holds it."""
 CHOICES: dict[str, tuple[str, ...]] = {
     "batchnorm": ("moving", "kept"), "precision": ("bf16", "float32"), "engine": ENGINES, "augment": LEVELS,
-    "balance": ("auto", "none", "weights", "sampler"),
+    "balance": ("auto", "none", "weights", "sampler"), "stages": ("auto", "last", "all", "choose"),
 }  # fmt: skip
 _POSITIVE = frozenset("image_size resize batch_size epochs lr lr_backbone stage_decay views budget_minutes".split())
 _MOST = {"image_size": LARGEST_SIDE, "resize": LARGEST_SIDE, "views": 1000}

@@ -40,6 +40,9 @@ def resolve(
         "warmup": Choice(0.15, "part of the steps in which rates rise, before a cosine takes them to zero"),
         "weight_decay": Choice(0.05, "AdamW's usual decay; biases and normalisation are left out"),
         "label_smoothing": Choice(0.1, "limits overconfidence and the effect of label errors"),
+        "stages": Choice(
+            "choose", "the last stage, or all joined where cross-validation on train and val prefers that"
+        ),
         "balance": rules.balance(facts),
         "augment": Choice("light", "random crops and mirror images; `augment=crop` for text and digits: no mirroring"),
         "views": Choice(1, "this strategy reads no fixed views"),

@@ -22,7 +22,7 @@ class Auto(Strategy):
     reads_train_features = True
 
     def settings(self, plan: Plan) -> frozenset[str]:
-        return frozenset({"budget_minutes"})
+        return frozenset({"budget_minutes", "stages"})
 
     def fit(self, context: FitContext) -> FitResult:
         probe = Probe().fit(context.with_plan(context.plan_for("probe")))

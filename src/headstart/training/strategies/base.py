@@ -61,6 +61,7 @@ class FitContext:
     extractor: FeatureExtractor  # features of the frozen backbone, through the cache
     objective: Objective = MULTICLASS
     events: Events = field(default_factory=Events)
+    units: dict[Split, np.ndarray] = field(default_factory=dict)  # [N] photos of one number are alike, or of one group
     remember: Callable[[str, Any], None] = lambda *_: None  # keeps a decision that a resumed run must not make again
     recall: Callable[[str], Any] = lambda _: None  # a decision that was kept, or None
     deliberate_bugs: tuple[str, ...] = ()  # made by a study alone
@@ -72,6 +73,10 @@ class FitContext:
     def features(self, split: Split) -> np.ndarray:
         """The frozen backbone's features of a split, float32 [N, D], from the cache where it has them."""
         return self.extractor.pooled(self.pixels[split], partial(self.events.progress, f"features of {split}"))
+
+    def joining(self, stages: Sequence[str]) -> FitContext:
+        """The same work on the backbone with these stages joined."""
+        return replace(self, backbone=self.backbone.joining(stages), extractor=self.extractor.joining(stages))
 
     def class_weights(self) -> torch.Tensor | None:
         """The weight of each class in the loss [C], where the plan asks for weights."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -96,6 +97,9 @@ class LpFt(FineTune):
     summary = "a linear probe, then fine-tuning of the whole network from it"
     reads_train_features = True
 
+    def settings(self, plan: Plan) -> frozenset[str]:
+        return TRAINING | {"stages"}
+
     def defaults(self, facts: Facts) -> dict[str, Choice]:
         return {
             "lr": Choice(3e-4, "the head already fits: small steps"),
@@ -104,8 +108,10 @@ class LpFt(FineTune):
         }
 
     def fit(self, context: FitContext) -> FitResult:
-        probe = Probe().fit(context.with_plan(context.plan_for("probe")))
-        return fine_tune(context, start=probe)
+        plan = context.plan_for("probe")
+        if context.plan.boundary != "start":  # joined stages would lie on both sides of it
+            plan = replace(plan, stages="last")
+        return fine_tune(context, start=Probe().fit(context.with_plan(plan)))
 
 
 def fine_tune(
@@ -120,8 +126,10 @@ def fine_tune(
         trainable: says of each parameter after the boundary, by its name there, whether it is trained; all by default.
     """
     plan = context.plan
+    if start:
+        plan = replace(plan, stages=start.plan.stages, reasons={**plan.reasons, **_only(start.plan.reasons, "stages")})
     head = copy.deepcopy(start.network.head) if start else context.new_head()
-    network = Network(copy.deepcopy(context.backbone), head)
+    network = Network(copy.deepcopy(start.network.backbone if start else context.backbone), head)
     trunk, tail = network.backbone.split_at(plan.boundary)
     freeze(trunk)
     for name, parameter in tail.named_parameters():
@@ -132,7 +140,7 @@ def fine_tune(
     bugs = [nn.Sigmoid() for bug in context.deliberate_bugs if bug == "sigmoid"]
     trainee = nn.Sequential(Normalise(context.extractor.preprocessing), seen, head, *bugs)
     source, read_val = _cached_outputs(context, trunk) if cached else _pictures(context)
-    context.extractor.ready = None  # its memory is needed for the training
+    context.extractor.ready.clear()  # its memory is needed for the training
 
     logits = InParts(lambda inputs: _logits(trainee, inputs, context))
 
@@ -156,6 +164,10 @@ def fine_tune(
     parts = (*(start.parts if start else ()), part(plan.strategy, val))
     probe = start.probe if start else None
     return FitResult(network, plan, val, trained.history, trained.best_epoch, probe, parts)
+
+
+def _only(reasons: dict[str, str], name: str) -> dict[str, str]:
+    return {name: reasons[name]} if name in reasons else {}
 
 
 Reading = tuple[Source, Callable[[], Iterator[torch.Tensor]]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 from headstart.core.choice import Choice
+from headstart.data.schema import Split
 from headstart.evaluation.objective import on_val
 from headstart.inference.device import Machine
 from headstart.models.heads import head_kind
@@ -21,6 +23,7 @@ from headstart.training.logistic_regression import standardiser
 from headstart.training.optimization import parameter_groups
 from headstart.training.plan import TRAINED_HEAD, TRAINING, Plan
 from headstart.training.rules import Facts
+from headstart.training.stages import choose_part, column_scales
 from headstart.training.strategies.base import FitContext, FitResult, Strategy, part
 from headstart.training.trainer import Trainer
 
@@ -33,7 +36,7 @@ class Probe(Strategy):
 
     def settings(self, plan: Plan) -> frozenset[str]:
         unused = {"lr_backbone", "stage_decay", "batchnorm", "augment"}
-        return TRAINING - unused | {"variant"} if plan.variant else frozenset()
+        return (TRAINING - unused | {"variant"} if plan.variant else frozenset()) | {"stages"}
 
     def defaults(self, facts: Facts) -> dict[str, Choice]:
         if facts.closed_form:
@@ -43,30 +46,68 @@ class Probe(Strategy):
             "epochs": rules.epochs(facts, 10, 200, 1200),
             "lr": Choice(1e-3, "a small network on standardised features"),
             "label_smoothing": Choice(0.0, "dropout and decay regularise the head"),
+            "stages": Choice("last", "a trained head can make more of one stage than a linear one"),
         }
 
     def describe(self, plan: Plan) -> str:
         return "a new head on the frozen backbone" if plan.variant else self.summary
 
     def fit(self, context: FitContext) -> FitResult:
+        context, part_joined = _with_stages(context)
         train, val = ((context.features(split), context.labels[split]) for split in ("train", "val"))
         head = context.new_head()
-        fitted = _train(context, head, train, val) if context.plan.variant else _solve(context, head, train, val)
+        if context.plan.variant:
+            fitted = _train(context, head, train, val)
+        else:
+            scales = column_scales(part_joined, context.backbone.dim, context.backbone.facts.dim)
+            fitted = _solve(context, head, train, val, scales)
         figures = on_val(context.objective, head_logits(head, val[0]), val[1])
         network = Network(context.backbone, head)
         return FitResult(network, context.plan, figures, parts=(part("probe", figures),), **fitted)
+
+
+def _with_stages(context: FitContext) -> tuple[FitContext, float]:
+    """The context with the stages that the probe is to read, the plan saying which and why; and the part of the
+    joined ones.
+    """
+    every, plan = context.joining(tuple(context.backbone.joinable_taps)), context.plan
+    if plan.stages == "last" or every.backbone is context.backbone:
+        return context, 1.0
+    if plan.stages == "all":
+        return every, 1.0
+    both: tuple[Split, ...] = ("train", "val")
+    last = context.backbone.facts.dim
+    found = choose_part(
+        np.concatenate([every.features(split) for split in both]), last,
+        np.concatenate([context.labels[split] for split in both]), context.classes,
+        _units(context, both), plan.seed,
+    )  # fmt: skip
+    chosen = "all" if found.part else "last"
+    context.events.message(f"Stages: {'all are joined' if found.part else 'the last one'}: {found.reason}.")
+    context = every if found.part else context
+    return context.with_plan(replace(plan, stages=chosen, reasons={**plan.reasons, "stages": found.reason})), found.part
+
+
+def _units(context: FitContext, splits: Sequence[Split]) -> np.ndarray:
+    """The unit of each photo of these splits, which share none; without units every photo is one."""
+    found, first = [], 0
+    for split in splits:
+        own = context.units.get(split, np.arange(len(context.labels[split])))
+        found.append(own + first)
+        first += int(own.max(initial=-1)) + 1
+    return np.concatenate(found)
 
 
 Rows = tuple[np.ndarray, np.ndarray]  # features [N, D] and targets [N]
 
 
 @torch.no_grad()
-def _solve(context: FitContext, head: nn.Module, train: Rows, val: Rows) -> dict[str, Any]:
+def _solve(context: FitContext, head: nn.Module, train: Rows, val: Rows, scales: np.ndarray) -> dict[str, Any]:
     """Logistic regression, its strength of L2 and its temperature chosen on val. It reads all photos at once: to draw
     each class equally often is to weight the classes.
     """
     assert isinstance(head, nn.Linear)  # what Head.closed_form promises
-    probe = fit_probe(train, val, context.classes, balanced=context.plan.balance != "none")
+    probe = fit_probe(train, val, context.classes, balanced=context.plan.balance != "none", scales=scales)
     head.weight.copy_(probe.weight)
     head.bias.copy_(probe.bias)
     return {"probe": probe, "temperature": probe.temperature}

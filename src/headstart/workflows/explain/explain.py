@@ -152,13 +152,12 @@ def _nearest(run: Path, classifier: Classifier, events: Events) -> Nearest:
     good = [i for i, digest in enumerate(pixels.digests) if digest is not None]
     members, pixels = [members[i] for i in good], pixels.take(good)
     network = classifier.prepare_for(len(good))
-    extractor = FeatureExtractor(
-        classifier.network.backbone, expected, network.machine, network.precision, network.asked, ("end", network)
-    )
+    backbone = classifier.network.backbone.joining(())
+    extractor = FeatureExtractor(backbone, expected, network.machine, network.precision, network.asked)
     rows = unit_rows(extractor.pooled(pixels, partial(events.progress, "features of training photos")))
 
     def nearest(features: np.ndarray, k: int) -> tuple[Neighbour, ...]:
-        similarity = rows @ unit_rows(features[None])[0]
+        similarity = rows @ unit_rows(backbone.last(features[None]))[0]
         return tuple(
             Neighbour(members[i].shown, members[i].label, float(similarity[i]), picture(pixels, i, expected.image_size))
             for i in np.argsort(-similarity, kind="stable")[:k].tolist()

@@ -210,7 +210,7 @@ class _Ranking:
         every, classes = len(self.everything.photos), len({photo.label for photo in self.everything.photos})
         plan = plan_of(self.everything, every, classes, backbone, self.machine, options)
         seen = backbone.preprocessing.at(size, resize, photos.pixels.ranges)
-        ready = FrozenNetwork(backbone, seen, self.machine, plan.precision, plan.engine)
+        ready = FrozenNetwork(backbone.joining_all(), seen, self.machine, plan.precision, plan.engine)
         rate = photos_per_second(ready, size, BATCH)
         row: Row = {
             "backbone": candidate.name, "images_per_second": rate, "ms": 1000 / rate, "seconds": every / rate,

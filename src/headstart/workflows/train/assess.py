@@ -16,7 +16,8 @@ import numpy as np
 from headstart._version import __version__
 from headstart.core.events import Events
 from headstart.core.text import printable
-from headstart.data.schema import Split
+from headstart.data.schema import SPLITS, Split
+from headstart.data.stratify import units
 from headstart.evaluation.calibration import before_scaling
 from headstart.evaluation.ood import class_means, some_of_each
 from headstart.evaluation.uncertainty import Uncertainty
@@ -48,16 +49,26 @@ def make_context(prepared: Prepared, state: Path, events: Events, folder: RunFol
     return FitContext(
         len(prepared.dataset.classes), prepared.pixels, prepared.labels, prepared.backbone, options.head,
         tuple(options.dropout), prepared.plan, prepared.plan_for, prepared.machine, state, prepared.extractor,
-        prepared.objective, events, **keep,
+        prepared.objective, events, _units(prepared), **keep,
     )  # fmt: skip
+
+
+def _units(prepared: Prepared) -> dict[Split, np.ndarray]:
+    """Per split the unit of each photo: those of one group, and near duplicates, have one number."""
+    alike = dict(zip((photo.path for photo in prepared.photos.manifest.photos), prepared.photos.alike, strict=True))
+    members = {split: prepared.dataset.split(split) for split in SPLITS}
+    return {s: np.array(units([m.group for m in own], [alike[m.path] for m in own])) for s, own in members.items()}
 
 
 def assess(prepared: Prepared, fitted: FitResult, events: Events) -> tuple[FitResult, Results]:
     """Calibrate a trained network on val, unless it is already, and evaluate it on val and, this once, on test."""
     began = time.monotonic()
     extractor = prepared.extractor
-    if fitted.network.backbone is not prepared.backbone:
-        extractor = replace(extractor, backbone=fitted.network.backbone, ready=None)
+    backbone = fitted.network.backbone
+    if backbone.has_weights_of(prepared.backbone):
+        extractor = extractor.joining(backbone.joined)
+    else:
+        extractor = replace(extractor, backbone=backbone, ready={})
     splits: tuple[Split, ...] = ("val", "test")
     features = {s: _features(prepared, extractor, s, events) for s in splits if len(prepared.labels[s])}
     if fitted.temperature is None:
@@ -90,7 +101,7 @@ def _features(
 ) -> np.ndarray:
     """The features [N, D] of a split, or of some of its photos; those of a trained backbone are not cached."""
     pixels = prepared.pixels[split] if members is None else prepared.pixels[split].take(members.tolist())
-    if extractor is not prepared.extractor:
+    if not extractor.backbone.has_weights_of(prepared.backbone):
         return extractor.uncached(pixels)
     return extractor.pooled(pixels, lambda done, total: events.progress(f"features of {split}", done, total))
 
@@ -99,12 +110,13 @@ def fit_uncertainty(prepared: Prepared, results: Results, events: Events) -> Unc
     """What predictions need to report their uncertainty; its evaluation on test is added to ``results.metrics``."""
     if "val" not in results.features:
         return None
-    labels = prepared.labels
+    labels, last = prepared.labels, results.extractor.backbone.last  # the last stage alone knows what is unlike them
     members = some_of_each(labels["train"])
-    means = class_means(_features(prepared, results.extractor, "train", events, members), labels["train"][members])
-    found = Uncertainty.learn(means, results.features["val"], results.probabilities["val"], labels["val"])
+    rows = _features(prepared, results.extractor, "train", events, members)
+    means = class_means(last(rows), labels["train"][members])
+    found = Uncertainty.learn(means, last(results.features["val"]), results.probabilities["val"], labels["val"])
     if "test" in results.features:
-        far = found.distances(results.features["test"])
+        far = found.distances(last(results.features["test"]))
         results.metrics["test"]["certainty"] = found.measured(far, results.probabilities["test"], labels["test"])
     return found
 

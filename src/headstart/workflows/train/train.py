@@ -83,6 +83,10 @@ def train(
         return train_prepared(folder, prepared, events)
 
 
+_BEFORE = {"balance": "none", "stages": "last"}
+"""Of settings that were added, what was done before."""
+
+
 @typed
 def resume(run: Place, *, quiet: bool = False, listener: Listener | None = None) -> Run:
     """Resume an interrupted training; a finished one is returned as it is.
@@ -101,8 +105,9 @@ def resume(run: Place, *, quiet: bool = False, listener: Listener | None = None)
     folder, options = RunFolder.open(Path(run))
     if folder.finished:
         return open_run(run)
-    if "balance" not in (folder.recall("plan") or {"balance": ""}):  # begun by a version that knew no such setting
-        options = replace(options, settings={**options.settings, "balance": "none"})
+    if isinstance(begun := folder.recall("plan"), dict):  # perhaps by a version that knew fewer settings
+        older = {name: value for name, value in _BEFORE.items() if name not in begun}
+        options = replace(options, settings={**options.settings, **older})
     with console_events(quiet, listener) as events:
         prepared = prepare(options, events)
         check_unchanged(folder, prepared)
