@@ -32,10 +32,10 @@ MOST_JOINED = 8
 
 
 def joinable(blocks: Sequence[str]) -> tuple[str, ...]:
-    """The stages whose outputs can be joined to the features: those of several blocks, or in a container, so that stems
-    and what follows the last stage are not among them. Of many, the ends of the first three quarters.
+    """The stages whose outputs can be joined to the features: after the stem, those of several blocks, or in a
+    container; what follows the last stage is not among them. Of many, the ends of the first three quarters.
     """
-    named = [s for s in stage_names(blocks) if s not in blocks or s.split(".")[0] in _CONTAINERS]
+    named = [s for s in stage_names(blocks)[1:] if s not in blocks or s.split(".")[0] in _CONTAINERS]
     if len(named) <= MOST_JOINED:
         return tuple(named)
     return tuple(named[round(len(named) * quarter / 4) - 1] for quarter in (1, 2, 3))
