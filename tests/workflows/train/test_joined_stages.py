@@ -1,4 +1,4 @@
-"""A probe of joined stages is a run like any other: saved, read, evaluated, explained, exported, fine-tuned, resumed."""
+"""A probe of joined stages is a run like any other: saved, read, explained, exported, fine-tuned, resumed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_the_model_says_which_stages_it_reads(run: Run) -> None:
     assert run.plan.stages == "all"
 
 
-def test_a_reader_predicts_and_evaluates_as_the_training_did(run: Run, photos: Path) -> None:
+def test_a_reader_predicts_as_the_training_did(run: Run, photos: Path) -> None:
     again = hs.open_run(run.path)
     assert again.classifier.network.backbone.joined == run.classifier.network.backbone.joined
     mine, yours = (list(hs.predict(one, photos)) for one in (run.path, run))
@@ -40,7 +40,7 @@ def test_a_reader_predicts_and_evaluates_as_the_training_did(run: Run, photos: P
     certainty, backbone = again.classifier.certainty, again.classifier.network.backbone
     assert certainty is not None
     assert certainty.means.shape[1] == backbone.facts.dim
-    assert hs.evaluate(run.path).metrics["accuracy"] == pytest.approx(run.metrics["test"]["accuracy"])
+    assert [one.probabilities for one in mine] == [one.probabilities for one in yours]
 
 
 def test_it_is_exported_with_its_stages(run: Run, photos: Path, tmp_path: Path) -> None:
