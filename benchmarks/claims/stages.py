@@ -51,7 +51,7 @@ def row(asked: argparse.Namespace, name: str, network: str) -> None:
                     weights=asked.assets / f"weights/{network}.fp16.safetensors", strategy="probe", shots=asked.shots,
                     seed=seed, stages=way, image_size=asked.size, quiet=True,
                 )  # fmt: skip
-                found[way].append(run.metrics["test"]["accuracy"])
+                found[way].append(run.metrics["test"]["accuracy"]["value"])
             chosen.append(run.plan.stages)
     gains = np.subtract(found["choose"], found["last"])
     means = "  ".join(f"{np.mean(found[way]):.3f}" for way in WAYS)

