@@ -37,6 +37,7 @@ class Auto(Strategy):
         tuned = fine_tune(context.with_plan(context.plan_for("lp-ft")), start=probe)
         better = OnVal.of(tuned.val).score >= OnVal.of(probe.val).score
         decision = f"{choice.reason}; on val {'lp-ft' if better else 'the probe'} was the better"
+        decision += f"; {tuned.decision}" if better and tuned.decision else ""
         return replace(
             tuned if better else probe, history=tuned.history, best_epoch=tuned.best_epoch, parts=tuned.parts,
             probe=probe.probe, decision=decision,

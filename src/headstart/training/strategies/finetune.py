@@ -22,6 +22,7 @@ from headstart.inference.runner import Normalise
 from headstart.models.freeze import freeze, thaw
 from headstart.models.network import Network
 from headstart.training import rules
+from headstart.training.averaging import average_weights, mixture
 from headstart.training.batches import MapSource, PictureSource, Source, as_tensor
 from headstart.training.optimization import network_groups
 from headstart.training.plan import TRAINING, Plan
@@ -153,17 +154,20 @@ def fine_tune(
         trainee, source, validate, plan, context.machine, state, groups, context.events, context.objective,
         context.class_weights(),
     )  # fmt: skip
+    before = {name: tensor.clone() for name, tensor in trainee.state_dict().items()} if start else {}
     with enough_memory("this training"):  # the network, its gradients and two moments of each
         trainee.to(context.machine.device)
         trained = trainer.run()
+        best = trained.history[trained.best_epoch - 1]
+        val, share = OnVal(best.val_loss, best.val_accuracy, best.val_balanced_accuracy), 1.0
+        if start:
+            val, share = average_weights(trainee, before, validate, val)
     trainee.to("cpu")
     thaw(network.backbone)
     network.eval()
-    best = trained.history[trained.best_epoch - 1]
-    val = OnVal(best.val_loss, best.val_accuracy, best.val_balanced_accuracy)
     parts = (*(start.parts if start else ()), part(plan.strategy, val))
-    probe = start.probe if start else None
-    return FitResult(network, plan, val, trained.history, trained.best_epoch, probe, parts)
+    probe, decision = (start.probe, mixture(share)) if start else (None, "")
+    return FitResult(network, plan, val, trained.history, trained.best_epoch, probe, parts, decision)
 
 
 def _only(reasons: dict[str, str], name: str) -> dict[str, str]:
