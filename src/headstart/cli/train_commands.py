@@ -115,8 +115,13 @@ def backbones(
 ) -> Shown:
     """List the pretrained backbones."""
     found = hs.backbones(pattern)
-    width = max(len(info.name) for info in found)
-    lines = (f"{info.name:{width}}  {info.image_size:4d} px  {info.family:20}  {info.weights}" for info in found)
+    width = max(len("backbone"), *(len(info.name) for info in found))
+    lines = [f"{'backbone':{width}}    px  parameters   MB  ImageNet  licence"]
+    for info in found:
+        size = f"{info.parameters / 1e6:.1f} M" if info.parameters else ""
+        mb, accuracy = ("" if value is None else f"{value:.{n}f}" for value, n in ((info.mb, 0), (info.imagenet, 1)))
+        cells = f"{info.image_size:4d}  {size:>10}  {mb:>3}  {accuracy:>8}  {info.license or ''}"
+        lines.append(f"{info.name:{width}}  {cells}".rstrip())
     return Shown(joined(lines), [asdict(info) for info in found])
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from headstart.core.arguments import typed
 from headstart.core.registry import Registry
 from headstart.errors import OptionError, did_you_mean
+from headstart.models.catalogue import KNOWN
 from headstart.models.options import Values, read_options
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ class Entry:
 @dataclass(frozen=True)
 class BackboneInfo:
     """``name`` as ``backbone`` takes it; ``image_size`` in px; a description of the ``weights``; ``family`` of
-    architectures; ``license`` of the weights.
+    architectures; ``license`` of the weights. Where they are known (``models.catalogue``): ``parameters``, ``mb``
+    (millions of bytes) and published top-1 accuracy on ImageNet in percent.
     """
 
     name: str
@@ -51,6 +53,9 @@ class BackboneInfo:
     weights: str
     family: str
     license: str | None = None
+    parameters: int | None = None
+    mb: float | None = None
+    imagenet: float | None = None
 
 
 class Provider(Protocol):
@@ -125,7 +130,7 @@ def backbones(pattern: str | None = None) -> list[BackboneInfo]:
         pattern: a part of the name, or with wildcards (``*resnet5?``) the whole of it; by default all.
 
     Returns:
-        Name, input size, weights, family and licence of each.
+        Name, input size, weights, family and licence of each; parameters, size and published accuracy of some.
 
     Raises:
         OptionError: no name matches; the nearest are named.
@@ -138,4 +143,10 @@ def backbones(pattern: str | None = None) -> list[BackboneInfo]:
     if not found:
         close = did_you_mean(str(pattern), [name for name, _ in names])
         raise OptionError(f"no backbone matches {pattern!r}", f"{close} `hs.backbones()` lists them all.".strip())
-    return [provider.describe(name) for name, provider in found]
+    return [_with_figures(provider.describe(name)) for name, provider in found]
+
+
+def _with_figures(info: BackboneInfo) -> BackboneInfo:
+    if (known := KNOWN.get(info.name)) is None:
+        return info
+    return replace(info, parameters=known.parameters, mb=round(known.megabytes, 1), imagenet=known.imagenet)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from headstart.errors import OptionError
+from headstart.models.catalogue import KNOWN
 from headstart.models.providers import resolve
 from headstart.reporting.command import command_line
 from headstart.training.config import TrainOptions
-from headstart.workflows.recommend.candidates import CURATED, IMAGENET_TOP1, Candidate, candidates
+from headstart.workflows.recommend.candidates import CURATED, Candidate, candidates
 
 HALF = (0.5, 0.5, 0.5)
 READ = {
@@ -77,10 +78,10 @@ def test_the_words_of_train_name_all_of_it() -> None:
 
 
 def test_the_curated_networks_exist_and_their_figures_are_known() -> None:
-    assert candidates([]) == [Candidate(name) for name in CURATED]
-    for name in (*CURATED, *IMAGENET_TOP1):
+    assert candidates([]) == list(CURATED)
+    assert all(one.backbone in KNOWN for one in CURATED)
+    for name in KNOWN:
         assert resolve(name).name == name
-    assert [name for name in CURATED if name not in IMAGENET_TOP1] == ["starter"]
 
 
 def test_published_accuracy_is_that_of_the_published_weights() -> None:

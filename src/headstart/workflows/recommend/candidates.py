@@ -13,27 +13,10 @@ from typing import Any
 from headstart.core.paths import place
 from headstart.errors import OptionError, WeightsError, did_you_mean
 from headstart.models.backbone import Backbone
+from headstart.models.catalogue import KNOWN
 from headstart.models.providers import PROVIDERS, resolve
 from headstart.training.config import TrainOptions, numbers
 from headstart.training.preparation import make_backbone
-
-CURATED = (
-    "resnet18", "resnet34", "resnet50", "mobilenetv3_large_100.ra_in1k", "efficientnet_b0.ra_in1k",
-    "regnety_016.tv2_in1k", "convnext_tiny.fb_in1k", "vit_small_patch16_224.augreg_in21k_ft_in1k", "starter",
-)  # fmt: skip
-"""Small and medium networks of different kinds, with weights that are public and free to use, for a CPU or a small GPU.
-The tags of their weights pin them, whatever timm's defaults become."""
-IMAGENET_TOP1 = {
-    "resnet18": 69.8, "resnet34": 73.3, "resnet50": 76.1, "resnet101": 77.4, "resnet152": 78.3,
-    "mobilenetv2_100.ra_in1k": 73.0, "mobilenetv3_large_100.ra_in1k": 75.8,
-    "efficientnet_b0.ra_in1k": 77.7, "efficientnet_b3.ra2_in1k": 82.2,
-    "regnety_008.pycls_in1k": 76.3, "regnety_016.tv2_in1k": 80.7,
-    "convnext_nano.in12k_ft_in1k": 82.9, "convnext_tiny.fb_in1k": 82.7, "deit_small_patch16_224.fb_in1k": 79.8,
-    "vit_tiny_patch16_224.augreg_in21k_ft_in1k": 75.5, "vit_small_patch16_224.augreg_in21k_ft_in1k": 81.4,
-}  # fmt: skip
-"""Published accuracy in percent on ImageNet's validation photos: torchvision's documentation for its ResNets (a plain
-name means its first weights), timm's results/results-imagenet.csv for the others, at the size of that table, which for
-some is larger than the one they were trained at."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +52,24 @@ class Candidate:
     @property
     def imagenet(self) -> float | None:
         """Published top-1 accuracy in percent; None where it is unknown, or of other weights or another cut."""
-        return None if self.cut or self.weights else IMAGENET_TOP1.get(self.backbone)
+        known = KNOWN.get(self.backbone)
+        return None if known is None or self.cut or self.weights else known.imagenet
+
+
+CURATED = (
+    *map(Candidate, (
+        "resnet18", "resnet50", "tf_efficientnet_lite0.in1k", "tf_efficientnet_lite2.in1k",
+        "mobilenetv4_conv_medium.e500_r224_in1k", "regnety_016.tv2_in1k", "convnext_tiny.in12k_ft_in1k",
+    )),
+    # Their own 518 px take five times as long.
+    *(Candidate(f"vit_{size}_patch14_dinov2.lvd142m", image_size=224) for size in ("small", "base")),
+    *map(Candidate, (
+        "vit_small_patch16_dinov3.lvd1689m", "vit_base_patch16_dinov3.lvd1689m",
+        "vit_base_patch16_siglip_224.v2_webli", "vit_base_patch32_clip_224.datacompxl", "starter",
+    )),
+)  # fmt: skip
+"""Networks of different kinds and sizes, with weights that are public, for a CPU or a small GPU. The tags of their
+weights pin them, whatever timm's defaults become. ``headstart backbones`` shows their licences."""
 
 
 def candidates(asked: Iterable[str | Mapping[str, Any]]) -> list[Candidate]:
@@ -91,7 +91,7 @@ def candidates(asked: Iterable[str | Mapping[str, Any]]) -> list[Candidate]:
         if names[one.name] > 1:  # they differ in weights or normalisation
             mean = f", mean {one.mean[0]:g}" if one.mean else ""
             found[i] = replace(one, origin=f" ({one.weights or 'published weights'}{mean})")
-    return found or [Candidate(name) for name in CURATED]
+    return found or list(CURATED)
 
 
 def _of_text(text: str) -> list[Candidate]:
