@@ -111,6 +111,9 @@ def resolve(name: str) -> Entry:
     if len(name) > LONGEST:
         raise OptionError(f"backbone {name[:60]!r}… has {len(name)} characters, {LONGEST} at most", option="backbone")
     plain, colon, text = name.strip().partition(":")
+    if plain == "auto":
+        problem = "backbone 'auto' is for `train` alone"
+        raise OptionError(problem, "`hs.recommend(DATA)` ranks backbones for any use.", option="backbone")
     found = next((entry for provider in PROVIDERS if (entry := provider.resolve(plain))), None)
     if found is None:
         close = did_you_mean(plain.lower(), [known for provider in PROVIDERS for known in provider.names()])

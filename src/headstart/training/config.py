@@ -33,6 +33,8 @@ Balance = Literal["auto", "none", "weights", "sampler"]
 Stages = Literal["auto", "last", "all", "choose"]
 
 DEFAULT_BACKBONE = "resnet18"
+AUTO_BACKBONE = "auto"
+"""As ``train`` takes it: chosen by the photos, of what is on this machine."""
 
 # Defaults of options that belong to one function; its signature and the command line both read them here.
 ARMS: tuple[Arm, ...] = ("probe", "finetune", "scratch")
@@ -106,7 +108,8 @@ class BackboneOptions(TypedDict, total=False):
         str,
         _model(
             "resnet18 … resnet152 (torchvision's ImageNet weights), starter (ships with headstart), or any timm name,"
-            " with options for timm after a colon (mobilenetv2_100:pad_type=same)."
+            " with options for timm after a colon (mobilenetv2_100:pad_type=same). train takes auto: chosen by the"
+            " photos, of the weights on this machine."
         ),
     ]
     weights: Annotated[Place, _model("A checkpoint file of the backbone (.safetensors, .pth) instead of a download.")]

@@ -45,7 +45,8 @@ Row = dict[str, Any]
 @dataclass(frozen=True)
 class Recommendation:
     """The ranking (``rows``), backbones ``over`` the budget and those that were ``left_out``, each with a reason;
-    ``answer``: the recommendation as a sentence; ``command``: to train with the recommended backbone.
+    ``answer``: the recommendation as a sentence; ``command``: to train with the recommended backbone, and ``chosen``:
+    the options that select it.
     """
 
     rows: tuple[Row, ...]
@@ -54,6 +55,7 @@ class Recommendation:
     answer: str
     command: str
     measured: Row
+    chosen: Row = field(default_factory=dict)
 
     @property
     def text(self) -> str:
@@ -124,13 +126,13 @@ def recommend(
     check_overrides(asked.settings)
     tried = candidates([backbones] if isinstance(backbones, str) else backbones)
     with console_events(quiet, listener) as events:
-        found = _Ranking(asked, sample, budget, events).run(tried)
+        found = Ranking(asked, sample, budget, events).run(tried)
     trim()
     return found
 
 
 @dataclass
-class _Ranking:
+class Ranking:
     """One sample, run through one backbone after the other."""
 
     options: TrainOptions
@@ -251,10 +253,12 @@ class _Ranking:
             ahead = found.ahead(ranked[0], i) if rank > 1 else None
             rows.append({"rank": rank, **facts[i], "low": low, "high": high, "ahead": ahead})
         words, take = answer(rows, len(self.units))
-        options = {**chosen[ranked[take]].given, **self.options.given("recommend")}
+        selected = chosen[ranked[take]].given
+        options = {**selected, **self.options.given("recommend")}
         return Recommendation(
             tuple(rows), tuple(self.over), tuple(self.left_out), words,
             command_line("train", self.options.data, options),
             {"photos": len(self.units), "of": self.allowed, "data": self.everything.name,
              "machine": self.machine.words, "seed": self.options.seed},
+            selected,
         )  # fmt: skip

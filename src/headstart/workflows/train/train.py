@@ -34,6 +34,7 @@ from headstart.training.planning import plan_rows
 from headstart.training.preparation import Prepared, check_facts, prepare
 from headstart.training.strategies.base import FitResult
 from headstart.workflows.train.assess import Results, assess, fit_uncertainty, make_classifier, make_context
+from headstart.workflows.train.choose_backbone import with_backbone
 from headstart.workflows.train.result import Run
 
 _PLACES = ("data", "weights", "from_run")
@@ -74,6 +75,7 @@ def train(
     path = Path(asked.out) if asked.out else Path("runs") / asked.run_name()
     RunFolder(path).refuse(overwrite)
     with console_events(quiet, listener) as events:
+        asked = with_backbone(asked, events)
         prepared = prepare(asked, events)  # before the folder is made: a mistake leaves nothing behind
         # With absolute paths: the run may be resumed from another folder.
         typed: dict[str, Any] = {name: place for name in _PLACES if (place := getattr(asked, name))}
