@@ -20,7 +20,7 @@ PARTS = (0.0, 0.5, 1.0)
 0 leaves them out."""
 STRENGTHS = (20.0, 2.0, 0.2, 0.02)
 MARGIN = 2.0
-"""Standard errors by which joined stages must lower the loss per photo: with one, photos like ImageNet's lose by them."""
+"""Standard errors by which joined stages must lower the loss: with one, photos like ImageNet's lost accuracy."""
 SAMPLE = 1000  # photos of train and val that are cross-validated: more cost time and change little
 
 FEWEST = 4  # photos of a class, below which folds say next to nothing of it
