@@ -15,20 +15,21 @@ FLOOR = 1e-7
 """Of a probability, so that its power is no zero."""
 
 
-def posterior(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def posterior(probabilities: np.ndarray, labels: np.ndarray, sharpness: float = SHARPNESS) -> np.ndarray:
     """The probability of each class to be the true one, given the photo and its label [N, C].
 
-    The true class has a probability proportional to ``probabilities ** SHARPNESS``; its label is drawn from a row of a
+    The true class has a probability proportional to ``probabilities ** sharpness``; its label is drawn from a row of a
     confusion matrix, which EM fits (Dawid & Skene 1979, "Maximum likelihood estimation of observer error-rates using
     the EM algorithm", with a classifier in place of the class's share).
 
     Args:
         probabilities: [N, C], by a model that was not fitted on the photo.
         labels: [N], the given ones.
+        sharpness: the power; others than the default for benchmarks.
     """
     seen = torch.from_numpy(np.asarray(probabilities, dtype=np.float64)).clamp_min(FLOOR)
     given, classes = torch.from_numpy(np.asarray(labels, dtype=np.int64)), seen.shape[1]
-    prior = torch.softmax(seen.log() * SHARPNESS, 1)
+    prior = torch.softmax(seen.log() * sharpness, 1)
     trusted = TRUSTED * torch.eye(classes, dtype=torch.float64) + 1 / classes
     # Rows: given labels; columns: true classes. Each column sums to 1.
     confusion = trusted / trusted.sum(0)
