@@ -5,8 +5,8 @@
 YARDSTICKS: a folder of ``label-errors-*.npz`` (``pred_probs`` [N, C] out of sample, ``given`` and ``true`` labels), as
 published with cleanlab/label-error-detection-benchmarks. Rules: precision / recall / F1 of what is flagged. Scores:
 average precision of the ranking. Powers: F1 by the power of the probabilities, a constant of the rule. The rows of
-cleanlab need ``pip install cleanlab``. --assets: also planted noise in photos on which no constant was chosen, judged by
-probes of a ResNet-18. --write: the score of each photo, so that others can score it again.
+cleanlab need ``pip install cleanlab``. --assets: also planted noise in photos on which no constant was chosen, judged
+by probes of a ResNet-18. --write: the score of each photo, so that others can score it again.
 """
 
 from __future__ import annotations
