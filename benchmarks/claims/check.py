@@ -52,6 +52,8 @@ THINGS = (
 ).split()
 NATURAL = ("cats_00374", "cats_00556", "dogs_00065", "dogs_00403", "dogs_00414")
 """Four logos and a picture that says "No photo available": of another world by nature, and left out of the truth."""
+EXACT, NEAR = 100, 160
+"""Planted copies; the second: 20 of each kind."""
 Row = tuple[str, str, str]
 
 
@@ -97,10 +99,10 @@ def plant(assets: Path, folder: Path, draw: np.random.Generator) -> dict[str, se
     order = draw.permutation(len(photos)).tolist()
     split = {i: ("train", "val", "test")[(n >= 2000) + (n >= 2500)] for n, i in enumerate(order)}
     rows: list[Row] = [(str(p), p.parent.name, split[i]) for i, p in enumerate(photos)]
-    train, others = order[:200], order[200:]
+    train, others = order[: EXACT + NEAR], order[EXACT + NEAR :]
     truth: dict[str, set[Any]] = {"exact": set(), "near": set(), "label": set(), "stranger": set()}
     for n, i in enumerate(train):
-        kind = "exact" if n < 100 else "near"
+        kind = "exact" if n < EXACT else "near"
         copy = folder / f"copy-{n}{photos[i].suffix if kind == 'exact' else '.jpg'}"
         if kind == "exact":
             copy.write_bytes(photos[i].read_bytes())
@@ -149,8 +151,20 @@ def _brightened(photo: Image.Image, draw: np.random.Generator) -> Image.Image:
     return ImageEnhance.Brightness(photo).enhance(float(draw.choice([0.7, 1.3])))
 
 
+def _turned(photo: Image.Image, draw: np.random.Generator) -> Image.Image:
+    return photo.rotate(25 * draw.choice([-1, 1]), Image.Resampling.BICUBIC, fillcolor=(255, 255, 255))
+
+
+def _flipped(photo: Image.Image, draw: np.random.Generator) -> Image.Image:
+    return ImageOps.flip(photo)
+
+
+def _stretched(photo: Image.Image, draw: np.random.Generator) -> Image.Image:
+    return photo.resize((round(photo.width * draw.choice([0.7, 1.4])), photo.height))
+
+
 ALTERED: tuple[Callable[[Image.Image, np.random.Generator], Image.Image], ...] = (
-    _again, _resized, _mirrored, _cropped, _brightened,
+    _again, _resized, _mirrored, _cropped, _brightened, _turned, _flipped, _stretched,
 )  # fmt: skip
 
 

@@ -66,9 +66,56 @@ def _inverse(residuals: np.ndarray) -> np.ndarray:
 
 def unsure(x: np.ndarray, y: np.ndarray) -> Far:
     """1 − the probability of the answer (Hendrycks & Gimpel 2017)."""
-    head = fit_probe((x, y), (x, y), len(np.unique(y)), [USUAL_L2])
-    weight, bias = head.weight.numpy(), head.bias.numpy()
+    weight, bias = _head(x, y)
     return lambda q: 1 - softmax(q @ weight.T + bias).max(1)
+
+
+def boundaries(x: np.ndarray, y: np.ndarray) -> Far:
+    """fDBD: how near the probe's decision boundaries are, by the distance from the mean of all (Liu & Qin 2024, "Fast
+    decision boundary based out-of-distribution detector").
+    """
+    weight, bias = _head(x, y)
+    apart = np.linalg.norm(weight[:, None] - weight[None], axis=2) + np.eye(len(weight))
+    middle = x.mean(0)
+
+    def far(q: np.ndarray) -> np.ndarray:
+        logits = q @ weight.T + bias
+        top = logits.argmax(1)
+        gaps = (logits.max(1, keepdims=True) - logits) / apart[top]
+        return -gaps.sum(1) / (len(weight) - 1) / np.linalg.norm(q - middle, axis=1)
+
+    return far
+
+
+def residual(x: np.ndarray, y: np.ndarray) -> Far:
+    """ViM: the part of the features outside their principal space as one more logit (Wang et al. 2022, "ViM:
+    out-of-distribution with virtual-logit matching"); here the space of the largest half of the directions, and
+    standardised features.
+    """
+    weight, bias = _head(x, y)
+    scale = x.std(0) + 1e-6
+    weight = weight * scale
+    origin = x.mean(0)
+    bias = bias + (weight / scale) @ origin
+    start = -np.linalg.pinv(weight) @ bias
+    rows = (x - origin) / scale - start
+    small = np.linalg.eigh(rows.T @ rows / len(rows))[1][:, : x.shape[1] // 2]
+    logits = (rows + start) @ weight.T + bias
+    alpha = logits.max(1).mean() / np.linalg.norm(rows @ small, axis=1).mean()
+
+    def far(q: np.ndarray) -> np.ndarray:
+        own = (q - origin) / scale
+        found = own @ weight.T + bias
+        top = found.max(1)
+        energy = top + np.log(np.exp(found - top[:, None]).sum(1))
+        return alpha * np.linalg.norm((own - start) @ small, axis=1) - energy
+
+    return far
+
+
+def _head(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    head = fit_probe((x, y), (x, y), len(np.unique(y)), [USUAL_L2])
+    return head.weight.numpy(), head.bias.numpy()
 
 
 DISTANCES = {
@@ -79,3 +126,5 @@ DISTANCES = {
     "relative Mahalanobis": lambda x, y: mahalanobis(x, y, True),
     "1 − probability of the answer": unsure,
 }
+MORE = {"decision boundaries (fDBD)": boundaries, "residual (ViM)": residual}
+"""Compared in benchmarks/claims/near_ood.py."""

@@ -11,12 +11,21 @@ from helpers.scenes import COPIES, Scene
 from PIL import Image
 
 from headstart.data.duplicates.fingerprints import Fingerprints, fingerprints
-from headstart.data.duplicates.pairs import groups_of, near_duplicates
-from headstart.data.duplicates.verify import SCALES, _details, alignment, too_plain
+from headstart.data.duplicates.pairs import SPECTRAL, groups_of, near_duplicates
+from headstart.data.duplicates.pairs import TURNED as TURNED_LEAST
+from headstart.data.duplicates.turned import spectra, turned_alignment
+from headstart.data.duplicates.verify import SCALES, alignment, details, too_plain
 from headstart.data.images import read_photos
 from headstart.data.stratify import groups
 
 PHOTOS = 40
+TURNED = {
+    "turned": lambda image: image.rotate(25, Image.Resampling.BICUBIC, fillcolor=(255, 255, 255)),
+    "turned back": lambda image: image.rotate(-40, Image.Resampling.BICUBIC),
+    "quarter": lambda image: image.transpose(Image.Transpose.ROTATE_90),
+    "flipped": lambda image: image.transpose(Image.Transpose.FLIP_TOP_BOTTOM),
+    "stretched": lambda image: image.resize((round(1.5 * image.width), image.height)),
+}
 
 
 def prints_of(folder: Path, images: list[Image.Image]) -> tuple[Fingerprints, list[str | None]]:
@@ -48,8 +57,44 @@ def test_hashes_alone_find_copies_that_are_not_cropped(scene: Scene, tmp_path: P
     assert pairs.tolist() == [[7, PHOTOS]]
 
 
+@pytest.mark.parametrize("count", [1, 8, 60])
+@pytest.mark.parametrize("kind", TURNED)
+def test_a_turned_copy_is_found_without_features(scene: Scene, tmp_path: Path, kind: str, count: int) -> None:
+    pictures = [scene(i) for i in range(count)]
+    pairs, likeness = near_duplicates(*prints_of(tmp_path / "photos", [*pictures, TURNED[kind](pictures[-1])]))
+    assert pairs.tolist() == [[count - 1, count]]
+    assert 0.7 <= likeness[0] <= 1.0001
+
+
+def test_discs_are_circles_of_the_photo(scene: Scene, tmp_path: Path) -> None:
+    """In the square thumbnail of a wide photo a turn is none: it shears."""
+    wide = scene(0).resize((180, 90))
+    seen, _ = prints_of(tmp_path / "photos", [wide, TURNED["turned"](wide)])
+    pair = np.array([[0, 1]])
+    assert turned_alignment(seen.thumbs, seen.aspects, pair)[0] > TURNED_LEAST
+    assert turned_alignment(seen.thumbs, np.ones(2), pair)[0] < TURNED_LEAST
+
+
+def test_spectra_do_not_change_with_a_turn(scene: Scene, tmp_path: Path) -> None:
+    pictures = [scene(i) for i in range(PHOTOS)]
+    seen, _ = prints_of(
+        tmp_path / "photos", [*pictures, *(TURNED[kind](pictures[3]) for kind in ("turned", "flipped"))]
+    )
+    rows = spectra(seen.thumbs, seen.aspects)
+    like = (rows @ rows[3]).numpy()
+    assert set(np.argsort(-like)[:3].tolist()) == {3, PHOTOS, PHOTOS + 1}
+    assert np.sort(like)[-3] > SPECTRAL > np.sort(like)[-4] + 0.2
+
+
+def test_turned_alignment_of_a_flat_picture_is_nothing() -> None:
+    flat = np.full((2, 32, 32), 90, np.uint8)
+    assert np.abs(turned_alignment(flat, np.ones(2), np.array([[0, 1]]))).max() < 0.1
+    assert len(turned_alignment(flat, np.ones(2), np.zeros((0, 2), np.int64))) == 0
+
+
 def test_small_pictures_are_held_to_more(scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("headstart.data.duplicates.pairs.alignment", lambda thumbs, pairs: np.full(len(pairs), 0.75))
+    monkeypatch.setattr("headstart.data.duplicates.pairs.turned_pairs", lambda seen: set())
     for size, found in (((160, 120), 1), ((48, 36), 0)):
         pictures = [scene(i).resize(size) for i in range(PHOTOS)]
         seen, digests = prints_of(tmp_path / str(size[0]), [*pictures, COPIES["brighter"](pictures[7])])
@@ -69,7 +114,7 @@ def test_plain_drawings_are_not_compared() -> None:
         left = 14 + draw.integers(0, 3)
         digit[6:26, left : left + 4] = 0
     assert too_plain(digits)
-    seen = Fingerprints(np.zeros((50, 2, 64), bool), digits, np.zeros(50, bool))
+    seen = Fingerprints(np.zeros((50, 2, 64), bool), digits, np.zeros(50, bool), np.ones(50))
     assert not len(near_duplicates(seen, [str(i) for i in range(50)])[0])
 
 
@@ -102,7 +147,7 @@ def test_alignment_is_the_best_correlation_over_places(scene: Scene) -> None:
 
 
 def _by_hand(thumbs: np.ndarray) -> float:
-    first, second = _details(torch.from_numpy(thumbs).float()).double()
+    first, second = details(torch.from_numpy(thumbs).float()).double()
     best, sides = -1.0, [round(32 * scale) for scale in SCALES]
     for whole, part in ((first, second), (second, first)):
         for turned in (part, part.flip(1)):

@@ -22,19 +22,21 @@ FORMAT = 1
 @dataclass(frozen=True)
 class Fingerprints:
     """``hashes`` bool [N, 2, 64]: of the photo and of its mirror image; ``thumbs`` uint8 [N, 32, 32]: the whole photo,
-    gray, resized to a square; ``small`` bool [N]: the photo itself has hardly more pixels than that.
+    gray, resized to a square; ``small`` bool [N]: the photo itself has hardly more pixels than that; ``aspects`` [N]:
+    its width over its height.
     """
 
     hashes: np.ndarray
     thumbs: np.ndarray
     small: np.ndarray
+    aspects: np.ndarray
 
     def __len__(self) -> int:
         return len(self.thumbs)
 
     def take(self, members: Sequence[int] | np.ndarray) -> Fingerprints:
         """The fingerprints of some photos."""
-        return Fingerprints(self.hashes[members], self.thumbs[members], self.small[members])
+        return Fingerprints(self.hashes[members], self.thumbs[members], self.small[members], self.aspects[members])
 
 
 def fingerprints(pixels: DecodedImages, progress: OnProgress | None = None) -> Fingerprints:
@@ -54,7 +56,8 @@ def fingerprints(pixels: DecodedImages, progress: OnProgress | None = None) -> F
     rows = store.gather(digests).reshape(len(digests), -1)
     bits = np.unpackbits(rows[:, : 2 * BITS // 8], axis=1).astype(bool)
     small = np.array([min(size) < 2 * SIDE for size in pixels.sizes], dtype=bool)
-    return Fingerprints(bits.reshape(-1, 2, BITS), rows[:, 2 * BITS // 8 :].reshape(-1, SIDE, SIDE), small)
+    aspects = np.array([width / height for width, height in pixels.sizes], dtype=np.float32)
+    return Fingerprints(bits.reshape(-1, 2, BITS), rows[:, 2 * BITS // 8 :].reshape(-1, SIDE, SIDE), small, aspects)
 
 
 def phash(thumb: np.ndarray) -> np.ndarray:

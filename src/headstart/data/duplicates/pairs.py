@@ -1,12 +1,13 @@
-"""Find near-duplicates (photos that were encoded again, resized, mirrored, cropped a little or made brighter), and
-train-test leakage: duplicates in different splits.
+"""Find near-duplicates (photos that were encoded again, resized, mirrored, cropped a little, made brighter, turned or
+flipped), and train-test leakage: duplicates in different splits.
 
-The candidates are each photo's nearest by perceptual hash and by features; ``verify`` compares their pixels.
+The candidates are each photo's nearest by perceptual hash and by features, whose pixels ``verify`` compares, and by the
+spectra of ``turned``, which compares them at every angle.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -16,6 +17,7 @@ import torch
 from headstart.core.array_store import RowStore
 from headstart.core.text import listed
 from headstart.data.duplicates.fingerprints import BITS, Fingerprints, fingerprints
+from headstart.data.duplicates.turned import spectra, turned_alignment
 from headstart.data.duplicates.verify import SAME, SAME_SMALL, alignment, too_plain
 from headstart.data.filenames import shown
 from headstart.data.images import DecodedImages
@@ -28,8 +30,15 @@ HAMMING = 12
 """Bits of 64 in which the hashes of duplicates may differ; those of other photos differ in 32 ± 4."""
 COSINE = 0.75
 """Cosine similarity of features from which photos are compared; cropped duplicates have 0.8 and more."""
+SPECTRAL = 0.85
+"""Cosine similarity of spectra from which photos are compared at every angle; turned copies have 0.9 and more, and of a
+thousand other pairs one has 0.6."""
+FEW = 50
+"""Photos below which their mean spectrum says little; all are compared."""
+TURNED, TURNED_SMALL = 0.72, 0.85
+"""Correlation at the best turn from which a pair is a duplicate: of many turns, the best is high by chance."""
 CHUNK = 1024
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -52,11 +61,21 @@ def near_duplicates(
     chosen = np.sort(np.unique(np.array([str(d) for d in digests]), return_index=True)[1])
     if too_plain(seen.thumbs[chosen]):
         return np.zeros((0, 2), np.int64), np.zeros(0, np.float32)
-    candidates = nearest_pairs(seen.take(chosen), features[chosen] if features is not None else None)
-    pairs = chosen[np.array(sorted(candidates), dtype=np.int64).reshape(-1, 2)]
-    similarity = alignment(seen.thumbs, pairs)
-    same = similarity >= np.where(seen.small[pairs].any(1), SAME_SMALL, SAME)
-    return pairs[same], similarity[same]
+    own = seen.take(chosen)
+    upright = _array(nearest_pairs(own, features[chosen] if features is not None else None))
+    similarity = alignment(own.thumbs, upright)
+    same = similarity >= np.where(own.small[upright].any(1), SAME_SMALL, SAME)
+    found = dict(zip(map(tuple, upright[same].tolist()), similarity[same].tolist(), strict=True))
+    other = _array(turned_pairs(own) - found.keys())
+    similarity = turned_alignment(own.thumbs, own.aspects, other)
+    same = similarity >= np.where(own.small[other].any(1), TURNED_SMALL, TURNED)
+    found |= zip(map(tuple, other[same].tolist()), similarity[same].tolist(), strict=True)
+    pairs = _array(found.keys())
+    return chosen[pairs], np.array([found[i, j] for i, j in pairs.tolist()], dtype=np.float32)
+
+
+def _array(pairs: Iterable[tuple[int, int]]) -> np.ndarray:
+    return np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2)
 
 
 def groups_of(count: int, pairs: np.ndarray) -> list[list[int]]:
@@ -76,6 +95,14 @@ def nearest_pairs(seen: Fingerprints, features: np.ndarray | None) -> set[tuple[
         rows = torch.nn.functional.normalize(torch.from_numpy(features))
         for start in range(0, len(rows), CHUNK):
             found |= _best_pairs(rows[start : start + CHUNK] @ rows.T, start, COSINE)
+    return found
+
+
+def turned_pairs(seen: Fingerprints) -> set[tuple[int, int]]:
+    """Pairs (i < j) to compare at every angle: each photo's nearest by spectra."""
+    rows, found = spectra(seen.thumbs, seen.aspects), set[tuple[int, int]]()
+    for start in range(0, len(rows), CHUNK):
+        found |= _best_pairs(rows[start : start + CHUNK] @ rows.T, start, SPECTRAL if len(rows) >= FEW else -1.0)
     return found
 
 

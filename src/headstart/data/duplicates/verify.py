@@ -40,10 +40,10 @@ def alignment(thumbs: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     """
     small = torch.from_numpy(thumbs).float()
     found = np.zeros(len(pairs), np.float32)
-    with _one_thread():
+    with one_thread():
         rough = _correlations(F.avg_pool2d(small, 2), pairs)
         close = np.flatnonzero(rough >= ROUGHLY)
-        found[close] = _correlations(_details(small), pairs[close])
+        found[close] = _correlations(details(small), pairs[close])
     return found
 
 
@@ -65,14 +65,14 @@ def typical_similarity(thumbs: np.ndarray, seed: int = 0) -> float | None:
     first = draw.integers(0, len(thumbs), SAMPLED)
     chosen = np.concatenate([first, (first + draw.integers(1, len(thumbs), SAMPLED)) % len(thumbs)])
     pairs = np.arange(2 * SAMPLED).reshape(2, -1).T
-    with _one_thread():
-        found = _correlations(_details(torch.from_numpy(thumbs[chosen]).float()), pairs)
+    with one_thread():
+        found = _correlations(details(torch.from_numpy(thumbs[chosen]).float()), pairs)
     others = found[found < ALIKE]
     return float(np.median(others)) if len(others) else 0.0
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Run with one thread: these convolutions are so small that more threads are slower."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -82,7 +82,7 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _details(thumbs: torch.Tensor) -> torch.Tensor:
+def details(thumbs: torch.Tensor) -> torch.Tensor:
     """Thumbnails [N, S, S] less their Gaussian blur."""
     reach = torch.arange(-2 * BLUR, 2 * BLUR + 1, dtype=torch.float32)
     bell = torch.exp(-(reach**2) / (2 * BLUR**2))

@@ -10,6 +10,7 @@ import torch
 
 from headstart.core.text import listed, plural, quoted
 from headstart.data.stratify import linked
+from headstart.evaluation.label_errors import posterior
 from headstart.models.network import softmax
 from headstart.training.cross_validation import FOLDS, assign_folds, cross_validate
 from headstart.training.linear_probe import USUAL_L2
@@ -20,27 +21,28 @@ NEIGHBOUR = 30
 """Outliers can come in small clusters, so the distance to the 30th neighbour counts."""
 OUTLYING = 3.5
 """Outlier score from which a photo is reported (benchmarks/claims/check.py)."""
-DOUBTED = 0.2
-"""Probability of its own label below which a photo may have a label error: a higher limit lists merely hard photos."""
+WRONG = 0.5
+"""Probability of a label error above which a photo is reported: the label is more probably wrong than right."""
 CHUNK = 1024
 
 
 @dataclass(frozen=True)
 class LabelIssues:
-    """``probabilities`` [N, C] by probes that were not fitted on the photo; ``suspect`` [N]: whether its label is
-    probably wrong; ``outlier_score`` [N]: its distance from the others in standard deviations, plus 1 - p(its label);
-    ``judged``: the classes with enough pictures.
+    """``probabilities`` [N, C] by probes that were not fitted on the photo; ``wrong`` [N]: the probability that its
+    label is wrong; ``better`` [N]: its most probable other class; ``outlier_score`` [N]: its distance from the others
+    in standard deviations, plus 1 - p(its label); ``judged``: the classes with enough pictures.
     """
 
     probabilities: np.ndarray
-    suspect: np.ndarray
+    wrong: np.ndarray
+    better: np.ndarray
     outlier_score: np.ndarray
     judged: tuple[int, ...] = ()
 
     @property
-    def predicted(self) -> np.ndarray:
-        """The most probable class of each photo [N]."""
-        return np.asarray(self.probabilities.argmax(1))
+    def suspect(self) -> np.ndarray:
+        """Whether each label is probably wrong [N]."""
+        return self.wrong > WRONG
 
     @property
     def outliers(self) -> np.ndarray:
@@ -63,12 +65,13 @@ def find_label_issues(features: np.ndarray, labels: np.ndarray, classes: int, un
     # Probes that are not significantly better than always predicting the largest class say nothing about labels.
     share = np.bincount(labels).max() / len(labels)
     noise = np.sqrt(share * (1 - share) / len(labels))
+    wrong, better = judge(probabilities, labels)
     if (probabilities.argmax(1) == labels).mean() <= share + 2 * noise:
-        return LabelIssues(probabilities, np.zeros(len(labels), bool), distances(features))
+        return LabelIssues(probabilities, np.zeros(len(labels)), better, distances(features))
     # An unusual photo of a class is still classified correctly; an out-of-distribution photo is not, whatever its
     # label.
     doubt = 1 - probabilities[np.arange(len(labels)), labels]
-    return LabelIssues(probabilities, suspects(probabilities, labels), distances(features) + doubt)
+    return LabelIssues(probabilities, wrong, better, distances(features) + doubt)
 
 
 def enough_units(labels: np.ndarray, units: list[int]) -> bool:
@@ -76,18 +79,12 @@ def enough_units(labels: np.ndarray, units: list[int]) -> bool:
     return all(len({units[i] for i in np.flatnonzero(labels == c)}) >= FOLDS for c in np.unique(labels))
 
 
-def suspects(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Which labels are probably wrong [N]: another class is as probable as it usually is for photos with that label,
-    and the photo's own class is improbable.
-
-    Confident learning (Northcutt et al. 2021, "Confident learning: estimating uncertainty in dataset labels", section
-    3.1): a class's threshold is the mean probability that its own photos give it.
-    """
-    classes = probabilities.shape[1]
-    usual = np.array([probabilities[labels == c, c].mean() if (labels == c).any() else 1.0 for c in range(classes)])
-    sure = np.where(probabilities >= usual, probabilities, -1.0)
-    own = probabilities[np.arange(len(labels)), labels]
-    return np.asarray((sure.max(1) > 0) & (sure.argmax(1) != labels) & (own < DOUBTED))
+def judge(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The probability that each label is wrong [N], and the most probable other class [N]."""
+    true, own = posterior(probabilities, labels), (np.arange(len(labels)), labels)
+    wrong = 1 - true[own]
+    true[own] = -1
+    return wrong, true.argmax(1)
 
 
 def distances(features: np.ndarray) -> np.ndarray:
@@ -125,9 +122,9 @@ def issues_in(context: Context) -> LabelIssues | None:
     found = find_label_issues(context.features[places], own, len(judged), [units[i] for i in places])
     probabilities = np.zeros((len(labels), len(context.classes)))
     probabilities[np.ix_(places, judged)] = found.probabilities
-    suspect, score = np.zeros(len(labels), bool), np.zeros(len(labels))
-    suspect[places], score[places] = found.suspect, found.outlier_score
-    return LabelIssues(probabilities, suspect, score, tuple(judged.tolist()))
+    wrong, better, score = np.zeros(len(labels)), labels.copy(), np.zeros(len(labels))
+    wrong[places], better[places], score[places] = found.wrong, judged[found.better], found.outlier_score
+    return LabelIssues(probabilities, wrong, better, score, tuple(judged.tolist()))
 
 
 def _of(units: list[int], labels: np.ndarray, c: int) -> list[int]:
@@ -136,13 +133,13 @@ def _of(units: list[int], labels: np.ndarray, c: int) -> list[int]:
 
 def _label(context: Context) -> Iterator[Finding]:
     issues = context.once(issues_in)
-    wrong = np.flatnonzero(issues.suspect & ~issues.outliers) if issues else ()
-    if issues and len(wrong):
-        best, sure = issues.predicted, issues.probabilities.max(1)
+    reported = np.flatnonzero(issues.suspect & ~issues.outliers) if issues else ()
+    if issues and len(reported):
+        better, wrong = issues.better, issues.wrong
         cases = context.cases(
-            wrong, lambda i: f"looks like {context.classes[best[i]]} ({sure[i]:.2f})", lambda i: sure[i]
+            reported, lambda i: f"looks like {context.classes[better[i]]} ({wrong[i]:.2f})", lambda i: wrong[i]
         )
-        sentence = plural(len(wrong), "likely label error")
+        sentence = plural(len(reported), "likely label error")
         yield Finding("warning", sentence, "Review each: hard photos are among them.", cases)
 
 
