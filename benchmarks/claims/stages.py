@@ -11,6 +11,7 @@ the chosen and the last with its standard error; how often all were chosen.
 from __future__ import annotations
 
 import argparse
+import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -40,14 +41,25 @@ def main() -> None:
             row(asked, name, network)
 
 
+def photos(asked: argparse.Namespace, name: str, out: Path) -> Path:
+    """The set's folder; one that has train and val only (imagewoof) lends its val as test, and val comes from train."""
+    folder: Path = asked.assets / SETS[name]
+    if (folder / "test").exists() or not (folder / "val").exists():
+        return folder
+    for split, as_split in (("train", "train"), ("val", "test")):
+        shutil.copytree(folder / split, out / name / as_split)
+    return out / name
+
+
 def row(asked: argparse.Namespace, name: str, network: str) -> None:
     found: dict[str, list[float]] = {way: [] for way in WAYS}
     chosen: list[str] = []
     with tempfile.TemporaryDirectory() as out:
+        data = photos(asked, name, Path(out))
         for seed in range(asked.seeds):
             for way in WAYS:
                 run = hs.train(
-                    asked.assets / SETS[name], out=Path(out) / f"{way}-{seed}", backbone=network,
+                    data, out=Path(out) / f"{way}-{seed}", backbone=network,
                     weights=asked.assets / f"weights/{network}.fp16.safetensors", strategy="probe", shots=asked.shots,
                     seed=seed, stages=way, image_size=asked.size, quiet=True,
                 )  # fmt: skip
