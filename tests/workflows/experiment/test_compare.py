@@ -67,7 +67,7 @@ def test_a_comparison_says_the_same_in_every_form(run: Compare) -> None:
         "group", "arm", "split", "train_photos", "values", "mean", "low", "high", "method", "seconds",
     ]  # fmt: skip
     assert list(found.differences[0]) == [
-        "group", "first", "second", "mean", "low", "high", "p_value", "method", "verdict",
+        "group", "first", "second", "mean", "low", "high", "p_value", "p_holm", "method", "verdict",
     ]  # fmt: skip
     assert found.summary["arms"] == list(found.rows)
     assert found.answer in page
@@ -240,7 +240,7 @@ def said(**accuracies: list[float]) -> Comparison:
     results = [
         from_figures(
             Job(arm, "", seed, TrainOptions("photos"), Path(f"{arm.name}-{seed}")), "test",
-            np.arange(100) < round(value * 100), (value,), 1.0, 9,
+            np.arange(100) < round(value * 100), np.arange(100), 300, (value,), 1.0, 9,
         )
         for arm in recipe.arms
         for seed, value in enumerate(accuracies[arm.name])
@@ -251,17 +251,22 @@ def said(**accuracies: list[float]) -> Comparison:
 @pytest.mark.parametrize(
     ("accuracies", "words", "verdict"),
     [
-        ({"probe": [0.9, 0.91, 0.92], "scratch": [0.5, 0.52, 0.51]}, "Pretraining helps", "far better"),
-        ({"probe": [0.95, 0.96, 0.95], "scratch": [0.9, 0.91, 0.90]}, "Pretraining helps", "better"),
-        ({"probe": [0.9, 0.5, 0.7], "scratch": [0.6, 0.8, 0.65]}, "cannot tell", "no difference"),
-        ({"probe": [0.5, 0.52, 0.51], "scratch": [0.9, 0.91, 0.92]}, "scratch does best", "far better"),
-        ({"probe": [0.9, 0.91, 0.92], "finetune": [0.95, 0.96, 0.98]}, "finetune does best", "better"),
-        ({"probe": [0.9], "scratch": [0.5]}, "Pretraining helps: probe names 90.0%", "far better"),
+        ({"probe": [0.9, 0.91, 0.92], "scratch": [0.5, 0.52, 0.51]}, "Pretraining helps: probe names 91.0%", "better"),
         (
-            {"probe": [0.9, 0.8], "scratch": [0.8, 0.9]},
-            "No difference: probe and scratch both classify 85.0%",
-            "no difference",
+            {"probe": [0.9, 0.5, 0.7], "scratch": [0.6, 0.8, 0.65]},
+            "Not yet clear: probe names 70.0% of the test photos correctly, training from scratch 68.3%; run --seeds 5.",
+            "not yet clear",
         ),
+        ({"probe": [0.5, 0.52, 0.51], "scratch": [0.9, 0.91, 0.92]}, "scratch does best: ", "better"),
+        ({"probe": [0.7, 0.71, 0.72], "finetune": [0.95, 0.96, 0.98]}, "finetune does best: ", "better"),
+        ({"probe": [0.9, 0.92, 0.91, 0.9, 0.91], "finetune": [0.9] * 5}, "run --seeds 10.", "not yet clear"),
+        (
+            {"probe": [0.9], "scratch": [0.5]},
+            "Pretraining helps in this one run: probe names",
+            "better in this one run",
+        ),
+        ({"probe": [0.9, 0.9], "scratch": [0.5, 0.5]}, "; other runs may differ (run --seeds 5).", "better in these 2"),
+        ({"probe": [0.9, 0.8], "scratch": [0.8, 0.9]}, "Not yet clear: probe names 85.0%", "not yet clear"),
     ],
 )
 def test_the_answer_says_what_the_runs_say(accuracies: dict[str, list[float]], words: str, verdict: str) -> None:
@@ -271,3 +276,17 @@ def test_the_answer_says_what_the_runs_say(accuracies: dict[str, list[float]], w
     assert found.differences[0]["verdict"].startswith(verdict)
     assert found.differences[0]["mean"] >= 0
     assert all(row["method"].startswith("one run") == (len(row["values"]) == 1) for row in found.rows)
+
+
+def test_best_of_several_is_said_only_where_it_is_better_than_each() -> None:
+    found = said(probe=[0.9, 0.91, 0.9], finetune=[0.9, 0.9, 0.9], partial=[0.4, 0.41, 0.4])
+    assert [gap["verdict"] for gap in found.differences] == ["not yet clear", "better", "better"]
+    assert found.answer.startswith(
+        "Not yet clear: probe names 90.3% of the test photos correctly, finetune 90.0%, part"
+    )
+    assert "verdicts with Holm's correction for 3" in found.text
+    assert [gap["p_holm"] >= gap["p_value"] for gap in found.differences] == [True] * 3
+
+
+def test_an_arm_alone_is_only_described() -> None:
+    assert said(probe=[0.9, 0.9, 0.9]).answer == "probe names 90.0% of the test photos correctly."

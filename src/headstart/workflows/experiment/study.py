@@ -24,6 +24,7 @@ from headstart.workflows.experiment import analysis
 from headstart.workflows.experiment.catalogue import load
 from headstart.workflows.experiment.executor import Executor, Runner, find_executor
 from headstart.workflows.experiment.jobs import FOLDER, Experiment, Job, assign_paths, make_jobs
+from headstart.workflows.experiment.recipe import QUICK
 from headstart.workflows.experiment.results import JobResult, Study
 from headstart.workflows.experiment.worker import Worker
 
@@ -105,7 +106,9 @@ def study(
             results = runner.run(path)
         rows, gaps = analysis.table(found, results), analysis.differences(found, results)
         answer = analysis.answer(found, rows, gaps)
-        text = f"{analysis.study_text(found.title, rows, gaps, answer)}\n\nReport: {printable(path / 'report.html')}"
+        note = f"\n\n{QUICK}" if quick else ""
+        told = analysis.study_text(found.title, rows, gaps, answer)
+        text = f"{told}{note}\n\nReport: {printable(path / 'report.html')}"
         done = Study(path, found, tuple(results), tuple(rows), tuple(gaps), answer, text)
         write_json(path / "study.json", {"recipe": found.raw, **done.summary})
         write_page(study_report(done, command, worker.library, machine.words), path, pictures=True)
