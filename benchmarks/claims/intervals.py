@@ -4,8 +4,8 @@
 
 Needs no photos: a run draws a data set from a population of points in four classes, some near their class and some far
 (easy and hard photos), and trains arms with 20 seeds; its first 3, 5 and 10 seeds are runs with fewer. The truth, the
-accuracy on new photos of networks trained on data sets drawn anew, is the mean over 2,000 trainings, each tested on 1,000
-new photos. Arms that share a training set share its flukes, and arms that judge a photo share its difficulty.
+accuracy on new photos of networks trained on data sets drawn anew, is the mean over 2,000 trainings, each tested on
+1,000 new photos. Arms that share a training set share its flukes, and arms that judge a photo share its difficulty.
 
     pool         seeds divide one pool into 70 / 15 / 15 %, as headstart does where the data has no splits
     pool-shots   the same, and 10 photos per class of the training part are used
@@ -15,9 +15,9 @@ new photos. Arms that share a training set share its flukes, and arms that judge
 Arms: linear discriminants on three noisy views of a photo, which are equally good by symmetry, and on half of one view;
 three networks of random hidden weights, drawn anew with each seed, also equal. ``--easy``: classes further apart.
 
-Prints, per situation, photos and seeds, over all arms and pairs of arms: the lowest and the highest share of runs in which
-the 95 % interval holds the truth, the same for Student's t over seeds, and the largest share of runs that call any of three
-equal arms better (three differences, Holm's correction), for the two kinds of arms.
+Prints, per situation, photos and seeds, over all arms and pairs of arms: the lowest and the highest share of runs in
+which the 95 % interval holds the truth, the same for Student's t over seeds, and the share of runs that call any of
+three equal arms better (three differences, Holm's correction), the larger of the two kinds of arms.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ Held = dict[tuple[str, int], list[bool]]
 
 
 def one_run(situation: str, photos: Photos, truth: dict[str, float], rng: np.random.Generator, held: Held) -> None:
-    """Add to ``held``, for each number of seeds, whether each interval holds its truth and each family a false claim."""
+    """Add to ``held``, per number of seeds, whether each interval holds its truth and each family has a false claim."""
     tested, right = [], []
     for _ in range(max(SEEDS)):
         train, test, pool = divided(situation, photos.labels, rng)

@@ -2,8 +2,8 @@
 
 The *expected accuracy* of an arm is the mean accuracy on new photos of the same kind, of networks that are trained as
 the arm says, each with another seed and on a training set of this size drawn anew. The trainings of a study share
-photos: their test sets overlap, and so do their training sets. They are not independent draws, so Student's t over seeds
-is too narrow. The variance here has three parts:
+photos: their test sets overlap, and so do their training sets. They are not independent draws, so Student's t over
+seeds is too narrow. The variance here has three parts:
 
 - *photos*: the test photos are a sample. A photo that several seeds judged counts as one photo (variance by clusters).
 - *seeds*: how much seeds differ beyond what their different test photos explain, divided by their number.
@@ -33,8 +33,8 @@ POOL = 0.2
 
 
 class _Spread(NamedTuple):
-    """Variance of a mean over seeds, its degrees of freedom, and the sum of the squared shares of photos in the mean: the
-    variance per unit of variance per photo, if seeds were alike.
+    """Variance of a mean over seeds, its degrees of freedom, and the sum of the squared shares of photos in the mean:
+    the variance per unit of variance per photo, if seeds were alike.
     """
 
     variance: float

@@ -254,7 +254,7 @@ def said(**accuracies: list[float]) -> Comparison:
         ({"probe": [0.9, 0.91, 0.92], "scratch": [0.5, 0.52, 0.51]}, "Pretraining helps: probe names 91.0%", "better"),
         (
             {"probe": [0.9, 0.5, 0.7], "scratch": [0.6, 0.8, 0.65]},
-            "Not yet clear: probe names 70.0% of the test photos correctly, training from scratch 68.3%; run --seeds 5.",
+            "Not yet clear: probe names 70.0% of the test photos correctly, training from scratch 68.3%; run --seeds",
             "not yet clear",
         ),
         ({"probe": [0.5, 0.52, 0.51], "scratch": [0.9, 0.91, 0.92]}, "scratch does best: ", "better"),

@@ -122,7 +122,7 @@ class Arm:
 @dataclass(frozen=True)
 class Recipe:
     """A whole study. Arms come after the one that they start from; ``pairs``: arms whose difference is reported (where
-    it is empty, all that use the same images). ``quick``: the small form.
+    it is empty, all that use the same images). ``quick``: of the small form, what it is.
     """
 
     name: str
@@ -132,7 +132,7 @@ class Recipe:
     about: str = ""
     pairs: tuple[tuple[str, str], ...] = ()
     raw: Mapping[str, Any] = field(default_factory=dict, compare=False)
-    quick: bool = False
+    quick: str = ""
 
     @property
     def seeds(self) -> int:
@@ -158,7 +158,9 @@ def as_quick(recipe: Recipe) -> Recipe:
             kept.append(arm)
     pairs = [(same.get(a, a), same.get(b, b)) for a, b in recipe.pairs]
     arms = tuple(replace(arm, published=None, said="") for arm in recipe.arms if arm in kept)
-    return replace(recipe, arms=arms, pairs=tuple(dict.fromkeys(p for p in pairs if p[0] != p[1])), quick=True)
+    left_out = ", ".join(f"{arm} ({twin})" for arm, twin in same.items())
+    words = f"{QUICK} Left out, since here they are the same as others: {left_out}." if same else QUICK
+    return replace(recipe, arms=arms, pairs=tuple(dict.fromkeys(p for p in pairs if p[0] != p[1])), quick=words)
 
 
 def _within(arm: Arm, other: Arm) -> bool:

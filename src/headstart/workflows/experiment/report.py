@@ -21,7 +21,7 @@ from headstart.reporting.scale import Scale, nice_scale
 from headstart.reporting.svg import SERIES
 from headstart.workflows.experiment import analysis
 from headstart.workflows.experiment.plots import curve_plots, sweep_plot, sweep_points
-from headstart.workflows.experiment.recipe import QUICK, Recipe
+from headstart.workflows.experiment.recipe import Recipe
 from headstart.workflows.experiment.results import JobResult, Study, group_name
 from headstart.workflows.experiment.rows import ArmRow, Curve, DifferenceRow, ExperimentReport, Sweep, TextBlock
 
@@ -81,7 +81,7 @@ def _report(
     size = f"{plural(len(recipe.arms), 'arm')}, {plural(recipe.seeds, 'seed')}"
     caveats = []
     if recipe.quick:
-        caveats.append(QUICK)
+        caveats.append(recipe.quick)
     if recipe.seeds < MIN_SEEDS:
         few = (
             "One seed is one run" if recipe.seeds == 1 else f"{recipe.seeds} seeds show little of how much runs differ"

@@ -24,7 +24,6 @@ from headstart.workflows.experiment import analysis
 from headstart.workflows.experiment.catalogue import load
 from headstart.workflows.experiment.executor import Executor, Runner, find_executor
 from headstart.workflows.experiment.jobs import FOLDER, Experiment, Job, assign_paths, make_jobs
-from headstart.workflows.experiment.recipe import QUICK
 from headstart.workflows.experiment.results import JobResult, Study
 from headstart.workflows.experiment.worker import Worker
 
@@ -106,7 +105,7 @@ def study(
             results = runner.run(path)
         rows, gaps = analysis.table(found, results), analysis.differences(found, results)
         answer = analysis.answer(found, rows, gaps)
-        note = f"\n\n{QUICK}" if quick else ""
+        note = f"\n\n{found.quick}" if found.quick else ""
         told = analysis.study_text(found.title, rows, gaps, answer)
         text = f"{told}{note}\n\nReport: {printable(path / 'report.html')}"
         done = Study(path, found, tuple(results), tuple(rows), tuple(gaps), answer, text)
