@@ -39,7 +39,7 @@ def run(photos: Path, weights: Path, tmp_path: Path) -> Compare:
     return go
 
 
-def test_every_arm_runs_with_every_seed_at_every_number_of_shots(run: Compare, tmp_path: Path) -> None:
+def test_every_arm_runs_with_every_seed_at_every_number_of_shots(run: Compare, photos: Path, tmp_path: Path) -> None:
     found = run(shots=(2, 4))
     assert [(r.group, r.arm, r.seed) for r in found.results] == [
         (group, arm, seed)
@@ -49,6 +49,10 @@ def test_every_arm_runs_with_every_seed_at_every_number_of_shots(run: Compare, t
     ]
     assert {r.train_photos for r in found.results if r.group == "2 per class"} == {6}
     assert {r.split for r in found.results} == {"test"}
+    tested = {(r.arm, r.seed): set(r.photos.tolist()) for r in found.results}
+    assert tested["probe", 0] == tested["scratch", 0] != tested["probe", 1]
+    assert {len(each) for each in tested.values()} == {len(found.results[0].correct)}
+    assert {r.pool for r in found.results} == {len(list(photos.rglob("*.png")))}
     assert found.report is not None
     assert found.report.read_text(encoding="utf-8").lstrip().lower().startswith("<!doctype html>")
     assert json.loads((tmp_path / "out" / "comparison.json").read_text(encoding="utf-8"))["answer"] == found.answer
@@ -139,10 +143,24 @@ def test_what_an_earlier_headstart_kept_of_an_arm_is_gone_on_with(
     trained.clear()
     found = run()
     assert trained == [("probe", 0), ("scratch", 0), ("scratch", 1)]
-    assert next(r for r in found.results if (r.arm, r.seed) == ("probe", 1)).accuracy == 0.5
+    by_job = {(r.arm, r.seed): r for r in found.results}
+    assert by_job["probe", 1].accuracy == 0.5
+    assert by_job["probe", 1].photos.tolist() == by_job["scratch", 1].photos.tolist()  # that file does not hold them
     new = json.loads((tmp_path / "out" / "arms" / "4-per-class-scratch-1.json").read_text())
     assert new.pop("format") == 1
     assert {name: type(value) for name, value in new.items()} == {name: type(value) for name, value in kept.items()}
+
+
+def test_what_was_kept_of_other_photos_is_refused(run: Compare, trained: list[tuple[str, int]], tmp_path: Path) -> None:
+    trained.append(("stop", 1))
+    with pytest.raises(Interrupted):
+        run()
+    (file,) = (tmp_path / "out" / "arms").glob("*.json")
+    kept = json.loads(file.read_text())
+    file.write_text(json.dumps({**kept, "right": kept["right"][1:]}))
+    trained.clear()
+    with pytest.raises(RunError, match=f"{file.name} is of other photos"):
+        run()
 
 
 def test_a_finished_one_or_another_is_not_replaced_unless_asked(run: Compare, tmp_path: Path) -> None:

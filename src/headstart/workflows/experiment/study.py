@@ -105,9 +105,9 @@ def study(
             results = runner.run(path)
         rows, gaps = analysis.table(found, results), analysis.differences(found, results)
         answer = analysis.answer(found, rows, gaps)
-        note = f"\n\n{found.quick}" if found.quick else ""
-        told = analysis.study_text(found.title, rows, gaps, answer)
-        text = f"{told}{note}\n\nReport: {printable(path / 'report.html')}"
+        head = "\n\n".join(filter(None, (found.title, found.quick)))
+        told = analysis.study_text(head, rows, gaps, answer)
+        text = f"{told}\n\nReport: {printable(path / 'report.html')}"
         done = Study(path, found, tuple(results), tuple(rows), tuple(gaps), answer, text)
         write_json(path / "study.json", {"recipe": found.raw, **done.summary})
         write_page(study_report(done, command, worker.library, machine.words), path, pictures=True)
