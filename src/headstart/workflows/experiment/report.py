@@ -202,6 +202,7 @@ def _figures(report: ExperimentReport) -> dict[str, Any] | None:
         ],
         "images": "" if several else "".join(images), "seeds": max(len(row.values) for row in report.rows),
         "published": any(map(_published, report.rows)), "each": each,
+        "expected": any(row.band for row in report.rows),
         # arms are named only where there are several methods
         "methods": [(method, ", ".join(arms) if len(methods) > 1 else "") for method, arms in methods.items()],
     }  # fmt: skip
@@ -246,22 +247,32 @@ def _differences(report: ExperimentReport) -> dict[str, Any] | None:
         return None
     scale = nice_scale([0.0, *(end for row in rows for end in (row.mean, row.low, row.high) if end is not None)])
     shown: dict[str, list[dict[str, Any]]] = {}
+    methods = {row.method for row in rows}
+    shared = methods.pop() if len(rows) > 1 and len(methods) == 1 else ""
     for row in rows:
         # Under image set and point, the point with the name of what was varied.
         axis = next((s.axis for s in report.sweeps if row.point in sweep_points(s)), "")
         point = report.points.get(row.point) or (f"{axis}: {row.point}" if axis and row.point else row.point)
-        line = {"row": row, "settled": row.settled, "words": _difference_words(row, report), "seeds": [], "mark": None}
+        line = {
+            "row": row,
+            "settled": row.settled,
+            "words": _difference_words(row, report, shared),
+            "seeds": [],
+            "mark": None,
+        }
         group = " · ".join(filter(None, (row.images, point)))
         shown.setdefault(group, []).append({**line, **_places(row, scale)})
     photos = any(row.over == "photos" for row in rows)
     return {
         "ticks": _ticks(scale, points), "zero": scale.place(0.0), "groups": shown, "photos": photos,
-        "number": len(rows),
+        "number": len(rows), "method": shared,
     }  # fmt: skip
 
 
-def _difference_words(row: DifferenceRow, report: ExperimentReport) -> str:
-    """Verdict with its p, then how many photos only one of the two classified correctly, then the method."""
+def _difference_words(row: DifferenceRow, report: ExperimentReport, shared: str) -> str:
+    """Verdict with its p, then how many photos only one of the two classified correctly, then the method if it is not
+    ``shared`` by all.
+    """
     p = p_value(row.p_value if row.p_holm is None else row.p_holm)
     verdict = f"{row.verdict} ({p})" if row.verdict and p else row.verdict or p
     counts = ""
@@ -271,7 +282,7 @@ def _difference_words(row: DifferenceRow, report: ExperimentReport) -> str:
         photos = f"of {count(max(tested))} photos, " if len(tested) == 1 else ""
         counts = f"{photos}{count(row.only_first)} correct only by {row.first}, "
         counts += f"{count(row.only_second)} only by {row.second}"
-    return " · ".join(filter(None, (verdict, counts, row.method or f"over {row.over}")))
+    return " · ".join(filter(None, (verdict, counts, "" if shared else row.method or f"over {row.over}")))
 
 
 def _best_epochs(curves: Sequence[Curve]) -> list[tuple[str, str, str, str]]:
