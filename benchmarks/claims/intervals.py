@@ -14,9 +14,9 @@ share a training set share its flukes, and arms that judge a photo share its dif
     test-shots   a quarter of the photos is the data's own test set; seeds draw 10 per class from the rest
     test         the same test set; seeds leave out 15 % of the rest as val
 
-Arms: linear discriminants on three views of a photo, each with noise of its own in the features, which are equally good
-by symmetry, and on half of the features of one view; three networks of random hidden weights, drawn anew with each seed,
-also equal. ``--easy``: classes further apart.
+Arms: linear discriminants on three views of a photo, each with its own noise in the features, which are equally good
+by symmetry, and on half of the features of one view; three networks of random hidden weights, drawn anew with each
+seed, also equal. ``--easy``: classes further apart.
 
 Prints, per situation, photos and seeds, over all arms and pairs of arms: the lowest and the highest share of runs in
 which the 95 % interval holds the truth, the same for Student's t over seeds, and the share of runs that call any of
