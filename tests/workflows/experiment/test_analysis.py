@@ -293,12 +293,14 @@ def answer(found: Recipe, results: Sequence[JobResult]) -> str:
 def test_the_answer_is_the_first_pairs() -> None:
     found = parse({**AB.raw, "pairs": [["b", "a"]]}, "own.yaml")
     assert answer(found, runs(found, a=[36, 37, 35], b=[20, 21, 20])) == (
-        "a is better: a names 90.0% of the photos correctly, b 50.8%."
+        "a is better: it names 90.0% of the photos correctly, b 50.8%."
     )
     unsure = answer(found, runs(found, a=[20, 30, 25], b=[29, 20, 24]))
     assert unsure == "Not yet clear: a names 62.5% of the photos correctly, b 60.8%; run --seeds 5."
     few = answer(found, runs(found, a=[36], b=[20]))
-    assert few.startswith("a is better in this one run: a names 90.0% of the photos correctly, b 50.0%; other runs may")
+    assert few.startswith(
+        "a is better in this one run: it names 90.0% of the photos correctly, b 50.0%; other runs may"
+    )
 
 
 def test_without_pairs_the_answer_is_the_best_arm() -> None:
@@ -311,4 +313,4 @@ def test_of_a_sweep_the_answer_is_a_point_that_it_names() -> None:
     found = parse({**SWEPT.raw, "pairs": [["a", "b"]]}, "own.yaml")
     one = [("a", "10", 30), ("b", "10", 20), ("a", "5", 15), ("b", "5", 25)]
     said = answer(found, [result(found, arm, 0, n, point) for arm, point, n in one])
-    assert "a at 10 names 75.0% of the photos correctly, b at 10 50.0%; " in said
+    assert said.startswith("a at 10 is better in this one run: it names 75.0% of the photos correctly, b at 10 50.0%; ")

@@ -140,6 +140,7 @@ def test_the_quick_form_has_no_published_figures_and_no_arm_twice(recipe_file: W
     text = """
         name: own
         title: Own
+        about: Others reached 0.9.
         images: {pets: }
         every_arm: {strategy: probe, seeds: 2}
         arms:
@@ -153,7 +154,7 @@ def test_the_quick_form_has_no_published_figures_and_no_arm_twice(recipe_file: W
     path = str(recipe_file(text))
     whole, found = load(path), load(path, quick=True)
     assert [arm.name for arm in whole.arms] == ["few", "all", "curve", "other"]
-    assert whole.quick == ""
+    assert (whole.quick, whole.about, found.about) == ("", "Others reached 0.9.", "")
     assert [arm.name for arm in found.arms] == ["curve", "other"]  # few and all are a point of curve
     assert found.pairs == (("curve", "other"),)
     assert found.quick.endswith("they are the same as others: few (curve), all (curve).")

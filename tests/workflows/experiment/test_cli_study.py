@@ -42,6 +42,7 @@ def test_a_shipped_study_runs_in_its_quick_form(
     assert [row for row in rows if re.search(rf"^{re.escape(row)}  ", table, re.MULTILINE)] == rows
     assert answer.out.startswith(recipe.title)
     assert "over photos" in found
+    assert "\nA quick trial: " in answer.out
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     for told in (answer.out, page):
         assert "This is the quick form of the study" in told

@@ -186,6 +186,10 @@ def sweeps(recipe: Recipe, rows: Sequence[ArmRow]) -> list[Sweep]:
 
 def answer(recipe: Recipe, rows: Sequence[ArmRow], found: Sequence[DifferenceRow]) -> str:
     """The result of a study in a sentence: the first pair's difference, or else the best arm."""
+    return f"{'A quick trial: ' if recipe.quick else ''}{_answer(recipe, rows, found)}"
+
+
+def _answer(recipe: Recipe, rows: Sequence[ArmRow], found: Sequence[DifferenceRow]) -> str:
     if not found:
         best = max(rows, key=lambda row: row.mean)
         return f"{_named(best.arm, best.point)} names {best.mean:.1%} of {best.judged} photos correctly."
@@ -194,20 +198,23 @@ def answer(recipe: Recipe, rows: Sequence[ArmRow], found: Sequence[DifferenceRow
     first, second = ((arm, gap.point if recipe.arm(arm).sweep else "") for arm in (gap.first, gap.second))
     seeds = min(len(values[first]), len(values[second]))  # those that were compared
     a, b = (_mean(values[each][:seeds]) for each in (first, second))
-    figures = f"{_named(*first)} names {a:.1%} of the photos correctly, {_named(*second)} {b:.1%}"
-    return sentence(gap.settled, seeds, f"{_named(*first)} is better", figures)
+    better, figures = _named(*first), f"names {a:.1%} of the photos correctly, {_named(*second)} {b:.1%}"
+    return sentence(gap.settled, seeds, f"{better} is better", better, figures)
 
 
-def sentence(settled: bool, seeds: int, claim: str, figures: str) -> str:
-    """The claim with its figures, where the difference stands: of few seeds, about their networks; else what to do."""
+def sentence(settled: bool, seeds: int, claim: str, best: str, figures: str) -> str:
+    """The claim with the figures of the arm ``best``, where the difference stands (of few seeds, about their networks);
+    else what to do.
+    """
     if not settled:
-        return f"Not yet clear: {figures}; {more_seeds(seeds)}."
+        return f"Not yet clear: {best} {figures}; {more_seeds(seeds)}."
+    figures = f"{'it' if claim.startswith(best) else best} {figures}"
     if seeds >= MIN_SEEDS:
         return f"{claim}: {figures}."
     return f"{claim} in {runs(seeds)}: {figures}; other runs may differ ({more_seeds(seeds)})."
 
 
-def study_text(title: str, rows: Sequence[ArmRow], differences: Sequence[DifferenceRow], answer: str) -> str:
+def study_text(recipe: Recipe, rows: Sequence[ArmRow], differences: Sequence[DifferenceRow], answer: str) -> str:
     """Table, differences and answer of a study."""
     names = [f"{row.arm} {row.point}" if row.point else row.arm for row in rows]
     published = [row.published_words or ("–" if row.published is None else f"{row.published:.3f}") for row in rows]
@@ -216,7 +223,12 @@ def study_text(title: str, rows: Sequence[ArmRow], differences: Sequence[Differe
         for column in (["arm", *names], ["setting", *(row.setting for row in rows)], ["published", *published])
     )
     head = f"{'published':>{said}}  {'ours':>6}  {'95 % interval':>14}  {'s':>6}  per seed"
-    lines = [title, "", f"{'arm':{width}}  {'setting':{setting}}  {head}"]
+    lines = [
+        recipe.title,
+        "",
+        *([recipe.quick, ""] if recipe.quick else []),
+        f"{'arm':{width}}  {'setting':{setting}}  {head}",
+    ]
     for name, words, row in zip(names, published, rows, strict=True):
         lines.append(
             f"{name:{width}}  {row.setting:{setting}}  {words:>{said}}  {row.mean:6.3f}  "

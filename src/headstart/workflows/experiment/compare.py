@@ -230,9 +230,9 @@ def _answer(rows: Sequence[dict[str, Any]], gaps: Sequence[DifferenceRow]) -> st
     group, seeds = rows[0]["group"], len(rows[0]["values"])
     mine = sorted((row for row in rows if row["group"] == group), key=lambda row: -row["mean"])
     best, others, where = mine[0], mine[1:], f" at {group}" if group else ""
-    correctly = f"{best['arm']} names {best['mean']:.1%} of the {best['split']} photos correctly"
+    correctly = f"names {best['mean']:.1%} of the {best['split']} photos correctly"
     if not others:
-        return f"{correctly}{where}."
+        return f"{best['arm']} {correctly}{where}."
     against = [row for row in others if row["arm"] == "scratch"]
     claim = f"Pretraining helps{where}" if against else f"{best['arm']} does best{where}"
     rivals = {row["arm"] for row in against or others}
@@ -243,4 +243,6 @@ def _answer(rows: Sequence[dict[str, Any]], gaps: Sequence[DifferenceRow]) -> st
         f"{'training from scratch' if row['arm'] == 'scratch' else row['arm']} {row['mean']:.1%}"
         for row in against or others
     )
-    return analysis.sentence(bool(decisive) and all(gap.settled for gap in decisive), seeds, claim, figures)
+    return analysis.sentence(
+        bool(decisive) and all(gap.settled for gap in decisive), seeds, claim, best["arm"], figures
+    )

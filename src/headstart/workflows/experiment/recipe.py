@@ -144,7 +144,7 @@ class Recipe:
 
 
 def as_quick(recipe: Recipe) -> Recipe:
-    """The recipe as its small form: without published figures, which are of the full size, and without arms that the
+    """The recipe as its small form: without what others published, which is of the full size, and without arms that the
     changes made the same as another, or as points of its sweep.
     """
     kept: list[Arm] = []
@@ -160,7 +160,8 @@ def as_quick(recipe: Recipe) -> Recipe:
     arms = tuple(replace(arm, published=None, said="") for arm in recipe.arms if arm in kept)
     left_out = ", ".join(f"{arm} ({twin})" for arm, twin in same.items())
     words = f"{QUICK} Left out, since here they are the same as others: {left_out}." if same else QUICK
-    return replace(recipe, arms=arms, pairs=tuple(dict.fromkeys(p for p in pairs if p[0] != p[1])), quick=words)
+    small = replace(recipe, arms=arms, about="", quick=words)
+    return replace(small, pairs=tuple(dict.fromkeys(p for p in pairs if p[0] != p[1])))
 
 
 def _within(arm: Arm, other: Arm) -> bool:

@@ -105,8 +105,7 @@ def study(
             results = runner.run(path)
         rows, gaps = analysis.table(found, results), analysis.differences(found, results)
         answer = analysis.answer(found, rows, gaps)
-        head = "\n\n".join(filter(None, (found.title, found.quick)))
-        told = analysis.study_text(head, rows, gaps, answer)
+        told = analysis.study_text(found, rows, gaps, answer)
         text = f"{told}\n\nReport: {printable(path / 'report.html')}"
         done = Study(path, found, tuple(results), tuple(rows), tuple(gaps), answer, text)
         write_json(path / "study.json", {"recipe": found.raw, **done.summary})
