@@ -136,6 +136,20 @@ def test_it_holds_the_truth_where_students_t_does_not(seeds: int, photos: int) -
         assert np.mean(students) < 0.9
 
 
+def test_seeds_that_agree_by_luck_are_not_held_for_certain() -> None:
+    """Three seeds with the same accuracies say little about the next: p is of few degrees of freedom."""
+    from scipy import stats
+
+    ids = [np.arange(n, n + 100) for n in (0, 100, 200)]
+    a, b = [np.arange(100) % 10 < 9] * 3, [np.arange(100) % 10 < 8] * 3
+    found = difference_over_seeds(ids, a, b, MANY)
+    per_photo = np.var(a[0].astype(float) - b[0], ddof=1)
+    variance = per_photo / 300 + 2 / 300**2
+    freedom = 2 * (variance * 3 / (per_photo / 100)) ** 2
+    assert found.p_value == pytest.approx(2 * stats.t.sf(0.1 / np.sqrt(variance), freedom))
+    assert found.low == pytest.approx(0.1 - 1.959963984540054 * np.sqrt(variance))
+
+
 def test_equal_arms_are_rarely_called_different() -> None:
     rng, called = np.random.default_rng(9), []
     for _ in range(400):

@@ -33,12 +33,13 @@ POOL = 0.2
 
 
 class _Spread(NamedTuple):
-    """Variance of a mean over seeds, its degrees of freedom, and the sum of the squared shares of photos in the mean:
-    the variance per unit of variance per photo, if seeds were alike.
+    """Variance of a mean over seeds, its degrees of freedom, those for tests, and the sum of the squared shares of
+    photos in the mean: the variance per unit of variance per photo, if seeds were alike.
     """
 
     variance: float
     freedom: float
+    cautious: float
     shares: float
 
 
@@ -85,7 +86,7 @@ def difference_over_seeds(
     spread = _spread(photos, values, pool, added=2)
     error = math.sqrt(spread.variance)
     half = _quantile(spread.freedom, level) * error
-    p_value = min(1.0, 2 * _tail(spread.freedom, abs(mean) / error))
+    p_value = min(1.0, 2 * _tail(spread.cautious, abs(mean) / error))
     low, high = max(-1.0, mean - half), min(1.0, mean + half)
     return Difference(mean, low, high, _method(len(values), "difference", level), p_value)
 
@@ -114,13 +115,18 @@ def _spread(photos: Sequence[np.ndarray], values: Sequence[np.ndarray], pool: in
     shares = float(np.square(share).sum())
     by_photos = shared / seeds**2 + added * shares / len(share)
     if seeds < MIN_SEEDS:
-        return _Spread(by_photos, math.inf, shares)
+        return _Spread(by_photos, math.inf, math.inf, shares)
     between = float(np.var([each.mean() for each in values], ddof=1))
     explained = (seeds * own - shared) / (seeds * (seeds - 1))  # by different test photos
     per_photo = own / seeds * len(cells) / seeds
     variance = by_photos + max(0.0, between - explained) / seeds + POOL * per_photo / pool
-    freedom = (seeds - 1) * (variance / (between / seeds)) ** 2 if between > 0 else math.inf
-    return _Spread(variance, max(seeds - 1, freedom), shares + POOL / pool)
+    # Few seeds can agree by luck. That does little to 95 % intervals; p-values are about rarer events, so for them
+    # seeds never count as differing less than their test photos make them.
+    freedom, cautious = (
+        max(seeds - 1, (seeds - 1) * (variance * seeds / spread) ** 2) if spread > 0 else math.inf
+        for spread in (between, max(between, explained))
+    )
+    return _Spread(variance, freedom, cautious, shares + POOL / pool)
 
 
 def _quantile(freedom: float, level: float) -> float:
