@@ -20,10 +20,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from scipy import stats
 
 import headstart as hs
 from headstart.evaluation.metrics import calibration
-from headstart.evaluation.statistics import difference_over_seeds
 
 SETS = {"animals": "data/animals", "dogs-vs-cats": "data/dogs-vs-cats/train", "trashnet": "data/trashnet",
         "imagewoof": "data/imagewoof160/train"}  # fmt: skip
@@ -111,8 +111,9 @@ def table(name: str, strategy: str, ways: list[str], rows: list[Row]) -> None:
         found, small, ece = (np.array([row[part][way] for row in rows]) for part in range(3))
         gain = ""
         if way != "none" and "none" in ways:
-            gap = difference_over_seeds(found.tolist(), [row[0]["none"] for row in rows])
-            gain = f"{gap.value:+.3f}" + (f" ({gap.low:+.3f} to {gap.high:+.3f})" if gap.low is not None else "")
+            gaps = found - np.array([row[0]["none"] for row in rows])
+            ends = stats.t.interval(0.95, len(gaps) - 1, gaps.mean(), stats.sem(gaps)) if len(gaps) > 2 else ()
+            gain = f"{gaps.mean():+.3f}" + (f" ({ends[0]:+.3f} to {ends[1]:+.3f})" if ends else "")
         done = "" if way != "auto" else f"   {', '.join(sorted({row[3][way] for row in rows}))}"
         print(
             f"{way:10}{found.mean():>12.3f} ± {found.std(ddof=1) if len(found) > 1 else 0:.3f}{small.mean():>16.3f}"

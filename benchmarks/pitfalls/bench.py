@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy import stats
 from torch import nn
 
 from headstart.data.decode import decode
@@ -25,7 +26,6 @@ from headstart.data.filenames import natural_key
 from headstart.data.images import centre
 from headstart.data.schema import Photo
 from headstart.data.sources.detect import scan
-from headstart.evaluation.statistics import difference_over_seeds
 from headstart.inference.device import find_machine
 from headstart.inference.features import BATCH
 from headstart.inference.runner import FrozenNetwork, Normalise
@@ -238,11 +238,12 @@ def spread(values: Sequence[float], digits: int = 3) -> str:
 
 
 def gap(wrong: Sequence[float], right_way: Sequence[float]) -> str:
-    """``-0.012 [-0.020, -0.004]``: wrong - right, paired by seed, with its 95 % t-interval."""
-    found = difference_over_seeds(wrong, right_way)
-    if found.low is None or found.high is None:
-        return f"{found.value:+.3f}"
-    return f"{found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
+    """``-0.012 [-0.020, -0.004]``: wrong - right, paired by seed, with its 95 % t-interval over these seeds."""
+    gaps = np.subtract(wrong, right_way)
+    if len(gaps) < 3:
+        return f"{gaps.mean():+.3f}"
+    low, high = stats.t.interval(0.95, len(gaps) - 1, gaps.mean(), stats.sem(gaps)) if gaps.std() else (gaps[0],) * 2
+    return f"{gaps.mean():+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
 def compared(title: str, ways: dict[str, list[float]], unit: str = "accuracy") -> None:

@@ -9,10 +9,9 @@ import pytest
 
 from headstart.evaluation.statistics import (
     balanced_accuracy,
-    difference_over_seeds,
+    holm,
     mcnemar,
     paired_difference,
-    t_interval,
     wilson,
 )
 
@@ -67,67 +66,6 @@ def test_an_interval_is_json_with_its_method() -> None:
     }
 
 
-@pytest.mark.parametrize("values", [[0.9, 0.95], [0.91, 0.93, 0.92], [0.5, 0.7, 0.6, 0.65, 0.4]])
-def test_t_interval_agrees_with_scipy(values: list[float]) -> None:
-    from scipy import stats
-
-    found = t_interval(values)
-    low, high = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=stats.sem(values))
-    assert found.value == pytest.approx(np.mean(values))
-    assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
-    assert found.method == f"Student t 95 %, {len(values)} runs"
-
-
-def test_one_run_has_no_interval_and_says_so() -> None:
-    found = t_interval([0.9])
-    assert (found.value, found.low, found.high, found.method) == (0.9, None, None, "one run")
-
-
-def test_t_interval_is_clipped_only_where_asked() -> None:
-    values = [0.9, 0.99]
-    free, clipped = t_interval(values), t_interval(values, within=(0.0, 1.0))
-    assert free.high is not None
-    assert free.high > 1
-    assert clipped.high == 1.0
-    assert clipped.low == free.low
-
-
-def test_no_runs_are_refused() -> None:
-    with pytest.raises(ValueError, match="no runs"):
-        t_interval([])
-
-
-def test_difference_over_seeds_is_the_paired_t_test() -> None:
-    from scipy import stats
-
-    a, b = [0.95, 0.91, 0.97], [0.90, 0.88, 0.91]
-    found, test = difference_over_seeds(a, b), stats.ttest_rel(a, b)
-    interval = test.confidence_interval(0.95)
-    assert found.value == pytest.approx(np.mean(a) - np.mean(b))
-    assert (found.low, found.high) == (pytest.approx(interval.low), pytest.approx(interval.high))
-    assert found.p_value == pytest.approx(test.pvalue)
-    assert found.method == "Student t 95 %, 3 pairs"
-
-
-def test_pairing_takes_out_what_both_arms_share() -> None:
-    shared = np.array([0.0, 0.2, -0.2, 0.1])
-    a, b = 0.7 + shared + [0.01, 0.0, 0.0, 0.01], 0.65 + shared
-    found = difference_over_seeds(a.tolist(), b.tolist())
-    assert found.low is not None
-    assert found.low > 0
-
-
-def test_difference_of_one_pair_and_of_equal_gaps_claims_no_p_value() -> None:
-    one = difference_over_seeds([0.9], [0.8])
-    assert (one.low, one.high, one.p_value, one.method) == (None, None, None, "one run")
-    assert difference_over_seeds([0.9, 0.8, 0.7], [0.8, 0.7, 0.6]).p_value is None
-
-
-def test_unpaired_runs_are_refused() -> None:
-    with pytest.raises(ValueError, match="paired by seed"):
-        difference_over_seeds([0.9, 0.8], [0.9])
-
-
 @pytest.mark.parametrize("kinds", [(0, 0, 5, 5), (1, 0, 5, 0), (5, 5, 10, 0), (10, 2, 80, 8), (3, 40, 50, 7)])
 def test_mcnemar_agrees_with_statsmodels(kinds: tuple[int, int, int, int]) -> None:
     from statsmodels.stats.contingency_tables import mcnemar as theirs
@@ -166,6 +104,14 @@ def test_flags_must_be_of_the_same_photos() -> None:
         mcnemar(np.array([True, False]), np.array([True]))
     with pytest.raises(ValueError, match="one flag per photo"):
         mcnemar(np.array([], dtype=bool), np.array([], dtype=bool))
+
+
+@pytest.mark.parametrize("p_values", [[], [0.04], [0.01, 0.04, 0.03], [0.001, 0.001, 0.5, 0.2, 0.02], [0.9, 1.0]])
+def test_holm_agrees_with_statsmodels(p_values: list[float]) -> None:
+    from statsmodels.stats.multitest import multipletests
+
+    expected = multipletests(p_values, method="holm")[1].tolist() if p_values else []
+    assert holm(p_values) == pytest.approx(expected)
 
 
 # -- balanced accuracy --

@@ -1,7 +1,7 @@
-"""Confidence intervals and tests, for accuracies over photos and for figures over seeds.
+"""Confidence intervals and tests over the photos of one test set, and Holm's correction.
 
-Two kinds of uncertainty, never mixed: *photos* (another test set would give another figure: Wilson, bootstrap, McNemar)
-and *seeds* (another run on the same photos would: Student's t over runs). ``method`` says which one an interval is of.
+They are about the classifiers at hand: another test set would give another figure (Wilson, bootstrap, McNemar).
+Intervals that also hold what another training would give are in ``over_seeds``. ``method`` says what one is of.
 """
 
 from __future__ import annotations
@@ -16,16 +16,15 @@ import numpy as np
 
 LEVEL = 0.95
 DRAWS = 10_000  # the percentiles of a 95 % bootstrap interval move by about 1 % of its width between seeds at this many
-ONE_RUN = "one run"
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure with its interval; for one run ``low`` and ``high`` are None and ``method`` is "one run"."""
+    """A figure with its interval; ``method`` says how it was made and what it is of."""
 
     value: float
-    low: float | None
-    high: float | None
+    low: float
+    high: float
     method: str
 
     def to_json(self) -> dict[str, Any]:
@@ -57,13 +56,16 @@ def wilson(correct: int, photos: int, level: float = LEVEL) -> Interval:
     """
     if photos < 1 or not 0 <= correct <= photos:
         raise ValueError(f"{correct} correct predictions of {photos} photos")
-    low, high = _wilson_bounds(np.array([correct / photos]), np.array([photos]), level)
-    return Interval(correct / photos, float(low[0]), float(high[0]), f"Wilson {_percent(level)}")
+    low, high = wilson_bounds(np.array([correct / photos]), np.array([photos]), _normal_quantile(level))
+    return Interval(correct / photos, float(low[0]), float(high[0]), f"Wilson {percent(level)}")
 
 
-def _wilson_bounds(shares: np.ndarray, photos: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper bounds of several shares; ``photos`` need not be whole numbers."""
-    z = NormalDist().inv_cdf(0.5 + level / 2)  # scipy has it too, but a probe needs nothing else of scipy
+def _normal_quantile(level: float) -> float:
+    return NormalDist().inv_cdf(0.5 + level / 2)  # scipy has it too, but a probe needs nothing else of scipy
+
+
+def wilson_bounds(shares: np.ndarray, photos: np.ndarray, z: float) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper bounds of several shares for the quantile ``z``; ``photos`` need not be whole numbers."""
     centre = (shares + z * z / (2 * photos)) / (1 + z * z / photos)
     half = z / (1 + z * z / photos) * np.sqrt(shares * (1 - shares) / photos + z * z / (4 * photos * photos))
     # At the ends the bound is the end itself; rounding would leave 1e-17 beside it.
@@ -83,51 +85,17 @@ def balanced_accuracy(correct: np.ndarray, photos: np.ndarray, level: float = LE
     own, count = np.asarray(correct, np.float64)[photos > 0], np.asarray(photos, np.float64)[photos > 0]
     if not len(own):
         raise ValueError("no class has photos")
-    classes, shares, z = len(own), own / count, NormalDist().inv_cdf(0.5 + level / 2)
+    classes, shares, z = len(own), own / count, _normal_quantile(level)
     mean = float(shares.mean())
-    low, high = _wilson_bounds(shares, count, level)
+    low, high = wilson_bounds(shares, count, z)
     reach = math.sqrt(np.square(shares - low).sum()) / classes, math.sqrt(np.square(high - shares).sum()) / classes
     drawn = (own + z * z * mean) / (count + z * z)
     variance = float((drawn * (1 - drawn) / count).sum()) / classes**2
     worth = mean * (1 - mean) / variance if 0 < mean < 1 else classes**2 / float((1 / count).sum())
-    pooled = _wilson_bounds(np.array([mean]), np.array([worth]), level)
+    pooled = wilson_bounds(np.array([mean]), np.array([worth]), z)
     bounds = min(mean - reach[0], float(pooled[0][0])), max(mean + reach[1], float(pooled[1][0]))
-    method = f"Wilson {_percent(level)}, combined over classes"
+    method = f"Wilson {percent(level)}, combined over classes"
     return Interval(mean, max(0.0, bounds[0]), min(1.0, bounds[1]), method)
-
-
-def t_interval(values: Sequence[float], level: float = LEVEL, within: tuple[float, float] | None = None) -> Interval:
-    """The mean over runs (one value per seed) with Student's t interval, ``mean ± t(n−1) · sd / √n``.
-
-    One value has no interval: ``low`` and ``high`` are None and ``method`` says "one run". ``within`` clips the bounds
-    to what the figure can be ((0, 1) for an accuracy), which never lowers the coverage. Source: Student (1908),
-    Biometrika 6:1. Raises ValueError for no value.
-    """
-    mean, _, half = _t_mean(values, level)
-    if len(values) == 1:
-        return Interval(mean, None, None, ONE_RUN)
-    least, most = within or (-math.inf, math.inf)
-    method = f"Student t {_percent(level)}, {len(values)} runs"
-    return Interval(mean, max(mean - half, least), min(mean + half, most), method)
-
-
-def difference_over_seeds(a: Sequence[float], b: Sequence[float], level: float = LEVEL) -> Difference:
-    """Mean of a − b over seeds, with its t interval and p-value; ``a[i]`` and ``b[i]`` share seed i and its photos.
-
-    Pairing matters: the draw of few photos moves both arms together, and the pairs take that out. The p-value (paired
-    t-test) is None for one pair, and where all pairs differ by the same amount: no spread can be estimated. Raises
-    ValueError for unequal or no lengths.
-    """
-    if len(a) != len(b):
-        raise ValueError(f"{len(a)} and {len(b)} runs cannot be paired by seed")
-    mean, error, half = _t_mean([float(x) - float(y) for x, y in zip(a, b, strict=True)], level)
-    if len(a) == 1:
-        return Difference(mean, None, None, ONE_RUN)
-    from scipy.special import stdtr
-
-    # Where the spread is nothing but rounding there is no p-value.
-    p_value = 2 * float(stdtr(len(a) - 1, -abs(mean) / error)) if error >= 1e-12 else None
-    return Difference(mean, mean - half, mean + half, f"Student t {_percent(level)}, {len(a)} pairs", p_value)
 
 
 def paired_difference(
@@ -143,7 +111,7 @@ def paired_difference(
     shares = np.array([test.only_a, test.only_b, photos - test.only_a - test.only_b]) / photos
     counts = np.random.default_rng(seed).multinomial(photos, shares, size=draws)
     low, high = np.quantile((counts[:, 0] - counts[:, 1]) / photos, [0.5 - level / 2, 0.5 + level / 2])
-    method = f"paired bootstrap {_percent(level)}, {draws} draws of photos; McNemar exact"
+    method = f"paired bootstrap {percent(level)}, {draws} draws of photos; McNemar exact"
     return Difference((test.only_a - test.only_b) / photos, float(low), float(high), method, test.p_value)
 
 
@@ -168,27 +136,17 @@ def mcnemar(correct_a: np.ndarray, correct_b: np.ndarray) -> McNemar:
     return McNemar(only_a, only_b, p_value)
 
 
-def verdict(gap: Difference) -> str:
-    """The difference in words; nothing is called better whose interval holds zero."""
-    if gap.low is None or gap.high is None:
-        return "one run: no interval"
-    if gap.low <= 0 <= gap.high:
-        return "no difference that these runs can tell from chance"
-    return "far better" if gap.value >= 0.1 else "better"
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values corrected for their number: if all below a level are called real, the chance that any of these is not is
+    at most that level. Source: Holm (1979), Scand. J. Stat. 6:65.
+    """
+    order = np.argsort(p_values, kind="stable")
+    steps = np.asarray(p_values, np.float64)[order] * np.arange(len(p_values), 0, -1)
+    corrected = np.empty(len(p_values))
+    corrected[order] = np.minimum(1.0, np.maximum.accumulate(steps))
+    return corrected.tolist()
 
 
-def _t_mean(values: Sequence[float], level: float) -> tuple[float, float, float]:
-    """(mean, its standard error, half width of the t interval); of one value only the mean is known."""
-    from scipy.special import stdtrit
-
-    if len(values) == 0:
-        raise ValueError("no runs to take a mean of")
-    sample = np.asarray(values, dtype=np.float64)
-    if len(sample) == 1:
-        return float(sample[0]), math.nan, math.nan
-    spread, root = float(sample.std(ddof=1)), math.sqrt(len(sample))
-    return float(sample.mean()), spread / root, float(stdtrit(len(sample) - 1, 0.5 + level / 2)) * spread / root
-
-
-def _percent(level: float) -> str:
+def percent(level: float) -> str:
+    """ "95 %"."""
     return f"{100 * level:g} %"

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from headstart.evaluation.over_seeds import accuracy_over_seeds, difference_over_seeds
 from headstart.training.config import TrainOptions
 from headstart.workflows.experiment import analysis as findings
 from headstart.workflows.experiment.jobs import Job
 from headstart.workflows.experiment.recipe import Recipe, parse
 from headstart.workflows.experiment.results import JobResult
 
-PHOTOS = 40
+PHOTOS, POOL = 40, 200
 
 
 def recipe(arms: dict[str, Any], **more: Any) -> Recipe:
@@ -24,7 +25,7 @@ def recipe(arms: dict[str, Any], **more: Any) -> Recipe:
 
 
 def result(
-    found: Recipe, arm: str, seed: int, right: int | np.ndarray, point: str = "", *, judged: str = "the same",
+    found: Recipe, arm: str, seed: int, right: int | np.ndarray, point: str = "", *, photos: np.ndarray | None = None,
     history: Sequence[tuple[float, float]] = (), seconds: float = 1.0, val: float = 0.5,
 ) -> JobResult:  # fmt: skip
     """``right``: flags, or how many of ``PHOTOS`` (the first ones); ``history``: (loss, val accuracy) by epoch."""
@@ -36,7 +37,8 @@ def result(
     )
     job = Job(found.arm(arm), point, seed, options, Path("out") / f"{arm}{point}{seed}")
     plan = {"strategy": "probe", "image_size": 64}
-    return JobResult(job, "test", flags, judged, epochs, val, seconds, 120, plan, {})
+    tested = np.arange(PHOTOS) if photos is None else photos
+    return JobResult(job, "test", flags, tested, POOL, epochs, val, seconds, 120, plan, {})
 
 
 def runs(found: Recipe, **right: Sequence[int]) -> list[JobResult]:
@@ -57,16 +59,21 @@ SWEPT = recipe({
 # -- rows --
 
 
-def test_a_row_has_the_mean_over_seeds_with_students_interval() -> None:
-    from scipy import stats
-
-    (row,) = findings.table(AB, [result(AB, "a", s, n, seconds=t) for s, n, t in ((1, 30, 2), (0, 26, 4), (2, 31, 9))])
-    values = np.array([26, 30, 31]) / PHOTOS  # in the order of seeds, whatever that of the results
-    low, high = stats.t.interval(0.95, 2, loc=values.mean(), scale=stats.sem(values))
-    assert list(row.values) == values.tolist()
-    assert (row.mean, row.low, row.high) == (pytest.approx(values.mean()), pytest.approx(low), pytest.approx(high))
-    assert row.method == "Student t 95 %, 3 runs"
+def test_a_row_has_the_mean_over_seeds_with_the_interval_of_the_expected_accuracy() -> None:
+    tested = [np.arange(n, n + PHOTOS) for n in (0, 20, 40)]
+    results = [result(AB, "a", s, n, seconds=t, photos=tested[s]) for s, n, t in ((1, 30, 2), (0, 26, 4), (2, 31, 9))]
+    (row,) = findings.table(AB, results)
+    assert list(row.values) == [26 / PHOTOS, 30 / PHOTOS, 31 / PHOTOS]  # in the order of seeds, whatever the results'
+    expected = accuracy_over_seeds(tested, [np.arange(PHOTOS) < n for n in (26, 30, 31)], POOL)
+    assert (row.mean, row.low, row.high) == (pytest.approx(expected.value), expected.low, expected.high)
+    assert row.method == "95 % for the expected accuracy, 3 seeds"
+    assert row.band == (row.low, row.high)
     assert (row.seconds, row.judged) == (5, PHOTOS)
+
+
+def test_two_seeds_have_an_interval_over_photos_and_no_band() -> None:
+    (row,) = findings.table(AB, runs(AB, a=[26, 30]))
+    assert (row.band, row.method) == ((), "95 % over photos only, 2 seeds")
 
 
 def test_a_row_of_one_seed_says_so_and_has_an_interval_over_photos() -> None:
@@ -101,28 +108,24 @@ def test_a_row_tells_what_the_recipe_says_and_how_it_was_trained() -> None:
 # -- differences --
 
 
-def test_a_difference_over_seeds_is_the_paired_t_test() -> None:
-    from scipy import stats
-
+def test_a_difference_over_seeds_is_of_the_same_photos_in_each() -> None:
     a, b = [30, 33, 31, 35], [26, 32, 25, 30]
-    gap = findings.differences(AB, runs(AB, a=a, b=b))[0]
-    test = stats.ttest_rel(np.array(a) / PHOTOS, np.array(b) / PHOTOS)
-    interval = test.confidence_interval(0.95)
-    assert (gap.first, gap.second, gap.over, gap.images, gap.point) == ("a", "b", "seeds", "pets", "")
+    (gap,) = findings.differences(AB, runs(AB, a=a, b=b))
+    flags = [[np.arange(PHOTOS) < n for n in counts] for counts in (a, b)]
+    expected = difference_over_seeds([np.arange(PHOTOS)] * 4, *flags, POOL)
+    assert (gap.first, gap.second, gap.over, gap.images, gap.point) == ("a", "b", "seeds and photos", "pets", "")
     assert gap.mean == pytest.approx((sum(a) - sum(b)) / 4 / PHOTOS)
-    assert (gap.low, gap.high) == (pytest.approx(interval.low), pytest.approx(interval.high))
-    assert gap.p_value == pytest.approx(test.pvalue)
-    assert (gap.only_first, gap.only_second) == (None, None)
+    assert (gap.low, gap.high, gap.p_value) == (expected.low, expected.high, expected.p_value)
+    assert (gap.only_first, gap.only_second, gap.seeds) == (None, None, 4)
 
 
-def test_a_difference_over_photos_is_mcnemars_test_on_the_first_seed() -> None:
+def test_a_difference_of_one_run_is_mcnemars_test() -> None:
     from statsmodels.stats.contingency_tables import mcnemar
 
     a, b = shuffled(34, 1), shuffled(22, 2)
-    results = [result(AB, "a", 0, a), result(AB, "b", 0, b), result(AB, "a", 1, 40), result(AB, "b", 1, 1)]
-    seeds, gap = findings.differences(AB, results)
+    (gap,) = findings.differences(AB, [result(AB, "a", 0, a), result(AB, "b", 0, b)])
     only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
-    assert (seeds.over, gap.over) == ("seeds", "photos")
+    assert gap.over == "photos"
     assert (gap.only_first, gap.only_second) == (only_a, only_b)
     assert gap.p_value == pytest.approx(mcnemar([[0, only_a], [only_b, 0]], exact=True).pvalue)
     assert gap.mean == pytest.approx((only_a - only_b) / PHOTOS)
@@ -133,13 +136,32 @@ def test_a_difference_over_photos_is_mcnemars_test_on_the_first_seed() -> None:
     assert (gap.low, gap.high) == (pytest.approx(low, abs=0.03), pytest.approx(high, abs=0.03))
 
 
-def test_the_better_arm_is_named_first_and_stays_so_over_photos() -> None:
-    """Over seeds b is better; on the first seed alone a is, and the difference over photos has its sign."""
-    seeds, photos = findings.differences(AB, runs(AB, a=[30, 10, 11], b=[28, 20, 25]))
-    assert (seeds.first, seeds.second, photos.first, photos.second) == ("b", "a", "b", "a")
-    assert seeds.mean == pytest.approx((-2 + 10 + 14) / 3 / PHOTOS)
-    assert photos.mean == pytest.approx(-2 / PHOTOS)
-    assert (photos.only_first, photos.only_second) == (0, 2)
+def test_the_arm_that_is_better_over_all_seeds_is_named_first() -> None:
+    (gap,) = findings.differences(AB, runs(AB, a=[30, 10, 11], b=[28, 20, 25]))
+    assert (gap.first, gap.second) == ("b", "a")
+    assert gap.mean == pytest.approx((-2 + 10 + 14) / 3 / PHOTOS)
+
+
+def test_verdicts_are_corrected_for_the_number_of_differences() -> None:
+    from statsmodels.stats.multitest import multipletests
+
+    arms = recipe({name: {} for name in "abcd"})
+    results = runs(arms, a=[33, 34, 36], b=[29, 30, 31], c=[29, 30, 30], d=[28, 29, 30])
+    found = findings.differences(arms, results)
+    expected = multipletests([gap.p_value for gap in found], method="holm")[1]
+    assert [gap.p_holm for gap in found] == pytest.approx(list(expected))
+    assert [gap.verdict for gap in found] == ["better" if p < 0.05 else "not yet clear" for p in expected]
+    between = [gap for gap in found if gap.p_value < 0.05 <= gap.p_holm]
+    assert between  # a p-value that would have been enough alone
+    assert not any(gap.settled for gap in between)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "verdict"), [(1, "better in this one run"), (2, "better in these 2 runs"), (3, "better")]
+)
+def test_few_runs_are_about_their_own_networks(seeds: int, verdict: str) -> None:
+    (gap,) = findings.differences(AB, runs(AB, a=[38] * seeds, b=[12] * seeds))
+    assert gap.verdict == verdict
 
 
 def test_one_seed_is_compared_over_photos_alone() -> None:
@@ -148,20 +170,17 @@ def test_one_seed_is_compared_over_photos_alone() -> None:
 
 
 def test_arms_are_compared_on_the_seeds_that_both_have() -> None:
-    from scipy import stats
-
     results = [r for r in runs(AB, a=[20, 30, 33, 28], b=[19, 25, 30]) if not (r.arm == "a" and r.job.seed == 0)]
-    seeds, photos = findings.differences(AB, results)
-    assert seeds.p_value == pytest.approx(stats.ttest_rel([30, 33], [25, 30]).pvalue)
-    assert seeds.mean == pytest.approx(4 / PHOTOS)
-    assert photos.method.endswith("seed 1")
+    (gap,) = findings.differences(AB, results)
+    assert (gap.seeds, gap.over) == (2, "photos")
+    assert gap.mean == pytest.approx(4 / PHOTOS)
     assert not findings.differences(AB, [result(AB, "a", 0, 20), result(AB, "b", 1, 20)])
 
 
-def test_photos_are_paired_only_where_they_are_the_same() -> None:
-    results = [*runs(AB, a=[20, 22]), *(result(AB, "b", seed, 25 + seed, judged="others") for seed in (0, 1))]
-    assert [gap.over for gap in findings.differences(AB, results)] == ["seeds"]
-    assert not findings.differences(AB, [results[0], results[2]])
+def test_arms_that_were_tested_on_other_photos_are_not_compared() -> None:
+    others = np.arange(PHOTOS) + 1
+    results = [*runs(AB, a=[20, 22]), *(result(AB, "b", seed, 25 + seed, photos=others) for seed in (0, 1))]
+    assert not findings.differences(AB, results)
 
 
 def test_all_arms_on_the_same_photos_are_paired_unless_the_recipe_names_pairs() -> None:
@@ -179,8 +198,8 @@ def test_sweeps_are_compared_at_the_points_that_both_have() -> None:
     ten, five = [("a", "10", 30), ("b", "10", 20)], [("a", "5", 15), ("b", "5", 25), ("a", "1", 9)]
     one = [result(SWEPT, arm, 0, n, point) for arm, point, n in ten + five]
     assert points(one, ["a", "b"]) == [("b", "a", "5", "photos"), ("a", "b", "10", "photos")]
-    two = [*one, *(result(SWEPT, arm, 1, n, point) for arm, point, n in ten + five)]
-    assert points(two, ["a", "b"]) == [("b", "a", "5", "seeds"), ("a", "b", "10", "seeds")]
+    three = [*one, *(result(SWEPT, arm, seed, n, point) for seed in (1, 2) for arm, point, n in ten + five)]
+    assert points(three, ["a", "b"]) == [("b", "a", "5", "seeds and photos"), ("a", "b", "10", "seeds and photos")]
 
 
 def test_an_arm_that_is_not_swept_is_compared_with_each_point() -> None:
@@ -199,23 +218,21 @@ def test_sweeps_along_different_options_are_not_compared() -> None:
 # -- curves and sweeps --
 
 
-def test_curves_are_means_over_seeds_with_bands() -> None:
-    from scipy import stats
-
+def test_curves_are_means_over_seeds_with_bands_from_the_lowest_to_the_highest() -> None:
     results = [
         result(AB, "a", 0, 20, history=[(1.0, 0.50), (0.5, 0.60), (0.4, 0.9)]),
         result(AB, "a", 1, 20, history=[(2.0, 0.52), (0.7, 0.9)]),
+        result(AB, "a", 2, 20, history=[(3.0, 0.51), (0.6, 0.75)]),
         *(result(AB, "b", seed, 20, val=val) for seed, val in ((0, 0.6), (1, 0.8))),
     ]
     tuned, level = findings.curves(AB, results)
     assert (tuned.arm, list(tuned.epochs), tuned.level) == ("a", [1, 2], False)  # as many as every seed has
-    assert list(tuned.train_loss) == pytest.approx([1.5, 0.6])
-    assert list(tuned.val_loss) == pytest.approx([3.0, 1.2])
+    assert list(tuned.train_loss) == pytest.approx([2.0, 0.6])
+    assert list(tuned.val_loss) == pytest.approx([4.0, 1.2])
     assert list(tuned.train_accuracy) == pytest.approx([0.1, 0.1])
     assert list(tuned.val_accuracy) == pytest.approx([0.51, 0.75])
-    bounds = [stats.t.interval(0.95, 1, loc=np.mean(v), scale=stats.sem(v)) for v in ([0.5, 0.52], [0.6, 0.9])]
-    assert list(tuned.val_accuracy_low) == pytest.approx([max(0, low) for low, _ in bounds])
-    assert list(tuned.val_accuracy_high) == pytest.approx([min(1, high) for _, high in bounds])
+    assert (list(tuned.val_accuracy_low), list(tuned.val_accuracy_high)) == ([0.5, 0.6], [0.52, 0.9])
+    assert (level.val_accuracy_low, level.val_accuracy_high) == ((), ())  # of two seeds
     assert (level.arm, level.level, list(level.val_accuracy)) == ("b", True, [pytest.approx(0.7)])
 
 
@@ -242,7 +259,7 @@ def test_probes_alone_have_no_curves() -> None:
 
 
 def test_a_sweep_is_drawn_with_a_line_per_arm_and_its_interval_over_seeds() -> None:
-    results = [result(SWEPT, "a", s, n + s, p) for s in (0, 1) for p, n in (("1", 5), ("5", 20), ("10", 30))]
+    results = [result(SWEPT, "a", s, n + s, p) for s in (0, 1, 2) for p, n in (("1", 5), ("5", 20), ("10", 30))]
     results += [result(SWEPT, "b", 0, 12, "10"), result(SWEPT, "cut", 0, 8, "layer1"), *runs(SWEPT, plain=[31])]
     rows = findings.table(SWEPT, results)
     shots, cut = findings.sweeps(SWEPT, rows)
@@ -250,7 +267,7 @@ def test_a_sweep_is_drawn_with_a_line_per_arm_and_its_interval_over_seeds() -> N
     assert (cut.key, cut.heading, [line[0].arm for line in cut.lines]) == ("cut", "Accuracy by cut", ["cut"])
     first, second = shots.lines
     assert [(row.arm, row.point) for row in first] == [("a", "1"), ("a", "5"), ("a", "10")]
-    assert [row.mean for row in first] == pytest.approx([5.5 / PHOTOS, 20.5 / PHOTOS, 30.5 / PHOTOS])
+    assert [row.mean for row in first] == pytest.approx([6 / PHOTOS, 21 / PHOTOS, 31 / PHOTOS])
     assert [row.band for row in first] == [(r.low, r.high) for r in rows[:3]]
     assert [(row.arm, row.point, row.band) for row in second] == [("b", "10", ())]
     assert list(shots.levels) == [("plain", 31 / PHOTOS)]
@@ -276,10 +293,14 @@ def answer(found: Recipe, results: Sequence[JobResult]) -> str:
 def test_the_answer_is_the_first_pairs() -> None:
     found = parse({**AB.raw, "pairs": [["b", "a"]]}, "own.yaml")
     assert answer(found, runs(found, a=[36, 37, 35], b=[20, 21, 20])) == (
-        "a names 90.0% of the photos correctly, b 50.8%: far better."
+        "a is better: it names 90.0% of the photos correctly, b 50.8%."
     )
-    unsure = answer(found, runs(found, a=[20, 30], b=[29, 20]))
-    assert unsure.endswith(": no difference that these runs can tell from chance.")
+    unsure = answer(found, runs(found, a=[20, 30, 25], b=[29, 20, 24]))
+    assert unsure == "Not yet clear: a names 62.5% of the photos correctly, b 60.8%; run --seeds 5."
+    few = answer(found, runs(found, a=[36], b=[20]))
+    assert few.startswith(
+        "a is better in this one run: it names 90.0% of the photos correctly, b 50.0%; other runs may"
+    )
 
 
 def test_without_pairs_the_answer_is_the_best_arm() -> None:
@@ -292,4 +313,4 @@ def test_of_a_sweep_the_answer_is_a_point_that_it_names() -> None:
     found = parse({**SWEPT.raw, "pairs": [["a", "b"]]}, "own.yaml")
     one = [("a", "10", 30), ("b", "10", 20), ("a", "5", 15), ("b", "5", 25)]
     said = answer(found, [result(found, arm, 0, n, point) for arm, point, n in one])
-    assert said.startswith("a at 10 names 75.0% of the photos correctly, b at 10 50.0%: ")
+    assert said.startswith("a at 10 is better in this one run: it names 75.0% of the photos correctly, b at 10 50.0%; ")

@@ -136,6 +136,31 @@ def test_the_recipes_quick_form_is_applied_before_settings(changed: Load) -> Non
     assert found.images["pets"].test_photos == 7
 
 
+def test_the_quick_form_has_no_published_figures_and_no_arm_twice(recipe_file: WriteRecipe) -> None:
+    text = """
+        name: own
+        title: Own
+        about: Others reached 0.9.
+        images: {pets: }
+        every_arm: {strategy: probe, seeds: 2}
+        arms:
+          few: {shots: 9, published: 0.5, said: about half}
+          all: {published: 0.9}
+          curve: {shots: [3, 6]}
+          other: {shots: 8, strategy: scratch, epochs: 2}
+        pairs: [[all, few], [few, other], [all, other], [curve, other]]
+        quick: {shots: 3, curve.shots: [3, 6]}
+        """
+    path = str(recipe_file(text))
+    whole, found = load(path), load(path, quick=True)
+    assert [arm.name for arm in whole.arms] == ["few", "all", "curve", "other"]
+    assert (whole.quick, whole.about, found.about) == ("", "Others reached 0.9.", "")
+    assert [arm.name for arm in found.arms] == ["curve", "other"]  # few and all are a point of curve
+    assert found.pairs == (("curve", "other"),)
+    assert found.quick.endswith("they are the same as others: few (curve), all (curve).")
+    assert [(arm.published, arm.said) for arm in load(path, ["few.shots=5"], quick=True).arms] == [(None, "")] * 3
+
+
 @pytest.mark.parametrize(
     ("setting", "words"),
     [

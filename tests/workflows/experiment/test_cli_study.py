@@ -38,10 +38,16 @@ def test_a_shipped_study_runs_in_its_quick_form(
     assert answer.code == 0, answer.err
     recipe = load(name, changes, quick=True)
     rows = [f"{arm.name} {point}".strip() for arm in recipe.arms for point, _ in arm.points()]
-    table = answer.out.split("\ndifferences\n")[0]
+    table, found = re.split(r"\ndifferences \(.*\)\n", answer.out)
     assert [row for row in rows if re.search(rf"^{re.escape(row)}  ", table, re.MULTILINE)] == rows
     assert answer.out.startswith(recipe.title)
-    assert "over photos" in answer.out.split("\ndifferences\n")[1]
+    assert "over photos" in found
+    assert "\nA quick trial: " in answer.out
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    for told in (answer.out, page):
+        assert "This is the quick form of the study" in told
+    assert "Published beside ours" not in page  # what others reached at full size
+    assert not [row for row in json.loads((tmp_path / "out" / "study.json").read_text())["arms"] if row["published"]]
     figures = json.loads((tmp_path / "out" / "study.json").read_text(encoding="utf-8"))
     assert [f"{row['arm']} {row['point']}".strip() for row in figures["arms"]] == rows
     assert figures["answer"] in answer.out

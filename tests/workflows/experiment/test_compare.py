@@ -39,7 +39,7 @@ def run(photos: Path, weights: Path, tmp_path: Path) -> Compare:
     return go
 
 
-def test_every_arm_runs_with_every_seed_at_every_number_of_shots(run: Compare, tmp_path: Path) -> None:
+def test_every_arm_runs_with_every_seed_at_every_number_of_shots(run: Compare, photos: Path, tmp_path: Path) -> None:
     found = run(shots=(2, 4))
     assert [(r.group, r.arm, r.seed) for r in found.results] == [
         (group, arm, seed)
@@ -49,6 +49,10 @@ def test_every_arm_runs_with_every_seed_at_every_number_of_shots(run: Compare, t
     ]
     assert {r.train_photos for r in found.results if r.group == "2 per class"} == {6}
     assert {r.split for r in found.results} == {"test"}
+    tested = {(r.arm, r.seed): set(r.photos.tolist()) for r in found.results}
+    assert tested["probe", 0] == tested["scratch", 0] != tested["probe", 1]
+    assert {len(each) for each in tested.values()} == {len(found.results[0].correct)}
+    assert {r.pool for r in found.results} == {len(list(photos.rglob("*.png")))}
     assert found.report is not None
     assert found.report.read_text(encoding="utf-8").lstrip().lower().startswith("<!doctype html>")
     assert json.loads((tmp_path / "out" / "comparison.json").read_text(encoding="utf-8"))["answer"] == found.answer
@@ -67,7 +71,7 @@ def test_a_comparison_says_the_same_in_every_form(run: Compare) -> None:
         "group", "arm", "split", "train_photos", "values", "mean", "low", "high", "method", "seconds",
     ]  # fmt: skip
     assert list(found.differences[0]) == [
-        "group", "first", "second", "mean", "low", "high", "p_value", "method", "verdict",
+        "group", "first", "second", "mean", "low", "high", "p_value", "p_holm", "method", "verdict",
     ]  # fmt: skip
     assert found.summary["arms"] == list(found.rows)
     assert found.answer in page
@@ -139,10 +143,24 @@ def test_what_an_earlier_headstart_kept_of_an_arm_is_gone_on_with(
     trained.clear()
     found = run()
     assert trained == [("probe", 0), ("scratch", 0), ("scratch", 1)]
-    assert next(r for r in found.results if (r.arm, r.seed) == ("probe", 1)).accuracy == 0.5
+    by_job = {(r.arm, r.seed): r for r in found.results}
+    assert by_job["probe", 1].accuracy == 0.5
+    assert by_job["probe", 1].photos.tolist() == by_job["scratch", 1].photos.tolist()  # that file does not hold them
     new = json.loads((tmp_path / "out" / "arms" / "4-per-class-scratch-1.json").read_text())
     assert new.pop("format") == 1
     assert {name: type(value) for name, value in new.items()} == {name: type(value) for name, value in kept.items()}
+
+
+def test_what_was_kept_of_other_photos_is_refused(run: Compare, trained: list[tuple[str, int]], tmp_path: Path) -> None:
+    trained.append(("stop", 1))
+    with pytest.raises(Interrupted):
+        run()
+    (file,) = (tmp_path / "out" / "arms").glob("*.json")
+    kept = json.loads(file.read_text())
+    file.write_text(json.dumps({**kept, "right": kept["right"][1:]}))
+    trained.clear()
+    with pytest.raises(RunError, match=f"{file.name} is of other photos"):
+        run()
 
 
 def test_a_finished_one_or_another_is_not_replaced_unless_asked(run: Compare, tmp_path: Path) -> None:
@@ -240,7 +258,7 @@ def said(**accuracies: list[float]) -> Comparison:
     results = [
         from_figures(
             Job(arm, "", seed, TrainOptions("photos"), Path(f"{arm.name}-{seed}")), "test",
-            np.arange(100) < round(value * 100), (value,), 1.0, 9,
+            np.arange(100) < round(value * 100), np.arange(100), 300, (value,), 1.0, 9,
         )
         for arm in recipe.arms
         for seed, value in enumerate(accuracies[arm.name])
@@ -251,17 +269,22 @@ def said(**accuracies: list[float]) -> Comparison:
 @pytest.mark.parametrize(
     ("accuracies", "words", "verdict"),
     [
-        ({"probe": [0.9, 0.91, 0.92], "scratch": [0.5, 0.52, 0.51]}, "Pretraining helps", "far better"),
-        ({"probe": [0.95, 0.96, 0.95], "scratch": [0.9, 0.91, 0.90]}, "Pretraining helps", "better"),
-        ({"probe": [0.9, 0.5, 0.7], "scratch": [0.6, 0.8, 0.65]}, "cannot tell", "no difference"),
-        ({"probe": [0.5, 0.52, 0.51], "scratch": [0.9, 0.91, 0.92]}, "scratch does best", "far better"),
-        ({"probe": [0.9, 0.91, 0.92], "finetune": [0.95, 0.96, 0.98]}, "finetune does best", "better"),
-        ({"probe": [0.9], "scratch": [0.5]}, "Pretraining helps: probe names 90.0%", "far better"),
+        ({"probe": [0.9, 0.91, 0.92], "scratch": [0.5, 0.52, 0.51]}, "Pretraining helps: probe names 91.0%", "better"),
         (
-            {"probe": [0.9, 0.8], "scratch": [0.8, 0.9]},
-            "No difference: probe and scratch both classify 85.0%",
-            "no difference",
+            {"probe": [0.9, 0.5, 0.7], "scratch": [0.6, 0.8, 0.65]},
+            "Not yet clear: probe names 70.0% of the test photos correctly, training from scratch 68.3%; run --seeds",
+            "not yet clear",
         ),
+        ({"probe": [0.5, 0.52, 0.51], "scratch": [0.9, 0.91, 0.92]}, "scratch does best: ", "better"),
+        ({"probe": [0.7, 0.71, 0.72], "finetune": [0.95, 0.96, 0.98]}, "finetune does best: ", "better"),
+        ({"probe": [0.9, 0.92, 0.91, 0.9, 0.91], "finetune": [0.9] * 5}, "run --seeds 10.", "not yet clear"),
+        (
+            {"probe": [0.9], "scratch": [0.5]},
+            "Pretraining helps in this one run: probe names",
+            "better in this one run",
+        ),
+        ({"probe": [0.9, 0.9], "scratch": [0.5, 0.5]}, "; other runs may differ (run --seeds 5).", "better in these 2"),
+        ({"probe": [0.9, 0.8], "scratch": [0.8, 0.9]}, "Not yet clear: probe names 85.0%", "not yet clear"),
     ],
 )
 def test_the_answer_says_what_the_runs_say(accuracies: dict[str, list[float]], words: str, verdict: str) -> None:
@@ -271,3 +294,17 @@ def test_the_answer_says_what_the_runs_say(accuracies: dict[str, list[float]], w
     assert found.differences[0]["verdict"].startswith(verdict)
     assert found.differences[0]["mean"] >= 0
     assert all(row["method"].startswith("one run") == (len(row["values"]) == 1) for row in found.rows)
+
+
+def test_best_of_several_is_said_only_where_it_is_better_than_each() -> None:
+    found = said(probe=[0.9, 0.91, 0.9], finetune=[0.9, 0.9, 0.9], partial=[0.4, 0.41, 0.4])
+    assert [gap["verdict"] for gap in found.differences] == ["not yet clear", "better", "better"]
+    assert found.answer.startswith(
+        "Not yet clear: probe names 90.3% of the test photos correctly, finetune 90.0%, part"
+    )
+    assert "verdicts with Holm's correction for 3" in found.text
+    assert [gap["p_holm"] >= gap["p_value"] for gap in found.differences] == [True] * 3
+
+
+def test_an_arm_alone_is_only_described() -> None:
+    assert said(probe=[0.9, 0.9, 0.9]).answer == "probe names 90.0% of the test photos correctly."

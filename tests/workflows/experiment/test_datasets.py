@@ -15,7 +15,7 @@ from headstart.data.schema import Manifest, Photo
 from headstart.errors import DataError, OptionError
 from headstart.workflows.experiment.jobs import Experiment, assign_paths
 from headstart.workflows.experiment.recipe import Images, Recipe, parse
-from headstart.workflows.experiment.worker import Library, as_wanted
+from headstart.workflows.experiment.worker import Library, as_wanted, pool_of
 
 
 def recipe(images: dict[str, Any], *used: str) -> Recipe:
@@ -91,6 +91,21 @@ def test_val_can_be_the_split_that_judges() -> None:
 def test_val_cannot_judge_where_there_is_a_test_split() -> None:
     with pytest.raises(DataError, match="pets has a test split: judge_on: val would leave it unused"):
         as_wanted(manifest(("train", "cat", 3), ("val", "cat", 2), ("test", "cat", 1)), Images("pets", judge_on="val"))
+
+
+@pytest.mark.parametrize(
+    ("splits", "pool"),
+    [
+        ([(None, "cat", 7)], 7),  # test is drawn from them too
+        ([("train", "cat", 5), ("test", "cat", 2)], 5),
+        ([("train", "cat", 5), ("val", "cat", 3), ("test", "cat", 2)], 8),
+        ([("train", "cat", 5), ("val", "cat", 3)], 5),  # val is the test set
+    ],
+)
+def test_training_photos_are_drawn_from_all_but_the_datas_own_test_set(
+    splits: list[tuple[str | None, str, int]], pool: int
+) -> None:
+    assert pool_of(manifest(*splits)) == pool
 
 
 def test_without_a_wish_the_listing_stays_as_it_is() -> None:

@@ -32,7 +32,15 @@ HOSTILE = '<b>"&$\\frac{$\n\x1b\u202e'
 def rows_of(arm: str, means: list[float]) -> list[ArmRow]:
     """An arm swept over shots: three seeds around each mean."""
     return [
-        ArmRow(arm, m, [m - 0.01, m, m + 0.01], m - 0.025, m + 0.025, "Student t 95 %, 3 runs", point=point)
+        ArmRow(
+            arm,
+            m,
+            [m - 0.01, m, m + 0.01],
+            m - 0.025,
+            m + 0.025,
+            "95 % for the expected accuracy, 3 seeds",
+            point=point,
+        )
         for point, m in zip(SHOTS, means, strict=True)
     ]
 
@@ -40,10 +48,10 @@ def rows_of(arm: str, means: list[float]) -> list[ArmRow]:
 def swept(
     arm: str, points: list[str], mean: list[float], low: list[float] | None = None, high: list[float] | None = None
 ) -> list[ArmRow]:
-    """The rows of an arm; of two seeds where an interval is given."""
+    """The rows of an arm; of three seeds where an interval is given."""
     ends = zip(low, high, strict=True) if low and high else [(None, None)] * len(mean)
     found = zip(points, mean, ends, strict=True)
-    return [ArmRow(arm, m, [m, m] if low else [m], *interval, point=point) for point, m, interval in found]
+    return [ArmRow(arm, m, [m] * 3 if low else [m], *interval, point=point) for point, m, interval in found]
 
 
 @pytest.fixture
@@ -55,7 +63,7 @@ def study(photo: Make) -> Make:
             ArmRow("probe", 0.9, [0.9], 0.88, 0.92, "Wilson", published=0.85, seconds=41.2, judged=1500),
             ArmRow("scratch", 0.65, [0.65], 0.62, 0.68, "Wilson", expected=(0.7, 0.8), judged=1500, note="Use `L2`."),
         ]
-        counts = {"only_first": 380, "only_second": 5, "verdict": "probe is better"}
+        counts = {"only_first": 380, "only_second": 5, "verdict": "probe is better", "p_holm": 2e-9}
         difference = DifferenceRow("probe", "scratch", 0.25, 0.22, 0.28, 1e-9, "bootstrap", "photos", **counts)
         scratch = Curve("scratch", [1, 2, 3], [3, 2, 1], [3, 2, 2.5], [0.4, 0.6, 0.7], [0.4, 0.6, 0.65])
         values: dict[str, Any] = {
@@ -175,14 +183,24 @@ def test_a_long_sweep_waits_behind_a_click_but_what_is_published_does_not(study:
 
 
 def test_a_difference_tells_its_test_in_words(study: Make) -> None:
-    unclear = DifferenceRow("a", "b", 0.01, -0.01, 0.03, 0.4, "", "seeds", "flowers", "10")
+    unclear = DifferenceRow("a", "b", 0.01, 0.005, 0.03, 0.04, "", "seeds", "flowers", "10", p_holm=0.08)
     found = section(render_experiment(study(differences=[*study().differences, unclear])), "differences")
     assert "probe is better (p &lt; 0.001) · of 1,500 photos, 380 correct only by probe, 5 only by scratch" in found
     assert "+22.0 to +28.0" in found
     assert (found.count('class="line"'), found.count('class="line unclear"')) == (1, 1)
     assert "<h3>flowers · photos per class: 10</h3>" in found
-    assert "p = 0.4 · over seeds" in found
-    assert places(found, "dot") == pytest.approx([100 * 0.35 / 0.4, 100 * 0.11 / 0.4])  # from −10 to +30
+    assert "p = 0.08 · over seeds" in found  # corrected, and so not called better
+    assert "Holm’s correction for 2 differences" in found
+    assert places(found, "dot") == pytest.approx([100 * 0.25 / 0.3, 100 * 0.01 / 0.3], abs=1e-3)  # 0 to +30
+
+
+def test_what_intervals_are_of_is_told_once(study: Make) -> None:
+    method = "95 % for the expected difference, 3 seeds"
+    gaps = [DifferenceRow("a", b, 0.1, 0.05, 0.15, 0.01, method, "seeds and photos", p_holm=0.02) for b in "bc"]
+    text = render_experiment(study(differences=gaps, rows=rows_of("a", [0.5, 0.6, 0.7, 0.8, 0.9])))
+    assert text.count(method.replace(" %", "\u202f%")) == 1
+    assert text.count("Expected: on new photos, of networks trained on training sets of this size drawn anew") == 1
+    assert "Expected: on" not in render_experiment(study())  # one run each: over photos
 
 
 def test_curves_show_validation_training_and_level_arms(study: Make) -> None:
@@ -203,7 +221,7 @@ def test_a_gap_in_a_curve_is_a_gap_and_a_band_needs_several_seeds(study: Make) -
     found = [page_pictures(study(curves=[curve], sweeps=[])) for curve in (gap, band)]
     assert [list(pictures) for pictures in found] == [["accuracy-per-epoch"]] * 2
     assert ["opacity: 0.16" in pictures["accuracy-per-epoch"] for pictures in found] == [False, True]
-    assert "A band is over seeds" in render_experiment(study(curves=[band]))
+    assert "A band reaches from the lowest to the highest seed" in render_experiment(study(curves=[band]))
     assert 'id="curves"' not in render_experiment(study(curves=[Curve("a", [1], val_loss=[math.nan])]))
 
 

@@ -33,7 +33,7 @@ def test_a_narrow_band_has_the_digits_to_be_seen() -> None:
 @pytest.mark.parametrize(
     ("needed", "said"),
     [
-        (Needed(0.99, None, None, None, 0.03), "0.99 is out of reach of a probe of this network"),
+        (Needed(0.99, None, None, None, 0.03), "0.99 is most likely out of reach of a probe of this network"),
         (Needed(0.99, None, 3010, None, 0.3), "at least 1,000, if it can be reached at all: too far to say"),
         (Needed(0.97, 2010, 1210, 9010, 1.0), "0.97 takes about 500 more per class (100 to 4,000)."),
         (
@@ -41,8 +41,8 @@ def test_a_narrow_band_has_the_digits_to_be_seen() -> None:
             "0.97 takes about 500 more per class (at least 100, or out of reach).",
         ),
         (Needed(0.9, 1010, 1010, 1010, 1.0), "0.9 is reached with the photos at hand."),
-        (Needed(0.957, 1010, 1010, 1300, 1.0), "to be sure of it takes 150 more per class."),
-        (Needed(0.957, 1010, 1010, None, 0.8), "to be sure of it takes more than can be said."),
+        (Needed(0.957, 1010, 1010, 1300, 1.0), "to be nearly sure of it takes 150 more per class."),
+        (Needed(0.957, 1010, 1010, None, 0.8), "to be nearly sure of it takes more than can be said."),
     ],
     ids=["never", "far", "some", "some or never", "reached", "about", "about, unsure"],
 )

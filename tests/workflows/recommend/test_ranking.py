@@ -56,7 +56,7 @@ def rows(*triples: tuple[str, float | None, float]) -> list[dict[str, object]]:
 
 def test_a_clear_first_is_said() -> None:
     words, take = answer(rows(("big", None, 9.0), ("small", 0.97, 2.0)), 100)
-    assert words == "big suits these photos best: it is ahead of small in 97 of 100 resamples."
+    assert words == "As a probe big does best on these photos: it is ahead of small in 97 of 100 resamples."
     assert take == 0
 
 

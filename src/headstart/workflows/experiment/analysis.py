@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import Any, TypeVar
 
@@ -10,6 +11,8 @@ import numpy as np
 
 from headstart.core.text import joined, plural
 from headstart.evaluation import statistics
+from headstart.evaluation.over_seeds import MIN_SEEDS, accuracy_over_seeds, difference_over_seeds
+from headstart.evaluation.statistics import mcnemar
 from headstart.workflows.experiment.recipe import Arm, Recipe
 from headstart.workflows.experiment.results import JobResult
 from headstart.workflows.experiment.rows import ArmRow, Curve, DifferenceRow, Sweep
@@ -18,6 +21,7 @@ _AXES = {
     "shots": "photos per class", "fraction": "part of the training photos", "cut": "the network ends after",
     "image_size": "input size, px",
 }  # fmt: skip
+UNCLEAR = "not yet clear"
 Row = TypeVar("Row", ArmRow, DifferenceRow, Curve)
 
 
@@ -35,41 +39,54 @@ def table(recipe: Recipe, results: Sequence[JobResult]) -> list[ArmRow]:
     keys = [(arm, point) for arm in recipe.arms for point, _ in arm.points() if (arm.name, point) in groups]
     for arm, point in keys:
         members = groups[arm.name, point]
-        first, values, several = members[0], [m.accuracy for m in members], len(members) > 1
-        if several:
-            interval = statistics.t_interval(values, within=(0, 1))
-        else:
-            interval = statistics.wilson(int(first.correct.sum()), len(first.correct))
+        first, values = members[0], [m.accuracy for m in members]
+        interval = _accuracy(members)
         plan, cut = first.plan, first.job.options.cut  # a comparison has no plan
         setting = [plan["strategy"], f"cut after {cut}" if cut else "", f"{plan['image_size']} px"] if plan else []
         setting += [plural(len(first.history), "epoch") if first.history else "", plural(first.train_photos, "photo")]
         rows.append(ArmRow(
-            arm.name, interval.value, values, interval.low, interval.high,
-            interval.method if several else f"one run; {interval.method} over photos",
-            arm.images, point, arm.published, arm.said, arm.expected, ", ".join(filter(None, setting)),
+            arm.name, interval.value, values, interval.low, interval.high, interval.method, arm.images,
+            point, arm.published, arm.said, arm.expected, ", ".join(filter(None, setting)),
             _mean([m.seconds for m in members]), len(first.correct), arm.note,
         ))  # fmt: skip
     return rows
 
 
+def _accuracy(members: Sequence[JobResult]) -> statistics.Interval:
+    if len(members) == 1:
+        (one,) = members
+        found = statistics.wilson(int(one.correct.sum()), len(one.correct))
+        return replace(found, method=f"one run; {found.method} over photos")
+    return accuracy_over_seeds([m.photos for m in members], [m.correct for m in members], members[0].pool)
+
+
 def differences(recipe: Recipe, results: Sequence[JobResult]) -> list[DifferenceRow]:
-    """Every pair of arms at every point they share: over seeds where there are several, and over the photos of the
-    first seed.
-    """
+    """Every pair of arms at every point they share, the better first; p-values corrected for the number of them all."""
     groups = grouped(results)
     found: list[DifferenceRow] = []
     for first, second in compared_pairs(recipe):
         for point in _shared_points(recipe.arm(first), recipe.arm(second)):
             a, b = groups.get((first, point[0])), groups.get((second, point[1]))
-            if a and b:
-                found += _pair(a, b, point[0] or point[1])
-    return found
+            row = a and b and _pair(a, b, point[0] or point[1])
+            found += [row] if row else []
+    corrected = statistics.holm([1.0 if row.p_value is None else row.p_value for row in found])
+    return [_judged(replace(row, p_holm=p)) for row, p in zip(found, corrected, strict=True)]
 
 
-def seed_differences(recipe: Recipe, results: Sequence[JobResult]) -> list[DifferenceRow]:
-    """One difference per pair and point: over seeds, or over photos where there is a single seed."""
-    over = "seeds" if recipe.seeds > 1 else "photos"
-    return [gap for gap in differences(recipe, results) if gap.over == over]
+def _judged(row: DifferenceRow) -> DifferenceRow:
+    """The row with its verdict: of fewer than ``MIN_SEEDS`` seeds it is about the networks at hand."""
+    these = "" if row.seeds >= MIN_SEEDS else f" in {runs(row.seeds)}"
+    return replace(row, verdict=f"better{these}" if row.settled else UNCLEAR)
+
+
+def runs(seeds: int) -> str:
+    """ "this one run", "these 2 runs"."""
+    return "this one run" if seeds == 1 else f"these {seeds} runs"
+
+
+def more_seeds(seeds: int) -> str:
+    """What to run where something is not clear: "run --seeds 5"."""
+    return f"run --seeds {5 if seeds < 5 else 2 * seeds}"
 
 
 def by_point(recipe: Recipe, rows: Sequence[Row]) -> list[Row]:
@@ -93,28 +110,26 @@ def _shared_points(a: Arm, b: Arm) -> list[tuple[str, str]]:
     return [(x, y) for x in mine for y in yours]
 
 
-def _pair(a: Sequence[JobResult], b: Sequence[JobResult], point: str) -> Iterator[DifferenceRow]:
+def _pair(a: Sequence[JobResult], b: Sequence[JobResult], point: str) -> DifferenceRow | None:
+    """The difference over the seeds of both; None for arms that were not tested on the same photos."""
     yours = {m.job.seed: m for m in b}
     by_seed = [(m, yours[m.job.seed]) for m in a if m.job.seed in yours]
-    if not by_seed:
-        return
+    if not by_seed or not all(np.array_equal(x.photos, y.photos) for x, y in by_seed):
+        return None
     if sum(x.accuracy - y.accuracy for x, y in by_seed) < 0:  # name the better first
-        a, b, by_seed = b, a, [(y, x) for x, y in by_seed]
-    if len(by_seed) > 1:
-        gap = statistics.difference_over_seeds([x.accuracy for x, _ in by_seed], [y.accuracy for _, y in by_seed])
-        yield DifferenceRow(
-            a[0].arm, b[0].arm, gap.value, gap.low, gap.high, gap.p_value, gap.method, "seeds", a[0].job.arm.images,
-            point, verdict=statistics.verdict(gap),
-        )  # fmt: skip
-    x, y = by_seed[0]
-    # For the many points of a curve, seeds are enough.
-    swept = len(by_seed) > 1 and (a[0].job.arm.sweep or b[0].job.arm.sweep)
-    if swept or x.photos_digest != y.photos_digest:
-        return
-    gap, test = statistics.paired_difference(x.correct, y.correct), statistics.mcnemar(x.correct, y.correct)
-    yield DifferenceRow(
-        x.arm, y.arm, gap.value, gap.low, gap.high, gap.p_value, f"{gap.method}; seed {x.job.seed}", "photos",
-        x.job.arm.images, point, test.only_a, test.only_b, statistics.verdict(gap),
+        by_seed = [(y, x) for x, y in by_seed]
+    (x, y), seeds = by_seed[0], len(by_seed)
+    only = mcnemar(x.correct, y.correct) if seeds == 1 else None
+    if only:
+        gap = statistics.paired_difference(x.correct, y.correct)
+        gap = replace(gap, method=f"{gap.method}; seed {x.job.seed}")
+    else:
+        photos, mine, theirs = zip(*((x.photos, x.correct, y.correct) for x, y in by_seed), strict=True)
+        gap = difference_over_seeds(photos, mine, theirs, x.pool)
+    return DifferenceRow(
+        x.arm, y.arm, gap.value, gap.low, gap.high, gap.p_value, gap.method,
+        "seeds and photos" if seeds >= MIN_SEEDS else "photos", x.job.arm.images, point, only and only.only_a,
+        only and only.only_b, seeds=seeds,
     )  # fmt: skip
 
 
@@ -141,9 +156,8 @@ def _curve(members: Sequence[JobResult]) -> Curve:
 
     measures = ("train_loss", "val_loss", "train_accuracy", "val_accuracy")
     means = {measure: list(map(_mean, values(measure))) for measure in measures}
-    several = values("val_accuracy") if len(members) > 1 else []  # one seed has no interval
-    bands = [statistics.t_interval(each, within=(0, 1)) for each in several]
-    lows, highs = tuple(i.low or 0.0 for i in bands), tuple(i.high or 0.0 for i in bands)
+    several = values("val_accuracy") if len(members) >= MIN_SEEDS else []
+    lows, highs = tuple(map(min, several)), tuple(map(max, several))
     return Curve(
         first.arm, [e + 1 for e in epochs], **means, val_accuracy_low=lows, val_accuracy_high=highs, level=level,
         point=first.job.point,
@@ -172,18 +186,35 @@ def sweeps(recipe: Recipe, rows: Sequence[ArmRow]) -> list[Sweep]:
 
 def answer(recipe: Recipe, rows: Sequence[ArmRow], found: Sequence[DifferenceRow]) -> str:
     """The result of a study in a sentence: the first pair's difference, or else the best arm."""
+    return f"{'A quick trial: ' if recipe.quick else ''}{_answer(recipe, rows, found)}"
+
+
+def _answer(recipe: Recipe, rows: Sequence[ArmRow], found: Sequence[DifferenceRow]) -> str:
     if not found:
         best = max(rows, key=lambda row: row.mean)
         return f"{_named(best.arm, best.point)} names {best.mean:.1%} of {best.judged} photos correctly."
     gap = found[-1] if recipe.arm(found[0].first).sweep else found[0]
     values = {(row.arm, row.point): row.values for row in rows}
     first, second = ((arm, gap.point if recipe.arm(arm).sweep else "") for arm in (gap.first, gap.second))
-    runs = 1 if gap.over == "photos" else min(len(values[first]), len(values[second]))  # those that were compared
-    a, b = (_mean(values[each][:runs]) for each in (first, second))
-    return f"{_named(*first)} names {a:.1%} of the photos correctly, {_named(*second)} {b:.1%}: {gap.verdict}."
+    seeds = min(len(values[first]), len(values[second]))  # those that were compared
+    a, b = (_mean(values[each][:seeds]) for each in (first, second))
+    better, figures = _named(*first), f"names {a:.1%} of the photos correctly, {_named(*second)} {b:.1%}"
+    return sentence(gap.settled, seeds, f"{better} is better", better, figures)
 
 
-def study_text(title: str, rows: Sequence[ArmRow], differences: Sequence[DifferenceRow], answer: str) -> str:
+def sentence(settled: bool, seeds: int, claim: str, best: str, figures: str) -> str:
+    """The claim with the figures of the arm ``best``, where the difference stands (of few seeds, about their networks);
+    else what to do.
+    """
+    if not settled:
+        return f"Not yet clear: {best} {figures}; {more_seeds(seeds)}."
+    figures = f"{'it' if claim.startswith(best) else best} {figures}"
+    if seeds >= MIN_SEEDS:
+        return f"{claim}: {figures}."
+    return f"{claim} in {runs(seeds)}: {figures}; other runs may differ ({more_seeds(seeds)})."
+
+
+def study_text(recipe: Recipe, rows: Sequence[ArmRow], differences: Sequence[DifferenceRow], answer: str) -> str:
     """Table, differences and answer of a study."""
     names = [f"{row.arm} {row.point}" if row.point else row.arm for row in rows]
     published = [row.published_words or ("–" if row.published is None else f"{row.published:.3f}") for row in rows]
@@ -192,16 +223,22 @@ def study_text(title: str, rows: Sequence[ArmRow], differences: Sequence[Differe
         for column in (["arm", *names], ["setting", *(row.setting for row in rows)], ["published", *published])
     )
     head = f"{'published':>{said}}  {'ours':>6}  {'95 % interval':>14}  {'s':>6}  per seed"
-    lines = [title, "", f"{'arm':{width}}  {'setting':{setting}}  {head}"]
+    lines = [
+        recipe.title,
+        "",
+        *([recipe.quick, ""] if recipe.quick else []),
+        f"{'arm':{width}}  {'setting':{setting}}  {head}",
+    ]
     for name, words, row in zip(names, published, rows, strict=True):
         lines.append(
             f"{name:{width}}  {row.setting:{setting}}  {words:>{said}}  {row.mean:6.3f}  "
             f"{_interval(row.low, row.high):>14}  {row.seconds:6.0f}  {_each(row.values)}"
         )
-    lines += ["", "differences"] if differences else []
+    lines += ["", f"differences ({_corrected(len(differences))})"] if differences else []
     for gap in differences:
         at = f" at {gap.point}" if gap.point else ""
-        chance = "" if gap.p_value is None else f", p {'< 0.001' if gap.p_value < 0.001 else f'= {gap.p_value:.2g}'}"
+        p = gap.p_holm
+        chance = "" if p is None else f", p {'< 0.001' if p < 0.001 else f'= {p:.2g}'}"
         counts = "" if gap.only_first is None else f" (correct by one alone: {gap.only_first}, {gap.only_second})"
         interval = f"{_signed(gap.low, gap.high)}, over {gap.over}{chance}{counts}"
         lines.append(f"  {gap.first} − {gap.second}{at}: {gap.mean:+.3f} {interval}: {gap.verdict}")
@@ -216,11 +253,15 @@ def comparison_text(rows: Sequence[Mapping[str, Any]], differences: Sequence[Map
             f"{row['group'] or 'all':>14}  {row['arm']:9}  {row['mean']:8.3f}  "
             f"{_interval(row['low'], row['high']):>15}  {row['seconds']:7.1f}   {_each(row['values'])}"
         )
-    lines += ["", f"{'photos':>14}  difference"] if differences else []
+    lines += ["", f"{'photos':>14}  difference ({_corrected(len(differences))})"] if differences else []
     for d in differences:
         gap = f"{d['first']} − {d['second']}: {d['mean']:+.3f} {_signed(d['low'], d['high'])}"
         lines.append(f"{d['group'] or 'all':>14}  {gap}  {d['verdict']}")
     return joined([*lines, "", answer])
+
+
+def _corrected(number: int) -> str:
+    return "95 % intervals" if number == 1 else f"95 % intervals; verdicts with Holm's correction for {number}"
 
 
 def _each(values: Sequence[float]) -> str:

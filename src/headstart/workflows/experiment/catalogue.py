@@ -11,7 +11,7 @@ from typing import Any
 from headstart.core.text import as_written
 from headstart.errors import OptionError, did_you_mean
 from headstart.workflows.experiment import recipe_yaml
-from headstart.workflows.experiment.recipe import ARM_KEYS, Recipe, parse
+from headstart.workflows.experiment.recipe import ARM_KEYS, Recipe, as_quick, parse
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -73,7 +73,7 @@ def load(name: str, settings: Sequence[str] = (), quick: bool = False, seeds: in
     recipe = parse(raw, file.path.name)
     if quick or settings:  # what is expected holds for the recipe as it is written
         recipe = replace(recipe, arms=tuple(replace(arm, expected=None) for arm in recipe.arms))
-    return recipe
+    return as_quick(recipe) if quick else recipe
 
 
 def _setting(text: str) -> tuple[str, Any]:

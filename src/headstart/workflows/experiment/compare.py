@@ -35,6 +35,7 @@ from headstart.workflows.experiment.executor import Executor, Runner, find_execu
 from headstart.workflows.experiment.jobs import FOLDER, Experiment, Job
 from headstart.workflows.experiment.recipe import MAX_POINTS, MAX_SEEDS, Arm, Images, Recipe
 from headstart.workflows.experiment.results import FORMAT, Comparison, JobResult, group_name
+from headstart.workflows.experiment.rows import DifferenceRow
 from headstart.workflows.experiment.worker import Worker
 
 ARMS = tuple(s for s in STRATEGIES.names() if s != "auto")
@@ -212,31 +213,36 @@ def compared(recipe: Recipe, results: Sequence[JobResult]) -> Comparison:
             "seconds": row.seconds,
         })  # fmt: skip
     seed = f"; seed {min(r.seed for r in results)}"
-    for gap in analysis.by_point(recipe, analysis.seed_differences(recipe, results)):
+    gaps = analysis.by_point(recipe, analysis.differences(recipe, results))
+    for gap in gaps:
         differences.append({
             "group": group_name(gap.point), "first": gap.first, "second": gap.second, "mean": gap.mean,
-            "low": gap.low, "high": gap.high, "p_value": gap.p_value, "method": gap.method.removesuffix(seed),
-            "verdict": gap.verdict,
+            "low": gap.low, "high": gap.high, "p_value": gap.p_value, "p_holm": gap.p_holm,
+            "method": gap.method.removesuffix(seed), "verdict": gap.verdict,
         })  # fmt: skip
-    answer = _answer(rows, differences)
+    answer = _answer(rows, gaps)
     text = analysis.comparison_text(rows, differences, answer)
     return Comparison(tuple(results), tuple(rows), tuple(differences), text, answer)
 
 
-def _answer(rows: Sequence[dict[str, Any]], differences: Sequence[dict[str, Any]]) -> str:
-    group = rows[0]["group"]
-    mine = [row for row in rows if row["group"] == group]
-    best = max(mine, key=lambda row: row["mean"])
-    where = f" at {group}" if group else ""
-    scratch = next((row for row in mine if row["arm"] == "scratch"), None)
-    if scratch is None or best is scratch:
-        return f"{best['arm']} does best{where}: {best['mean']:.1%} of the {best['split']} photos named correctly."
-    if best["mean"] == scratch["mean"]:
-        both = f"{best['arm']} and scratch both classify {best['mean']:.1%} of the {best['split']} photos correctly."
-        return f"No difference{where}: {both}"
-    gap = next(d for d in differences if d["group"] == group and d["first"] == best["arm"] and d["second"] == "scratch")
-    sure = "" if gap["low"] is not None and gap["low"] > 0 else ", though these runs cannot tell it from chance"
-    return (
-        f"Pretraining helps{where}: {best['arm']} names {best['mean']:.1%} of the {best['split']} photos "
-        f"correctly, training from scratch {scratch['mean']:.1%}{sure}."
+def _answer(rows: Sequence[dict[str, Any]], gaps: Sequence[DifferenceRow]) -> str:
+    """About the first group: whether pretraining helps, if scratch is not the best arm; else which arm is best."""
+    group, seeds = rows[0]["group"], len(rows[0]["values"])
+    mine = sorted((row for row in rows if row["group"] == group), key=lambda row: -row["mean"])
+    best, others, where = mine[0], mine[1:], f" at {group}" if group else ""
+    correctly = f"names {best['mean']:.1%} of the {best['split']} photos correctly"
+    if not others:
+        return f"{best['arm']} {correctly}{where}."
+    against = [row for row in others if row["arm"] == "scratch"]
+    claim = f"Pretraining helps{where}" if against else f"{best['arm']} does best{where}"
+    rivals = {row["arm"] for row in against or others}
+    decisive = [
+        gap for gap in gaps if group_name(gap.point) == group and {gap.first, gap.second} - rivals == {best["arm"]}
+    ]
+    figures = f"{correctly}, " + ", ".join(
+        f"{'training from scratch' if row['arm'] == 'scratch' else row['arm']} {row['mean']:.1%}"
+        for row in against or others
+    )
+    return analysis.sentence(
+        bool(decisive) and all(gap.settled for gap in decisive), seeds, claim, best["arm"], figures
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from headstart.core.text import as_written
@@ -32,6 +32,10 @@ ARM_KEYS = (*_OWN_KEYS, *_OPTION_KINDS, *SETTINGS)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}")  # a folder has this name and more
 MAX_ARMS, MAX_POINTS, MAX_SEEDS, MAX_TRAININGS = 100, 100, 1000, 10_000
 """Arms of a recipe, values of a sweep, seeds of an arm, trainings of a study: a larger number is a slip."""
+QUICK = (
+    "This is the quick form of the study, for trying it out: few photos and epochs, small inputs. Its accuracies are "
+    "not those of the study; published ones are not shown beside them."
+)
 _MANY = 100
 """Problems that are told; there are no suggestions for those after them, which take time to find."""
 
@@ -118,7 +122,7 @@ class Arm:
 @dataclass(frozen=True)
 class Recipe:
     """A whole study. Arms come after the one that they start from; ``pairs``: arms whose difference is reported (where
-    it is empty, all that use the same images).
+    it is empty, all that use the same images). ``quick``: of the small form, what it is.
     """
 
     name: str
@@ -128,6 +132,7 @@ class Recipe:
     about: str = ""
     pairs: tuple[tuple[str, str], ...] = ()
     raw: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    quick: str = ""
 
     @property
     def seeds(self) -> int:
@@ -136,6 +141,34 @@ class Recipe:
 
     def arm(self, name: str) -> Arm:
         return next(arm for arm in self.arms if arm.name == name)
+
+
+def as_quick(recipe: Recipe) -> Recipe:
+    """The recipe as its small form: without what others published, which is of the full size, and without arms that the
+    changes made the same as another, or as points of its sweep.
+    """
+    kept: list[Arm] = []
+    same: dict[str, str] = {}
+    sources = {arm.source for arm in recipe.arms}
+    for arm in sorted(recipe.arms, key=lambda arm: -len(arm.points())):
+        twin = next((each.name for each in kept if arm.name not in sources and _within(arm, each)), None)
+        if twin:
+            same[arm.name] = twin
+        else:
+            kept.append(arm)
+    pairs = [(same.get(a, a), same.get(b, b)) for a, b in recipe.pairs]
+    arms = tuple(replace(arm, published=None, said="") for arm in recipe.arms if arm in kept)
+    left_out = ", ".join(f"{arm} ({twin})" for arm, twin in same.items())
+    words = f"{QUICK} Left out, since here they are the same as others: {left_out}." if same else QUICK
+    small = replace(recipe, arms=arms, about="", quick=words)
+    return replace(small, pairs=tuple(dict.fromkeys(p for p in pairs if p[0] != p[1])))
+
+
+def _within(arm: Arm, other: Arm) -> bool:
+    """Whether every point of ``arm`` is trained as one of ``other``."""
+    alike = (arm.images, arm.source, arm.deliberate_bugs) == (other.images, other.source, other.deliberate_bugs)
+    theirs = [options for _, options in other.points()]
+    return alike and arm.seeds <= other.seeds and all(options in theirs for _, options in arm.points())
 
 
 def parse(raw: Any, where: str) -> Recipe:

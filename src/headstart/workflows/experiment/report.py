@@ -12,6 +12,7 @@ from headstart.core.files import file_name, write_text
 from headstart.core.text import count, duration, plural
 from headstart.data.sources.named import display_name
 from headstart.evaluation.metrics import format_report
+from headstart.evaluation.over_seeds import MIN_SEEDS
 from headstart.inference.model_files import read_description
 from headstart.reporting.page import Fact, environment, interval, p_value, percent, points, render_page
 from headstart.reporting.plots import Plot, standalone
@@ -65,7 +66,7 @@ def comparison_report(
         recipe, results, samples_by_class(photos), machine, facts, rows=rows, answer=answer, command=command,
         title=f"{photos.manifest.name}: {', '.join(arm.name for arm in recipe.arms)}", kind="comparison",
         points={point: group_name(point) for point in points if point},
-        differences=analysis.by_point(recipe, analysis.seed_differences(recipe, results)),
+        differences=analysis.by_point(recipe, analysis.differences(recipe, results)),
         curves=analysis.by_point(recipe, analysis.curves(recipe, results, swept=True)),
         sweeps=analysis.sweeps(recipe, rows) if len(points) > 1 else (),
     )  # fmt: skip
@@ -79,8 +80,13 @@ def _report(
     splits = sorted({result.split for result in results})
     size = f"{plural(len(recipe.arms), 'arm')}, {plural(recipe.seeds, 'seed')}"
     caveats = []
-    if recipe.seeds == 1:
-        caveats.append("One seed is one run: intervals are over photos only; other splits and starts are not in them.")
+    if recipe.quick:
+        caveats.append(recipe.quick)
+    if recipe.seeds < MIN_SEEDS:
+        few = (
+            "One seed is one run" if recipe.seeds == 1 else f"{recipe.seeds} seeds show little of how much runs differ"
+        )
+        caveats.append(f"{few}: intervals are over photos only; other splits and starts are not in them.")
     if "val" in splits:
         caveats.append(
             "There is no test split: arms are evaluated on the validation photos that they were chosen by, so their "
@@ -90,8 +96,11 @@ def _report(
         f"Accuracy is measured on {' and '.join(splits)} photos, once per training; choices are made on val.",
         "A seed decides which photos are val (and train, where few are drawn), the order, the crops and every random "
         "weight. Within a seed, arms on the same image set use the same photos in the same splits.",
-        "Over seeds: the mean with Student's t interval, differences paired by seed. Over photos: a paired bootstrap "
-        "of the photos, and McNemar's exact test.",
+        f"From {MIN_SEEDS} seeds on, an interval is for the expected accuracy: on new photos, of networks trained with "
+        "other seeds on training sets of this size drawn anew. It allows for photos that seeds share. With fewer, it "
+        "is over photos, for the networks at hand: Wilson's; for differences a paired bootstrap and McNemar's test.",
+        "A difference is called better where its p-value, with Holm's correction for all differences of the page, is "
+        "below 0.05; else it is not yet clear, which does not mean that there is none.",
     ]
     return ExperimentReport(
         split=splits[0] if len(splits) == 1 else "", caveats=caveats, notes=notes, samples=samples,
@@ -193,6 +202,7 @@ def _figures(report: ExperimentReport) -> dict[str, Any] | None:
         ],
         "images": "" if several else "".join(images), "seeds": max(len(row.values) for row in report.rows),
         "published": any(map(_published, report.rows)), "each": each,
+        "expected": any(row.band for row in report.rows),
         # arms are named only where there are several methods
         "methods": [(method, ", ".join(arms) if len(methods) > 1 else "") for method, arms in methods.items()],
     }  # fmt: skip
@@ -231,27 +241,39 @@ def _table(
 
 
 def _differences(report: ExperimentReport) -> dict[str, Any] | None:
-    """Every difference with its interval on one scale that holds zero; ``settled`` where the interval does not."""
+    """Every difference with its interval on one scale that holds zero; ``settled`` where it is called better."""
     rows = report.differences
     if not rows:
         return None
     scale = nice_scale([0.0, *(end for row in rows for end in (row.mean, row.low, row.high) if end is not None)])
     shown: dict[str, list[dict[str, Any]]] = {}
+    methods = {row.method for row in rows}
+    shared = methods.pop() if len(rows) > 1 and len(methods) == 1 else ""
     for row in rows:
         # Under image set and point, the point with the name of what was varied.
         axis = next((s.axis for s in report.sweeps if row.point in sweep_points(s)), "")
         point = report.points.get(row.point) or (f"{axis}: {row.point}" if axis and row.point else row.point)
-        settled = row.low is not None and row.high is not None and not row.low <= 0 <= row.high
-        line = {"row": row, "settled": settled, "words": _difference_words(row, report), "seeds": [], "mark": None}
+        line = {
+            "row": row,
+            "settled": row.settled,
+            "words": _difference_words(row, report, shared),
+            "seeds": [],
+            "mark": None,
+        }
         group = " · ".join(filter(None, (row.images, point)))
         shown.setdefault(group, []).append({**line, **_places(row, scale)})
     photos = any(row.over == "photos" for row in rows)
-    return {"ticks": _ticks(scale, points), "zero": scale.place(0.0), "groups": shown, "photos": photos}
+    return {
+        "ticks": _ticks(scale, points), "zero": scale.place(0.0), "groups": shown, "photos": photos,
+        "number": len(rows), "method": shared,
+    }  # fmt: skip
 
 
-def _difference_words(row: DifferenceRow, report: ExperimentReport) -> str:
-    """Verdict with its p, then how many photos only one of the two classified correctly, then the method."""
-    p = p_value(row.p_value)
+def _difference_words(row: DifferenceRow, report: ExperimentReport, shared: str) -> str:
+    """Verdict with its p, then how many photos only one of the two classified correctly, then the method if it is not
+    ``shared`` by all.
+    """
+    p = p_value(row.p_value if row.p_holm is None else row.p_holm)
     verdict = f"{row.verdict} ({p})" if row.verdict and p else row.verdict or p
     counts = ""
     if row.only_first is not None and row.only_second is not None:
@@ -260,7 +282,7 @@ def _difference_words(row: DifferenceRow, report: ExperimentReport) -> str:
         photos = f"of {count(max(tested))} photos, " if len(tested) == 1 else ""
         counts = f"{photos}{count(row.only_first)} correct only by {row.first}, "
         counts += f"{count(row.only_second)} only by {row.second}"
-    return " · ".join(filter(None, (verdict, counts, row.method or f"over {row.over}")))
+    return " · ".join(filter(None, (verdict, counts, "" if shared else row.method or f"over {row.over}")))
 
 
 def _best_epochs(curves: Sequence[Curve]) -> list[tuple[str, str, str, str]]:

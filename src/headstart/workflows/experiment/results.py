@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -34,7 +34,8 @@ class JobResult:
     """One training.
 
     correct        bool [N]: whether photo i of the split was classified correctly
-    photos_digest  equal where those photos are the same, in the same order
+    photos         uint64 [N]: a number per photo, the same in every training; photos of a group share it
+    pool           the number of photos that the training photos are drawn from
     history        the epochs, as in history.csv; in a comparison ``val_accuracy`` only
     plan, metrics  of the run; empty in a comparison
     """
@@ -42,7 +43,8 @@ class JobResult:
     job: Job
     split: str
     correct: np.ndarray
-    photos_digest: str
+    photos: np.ndarray
+    pool: int
     history: tuple[dict[str, float], ...]
     val_accuracy: float
     seconds: float
@@ -78,28 +80,35 @@ class JobResult:
         return tuple(row["val_accuracy"] for row in self.history) or (self.val_accuracy,)
 
 
-def read_run(job: Job) -> JobResult:
+def read_run(job: Job, pool: int) -> JobResult:
     """The result of a job whose run is finished. Raises RunError for files that cannot be read."""
     metrics, plan = read_metrics(job.folder), read_plan(job.folder).to_json()
     split = "test" if "test" in metrics else "val"
     try:
         predictions = [row for row in _rows(job.folder / "predictions.csv") if row["split"] == split]
         correct = np.array([row["label"] == row["predicted"] for row in predictions])
-        paths = "\n".join(row["path"] for row in predictions).encode(errors="surrogateescape")
+        splits = _rows(job.folder / "splits.csv")
+        units = {row["path"]: row["group"] or row["digest"] for row in splits}
         # The epochs that led to the network kept: not a probe's grid, nor what ``auto`` tried and left.
         epochs = [r for r in _rows(job.folder / "history.csv") if r["epoch"] and r["strategy"] == plan["strategy"]]
         measures = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
         history = tuple({name: float(row[name]) for name in measures if row[name]} for row in epochs)
         return JobResult(
-            job, split, correct, hashlib.blake2b(paths, digest_size=16).hexdigest(), history,
+            job, split, correct, photo_numbers(units[row["path"]] for row in predictions), pool, history,
             metrics["val"]["accuracy"]["value"], float(metrics["training"]["seconds"]["training"]),
-            sum(row["split"] == "train" for row in _rows(job.folder / "splits.csv")), plan, metrics,
+            sum(row["split"] == "train" for row in splits), plan, metrics,
         )  # fmt: skip
     except (OSError, KeyError, ValueError, TypeError, csv.Error) as error:
         raise RunError(
             f"{job.folder} holds a run that cannot be read ({brief(error)}).",
             "Remove that folder and start the study again.",
         ) from None
+
+
+def photo_numbers(units: Iterable[str]) -> np.ndarray:
+    """A number per photo from what it is, its group or the digest of its bytes."""
+    found = [hashlib.blake2b(unit.encode(errors="surrogateescape"), digest_size=8).digest() for unit in units]
+    return np.frombuffer(b"".join(found), np.uint64)
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -129,22 +138,26 @@ def figures_file(job: Job) -> Path:
     return job.folder.with_name(f"{job.folder.name}.json")
 
 
-def read_figures(job: Job) -> JobResult | None:
-    """The result of a job of a comparison, None where it has not ended."""
+def read_figures(job: Job, tested: Callable[[str], np.ndarray], pool: int) -> JobResult | None:
+    """The result of a job of a comparison, None where it has not ended; ``tested``: split to numbers of its photos."""
     try:
         kept = read_json(figures_file(job))
     except FileNotFoundError:
         return None
     found = checked(figures_file(job), kept, KeptFigures, FORMAT)
-    return from_figures(job, found.split, found.right, found.curve, found.seconds, found.train_photos)
+    photos = tested(found.split)
+    if len(photos) != len(found.right):
+        raise RunError(f"{figures_file(job)} is of other photos.", "Use `overwrite=True`, or choose another folder.")
+    return from_figures(job, found.split, found.right, photos, pool, found.curve, found.seconds, found.train_photos)
 
 
 def from_figures(
-    job: Job, split: str, right: Sequence[bool], curve: Sequence[float], seconds: float, train_photos: int
-) -> JobResult:
+    job: Job, split: str, right: Sequence[bool], photos: np.ndarray, pool: int, curve: Sequence[float],
+    seconds: float, train_photos: int,
+) -> JobResult:  # fmt: skip
     """A training of a comparison. Within a seed all its arms are tested on the same photos."""
     history = tuple({"val_accuracy": value} for value in curve) if len(curve) > 1 else ()
-    return JobResult(job, split, np.array(right), "", history, curve[-1], seconds, train_photos, {}, {})
+    return JobResult(job, split, np.array(right), photos, pool, history, curve[-1], seconds, train_photos, {}, {})
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from headstart.evaluation.over_seeds import MIN_SEEDS
+from headstart.evaluation.statistics import LEVEL
 from headstart.reporting.page import Fact
 
 
@@ -15,7 +17,7 @@ class ArmRow:
     """One arm at one point: a line of the table.
 
     values           one per seed
-    method           of the interval: "Student t 95 %, 3 runs", "one run; Wilson 95 % over photos"
+    method           of the interval: "95 % for the expected accuracy, 3 seeds", "one run; Wilson 95 % over photos"
     point            "10" where the arm is swept over shots, "layer2.2" over cuts; else ""
     published        accuracy; ``published_words``: shown in its place where given
     expected         the recipe's range at full size
@@ -43,17 +45,19 @@ class ArmRow:
 
     @property
     def band(self) -> tuple[float, ...]:
-        """(low, high) over seeds; empty for a single run."""
-        return (self.low or 0.0, self.high or 0.0) if len(self.values) > 1 else ()
+        """(low, high) for the expected accuracy; empty where there are too few seeds for it."""
+        return (self.low or 0.0, self.high or 0.0) if len(self.values) >= MIN_SEEDS else ()
 
 
 @dataclass(frozen=True)
 class DifferenceRow:
     """``first`` − ``second`` in accuracy on the same photos.
 
-    method                   "Student t 95 %, 3 pairs" or "paired bootstrap 95 %, …; McNemar exact"
-    over                     the interval is over "seeds" or "photos"
-    only_first, only_second  over photos: how many only this arm classified correctly (McNemar)
+    method                   "95 % for the expected difference, 3 seeds" or "paired bootstrap 95 %, …; McNemar exact"
+    over                     what the interval holds: "seeds and photos", or "photos" alone
+    only_first, only_second  of one run: how many photos only this arm classified correctly (McNemar)
+    p_holm                   the p-value, corrected for the number of differences in the table
+    seeds                    that both arms have
     """
 
     first: str
@@ -69,13 +73,21 @@ class DifferenceRow:
     only_first: int | None = None
     only_second: int | None = None
     verdict: str = ""
+    p_holm: float | None = None
+    seeds: int = 1
+
+    @property
+    def settled(self) -> bool:
+        """Whether the difference stands at the level of the intervals, among all those of its table."""
+        return self.p_holm is not None and self.p_holm < 1 - LEVEL
 
 
 @dataclass(frozen=True)
 class Curve:
     """One arm's epochs at one point, mean over seeds; a measure that was not taken is an empty sequence.
 
-    Bands (low, high) are over several seeds. ``level``: an arm without epochs (a probe), with a single value.
+    Bands reach from the lowest to the highest of at least ``MIN_SEEDS`` seeds. ``level``: an arm without epochs (a
+    probe), with a single value.
     """
 
     arm: str

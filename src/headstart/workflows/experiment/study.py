@@ -105,7 +105,8 @@ def study(
             results = runner.run(path)
         rows, gaps = analysis.table(found, results), analysis.differences(found, results)
         answer = analysis.answer(found, rows, gaps)
-        text = f"{analysis.study_text(found.title, rows, gaps, answer)}\n\nReport: {printable(path / 'report.html')}"
+        told = analysis.study_text(found, rows, gaps, answer)
+        text = f"{told}\n\nReport: {printable(path / 'report.html')}"
         done = Study(path, found, tuple(results), tuple(rows), tuple(gaps), answer, text)
         write_json(path / "study.json", {"recipe": found.raw, **done.summary})
         write_page(study_report(done, command, worker.library, machine.words), path, pictures=True)

@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import numpy as np
 
 from headstart.core.events import Event, Events, Warned
 from headstart.core.files import write_json
 from headstart.core.paths import lasting
-from headstart.data.schema import Manifest
+from headstart.data.schema import Manifest, Split, SplitDataset
 from headstart.data.stratify import places, quotas, shuffled
 from headstart.errors import DataError, RunError
 from headstart.inference.model_files import read_description
@@ -27,6 +29,7 @@ from headstart.workflows.experiment.results import (
     JobResult,
     figures_file,
     from_figures,
+    photo_numbers,
     read_figures,
     read_run,
 )
@@ -141,6 +144,9 @@ class Worker:
             network.preprocessing = preprocessing
         return photos, network
 
+    def _pool(self, job: Job) -> int:
+        return pool_of(self.library.manifest(job.arm.images))
+
     def _network(self, options: TrainOptions) -> Backbone:
         """A pretrained network, loaded once for jobs that follow each other with the same one."""
         from headstart.training.preparation import make_backbone
@@ -160,10 +166,14 @@ class Worker:
 
     def _recall(self, job: Job) -> JobResult | None:
         """The result of a job that ended in an earlier call."""
-        if self.experiment.keep == "figures":
-            return read_figures(job)
         from headstart.training.preparation import draw_splits
 
+        if self.experiment.keep == "figures":
+
+            def tested(split: str) -> np.ndarray:
+                return _numbers(draw_splits(job.options, self.inputs(job)[0]), split)
+
+            return read_figures(job, tested, self._pool(job))
         folder = RunFolder(job.folder)
         if not folder.finished:
             return None
@@ -180,7 +190,7 @@ class Worker:
                 f"{job.folder} was trained {other}.",
                 "Use `overwrite=True` to train it again, or choose another folder with `out`.",
             )
-        return read_run(job)
+        return read_run(job, self._pool(job))
 
     def _run(self, job: Job, events: Events) -> JobResult:
         """Train in an ordinary run folder, or go on with a training that was interrupted there."""
@@ -194,7 +204,7 @@ class Worker:
             source = job.options.from_run and lasting(job.options.from_run)  # a resume may come from elsewhere
             folder = RunFolder.create(job.folder, replace(job.options, from_run=source), deliberate_bugs=bugs)
         train_prepared(folder, prepared, events, bugs)
-        result = read_run(job)
+        result = read_run(job, self._pool(job))
         # Dozens of networks of one learning curve would fill a disk: weights stay where an arm starts from them, and
         # of the first seed of arms that are not swept.
         source_of_another = any(arm.source == job.arm.name for arm in self.experiment.recipe.arms)
@@ -219,9 +229,23 @@ class Worker:
         split: Literal["test", "val"] = "test" if "test" in found.probabilities else "val"
         correct = found.probabilities[split].argmax(1) == prepared.labels[split]
         curve = [row.val_accuracy for row in fitted.history] or [fitted.val[1]]
-        result = from_figures(job, split, correct, curve, round(seconds, 2), len(prepared.labels["train"]))
+        tested = _numbers(prepared.dataset, split)
+        trained = len(prepared.labels["train"])
+        result = from_figures(job, split, correct, tested, self._pool(job), curve, round(seconds, 2), trained)
         write_json(figures_file(job), {"format": FORMAT, **{name: getattr(result, name) for name in FIGURES}})
         return result
+
+
+def pool_of(manifest: Manifest) -> int:
+    """The number of photos that training photos are drawn from: all but those of a test set that the data gives."""
+    given = {photo.split for photo in manifest.photos}
+    tested = "test" if "test" in given else "val"  # where the data gives val alone, it is the test set
+    return sum(photo.split != tested for photo in manifest.photos)
+
+
+def _numbers(dataset: SplitDataset, split: str) -> np.ndarray:
+    samples = dataset.split(cast(Split, split))
+    return photo_numbers(sample.group or sample.digest for sample in samples)
 
 
 _HERE: list[Worker] = []

@@ -151,7 +151,7 @@ def target_words(counts: Mapping[str, int], now: Band, needed: Needed) -> str:
     """What the target takes, or why that is unknown."""
     photos, classes, target = sum(counts.values()), len(counts), f"{needed.target:g}"
     if needed.reachable < (1 - now.level) / 2:
-        return f"{target} is out of reach of a probe of this network, however many photos like these are added."
+        return f"{target} is most likely out of reach of a probe of this network, with any number of photos like these."
 
     def per_class(total: float) -> str:
         return f"{max(0, round_up((total - photos) / classes)):,}"
@@ -161,7 +161,7 @@ def target_words(counts: Mapping[str, int], now: Band, needed: Needed) -> str:
         if needed.high is not None and needed.high <= photos:
             return f"{target} is reached with the photos at hand."
         takes = f"{per_class(needed.high)} more per class{even}" if needed.high else "more than can be said"
-        return f"{target} is about what the photos at hand reach; to be sure of it takes {takes}."
+        return f"{target} is about what the photos at hand reach; to be nearly sure of it takes {takes}."
     if needed.value is None:
         far = f"{int((FAR - 1) * photos / classes):,} more per class"
         least = "" if needed.low is None else f", and at least {per_class(needed.low)}"
@@ -188,7 +188,7 @@ def notes_of(counts: Mapping[str, int], now: Band, ahead: Sequence[Band], most: 
     elif most < now.high - now.low:
         notes.append(
             f"The gain is small: {100 * most:.1f} points at most, less than the uncertainty of the accuracy now. So "
-            "the bands overlap, though more photos do help a little."
+            "the bands overlap, which does not mean that more photos do not help."
         )
     if any(band.photos > CHECKED * photos * 1.05 for band in ahead):
         notes.append(f"Bands were checked up to {CHECKED:g} times the photos; beyond, they rest on the curve alone.")

@@ -26,7 +26,7 @@ def answer(rows: Sequence[Row], photos: int) -> tuple[str, int]:
     level = [row for row in others if row["ahead"] < AHEAD]
     if not level:
         second, sure = others[0]["backbone"], chances(others[0]["ahead"])
-        return f"{best} suits these photos best: it is ahead of {second} {sure}.", 0
+        return f"As a probe {best} does best on these photos: it is ahead of {second} {sure}.", 0
     take = min((first, *level), key=lambda row: row["ms"])
     names = ", ".join(row["backbone"] for row in (first, *level[:-1]))
     shares = ", ".join(f"of {row['backbone']} {chances(row['ahead'])}" for row in level)
