@@ -15,6 +15,7 @@ from headstart.errors import OptionError
 from headstart.training.config import (
     TAKEN,
     Augment,
+    Average,
     Balance,
     BatchNorm,
     Engine,
@@ -94,7 +95,7 @@ def test_choices_are_those_that_the_code_knows() -> None:
 
     asked = {
         "augment": Augment, "engine": Engine, "batchnorm": BatchNorm, "precision": Precision, "balance": Balance,
-        "stages": Stages,
+        "stages": Stages, "average": Average,
     }  # fmt: skip
     assert {name: set(get_args(choice)) for name, choice in asked.items()} == {n: set(c) for n, c in CHOICES.items()}
     assert set(get_args(Log)) == set(SERVICES)

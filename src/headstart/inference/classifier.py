@@ -113,7 +113,7 @@ class Classifier:
             "architecture": {
                 "backbone": backbone.name,
                 "cut": backbone.cut,
-                "joined": list(backbone.joined),
+                **({"joined": list(backbone.joined)} if backbone.joined else {}),
                 "dim": backbone.dim,
                 "head": self.head,
                 "dropout": list(self.dropout),
@@ -175,7 +175,9 @@ class Classifier:
         return self
 
     def prepare_for(self, photos: int) -> FrozenNetwork:
-        """The backbone ready to read a number of photos; once prepared for many, it also reads few."""
+        """The backbone with all stages joined, ready to read a number of photos; once prepared for many, it also reads
+        few.
+        """
         machine = self._machine or find_machine()
         if self._machine is None:
             self.to(machine)
@@ -186,7 +188,8 @@ class Classifier:
         engine = str(choose_engine(machine.device.type, has_openvino(), photos, weights, size).value)
         if self._forward is None or (engine, self._forward.asked) == ("openvino", "torch"):
             precision = self.precision if machine.fast_bf16 else "float32"
-            self._forward = FrozenNetwork(self.network.backbone, self.preprocessing, machine, precision, engine)
+            every = self.network.backbone.joining_all()  # as training computes features, so that no bit differs
+            self._forward = FrozenNetwork(every, self.preprocessing, machine, precision, engine)
         return self._forward
 
     def _after_fork(self, machine: Machine) -> None:
@@ -202,7 +205,8 @@ class Classifier:
         forward = self._forward
         if forward is None or not forward.is_of_this_process:
             forward = self.prepare_for(len(photos))
-        return forward(torch.from_numpy(photos)).float().numpy()
+        backbone = self.network.backbone
+        return backbone.joining_all().columns(forward(torch.from_numpy(photos)).float().numpy(), backbone.joined)
 
     def logits(self, photos: np.ndarray) -> np.ndarray:
         """Logits [N, C] of photos that are cropped to size already: uint8 [N, S, S, 3]."""

@@ -72,8 +72,7 @@ class FeatureExtractor:
         """
         every = self.backbone.joining_all()
         store = self._rows(every, ALL_STAGES, pixels, View(), "float32", progress)
-        rows = store.gather([str(d) for d in pixels.digests])
-        return rows if self.backbone.joined == every.joined else every.columns(rows, self.backbone.joined)
+        return every.columns(store.gather([str(d) for d in pixels.digests]), self.backbone.joined)
 
     def joining(self, stages: Sequence[str]) -> FeatureExtractor:
         """For the backbone with these stages joined; the prepared network is shared."""
@@ -87,10 +86,11 @@ class FeatureExtractor:
 
     def uncached(self, pixels: DecodedImages) -> np.ndarray:
         """Like ``pooled``, for a backbone that is used once: the cache is neither read nor filled."""
-        network, size, rows = self.prepared(self.backbone, "end"), self.preprocessing.image_size, []
+        every, size, rows = self.backbone.joining_all(), self.preprocessing.image_size, []
+        network = self.prepared(every, ALL_STAGES)
         for batch, photos in photo_batches(pixels, range(len(pixels)), size, View()):
             rows.append(network(torch.from_numpy(photos)).float().numpy()[: len(batch)])
-        return np.concatenate(rows)
+        return every.columns(np.concatenate(rows), self.backbone.joined)
 
     def prepared(self, module: nn.Module, end: str) -> FrozenNetwork:
         """The network that computes the outputs up to ``end``."""

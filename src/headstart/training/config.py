@@ -31,6 +31,7 @@ Engine = Literal["openvino", "torch"]
 BatchNorm = Literal["moving", "kept"]
 Balance = Literal["auto", "none", "weights", "sampler"]
 Stages = Literal["auto", "last", "all", "choose"]
+Average = Literal["auto", "none", "val"]
 
 DEFAULT_BACKBONE = "resnet18"
 AUTO_BACKBONE = "auto"
@@ -170,6 +171,7 @@ class CompareOptions(ForecastOptions, total=False):
         ),
     ]
     stages: Stages
+    average: Average
     lr_backbone: float
     stage_decay: float
     batchnorm: BatchNorm

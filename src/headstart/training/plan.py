@@ -43,6 +43,7 @@ class Plan:
     weight_decay: float = 0.05  # AdamW's, decoupled
     label_smoothing: float = 0.0  # part of the target that is spread over all classes
     stages: str = "last"  # what a probe reads: the last stage, or "all" joined; "choose": what cross-validation prefers
+    average: str = "none"  # after lp-ft: or the average of its weights and the probe's that "val" prefers
     balance: str = "none"  # what is done about uneven classes: or "weights" in the loss, or "sampler"
     augment: str = "light"  # level of augmentation
     views: int = 1  # fixed views per photo that are cached where a frozen trunk is followed by trained layers
@@ -88,7 +89,13 @@ TRAINING = frozenset(
     "epochs lr lr_backbone stage_decay batchnorm warmup weight_decay label_smoothing augment batch_size".split()
 )
 """The settings of a training by gradient descent."""
-OF_SOME = TRAINING | {"views", "budget_minutes", "variant", "stages"}  # the settings that some strategies do not use
+OF_SOME = TRAINING | {
+    "views",
+    "budget_minutes",
+    "variant",
+    "stages",
+    "average",
+}  # the settings that some strategies do not use
 SETTINGS = tuple(
     f.name for f in fields(Plan) if f.name not in {"reasons", "unknown", "strategy", "variant", "seed", "boundary"}
 )
@@ -97,6 +104,7 @@ AUTO = "auto"
 CHOICES: dict[str, tuple[str, ...]] = {
     "batchnorm": ("moving", "kept"), "precision": ("bf16", "float32"), "engine": ENGINES, "augment": LEVELS,
     "balance": ("auto", "none", "weights", "sampler"), "stages": ("auto", "last", "all", "choose"),
+    "average": ("auto", "none", "val"),
 }  # fmt: skip
 _POSITIVE = frozenset("image_size resize batch_size epochs lr lr_backbone stage_decay views budget_minutes".split())
 _MOST = {"image_size": LARGEST_SIDE, "resize": LARGEST_SIDE, "views": 1000}

@@ -43,6 +43,7 @@ def resolve(
         "stages": Choice(
             "choose", "the last stage, or all joined where cross-validation on train and val prefers that"
         ),
+        "average": Choice("val", "of the tuned weights, the probe's and three averages, the best on val (WiSE-FT)"),
         "balance": rules.balance(facts),
         "augment": Choice("light", "random crops and mirror images; `augment=crop` for text and digits: no mirroring"),
         "views": Choice(1, "this strategy reads no fixed views"),

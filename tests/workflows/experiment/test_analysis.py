@@ -296,7 +296,7 @@ def test_the_answer_is_the_first_pairs() -> None:
         "a is better: it names 90.0% of the photos correctly, b 50.8%."
     )
     unsure = answer(found, runs(found, a=[20, 30, 25], b=[29, 20, 24]))
-    assert unsure == "Not yet clear: a names 62.5% of the photos correctly, b 60.8%; run --seeds 5."
+    assert unsure == "Not yet clear: a names 62.5% of the photos correctly, b 60.8%; run it with 5 seeds."
     few = answer(found, runs(found, a=[36], b=[20]))
     assert few.startswith(
         "a is better in this one run: it names 90.0% of the photos correctly, b 50.0%; other runs may"

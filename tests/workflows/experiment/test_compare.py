@@ -272,18 +272,18 @@ def said(**accuracies: list[float]) -> Comparison:
         ({"probe": [0.9, 0.91, 0.92], "scratch": [0.5, 0.52, 0.51]}, "Pretraining helps: probe names 91.0%", "better"),
         (
             {"probe": [0.9, 0.5, 0.7], "scratch": [0.6, 0.8, 0.65]},
-            "Not yet clear: probe names 70.0% of the test photos correctly, training from scratch 68.3%; run --seeds",
+            "Not yet clear: probe names 70.0% of the test photos correctly, training from scratch 68.3%; run it",
             "not yet clear",
         ),
         ({"probe": [0.5, 0.52, 0.51], "scratch": [0.9, 0.91, 0.92]}, "scratch does best: ", "better"),
         ({"probe": [0.7, 0.71, 0.72], "finetune": [0.95, 0.96, 0.98]}, "finetune does best: ", "better"),
-        ({"probe": [0.9, 0.92, 0.91, 0.9, 0.91], "finetune": [0.9] * 5}, "run --seeds 10.", "not yet clear"),
+        ({"probe": [0.9, 0.92, 0.91, 0.9, 0.91], "finetune": [0.9] * 5}, "run it with 10 seeds.", "not yet clear"),
         (
             {"probe": [0.9], "scratch": [0.5]},
             "Pretraining helps in this one run: probe names",
             "better in this one run",
         ),
-        ({"probe": [0.9, 0.9], "scratch": [0.5, 0.5]}, "; other runs may differ (run --seeds 5).", "better in these 2"),
+        ({"probe": [0.9, 0.9], "scratch": [0.5, 0.5]}, "; other runs may differ (run it with 5 seeds).", "better in these 2"),
         ({"probe": [0.9, 0.8], "scratch": [0.8, 0.9]}, "Not yet clear: probe names 85.0%", "not yet clear"),
     ],
 )

@@ -99,7 +99,7 @@ class LpFt(FineTune):
     reads_train_features = True
 
     def settings(self, plan: Plan) -> frozenset[str]:
-        return TRAINING | {"stages"}
+        return TRAINING | {"stages", "average"}
 
     def defaults(self, facts: Facts) -> dict[str, Choice]:
         return {
@@ -154,19 +154,20 @@ def fine_tune(
         trainee, source, validate, plan, context.machine, state, groups, context.events, context.objective,
         context.class_weights(),
     )  # fmt: skip
-    before = {name: tensor.clone() for name, tensor in trainee.state_dict().items()} if start else {}
+    averaged = start is not None and plan.average == "val"
+    before = {name: tensor.clone() for name, tensor in trainee.state_dict().items()} if averaged else {}
     with enough_memory("this training"):  # the network, its gradients and two moments of each
         trainee.to(context.machine.device)
         trained = trainer.run()
         best = trained.history[trained.best_epoch - 1]
         val, share = OnVal(best.val_loss, best.val_accuracy, best.val_balanced_accuracy), 1.0
-        if start:
+        if before:
             val, share = average_weights(trainee, before, validate, val)
     trainee.to("cpu")
     thaw(network.backbone)
     network.eval()
     parts = (*(start.parts if start else ()), part(plan.strategy, val))
-    probe, decision = (start.probe, mixture(share)) if start else (None, "")
+    probe, decision = start.probe if start else None, mixture(share) if averaged else ""
     return FitResult(network, plan, val, trained.history, trained.best_epoch, probe, parts, decision)
 
 

@@ -85,8 +85,8 @@ def runs(seeds: int) -> str:
 
 
 def more_seeds(seeds: int) -> str:
-    """What to run where something is not clear: "run --seeds 5"."""
-    return f"run --seeds {5 if seeds < 5 else 2 * seeds}"
+    """What to run where something is not clear: "run it with 5 seeds"."""
+    return f"run it with {5 if seeds < 5 else 2 * seeds} seeds"
 
 
 def by_point(recipe: Recipe, rows: Sequence[Row]) -> list[Row]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from headstart.core.arguments import Device, typed
 from headstart.core.events import Events, Listener
@@ -22,7 +21,7 @@ from headstart.data.sources.unlabelled import find_files, tell_skipped
 from headstart.errors import DataError, OptionError, did_you_mean, option
 from headstart.evaluation.ood import unit_rows
 from headstart.inference.classifier import Classifier, name_of
-from headstart.inference.features import FeatureExtractor
+from headstart.inference.features import ALL_STAGES, FeatureExtractor
 from headstart.inference.saliency import Explainer
 from headstart.reporting.console import console_events
 from headstart.reporting.images import overlay, png
@@ -117,7 +116,8 @@ def _explained(
     neighbours: int, events: Events,
 ) -> tuple[list[Explained], dict[str, str]]:  # fmt: skip
     """(explained photos, unreadable files with reasons)."""
-    expected, forward = classifier.preprocessing, classifier.prepare_for(len(paths))
+    expected = classifier.preprocessing
+    classifier.prepare_for(len(paths))
     found: list[Explained] = []
     bad: dict[str, str] = {}
     reads = stream_photos(paths, expected.resize, expected.interpolation, ranges=expected.ranges)
@@ -126,7 +126,7 @@ def _explained(
             bad[name_of(path)] = str(read.problem)
         else:
             pixels = np.ascontiguousarray(centre(read.pixels, expected.image_size))
-            features = forward(torch.from_numpy(pixels[None])).float().numpy()
+            features = classifier.features(pixels[None])
             (answer,) = classifier.answers(features)
             target = int(answer.probabilities.argmax()) if label is None else classifier.classes.index(label)
             heat = explainer.maps(pixels[None], [target])[0]
@@ -153,7 +153,8 @@ def _nearest(run: Path, classifier: Classifier, events: Events) -> Nearest:
     members, pixels = [members[i] for i in good], pixels.take(good)
     network = classifier.prepare_for(len(good))
     backbone = classifier.network.backbone.joining(())
-    extractor = FeatureExtractor(backbone, expected, network.machine, network.precision, network.asked)
+    ready = {ALL_STAGES: network}
+    extractor = FeatureExtractor(backbone, expected, network.machine, network.precision, network.asked, ready)
     rows = unit_rows(extractor.pooled(pixels, partial(events.progress, "features of training photos")))
 
     def nearest(features: np.ndarray, k: int) -> tuple[Neighbour, ...]:

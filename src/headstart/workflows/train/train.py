@@ -85,8 +85,16 @@ def train(
         return train_prepared(folder, prepared, events)
 
 
-_BEFORE = {"balance": "none", "stages": "last"}
+_BEFORE = {"balance": "none", "stages": "last", "average": "none"}
 """Of settings that were added, what was done before."""
+
+
+def as_begun_with(folder: RunFolder, options: TrainOptions) -> TrainOptions:
+    """The options of a training that a version may have begun which knew fewer settings: it goes on as that would."""
+    if not isinstance(begun := folder.recall("plan"), dict):
+        return options
+    older = {name: value for name, value in _BEFORE.items() if name not in begun}
+    return replace(options, settings={**options.settings, **older})
 
 
 @typed
@@ -107,9 +115,7 @@ def resume(run: Place, *, quiet: bool = False, listener: Listener | None = None)
     folder, options = RunFolder.open(Path(run))
     if folder.finished:
         return open_run(run)
-    if isinstance(begun := folder.recall("plan"), dict):  # perhaps by a version that knew fewer settings
-        older = {name: value for name, value in _BEFORE.items() if name not in begun}
-        options = replace(options, settings={**options.settings, **older})
+    options = as_begun_with(folder, options)
     with console_events(quiet, listener) as events:
         prepared = prepare(options, events)
         check_unchanged(folder, prepared)
