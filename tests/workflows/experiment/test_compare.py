@@ -283,7 +283,11 @@ def said(**accuracies: list[float]) -> Comparison:
             "Pretraining helps in this one run: probe names",
             "better in this one run",
         ),
-        ({"probe": [0.9, 0.9], "scratch": [0.5, 0.5]}, "; other runs may differ (run it with 5 seeds).", "better in these 2"),
+        (
+            {"probe": [0.9, 0.9], "scratch": [0.5, 0.5]},
+            "; other runs may differ (run it with 5 seeds).",
+            "better in these 2",
+        ),
         ({"probe": [0.9, 0.8], "scratch": [0.8, 0.9]}, "Not yet clear: probe names 85.0%", "not yet clear"),
     ],
 )
