@@ -71,11 +71,18 @@ def test_predictions_stop_when_their_reader_leaves(probe_run: Path, photos: Path
 # -- signals --
 
 
+def heed_signals() -> None:
+    """As in a terminal: under nohup, or behind a shell's &, tests inherit that SIGHUP or SIGINT is ignored."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def started(*words: object, until: str, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
     """A command that has said something."""
     process = subprocess.Popen(
         [sys.executable, "-m", "headstart", *map(str, words)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
         text=True, env={**os.environ, **(environment or {})},
+        preexec_fn=heed_signals if os.name == "posix" else None,
     )  # fmt: skip
     assert process.stderr
     for line in process.stderr:
