@@ -51,8 +51,10 @@ def test_predict_repeats_what_the_run_wrote_down(probe_run: hs.Run, assets: Path
     found = list(hs.predict(probe_run.path, [assets / "data" / "animals" / row[0] for row in rows], device="cpu"))
     assert [p.label for p in found] == [row[3] for row in rows]
     # The run read many photos through OpenVINO, and so few are read through PyTorch: the same but for bf16's rounding,
-    # which a probe of joined stages adds up over twice as many features.
-    assert [p.confidence for p in found] == pytest.approx([float(row[4]) for row in rows], abs=0.03)
+    # which moves the probabilities of few photos, and those between two classes (of 192 by up to 0.04).
+    apart = np.abs(np.array([p.confidence for p in found], float) - [float(row[4]) for row in rows])
+    assert apart.mean() < 0.002
+    assert apart.max() < 0.05
 
 
 @pytest.mark.assets

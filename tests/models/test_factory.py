@@ -82,6 +82,12 @@ def test_the_description_counts_what_is_frozen() -> None:
         assert words in text
 
 
+def test_joined_stages_are_told() -> None:
+    backbone = small("resnet18").joining(("layer1", "layer3"))
+    rows = {row.name: row.state for row in stage_rows(backbone, build_head("linear", backbone.dim, 2), "end")}
+    assert (rows["layer1"], rows["layer2"], rows["layer3"]) == ("frozen, joined", "frozen", "frozen, joined")
+
+
 def test_a_boundary_inside_a_stage_is_told() -> None:
     backbone = small("resnet18")
     rows = {row.name: row.state for row in stage_rows(backbone, build_head("linear", 512, 2), "layer3.1")}

@@ -72,14 +72,17 @@ def test_joined_stages_share_parameters_and_keys_with_the_network() -> None:
     assert every.preprocessing == backbone.preprocessing
 
 
-def test_columns_are_those_of_fewer_stages() -> None:
+@pytest.mark.parametrize("stages", [(), ("layer2",), ("layer1", "layer3"), ("layer1", "layer2", "layer3")])
+def test_features_of_all_stages_hold_those_of_some(stages: tuple[str, ...]) -> None:
     backbone = small("test_resnet")
-    every, some = backbone.joining_all(), backbone.joining(("layer2",))
-    x = photos(64)
+    some, x = backbone.joining(stages), photos(64)
     with torch.no_grad():
-        rows = every(x).numpy()
-        assert every.columns(rows, ("layer2",)) == pytest.approx(some(x).numpy())
-        assert every.columns(rows, ()) == pytest.approx(backbone(x).numpy())
+        assert some.own_columns(backbone.joining_all()(x).numpy()) == pytest.approx(some(x).numpy())
+
+
+def test_stages_are_joined_in_the_networks_order() -> None:
+    backbone = small("test_resnet")
+    assert backbone.joining(("layer3", "layer1")).joined == ("layer1", "layer3")
 
 
 def test_a_cut_network_joins_what_it_kept() -> None:

@@ -74,6 +74,20 @@ def test_the_same_file_by_its_path(package: Path) -> None:
         assert torch.equal(create(NAME, weights=package)(photos(64)), create(NAME)(photos(64)))
 
 
+@pytest.mark.parametrize("name", ["starter", "resnet18", "tf_efficientnet_lite1"])
+def test_another_network_does_not_take_the_file(package: Path, name: str) -> None:
+    with pytest.raises(WeightsError, match="do not fit"):
+        create(name, weights=package)
+
+
+def test_odd_keys_beside_the_weights_are_named(package: Path, tmp_path: Path) -> None:
+    state = torch.load(package, weights_only=True)
+    odd = tmp_path / "odd.pth"
+    torch.save(state | {"_loose": torch.zeros(1), "_blocks.99._bn1.weight": torch.zeros(1)}, odd)
+    with pytest.raises(WeightsError, match=r"2 not of this network: _loose, _blocks\.99\._bn1\.weight"):
+        create(NAME, weights=odd)
+
+
 def test_damaged_bytes_are_named(package: Path) -> None:
     package.write_bytes(package.read_bytes()[:-9] + b"something")
     with pytest.raises(WeightsError, match=r"are damaged[\s\S]*Install the package again"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from headstart.training.stages import FEWEST, PARTS, choose_part, column_scales
+from headstart.training.stages import FEWEST, SCALES, choose_scale, column_scales
 
 LAST = 30
 
@@ -20,11 +20,13 @@ def drawn(signal: str, n: int = 240, seed: int = 0) -> tuple[np.ndarray, np.ndar
     return np.concatenate([earlier, last], 1).astype(np.float32), labels
 
 
-@pytest.mark.parametrize(("signal", "parts"), [("earlier", PARTS[1:]), ("last", (0.0,)), ("last+earlier", PARTS[1:])])
-def test_earlier_stages_are_read_where_they_say_something(signal: str, parts: tuple[float, ...]) -> None:
+@pytest.mark.parametrize(
+    ("signal", "scales"), [("earlier", SCALES[1:]), ("last", (0.0,)), ("last+earlier", SCALES[1:])]
+)
+def test_earlier_stages_are_read_where_they_say_something(signal: str, scales: tuple[float, ...]) -> None:
     features, labels = drawn(signal)
-    found = choose_part(features, LAST, labels, 3, np.arange(len(labels)), 0)
-    assert found.part in parts
+    found = choose_scale(features, LAST, labels, 3, np.arange(len(labels)), 0)
+    assert found.scale in scales
     assert "240 photos" in found.reason
 
 
@@ -32,7 +34,7 @@ def test_noise_is_hardly_ever_chosen() -> None:
     chosen = []
     for seed in range(20):
         features, labels = drawn("last", 120, seed)
-        chosen.append(choose_part(features, LAST, labels, 3, np.arange(len(labels)), seed).part)
+        chosen.append(choose_scale(features, LAST, labels, 3, np.arange(len(labels)), seed).scale)
     assert np.count_nonzero(chosen) <= 3
 
 
@@ -45,21 +47,21 @@ def test_photos_of_one_unit_do_not_speak_for_each_other() -> None:
     features = np.repeat(np.concatenate([4 * own, last], 1), 4, 0).astype(np.float32)
     features[:, 60:] += rng.normal(size=(240, LAST))
     labels, units = np.repeat(labels, 4), np.repeat(np.arange(60), 4)
-    assert choose_part(features, LAST, labels, 3, np.arange(240), 0).part > 0
-    assert choose_part(features, LAST, labels, 3, units, 0).part == 0
+    assert choose_scale(features, LAST, labels, 3, np.arange(240), 0).scale > 0
+    assert choose_scale(features, LAST, labels, 3, units, 0).scale == 0
 
 
 def test_too_few_photos_leave_the_last_stage() -> None:
     features, labels = drawn("earlier", 3 * (FEWEST - 1))
-    found = choose_part(features, LAST, labels, 3, np.arange(len(labels)), 0)
-    assert found.part == 0
+    found = choose_scale(features, LAST, labels, 3, np.arange(len(labels)), 0)
+    assert found.scale == 0
     assert "too few" in found.reason
 
 
 def test_of_many_photos_a_sample_decides() -> None:
     features, labels = drawn("earlier", 3000)
-    found = choose_part(features, LAST, labels, 3, np.arange(len(labels)), 0)
-    assert found.part > 0
+    found = choose_scale(features, LAST, labels, 3, np.arange(len(labels)), 0)
+    assert found.scale > 0
     assert "999 photos" in found.reason  # 333 of each class
 
 

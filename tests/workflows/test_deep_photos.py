@@ -42,6 +42,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, draw_photo: Callable[..., Pat
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HEADSTART_CACHE", str(place / "cache"))
         for kind in STORED:
+            # 18 photos to train on: which L2 val prefers hangs on the last digit, and on more features by more.
             hs.train(
                 drawn(place / f"photos-{kind}", draw_photo, kind), out=place / kind, backbone="starter", quiet=True,
                 weights=str(weights), strategy="probe", precision="float32", stages="last", leakage="keep",

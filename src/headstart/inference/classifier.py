@@ -205,8 +205,7 @@ class Classifier:
         forward = self._forward
         if forward is None or not forward.is_of_this_process:
             forward = self.prepare_for(len(photos))
-        backbone = self.network.backbone
-        return backbone.joining_all().columns(forward(torch.from_numpy(photos)).float().numpy(), backbone.joined)
+        return self.network.backbone.own_columns(forward(torch.from_numpy(photos)).float().numpy())
 
     def logits(self, photos: np.ndarray) -> np.ndarray:
         """Logits [N, C] of photos that are cropped to size already: uint8 [N, S, S, 3]."""

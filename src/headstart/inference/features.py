@@ -70,9 +70,8 @@ class FeatureExtractor:
         """The backbone's features of every photo, float32 [N, D]: from rows with those of every stage, which one pass
         computes and which serve backbones with joined stages too.
         """
-        every = self.backbone.joining_all()
-        store = self._rows(every, ALL_STAGES, pixels, View(), "float32", progress)
-        return every.columns(store.gather([str(d) for d in pixels.digests]), self.backbone.joined)
+        store = self._rows(self.backbone.joining_all(), ALL_STAGES, pixels, View(), "float32", progress)
+        return self.backbone.own_columns(store.gather([str(d) for d in pixels.digests]))
 
     def joining(self, stages: Sequence[str]) -> FeatureExtractor:
         """For the backbone with these stages joined; the prepared network is shared."""
@@ -86,11 +85,10 @@ class FeatureExtractor:
 
     def uncached(self, pixels: DecodedImages) -> np.ndarray:
         """Like ``pooled``, for a backbone that is used once: the cache is neither read nor filled."""
-        every, size, rows = self.backbone.joining_all(), self.preprocessing.image_size, []
-        network = self.prepared(every, ALL_STAGES)
+        network, size, rows = self.prepared(self.backbone.joining_all(), ALL_STAGES), self.preprocessing.image_size, []
         for batch, photos in photo_batches(pixels, range(len(pixels)), size, View()):
             rows.append(network(torch.from_numpy(photos)).float().numpy()[: len(batch)])
-        return every.columns(np.concatenate(rows), self.backbone.joined)
+        return self.backbone.own_columns(np.concatenate(rows))
 
     def prepared(self, module: nn.Module, end: str) -> FrozenNetwork:
         """The network that computes the outputs up to ``end``."""

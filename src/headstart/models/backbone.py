@@ -95,7 +95,8 @@ class Backbone(Chain):
         known = self.joinable_taps
         if unknown := [stage for stage in stages if stage not in known]:
             raise OptionError(f"{self.name} has no stage {unknown[0]!r} to join", f"Stages: {', '.join(known)}.")
-        other = Backbone(list(self.named_blocks()), self.facts, {stage: known[stage] for stage in stages})
+        chosen = {stage: tap for stage, tap in known.items() if stage in stages}  # in the network's order
+        other = Backbone(list(self.named_blocks()), self.facts, chosen)
         other.preprocessing, other.source, other.pretrained = self.preprocessing, self.source, self.pretrained
         other.__dict__["joinable_taps"] = known
         return other
@@ -129,13 +130,13 @@ class Backbone(Chain):
         """The last stage's columns of features [N, D]."""
         return features[:, -self.facts.dim :]
 
-    def columns(self, features: np.ndarray, stages: Sequence[str]) -> np.ndarray:
-        """Of this backbone's features [N, D] those that it would make with these of its stages joined."""
-        if tuple(stages) == self.joined:
+    def own_columns(self, features: np.ndarray) -> np.ndarray:
+        """This backbone's features, of those with all stages joined (``joining_all``)."""
+        if len(self.taps) == len(self.joinable_taps):
             return features
         first, kept = 0, []
-        for stage, tap in self.taps.items():
-            kept += [features[:, first : first + tap.width]] if stage in stages else []
+        for stage, tap in self.joinable_taps.items():
+            kept += [features[:, first : first + tap.width]] if stage in self.taps else []
             first += tap.width
         return np.concatenate([*kept, self.last(features)], 1) if kept else np.ascontiguousarray(self.last(features))
 

@@ -80,7 +80,7 @@ def to_timm_names(backbone: Backbone, state: State) -> dict[str, Tensor]:
         named = _renamed(state, _CONVNEXT_NAMES)
         halved = {re.sub(r"^stages\.(\d)", lambda m: f"stages.{int(m[1]) // 2}", key): t for key, t in named.items()}
         return {key: t.flatten() if key.endswith(".gamma") else t for key, t in halved.items()}
-    if "_conv_stem.weight" in state:
+    if base.startswith("tf_efficientnet_lite") and "_conv_stem.weight" in state:
         return _renamed_lite(state, base)
     if base in _SAME_ORDER and not state.keys() & backbone.state_dict().keys():
         return _by_order(state, base)
@@ -121,8 +121,11 @@ def _renamed_lite(state: State, base: str) -> dict[str, Tensor]:
 
     def named(key: str) -> str:
         if (found := _LITE_BLOCK.match(key)) is None:
-            return _LITE_ENDS.get(key.split(".")[0], key.split(".")[0]) + key[key.index(".") :]
-        block = blocks[int(found[1])] if int(found[1]) < len(blocks) else f"blocks.{found[1]}"
+            first, dot, rest = key.partition(".")
+            return _LITE_ENDS.get(first, first) + dot + rest
+        if int(found[1]) >= len(blocks):
+            return key  # of a larger network, as the caller says
+        block = blocks[int(found[1])]
         # A block without expansion begins with its depthwise convolution.
         expanded = f"{block}.conv_pwl.weight" in ours
         part = (_LITE_EXPANDED if expanded else _LITE_PLAIN).get(found[2], found[2])

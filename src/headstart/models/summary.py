@@ -53,7 +53,8 @@ def stage_rows(backbone: Backbone, head: nn.Module, boundary: str) -> list[Stage
         inside = blocks_under(stage, backbone.block_names)
         parameters = sum(p.numel() for p in backbone.get_submodule(stage).parameters())
         state = "frozen" if inside[-1] < at else "trained" if inside[0] >= at else f"trained from {boundary}"
-        rows.append(StageRow(stage, shapes[inside[-1]], parameters, state if parameters else ""))
+        told = (state if parameters else "", "joined" if stage in backbone.joined else "")
+        rows.append(StageRow(stage, shapes[inside[-1]], parameters, ", ".join(filter(None, told))))
     outputs = head_logits(head, np.zeros((1, backbone.dim))).shape[1:]
     return [*rows, StageRow("head", outputs, sum(p.numel() for p in head.parameters()), "trained")]
 

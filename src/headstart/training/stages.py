@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from headstart.data.stratify import assign
 from headstart.training.cross_validation import FOLDS, assign_folds, cross_validate
 
-PARTS = (0.0, 0.5, 1.0)
+SCALES = (0.0, 0.5, 1.0)
 """Scales of the joined stages' standardised features beside the last stage's: the smaller, the more L2 restrains them;
 0 leaves them out."""
 STRENGTHS = (20.0, 2.0, 0.2, 0.02)
@@ -28,21 +28,21 @@ FEWEST = 4  # photos of a class, below which folds say next to nothing of it
 
 @dataclass(frozen=True)
 class Joining:
-    """``part``: one of ``PARTS``; ``reason`` in words."""
+    """``scale``: one of ``SCALES``; ``reason`` in words."""
 
-    part: float
+    scale: float
     reason: str
 
 
-def column_scales(part: float, columns: int, last: int) -> np.ndarray:
-    """The scale of each standardised feature [D], of which the last stage's are the last ones."""
-    return np.concatenate([np.full(columns - last, part), np.ones(last)])
+def column_scales(scale: float, columns: int, last: int) -> np.ndarray:
+    """The scale of each standardised feature [D], of which the last stage's are the last ones, at 1."""
+    return np.concatenate([np.full(columns - last, scale), np.ones(last)])
 
 
-def choose_part(
+def choose_scale(
     features: np.ndarray, last: int, labels: np.ndarray, classes: int, units: np.ndarray, seed: int
 ) -> Joining:
-    """How much of the joined stages a probe is to read: the part with the lowest cross-validated loss per photo, of
+    """At which scale a probe is to read the joined stages: the one with the lowest cross-validated loss per photo, of
     those that lower it by more than ``MARGIN`` standard errors.
 
     Args:
@@ -64,14 +64,15 @@ def choose_part(
         return Joining(0.0, f"{len(labels):,} photos of train and val are too few to compare more stages")
     alone = best = _losses(features[:, features.shape[1] - last :], labels, classes, folds, None)
     chosen = 0.0
-    for part in PARTS[1:]:
-        losses = _losses(features, labels, classes, folds, column_scales(part, features.shape[1], last))
+    for scale in SCALES[1:]:
+        losses = _losses(features, labels, classes, folds, column_scales(scale, features.shape[1], last))
         gain = alone - losses
         if gain.mean() > MARGIN * gain.std() / len(gain) ** 0.5 and losses.mean() < best.mean():
-            best, chosen = losses, part
+            best, chosen = losses, scale
     how = f"{FOLDS}-fold cross-validation on {len(labels):,} photos of train and val"
     if chosen:
-        return Joining(chosen, f"a log loss of {best.mean():.3f} instead of {alone.mean():.3f} by {how}")
+        better = f"a log loss of {best.mean():.3f} instead of {alone.mean():.3f}"
+        return Joining(chosen, f"at scale {chosen:g} {better} by {how}")
     return Joining(0.0, f"earlier stages did not clearly lower the log loss ({alone.mean():.3f} by {how})")
 
 

@@ -128,7 +128,8 @@ def fine_tune(
     """
     plan = context.plan
     if start:
-        plan = replace(plan, stages=start.plan.stages, reasons={**plan.reasons, **_only(start.plan.reasons, "stages")})
+        why = {name: reason for name, reason in start.plan.reasons.items() if name == "stages"}
+        plan = replace(plan, stages=start.plan.stages, reasons=plan.reasons | why)
     head = copy.deepcopy(start.network.head) if start else context.new_head()
     network = Network(copy.deepcopy(start.network.backbone if start else context.backbone), head)
     trunk, tail = network.backbone.split_at(plan.boundary)
@@ -169,10 +170,6 @@ def fine_tune(
     parts = (*(start.parts if start else ()), part(plan.strategy, val))
     probe, decision = start.probe if start else None, mixture(share) if averaged else ""
     return FitResult(network, plan, val, trained.history, trained.best_epoch, probe, parts, decision)
-
-
-def _only(reasons: dict[str, str], name: str) -> dict[str, str]:
-    return {name: reasons[name]} if name in reasons else {}
 
 
 Reading = tuple[Source, Callable[[], Iterator[torch.Tensor]]]

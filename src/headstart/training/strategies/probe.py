@@ -23,7 +23,7 @@ from headstart.training.logistic_regression import standardiser
 from headstart.training.optimization import parameter_groups
 from headstart.training.plan import TRAINED_HEAD, TRAINING, Plan
 from headstart.training.rules import Facts
-from headstart.training.stages import choose_part, column_scales
+from headstart.training.stages import Joining, choose_scale, column_scales
 from headstart.training.strategies.base import FitContext, FitResult, Strategy, part
 from headstart.training.trainer import Trainer
 
@@ -53,13 +53,13 @@ class Probe(Strategy):
         return "a new head on the frozen backbone" if plan.variant else self.summary
 
     def fit(self, context: FitContext) -> FitResult:
-        context, part_joined = _with_stages(context)
+        context, scale = _with_stages(context)
         train, val = ((context.features(split), context.labels[split]) for split in ("train", "val"))
         head = context.new_head()
         if context.plan.variant:
             fitted = _train(context, head, train, val)
         else:
-            scales = column_scales(part_joined, context.backbone.dim, context.backbone.facts.dim)
+            scales = column_scales(scale, context.backbone.dim, context.backbone.facts.dim)
             fitted = _solve(context, head, train, val, scales)
         figures = on_val(context.objective, head_logits(head, val[0]), val[1])
         network = Network(context.backbone, head)
@@ -67,25 +67,26 @@ class Probe(Strategy):
 
 
 def _with_stages(context: FitContext) -> tuple[FitContext, float]:
-    """The context with the stages that the probe is to read, the plan saying which and why; and the part of the
+    """The context with the stages that the probe is to read, the plan saying which and why; and the scale of the
     joined ones.
     """
     every, plan = context.joining(tuple(context.backbone.joinable_taps)), context.plan
-    if plan.stages == "last" or every.backbone is context.backbone:
-        return context, 1.0
+    if plan.stages == "last":
+        return context, 0.0
     if plan.stages == "all":
         return every, 1.0
-    both: tuple[Split, ...] = ("train", "val")
-    last = context.backbone.facts.dim
-    found = choose_part(
-        np.concatenate([every.features(split) for split in both]), last,
-        np.concatenate([context.labels[split] for split in both]), context.classes,
-        _units(context, both), plan.seed,
-    )  # fmt: skip
-    chosen = "all" if found.part else "last"
-    context.events.message(f"Stages: {'all are joined' if found.part else 'the last one'}: {found.reason}.")
-    context = every if found.part else context
-    return context.with_plan(replace(plan, stages=chosen, reasons={**plan.reasons, "stages": found.reason})), found.part
+    if every.backbone is context.backbone:
+        found = Joining(0.0, "the network has no other stages")
+    else:
+        both: tuple[Split, ...] = ("train", "val")
+        found = choose_scale(
+            np.concatenate([every.features(split) for split in both]), context.backbone.facts.dim,
+            np.concatenate([context.labels[split] for split in both]), context.classes,
+            _units(context, both), plan.seed,
+        )  # fmt: skip
+        context.events.message(f"Stages: {'all are joined' if found.scale else 'the last one'}: {found.reason}.")
+    decided = replace(plan, stages="all" if found.scale else "last", reasons=plan.reasons | {"stages": found.reason})
+    return (every if found.scale else context).with_plan(decided), found.scale
 
 
 def _units(context: FitContext, splits: Sequence[Split]) -> np.ndarray:

@@ -173,7 +173,7 @@ def _page(photos: Sequence[Explained], bad: dict[str, str], run: str) -> str:
         "title": run,
         "answer": f"Saliency maps of {plural(len(photos), 'photo')}",
         "more": (
-            "Warm colours: the regions that support the class (Grad-CAM), at the coarse grid of the last feature maps,"
+            "Warm colours: the regions that support the class (Grad-CAM), at the grid of the feature maps that the head reads,"
             " within the part of the photo that the network sees. A map shows where the evidence is, not why."
         ),
         "caveats": [],

@@ -33,10 +33,12 @@ def with_backbone(options: TrainOptions, events: Events) -> TrainOptions:
         if getattr(options, name):
             problem = f"`backbone='auto'` chooses the network, and `{name}` belongs to one."
             raise OptionError(problem, "Give one of the two.", option=name)
+    if not STRATEGIES.get(options.strategy).pretrained:
+        events.message(f"Backbone: {DEFAULT_BACKBONE}: training from scratch uses no pretrained weights.")
+        return replace(options, backbone=DEFAULT_BACKBONE)
     names = [name for name in KNOWN if _at_hand(name)]
-    if not STRATEGIES.get(options.strategy).pretrained or names in ([], ["starter"]):
-        reason = "no other pretrained weights are on this machine" if names else "nothing pretrained is compared"
-        events.message(f"Backbone: {DEFAULT_BACKBONE}: {reason}.")
+    if not set(names) - {"starter"}:
+        events.message(f"Backbone: {DEFAULT_BACKBONE}: no other pretrained weights are on this machine.")
         return replace(options, backbone=DEFAULT_BACKBONE)
     if len(names) == 1:
         events.message(f"Backbone: {names[0]}: the only one whose weights are on this machine.")
