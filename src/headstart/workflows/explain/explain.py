@@ -173,8 +173,8 @@ def _page(photos: Sequence[Explained], bad: dict[str, str], run: str) -> str:
         "title": run,
         "answer": f"Saliency maps of {plural(len(photos), 'photo')}",
         "more": (
-            "Warm colours: the regions that support the class (Grad-CAM), at the grid of the feature maps that the head reads,"
-            " within the part of the photo that the network sees. A map shows where the evidence is, not why."
+            "Warm colours: the regions that support the class (Grad-CAM), at the grid of the feature maps that the head"
+            " reads, within the part of the photo that the network sees. A map shows where the evidence is, not why."
         ),
         "caveats": [],
         "facts": [],
