@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from headstart.core.arguments import typed
 from headstart.core.registry import Registry
 from headstart.errors import OptionError, did_you_mean
-from headstart.models.catalogue import KNOWN
+from headstart.models.catalogue import KNOWN, Known
 from headstart.models.options import Values, read_options
 
 if TYPE_CHECKING:
@@ -147,6 +147,12 @@ def backbones(pattern: str | None = None) -> list[BackboneInfo]:
         close = did_you_mean(str(pattern), [name for name, _ in names])
         raise OptionError(f"no backbone matches {pattern!r}", f"{close} `hs.backbones()` lists them all.".strip())
     return [_with_figures(provider.describe(name)) for name, provider in found]
+
+
+def known(name: str) -> Known | None:
+    """What ``catalogue`` knows of a network, also by a name without the tag of its weights."""
+    entry = resolve(name)
+    return None if entry.options else KNOWN.get(name) or KNOWN.get(entry.architecture)
 
 
 def _with_figures(info: BackboneInfo) -> BackboneInfo:

@@ -89,3 +89,5 @@ def test_published_accuracy_is_that_of_the_published_weights() -> None:
     assert Candidate("resnet18", weights="a.pth").imagenet is None
     assert Candidate("resnet18", cut="layer3").imagenet is None
     assert Candidate("vgg11").imagenet is None
+    assert Candidate("tf_efficientnet_lite2").imagenet == 77.5  # known by timm's tag, which the name leaves out
+    assert Candidate("mobilenetv2_100:pad_type=same").imagenet is None  # another network than the published one

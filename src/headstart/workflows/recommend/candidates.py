@@ -13,8 +13,7 @@ from typing import Any
 from headstart.core.paths import place
 from headstart.errors import OptionError, WeightsError, did_you_mean
 from headstart.models.backbone import Backbone
-from headstart.models.catalogue import KNOWN
-from headstart.models.providers import PROVIDERS, resolve
+from headstart.models.providers import PROVIDERS, known, resolve
 from headstart.training.config import TrainOptions, numbers
 from headstart.training.preparation import make_backbone
 
@@ -52,8 +51,8 @@ class Candidate:
     @property
     def imagenet(self) -> float | None:
         """Published top-1 accuracy in percent; None where it is unknown, or of other weights or another cut."""
-        known = KNOWN.get(self.backbone)
-        return None if known is None or self.cut or self.weights else known.imagenet
+        found = None if self.cut or self.weights else known(self.backbone)
+        return found.imagenet if found else None
 
 
 CURATED = (
