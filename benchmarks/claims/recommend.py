@@ -1,5 +1,6 @@
 """Does what ``recommend`` says of a sample hold for the real thing? In: a folder of photos and weights. Out: a table of
-scores and real accuracies, and Kendall's tau between them.
+scores and real accuracies, Kendall's tau between them, and what following each of them costs. A static ranking stands
+beside the scores: the mean real accuracy of each network over the other sets, which looks at none of the photos.
 
     python benchmarks/claims/recommend.py ASSETS [--only animals,cifar10] [--sample 500] [--seeds 3] [--image-size 96]
                                    [--finetune 20] [--networks resnet18,…] [--json FILE]
@@ -17,7 +18,7 @@ import json
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ from headstart.workflows.recommend.scores import score
 
 HALF = (0.5, 0.5, 0.5)
 SCORES = ("accuracy", "knn", "logme")
+STATIC = "static"
 L2 = (2.0, 0.63, 0.2, 0.063, 0.02)
 
 
@@ -56,6 +58,8 @@ POOLS = {
     "dogs-vs-cats": Pool("dogs-vs-cats", "test", 1600, 800),
     "imagewoof160": Pool("imagewoof160", "val", 2000, 1000),
     "cifar10": Pool("cifar10", "test", 2000, 1000),
+    "cifar100": Pool("cifar100", "test", 2000, 1000),
+    "trashnet": Pool("trashnet", None, 1200, 600),
 }
 
 
@@ -73,6 +77,10 @@ def networks(assets: Path, image_size: int) -> dict[str, dict[str, Any]]:
             for cut in (None, "layer3", "layer2")
             if (name, cut) != ("resnet18", "layer2")
         }
+    lite = assets / "weights/tf_efficientnet_lite2.fp16.safetensors"
+    found["lite2"] = {"backbone": "tf_efficientnet_lite2", "weights": lite}
+    found["lite2@blocks.5"] = found["lite2"] | {"cut": "blocks.5"}
+    found |= {f"lite{n}": {"backbone": f"tf_efficientnet_lite{n}"} for n in (0, 1)}  # by pip: headstart[weights]
     return {name: one | {"image_size": image_size} for name, one in found.items()} | {
         "starter": {"backbone": "starter"}
     }
@@ -188,32 +196,40 @@ def print_set(name: str, found: dict[str, Any]) -> None:
 
 
 def print_taus(found: dict[str, Any]) -> None:
-    """Tau of each score with the real accuracy: mean over samples, lowest and highest; and what following it costs."""
-    print("\n| set | " + " | ".join(("probe", "k-NN", "LogME")) + " | lost by taking the probe's first |")
-    print("|---|---|---|---|---|")
-    means: dict[str, list[float]] = defaultdict(list)
+    """Per set and score: tau with the real accuracy, mean over samples; and the regret, what taking its first costs."""
+    kinds = {"probe": "accuracy", "k-NN": "knn", "LogME": "logme"} | ({"static": STATIC} if len(found) > 1 else {})
+    if len(found) > 1:
+        add_static(found)
+    for title, figure in (("tau", tau), ("regret", lost)):
+        print(f"\n| {title} | {' | '.join(kinds)} |\n|---|{'---|' * len(kinds)}")
+        table = np.array([[over_samples(rows, kind, figure) for kind in kinds.values()] for rows in found.values()])
+        for name, values in zip([*found, "mean"], [*table, table.mean(0)], strict=True):
+            print(f"| {name} | {' | '.join(f'{value:.3f}' for value in values)} |", flush=True)
+
+
+def add_static(found: dict[str, Any]) -> dict[str, Any]:
+    """Give each network, in each set, its mean real accuracy over the other sets."""
     for name, rows in found.items():
-        cells = []
-        for kind in SCORES:
-            values = taus(rows, kind)
-            means[kind].append(sum(values) / len(values))
-            cells.append(f"{means[kind][-1]:.2f} ({min(values):.2f} to {max(values):.2f})")
-        print(f"| {name} | {' | '.join(cells)} | {lost(rows):.3f} |")
-    print(f"| mean | {' | '.join(f'{sum(v) / len(v):.2f}' for v in means.values())} | |", flush=True)
+        for network, row in rows.items():
+            others = [found[other][network]["real"] for other in found if other != name]
+            row[STATIC] = [sum(others) / len(others)] * len(row["accuracy"])
+    return found
 
 
-def taus(rows: dict[str, Any], kind: str) -> list[float]:
+def over_samples(rows: dict[str, Any], kind: str, figure: Callable[[list[float], list[float]], float]) -> float:
+    """The mean of a figure of (real accuracies, scores) over the samples."""
     real = [row["real"] for row in rows.values()]
     samples = len(next(iter(rows.values()))[kind])
-    return [float(kendalltau(real, [row[kind][s] for row in rows.values()]).statistic) for s in range(samples)]
+    return sum(figure(real, [row[kind][s] for row in rows.values()]) for s in range(samples)) / samples
 
 
-def lost(rows: dict[str, Any]) -> float:
-    """By how much the real accuracy of the first by probe is below the best one's: mean over samples."""
-    best = max(row["real"] for row in rows.values())
-    samples = len(next(iter(rows.values()))["accuracy"])
-    taken = [max(rows.values(), key=lambda row, s=s: row["accuracy"][s])["real"] for s in range(samples)]
-    return best - sum(taken) / samples
+def tau(real: list[float], scores: list[float]) -> float:
+    return float(kendalltau(real, scores).statistic)
+
+
+def lost(real: list[float], scores: list[float]) -> float:
+    """By how much the real accuracy of the first by score is below the best one's."""
+    return max(real) - real[int(np.argmax(scores))]
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def test_auto_times_what_fits_and_does_not_finetune_what_does_not(
     holds = 1
     assert throughput.seconds_per_step(asked.backbone, asked.new_head(), asked.plan, asked.machine) == float("inf")
     monkeypatch.setattr(auto, "seconds_per_step", lambda *_: float("inf"))
-    monkeypatch.setattr(auto.rules, "next_after_probe", _never_enough(auto.rules.next_after_probe))
+    monkeypatch.setattr(auto.rules, "epochs_after_probe", _never_enough(auto.rules.epochs_after_probe))
     found = auto.Auto().fit(asked)
     assert "not enough memory" in found.decision
     assert found.plan.strategy == "probe"
@@ -60,7 +60,7 @@ def test_auto_times_what_fits_and_does_not_finetune_what_does_not(
 
 def _never_enough(plain: Callable[..., Any]) -> Callable[..., Any]:
     """As if the probe had left errors on val."""
-    return lambda _, photos, *more: plain(photos, photos, *more)
+    return lambda _, photos, *more, **named: plain(photos, photos, *more, **named)
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA out of memory"), RuntimeError("a bug")])

@@ -98,24 +98,36 @@ def test_views_are_for_a_frozen_trunk_with_a_tail() -> None:
 
 
 @pytest.mark.parametrize(
-    ("errors", "photos", "seconds", "epochs", "minutes", "value", "words"),
+    ("errors", "photos", "seconds", "minutes", "value", "words"),
     [
-        (0, 100, 1, 10, 10, "probe", "no improvement"),
-        (1, 20, 1, 10, 10, "probe", "no improvement"),  # one photo is chance
-        (2, 20, 1, 10, 10, "lp-ft", "2 of 20"),
-        (10, 1000, 1, 10, 10, "probe", "no improvement"),  # one in a hundred
-        (11, 1000, 1, 10, 10, "lp-ft", "11 of 1000"),
-        (50, 100, 61, 10, 10, "probe", "10 min"),  # 610 s of 600
-        (50, 100, 59, 10, 10, "lp-ft", "50 of 100"),
-        (50, 100, 61, 10, 11, "lp-ft", "50 of 100"),
+        (0, 100, 0.01, 10, 0, "no improvement"),
+        (1, 20, 0.01, 10, 0, "no improvement"),  # one photo is chance
+        (2, 20, 0.01, 10, 10, "2 of 20"),
+        (10, 1000, 0.01, 10, 0, "no improvement"),  # one in a hundred
+        (11, 1000, 0.01, 10, 10, "11 of 1000"),
+        (50, 100, 0.59, 10, 10, "50 of 100"),  # 590 s of 600
+        (50, 100, 0.61, 10, 9, "9 of 10 epochs, which would take 10 min"),
+        (50, 100, 2.9, 10, 2, "2 of 10 epochs, which would take 48 min"),
+        (50, 100, 3.1, 10, 0, "would take about 52 min"),  # one epoch fits, of too few steps
+        (50, 100, 3.1, 60, 10, "50 of 100"),
+        (50, 100, float("inf"), 10, 0, "not enough memory"),
     ],
 )
 def test_what_follows_the_probe(
-    errors: int, photos: int, seconds: float, epochs: int, minutes: float, value: str, words: str
+    errors: int, photos: int, seconds: float, minutes: float, value: int, words: str
 ) -> None:
-    choice = rules.next_after_probe(errors, photos, seconds, epochs, minutes)
+    choice = rules.epochs_after_probe(errors, photos, seconds, 100, 10, minutes)
     assert choice.value == value
     assert words in choice.reason
+
+
+def test_epochs_that_a_user_chose_are_all_or_none() -> None:
+    assert rules.epochs_after_probe(50, 100, 0.61, 100, 10, 10, fewest=10).value == 0
+
+
+def test_few_steps_are_enough_where_the_plan_has_no_more() -> None:
+    assert rules.epochs_after_probe(50, 100, 10, 5, 4, 10).value == 4  # 20 steps, 200 s
+    assert rules.epochs_after_probe(50, 100, 40, 5, 4, 10).value == 0
 
 
 RESNET18 = replace(FACTS, strategy="probe", photos=2000, evaluated=1000, weights=11_200_000, openvino=True)

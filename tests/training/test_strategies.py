@@ -18,6 +18,7 @@ from headstart.errors import HeadstartError
 from headstart.inference import features as extraction
 from headstart.models.heads import HEADS, build_head
 from headstart.models.network import Network, head_logits
+from headstart.training import throughput
 from headstart.training.launch import fit
 from headstart.training.optimization import network_groups, parameter_groups
 from headstart.training.strategies import STRATEGIES, auto
@@ -271,9 +272,9 @@ def test_auto_keeps_its_decision_and_a_resumed_run_does_not_decide_anew(
     task: MakeTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept: dict[str, Any] = {}
-    monkeypatch.setattr(auto, "decide", lambda *_: Choice("probe", "so it was the first time"))
+    monkeypatch.setattr(auto, "decide", lambda *_: Choice(0, "so it was the first time"))
     first = fit(decisions(task("auto"), kept))
-    assert kept == {"auto": ["probe", "so it was the first time"]}
+    assert kept == {"auto": [0, "so it was the first time"]}
     monkeypatch.setattr(auto, "decide", lambda *_: pytest.fail("decided anew"))
     again = fit(decisions(task("auto"), kept))
     assert again.decision == first.decision == "so it was the first time"
@@ -285,7 +286,9 @@ def test_auto_keeps_its_decision_and_a_resumed_run_does_not_decide_anew(
     [((0.1, 1.0), "lp-ft"), ((9.0, 0.0), "probe"), ("better loss", "lp-ft"), ("worse loss", "probe")],
 )
 def test_auto_takes_what_val_says(task: MakeTask, monkeypatch: pytest.MonkeyPatch, val: Any, chosen: str) -> None:
-    asked = decisions(task("auto"), {"auto": ["lp-ft", "there are errors left"]})
+    asked = decisions(
+        task("auto"), {"auto": ["lp-ft", "there are errors left"]}
+    )  # as it was kept before epochs could be fewer
     seen: list[FitResult] = []
 
     def tuned(part: FitContext, *, start: FitResult) -> FitResult:
@@ -320,6 +323,32 @@ def test_auto_respects_the_time_it_may_spend(task: MakeTask, monkeypatch: pytest
     assert "min" in fit(task("auto")).decision
     monkeypatch.setattr(auto, "seconds_per_step", lambda *_: 1e-6)
     assert fit(task("auto", epochs=1)).history
+
+
+def test_auto_trains_for_the_epochs_that_fit(task: MakeTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    probe_with(monkeypatch, (1.0, 0.2))
+    kept: dict[str, Any] = {}
+    monkeypatch.setattr(auto, "decide", lambda *_: Choice(1, "the budget allows one"))
+    found = fit(decisions(task("auto"), kept))
+    assert [row.epoch for row in found.history] == [1]  # of the two that the plan has
+    assert kept["auto"] == [1, "the budget allows one"]
+    if found.plan.strategy == "lp-ft":
+        assert (found.plan.epochs, found.plan.reasons["epochs"]) == (1, "the budget allows one")
+
+
+@pytest.mark.parametrize("batchnorm", ["kept", "moving"])
+def test_a_step_is_timed_as_it_will_be_taken(task: MakeTask, monkeypatch: pytest.MonkeyPatch, batchnorm: str) -> None:
+    seen: list[bool] = []
+
+    def timed(network: nn.Module, *_: Any) -> float:
+        seen.extend(m.training for m in network.modules() if isinstance(m, nn.BatchNorm2d))
+        return 1.0
+
+    monkeypatch.setattr(throughput, "_seconds", timed)
+    asked = task("finetune", batchnorm=batchnorm)
+    throughput.seconds_per_step(asked.backbone, asked.new_head(), asked.plan, asked.machine)
+    assert seen
+    assert set(seen) == {batchnorm == "moving"}
 
 
 def test_timing_a_step_leaves_the_backbone_alone(task: MakeTask) -> None:

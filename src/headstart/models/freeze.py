@@ -36,6 +36,13 @@ def thaw(module: M) -> M:
     return module.requires_grad_()
 
 
+def keep_statistics(module: nn.Module) -> None:
+    """Leave the running statistics of every BatchNorm as they are, until ``train()`` is called again."""
+    for each in module.modules():
+        if isinstance(each, nn.modules.batchnorm._BatchNorm):
+            each.eval()
+
+
 def _stay(module: M, mode: bool = True) -> M:
     """Replaces ``train``. With ``partial`` and not a closure, so that a frozen model can be copied and pickled."""
     return module

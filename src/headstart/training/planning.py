@@ -45,7 +45,7 @@ def resolve(
         ),
         "average": Choice("val", "of the tuned weights, the probe's and three averages, the best on val (WiSE-FT)"),
         "balance": rules.balance(facts),
-        "augment": Choice("light", "random crops and mirror images; `augment=crop` for text and digits: no mirroring"),
+        "augment": rules.augment(facts),
         "views": Choice(1, "this strategy reads no fixed views"),
         "budget_minutes": Choice(minutes, "what auto may spend on fine-tuning after the probe"),
         "seed": Choice(seed, "decides splits, order, crops, dropout and random weights"),

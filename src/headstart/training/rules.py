@@ -67,11 +67,23 @@ def batch_size(facts: Facts) -> Choice:
     return Choice(128, f"{facts.photos} photos: plenty of steps per epoch")
 
 
-def epochs(facts: Facts, least: int = 4, most: int = 30, wanted: int = 160) -> Choice:
+SMALL_PHOTO = 64  # px, of the shorter side: up to here photos were most often cut to the object
+
+
+def epochs(facts: Facts, least: int = 4, most: int = 30, wanted: int = 450) -> Choice:
     """Enough steps (about ``wanted``) for the schedule to work, no more than the photos can teach."""
     steps = max(1, math.ceil(facts.photos / facts.batch_size))
     chosen = min(most, max(least, math.ceil(wanted / steps)))
     return Choice(chosen, f"{steps} steps per epoch, about {wanted} steps wanted, {least} to {most} epochs allowed")
+
+
+def augment(facts: Facts) -> Choice:
+    """Small crops of a small photo, which most often shows its object alone, leave out what names it: on CIFAR-10 fewer
+    photos are named correctly after them (benchmarks/claims/fine_tuning.py, docs/explanation/studies.md).
+    """
+    if facts.side <= SMALL_PHOTO:
+        return Choice("mild", f"photos of {facts.side} px show little beside the object: crops of most of the photo")
+    return Choice("light", "random crops and mirror images; `augment=crop` for text and digits: no mirroring")
 
 
 def balance(facts: Facts) -> Choice:
@@ -101,18 +113,33 @@ def rates(facts: Facts) -> dict[str, Choice]:
     }
 
 
-def next_after_probe(
-    val_errors: int, val_photos: int, seconds_per_epoch: float, epochs: int, budget_minutes: float
+FEWEST_STEPS = 150
+"""Fewer steps of fine-tuning than these are not worth their time, unless the plan asks for no more."""
+
+
+def epochs_after_probe(
+    val_errors: int,
+    val_photos: int,
+    seconds_per_step: float,
+    steps: int,
+    epochs: int,
+    budget_minutes: float,
+    fewest: int = 1,
 ) -> Choice:
-    """Whether ``auto`` goes on to fine-tuning: only where val has errors left and the time is within the budget."""
-    minutes = seconds_per_epoch * epochs / 60
-    if math.isinf(minutes):
-        return Choice("probe", "there is not enough memory here to fine-tune the network")
+    """For how many epochs ``auto`` goes on with fine-tuning: none where val has too few errors left to show an
+    improvement; of ``epochs`` of ``steps`` each those that the budget allows, if that is ``fewest`` at least.
+    """
+    if math.isinf(seconds_per_step):
+        return Choice(0, "there is not enough memory here to fine-tune the network")
     if val_errors <= max(1, round(0.01 * val_photos)):
         errors = f"the probe is wrong on {val_errors} of {val_photos} validation photos"
-        return Choice("probe", f"{errors}: fine-tuning could show no improvement")
-    if minutes > budget_minutes:
-        allowed = f"more than the {budget_minutes:g} allowed by `budget_minutes`"
-        return Choice("probe", f"fine-tuning would take about {minutes:.0f} min here, {allowed}")
+        return Choice(0, f"{errors}: fine-tuning could show no improvement")
     errors = f"{val_errors} of {val_photos} validation photos are still wrong"
-    return Choice("lp-ft", f"{errors}, fine-tuning takes about {minutes:.1f} min")
+    minutes = seconds_per_step * steps * epochs / 60
+    if minutes <= budget_minutes:
+        return Choice(epochs, f"{errors}, fine-tuning takes about {minutes:.1f} min")
+    fitting = int(epochs * budget_minutes / minutes)
+    allowed = f"`budget_minutes` allows {budget_minutes:g}"
+    if fitting < fewest or fitting * steps < min(FEWEST_STEPS, steps * epochs):
+        return Choice(0, f"fine-tuning would take about {minutes:.0f} min here, and {allowed}")
+    return Choice(fitting, f"{errors}; {allowed}: {fitting} of {epochs} epochs, which would take {minutes:.0f} min")

@@ -27,6 +27,7 @@ from headstart.errors import Interrupted, RunError, TrainingError
 from headstart.evaluation.objective import MULTICLASS, Objective, OnVal
 from headstart.inference.device import Machine
 from headstart.inference.memory import free_memory, is_out_of_memory
+from headstart.models.freeze import keep_statistics
 from headstart.models.serialization import load_state, save_state
 from headstart.training.batches import Source, batch_bounds
 from headstart.training.optimization import schedule
@@ -162,9 +163,7 @@ class Trainer:
         state, began, batches = self.state, time.monotonic(), len(self.bounds)
         self.network.train()  # frozen modules do not follow
         if self.plan.batchnorm == "kept":
-            for module in self.network.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                    module.eval()
+            keep_statistics(self.network)
         for x, y in self.source.batches(epoch, self.plan.batch_size, state.batch):
             loss, correct = self._step(epoch, x, y)
             state.loss_sum += loss * len(y)

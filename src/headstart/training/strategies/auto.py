@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 
 from headstart.core.choice import Choice
 from headstart.evaluation.objective import OnVal
 from headstart.training import rules
-from headstart.training.plan import Plan
+from headstart.training.plan import YOURS, Plan
 from headstart.training.strategies.base import FitContext, FitResult, Strategy
 from headstart.training.strategies.finetune import fine_tune
 from headstart.training.strategies.probe import Probe
@@ -26,15 +27,14 @@ class Auto(Strategy):
 
     def fit(self, context: FitContext) -> FitResult:
         probe = Probe().fit(context.with_plan(context.plan_for("probe")))
-        kept = context.recall("auto")
-        kept = kept if isinstance(kept, list) and len(kept) == 2 else None
-        choice = Choice(*kept) if kept else decide(context, probe)
-        if not kept:  # timings differ from run to run: a resumed run must not decide anew
-            context.remember("auto", list(choice))
+        plan, choice = context.plan_for("lp-ft"), _kept(context) or decide(context, probe)
+        context.remember("auto", list(choice))  # timings differ from run to run: a resumed run must not decide anew
         context.events.message(f"auto: {choice.reason}.")
-        if choice.value == "probe":
+        if not choice.value:
             return replace(probe, decision=choice.reason)
-        tuned = fine_tune(context.with_plan(context.plan_for("lp-ft")), start=probe)
+        epochs = min(plan.epochs, choice.value)
+        reasons = plan.reasons if epochs == plan.epochs else plan.reasons | {"epochs": choice.reason}
+        tuned = fine_tune(context.with_plan(replace(plan, epochs=epochs, reasons=reasons)), start=probe)
         better = OnVal.of(tuned.val).score >= OnVal.of(probe.val).score
         decision = f"{choice.reason}; on val {'lp-ft' if better else 'the probe'} was the better"
         decision += f"; {tuned.decision}" if better and tuned.decision else ""
@@ -45,12 +45,25 @@ class Auto(Strategy):
 
 
 def decide(context: FitContext, probe: FitResult) -> Choice:
-    """Whether to go on after the probe. A training step is timed only where the probe leaves errors."""
+    """For how many epochs to go on after the probe. A training step is timed only where the probe leaves errors."""
     photos, plan = len(context.labels["val"]), context.plan_for("lp-ft")
     errors = round((1 - OnVal.of(probe.val).score[0]) * photos)  # where classes are uneven, as if they were even
-    choice = rules.next_after_probe(errors, photos, 0.0, plan.epochs, plan.budget_minutes)
-    if choice.value == "probe":
-        return choice
-    step = seconds_per_step(context.backbone, context.new_head(), plan, context.machine)
-    epoch = math.ceil(len(context.labels["train"]) / plan.batch_size) * step
-    return rules.next_after_probe(errors, photos, epoch, plan.epochs, plan.budget_minutes)
+    steps = math.ceil(len(context.labels["train"]) / plan.batch_size)
+    fewest = plan.epochs if plan.reasons.get("epochs") == YOURS else 1
+    after = partial(rules.epochs_after_probe, errors, photos)
+    of = {"steps": steps, "epochs": plan.epochs, "budget_minutes": plan.budget_minutes, "fewest": fewest}
+    choice = after(0.0, **of)
+    return (
+        after(seconds_per_step(context.backbone, context.new_head(), plan, context.machine), **of)
+        if choice.value
+        else choice
+    )
+
+
+def _kept(context: FitContext) -> Choice | None:
+    """What was decided before the run was interrupted; "probe" or "lp-ft" in runs of an older headstart."""
+    kept = context.recall("auto")
+    if not (isinstance(kept, list) and len(kept) == 2):
+        return None
+    epochs = {"probe": 0, "lp-ft": context.plan_for("lp-ft").epochs}
+    return Choice(epochs.get(kept[0], 0) if isinstance(kept[0], str) else kept[0], kept[1])
