@@ -43,7 +43,7 @@ def resolve(
         "stages": Choice(
             "choose", "the last stage, or all joined where cross-validation on train and val prefers that"
         ),
-        "average": Choice("val", "of the tuned weights, the probe's and three averages, the best on val (WiSE-FT)"),
+        "average": Choice("val", "of the tuned weights, the probe's and three averages, what val prefers (WiSE-FT)"),
         "balance": rules.balance(facts),
         "augment": rules.augment(facts),
         "views": Choice(1, "this strategy reads no fixed views"),

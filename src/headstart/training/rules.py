@@ -70,7 +70,7 @@ def batch_size(facts: Facts) -> Choice:
 SMALL_PHOTO = 64  # px, of the shorter side: up to here photos were most often cut to the object
 
 
-def epochs(facts: Facts, least: int = 4, most: int = 30, wanted: int = 450) -> Choice:
+def epochs(facts: Facts, least: int = 4, most: int = 60, wanted: int = 450) -> Choice:
     """Enough steps (about ``wanted``) for the schedule to work, no more than the photos can teach."""
     steps = max(1, math.ceil(facts.photos / facts.batch_size))
     chosen = min(most, max(least, math.ceil(wanted / steps)))

@@ -103,8 +103,8 @@ class LpFt(FineTune):
 
     def defaults(self, facts: Facts) -> dict[str, Choice]:
         return {
-            "lr": Choice(3e-4, "the head already fits: small steps"),
-            "lr_backbone": Choice(3e-4, "the head already fits: small steps keep what the weights know"),
+            "lr": Choice(5e-4, "the head already fits: small steps"),
+            "lr_backbone": Choice(5e-4, "the head already fits: small steps keep what the weights know"),
             "batchnorm": Choice("kept", "the head was fitted under these statistics; batches would shift them"),
         }
 
@@ -163,7 +163,7 @@ def fine_tune(
         best = trained.history[trained.best_epoch - 1]
         val, share = OnVal(best.val_loss, best.val_accuracy, best.val_balanced_accuracy), 1.0
         if before:
-            val, share = average_weights(trainee, before, validate, val)
+            val, share = average_weights(trainee, before, validate, val, len(context.labels["val"]))
     trainee.to("cpu")
     thaw(network.backbone)
     network.eval()
