@@ -113,6 +113,20 @@ def rates(facts: Facts) -> dict[str, Choice]:
     }
 
 
+def rates_after_probe(facts: Facts) -> dict[str, Choice]:
+    """Peak rates where the head fits already and the result is averaged with the weights before: large steps find
+    better averages, and small photos, which are least like those of the weights, need the largest. The rates were chosen
+    on training photos of CIFAR-10, imagewoof, TrashNet and animals (docs/decisions/0047).
+    """
+    if facts.native_size <= 64:  # a network for small images
+        return {}
+    if facts.side <= SMALL_PHOTO:
+        rate = Choice(2e-3, f"photos of {facts.side} px are unlike those of the weights: they have much to change")
+    else:
+        rate = Choice(1e-3, "large steps: the average with the probe's weights keeps what they know")
+    return {"lr": rate, "lr_backbone": rate}
+
+
 FEWEST_STEPS = 150
 """Fewer steps of fine-tuning than these are not worth their time, unless the plan asks for no more."""
 

@@ -102,9 +102,7 @@ class LpFt(FineTune):
         return TRAINING | {"stages", "average"}
 
     def defaults(self, facts: Facts) -> dict[str, Choice]:
-        return {
-            "lr": Choice(5e-4, "the head already fits: small steps"),
-            "lr_backbone": Choice(5e-4, "the head already fits: small steps keep what the weights know"),
+        return rules.rates_after_probe(facts) | {
             "batchnorm": Choice("kept", "the head was fitted under these statistics; batches would shift them"),
         }
 
