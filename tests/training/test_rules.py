@@ -86,10 +86,16 @@ def test_pretrained_stages_learn_more_slowly_than_the_head(strategy: str) -> Non
     assert 0 < plan.stage_decay <= 1
 
 
-def test_lp_ft_takes_small_steps_and_keeps_batchnorm() -> None:
-    plan, other = plan_for("lp-ft"), plan_for("finetune")
-    assert plan.lr < other.lr
-    assert (plan.batchnorm, other.batchnorm) == ("kept", "moving")
+def test_lp_ft_keeps_batchnorm_and_takes_the_largest_steps_on_small_photos() -> None:
+    plan, small = plan_for("lp-ft"), plan_for("lp-ft", side=32)
+    assert plan.lr_backbone > plan_for("finetune").lr_backbone  # an average with the probe's weights follows
+    assert small.lr_backbone > plan.lr_backbone
+    assert (plan.batchnorm, plan_for("finetune").batchnorm) == ("kept", "moving")
+
+
+def test_small_photos_are_cropped_less() -> None:
+    assert plan_for("finetune", side=32).augment == "mild"
+    assert plan_for("finetune", side=300).augment == "light"
 
 
 def test_views_are_for_a_frozen_trunk_with_a_tail() -> None:

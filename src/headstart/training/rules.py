@@ -115,8 +115,8 @@ def rates(facts: Facts) -> dict[str, Choice]:
 
 def rates_after_probe(facts: Facts) -> dict[str, Choice]:
     """Peak rates where the head fits already and the result is averaged with the weights before: large steps find
-    better averages, and small photos, which are least like those of the weights, need the largest. The rates were chosen
-    on training photos of CIFAR-10, imagewoof, TrashNet and animals (docs/decisions/0047).
+    better averages, and small photos, which are least like those of the weights, need the largest. The rates were
+    chosen on training photos of CIFAR-10, imagewoof, TrashNet and animals (docs/decisions/0047).
     """
     if facts.native_size <= 64:  # a network for small images
         return {}
