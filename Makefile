@@ -38,6 +38,7 @@ check: $(DEV_STAMP)  ## lint, format, types, import contracts, documents generat
 	$(PY) -m mypy
 	$(BIN)/lint-imports
 	$(PY) scripts/make_cli_reference.py --check
+	$(PY) scripts/make_api_reference.py --check
 	$(PY) -m pytest $(SPREAD) $(ARGS)
 
 bench: $(BENCH_STAMP)  ## measure results and speed, beside peers (HEADSTART_ASSETS names the folder of photos and weights)
@@ -48,11 +49,14 @@ bench: $(BENCH_STAMP)  ## measure results and speed, beside peers (HEADSTART_ASS
 fuzz: $(DEV_STAMP)  ## ten minutes of mutated files, forms, tables, archives, recipes, models and caches (ARGS="--minutes 60")
 	@$(PY) scripts/run_fuzz.py $(ARGS)
 
-docs: $(DEV_STAMP)  ## write docs/reference/cli.md anew from the code
+docs: $(DEV_STAMP)  ## write the references of command line and Python anew from the code, and build the site in site/
 	@$(PY) scripts/make_cli_reference.py
+	@$(PY) scripts/make_api_reference.py
+	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --quiet
+	@echo "The site: $(PY) -m http.server --directory site"
 
 clean:  ## remove the virtual environment and what tools left
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache src/*.egg-info
+	rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache src/*.egg-info
 
 # The environment for users. One with the development tools serves as well, so that it is never installed twice.
 $(USER_STAMP): pyproject.toml | $(PY)

@@ -253,8 +253,9 @@ class Classifier:
         ``files``: see ``find_files``.
 
         Raises:
-            OptionError: a coverage outside (0, 1). RunError: the run kept nothing to make sets from. DataError: names
-            without a match.
+            OptionError: a coverage outside (0, 1).
+            RunError: the run kept nothing to make sets from.
+            DataError: names without a match.
         """
         return self.predictions(find_files(files).photos, coverage)
 
