@@ -104,7 +104,8 @@ def test_a_value_of_a_wrong_type_is_named_before_any_work(
     fixed = FIXED.get(name, {"data": "nowhere"})
     if option in ("files", "photos"):
         fixed = {**fixed, "run": probe_run}
-    for wrong in (object(), b"\xff", {1: 2}, np.zeros((2, 2))):
+    picture = option in ("files", "photos", "photo")  # bytes and arrays are pictures there
+    for wrong in (object(), {1: 2}, *(() if picture else (b"\xff", np.zeros((2, 2)))), np.full((2, 2), -1)):
         with pytest.raises(OptionError) as caught:
             getattr(hs, name)(**{**fixed, option: wrong})
         assert option in str(caught.value)
