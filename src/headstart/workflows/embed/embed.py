@@ -36,14 +36,15 @@ if TYPE_CHECKING:
 class Embedded:
     """Features of photos: ``features`` float32 [N, D], a row per photo that could be read, in their order.
 
-    ``names``: what each is called; ``network``: whose features they are; ``bad``: photos that could not be read, with
-    reasons; ``out``: the files that were written; ``members``: which of the photos the rows are of, ``pixels``: these,
-    as read.
+    ``names``: what each is called; ``network``: whose features they are, ``image_size``: px at which it saw them;
+    ``bad``: photos that could not be read, with reasons; ``out``: the files that were written; ``members``: which of
+    the photos the rows are of, ``pixels``: these, as read.
     """
 
     names: tuple[str, ...]
     features: np.ndarray
     network: str
+    image_size: int = 0
     bad: Mapping[str, str] = field(default_factory=dict)
     out: tuple[Path, ...] = ()
     members: tuple[int, ...] = field(default=(), repr=False)
@@ -140,10 +141,11 @@ def embedded(found: Found, run: Model | None, asked: TrainOptions, events: Event
     if not photos:
         raise DataError("There are no photos.", "Give some in `photos`.")
     if run is None:
-        pixels, features, network = _by_backbone(photos, asked, events)
+        pixels, features, network, size = _by_backbone(photos, asked, events)
     else:
-        pixels, _, features = features_by(Classifier.of(run, asked.device), photos, events)
-        network = name_of_run(run)
+        classifier = Classifier.of(run, asked.device)
+        pixels, _, features = features_by(classifier, photos, events)
+        network, size = name_of_run(run), classifier.preprocessing.image_size
     names = [name_of(photo) for photo in photos]
     bad = {name: problem for name, problem in zip(names, pixels.problems, strict=True) if problem}
     if not len(features):
@@ -154,7 +156,7 @@ def embedded(found: Found, run: Model | None, asked: TrainOptions, events: Event
             f"{plural(len(bad), 'photo')} cannot be read:", [f"{n}: {why}" for n, why in [*bad.items()][:40]]
         )
     good = [i for i, problem in enumerate(pixels.problems) if not problem]
-    return Embedded(tuple(names[i] for i in good), features, network, bad, (), tuple(good), pixels.take(good))
+    return Embedded(tuple(names[i] for i in good), features, network, size, bad, (), tuple(good), pixels.take(good))
 
 
 @dataclass(frozen=True)
@@ -173,9 +175,9 @@ class _Loose(Photo):
 
 def _by_backbone(
     photos: Sequence[ImageRef], asked: TrainOptions, events: Events
-) -> tuple[DecodedImages, np.ndarray, str]:
+) -> tuple[DecodedImages, np.ndarray, str, int]:
     loose = tuple(_Loose(path_of(photo), "", given=photo) for photo in photos)
     manifest = Manifest(Path.cwd(), "photos", "photos", loose)
     loaded, backbone, machine = read_for(asked, manifest, events, "defer")
     seen = embed_images(loaded, backbone, machine, asked, events)
-    return loaded.pixels, seen.features, backbone.name
+    return loaded.pixels, seen.features, backbone.name, seen.plan.image_size
