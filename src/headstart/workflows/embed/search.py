@@ -130,7 +130,7 @@ def search(
     asked = gathered(run, options)
     query = list(find_files(photo, "photo").photos)
     if len(query) != 1:
-        raise DataError(f"`photo` is {plural(len(query), 'photo')}, not one.", "Name the file of one photo.")
+        raise DataError(f"The photo to search for is {plural(len(query), 'photo')}.", "Name the file of one.")
     found = find_files(within, "within")
     with console_events(quiet, listener) as events:
         tell_skipped(found, events)
