@@ -84,7 +84,7 @@ FUNCTIONS = [name for name in hs.__all__ if inspect.isfunction(getattr(hs, name)
 FIXED: dict[str, dict[str, Any]] = {
     "evaluate": {"run": "no run", "data": "nowhere"}, "explain": {"run": "no run", "photos": "none.jpg"},
     "predict": {"run": "no run", "files": "none.jpg"}, "push": {"run": "no run", "repo": "a/b"},
-    "embed": {"photos": "none.jpg"}, "search": {"photo": "none.jpg", "within": "none.jpg"},
+    "embed": {"photos": "none.jpg"}, "search": {"photo": np.zeros((8, 8, 3), np.uint8), "within": "none.jpg"},
     "study": {"recipe": "animals"}, "backbones": {},
     **{name: {"run": "no run"} for name in ("resume", "open_run", "describe", "export", "serve")},
     "compare": {"data": "nowhere", "backbone": "starter"},

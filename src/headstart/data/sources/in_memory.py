@@ -73,11 +73,11 @@ def _pair(pair: tuple[Any, ...], argument: str) -> Rows:
         problem = f"{option(argument)} has {len(images):,} images and {len(labels):,} labels."
         raise OptionError(problem, "Give a label for each image.", option=argument)
     for number, label in enumerate(labels, 1):
+        if is_missing(label) or (isinstance(label, str) and not label.strip()):
+            raise OptionError(f"{option(argument)}: label {number} is missing.", option=argument)
         if not isinstance(label, str | Number) and getattr(label, "ndim", True):  # a tensor of one number has 0
             problem = f"{option(argument)}: label {number} is of the type {type(label).__name__}, not one class."
             raise OptionError(problem, "Give one name or number for each image.", option=argument)
-        if not text_of(label).strip():
-            raise OptionError(f"{option(argument)}: label {number} is missing.", option=argument)
     return Rows(["path", "label"], map(list, zip(images, labels, strict=True)), ["path"], "label")
 
 
