@@ -32,7 +32,7 @@ def test_the_blocks_run(draw_photo: Callable[..., Path], tmp_path: Path, monkeyp
     assert list(names["table"].label[:2]) == ["cat", "cat"]
     assert names["page"].is_file()
     assert names["file"].is_file()
-    assert names["of_arrays"].metrics["test"] == names["run"].metrics["test"]
+    assert names["of_arrays"].classifier.classes == names["run"].classifier.classes
     assert (names["of_arrays"].path / "photos" / "images" / "000017.png").is_file()
     assert np.array_equal(np.load("features.npy"), names["features"].features)
     assert names["nearest"].copies == ("photos/cat/0.png",)
