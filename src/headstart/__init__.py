@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from headstart.serving.server import serve
     from headstart.workflows.check.check import check
     from headstart.workflows.demo import demo
+    from headstart.workflows.embed.embed import embed
+    from headstart.workflows.embed.search import search
     from headstart.workflows.experiment.compare import compare
     from headstart.workflows.experiment.study import study
     from headstart.workflows.explain.explain import explain
@@ -44,6 +46,7 @@ _HOMES = {
     "compare": "headstart.workflows.experiment.compare",
     "demo": "headstart.workflows.demo",
     "describe": "headstart.workflows.predict",
+    "embed": "headstart.workflows.embed.embed",
     "evaluate": "headstart.workflows.predict",
     "explain": "headstart.workflows.explain.explain",
     "export": "headstart.workflows.export.export",
@@ -54,14 +57,15 @@ _HOMES = {
     "push": "headstart.workflows.push",
     "recommend": "headstart.workflows.recommend.recommend",
     "resume": "headstart.workflows.train.train",
+    "search": "headstart.workflows.embed.search",
     "serve": "headstart.serving.server",
     "study": "headstart.workflows.experiment.study",
     "train": "headstart.workflows.train.train",
 }
 __all__ = [
-    "Classifier", "Prediction", "Run", "__version__", "backbones", "check", "compare", "demo", "describe",
+    "Classifier", "Prediction", "Run", "__version__", "backbones", "check", "compare", "demo", "describe", "embed",
     "evaluate", "explain", "export", "forecast", "open_run", "photos", "predict", "push", "recommend", "resume",
-    "serve", "study", "train",
+    "search", "serve", "study", "train",
 ]  # fmt: skip
 
 

@@ -84,6 +84,7 @@ FUNCTIONS = [name for name in hs.__all__ if inspect.isfunction(getattr(hs, name)
 FIXED: dict[str, dict[str, Any]] = {
     "evaluate": {"run": "no run", "data": "nowhere"}, "explain": {"run": "no run", "photos": "none.jpg"},
     "predict": {"run": "no run", "files": "none.jpg"}, "push": {"run": "no run", "repo": "a/b"},
+    "embed": {"photos": "none.jpg"}, "search": {"photo": np.zeros((8, 8, 3), np.uint8), "within": "none.jpg"},
     "study": {"recipe": "animals"}, "backbones": {},
     **{name: {"run": "no run"} for name in ("resume", "open_run", "describe", "export", "serve")},
     "compare": {"data": "nowhere", "backbone": "starter"},
@@ -102,9 +103,10 @@ def test_a_value_of_a_wrong_type_is_named_before_any_work(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     fixed = FIXED.get(name, {"data": "nowhere"})
-    if option in ("files", "photos"):
+    if option in ("files", "photos", "photo", "within"):
         fixed = {**fixed, "run": probe_run}
-    for wrong in (object(), b"\xff", {1: 2}, np.zeros((2, 2))):
+    picture = option in ("files", "photos", "photo", "within")  # bytes and arrays are pictures there
+    for wrong in (object(), {1: 2}, *(() if picture else (b"\xff", np.zeros((2, 2)))), np.full((2, 2), -1)):
         with pytest.raises(OptionError) as caught:
             getattr(hs, name)(**{**fixed, option: wrong})
         assert option in str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from headstart.data.bounds import BadPhoto
 from headstart.data.decode import decode
 from headstart.data.pictures import picture, pictures
 from headstart.errors import OptionError
@@ -30,7 +32,10 @@ def read(value: Any) -> np.ndarray:
         (Image.fromarray(PIXELS).crop((3, 4, 13, 14)), PIXELS[4:14, 3:13]),
         (PIXELS[:, :, 0], np.repeat(PIXELS[:, :, :1], 3, 2)), (PIXELS[:, :, :1], np.repeat(PIXELS[:, :, :1], 3, 2)),
         (np.dstack([PIXELS, np.full((20, 30), 255, np.uint8)]), PIXELS),
-        (Image.fromarray(PIXELS).convert("RGBX"), PIXELS),
+        (Image.fromarray(PIXELS).convert("RGBX"), PIXELS), (PIXELS / 255, PIXELS),
+        ((PIXELS / 255).astype(np.float32), PIXELS), (torch.from_numpy(PIXELS).permute(2, 0, 1) / 255, PIXELS),
+        (PIXELS[:, :, 0] / 255, np.repeat(PIXELS[:, :, :1], 3, 2)), (torch.zeros(3, 8, 9).half(), PIXELS[:8, :9] * 0),
+        (torch.ones(1, 8, 9, dtype=torch.bfloat16), PIXELS[:8, :9] * 0 + 255),
     ],
 )  # fmt: skip
 def test_pixels_come_through(value: Any, expected: np.ndarray) -> None:
@@ -54,6 +59,25 @@ def test_an_opened_file_is_the_file_turned_as_its_exif_says(tmp_path: Path) -> N
         assert decode(found).pixels.shape == (30, 20, 3)
 
 
+def test_a_file_in_memory_is_the_file(tmp_path: Path) -> None:
+    Image.fromarray(PIXELS).save(tmp_path / "a.png")
+    data = (tmp_path / "a.png").read_bytes()
+    for value in (data, bytearray(data), memoryview(data), io.BytesIO(data)):
+        found = picture(value, 3, "files")
+        assert found.path == Path("image 3")
+        assert np.array_equal(decode(found).pixels, PIXELS)
+    with (tmp_path / "a.png").open("rb") as file:
+        found = picture(file, 3, "files")
+    assert found.path == tmp_path / "a.png"  # read before it was closed
+    assert np.array_equal(decode(found).pixels, PIXELS)
+    with (tmp_path / "a.png").open("rb") as file:
+        pass
+    with pytest.raises(OptionError, match="item 3 cannot be read"):
+        picture(file, 3, "files")
+    with pytest.raises(BadPhoto):
+        decode(picture(b"no image", 1, "files"))
+
+
 def test_a_stack_is_several_and_text_is_none() -> None:
     assert [str(one.path) for one in pictures(np.stack([PIXELS] * 3), "files") or ()] == [
         f"image {n}" for n in (1, 2, 3)
@@ -66,11 +90,13 @@ def test_a_stack_is_several_and_text_is_none() -> None:
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        (PIXELS / 255, r"\[20, 30, 3\] of float64"), (torch.zeros(3, 8, 8), r"\[3, 8, 8\] of torch.float32"),
-        (torch.zeros(8, 8, 3, dtype=torch.bfloat16), "bfloat16"),
+        (PIXELS.astype(float), r"\[20, 30, 3\] of float64 with values beyond 0 and 1"),
+        (torch.full((3, 8, 8), -0.1), r"\[3, 8, 8\] of torch.float32 with values beyond 0 and 1"),
+        (np.full((8, 8), np.nan), "beyond 0 and 1"), (PIXELS.astype(np.int64), "of int64"),
+        (PIXELS.astype(np.uint16), "of uint16"), (torch.zeros(8, 8, 3, dtype=torch.bfloat16), "bfloat16"),
         (PIXELS.transpose(2, 0, 1), r"\[3, 20, 30\] of uint8"),
         (PIXELS[:0], r"\[0, 30, 3\]"), (np.zeros((2, 2, 3), bool), "of bool"), (np.zeros(5, np.uint8), r"\[5\]"),
-        (b"\xff\xd8", "of the type bytes"), (None, "of the type NoneType"), (3, "of the type int"),
+        (io.StringIO("text"), "gives str, not bytes"), (None, "of the type NoneType"), (3, "of the type int"),
     ],
 )  # fmt: skip
 def test_other_arrays_and_objects_are_refused_in_a_sentence(value: Any, words: str) -> None:

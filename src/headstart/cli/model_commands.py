@@ -26,8 +26,9 @@ from headstart.cli.messages import render
 from headstart.core.events import Events
 from headstart.core.text import joined, printable
 from headstart.errors import OptionError
+from headstart.inference.uses import NEAREST, NEIGHBOURS
 from headstart.reporting.command import command_line
-from headstart.training.config import HOST, NEIGHBOURS, PORT
+from headstart.training.config import HOST, PORT
 
 PHOTOS = "Photos, folders, globs, archives; a CSV of paths, or - for paths from standard input."
 
@@ -171,6 +172,38 @@ def explain(
     return Shown(joined([*lines, f"page: {found.page}"]), found.summary, command_line("serve", run, {}))
 
 
+def embed(
+    say: Say,
+    data: Annotated[list[str], argument("DATA", PHOTOS)],
+    run: Annotated[Path | None, option("A run folder, in place of a backbone.")] = None,
+    out: Annotated[
+        Path | None,
+        option("File: .npy (paths beside it), .parquet or .csv. [default: features.npy]", panel="Output"),
+    ] = None,
+    overwrite: Overwrite = False,
+    **options: Any,
+) -> Shown:
+    """Compute the features of photos by a pretrained backbone, or by that of a run."""
+    load("embed", say, *data[:3])
+    target = out or Path("features.npy")
+    made = hs.embed(data, run=run, out=target, overwrite=overwrite, **say, **options)
+    return Shown(made.text, made.summary)
+
+
+def search(
+    say: Say,
+    photo: Annotated[str, argument("PHOTO", "One photo.")],
+    within: Annotated[list[str], option("The photos to search, as for predict. May be repeated.")],
+    run: Annotated[Path | None, option("A run folder, in place of a backbone.")] = None,
+    most: Annotated[int, option("How many to find.")] = NEAREST,
+    **options: Any,
+) -> Shown:
+    """Find the photos most like one photo, by the features of a backbone or a run; duplicates are set aside."""
+    load("search", say, photo)
+    found = hs.search(photo, within, run=run, most=most, **say, **options)
+    return Shown(found.text, found.summary)
+
+
 def push(
     say: Say,
     run: RunFolder,
@@ -201,4 +234,4 @@ def serve(
     hs.serve(run, host=host, port=port, hosts=allow_host, origins=allow_origin, device=device, **say)
 
 
-COMMANDS = (predict, evaluate, explain, export, serve, push, describe)
+COMMANDS = (predict, evaluate, explain, embed, search, export, serve, push, describe)

@@ -107,6 +107,8 @@ def _read(name: str, value: Any, hint: Any) -> Any:
         return value
     if origin is Annotated:
         device = "device" in inner[1:] and (type(value).__module__, type(value).__name__) == ("torch", "device")
+        if "data" in inner[1:] and not isinstance(value, str | os.PathLike):  # see data.sources.given.named
+            return value
         return str(value) if device else _read(name, value, inner[0])
     if origin in (Union, UnionType):
         return _read_any(name, value, inner)

@@ -5,7 +5,9 @@ Loading reads tensors and JSON only, and executes no code from the folder.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -20,7 +22,6 @@ from headstart.core.formats import DAMAGED
 from headstart.core.paths import Place
 from headstart.data.images import PhotoRead, centre, stream_photos
 from headstart.data.schema import ImageRef
-from headstart.data.sources.unlabelled import find_files
 from headstart.errors import RunError, WeightsError, option
 from headstart.evaluation.conformal import label_set, least_probability
 from headstart.evaluation.objective import MULTICLASS
@@ -28,10 +29,12 @@ from headstart.evaluation.uncertainty import Uncertainty, is_unknown
 from headstart.inference.backends import choose_engine
 from headstart.inference.device import Machine, find_machine, ready_after_fork
 from headstart.inference.features import BATCH
+from headstart.inference.hub import PREFIX, fetched
 from headstart.inference.model_files import FORMAT, published, read_description
 from headstart.inference.network_files import load_network, size_problem
 from headstart.inference.openvino import has_openvino
 from headstart.inference.runner import FrozenNetwork
+from headstart.inference.uses import Uses
 from headstart.models.network import Network, head_logits
 from headstart.models.preprocessing import Preprocessing
 from headstart.models.serialization import save_state
@@ -82,8 +85,12 @@ class Answer(NamedTuple):
 
 
 @dataclass
-class Classifier:
-    """Backbone, head, preprocessing, class list and provenance: everything that turns a photo into a label."""
+class Classifier(Uses):
+    """Backbone, head, preprocessing, class list and provenance: everything that turns a photo into a label.
+
+    ``home``: the folder that it was read from or first saved to, or its name on the hub; None while it is in memory
+    alone.
+    """
 
     network: Network
     preprocessing: Preprocessing
@@ -93,6 +100,7 @@ class Classifier:
     precision: str = "float32"
     provenance: dict[str, Any] = field(default_factory=dict)
     certainty: Uncertainty | None = None
+    home: str | None = field(default=None, repr=False, compare=False)
     _machine: Machine | None = field(default=None, repr=False)
     _forward: FrozenNetwork | None = field(default=None, repr=False)
 
@@ -102,6 +110,17 @@ class Classifier:
         if self.certainty is not None:
             self.certainty.save(folder)
         write_json(folder / "model.json", self.description())
+        self.home = self.home or os.path.abspath(folder)
+
+    def __fspath__(self) -> str:
+        """A classifier stands for its folder wherever a run is asked for. Raises RunError where it has none."""
+        if self.home is None:
+            raise RunError("This classifier is in memory alone.", "Save it first: `classifier.save(Path('pets'))`.")
+        return self.home
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the prepared network, which no other process could use; it is prepared again when needed."""
+        return {**self.__dict__, "_forward": None}
 
     def description(self) -> dict[str, Any]:
         """The content of model.json."""
@@ -138,6 +157,15 @@ class Classifier:
         return cls.load(run, device)
 
     @classmethod
+    def apart(cls, run: Model) -> Classifier:
+        """As ``of``, but on the CPU, and of one in memory a copy: what is done to it changes no other."""
+        if isinstance(run, Trained):
+            run = run.classifier
+        if isinstance(run, Classifier):
+            return replace(run, network=deepcopy(run.network).cpu(), _forward=None).to(find_machine("cpu"))
+        return cls.load(run, "cpu")
+
+    @classmethod
     @typed
     def load(cls, folder: Place, device: Device = "auto") -> Classifier:
         """Read a run or model folder, or ``hf:REPO`` (see ``headstart.inference.hub.fetched``).
@@ -145,10 +173,8 @@ class Classifier:
         Raises:
             RunError: the folder is no model, or is damaged.
         """
-        from headstart.inference.hub import fetched
-
         ready_after_fork()
-        folder = fetched(folder)
+        asked, folder = os.fspath(folder), fetched(folder)
         described = read_description(folder)
         shape, classes = described["architecture"], tuple(described["classes"])
         network = load_network(folder, shape, len(classes))
@@ -165,6 +191,7 @@ class Classifier:
             described["precision"],
             described["provenance"],
             Uncertainty.load(folder, network.backbone.facts.dim),
+            asked if asked.startswith(PREFIX) else os.path.abspath(folder),
         )
         return loaded.to(find_machine(device))
 
@@ -248,21 +275,14 @@ class Classifier:
                 yield earlier, was, next(answers) if was.pixels is not None else None
             waiting, good = [], []
 
-    def predict(self, files: Any, coverage: float | None = None) -> Iterator[Prediction]:
-        """One ``Prediction`` per photo, in order; with ``coverage``, each with a set of labels (see ``Uncertainty``).
-        ``files``: see ``find_files``.
-
-        Raises:
-            OptionError: a coverage outside (0, 1).
-            RunError: the run kept nothing to make sets from.
-            DataError: names without a match.
-        """
-        return self.predictions(find_files(files).photos, coverage)
-
     def predictions(
         self, photos: Sequence[ImageRef] | Iterator[ImageRef], coverage: float | None = None
     ) -> Iterator[Prediction]:
-        """As ``predict``, of photos that were found."""
+        """One ``Prediction`` per photo, in order; with ``coverage``, each with a set of labels (see ``Uncertainty``).
+
+        Raises:
+            OptionError: a coverage outside (0, 1). RunError: the run kept nothing to make sets from.
+        """
         least = None if coverage is None else least_probability(self.known_uncertainty.own, coverage)
         return (
             Prediction(path_of(photo), None, None, problem=read.problem, photo=photo)
@@ -303,11 +323,22 @@ def name_of(photo: ImageRef) -> str:
     return str(getattr(photo, "written", path_of(photo)))
 
 
+def name_of_run(run: Model) -> str:
+    """What a page and a message call a model: its folder's name, or its own on the hub."""
+    try:
+        folder = os.fspath(run)
+    except RunError:
+        return "a classifier in memory"
+    return folder if folder.startswith(PREFIX) else os.path.basename(os.path.abspath(folder))
+
+
 @runtime_checkable
 class Trained(Protocol):
     """What ``train`` returns."""
 
     classifier: Classifier
+
+    def __fspath__(self) -> str: ...
 
 
 Model = Place | Trained | Classifier

@@ -8,7 +8,7 @@ from typing import Any
 
 from headstart.core.shell import positional, shell_word
 
-FLAGS = {"from_run": "--from", "label": "--class", "settings": "--set"}
+FLAGS = {"from_run": "--from", "within": "--in", "label": "--class", "settings": "--set"}
 """Options whose flag is not their name."""
 _REPEATED = {"ignore"}
 """Sequences of names, which may hold commas: an option for each."""

@@ -14,7 +14,7 @@ from headstart._version import __version__
 from headstart.core.files import read_json, write_json, write_rows
 from headstart.core.formats import DAMAGED, check_format, checked
 from headstart.core.text import listed
-from headstart.errors import RunError, option
+from headstart.errors import OptionError, RunError, option
 from headstart.training.config import TrainOptions
 
 CONTENTS = {
@@ -179,6 +179,16 @@ class RunFolder:
         if not isinstance(values, dict):
             raise RunError(f"{self.path / name} holds no object.", DAMAGED)
         return values
+
+
+def inside(run: Any, name: str) -> Path:
+    """Where a command writes that was not told where: ``name`` in the folder of the run. Raises OptionError where the
+    model is in no folder of the user's.
+    """
+    with suppress(RunError):
+        if not (folder := os.fspath(run)).startswith("hf:"):
+            return Path(folder) / name
+    raise OptionError("This model is in no folder of yours.", "Say where to write: `out`.", option="out")
 
 
 def record(made: Iterable[Path]) -> None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, TypedDict, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypedDict, get_args, get_type_hints
 
 from headstart.core.arguments import Device
 from headstart.core.files import file_name
@@ -20,6 +20,9 @@ from headstart.core.paths import Place
 from headstart.data.schema import ClassFolders, Leakage, ReadOptions, SplitOptions, split_problems
 from headstart.errors import OptionError, RunError, did_you_mean
 from headstart.training.strategies import STRATEGIES
+
+if TYPE_CHECKING:
+    from headstart.data.sources.given import Data
 
 Arm = Literal["probe", "finetune", "partial", "lp-ft", "scratch"]
 Strategy = Literal["auto", Arm]
@@ -42,7 +45,6 @@ ARMS: tuple[Arm, ...] = ("probe", "finetune", "scratch")
 SEEDS = 3
 SAMPLE = 1000
 BAND_LEVEL = 0.9
-NEIGHBOURS = 5
 HOST = "127.0.0.1"
 PORT = 8000
 
@@ -118,6 +120,10 @@ class BackboneOptions(TypedDict, total=False):
     cut: Annotated[str, _model("End the backbone after this stage or block (layer2.2) and pool.")]
     mean: Annotated[Sequence[float], _model("Channel means for the weights: 0.485,0.456,0.406. [default: their own]")]
     std: Annotated[Sequence[float], _model("Standard deviation per channel. [default: the weights' own]")]
+
+
+class EmbedOptions(BackboneOptions, FeatureOptions, total=False):
+    """Options of ``embed`` and ``search``: the backbone whose features they use."""
 
 
 class CheckOptions(BackboneOptions, FeatureOptions, DataOptions, total=False):
@@ -198,6 +204,8 @@ TAKEN: dict[str, type] = {
     "train": TrainOptionsDict,
     "compare": CompareOptions,
     "check": CheckOptions,
+    "embed": EmbedOptions,
+    "search": EmbedOptions,
     "evaluate": DataOptions,
     "photos": DataOptions,
     "recommend": RecommendOptions,
@@ -278,14 +286,14 @@ class TrainOptions:
 
     @classmethod
     def gather(
-        cls, data: Place, out: Place | None, asked: Mapping[str, Any], by: str = "train", **fixed: Any
+        cls, data: Data, out: Place | None, asked: Mapping[str, Any], by: str = "train", **fixed: Any
     ) -> TrainOptions:
         """Options from the keyword arguments ``asked`` of the function ``by`` (a key of ``TAKEN``): fields of this
         class, with settings of the plan (``epochs=5``) beside them. ``fixed``: options that the function decides
-        itself.
+        itself. ``data`` in memory is written to the cache, last of all (``data.sources.given``).
 
         Raises OptionError that names every option that the function does not take, or every impossible value, and for
-        empty ``data``.
+        empty ``data``; and what ``data.sources.given.on_disk`` raises.
         """
         known, own = taken_by(by), {f.name for f in fields(cls)}
         if unknown := [name for name in asked if name not in known]:
@@ -296,7 +304,14 @@ class TrainOptions:
         settings = {**asked.get("settings", {}), **{k: v for k, v in asked.items() if k not in own}}
         paths = {name: str(given[name]) for name in ("weights", "from_run", "images") if given.get(name) is not None}
         place = None if out is None else str(out)
-        return cls(**{"data": str(data), "out": place, **given, **paths, **_tuples(given), "settings": settings})
+        asked = {"out": place, **given, **paths, **_tuples(given), "settings": settings}
+        if isinstance(data, str | os.PathLike):
+            return cls(**{"data": str(data), **asked})
+        from headstart.data.sources.given import named, on_disk
+
+        found = cls(**{"data": named(data), **asked})
+        where, reading = on_disk(data, found.read_options)
+        return replace(found, data=where, **vars(reading))
 
     def given(self, by: str = "train") -> dict[str, Any]:
         """The options that differ from the defaults, of those that a function (a key of ``TAKEN``) takes."""

@@ -15,6 +15,7 @@ from headstart.core.text import elided
 from headstart.data.filenames import natural_key, shown
 from headstart.data.schema import BadFile, Manifest, Photo
 from headstart.data.sources.detect import scan
+from headstart.data.sources.given import Data
 from headstart.data.sources.unlabelled import find_files
 from headstart.errors import DataError, OptionError
 from headstart.evaluation.conformal import check_coverage
@@ -99,7 +100,7 @@ def predict(run: Model, files: Any, *, coverage: float | None = None, device: De
     """Classify photos, one after the other.
 
     Args:
-        run: a run folder, a model on the hub (``"hf:owner/name"``), or what ``train`` returned.
+        run: a run folder, a model on the hub (``"hf:owner/name"``), what ``train`` returned, or its classifier.
         files: a photo or several: paths, folders (read with all below them, as ``train`` reads them), globs, archives,
             a table with a column of paths, ``"-"`` for paths from standard input; PIL images, and arrays
             [height, width, 3] of uint8 (RGB).
@@ -127,7 +128,7 @@ def predict(run: Model, files: Any, *, coverage: float | None = None, device: De
 @typed
 def evaluate(
     run: Model,
-    data: Place,
+    data: Data,
     *,
     split: Literal["train", "val", "test", "all"] | None = None,
     device: Device = "auto",
@@ -138,7 +139,7 @@ def evaluate(
     """Evaluate a trained classifier on labelled photos.
 
     Args:
-        run: a run folder, a model on the hub (``"hf:owner/name"``), or what ``train`` returned.
+        run: a run folder, a model on the hub (``"hf:owner/name"``), what ``train`` returned, or its classifier.
         data: as for ``train``.
         split: which of the data's own splits; by default test where there is one, else all.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
@@ -158,7 +159,7 @@ def evaluate(
     if split is not None and split not in SPLITS:
         raise OptionError(f"`split={split!r}` is not one of {', '.join(SPLITS)}.", option="split")
     classifier = Classifier.of(run, device)
-    manifest = scan(data, for_training=False, options=asked.read_options)
+    manifest = scan(asked.data, for_training=False, options=asked.read_options)
     photos, chosen = _chosen(manifest, split)
     index = {label: i for i, label in enumerate(classifier.classes)}
     unknown = sorted({photo.label for photo in photos} - index.keys(), key=natural_key)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Unpack
 import numpy as np
 
 from headstart.core.arguments import typed
-from headstart.core.paths import Place
 from headstart.core.text import printable
 from headstart.data.filenames import natural_key
 from headstart.data.schema import Manifest
 from headstart.data.sources.detect import scan
+from headstart.data.sources.given import Data
 from headstart.reporting.notebook import MOST, frame, html, photo_tile
 from headstart.training.config import DataOptions, TrainOptions
 
@@ -52,7 +52,7 @@ class Photos:
 
 
 @typed
-def photos(data: Place, **options: Unpack[DataOptions]) -> Photos:
+def photos(data: Data, **options: Unpack[DataOptions]) -> Photos:
     """Find labelled photos and show them, without training.
 
     Args:
@@ -66,4 +66,4 @@ def photos(data: Place, **options: Unpack[DataOptions]) -> Photos:
         DataError: no photos there.
     """
     asked = TrainOptions.gather(data, None, options, "photos")
-    return Photos(scan(data, for_training=False, options=asked.read_options))
+    return Photos(scan(asked.data, for_training=False, options=asked.read_options))

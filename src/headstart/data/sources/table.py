@@ -79,14 +79,15 @@ class Reader:
 
     def __init__(
         self,
-        path: Path,
+        table: Path | table_reading.Table,
         within: Path | None = None,
         options: ReadOptions = AS_FOUND,
         above: Path | None = None,
         split: Split | None = None,
         labelled: bool = True,
     ) -> None:
-        self.table = table_reading.read(path)
+        self.table = table_reading.read(table) if isinstance(table, Path) else table
+        path = self.table.path
         self.within, self.split, self.root = within, split, above or path.parent
         self.places = Places(path.parent, options, above, split or split_of_table(path.stem))
         self._unquote()

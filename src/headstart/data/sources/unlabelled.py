@@ -25,8 +25,9 @@ from headstart.data.filenames import content_kind, is_companion, is_image_name, 
 from headstart.data.pictures import is_picture, picture, pictures
 from headstart.data.schema import BadFile, ImageRef
 from headstart.data.sources.archive import is_archive, unpack
-from headstart.data.sources.table import listed_paths
-from headstart.data.sources.table_reading import SUFFIXES
+from headstart.data.sources.in_memory import content_of, image_column, is_dataset, is_frame, rows_of, text_of
+from headstart.data.sources.table import Reader, listed_paths
+from headstart.data.sources.table_reading import SUFFIXES, Table
 from headstart.data.sources.tree import PHOTO_KINDS, Folders
 from headstart.errors import DataError, OptionError, option
 
@@ -87,11 +88,10 @@ def find_files(files: Any, argument: str = "files") -> Found:
         return _Finding(argument).run([files], alone=True)
     if (several := pictures(files, argument)) is not None:
         return Found(list(several))
-    known = not isinstance(files, Mapping | bytes | bytearray) and not hasattr(files, "read")
-    if not known or hasattr(files, "columns") or not isinstance(files, Iterable):
+    if is_frame(files) or is_dataset(files):
+        return Found(_of_table(files, argument))
+    if isinstance(files, Mapping) or not isinstance(files, Iterable):
         hint = "Give a path, a picture (PIL, or an array [height, width, 3] of uint8), or a list of these."
-        if hasattr(files, "columns"):
-            hint = "Give its column of paths: `frame['path']`."
         raise OptionError(
             f"{option(argument)} is of the type {type(files).__name__}: no photos.", hint, option=argument
         )
@@ -102,6 +102,37 @@ def find_files(files: Any, argument: str = "files") -> Found:
         files = [] if first is None else chain([first], files)
     given = list(files)
     return _Finding(argument).run(given, alone=len(given) == 1)
+
+
+def _of_table(files: Any, argument: str) -> list[ImageRef] | Iterator[ImageRef]:
+    """The photos of a frame, by its column of pictures or of paths; of a data set, one after the other."""
+    rows = rows_of(files, argument)
+    assert rows is not None
+    column = image_column(rows, None, argument)
+    if column is None:
+        cells = [list(map(text_of, row)) for row in rows.rows]
+        table = Table(Path("the DataFrame"), rows.header, list(enumerate(cells, 1)), "DataFrame", sure=True)
+        reader = Reader(table, labelled=False)
+        names = [row[reader.columns.path] for row in cells]
+        return [_line(name, Path(reader.places.find(os.path.expanduser(name)).path)) for name in names]
+    at = rows.header.index(column)
+    found = (_cell(row[at], number, argument) for number, row in enumerate(rows.rows, 1))
+    return found if is_dataset(files) else list(found)
+
+
+def _cell(cell: Any, number: int, argument: str) -> ImageRef:
+    content = content_of(cell)
+    if content is None or isinstance(content, str | os.PathLike):
+        return _line("" if content is None else os.fspath(content), Path(content or "."))
+    return picture(content, number, argument)
+
+
+def _line(written: str, file: Path) -> Unlabelled:
+    """A photo that a table names."""
+    problem = "" if written else "the line names no file"
+    if _ADDRESS.match(written) and not os.path.exists(file):
+        problem = "an address, and photos are not fetched"
+    return Unlabelled(written, file, problem)
 
 
 def tell_skipped(found: Beside, events: Events, most: int = 40) -> None:
@@ -206,10 +237,7 @@ class _Finding:
             if written and os.path.isdir(file):
                 self._folder(file)
                 continue
-            problem = "" if written else "the line names no file"
-            if _ADDRESS.match(written) and not os.path.exists(file):
-                problem = "an address, and photos are not fetched"
-            self.photos.append(Unlabelled(written, file, problem))
+            self.photos.append(_line(written, file))
         if not self.photos:
             raise DataError(f"{where} names no photos.")
 

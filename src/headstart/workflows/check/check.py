@@ -18,6 +18,7 @@ from headstart.core.files import write_text
 from headstart.core.paths import Place
 from headstart.core.text import plural
 from headstart.data.loading import LoadedImages, find_photos, read
+from headstart.data.sources.given import Data, is_given, keep
 from headstart.errors import OptionError, RunError, WeightsError, option
 from headstart.inference.device import find_machine
 from headstart.reporting.command import command_line
@@ -39,7 +40,7 @@ PICTURES, FILES = 48, 200
 
 @typed
 def check(
-    data: Place,
+    data: Data,
     *,
     out: Place | None = None,
     fix: Place | None = None,
@@ -74,6 +75,8 @@ def check(
     _refuse(asked.data, Path(out) if out else None, Path(fix) if fix else None, overwrite)
     check_overrides(asked.settings)
     find_machine(asked.device)
+    if fix and is_given(asked.data):  # the list is to name files that last
+        asked = replace(asked, data=keep(asked.data, Path(fix).with_name(f"{Path(fix).stem}-photos")))
     with console_events(quiet, listener) as events:
         photos, features = _read(asked, quick, events)
         found = CheckResult(photos.manifest.name, photos, tuple(find(Context(photos, features, events))), page=page)

@@ -21,6 +21,7 @@ from headstart.core.files import write_json
 from headstart.core.formats import check_format, known_only
 from headstart.core.paths import Place
 from headstart.core.text import printable
+from headstart.data.sources.given import Data
 from headstart.errors import OptionError, RunError, did_you_mean
 from headstart.models.heads import check_head
 from headstart.reporting.command import command_line
@@ -44,7 +45,7 @@ _IMAGES = ""  # the only image set; the title names it
 
 @typed
 def compare(
-    data: Place,
+    data: Data,
     *,
     arms: Sequence[config.Arm] = config.ARMS,
     seeds: int = config.SEEDS,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +14,21 @@ from headstart.core.events import Events, Listener
 from headstart.core.files import file_name, write_text
 from headstart.core.paths import Place
 from headstart.core.text import elided, listed, plural
-from headstart.data.images import centre, read_photos, stream_photos
+from headstart.data.images import centre, stream_photos
 from headstart.data.schema import ImageRef
 from headstart.data.sources.unlabelled import find_files, tell_skipped
-from headstart.errors import DataError, OptionError, did_you_mean, option
+from headstart.errors import DataError, OptionError, RunError, did_you_mean, option
 from headstart.evaluation.ood import unit_rows
-from headstart.inference.classifier import Classifier, name_of
-from headstart.inference.features import ALL_STAGES, FeatureExtractor
+from headstart.inference.classifier import Classifier, Model, name_of, name_of_run
+from headstart.inference.embedding import features_by
 from headstart.inference.saliency import Explainer
+from headstart.inference.uses import NEIGHBOURS
 from headstart.reporting.console import console_events
 from headstart.reporting.images import overlay, png
 from headstart.reporting.page import photo, render_page
 from headstart.reporting.samples import picture
-from headstart.runs.folder import record
+from headstart.runs.folder import inside, record
 from headstart.runs.images import run_photos
-from headstart.training.config import NEIGHBOURS
 from headstart.workflows.explain.result import Explained, Explanation, Neighbour
 
 Nearest = Callable[[np.ndarray, int], tuple[Neighbour, ...]]
@@ -37,7 +36,7 @@ Nearest = Callable[[np.ndarray, int], tuple[Neighbour, ...]]
 
 @typed
 def explain(
-    run: Place,
+    run: Model,
     photos: Any,
     *,
     out: Place | None = None,
@@ -51,7 +50,7 @@ def explain(
     """Draw a saliency map (Grad-CAM) of each photo, and find the training photos most like it.
 
     Args:
-        run: the run folder.
+        run: as for ``predict``.
         photos: as the files of ``predict``.
         out: a folder; by default ``explained`` in the run folder.
         label: the class to explain; by default each photo's prediction.
@@ -71,7 +70,7 @@ def explain(
     """
     if neighbours < 0:
         raise OptionError(f"{option('neighbours', neighbours)} must not be negative.", "0 shows none.")
-    classifier = Classifier.load(run, device)
+    classifier = Classifier.of(run, device)
     if label is not None and label not in classifier.classes:
         raise OptionError(
             f"{option('label', repr(label))}: the model has no such class.",
@@ -79,7 +78,7 @@ def explain(
             or f"Its classes: {listed(list(map(elided, classifier.classes)), 20)}.",
             option="label",
         )
-    folder = Path(out) if out else Path(run) / "explained"
+    folder = Path(out) if out else inside(run, "explained")
     if folder.exists() and not folder.is_dir():
         raise OptionError(f"{option('out', repr(str(folder)))} is a file.", "Choose another name.", option="out")
     if folder.exists() and any(folder.iterdir()) and not overwrite:
@@ -90,7 +89,7 @@ def explain(
     explainer = Explainer(classifier)
     with console_events(quiet, listener) as events:
         tell_skipped(given, events)
-        nearest = _nearest(Path(run), classifier, events) if neighbours else None
+        nearest = _nearest(run, classifier, events) if neighbours else None
         found, bad = _explained(classifier, explainer, nearest, paths, label, neighbours, events)
         if not paths:
             raise DataError("There are no photos to explain.", "Give some in `photos`.")
@@ -105,7 +104,7 @@ def explain(
             image.write_bytes(png(one.overlay))
             kept.append(replace(one, image=image))
         page = folder / "explained.html"
-        write_text(page, _page(kept, bad, Path(run).name))
+        write_text(page, _page(kept, bad, name_of_run(run)))
         record([page, *(one.image for one in kept if one.image)])
         events.message(f"Page: {page}")
     return Explanation(tuple(kept), page, bad)
@@ -139,28 +138,26 @@ def _explained(
     return found, bad
 
 
-def _nearest(run: Path, classifier: Classifier, events: Events) -> Nearest:
+def _nearest(run: Model, classifier: Classifier, events: Events) -> Nearest:
     """A function of a photo's features [D] and k that finds the k nearest training photos by cosine similarity; the
     features of the training photos are in the cache if training left them there.
 
     Raises:
         RunError, DataError: the run does not name its training photos, or they are gone.
     """
-    expected, members = classifier.preprocessing, run_photos(run, ("train",))
-    progress = partial(events.progress, "reading training photos")
-    pixels = read_photos(members, expected.resize, expected.interpolation, ranges=expected.ranges, progress=progress)
-    good = [i for i, digest in enumerate(pixels.digests) if digest is not None]
-    members, pixels = [members[i] for i in good], pixels.take(good)
-    network = classifier.prepare_for(len(good))
-    backbone = classifier.network.backbone.joining(())
-    ready = {ALL_STAGES: network}
-    extractor = FeatureExtractor(backbone, expected, network.machine, network.precision, network.asked, ready)
-    rows = unit_rows(extractor.pooled(pixels, partial(events.progress, "features of training photos")))
+    try:
+        members = run_photos(Path(run), ("train",))
+    except RunError as error:
+        hint = f"{error.hint or ''} `neighbours=0` does without the training photos."
+        raise RunError(error.problem, hint.strip()) from None
+    read, good, features = features_by(classifier, members, events, "training photos", last=True)
+    members, pixels, rows = [members[i] for i in good], read.take(good), unit_rows(features)
+    backbone, size = classifier.network.backbone, classifier.preprocessing.image_size
 
     def nearest(features: np.ndarray, k: int) -> tuple[Neighbour, ...]:
         similarity = rows @ unit_rows(backbone.last(features[None]))[0]
         return tuple(
-            Neighbour(members[i].shown, members[i].label, float(similarity[i]), picture(pixels, i, expected.image_size))
+            Neighbour(members[i].shown, members[i].label, float(similarity[i]), picture(pixels, i, size))
             for i in np.argsort(-similarity, kind="stable")[:k].tolist()
         )
 

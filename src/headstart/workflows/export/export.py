@@ -24,10 +24,10 @@ from headstart.data.images import full_size
 from headstart.data.schema import ImageRef
 from headstart.data.sources.unlabelled import find_files, tell_skipped
 from headstart.errors import DataError, HeadstartError, OptionError, RunError, option
-from headstart.inference.classifier import Classifier, name_of
+from headstart.inference.classifier import Classifier, Model, name_of, name_of_run
 from headstart.inference.device import Machine, find_machine
 from headstart.reporting.console import console_events
-from headstart.runs.folder import record
+from headstart.runs.folder import inside, record
 from headstart.runs.images import RunPhoto, evenly, run_photos
 from headstart.workflows.export.formats import EXPORTERS, Exporter
 from headstart.workflows.export.graph import WholeClassifier
@@ -107,7 +107,7 @@ class Exported:
 
 @typed
 def export(
-    run: Place,
+    run: Model,
     *,
     format: Literal["onnx", "torch", "openvino"] = "onnx",
     out: Place | None = None,
@@ -120,7 +120,7 @@ def export(
     """Write the whole classifier, preprocessing included, as one file.
 
     Args:
-        run: the run folder.
+        run: as for ``predict``.
         format: "onnx", "torch" (torch.export) or "openvino".
         out: the file; by default ``model.onnx`` and so on in the run folder.
         int8: quantize to 8 bits after training, calibrated on training photos.
@@ -144,12 +144,12 @@ def export(
     form.check(int8)
     machine = find_machine("cpu")  # in float32, as the files compute
     exact = Machine(machine.device, False, machine.words)
-    classifier = replace(Classifier.load(run, "cpu"), precision="float32").to(exact)
-    path = _target(Path(run), form, out, int8, overwrite)
+    classifier = replace(Classifier.apart(run), precision="float32").to(exact)
+    path = _target(run, form, out, int8, overwrite)
     given = find_files(() if photos is None else photos, "photos")
-    chosen = list(given.photos) or _own_photos(Path(run))
+    chosen = list(given.photos) or _own_photos(run)
     if not chosen:
-        raise DataError(f"{run} has no val or test photos to check the file on.", CALL_PHOTOS)
+        raise DataError(f"{name_of_run(run)} has no val or test photos to check the file on.", CALL_PHOTOS)
     facts = _facts(classifier)
     beside = path.with_name(path.name + ".json")
     with console_events(quiet, listener) as events:
@@ -159,7 +159,7 @@ def export(
         with work_folder(path.parent) as folder:
             draft = folder / path.name
             form.write(WholeClassifier(classifier.network, classifier.preprocessing), draft, facts)
-            exported = replace(_checked(Path(run), classifier, form, draft, chosen, int8, events), path=path)
+            exported = replace(_checked(run, classifier, form, draft, chosen, int8, events), path=path)
             for made, place in zip(form.files(draft), form.files(path), strict=True):
                 os.replace(made, place)
         write_json(beside, {**facts, "checked": asdict(exported.parity)})
@@ -167,10 +167,10 @@ def export(
     return exported
 
 
-def _own_photos(run: Path) -> list[RunPhoto]:
+def _own_photos(run: Model) -> list[RunPhoto]:
     """The run's own val and test photos. Raises DataError, with what to do, where they are gone."""
     try:
-        return evenly(run_photos(run, ("val", "test")), CHECKED)
+        return evenly(run_photos(Path(run), ("val", "test")), CHECKED)
     except HeadstartError as error:
         raise DataError(f"The photos to check the file on are not there: {error.problem}", CALL_PHOTOS) from None
 
@@ -193,8 +193,8 @@ def _scaling(classifier: Classifier) -> str:
     return f"; of more than 8 bits, scaled before that: {', '.join(told)}, within 0 and 255" if told else ""
 
 
-def _target(run: Path, form: Exporter, out: Place | None, int8: bool, overwrite: bool) -> Path:
-    path = Path(out) if out else run / f"model{'.int8' if int8 else ''}{form.suffix}"
+def _target(run: Model, form: Exporter, out: Place | None, int8: bool, overwrite: bool) -> Path:
+    path = Path(out) if out else inside(run, f"model{'.int8' if int8 else ''}{form.suffix}")
     asked = option("out", repr(str(path)))
     if path.suffix != form.suffix:
         raise OptionError(f"{asked}: a file of format {form.name} ends in {form.suffix}.", "Name it so.", option="out")
@@ -206,7 +206,7 @@ def _target(run: Path, form: Exporter, out: Place | None, int8: bool, overwrite:
 
 
 def _checked(
-    run: Path, classifier: Classifier, form: Exporter, draft: Path, photos: Sequence[ImageRef],
+    run: Model, classifier: Classifier, form: Exporter, draft: Path, photos: Sequence[ImageRef],
     int8: bool, events: Events,
 ) -> Exported:  # fmt: skip
     """Compare the draft with the classifier, and quantize it where ``int8`` asks for that."""
@@ -222,13 +222,14 @@ def _checked(
     parity, before = _measured(form, draft, good, ranges, wanted, labels, events)
     if not parity.good:
         raise RunError(
-            f"The file's predictions differ from those of {run}: {parity}.", "This is a defect; nothing was written."
+            f"The file's predictions differ from those of {name_of_run(run)}: {parity}.",
+            "This is a defect; nothing was written.",
         )
     if not int8:
         return Exported(draft, form.name, before["bytes"], parity)
     events.message("Quantizing …")
     try:
-        calibration: Sequence[ImageRef] = evenly(run_photos(run, ("train",)), CALIBRATION)
+        calibration: Sequence[ImageRef] = evenly(run_photos(Path(run), ("train",)), CALIBRATION)
     except HeadstartError as error:
         events.warning(
             f"{error.problem} It is calibrated on photos that it is checked on: its accuracy may be optimistic."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from headstart.core.files import write_text
 from headstart.core.paths import Place
 from headstart.core.text import listed, quoted
 from headstart.data.sources.detect import check_labels
+from headstart.data.sources.given import Data
 from headstart.errors import DataError, OptionError
 from headstart.evaluation.learning_curve import FAR, Points, fit, points
 from headstart.reporting.command import command_line
@@ -65,7 +67,7 @@ class Asked:
 
 @typed
 def forecast(
-    data: Place,
+    data: Data,
     *,
     more: Sequence[int] = (),
     target: float | None = None,
@@ -113,7 +115,8 @@ def forecast(
             from headstart.workflows.forecast.report import render_forecast
 
             found = replace(found, page=page)
-            command = command_line("forecast", str(data), {**source.given, **asked.given})
+            subject = data if isinstance(data, str | os.PathLike) else source.options.data
+            command = command_line("forecast", str(subject), {**source.given, **asked.given})
             write_text(page, render_forecast(found, command, seen.machine.words))
     return found
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from headstart.core.events import Events
-from headstart.core.paths import Place
 from headstart.data.filenames import natural_key
 from headstart.data.loading import find_photos
 from headstart.data.schema import Manifest
 from headstart.data.sources.detect import check_labels
+from headstart.data.sources.given import Data
 from headstart.errors import OptionError, RunError
 from headstart.inference.device import find_machine
 from headstart.runs.figures import read_metrics, read_plan
@@ -32,9 +33,9 @@ class Source:
     given: dict[str, Any]
 
 
-def find_source(data: Place, options: dict[str, Any], events: Events) -> Source:
+def find_source(data: Data, options: dict[str, Any], events: Events) -> Source:
     """The photos of a folder, CSV, archive or named set, or those of a run. Raises OptionError, DataError, RunError."""
-    if (Path(data) / "request.json").is_file():
+    if isinstance(data, str | os.PathLike) and (Path(data) / "request.json").is_file():
         return _of_run(Path(data), options)
     asked = TrainOptions.gather(data, None, options, "forecast", strategy="probe")
     check_overrides(asked.settings)

@@ -13,11 +13,11 @@ import numpy as np
 from headstart.core.arguments import typed
 from headstart.core.events import Events, Listener
 from headstart.core.eviction import trim
-from headstart.core.paths import Place
 from headstart.core.text import joined
 from headstart.data.loading import LoadedImages, find_photos, read
 from headstart.data.sampling import choosable, sampled
 from headstart.data.schema import Manifest
+from headstart.data.sources.given import Data
 from headstart.errors import OptionError, WeightsError
 from headstart.inference.device import Machine, find_machine
 from headstart.inference.features import BATCH
@@ -86,7 +86,7 @@ class Recommendation:
 
 @typed
 def recommend(
-    data: Place,
+    data: Data,
     *,
     backbones: str | Sequence[str | Mapping[str, Any]] = (),
     sample: int = SAMPLE,

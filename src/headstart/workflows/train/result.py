@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from headstart.evaluation.metrics import headline, worst_first
 from headstart.inference.classifier import Classifier
+from headstart.inference.uses import Uses
 from headstart.reporting.notebook import MOST, html, new_figure, read_frame, table_html
 from headstart.training.plan import Plan
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Run:
+class Run(Uses):
     """A finished training: its folder, its metrics, its plan and the classifier."""
 
     path: Path

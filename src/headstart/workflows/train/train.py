@@ -17,13 +17,14 @@ from headstart.core.files import write_json, write_rows, write_text
 from headstart.core.paths import Place, lasting
 from headstart.data.filenames import shown
 from headstart.data.images import ChangedPhoto
+from headstart.data.sources.given import Data, is_given, keep
 from headstart.data.splits import write_splits
-from headstart.errors import Interrupted, RunError
+from headstart.errors import Interrupted, OptionError, RunError
 from headstart.evaluation.metrics import few_per_class
 from headstart.inference.classifier import Classifier
 from headstart.reporting.console import console_events
 from headstart.runs.figures import metrics_file, read_metrics, read_plan
-from headstart.runs.folder import RunFolder, write_history
+from headstart.runs.folder import RunFolder, record, write_history
 from headstart.runs.model_card import model_card
 from headstart.training.arithmetic import as_begun
 from headstart.training.config import TrainOptions, TrainOptionsDict
@@ -38,11 +39,13 @@ from headstart.workflows.train.choose_backbone import with_backbone
 from headstart.workflows.train.result import Run
 
 _PLACES = ("data", "weights", "from_run")
+GIVEN = "photos"
+"""The folder in a run that keeps photos which were in memory."""
 
 
 @typed
 def train(
-    data: Place,
+    data: Data,
     *,
     out: Place | None = None,
     overwrite: bool = False,
@@ -53,7 +56,8 @@ def train(
     """Train a classifier on labelled photos.
 
     Args:
-        data: a folder, CSV, archive or named dataset (``"cifar10"``).
+        data: a folder, CSV, archive or named dataset (``"cifar10"``); or photos in memory: ``(images, labels)``, a
+            DataFrame, a Hugging Face ``Dataset`` (see docs/guides/python.md).
         out: the run folder; by default ``runs/<data>-<backbone>-<strategy>``.
         overwrite: replace a run that is there already.
         quiet: no progress and messages on standard error, warnings only.
@@ -77,12 +81,26 @@ def train(
     with console_events(quiet, listener) as events:
         asked = with_backbone(asked, events)
         prepared = prepare(asked, events)  # before the folder is made: a mistake leaves nothing behind
+        _refuse_to_delete(prepared, path)
         # With absolute paths: the run may be resumed from another folder.
         typed: dict[str, Any] = {name: place for name in _PLACES if (place := getattr(asked, name))}
         held: dict[str, Any] = {name: lasting(place) for name, place in typed.items()}
+        if is_given(asked.data):  # they last as long as the run
+            held["data"] = typed["data"] = os.path.abspath(path / GIVEN / Path(asked.data).name)
+            prepared = replace(prepared, options=replace(asked, data=held["data"]))
         folder = RunFolder.create(path, replace(asked, **held), overwrite)
+        if is_given(asked.data):
+            keep(asked.data, path / GIVEN, record)
         folder.remember("places", typed)
         return train_prepared(folder, prepared, events)
+
+
+def _refuse_to_delete(prepared: Prepared, path: Path) -> None:
+    """Raise OptionError where some photos lie in the run that they are to replace."""
+    inside = os.path.join(os.path.realpath(path), "")
+    if any(os.path.realpath(photo.path).startswith(inside) for photo in prepared.photos.manifest.photos):
+        problem = f"Some of the photos are in {path}, which would be replaced."
+        raise OptionError(problem, "Choose another folder with `out`.", option="out")
 
 
 _BEFORE = {"balance": "none", "stages": "last", "average": "none"}

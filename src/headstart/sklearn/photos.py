@@ -1,0 +1,32 @@
+"""X of scikit-learn as a list of photos."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from headstart.errors import DataError, OptionError
+
+
+def photos_of(X: Any) -> list[Any]:
+    """Paths or pictures, one for each sample; a frame or an array of one column is that column. Raises OptionError."""
+    if isinstance(X, str | bytes | os.PathLike | Mapping) or not isinstance(X, Iterable):
+        problem = f"X is of the type {type(X).__name__}: it must hold a photo for each sample."
+        raise OptionError(problem, "Give a list of paths or of pictures.")
+    given: Any = X
+    if hasattr(given, "columns"):
+        if len(given.columns) != 1:
+            problem = f"X has {len(given.columns)} columns: which holds the photos?"
+            raise OptionError(problem, "Give that column alone.")
+        given = given[given.columns[0]]
+    kind = getattr(getattr(given, "dtype", None), "kind", "")
+    if getattr(given, "ndim", 1) == 2 and given.shape[1] == 1 and kind in ("O", "U", "T"):
+        given = given[:, 0]
+    return list(given)
+
+
+def one_each(found: int, photos: list[Any]) -> None:
+    """Raise DataError unless each sample was one photo: a folder, a pattern, a table or an archive is several."""
+    if found != len(photos):
+        raise DataError(f"X has {len(photos):,} samples, and they are {found:,} photos.", "Name one file for each.")
