@@ -63,7 +63,7 @@ def test_with_every_stream_closed_files_hold_what_belongs_in_them(
 
 
 def test_predictions_stop_when_their_reader_leaves(probe_run: Path, photos: Path, tmp_path: Path) -> None:
-    for form in ("", "--json", "--csv"):
+    for form in ("", "--jsonl", "--csv"):
         code, said = shell(f"predict {probe_run} {photos} {form}", "| head -1", tmp_path)
         assert (code, said) == (0, "")
 
