@@ -64,7 +64,6 @@ app = typer.Typer(
     name="headstart",
     cls=_Commands,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     help="Transfer learning for image classification: from labelled photos to a tested classifier.",

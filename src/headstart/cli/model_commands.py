@@ -8,6 +8,7 @@ from typing import Annotated, Any, cast
 import headstart as hs
 from headstart.cli import process
 from headstart.cli.base import (
+    BELOW,
     Device,
     Overwrite,
     RunFolder,
@@ -41,7 +42,7 @@ def evaluate(
     figures = hs.evaluate(run, data, split=cast(Any, split), device=device, **say, **options)
     text = (
         f"{format_report(figures, figures['classes'])}\n"
-        f"\n{accuracies(figures)} on {figures['photos']} photos of {printable(figures['data'])}"
+        f"\n{accuracies(figures, BELOW)}\non {figures['photos']} photos of {printable(figures['data'])}"
     )
     if figures.get("certainty", {}).get("unknown") is not None:
         text += f"\nunlike the training photos: {figures['certainty']['unknown']:.1%}"
@@ -103,7 +104,7 @@ def explain(
     for path, reason in found.bad.items():
         told(f"left out: {path}: {reason}")
     seen = ((one.prediction, one.image) for one in found.photos)
-    lines = [f"{one.name}  {one.label}  {one.confidence:.4f}  {image}" for one, image in seen]
+    lines = [f"{one.name}  {one.label}  {one.confidence:.3f}  {image}" for one, image in seen]
     return Shown(joined([*lines, f"page: {found.page}"]), found.summary, command_line("serve", run, {}))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import headstart as hs
-from headstart.cli.base import Device, Out, Overwrite, Say, Shown, Texts, Time, argument, load, option
+from headstart.cli.base import BELOW, Device, Out, Overwrite, Say, Shown, Texts, Time, argument, load, option
 from headstart.cli.options import whole_numbers
 from headstart.core.text import joined, printable
 from headstart.errors import OptionError
@@ -38,7 +38,7 @@ def train(
     split = "test" if "test" in run.metrics else "val"
     text = (
         f"{format_report(run.metrics[split], run.classifier.classes)}\n"
-        f"\n{split} {accuracies(run.metrics[split])}   "
+        f"\n{split} {accuracies(run.metrics[split], BELOW)}\n"
         f"report: {printable(run.path / 'report.html')}"
     )
     return Shown(text, run.summary, f"{command_line('predict', run.path, {})} photo.jpg")
