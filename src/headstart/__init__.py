@@ -30,12 +30,14 @@ if TYPE_CHECKING:
     from headstart.workflows.explain.explain import explain
     from headstart.workflows.export.export import export
     from headstart.workflows.forecast.forecast import forecast
+    from headstart.workflows.overview import list_runs
     from headstart.workflows.predict import describe, evaluate, predict
     from headstart.workflows.preview import photos
     from headstart.workflows.push import push
     from headstart.workflows.recommend.recommend import recommend
     from headstart.workflows.train.result import Run
     from headstart.workflows.train.train import open_run, resume, train
+    from headstart.workflows.tune.tune import tune
 
 _HOMES = {
     "Classifier": "headstart.inference.classifier",
@@ -51,6 +53,7 @@ _HOMES = {
     "explain": "headstart.workflows.explain.explain",
     "export": "headstart.workflows.export.export",
     "forecast": "headstart.workflows.forecast.forecast",
+    "list_runs": "headstart.workflows.overview",
     "open_run": "headstart.workflows.train.train",
     "photos": "headstart.workflows.preview",
     "predict": "headstart.workflows.predict",
@@ -61,11 +64,12 @@ _HOMES = {
     "serve": "headstart.serving.server",
     "study": "headstart.workflows.experiment.study",
     "train": "headstart.workflows.train.train",
+    "tune": "headstart.workflows.tune.tune",
 }
 __all__ = [
     "Classifier", "Prediction", "Run", "__version__", "backbones", "check", "compare", "demo", "describe", "embed",
-    "evaluate", "explain", "export", "forecast", "open_run", "photos", "predict", "push", "recommend", "resume",
-    "search", "serve", "study", "train",
+    "evaluate", "explain", "export", "forecast", "list_runs", "open_run", "photos", "predict", "push", "recommend",
+    "resume", "search", "serve", "study", "train", "tune",
 ]  # fmt: skip
 
 

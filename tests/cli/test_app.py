@@ -92,7 +92,7 @@ def test_predict_in_three_forms(cli: Cli, probe_run: Path, photos: Path) -> None
     one = photos / "dog" / "dog_03.png"
     text = cli("predict", probe_run, one)
     assert text.out.split()[:2] == [str(one), "dog"]
-    found = json.loads(cli("predict", probe_run, one, "--json").out)
+    found = json.loads(cli("predict", probe_run, one, "--jsonl").out)
     assert found["label"] == "dog"
     assert set(found["probabilities"]) == {"cat", "dog", "owl"}
     rows = list(csv.DictReader(io.StringIO(cli("predict", probe_run, photos / "cat", "--csv").out)))

@@ -51,7 +51,7 @@ def test_odd_names_go_all_the_way(train: Cli, cli: Cli, draw_photo: Callable[...
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "<b>owl" not in page
     assert "&lt;b&gt;owl" in page
-    found = json.loads(cli("predict", tmp_path / "run", tmp_path / "d" / names[0], "--json").out.splitlines()[0])
+    found = json.loads(cli("predict", tmp_path / "run", tmp_path / "d" / names[0], "--jsonl").out.splitlines()[0])
     assert set(found["probabilities"]) == set(names)
 
 

@@ -44,7 +44,7 @@ def test_of_next_to_no_photos(cli: Cli, starter: tuple[str, ...], sparse: Path, 
         answer = cli(*words, *(few[:1] if words[0] == "describe" else few))
         assert answer.code == 0, answer
         strict(answer.out)
-    for line in cli("predict", run, tmp_path / "photos", "--json").out.splitlines():
+    for line in cli("predict", run, tmp_path / "photos", "--jsonl").out.splitlines():
         strict(line)
     for path in [*run.rglob("*.json"), *(tmp_path / "explained").rglob("*.json")]:
         strict(path.read_bytes().decode("utf-8"))

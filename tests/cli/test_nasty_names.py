@@ -96,7 +96,7 @@ def work(draw_photo: Callable[..., Path], weights: Path, tmp_path_factory: pytes
     commands = {
         "train": ["train", data, *options, "--strategy", "probe", "--out", "run"],
         "predict": ["predict", "run", data],
-        "predict --json": ["predict", "run", data, "--json"],
+        "predict --json": ["predict", "run", data, "--jsonl"],
         "predict --csv": ["predict", "run", data, "--csv"],
         "check": ["check", data, "--quick", "--fix", "clean.csv", "--out", "check.html"],
         "check --json": ["check", data, "--quick", "--json", "--out", "again.html"],
@@ -290,7 +290,7 @@ def test_no_terminal_stops_the_work(work: Work) -> None:
     commands = {
         "help": ["train", "--help"],
         "predict": ["predict", "run", root],
-        "json": ["predict", "run", root, "--json"],
+        "json": ["predict", "run", root, "--jsonl"],
         "csv": ["predict", "run", root, "--csv"],
         "check": ["check", root, "--quick", "--out", "check.html", "--overwrite"],
         "evaluate": ["evaluate", "run", root, "--json"],

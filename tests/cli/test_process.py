@@ -63,7 +63,7 @@ def test_with_every_stream_closed_files_hold_what_belongs_in_them(
 
 
 def test_predictions_stop_when_their_reader_leaves(probe_run: Path, photos: Path, tmp_path: Path) -> None:
-    for form in ("", "--json", "--csv"):
+    for form in ("", "--jsonl", "--csv"):
         code, said = shell(f"predict {probe_run} {photos} {form}", "| head -1", tmp_path)
         assert (code, said) == (0, "")
 
@@ -163,3 +163,34 @@ def test_what_a_shell_runs_in_the_background_can_be_ended(photos: Path, weights:
     os.kill(number, signal.SIGTERM)
     assert process.communicate(timeout=60)[0].strip() == "143"
     assert "Go on with headstart train --resume" in (tmp_path / "told.txt").read_text()
+
+
+# -- words on a terminal, and completion --
+
+
+def test_a_message_is_broken_between_words_and_a_command_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    from headstart.cli.process import wrapped
+
+    monkeypatch.setenv("COLUMNS", "60")
+    long = "headstart: " + "these words are too many for one line of a terminal " * 3
+    lines = wrapped(f"{long.strip()}\n    indented {'words ' * 15}").split("\n")
+    assert max(map(len, lines)) <= 60
+    assert " ".join(" ".join(lines).split()) == " ".join(f"{long} indented {'words ' * 15}".split())
+    assert lines[-1].startswith("    words")
+    command = f"  Go on with headstart train --resume {'folder/' * 12}run."
+    assert wrapped(command) == command
+    path = f"headstart: {'folder/' * 12}photo.jpg exists."
+    assert "folder/" * 12 + "photo.jpg" in wrapped(path)
+
+
+def test_a_shell_completes_commands_and_options() -> None:
+    def completed(words: str, number: int) -> str:
+        asked = {"COMP_WORDS": words, "COMP_CWORD": str(number), "_HEADSTART_COMPLETE": "complete_bash"}
+        code = "import sys; sys.argv = ['headstart']; from headstart.cli.app import main; main()"
+        done = subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, **asked}, capture_output=True, text=True, timeout=120
+        )
+        return done.stdout.strip()
+
+    assert completed("headstart pre", 1) == "predict"
+    assert completed("headstart predict --sort", 2) == "--sort-into"

@@ -71,7 +71,7 @@ def test_the_command_line_names_photos_as_it_did(
     earlier: Earlier, recorded: dict[str, Any], headstart: Headstart, tmp_path: Path
 ) -> None:
     run = earlier("photos", "run")
-    said = headstart("predict", run, tmp_path / "photos", "--json", "--device", "cpu")
+    said = headstart("predict", run, tmp_path / "photos", "--jsonl", "--device", "cpu")
     assert said.code == 0, said.err
     found = [json.loads(line) for line in said.out.splitlines()]
     assert [one["label"] for one in found] == [one["label"] for one in recorded["predictions"]]

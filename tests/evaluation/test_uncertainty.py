@@ -83,7 +83,7 @@ def test_a_photo_of_another_world_is_marked(cli: Cli, sure_run: Path, foreign: P
     assert lines[0].endswith("  unknown?")
     assert lines[0].split("  ")[1] in ("cat", "dog", "owl")  # the label is not hidden
     assert "unknown" not in lines[1]
-    found = [json.loads(line) for line in cli("predict", sure_run, foreign, usual, "--json").out.splitlines()]
+    found = [json.loads(line) for line in cli("predict", sure_run, foreign, usual, "--jsonl").out.splitlines()]
     assert [one["unknown"] for one in found] == [True, False]
     assert found[0]["distance"] > 1 > found[1]["distance"]
     assert "labels" not in found[0]
@@ -112,7 +112,7 @@ def test_sets_in_every_form(cli: Cli, sure_run: Path, tmp_path: Path) -> None:
     assert f"  {{{', '.join(wanted.labels)}}}" in text.out
     assert "at least 95 % of the sets hold the true class" in text.err
     assert "not for each class nor each photo" in text.err
-    found = json.loads(cli(*words, "--json").out.splitlines()[0])
+    found = json.loads(cli(*words, "--jsonl").out.splitlines()[0])
     assert found["labels"] == list(wanted.labels)
     rows = list(csv.DictReader(io.StringIO(cli(*words, "--csv").out)))
     assert rows[0]["labels"] == "|".join(wanted.labels)
@@ -154,7 +154,7 @@ def test_an_old_run_answers_without_marks_and_makes_no_sets(
     assert found.unknown is None
     assert found.probabilities == new.probabilities
     assert "unknown?" not in cli("predict", old_run, foreign).out
-    assert json.loads(cli("predict", old_run, foreign, "--json").out)["unknown"] is None
+    assert json.loads(cli("predict", old_run, foreign, "--jsonl").out)["unknown"] is None
     refused(cli("predict", old_run, foreign, "--coverage", 0.9), "certainty.safetensors", "Train it again")
     assert "certainty" not in hs.evaluate(old_run, own(sure_run), quiet=True)
 

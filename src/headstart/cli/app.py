@@ -64,7 +64,6 @@ app = typer.Typer(
     name="headstart",
     cls=_Commands,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     help="Transfer learning for image classification: from labelled photos to a tested classifier.",
@@ -96,7 +95,7 @@ def main() -> None:
     except KeyboardInterrupt:
         _fail("Interrupted.", 130)
     except SystemExit as stop:
-        if stop.code == 2 and "--json" in sys.argv and not isinstance(stop, SomeUnread):  # a mistyped option
+        if stop.code == 2 and _as_json() and not isinstance(stop, SomeUnread):  # a mistyped option
             _print_error("the command line was not understood: see standard error", 2)
         _flush(stop)
         raise
@@ -127,16 +126,20 @@ def _clean_logs() -> None:
 
 def _fail(message: str, code: int) -> NoReturn:
     message, code = printable(message, keep="\n"), process.exit_code(code)
-    if "--json" in sys.argv:
+    if _as_json():
         _print_error(message, code)
     process.last_words(f"headstart: {message}")
     sys.exit(code)
 
 
+def _as_json() -> bool:
+    return "--json" in sys.argv or "--jsonl" in sys.argv
+
+
 def _print_error(message: str, code: int) -> None:
     """The error on standard output, for programs; where that cannot be written, standard error has it."""
     with suppress(OSError, SystemExit):
-        print_json({"error": message, "exit_code": code})
+        print_json({"error": message, "exit_code": code}, None if "--jsonl" in sys.argv else 1)
         sys.stdout.flush()
 
 

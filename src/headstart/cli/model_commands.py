@@ -8,96 +8,23 @@ from typing import Annotated, Any, cast
 import headstart as hs
 from headstart.cli import process
 from headstart.cli.base import (
+    BELOW,
     Device,
     Overwrite,
     RunFolder,
     Say,
     Shown,
-    SomeUnread,
     Texts,
     argument,
-    csv_output,
     load,
     option,
-    print_json,
     told,
 )
-from headstart.cli.messages import render
-from headstart.core.events import Events
+from headstart.cli.predict_command import PHOTOS, predict
 from headstart.core.text import joined, printable
-from headstart.errors import OptionError
 from headstart.inference.uses import NEAREST, NEIGHBOURS
 from headstart.reporting.command import command_line
 from headstart.training.config import HOST, PORT
-
-PHOTOS = "Photos, folders, globs, archives; a CSV of paths, or - for paths from standard input."
-
-
-def predict(
-    run: RunFolder,
-    files: Annotated[list[str], argument("FILES", PHOTOS)],
-    as_json: Annotated[bool, option("One JSON object per photo and line.", "--json")] = False,
-    as_csv: Annotated[bool, option("CSV with a column per class.", "--csv")] = False,
-    coverage: Annotated[float | None, option("Add conformal prediction sets of this coverage: 0.95.")] = None,
-    device: Device = "auto",
-) -> None:
-    """Classify new photos; those unlike the training photos (out of distribution) are marked unknown."""
-    if as_json and as_csv:
-        raise OptionError("--json and --csv are two forms of one output: give one.")
-    load("predict")
-    from headstart.data.sources.unlabelled import tell_skipped
-    from headstart.reporting.console import Console
-
-    predictions = hs.predict(run, files, coverage=coverage, device=device)
-    console = Console(words=render)
-    tell_skipped(predictions, Events(console))
-    if predictions.promise is not None:
-        console.warning(predictions.promise)
-    row = csv_output() if as_csv else None
-    if row:
-        sets = [] if coverage is None else ["labels"]
-        row(["path", "label", "confidence", *predictions.columns, "problem", "unknown", "distance", *sets])
-    unread = False
-    for one in predictions:
-        if as_json:
-            print_json(_as_json(one, predictions.classes), None)
-        elif row:
-            row(_csv_row(one, len(predictions.classes), coverage is not None))
-        elif one.problem is None:
-            labels = "" if one.labels is None else f"  {{{', '.join(one.labels)}}}"
-            unknown = "  unknown?" if one.unknown else ""
-            print(printable(f"{one.name}  {one.label}  {one.confidence:.3f}{labels}{unknown}"))
-        if one.problem is not None:
-            unread = True
-            told(f"headstart: {one.name}: {one.problem}")
-    if unread:
-        raise SomeUnread(2)
-
-
-def _as_json(prediction: hs.Prediction, classes: tuple[str, ...]) -> dict[str, object]:
-    """A prediction as JSON: probabilities by class name, or the problem."""
-    if prediction.problem is not None:
-        return {"path": prediction.name, "label": None, "confidence": None, "problem": prediction.problem}
-    far = prediction.distance
-    return {
-        "path": prediction.name, "label": prediction.label,
-        "confidence": round(float(prediction.confidence or 0), 6),
-        **({} if prediction.labels is None else {"labels": list(prediction.labels)}),
-        "unknown": prediction.unknown, "distance": None if far is None else round(far, 4),
-        "probabilities": dict(zip(classes, (round(p, 6) for p in prediction.probabilities), strict=True)),
-    }  # fmt: skip
-
-
-def _csv_row(prediction: hs.Prediction, classes: int, sets: bool) -> list[object]:
-    if prediction.problem is not None:
-        return [prediction.name, "", "", *[""] * classes, prediction.problem, "", "", *[""] * sets]
-    far = prediction.distance
-    return [
-        prediction.name, prediction.label, f"{prediction.confidence:.6f}",
-        *[f"{p:.6f}" for p in prediction.probabilities], "",
-        *(["", ""] if far is None else ["yes" if prediction.unknown else "no", f"{far:z.4f}"]),
-        *(["|".join(prediction.labels or ())] if sets else []),
-    ]  # fmt: skip
 
 
 def evaluate(
@@ -115,7 +42,7 @@ def evaluate(
     figures = hs.evaluate(run, data, split=cast(Any, split), device=device, **say, **options)
     text = (
         f"{format_report(figures, figures['classes'])}\n"
-        f"\n{accuracies(figures)} on {figures['photos']} photos of {printable(figures['data'])}"
+        f"\n{accuracies(figures, BELOW)}\non {figures['photos']} photos of {printable(figures['data'])}"
     )
     if figures.get("certainty", {}).get("unknown") is not None:
         text += f"\nunlike the training photos: {figures['certainty']['unknown']:.1%}"
@@ -143,6 +70,15 @@ def export(
     return Shown(made.text, made.summary, f"{made.path.name} runs without headstart: see docs/guides/deploy.md")
 
 
+def runs(
+    folder: Annotated[Path, argument("[FOLDER]", "Where the runs are. [default: runs]")] = Path("runs"),
+) -> Shown:
+    """List runs: accuracy with its interval, photos, backbone, strategy, date, and how each plan differs."""
+    load("list_runs")
+    found = hs.list_runs(folder)
+    return Shown(found.text, found.summary)
+
+
 def describe(run: RunFolder) -> Shown:
     """Print the architecture of a run: its modules, and a table of its stages."""
     load("describe")
@@ -168,7 +104,7 @@ def explain(
     for path, reason in found.bad.items():
         told(f"left out: {path}: {reason}")
     seen = ((one.prediction, one.image) for one in found.photos)
-    lines = [f"{one.name}  {one.label}  {one.confidence:.4f}  {image}" for one, image in seen]
+    lines = [f"{one.name}  {one.label}  {one.confidence:.3f}  {image}" for one, image in seen]
     return Shown(joined([*lines, f"page: {found.page}"]), found.summary, command_line("serve", run, {}))
 
 
@@ -234,4 +170,4 @@ def serve(
     hs.serve(run, host=host, port=port, hosts=allow_host, origins=allow_origin, device=device, **say)
 
 
-COMMANDS = (predict, evaluate, explain, embed, search, export, serve, push, describe)
+COMMANDS = (predict, evaluate, explain, embed, search, export, serve, push, runs, describe)

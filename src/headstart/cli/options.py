@@ -14,8 +14,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from typer.models import OptionInfo
 
-from headstart.cli import messages
-from headstart.cli.base import Json, Quiet, Shown, option, print_json, told
+from headstart.cli import config_file, messages
+from headstart.cli.base import Config, Json, Quiet, SaveConfig, Shown, option, print_json, told
 from headstart.core.paths import place
 from headstart.core.text import printable
 from headstart.errors import OptionError
@@ -28,8 +28,8 @@ KEYWORD = inspect.Parameter.KEYWORD_ONLY
 def command(function: Callable[..., Shown | None]) -> Callable[..., None]:
     """What typer makes a command of. To the function's own parameters it adds
 
-    - where it takes ``**options``: the options of a training that its namesake in Python takes; the function gets those
-      that were typed.
+    - where it takes ``**options``: the options of a training that its namesake in Python takes, and ``--config`` and
+      ``--save-config``; the function gets those that were typed, or that the file holds.
     - where it takes ``say``: ``--quiet``; the function gets the arguments that send events to the command's console.
     - where it returns ``Shown``: ``--json``, and prints it.
     """
@@ -44,6 +44,7 @@ def command(function: Callable[..., Shown | None]) -> Callable[..., None]:
         *([inspect.Parameter("as_json", KEYWORD, default=False, annotation=Json)] if prints else []),
         *([inspect.Parameter("quiet", KEYWORD, default=False, annotation=Quiet)] if says else []),
         *shared,
+        *(inspect.Parameter(n, KEYWORD, default=None, annotation=kind) for n, kind in _FILES.items() if shared),
     ]
     for p in parameters:
         info = get_args(p.annotation)[1]
@@ -60,11 +61,23 @@ def command(function: Callable[..., Shown | None]) -> Callable[..., None]:
 
         quiet, as_json = given.pop("quiet", False), given.pop("as_json", False) if prints else False
         asked = {p.name: given.pop(p.name) for p in shared if p.name in given}
+        config, keep = (given.pop(one, None) for one in _FILES)
         console = Console(quiet, messages.render)
         if says:
             given["say"] = {"quiet": True, "listener": console}
         try:
-            shown = function(**given, **_typed(asked))
+            options = _typed(asked)
+            if name == "train" and given.get("time") is not None:
+                minutes = _minutes(given.pop("time"))
+                options["settings"] = {**options.get("settings", {}), "budget_minutes": minutes}
+            if config is not None:
+                options = config_file.with_file(config, name, options)
+                held = options.pop("data", None)
+                if given.get("data") is None and given.get("resume") is None:
+                    given["data"] = held
+            if keep is not None:
+                config_file.save(keep, name, given.get("data"), options)
+            shown = function(**given, **options)
         finally:
             console.close()
         if shown is None:
@@ -81,6 +94,9 @@ def command(function: Callable[..., Shown | None]) -> Callable[..., None]:
     run.__annotations__ = {p.name: p.annotation for p in parameters}
     run.__name__, run.__doc__ = name, function.__doc__
     return run
+
+
+_FILES = {"config": Config, "save_config": SaveConfig}
 
 
 def _names_files(kind: Any, info: Any) -> bool:
@@ -122,7 +138,7 @@ def _parameter(name: str, hint: Any) -> inspect.Parameter | None:
 
 def _typed(asked: Mapping[str, Any]) -> dict[str, Any]:
     """What was typed, as keyword arguments. Raises OptionError for a list or a ``--set`` that cannot be read."""
-    given = {name: value for name, value in asked.items() if value is not None}
+    given = {name: value for name, value in asked.items() if value is not None and value != []}
     for name in ("dropout", "mean", "std"):
         if name in given:
             given[name] = numbers(name, given[name])
@@ -135,6 +151,15 @@ def _typed(asked: Mapping[str, Any]) -> dict[str, Any]:
             pairs[key.strip().replace("-", "_")] = value.strip()
         given["settings"] = pairs
     return given
+
+
+def _minutes(text: str) -> float:
+    """Minutes of a length of time as it is typed. Raises OptionError."""
+    from headstart.workflows.recommend.ranking import seconds_of
+
+    if not (seconds := seconds_of(text)):
+        raise OptionError(f"`time={text!r}` is no time.", "For no fine-tuning: `strategy='probe'`.", option="time")
+    return seconds / 60
 
 
 def whole_numbers(name: str, text: str) -> list[int]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import signal
 import sys
+import textwrap
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -119,4 +121,17 @@ def last_words(message: str) -> None:
     with suppress(ValueError):  # only the main thread may
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     with suppress(OSError):
-        print(message, file=sys.stderr)
+        print(wrapped(message) if sys.stderr.isatty() else message, file=sys.stderr)
+
+
+def wrapped(message: str) -> str:
+    """A message broken between words for a terminal; a line that quotes a command stays whole, to be copied."""
+    width = max(40, shutil.get_terminal_size().columns)
+    return "\n".join(
+        line if "headstart " in line.lstrip()[10:] else _wrapped(line, width) for line in message.split("\n")
+    )
+
+
+def _wrapped(line: str, width: int) -> str:
+    indent = line[: len(line) - len(line.lstrip())]
+    return textwrap.fill(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)

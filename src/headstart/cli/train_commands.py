@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import headstart as hs
-from headstart.cli.base import Device, Out, Overwrite, Say, Shown, Texts, argument, load, option
+from headstart.cli.base import BELOW, Device, Out, Overwrite, Say, Shown, Texts, Time, argument, load, option
 from headstart.cli.options import whole_numbers
 from headstart.core.text import joined, printable
 from headstart.errors import OptionError
 from headstart.reporting.command import command_line, flag
-from headstart.training.config import ARMS, SEEDS
+from headstart.training.config import ARMS, SEEDS, TRIALS
 
 
 def train(
@@ -23,6 +23,7 @@ def train(
     out: Out = None,
     resume: Annotated[Path | None, option("Resume an interrupted training.", panel="Output", metavar="RUN")] = None,
     overwrite: Overwrite = False,
+    time: Time = None,
     **options: Any,
 ) -> Shown:
     """Train the best classifier that these photos allow, and write its report."""
@@ -37,7 +38,7 @@ def train(
     split = "test" if "test" in run.metrics else "val"
     text = (
         f"{format_report(run.metrics[split], run.classifier.classes)}\n"
-        f"\n{split} {accuracies(run.metrics[split])}   "
+        f"\n{split} {accuracies(run.metrics[split], BELOW)}\n"
         f"report: {printable(run.path / 'report.html')}"
     )
     return Shown(text, run.summary, f"{command_line('predict', run.path, {})} photo.jpg")
@@ -62,6 +63,24 @@ def compare(
     no_use = {"partial": (), "scratch": ("boundary", "weights", "from_run")}.get(best, ("boundary",))
     asked = {name: value for name, value in options.items() if name not in no_use}
     return Shown(found.text, found.summary, command_line("train", data, {**asked, "strategy": best}))
+
+
+def tune(
+    say: Say,
+    data: Annotated[str, argument("DATA", "As for train.")],
+    trials: Annotated[int, option("Trials that are to have ended, earlier ones among them.")] = TRIALS,
+    time: Annotated[str | None, option("For the search, at most: 90s, 10m, 2h. [default: no limit]")] = None,
+    storage: Annotated[
+        str | None,
+        option("File, or URL of a database, that several machines may share. [default: a file in --out]"),
+    ] = None,
+    out: Out = None,
+    **options: Any,
+) -> Shown:
+    """Search the plan's settings on val, and train a run by the best of them; the same command goes on."""
+    load("tune", say, data)
+    found = hs.tune(data, trials=trials, time=time, storage=storage, out=out, **say, **options)
+    return Shown(found.text, found.summary, f"{command_line('predict', found.run.path, {})} photo.jpg")
 
 
 def study(
@@ -132,5 +151,5 @@ def demo(say: Say, out: Out = None) -> Shown:
     return Shown(found.text, found.summary, "headstart check photos/, then headstart train photos/")
 
 
-COMMANDS = (train, compare, study)
+COMMANDS = (train, compare, tune, study)
 MORE = (backbones, demo)

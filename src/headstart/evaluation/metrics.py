@@ -82,13 +82,13 @@ def headline(figures: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     return name.replace("_", " "), figures[name]
 
 
-def accuracies(figures: dict[str, Any]) -> str:
+def accuracies(figures: dict[str, Any], separator: str = ", ") -> str:
     """Accuracy with its interval in words, and balanced accuracy, which comes first where classes are uneven."""
     names = [name for name in ("accuracy", "balanced_accuracy") if name in figures]
     names.sort(key=lambda name: name != figures.get("headline", "accuracy"))
     told = [(name.replace("_", " "), figures[name]) for name in names]
-    return ", ".join(
-        f"{name} {one['value']:.4f} (95 % interval {one['low']:.4f} to {one['high']:.4f})" for name, one in told
+    return separator.join(
+        f"{name} {one['value']:.3f} (95 % interval {one['low']:.3f} to {one['high']:.3f})" for name, one in told
     )
 
 
@@ -171,7 +171,7 @@ def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
 
 def format_report(metrics: dict[str, Any], classes: Sequence[str] | None = None) -> str:
-    """The classification report as text: Label, f1-score, precision, recall, support; one row per class, then the three
+    """The classification report as text: Label, precision, recall, f1-score, support; one row per class, then the three
     averages. Of more than ``LONGEST_REPORT`` classes the worst are shown.
 
     ``classes`` gives other names to show (one per class, same order), such as a dog's breed for its WordNet number.
@@ -186,9 +186,9 @@ def format_report(metrics: dict[str, Any], classes: Sequence[str] | None = None)
         shown = [rows[c] for c in worst_first(report["classes"])[:WORST]]
         rest, rows = len(rows) - len(shown), shown
     rows += [(f"{average} avg", "", report[average]) for average in ("micro", "macro", "weighted")]
-    cells: list[tuple[str, ...]] = [("", "Label", "f1-score", "precision", "recall", "support")]
+    cells: list[tuple[str, ...]] = [("", "Label", "precision", "recall", "f1-score", "support")]
     for index, name, row in rows:
-        scores = (f"{row[score]:.6f}" for score in ("f1", "precision", "recall"))
+        scores = (f"{row[score]:.3f}" for score in ("precision", "recall", "f1"))
         cells.append((index, name, *scores, str(row["support"])))
     first, *others = (max(map(len, column)) for column in zip(*cells, strict=True))
     lines = [

@@ -29,9 +29,13 @@ NEAREST = 10
 class Uses:
     """The methods of a run and of its classifier. A call uses the network that is in memory already."""
 
-    def predict(self, files: Any, *, coverage: float | None = None, device: Device = "auto") -> Predictions:
+    def predict(
+        self, files: Any, *, coverage: float | None = None, sort_into: Place | None = None, device: Device = "auto",
+    ) -> Predictions:  # fmt: skip
         """``headstart.predict`` with this model."""
-        return _function("predict")(self, files, coverage=coverage, device=device)  # type: ignore[no-any-return]
+        return _function("predict")(  # type: ignore[no-any-return]
+            self, files, coverage=coverage, sort_into=sort_into, device=device
+        )
 
     def evaluate(
         self, data: Any, *, split: Literal["train", "val", "test", "all"] | None = None, device: Device = "auto",

@@ -93,7 +93,8 @@ class Console:
             if self._bars is None:
                 columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
                 notes = (TextColumn("{task.fields[note]}", markup=False), TimeLeft(Column(no_wrap=True)))
-                self._bars = Bars(*columns, *notes, console=self.console, transient=True, refresh_per_second=4)
+                how: dict[str, Any] = {"transient": True, "refresh_per_second": 4, "redirect_stdout": False}
+                self._bars = Bars(*columns, *notes, console=self.console, **how)
                 self._bars.start()
             self._tasks[event.task] = self._bars.add_task(
                 event.task, total=event.total, completed=event.done, note=event.note, clock=clock

@@ -92,6 +92,18 @@ class RunFolder:
             hint = "Use `overwrite=True` to replace it, or choose another folder with `out`."
             raise RunError(problem, hint, option="out")
 
+    @classmethod
+    def unused(cls, path: Path) -> Path:
+        """The path, or with the first number (``photos-resnet18-auto-2``) under which nothing is yet."""
+        number, chosen = 1, path
+        while True:
+            try:
+                cls(chosen).refuse(overwrite=False)
+                return chosen
+            except RunError:
+                number += 1
+                chosen = path.with_name(f"{path.name}-{number}")
+
     def _foreign(self) -> list[str]:
         """What in the folder is neither a run's nor recorded; hidden files do not count."""
         recorded = {self.path / name for name in recorded_files(self.path)}

@@ -44,6 +44,7 @@ AUTO_BACKBONE = "auto"
 ARMS: tuple[Arm, ...] = ("probe", "finetune", "scratch")
 SEEDS = 3
 SAMPLE = 1000
+TRIALS = 30
 BAND_LEVEL = 0.9
 HOST = "127.0.0.1"
 PORT = 8000
@@ -203,6 +204,7 @@ class TrainOptionsDict(CompareOptions, total=False):
 TAKEN: dict[str, type] = {
     "train": TrainOptionsDict,
     "compare": CompareOptions,
+    "tune": TrainOptionsDict,
     "check": CheckOptions,
     "embed": EmbedOptions,
     "search": EmbedOptions,

@@ -12,6 +12,7 @@ from headstart.core.arguments import Device, typed
 from headstart.core.events import Listener
 from headstart.core.paths import Place
 from headstart.core.text import elided
+from headstart.data.copies import Copies
 from headstart.data.filenames import natural_key, shown
 from headstart.data.schema import BadFile, Manifest, Photo
 from headstart.data.sources.detect import scan
@@ -35,14 +36,17 @@ SPLITS = ("all", "train", "val", "test")
 class Predictions(Iterator[Prediction]):
     """Predictions, computed one at a time, so that memory use does not grow with the number of photos. ``frame()`` and
     a notebook's display compute all the rest. ``promise``: what the prediction sets guarantee, if there are any.
-    ``skipped``: files beside the photos that are none; ``notes``: what else to know of what was found.
+    ``skipped``: files beside the photos that are none; ``notes``: what else to know of what was found. ``total``: the
+    number of photos, where it is known; ``copies``: where they are sorted into, if they are.
     """
 
     def __init__(
         self, found: Iterator[Prediction], classes: tuple[str, ...], promise: str | None = None,
-        skipped: Sequence[BadFile] = (), notes: Sequence[str] = (),
+        skipped: Sequence[BadFile] = (), notes: Sequence[str] = (), total: int | None = None,
+        copies: Copies | None = None,
     ) -> None:  # fmt: skip
         self.found, self.classes, self.promise, self.skipped, self.notes = found, classes, promise, skipped, notes
+        self.total, self.copies = total, copies
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -50,7 +54,10 @@ class Predictions(Iterator[Prediction]):
         return probability_columns(self.classes)
 
     def __next__(self) -> Prediction:
-        return next(self.found)
+        one = next(self.found)
+        if self.copies is not None and one.problem is None and one.photo is not None:
+            self.copies.add(one.photo, None if one.unknown else one.label)
+        return one
 
     def frame(self) -> DataFrame:
         """A row per photo as a pandas frame, with a column per class."""
@@ -66,7 +73,7 @@ class Predictions(Iterator[Prediction]):
 
     def _repr_html_(self) -> str:
         found, tiles = list(self), []
-        self.found = iter(found)  # so that they can be shown or iterated again
+        self.found, self.copies = iter(found), None  # so that they can be shown or iterated again
         for one in found[:MOST]:
             text = html(one.problem or f"{one.label} {one.confidence:.3f}{' unknown?' if one.unknown else ''}")
             tiles.append(
@@ -96,7 +103,14 @@ def probability_columns(classes: Sequence[str]) -> tuple[str, ...]:
 
 
 @typed
-def predict(run: Model, files: Any, *, coverage: float | None = None, device: Device = "auto") -> Predictions:
+def predict(
+    run: Model,
+    files: Any,
+    *,
+    coverage: float | None = None,
+    sort_into: Place | None = None,
+    device: Device = "auto",
+) -> Predictions:
     """Classify photos, one after the other.
 
     Args:
@@ -106,13 +120,15 @@ def predict(run: Model, files: Any, *, coverage: float | None = None, device: De
             [height, width, 3] of uint8 (RGB).
         coverage: such as 0.95: also a prediction set (``Prediction.labels``) that contains the true class for this
             share of the photos; ``Predictions.promise`` says what exactly that means.
+        sort_into: a folder: each photo is copied to the folder of its class in it as it is predicted, those unlike the
+            training photos to ``_unknown``. Nothing is moved or overwritten (see ``headstart.data.copies``).
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
 
     Returns:
         An iterator of ``Prediction``, in the order of the files; an unreadable photo has a ``problem`` and no label.
 
     Raises:
-        RunError: no model there, or one that cannot make prediction sets.
+        RunError: no model there, or one that cannot make prediction sets; a copy that cannot be written.
         DataError: a name that matches nothing.
         OptionError: a coverage outside (0, 1).
     """
@@ -122,7 +138,9 @@ def predict(run: Model, files: Any, *, coverage: float | None = None, device: De
     promise = None if coverage is None else classifier.known_uncertainty.promise(coverage)
     found = find_files(files)
     predicted = classifier.predictions(found.photos, coverage)
-    return Predictions(predicted, classifier.classes, promise, found.skipped, found.notes)
+    copies = None if sort_into is None else Copies(Path(sort_into), classifier.classes)
+    total = len(found.photos) if isinstance(found.photos, list) else None
+    return Predictions(predicted, classifier.classes, promise, found.skipped, found.notes, total, copies)
 
 
 @typed

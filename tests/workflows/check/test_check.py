@@ -405,7 +405,7 @@ def test_the_cleaned_list_names_the_same_photos_whatever_their_names(
         assert checked["bad"] == []
         assert checked["classes"] == names
     answers = [
-        json.loads(line) for line in cli("predict", tmp_path / "run", home / "photos", "--json").out.splitlines()
+        json.loads(line) for line in cli("predict", tmp_path / "run", home / "photos", "--jsonl").out.splitlines()
     ]
     assert len(answers) == 6 * len(classes)
     assert all(list(answer["probabilities"]) == names for answer in answers)

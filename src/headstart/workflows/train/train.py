@@ -58,7 +58,7 @@ def train(
     Args:
         data: a folder, CSV, archive or named dataset (``"cifar10"``); or photos in memory: ``(images, labels)``, a
             DataFrame, a Hugging Face ``Dataset`` (see docs/guides/python.md).
-        out: the run folder; by default ``runs/<data>-<backbone>-<strategy>``.
+        out: the run folder; by default ``runs/<data>-<backbone>-<strategy>``, with a number where that exists.
         overwrite: replace a run that is there already.
         quiet: no progress and messages on standard error, warnings only.
         listener: called with each event (``headstart.core.events``); with ``quiet`` it alone hears of them.
@@ -76,9 +76,12 @@ def train(
         TrainingError: a loss that is not finite, or too little memory.
     """
     asked = TrainOptions.gather(data, out, options)
-    path = Path(asked.out) if asked.out else Path("runs") / asked.run_name()
+    usual = Path("runs") / asked.run_name()
+    path = Path(asked.out) if asked.out else usual if overwrite else RunFolder.unused(usual)
     RunFolder(path).refuse(overwrite)
     with console_events(quiet, listener) as events:
+        if not asked.out and path != usual:
+            _tell_of_earlier(usual, path, events)
         asked = with_backbone(asked, events)
         prepared = prepare(asked, events)  # before the folder is made: a mistake leaves nothing behind
         _refuse_to_delete(prepared, path)
@@ -93,6 +96,14 @@ def train(
             keep(asked.data, path / GIVEN, record)
         folder.remember("places", typed)
         return train_prepared(folder, prepared, events)
+
+
+def _tell_of_earlier(usual: Path, path: Path, events: Events) -> None:
+    """Say why the default folder has a number, and what of an earlier training goes on."""
+    events.message(f"{usual} exists: this run is {path}.")
+    earlier = RunFolder(usual)
+    if earlier.state.is_dir() and not earlier.finished:
+        events.warning(f"The training of {usual} did not end: `hs.resume({str(usual)!r})` continues it.")
 
 
 def _refuse_to_delete(prepared: Prepared, path: Path) -> None:

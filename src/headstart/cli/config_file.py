@@ -1,0 +1,139 @@
+"""``--config`` and ``--save-config``: the options of a command in a file. In: YAML, a run or its request.json. Out:
+keyword arguments, those of the command line over those of the file; YAML that reads back as the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from headstart.core.files import read_json, write_text
+from headstart.core.text import brief, elided
+from headstart.errors import OptionError, RunError, did_you_mean
+from headstart.reporting.command import FLAGS
+from headstart.training.config import TrainOptions, numbers, taken_by
+
+_LISTS = ("dropout", "mean", "std")
+_NOT_ASKED = ("out",)
+"""Where a run is: a request.json is read to train another one."""
+
+
+def with_file(file: Path, command: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of the file with those that were ``asked`` over them; ``data`` among them, where the file names it.
+    Settings of the plan are replaced one by one. Raises OptionError.
+    """
+    found = _known(_read(file), command, file)
+    settings = {**found.get("settings", {}), **asked.get("settings", {})}
+    for name in asked.keys() - {"settings"}:  # of a setting that the file holds and --epochs, the latter counts
+        settings.pop(name, None)
+    return {**found, **asked, **({"settings": settings} if settings else {})}
+
+
+def save(file: Path, command: str, data: Any, asked: Mapping[str, Any]) -> None:
+    """Write the options as YAML. Raises OptionError where they are impossible, or the file holds something else."""
+    if isinstance(data, str):
+        TrainOptions.gather(data, None, asked, command)
+    values = {**({} if data is None else {"data": _plain(data)}), **{name: _plain(v) for name, v in asked.items()}}
+    text = f"# headstart {command} --config {elided(file.name)}\n{_yaml(values)}"
+    try:
+        same = file.read_bytes() == text.encode() if file.exists() else True
+    except OSError:
+        same = False
+    if not same:
+        raise OptionError(f"`save_config={str(file)!r}` exists.", "Choose another name.", option="save_config")
+    write_text(file, text)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """What the file, or the run, holds by name; defaults of a request.json are left out. Raises OptionError."""
+    place = file / "request.json" if file.is_dir() else file
+    try:
+        if place.suffix.lower() != ".json":
+            return _mapping(_yaml_of(place), place)
+        values = _mapping(read_json(place), place)
+    except OSError as error:
+        problem = f"{place} cannot be read: {error.strerror or error}."
+        raise OptionError(problem, "Give a YAML file, a request.json or a run folder.", option="config") from None
+    except RunError as error:
+        raise OptionError(error.problem, error.hint, option="config") from None
+    if "options" not in values:
+        return values
+    if values.get("mistakes"):
+        problem = f"{place} is of a study's run with deliberate mistakes, which no option asks for."
+        raise OptionError(problem, "Choose another file.", option="config")
+    plain = asdict(TrainOptions("."))
+    options = _mapping(values["options"], place).items()
+    return {name: v for name, v in options if name not in _NOT_ASKED and v not in (plain.get(name, None), [])}
+
+
+def _mapping(values: Any, place: Path) -> dict[str, Any]:
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        problem = f"{place} holds no options by name."
+        raise OptionError(problem, "Write lines like strategy: finetune.", option="config")
+    return values
+
+
+def _yaml_of(place: Path) -> Any:
+    from headstart.core.files import open_regular
+    from headstart.workflows.experiment.recipe_yaml import MAX_BYTES, read
+
+    with open_regular(place) as source:
+        content = source.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise OptionError(f"{place} is larger than {MAX_BYTES:,} bytes: no file of options.", option="config")
+    try:
+        return read(content.decode("utf-8-sig"), str(place))
+    except UnicodeDecodeError:
+        raise OptionError(f"{place} is no text in UTF-8.", option="config") from None
+
+
+def _known(values: Mapping[str, Any], command: str, file: Path) -> dict[str, Any]:
+    """The values by the names of Python. Raises OptionError that names every key that the command does not take."""
+    known, names = taken_by(command), {words.strip("-"): name for name, words in FLAGS.items()}
+    found: dict[str, Any] = {}
+    wrong = []
+    for key, value in values.items():
+        name = names.get(key, key.replace("-", "_"))
+        if name != "data" and name not in known:
+            words = f"{command} takes no option {brief(key)!r}. {did_you_mean(name, ['data', *known])}".strip()
+            wrong.append(words.removesuffix("."))
+        elif value is not None:
+            found[name] = numbers(name, value) if name in _LISTS and isinstance(value, str) else value
+    if wrong:
+        raise OptionError(f"{file}: {'; '.join(wrong)}.", option="config")
+    if not isinstance(found.get("settings", {}), dict):
+        raise OptionError(f"{file}: settings are names with values.", "Write settings: {epochs: 5}.", option="config")
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """A value as YAML has it."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(one) for one in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _yaml(values: Any) -> str:
+    import yaml
+
+    from headstart.workflows.experiment.recipe_yaml import read
+
+    class Dumper(yaml.SafeDumper):
+        """Quotes each text that would be read as something else."""
+
+    def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+        try:
+            same = read(value, "") == value
+        except OptionError:
+            same = False
+        node: yaml.ScalarNode = dumper.represent_scalar("tag:yaml.org,2002:str", value, style=None if same else '"')
+        return node
+
+    Dumper.add_representer(str, text)
+    return str(yaml.dump(values, Dumper=Dumper, sort_keys=False, allow_unicode=True))

@@ -1,0 +1,100 @@
+"""``--config``, ``--save-config`` and ``--time``: options in files, and which win."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headstart.cli.config_file import save, with_file
+from headstart.cli.messages import render
+
+Cli = Callable[..., Any]
+Refused = Callable[..., None]
+
+
+def plan(run: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((run / "plan.json").read_text(encoding="utf-8"))
+    return found
+
+
+def request(run: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((run / "request.json").read_text(encoding="utf-8"))["options"]
+    return {name: value for name, value in found.items() if name != "out"}
+
+
+def test_a_saved_command_repeats_the_training(cli: Cli, photos: Path, starter: tuple[str, ...], tmp_path: Path) -> None:
+    saved, first, again, third = (tmp_path / name for name in ("own.yaml", "a", "b", "c"))
+    asked = ("--strategy", "finetune", "--epochs", 1, "--set", "weight_decay=0.01", "--dropout", "0.5", "--time", "20m")
+    answer = cli(
+        "train", photos, *asked, *starter, "--ignore", "owl_00.png", "--save-config", saved, "--out", first, "-q"
+    )
+    assert answer.code == 0, answer
+    assert plan(first)["budget_minutes"] == 20
+    assert cli("train", "--config", saved, "--out", again, "-q").code == 0
+    assert request(again) == request(first)
+    assert plan(again) == plan(first)
+    assert (again / "model.safetensors").read_bytes() == (first / "model.safetensors").read_bytes()
+    # What is typed wins, also over a setting below `settings`.
+    winning = ("--epochs", 2, "--set", "weight_decay=0.03", "--time", "90s")
+    assert cli("train", "--config", first, *winning, "--out", third, "-q").code == 0
+    assert (plan(third)["epochs"], plan(third)["weight_decay"], plan(third)["budget_minutes"]) == (2, 0.03, 1.5)
+    rest = ("data", "strategy", "dropout", "ignore", "weights", "backbone")
+    assert {name: request(third)[name] for name in rest} == {name: request(first)[name] for name in rest}
+
+
+def test_every_text_reads_back_as_it_was(tmp_path: Path) -> None:
+    odd = ["no", "1e3", "007", "~", "a: b", "größe", "x # y", "- z", "{", "0.5", "null", "two\nlines", "", "'", '"']
+    asked = {"ignore": tuple(odd), "label_column": "5", "seed": 7, "settings": {"epochs": 3}, "dropout": (0.5, 0.25)}
+    save(tmp_path / "a.yaml", "train", "007", asked)
+    found = with_file(tmp_path / "a.yaml", "train", {})
+    assert found == {"data": "007", **asked, "ignore": odd, "dropout": [0.5, 0.25]}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    {
+        "strateggy: probe\nepoch: 3\n": ("'strateggy'", "Did you mean 'strategy'", "'epoch'", "'epochs'"),
+        "- probe\n": ("holds no options by name",),
+        "strategy: [\n": ("is not YAML",),
+        "settings: 3\n": ("settings",),
+        "epochs: many\n": ("epochs",),
+        "strategy: prob\n": ("'probe'",),
+        "quiet: true\n": ("'quiet'",),
+    }.items(),
+)
+def test_what_is_wrong_in_a_file_is_named(
+    cli: Cli, refused: Refused, photos: Path, tmp_path: Path, text: str, words: tuple[str, ...]
+) -> None:
+    (tmp_path / "own.yaml").write_text(text, encoding="utf-8")
+    refused(cli("train", photos, "--config", tmp_path / "own.yaml", "--out", tmp_path / "run"), *words)
+    assert not (tmp_path / "run").exists()
+
+
+def test_files_that_are_none(cli: Cli, refused: Refused, photos: Path, tmp_path: Path) -> None:
+    refused(cli("train", photos, "--config", tmp_path / "none.yaml"), "none.yaml", "cannot be read")
+    refused(cli("train", photos, "--config", tmp_path), "request.json")
+    (tmp_path / "own.yaml").write_text("mine", encoding="utf-8")
+    refused(cli("train", photos, "--strategy", "probe", "--save-config", tmp_path / "own.yaml"), "exists")
+    assert (tmp_path / "own.yaml").read_text() == "mine"
+    refused(cli("train", photos, "--shots", 0, "--save-config", tmp_path / "b.yaml"), "--shots 0")
+    assert not (tmp_path / "b.yaml").exists()
+    refused(cli("train", photos, "--time", "soon"), "--time soon", "10m")
+    refused(cli("train", photos, "--time", "0"), "--time 0")
+
+
+def test_other_commands_take_a_file_too(
+    cli: Cli, refused: Refused, photos: Path, probe_run: Path, weights: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "own.yaml").write_text(f"backbone: starter\nweights: {weights}\nset: {{precision: float32}}\n")
+    words = ("--config", tmp_path / "own.yaml", "--out", tmp_path / "f.npy")
+    assert cli("embed", photos, *words, "-q").code == 0
+    (tmp_path / "own.yaml").write_text("shots: 5\n")
+    refused(cli("embed", photos, *words), "embed takes no option 'shots'")
+
+
+def test_messages_name_the_time() -> None:
+    assert render("allowed by `budget_minutes`; `budget_minutes=20`") == "allowed by --time; --time 20m"

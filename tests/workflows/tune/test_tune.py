@@ -1,0 +1,152 @@
+"""``headstart tune``: a search on val that goes on, prunes, and reads test once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import headstart as hs
+from headstart.errors import Interrupted
+from headstart.training import trainer
+from headstart.workflows.train import assess
+from headstart.workflows.tune import search as searching
+
+optuna = pytest.importorskip("optuna", reason="Optuna is not installed: pip install 'headstart[tune]'")
+Cli = Callable[..., Any]
+Refused = Callable[..., None]
+
+
+@pytest.fixture
+def tune(cli: Cli, photos: Path, starter: tuple[str, ...], tmp_path: Path) -> Cli:
+    """``tune(*words)``: fine-tunings of an epoch in ``tmp_path/t``."""
+
+    def run(*words: object) -> Any:
+        return cli("tune", photos, *starter, "--strategy", "finetune", "--epochs", 1, "--out", tmp_path / "t", *words)
+
+    return run
+
+
+def summary(tmp_path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((tmp_path / "t" / "tune.json").read_text(encoding="utf-8"))
+    return found
+
+
+def test_a_search_ends_in_a_run_by_the_best_settings_and_goes_on(
+    tune: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, real = [], assess._features
+
+    def watched(prepared: Any, extractor: Any, split: Any, *more: Any) -> np.ndarray:
+        read.append(split)
+        return real(prepared, extractor, split, *more)
+
+    monkeypatch.setattr(assess, "_features", watched)
+    answer = tune("--trials", 4, "--set", "label_smoothing=0.05")
+    assert answer.code == 0, answer
+    assert read.count("test") == 1  # of the run alone: no trial reads it
+    found = summary(tmp_path)
+    assert len(found["trials"]) == 4
+    plan = json.loads((tmp_path / "t" / "run" / "plan.json").read_text(encoding="utf-8"))
+    assert plan["label_smoothing"] == 0.05
+    assert plan["epochs"] == 1
+    assert {"epochs", "label_smoothing"}.isdisjoint(found["trials"][1]["settings"])
+    values = [one["val"] for one in found["trials"]]
+    assert found["val"] == {"best": max(values), "default": values[0]}
+    if found["beats_default"]:
+        assert max(values) > values[0]
+        assert {name: plan[name] for name in found["settings"]} == pytest.approx(found["settings"])
+    else:
+        assert max(values) == values[0]
+        assert "No trial beat the plan's default" in answer.out
+    metrics = json.loads((tmp_path / "t" / "run" / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["val"]["accuracy"]["value"] == pytest.approx(max(values))  # on one machine the run is the trial
+    assert f"test accuracy {metrics['test']['accuracy']['value']:.3f}" in answer.out
+    more = tune("--trials", 5, "--set", "label_smoothing=0.05", "--json")
+    assert len(json.loads(more.out)["trials"]) == 5
+    assert "4 trials of this search are in" in " ".join(more.err.split())
+    assert (tmp_path / "t" / "run-2" / "report.html").exists()
+
+
+def test_trials_below_the_median_are_stopped_and_the_default_is_not(
+    tune: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By figures that fall from trial to trial, in each epoch."""
+    count, real = [0], trainer.Trainer.run
+
+    def falling(self: Any) -> Any:
+        count[0] += 1
+        return real(self)
+
+    class Row(trainer.EpochRow):
+        def __init__(self, *values: Any, **named: Any) -> None:
+            super().__init__(*values, **named)
+            object.__setattr__(self, "val_accuracy", 1 / count[0])
+
+    monkeypatch.setattr(trainer.Trainer, "run", falling)
+    monkeypatch.setattr(trainer, "EpochRow", Row)
+    answer = tune("--trials", 8, "--epochs", 3)
+    assert answer.code == 0, answer
+    states = [one["state"] for one in summary(tmp_path)["trials"]]
+    assert states[:5] == ["complete"] * 5
+    assert "pruned" in states[5:]
+    assert "stopped early" in answer.err
+    assert "No trial beat the plan's default on val (1.000)" in answer.out
+
+
+def test_an_interrupted_search_goes_on(tune: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, begun = searching.fit, []
+
+    def stopping(context: Any) -> Any:
+        begun.append(context.plan.lr)
+        if len(begun) == 3:
+            raise KeyboardInterrupt
+        return real(context)
+
+    monkeypatch.setattr(searching, "fit", stopping)
+    answer = tune("--trials", 3)
+    assert answer.code == 130
+    assert "2 trials of 3 are kept" in answer.err
+    assert not (tmp_path / "t" / "run").exists()
+    assert tune("--trials", 3).code == 0
+    assert len(begun) == 4
+    assert [one["state"] for one in summary(tmp_path)["trials"]] == ["complete"] * 3
+
+
+def test_several_machines_work_on_one_search(tune: Cli, photos: Path, weights: Path, tmp_path: Path) -> None:
+    """A database, and a file; another folder stands for another machine."""
+    for storage in (f"sqlite:///{tmp_path / 'a.db'}", str(tmp_path / "shared.journal")):
+        first = tune("--trials", 2, "--storage", storage, "--out", tmp_path / f"one{len(storage)}")
+        assert first.code == 0, first
+        found = hs.tune(
+            photos, trials=3, storage=storage, out=tmp_path / f"two{len(storage)}", backbone="starter",
+            weights=weights, strategy="finetune", epochs=1, quiet=True, settings={"precision": "float32"},
+        )  # fmt: skip
+        assert len(found.trials) == 3
+        assert not (tmp_path / f"one{len(storage)}" / "search.journal").exists()
+
+
+def test_what_cannot_be(tune: Cli, cli: Cli, refused: Refused, photos: Path, tmp_path: Path) -> None:
+    refused(tune("--trials", 0), "--trials 0")
+    refused(tune("--time", "soon"), "--time soon")
+    refused(tune("--strategy", "probe"), "--strategy probe", "no settings to search")
+    refused(tune("--storage", "nosuch://user:secret@host/db"), "--storage", "nosuch://host/db")
+    assert "secret" not in tune("--storage", "nosuch://user:secret@host/db").err
+    (tmp_path / "t").mkdir(exist_ok=True)
+    (tmp_path / "t" / "mine.txt").write_text("mine")
+    refused(tune(), "holds no search", "--out")
+
+
+def test_python_is_stopped_as_the_command_is(
+    photos: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(context: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(searching, "fit", stop)
+    with pytest.raises(Interrupted, match="0 trials of 2"):
+        hs.tune(photos, trials=2, out=tmp_path / "t", backbone="starter", weights=weights, quiet=True)
