@@ -63,7 +63,7 @@ def test_the_test_split_changes_nothing_that_is_chosen(
 ) -> None:
     asked: list[tuple[int, int]] = []
 
-    def epochs_after_probe(errors: int, photos: int, *_: Any, epochs: int, **__: Any) -> rules.Choice:
+    def epochs_after_probe(errors: int, photos: int, _: float, __: int, epochs: int, *___: Any) -> rules.Choice:
         asked.append((errors, photos))
         return rules.Choice(epochs, "so that both halves run, whatever this machine's speed")
 

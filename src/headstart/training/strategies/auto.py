@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from functools import partial
 
 from headstart.core.choice import Choice
 from headstart.evaluation.objective import OnVal
@@ -50,14 +49,14 @@ def decide(context: FitContext, probe: FitResult) -> Choice:
     errors = round((1 - OnVal.of(probe.val).score[0]) * photos)  # where classes are uneven, as if they were even
     steps = math.ceil(len(context.labels["train"]) / plan.batch_size)
     fewest = plan.epochs if plan.reasons.get("epochs") == YOURS else 1
-    after = partial(rules.epochs_after_probe, errors, photos)
-    of = {"steps": steps, "epochs": plan.epochs, "budget_minutes": plan.budget_minutes, "fewest": fewest}
-    choice = after(0.0, **of)
-    return (
-        after(seconds_per_step(context.backbone, context.new_head(), plan, context.machine), **of)
-        if choice.value
-        else choice
-    )
+
+    def after(seconds: float) -> Choice:
+        return rules.epochs_after_probe(errors, photos, seconds, steps, plan.epochs, plan.budget_minutes, fewest)
+
+    choice = after(0.0)
+    if not choice.value:
+        return choice
+    return after(seconds_per_step(context.backbone, context.new_head(), plan, context.machine))
 
 
 def _kept(context: FitContext) -> Choice | None:

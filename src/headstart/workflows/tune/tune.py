@@ -62,7 +62,8 @@ class Tuned:
         split = "test" if "test" in self.run.metrics else "val"
         if split == "val":
             lines[-1] = "There is no test set: the figure below is of the photos that chose the settings."
-        return "\n".join([*lines, "", f"{split} {accuracies(self.run.metrics[split], ',\n  ')}"])
+        figures = accuracies(self.run.metrics[split], ",\n  ")
+        return "\n".join([*lines, "", f"{split} {figures}"])
 
     @property
     def summary(self) -> dict[str, Any]:
