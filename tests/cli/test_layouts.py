@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import headstart as hs
-from headstart.data.splits import read_splits
+from headstart.data.split_table import read_splits
 from headstart.errors import HeadstartError
 
 Cli = Callable[..., "object"]

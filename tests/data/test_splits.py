@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from headstart.data.schema import BadFile, Manifest, Photo, SplitOptions
-from headstart.data.splits import SplitRow, read_splits, split_dataset, write_splits
+from headstart.data.split_table import SplitRow, read_splits, write_splits
+from headstart.data.splits import split_dataset
 from headstart.errors import DataError, OptionError, RunError
 
 ROOT = Path("/photos").absolute()

@@ -34,6 +34,20 @@ def test_wilson_agrees_with_statsmodels(right: int, photos: int, level: float) -
     assert (found.low, found.high) == (pytest.approx(low, abs=1e-12), pytest.approx(high, abs=1e-12))
 
 
+@pytest.mark.parametrize(("right", "photos"), [(0, 10), (250, 300), (300, 300)])
+def test_an_inflated_variance_is_that_of_fewer_photos(right: int, photos: int) -> None:
+    from statsmodels.stats.proportion import proportion_confint
+
+    found = wilson(right, photos, inflation=1.2)
+    low, high = proportion_confint(right / 1.2, photos / 1.2, alpha=0.05, method="wilson")
+    assert found.value == right / photos
+    assert (found.low, found.high) == (pytest.approx(low, abs=1e-12), pytest.approx(high, abs=1e-12))
+    assert found.method == "Wilson 95 %, variance times 1.2"
+    counts = np.array([right / 2, right / 2]), np.array([photos / 2, photos / 2])
+    wide, plain = balanced_accuracy(*counts, inflation=2.0), balanced_accuracy(*(each / 2 for each in counts))
+    assert (wide.value, wide.low, wide.high) == (plain.value, plain.low, plain.high)
+
+
 def test_wilson_stays_within_zero_and_one_and_keeps_a_width_at_the_ends() -> None:
     perfect, hopeless = wilson(50, 50), wilson(0, 50)
     assert perfect.high == 1.0

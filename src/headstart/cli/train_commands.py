@@ -32,15 +32,22 @@ def train(
     if resume is not None and (out or overwrite or options):
         raise OptionError("--resume takes no other options: it uses those of the run.", "Leave them out.")
     load("train", say, data or resume)
-    from headstart.evaluation.metrics import accuracies, format_report
+    from headstart.evaluation.metrics import JUDGED, accuracies, format_report, judged_on, spread
 
     run = hs.resume(resume, **say) if resume else hs.train(str(data), out=out, overwrite=overwrite, **say, **options)
-    split = "test" if "test" in run.metrics else "val"
-    text = (
-        f"{format_report(run.metrics[split], run.classifier.classes)}\n"
-        f"\n{split} {accuracies(run.metrics[split], BELOW)}\n"
-        f"report: {printable(run.path / 'report.html')}"
-    )
+    split = judged_on(run.metrics)
+    figures, folds = run.metrics[split], run.metrics.get("folds")
+    text = f"{format_report(figures, run.classifier.classes)}\n\n"
+    if folds:
+        first = JUDGED[split] if split == "folds" else f"{split} {accuracies(figures, BELOW)}\nout-of-fold"
+        text += (
+            f"{first} {accuracies(folds, BELOW)}\n"
+            f"{spread(folds)}: each photo was judged by the model that did\nnot see it;"
+            f" the classifier is the average of the {len(folds['each'])} models\n"
+        )
+    else:
+        text += f"{split} {accuracies(figures, BELOW)}\n"
+    text += f"report: {printable(run.path / 'report.html')}"
     return Shown(text, run.summary, f"{command_line('predict', run.path, {})} photo.jpg")
 
 

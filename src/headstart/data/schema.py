@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
-from typing import IO, Literal, Protocol
+from typing import IO, Literal, NamedTuple, Protocol
 
 from headstart.core.files import open_regular
 from headstart.errors import OptionError, option
@@ -127,9 +128,12 @@ class SplitOptions:
     fraction: float | None = None
     seed: int = 0
     min_per_class: int | None = None
+    folds: int | None = None
 
     def __post_init__(self) -> None:
-        wrong = split_problems(self.val, self.test, self.shots, self.fraction, self.seed, self.min_per_class)
+        wrong = split_problems(
+            self.val, self.test, self.shots, self.fraction, self.seed, self.min_per_class, self.folds
+        )
         if wrong:
             raise wrong[0] if len(wrong) == 1 else OptionError("; ".join(error.problem for error in wrong))
 
@@ -141,11 +145,13 @@ def split_problems(
     fraction: float | None,
     seed: int,
     min_per_class: int | None = None,
+    folds: int | None = None,
 ) -> list[OptionError]:
     """One error for each invalid option of ``SplitOptions``."""
     parts = [part is not None and not 0 <= part < 1 for part in (val, test)]
     whole = not any(parts) and (val or 0) + (test or 0) >= 1
     both = shots is not None and fraction is not None
+    fewer = [name for name, value in (("shots", shots), ("fraction", fraction)) if value is not None]
     rules = (
         ("val", val, parts[0], "must be at least 0 and below 1"),
         ("test", test, parts[1], "must be at least 0 and below 1"),
@@ -155,9 +161,26 @@ def split_problems(
         ("fraction", fraction, fraction is not None and not 0 < fraction <= 1, "must be above 0 and at most 1"),
         ("shots", None, both, f"and {option('fraction')} both limit the training set: give one"),
         ("min_per_class", min_per_class, min_per_class is not None and min_per_class < 1, "must be at least 1"),
+        ("folds", folds, folds is not None and folds < 2, "must be at least 2"),
+        (
+            "folds",
+            folds,
+            folds is not None and bool(fewer),
+            f"and {' and '.join(map(option, fewer))} do not go together: folds judge every photo",
+        ),
         ("seed", seed, not 0 <= seed <= MAX_SEED, f"must be from 0 to {MAX_SEED}"),
     )
     return [OptionError(f"{option(name, value)} {rule}", option=name) for name, value, broken, rule in rules if broken]
+
+
+class Fold(NamedTuple):
+    """A fold of the train split, by places in it: ``held_out`` is judged by a model that trained on ``train`` and chose
+    on ``val``, the other photos.
+    """
+
+    train: tuple[int, ...]
+    val: tuple[int, ...]
+    held_out: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -187,7 +210,7 @@ class SplitDataset:
     """Samples, ONE class list (natural order) for all splits, and the options of the splits.
 
     A split may be empty (data with given train and val has no test). ``summary`` is one line for the user;
-    ``left_out``: duplicates of photos in a more guarded split, and small classes.
+    ``left_out``: duplicates of photos in a more guarded split, and small classes; ``folds`` divide train, if asked for.
     """
 
     root: Path
@@ -200,6 +223,7 @@ class SplitDataset:
     bad: tuple[BadFile, ...] = ()
     notes: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    folds: tuple[Fold, ...] = ()
 
     def split(self, name: Split) -> tuple[Sample, ...]:
         """The samples of one split, in a fixed order."""
@@ -210,8 +234,16 @@ class SplitDataset:
         found = Counter(s.label for s in self.samples if s.split == name)
         return [found.get(c, 0) for c in range(len(self.classes))]
 
+    def numbered(self) -> list[tuple[Sample, int | None]]:
+        """Each sample with the number of its fold, from 1, if it is in one."""
+        number = {i: k for k, fold in enumerate(self.folds, 1) for i in fold.held_out}
+        place = count()
+        return [(s, number.get(next(place)) if s.split == "train" else None) for s in self.samples]
+
     @property
     def digest(self) -> str:
-        """A hex digest of contents, labels and splits: equal for equal data in any folder."""
-        rows = sorted(f"{s.digest} {self.classes[s.label]} {s.split}\n" for s in self.samples)
+        """A hex digest of contents, labels, splits and folds: equal for equal data in any folder."""
+        rows = sorted(
+            f"{s.digest} {self.classes[s.label]} {s.split}{f' {fold}' if fold else ''}\n" for s, fold in self.numbered()
+        )
         return hashlib.blake2b("".join(rows).encode(), digest_size=16).hexdigest()

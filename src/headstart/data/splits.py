@@ -6,22 +6,21 @@ The photos of a group, and exact duplicates, stay in one split.
 
 from __future__ import annotations
 
-import csv
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
 
-from headstart.core.files import read_rows, write_rows
-from headstart.core.text import brief, listed, plural, quoted
+from headstart.core.text import listed, plural, quoted
 from headstart.data.filenames import natural_key, shown
+from headstart.data.folds import draw_folds
 from headstart.data.sampling import draw
 from headstart.data.schema import (
     DEFAULT_FRACTION,
     GUARD,
     SPLITS,
     BadFile,
+    Fold,
     LeftOut,
     Manifest,
     Photo,
@@ -32,7 +31,7 @@ from headstart.data.schema import (
 )
 from headstart.data.sources.detect import check_labels
 from headstart.data.stratify import assign, groups, places, units
-from headstart.errors import DataError, RunError, option
+from headstart.errors import DataError, option
 
 
 @dataclass
@@ -61,20 +60,6 @@ class _Drawn:
         """The photos that missing splits are drawn from: those in train, or all where the data has no splits."""
         rest = (i for i in range(len(self.photos)) if i not in self.left_out)
         return [i for i in rest if self.splits[i] == "train" or self.photos[i].split is None]
-
-
-class SplitRow(NamedTuple):
-    """One line of ``splits.csv``; ``path`` is relative to the dataset's root, with forward slashes."""
-
-    path: str
-    label: str
-    split: Split
-    digest: str
-    group: str | None = None
-
-
-LEFT_OUT = "left_out"
-"""The last column of ``splits.csv``: why a photo is in no split. Older files do not have it."""
 
 
 def split_dataset(
@@ -111,7 +96,10 @@ def split_dataset(
     classes = tuple(sorted({photo.label for photo in kept}, key=natural_key))
     _check_given(drawn, given)
     parts = _parts_to_cut(given, options, drawn.notes)
-    if len(parts) > 1:
+    folds: tuple[Fold, ...] = ()
+    if options.folds:
+        folds = _cut_folds(drawn, parts, options)
+    elif len(parts) > 1:
         _cut(drawn, parts, options.seed)
     _shrink(drawn, options)
     _check_filled(drawn, classes)
@@ -129,38 +117,9 @@ def split_dataset(
             LeftOut(photo.path, photo.label, photo.split, drawn.digests[i], drawn.left_out[i])
             for i, photo in enumerate(drawn.photos) if i in drawn.left_out
         ),
+        folds=folds,
     )  # fmt: skip
     return replace(found, summary=_summary(found, len(kept), given, parts))
-
-
-def write_splits(dataset: SplitDataset, path: Path) -> None:
-    """Write the split of each photo, one line each, atomically; paths below the root are relative to it. Photos that
-    are left out have no split, and a reason.
-    """
-    rows = [
-        (shown(s.path, dataset.root), dataset.classes[s.label], s.split, s.digest, s.group or "", "")
-        for s in dataset.samples
-    ]
-    gone = [(shown(p.path, dataset.root), p.label, "", p.digest, "", p.reason) for p in dataset.left_out]
-    write_rows(path, (*SplitRow._fields, LEFT_OUT), [*rows, *gone])
-
-
-def read_splits(path: Path) -> list[SplitRow]:
-    """The photos in a split that ``write_splits`` wrote. Raises ``RunError`` for a file that is not such a table."""
-    columns = SplitRow._fields
-    try:
-        rows = read_rows(path)
-    except (OSError, csv.Error) as error:
-        raise RunError(f"{path} cannot be read ({brief(error)})") from error
-    if not rows or tuple(rows[0]) not in (columns, (*columns, LEFT_OUT)):
-        raise RunError(f"{path} is not a table of splits (its columns must be {', '.join(columns)})")
-    found = []
-    for line, row in enumerate(rows[1:], 2):
-        if not len(columns) <= len(row) <= len(rows[0]) or not (row[2] in SPLITS or (not row[2] and row[5:] > [""])):
-            raise RunError(f"{path}, line {line}: not a photo's path, label, split, digest and group")
-        if row[2]:
-            found.append(SplitRow(row[0], row[1], row[2], row[3], row[4] or None))
-    return found
 
 
 def _usable(manifest: Manifest, digests: Sequence[str | None], alike: Sequence[int] | None) -> _Drawn:
@@ -252,16 +211,20 @@ def _leave_small(drawn: _Drawn, least: int) -> set[str]:
 
 
 def _parts_to_cut(given: list[Split], options: SplitOptions, notes: list[str]) -> dict[Split, float]:
-    """The splits to draw, with their fractions; train, which they are drawn from, comes first."""
+    """The splits to draw, with their fractions; train, which they are drawn from, comes first. Beside folds val is not
+    one of them: each fold has its own.
+    """
     wanted: dict[Split, float] = {}
     asked: tuple[tuple[Split, float | None], ...] = (("val", options.val), ("test", options.test))
     for split, fraction in asked:
         if split in given:
             if fraction is not None:
                 notes.append(f"{option(split, fraction)} has no effect: the data brings its own {split} split")
+        elif options.folds:
+            wanted[split] = fraction if fraction and split == "test" else 0.0
         elif split == "val" or fraction is not None or "val" not in given:
             wanted[split] = DEFAULT_FRACTION if fraction is None else fraction
-    if not wanted.get("test") and "test" not in given:
+    if not wanted.get("test") and "test" not in given and not options.folds:
         notes.append(
             "no test split: settings were chosen on the validation set, so its accuracy is slightly optimistic"
         )
@@ -269,11 +232,34 @@ def _parts_to_cut(given: list[Split], options: SplitOptions, notes: list[str]) -
     return {"train": 1 - sum(wanted.values()), **wanted}
 
 
-def _cut(drawn: _Drawn, parts: dict[Split, float], seed: int) -> None:
-    """Draw the parts from the photos in train (all photos, where no splits are given)."""
+def _cut_folds(drawn: _Drawn, parts: dict[Split, float], options: SplitOptions) -> tuple[Fold, ...]:
+    """Put every photo that is not for test into train, and divide train into folds."""
     pool = drawn.pool()
     labels = [drawn.photos[i].label for i in pool]
-    unit = units([drawn.photos[i].group for i in pool], [drawn.digests[i] for i in pool], _together(drawn, pool))
+    together = _together(drawn, pool)
+    if len(parts) > 1:
+        _cut(drawn, parts, options.seed, together)
+    for i in pool:
+        drawn.splits[i] = drawn.splits[i] or "train"
+    kept = [place for place, i in enumerate(pool) if drawn.splits[i] == "train"]
+    members = [pool[place] for place in kept]
+    unit = units(
+        [drawn.photos[i].group for i in members],
+        [drawn.digests[i] for i in members],
+        [together[place] for place in kept],
+    )
+    val = DEFAULT_FRACTION if options.val is None else options.val
+    return draw_folds([labels[place] for place in kept], unit, options.folds or 0, val, options.seed)
+
+
+def _cut(drawn: _Drawn, parts: dict[Split, float], seed: int, together: list[int | None] | None = None) -> None:
+    """Draw the parts from the photos in train (all photos, where no splits are given). ``together`` as of
+    ``_together``, where that is known.
+    """
+    pool = drawn.pool()
+    labels = [drawn.photos[i].label for i in pool]
+    together = _together(drawn, pool) if together is None else together
+    unit = units([drawn.photos[i].group for i in pool], [drawn.digests[i] for i in pool], together)
     names = list(parts)
     _refuse_few(labels, unit, names)
     for i, part in zip(pool, assign(labels, unit, list(parts.values()), seed), strict=True):
@@ -366,7 +352,10 @@ def _summary(found: SplitDataset, photos: int, given: list[Split], parts: dict[S
     """``3 classes, 3000 photos, no splits: 70/15/15 stratified, seed 0 (train 2100, val 450, test 450)``."""
     o = found.options
     how = f"stratified, seed {o.seed}"
-    if not given or given == ["train"]:
+    if o.folds:
+        cut = [f"test is {100 * part:.4g} %" for split, part in parts.items() if split == "test"]
+        said = f"{' and '.join(given) if given else 'no splits'}: {', '.join([*cut, f'{o.folds} folds'])} {how}"
+    elif not given or given == ["train"]:
         shares = "/".join(f"{100 * part:.4g}" for part in parts.values())
         said = f"{'only train' if given else 'no splits'}: {shares} {how}"
     else:

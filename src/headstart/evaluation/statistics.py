@@ -15,6 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 LEVEL = 0.95
+OUT_OF_FOLD = 1.4
+"""The variance of an accuracy out of fold, in parts of that of independent verdicts: the largest that
+``benchmarks/claims/folds.py`` finds, about."""
 DRAWS = 10_000  # the percentiles of a 95 % bootstrap interval move by about 1 % of its width between seeds at this many
 
 
@@ -47,8 +50,9 @@ class McNemar(NamedTuple):
     p_value: float
 
 
-def wilson(correct: int, photos: int, level: float = LEVEL) -> Interval:
-    """The share of correct predictions with Wilson's score interval.
+def wilson(correct: int, photos: int, level: float = LEVEL, inflation: float = 1.0) -> Interval:
+    """The share of correct predictions with Wilson's score interval; ``inflation``: of the variance, where verdicts are
+    not independent (the interval is that of so many fewer photos).
 
     Unlike the textbook ``p ± z·se`` it stays within [0, 1] and keeps its width where all are correct (50 of 50 is
     92.9-100 %, not 100-100 %). Source: Wilson (1927), JASA 22:209; recommended over the alternatives by Brown, Cai &
@@ -56,8 +60,13 @@ def wilson(correct: int, photos: int, level: float = LEVEL) -> Interval:
     """
     if photos < 1 or not 0 <= correct <= photos:
         raise ValueError(f"{correct} correct predictions of {photos} photos")
-    low, high = wilson_bounds(np.array([correct / photos]), np.array([photos]), _normal_quantile(level))
-    return Interval(correct / photos, float(low[0]), float(high[0]), f"Wilson {percent(level)}")
+    low, high = wilson_bounds(np.array([correct / photos]), np.array([photos / inflation]), _normal_quantile(level))
+    method = f"Wilson {percent(level)}{_inflated(inflation)}"
+    return Interval(correct / photos, float(low[0]), float(high[0]), method)
+
+
+def _inflated(inflation: float) -> str:
+    return "" if inflation == 1 else f", variance times {inflation:g}"
 
 
 def _normal_quantile(level: float) -> float:
@@ -72,9 +81,11 @@ def wilson_bounds(shares: np.ndarray, photos: np.ndarray, z: float) -> tuple[np.
     return np.where(shares <= 0, 0.0, centre - half), np.where(shares >= 1, 1.0, centre + half)
 
 
-def balanced_accuracy(correct: np.ndarray, photos: np.ndarray, level: float = LEVEL) -> Interval:
+def balanced_accuracy(
+    correct: np.ndarray, photos: np.ndarray, level: float = LEVEL, inflation: float = 1.0
+) -> Interval:
     """The mean over classes of the share of their photos that is classified correctly, with its interval over photos;
-    ``correct`` and ``photos`` [C] per class. A class without photos does not count.
+    ``correct`` and ``photos`` [C] per class; ``inflation`` as of ``wilson``. A class without photos does not count.
 
     On each side the wider of two intervals. One combines the classes' own Wilson intervals (MOVER: Zou & Donner 2008,
     Stat. Med. 27:1693), which holds where a class has few photos and the others many. The other is Wilson's for as many
@@ -82,7 +93,7 @@ def balanced_accuracy(correct: np.ndarray, photos: np.ndarray, level: float = LE
     most classes have one or two photos, whose own shares say little. ``tests/evaluation/test_statistics.py`` simulates
     the coverage. Raises ValueError where no class has photos.
     """
-    own, count = np.asarray(correct, np.float64)[photos > 0], np.asarray(photos, np.float64)[photos > 0]
+    own, count = (np.asarray(each, np.float64)[photos > 0] / inflation for each in (correct, photos))
     if not len(own):
         raise ValueError("no class has photos")
     classes, shares, z = len(own), own / count, _normal_quantile(level)
@@ -94,7 +105,7 @@ def balanced_accuracy(correct: np.ndarray, photos: np.ndarray, level: float = LE
     worth = mean * (1 - mean) / variance if 0 < mean < 1 else classes**2 / float((1 / count).sum())
     pooled = wilson_bounds(np.array([mean]), np.array([worth]), z)
     bounds = min(mean - reach[0], float(pooled[0][0])), max(mean + reach[1], float(pooled[1][0]))
-    method = f"Wilson {percent(level)}, combined over classes"
+    method = f"Wilson {percent(level)}, combined over classes{_inflated(inflation)}"
     return Interval(mean, max(0.0, bounds[0]), min(1.0, bounds[1]), method)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from headstart.core.formats import check_format
+from headstart.core.formats import DAMAGED, check_format
 from headstart.errors import RunError
 from headstart.evaluation import ood
 from headstart.evaluation.conformal import label_set, least_probability, photos_needed, rank
@@ -31,12 +31,14 @@ LEVELS = (0.8, 0.9, 0.95)  # coverages that metrics.json evaluates
 @dataclass(frozen=True)
 class Uncertainty:
     """``own`` [n] float64, ascending: the probability of each val photo's own class. ``far`` [n] float64, ascending:
-    its distance to ``means`` [K, D] float16 (see ``ood``).
+    its distance to ``means`` [K, D] float16 (see ``ood``). After a cross-validation in ``folds`` these are of all
+    photos, each judged by the model that did not see it.
     """
 
     own: np.ndarray
     far: np.ndarray
     means: np.ndarray
+    folds: int = 0
 
     @classmethod
     def learn(
@@ -69,12 +71,15 @@ class Uncertainty:
         """What sets at this coverage guarantee, in words. Raises OptionError."""
         least = least_probability(self.own, coverage)
         if len(self.own) < (needed := photos_needed(coverage)):
-            too_few = f"they need {needed} validation photos; this run had {len(self.own)}."
+            photos = "photos" if self.folds else "validation photos"
+            too_few = f"they need {needed} {photos}; this run had {len(self.own)}."
             return f"Sets at {coverage:g} hold every class and are of no use: {too_few}"
-        return (
-            f"Of new photos like the {len(self.own)} validation photos, at least {100 * coverage:g} % of the sets hold"
-            " the true class: on average, not for each class nor each photo."
-            + (" The predictions alone are correct as often, so every set holds one label." if least > 0.5 else "")
+        if self.folds:
+            share = f"the {len(self.own)} photos of the {self.folds} folds, about {100 * coverage:g} % of the sets hold"
+        else:
+            share = f"the {len(self.own)} validation photos, at least {100 * coverage:g} % of the sets hold"
+        return f"Of new photos like {share} the true class: on average, not for each class nor each photo." + (
+            " The predictions alone are correct as often, so every set holds one label." if least > 0.5 else ""
         )
 
     def measured(self, far: Sequence[float | None], probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
@@ -97,7 +102,8 @@ class Uncertainty:
     def save(self, folder: Path) -> None:
         """Write ``certainty.safetensors``, atomically. Raises RunError."""
         tensors = {name: torch.from_numpy(getattr(self, name)) for name in ("own", "far", "means")}
-        save_state(folder / FILE, tensors, {"format": FORMAT})
+        facts = {"format": FORMAT, **({"folds": self.folds} if self.folds else {})}
+        save_state(folder / FILE, tensors, facts)
 
     @classmethod
     def load(cls, folder: Path, dim: int) -> Uncertainty | None:
@@ -111,7 +117,11 @@ class Uncertainty:
         check_format(path, facts, FORMAT)
         if not _fits(tensors, dim):
             raise RunError(f"{path} does not fit the model beside it.", "Train it again.")
-        return cls(*(tensors[name].numpy() for name in ("own", "far", "means")))
+        folds = facts.get("folds", 0)
+        if type(folds) is not int or folds < 0:
+            raise RunError(f"{path}: folds is no number of folds.", DAMAGED)
+        own, far, means = (tensors[name].numpy() for name in ("own", "far", "means"))
+        return cls(own, far, means, folds)
 
 
 def _fits(tensors: Mapping[str, torch.Tensor], dim: int) -> bool:

@@ -10,11 +10,13 @@ from msgspec import Meta, Struct
 
 from headstart.core.formats import DAMAGED, checked
 from headstart.errors import RunError
+from headstart.evaluation.metrics import JUDGED
 from headstart.runs.folder import RunFolder
 from headstart.training.plan import Plan
 
-METRICS_FORMAT = 2
-"""Of metrics.json: 2 where a confusion matrix is left out, because there are too many classes; else 1, as before."""
+METRICS_FORMAT = 3
+"""Of metrics.json: 3 where there are folds in place of val; else 2 where a confusion matrix is left out, because there
+are too many classes; else 1, as before."""
 Share = Annotated[float, Meta(ge=0, le=1.001)]  # an average of ones may be a little more than one
 Count = Annotated[int, Meta(ge=0, le=10**12)]
 Amount = Annotated[float, Meta(ge=0, le=1e12)]
@@ -98,6 +100,25 @@ class Figures(Struct):
     certainty: Certainty | None = None
 
 
+class OneFold(Struct):
+    """A row of ``folds.each``."""
+
+    fold: Count
+    photos: Count
+    accuracy: Share
+    l2: Amount
+    temperature: Amount
+    stages: Text
+    val_loss: Amount
+    val_accuracy: Share
+
+
+class FoldFigures(Figures, kw_only=True):
+    """The metrics of all photos, each by the model of its fold."""
+
+    each: Annotated[list[OneFold], Meta(min_length=2)]
+
+
 class Training(Struct):
     """``training``."""
 
@@ -108,8 +129,9 @@ class Training(Struct):
 class Metrics(Struct):
     """metrics.json."""
 
-    val: Figures
+    val: Figures | None = None
     test: Figures | None = None
+    folds: FoldFigures | None = None
     training: Training | None = None
 
 
@@ -117,7 +139,9 @@ def read_metrics(run: Path) -> dict[str, Any]:
     """metrics.json, in which all that ``Metrics`` names is as it says. Raises RunError."""
     path, values = run / "metrics.json", RunFolder(run).read_json("metrics.json")
     found = checked(path, values, Metrics, METRICS_FORMAT)
-    for name, figures in (("val", found.val), ("test", found.test)):
+    if not (found.val or found.folds):
+        raise RunError(f"{path} has neither val nor folds.", DAMAGED)
+    for name, figures in (("val", found.val), ("test", found.test), ("folds", found.folds)):
         if figures and not _fits(figures):
             raise RunError(f"{path}: {name}.confusion does not fit {name}.report.classes.", DAMAGED)
         if figures and figures.headline == "balanced_accuracy" and figures.balanced_accuracy is None:
@@ -127,8 +151,8 @@ def read_metrics(run: Path) -> dict[str, Any]:
 
 def metrics_file(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """The content of metrics.json."""
-    left_out = any(metrics[split]["confusion"] is None for split in ("val", "test") if split in metrics)
-    return {"format": METRICS_FORMAT if left_out else 1, **metrics}
+    left_out = any(metrics[split]["confusion"] is None for split in JUDGED if split in metrics)
+    return {"format": METRICS_FORMAT if "folds" in metrics else 2 if left_out else 1, **metrics}
 
 
 def _fits(figures: Figures) -> bool:

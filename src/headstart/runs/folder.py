@@ -16,6 +16,7 @@ from headstart.core.formats import DAMAGED, check_format, checked
 from headstart.core.text import listed
 from headstart.errors import OptionError, RunError, option
 from headstart.training.config import TrainOptions
+from headstart.training.strategies.base import FoldResult
 
 CONTENTS = {
     "model.safetensors": "the weights",
@@ -24,7 +25,7 @@ CONTENTS = {
     "plan.json": "every setting with its reason",
     "history.csv": "losses and accuracies per epoch (a probe: per L2 strength)",
     "metrics.json": "both accuracies with intervals, classification report, confusions, calibration, per split",
-    "predictions.csv": "every val and test photo: true class, prediction, confidence",
+    "predictions.csv": "every val and test photo (with folds: every photo): true class, prediction, confidence",
     "splits.csv": "which photo was in which split",
     "check.json": "what reading the photos found",
     "request.json": "the options of the run; resuming reads them",
@@ -229,9 +230,16 @@ HISTORY = (
     "strategy", "epoch", "l2", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr", "seconds",
     "val_balanced_accuracy",
 )  # fmt: skip
+FOLD = "fold"
+"""The last column, only where a model was trained for each fold: its number, from 1."""
 
 
-def write_history(path: Path, probe: Sequence[Any], epochs: Sequence[Any]) -> None:
-    """history.csv: a line per L2 strength of the probe, then a line per epoch; columns that do not apply are empty."""
+def write_history(path: Path, probe: Sequence[Any], epochs: Sequence[Any], folds: Sequence[FoldResult] = ()) -> None:
+    """history.csv: a line per L2 strength of the probe (of each fold's), then a line per epoch; columns that do not
+    apply are empty.
+    """
     rows = [{"strategy": "probe", **asdict(step)} for step in probe] + [asdict(row) for row in epochs]
-    write_rows(path, HISTORY, [[row.get(column, "") for column in HISTORY] for row in rows])
+    for number, fold in enumerate(folds, 1):
+        rows += [{"strategy": "probe", **asdict(step), FOLD: number} for step in fold.probe.path]
+    columns = (*HISTORY, *([FOLD] if folds else []))
+    write_rows(path, columns, [[row.get(column, "") for column in columns] for row in rows])

@@ -10,7 +10,7 @@ from typing import IO, Literal
 from headstart.data.filenames import shown
 from headstart.data.schema import Photo, Split
 from headstart.data.sources.detect import scan
-from headstart.data.splits import read_splits
+from headstart.data.split_table import read_splits
 from headstart.errors import DataError, RunError
 from headstart.runs.folder import RunFolder
 

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from headstart.core.text import listed
 from headstart.data.sources.named import display_name
 from headstart.evaluation.examples import confused_pairs
-from headstart.evaluation.metrics import few_per_class, headline
+from headstart.evaluation.metrics import JUDGED, few_per_class, headline, judged_on, spread
 from headstart.runs.markdown import code, escape, render_markdown
 from headstart.training.plan import Plan
 from headstart.training.strategies import STRATEGIES
@@ -27,7 +27,7 @@ MANY = 40
 
 def model_card(name: str, described: Mapping[str, Any], metrics: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
     """The card of a run: ``described`` is model.json, ``metrics`` and ``plan`` the files of these names."""
-    split = "test" if "test" in metrics else "val"
+    split = judged_on(metrics)
     found = metrics[split]
     settings = Plan.from_json(plan)
     strategy = STRATEGIES.get(settings.strategy) if settings.strategy in STRATEGIES else None  # None: not installed
@@ -45,6 +45,8 @@ def model_card(name: str, described: Mapping[str, Any], metrics: Mapping[str, An
         classes=Markup(listed(names, MANY)),
         metrics=metrics,
         split=split,
+        photos=f"{JUDGED[split]} photos",
+        spread=spread(metrics["folds"]) if "folds" in metrics else "",
         found=found,
         worst=worst,
         confused=confused,

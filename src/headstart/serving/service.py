@@ -13,7 +13,7 @@ import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from headstart.errors import RunError
-from headstart.evaluation.metrics import headline
+from headstart.evaluation.metrics import JUDGED, headline
 from headstart.evaluation.uncertainty import is_unknown
 from headstart.inference.classifier import Answer, Classifier
 from headstart.inference.saliency import Explainer, has_maps
@@ -127,7 +127,7 @@ class Service:
         """Photos and accuracy per split; nothing where the folder has no metrics, or none that can be read."""
         with suppress(RunError):
             metrics = read_metrics(self.run)
-            kept = {split: metrics[split] for split in ("val", "test") if split in metrics}
+            kept = {split: metrics[split] for split in JUDGED if split in metrics}
             interval = ("value", "low", "high", "method")
             return {
                 split: {

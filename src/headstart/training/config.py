@@ -19,6 +19,7 @@ from headstart.core.formats import DAMAGED, checked, known_only
 from headstart.core.paths import Place
 from headstart.data.schema import ClassFolders, Leakage, ReadOptions, SplitOptions, split_problems
 from headstart.errors import OptionError, RunError, did_you_mean
+from headstart.training.fold_rules import no_average
 from headstart.training.strategies import STRATEGIES
 
 if TYPE_CHECKING:
@@ -198,6 +199,13 @@ class TrainOptionsDict(CompareOptions, total=False):
         Strategy, _training(f"{', '.join(STRATEGIES.names())}. auto: a probe first, then what val decides.")
     ]
     shots: Annotated[int, _photos("Train on this many photos per class (and validate on at most as many).")]
+    folds: Annotated[
+        int,
+        _photos(
+            "Cross-validate: judge each photo once, by the one of so many probes that did not see it, and keep the"
+            " average of the probes. For few photos."
+        ),
+    ]
     log: Annotated[Log, Help("Output", f"Write the scalars of history.csv to {', '.join(get_args(Log))} as well.")]
 
 
@@ -240,6 +248,7 @@ class TrainOptions:
     seed: int = 0
     on_bad: str = "skip"
     min_per_class: int | None = None
+    folds: int | None = None
     leakage: str | None = None
     allow_leakage: bool = False
     backbone: str = DEFAULT_BACKBONE
@@ -268,7 +277,8 @@ class TrainOptions:
             if value is not None and value not in known:
                 hint = did_you_mean(str(value), known)
                 yield name, f"`{name}={value!r}` is not one of {', '.join(known)}. {hint}".strip(" .")
-        for error in split_problems(self.val, self.test, self.shots, self.fraction, self.seed, self.min_per_class):
+        splits = (self.val, self.test, self.shots, self.fraction, self.seed, self.min_per_class, self.folds)
+        for error in split_problems(*splits):
             yield str(error.option), error.problem
         if self.allow_leakage and self.leakage not in (None, "keep"):
             yield "allow_leakage", f"`allow_leakage` means `leakage='keep'`, and `leakage={self.leakage!r}` was given"
@@ -285,6 +295,8 @@ class TrainOptions:
         if strategy and self.boundary and strategy.boundary.use == "none":
             bounded = ", ".join(name for name in STRATEGIES.names() if STRATEGIES.get(name).boundary.use != "none")
             yield "boundary", f"`boundary` goes with the strategies {bounded}, not with {self.strategy}"
+        if self.folds is not None and (refused := no_average(self.strategy, self.head, self.dropout)):
+            yield "folds", refused
 
     @classmethod
     def gather(
@@ -324,7 +336,7 @@ class TrainOptions:
     @property
     def split_options(self) -> SplitOptions:
         """The options that decide how splits are drawn."""
-        return SplitOptions(self.val, self.test, self.shots, self.fraction, self.seed, self.min_per_class)
+        return SplitOptions(self.val, self.test, self.shots, self.fraction, self.seed, self.min_per_class, self.folds)
 
     @property
     def read_options(self) -> ReadOptions:

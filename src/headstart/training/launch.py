@@ -5,9 +5,11 @@ one that starts several processes under the entry point group ``headstart.launch
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from headstart.core.registry import Registry
+from headstart.training.folds import fit_folds
 from headstart.training.strategies import STRATEGIES
 from headstart.training.strategies.base import FitContext, FitResult
 
@@ -35,4 +37,5 @@ def fit(context: FitContext, launcher: str = "single") -> FitResult:
     Raises:
         TrainingError, Interrupted, RunError: see ``trainer.Trainer.run``.
     """
-    return LAUNCHERS.get(launcher).run(STRATEGIES.get(context.plan.strategy).fit, context)
+    way = STRATEGIES.get(context.plan.strategy).fit
+    return LAUNCHERS.get(launcher).run(partial(fit_folds, way) if context.folds else way, context)

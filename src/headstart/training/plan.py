@@ -48,6 +48,7 @@ class Plan:
     augment: str = "light"  # level of augmentation
     views: int = 1  # fixed views per photo that are cached where a frozen trunk is followed by trained layers
     budget_minutes: float = 10.0  # what auto may spend on fine-tuning after the probe
+    folds: int = 0  # of a cross-validation, whose models are averaged; 0: none
     seed: int = 0  # of splits, order, augmentation, dropout and random weights
     reasons: dict[str, str] = field(default_factory=dict, compare=False)  # the rule behind each value, or YOURS
     unknown: dict[str, Any] = field(default_factory=dict, compare=False)  # in plan.json, but not of this headstart
@@ -95,9 +96,12 @@ OF_SOME = TRAINING | {
     "variant",
     "stages",
     "average",
+    "folds",
 }  # the settings that some strategies do not use
 SETTINGS = tuple(
-    f.name for f in fields(Plan) if f.name not in {"reasons", "unknown", "strategy", "variant", "seed", "boundary"}
+    f.name
+    for f in fields(Plan)
+    if f.name not in {"reasons", "unknown", "strategy", "variant", "seed", "boundary", "folds"}
 )
 AUTO = "auto"
 """As a value that a user asks for: the rule decides. A plan never holds it."""

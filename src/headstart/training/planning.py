@@ -14,10 +14,10 @@ from headstart.training.strategies import STRATEGIES
 
 
 def resolve(
-    facts: Facts, seed: int = 0, boundary: str | None = None, overrides: Mapping[str, Any] | None = None
+    facts: Facts, seed: int = 0, boundary: str | None = None, overrides: Mapping[str, Any] | None = None, folds: int = 0
 ) -> Plan:
-    """The plan of one training, with the user's ``boundary`` and ``overrides`` (by the names of ``plan.SETTINGS``).
-    Raises OptionError that names every override that is unknown or impossible.
+    """The plan of one training, with the user's ``boundary``, ``folds`` and ``overrides`` (by the names of
+    ``plan.SETTINGS``). Raises OptionError that names every override that is unknown or impossible.
     """
     yours = {name: value for name, value in check_overrides(overrides or {}).items() if value != AUTO}
     strategy = STRATEGIES.get(facts.strategy)
@@ -48,6 +48,7 @@ def resolve(
         "augment": rules.augment(facts),
         "views": Choice(1, "this strategy reads no fixed views"),
         "budget_minutes": Choice(minutes, "what auto may spend on fine-tuning after the probe"),
+        "folds": Choice(folds, YOURS if folds else "photos are judged by a split of their own"),
         "seed": Choice(seed, "decides splits, order, crops, dropout and random weights"),
     }
     chosen |= strategy.defaults(facts) | {name: Choice(value, YOURS) for name, value in yours.items()}

@@ -13,6 +13,7 @@ from headstart.core.events import Events
 from headstart.core.text import plural, quoted
 from headstart.data.duplicates.pairs import Leak, in_words, leaks
 from headstart.data.filenames import shown
+from headstart.data.folds import without_val
 from headstart.data.images import DecodedImages
 from headstart.data.loading import LoadedImages, find_photos, read, usual_side
 from headstart.data.schema import SPLITS, Leakage, Manifest, Split, SplitDataset
@@ -29,6 +30,7 @@ from headstart.models.factory import create
 from headstart.models.heads import check_head, is_closed_form
 from headstart.training import loggers, rules
 from headstart.training.config import TrainOptions
+from headstart.training.fold_rules import trained_strategy
 from headstart.training.plan import Plan, check_overrides
 from headstart.training.planning import resolve
 from headstart.training.rules import Facts
@@ -95,6 +97,8 @@ def split(
     options: TrainOptions, photos: LoadedImages, backbone: Backbone, machine: Machine, events: Events
 ) -> Prepared:
     """The part of ``prepare`` that depends on seed, shots and strategy."""
+    if options.folds:
+        photos = replace(photos, manifest=without_val(photos.manifest))
     leaked = _leaked(photos, leakage := leakage_of(options, photos.manifest), events)
     dataset = draw_splits(options, photos)
     events.message(f"{photos.manifest.name} ({photos.manifest.layout}): {dataset.summary}")
@@ -106,12 +110,16 @@ def split(
     objective = OBJECTIVES.get("multiclass")  # the only kind of labels that photos are read with so far
     labels = {s: objective.targets([m.label for m in members[s]]) for s in SPLITS}
     evaluated, closed_form = len(members["val"]) + len(members["test"]), is_closed_form(options.head, options.dropout)
+    trained = trained_strategy(options.strategy, options.folds)
     held = [count for count in dataset.counts("train") if count]
     facts = replace(
         facts_of(photos.manifest, len(members["train"]), len(dataset.classes), backbone, machine),
-        strategy=options.strategy, evaluated=evaluated, closed_form=closed_form, largest=max(held), smallest=min(held),
+        strategy=trained, evaluated=evaluated, closed_form=closed_form,
+        largest=max(held), smallest=min(held),
     )  # fmt: skip
-    plan = resolve(facts, options.seed, options.boundary, options.settings)
+    plan = resolve(facts, options.seed, options.boundary, options.settings, options.folds or 0)
+    if options.strategy != trained:
+        events.message(f"`folds={options.folds}`: auto trains the probe alone, whose models can be averaged.")
     if uneven(np.array(held)):
         events.warning(_imbalance(dataset, plan))
     backbone.split_at(plan.boundary)  # raises for an unknown boundary before training

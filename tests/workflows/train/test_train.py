@@ -14,7 +14,7 @@ import pytest
 
 import headstart as hs
 from headstart.core.events import Events
-from headstart.data.splits import read_splits
+from headstart.data.split_table import read_splits
 from headstart.errors import Interrupted, OptionError, RunError
 from headstart.runs.folder import CONTENTS
 from headstart.training.config import TrainOptions

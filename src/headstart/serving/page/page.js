@@ -17,11 +17,11 @@ async function start() {
     return say("The server does not answer. Is headstart serve still running?");
   }
   $("name").textContent = model.name;
-  const figure = model.figures.test || model.figures.val;
+  const figure = model.figures.test || model.figures.folds || model.figures.val;
   const balanced = figure?.headline === "balanced accuracy" ? figure.balanced_accuracy : null;
   const classes = model.classes.length > 12 ? `${model.classes.length} classes` : model.classes.join(", ");
   const right = figure
-    ? ` ${balanced ? "Balanced accuracy" : "Accuracy"} on ${figure.photos} ${model.figures.test ? "test" : "validation"} photos: ${(100 * (balanced || figure.accuracy).value).toFixed(1)} %.`
+    ? ` ${balanced ? "Balanced accuracy" : "Accuracy"} on ${figure.photos} ${model.figures.test ? "test" : model.figures.folds ? "out-of-fold" : "validation"} photos: ${(100 * (balanced || figure.accuracy).value).toFixed(1)} %.`
     : "";
   $("about").textContent = `A classifier for ${classes}.${right}`;
 }

@@ -20,7 +20,7 @@ from torch import nn
 from headstart.core.choice import Choice
 from headstart.core.events import Events
 from headstart.data.images import DecodedImages
-from headstart.data.schema import Split
+from headstart.data.schema import Fold, Split
 from headstart.evaluation.objective import MULTICLASS, Objective, OnVal
 from headstart.inference.device import Machine
 from headstart.inference.features import FeatureExtractor
@@ -62,6 +62,7 @@ class FitContext:
     objective: Objective = MULTICLASS
     events: Events = field(default_factory=Events)
     units: dict[Split, np.ndarray] = field(default_factory=dict)  # [N] photos of one number are alike, or of one group
+    folds: tuple[Fold, ...] = ()  # of train, which then holds all photos but test
     remember: Callable[[str, Any], None] = lambda *_: None  # keeps a decision that a resumed run must not make again
     recall: Callable[[str], Any] = lambda _: None  # a decision that was kept, or None
     deliberate_bugs: tuple[str, ...] = ()  # made by a study alone
@@ -91,6 +92,19 @@ class FitContext:
 
 
 @dataclass(frozen=True)
+class FoldResult:
+    """The model of one fold: the ``logits`` [n, C] of the photos that it did not see, at the places ``held_out`` [n] of
+    train, and how it was made.
+    """
+
+    held_out: np.ndarray
+    logits: np.ndarray
+    probe: Probe
+    stages: str
+    val: tuple[float, float]
+
+
+@dataclass(frozen=True)
 class FitResult:
     """A trained network and how it was trained."""
 
@@ -103,6 +117,7 @@ class FitResult:
     parts: tuple[dict[str, Any], ...] = ()  # the strategies that were tried, with their figures on val
     decision: str = ""  # why this network was chosen, where there was a choice
     temperature: float | None = None  # what the head's logits are divided by already; None: not calibrated
+    folds: tuple[FoldResult, ...] = ()  # where the network is the average of those of folds, each with a temperature
 
 
 def part(strategy: str, val: tuple[float, float]) -> dict[str, Any]:
@@ -122,6 +137,8 @@ class Strategy(ABC):
     """Whether it starts from pretrained weights."""
     trains_backbone = False
     """Whether it changes the backbone."""
+    averages = False
+    """Whether it trains a head on the frozen backbone alone, so that linear ones of several folds average to one."""
     reads_train_features = False
     """Whether a frozen network reads the training photos (which makes it worth converting that)."""
 

@@ -32,11 +32,13 @@ class Probe(Strategy):
     """The whole backbone stays frozen; its features are computed once."""
 
     summary = "a linear probe on the frozen backbone"
+    averages = True
     reads_train_features = True
 
     def settings(self, plan: Plan) -> frozenset[str]:
         unused = {"lr_backbone", "stage_decay", "batchnorm", "augment"}
-        return (TRAINING - unused | {"variant"} if plan.variant else frozenset()) | {"stages"}
+        folds = {"folds"} if plan.folds else set()
+        return (TRAINING - unused | {"variant"} if plan.variant else frozenset()) | {"stages"} | folds
 
     def defaults(self, facts: Facts) -> dict[str, Choice]:
         if facts.closed_form:
@@ -50,6 +52,8 @@ class Probe(Strategy):
         }
 
     def describe(self, plan: Plan) -> str:
+        if plan.folds:
+            return f"the average of {plan.folds} linear probes on the frozen backbone, each trained without one fold"
         return "a new head on the frozen backbone" if plan.variant else self.summary
 
     def fit(self, context: FitContext) -> FitResult:

@@ -24,7 +24,7 @@ _RECIPE_KEYS = ("name", "title", "about", "images", "every_arm", "arms", "pairs"
 _IMAGES_KEYS = ("home", "words", "judge_on", "test_photos")
 _OWN_KEYS = ("images", "from", "published", "said", "expected", "note", "mistakes", "seeds")
 # Of a whole study, not of an arm; image sets are read once for all arms.
-_NOT_FOR_ARMS = {"data", "out", "weights", "from_run", "seed", "device", "on_bad", "log", "settings"} | {
+_NOT_FOR_ARMS = {"data", "out", "weights", "from_run", "seed", "device", "on_bad", "log", "settings", "folds"} | {
     f.name for f in fields(ReadOptions)
 }
 _OPTION_KINDS = {f.name: str(f.type).split(" ")[0] for f in fields(TrainOptions) if f.name not in _NOT_FOR_ARMS}

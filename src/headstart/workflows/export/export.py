@@ -168,9 +168,11 @@ def export(
 
 
 def _own_photos(run: Model) -> list[RunPhoto]:
-    """The run's own val and test photos. Raises DataError, with what to do, where they are gone."""
+    """The run's own val and test photos; after folds without a test split, all of them. Raises DataError, with what to
+    do, where they are gone.
+    """
     try:
-        return evenly(run_photos(Path(run), ("val", "test")), CHECKED)
+        return evenly(run_photos(Path(run), ("val", "test")) or run_photos(Path(run), ("train",)), CHECKED)
     except HeadstartError as error:
         raise DataError(f"The photos to check the file on are not there: {error.problem}", CALL_PHOTOS) from None
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -29,15 +29,18 @@ from headstart.reporting.command import command_line
 from headstart.runs.folder import RunFolder
 from headstart.training.preparation import Prepared
 from headstart.training.strategies.base import FitContext, FitResult
+from headstart.workflows.train.folds import Judged, out_of_fold, uncertainty_of_folds
 
 
 @dataclass(frozen=True)
 class Results:
-    """Of a trained network: ``features`` [N, D] (by ``extractor``), ``probabilities`` [N, C] and metrics, per split."""
+    """Of a trained network: ``features`` [N, D] (by ``extractor``), ``probabilities`` [N, C] and metrics, per split.
+    Those of "folds" are of train's photos, each by the model of its fold.
+    """
 
     extractor: FeatureExtractor
-    features: dict[Split, np.ndarray]
-    probabilities: dict[Split, np.ndarray]
+    features: dict[Literal["val", "test"], np.ndarray]
+    probabilities: dict[Judged, np.ndarray]
     metrics: dict[str, Any]
     seconds: dict[str, float]
 
@@ -49,7 +52,7 @@ def make_context(prepared: Prepared, state: Path, events: Events, folder: RunFol
     return FitContext(
         len(prepared.dataset.classes), prepared.pixels, prepared.labels, prepared.backbone, options.head,
         tuple(options.dropout), prepared.plan, prepared.plan_for, prepared.machine, state, prepared.extractor,
-        prepared.objective, events, _units(prepared), **keep,
+        prepared.objective, events, _units(prepared), prepared.dataset.folds, **keep,
     )  # fmt: skip
 
 
@@ -61,7 +64,9 @@ def _units(prepared: Prepared) -> dict[Split, np.ndarray]:
 
 
 def assess(prepared: Prepared, fitted: FitResult, events: Events) -> tuple[FitResult, Results]:
-    """Calibrate a trained network on val, unless it is already, and evaluate it on val and, this once, on test."""
+    """Calibrate a trained network on val, unless it is already, and evaluate it on val and, this once, on test. The
+    models of folds are calibrated, and evaluated on the photos that they did not see.
+    """
     began = time.monotonic()
     extractor = prepared.extractor
     backbone = fitted.network.backbone
@@ -69,19 +74,22 @@ def assess(prepared: Prepared, fitted: FitResult, events: Events) -> tuple[FitRe
         extractor = extractor.joining(backbone.joined)
     else:
         extractor = replace(extractor, backbone=backbone, ready={})
-    splits: tuple[Split, ...] = ("val", "test")
+    splits: tuple[Literal["val", "test"], ...] = ("val", "test")
     features = {s: _features(prepared, extractor, s, events) for s in splits if len(prepared.labels[s])}
-    if fitted.temperature is None:
+    if fitted.temperature is None and not fitted.folds:
         fitted = (
             _calibrated(prepared, fitted, features["val"]) if "val" in features else replace(fitted, temperature=1.0)
         )
-    probabilities: dict[Split, np.ndarray] = {}
+    probabilities: dict[Judged, np.ndarray] = {}
     metrics: dict[str, Any] = {}
+    if fitted.folds:
+        probabilities["folds"], metrics["folds"] = out_of_fold(prepared, fitted.folds)
     for split, rows in features.items():
         logits, labels = head_logits(fitted.network.head, rows), prepared.labels[split]
         probabilities[split] = prepared.objective.probabilities(logits)
         metrics[split] = prepared.objective.metrics(probabilities[split], labels, prepared.dataset.classes)
-        metrics[split]["calibration"]["before"] = before_scaling(logits, labels, fitted.temperature or 1.0)
+        if not fitted.folds:  # an average of scaled outputs has no unscaled ones
+            metrics[split]["calibration"]["before"] = before_scaling(logits, labels, fitted.temperature or 1.0)
     return fitted, Results(extractor, features, probabilities, metrics, {"evaluation": time.monotonic() - began})
 
 
@@ -106,8 +114,14 @@ def _features(
     return extractor.pooled(pixels, lambda done, total: events.progress(f"features of {split}", done, total))
 
 
-def fit_uncertainty(prepared: Prepared, results: Results, events: Events) -> Uncertainty | None:
+def fit_uncertainty(prepared: Prepared, fitted: FitResult, results: Results, events: Events) -> Uncertainty | None:
     """What predictions need to report their uncertainty; its evaluation on test is added to ``results.metrics``."""
+    if fitted.folds:
+        rows = _features(prepared, results.extractor, "train", events)
+        last_stage = results.extractor.backbone.last(rows)
+        found = uncertainty_of_folds(prepared, last_stage, results.probabilities["folds"])
+        _measure_uncertainty(found, prepared, results)
+        return found
     if "val" not in results.features:
         return None
     labels, last = prepared.labels, results.extractor.backbone.last  # the last stage alone knows what is unlike them
@@ -115,10 +129,15 @@ def fit_uncertainty(prepared: Prepared, results: Results, events: Events) -> Unc
     rows = _features(prepared, results.extractor, "train", events, members)
     means = class_means(last(rows), labels["train"][members])
     found = Uncertainty.learn(means, last(results.features["val"]), results.probabilities["val"], labels["val"])
+    _measure_uncertainty(found, prepared, results)
+    return found
+
+
+def _measure_uncertainty(found: Uncertainty, prepared: Prepared, results: Results) -> None:
     if "test" in results.features:
+        last, labels = results.extractor.backbone.last, prepared.labels
         far = found.distances(last(results.features["test"]))
         results.metrics["test"]["certainty"] = found.measured(far, results.probabilities["test"], labels["test"])
-    return found
 
 
 def make_classifier(prepared: Prepared, fitted: FitResult, certainty: Uncertainty | None = None) -> Classifier:

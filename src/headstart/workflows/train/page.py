@@ -14,7 +14,7 @@ import numpy as np
 
 from headstart.data.schema import BadFile
 from headstart.evaluation.examples import confused_pairs
-from headstart.evaluation.metrics import headline, worst_first
+from headstart.evaluation.metrics import JUDGED, headline, judged_on, spread, worst_first
 from headstart.evaluation.uncertainty import USUAL
 from headstart.reporting.images import heat_map
 from headstart.reporting.page import Fact, photo, render_page
@@ -52,7 +52,8 @@ class RunReport:
     """One training, for ``render_run``.
 
     answer       the result in one sentence; ``more`` a second one; ``caveats`` what limits it
-    metrics      split ("val", "test") → result of ``evaluation.metrics.evaluate``; the page shows test if it is there
+    metrics      split ("val", "test", "folds") → result of ``evaluation.metrics.evaluate``; the page shows what
+                 ``evaluation.metrics.judged_on`` says
     temperature  what the logits were divided by (metrics have the calibration before and after)
     counts       split → photos per class, in the order of ``classes``
     names        class → name to show, where it differs (a breed for its WordNet number)
@@ -100,16 +101,19 @@ PAIRS, MANY_PAIRS = 8, 30
 def render_run(report: RunReport) -> str:
     """One self-contained HTML page. Sections for which ``report`` has nothing are left out."""
     given = {split: found for split, found in report.metrics.items() if found}
-    split = next((split for split in ("test", "val") if split in given), "")
+    split = judged_on(given) if given else ""
     metrics = given.get(split)
     return render_page(
         "workflows/train/run.html.j2",
         report=report,
         names=[report.names.get(label, label) for label in report.classes],
         split=split,
+        split_name=JUDGED.get(split, ""),
         metrics=metrics,
         chance=1 / len(report.classes),
-        other=given.get("val") if split == "test" else None,
+        other=next(((JUDGED[s], given[s]) for s in ("folds", "val") if s in given and s != split), None),
+        folds=given.get("folds"),
+        spread=spread(given["folds"]) if "folds" in given else "",
         curves=[
             *probe_path(report.probe_path, report.chosen_l2), *training_curves(report.history, report.best_epoch)
         ],
@@ -119,8 +123,8 @@ def render_run(report: RunReport) -> str:
         order=_order(metrics["report"]["classes"]) if metrics else [],
         reliability=reliability(metrics["calibration"]) if metrics else None,
         scaled=[
-            (name, given[split])
-            for split, name in (("val", "validation"), ("test", "test"))
+            (JUDGED[split], given[split])
+            for split in ("val", "folds", "test")
             if split in given and given[split]["calibration"].get("before")
         ],
         sure=(metrics or {}).get("certainty"),

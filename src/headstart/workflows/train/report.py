@@ -6,16 +6,16 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from itertools import repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from headstart.core.text import plural
 from headstart.data.filenames import shown
-from headstart.data.schema import SPLITS, Split
+from headstart.data.schema import SPLITS
 from headstart.data.sources.named import display_name
 from headstart.evaluation.examples import confident_hits, most_confident
-from headstart.evaluation.metrics import few_per_class, headline, worst_first
+from headstart.evaluation.metrics import JUDGED, few_per_class, headline, judged_on, worst_first
 from headstart.evaluation.ood import some_of_each
 from headstart.inference.saliency import Explainer, has_maps
 from headstart.reporting.command import command_line
@@ -25,6 +25,7 @@ from headstart.reporting.samples import picture
 from headstart.runs.folder import CONTENTS
 from headstart.training.planning import plan_rows
 from headstart.training.strategies import STRATEGIES
+from headstart.workflows.train.folds import Judged, of_split, strengths
 from headstart.workflows.train.page import DataCheck, Mistake, RunReport, render_run
 
 if TYPE_CHECKING:
@@ -71,7 +72,11 @@ def run_page(prepared: Prepared, fitted: FitResult, results: Results, path: Path
         classes=dataset.classes,
         names={label: display_name(label) for label in dataset.classes if display_name(label) != label},
         facts=[
-            Fact("photos", f"{len(dataset.samples):,}", f"{len(labels):,} to train on"),
+            Fact(
+                "photos",
+                f"{len(dataset.samples):,}",
+                f"{len(labels):,} {f'in {len(fitted.folds)} folds' if fitted.folds else 'to train on'}",
+            ),
             Fact("classes", str(len(dataset.classes))),
             Fact("backbone", backbone.name, backbone.source),
             Fact("strategy", plan.strategy, way),
@@ -79,10 +84,10 @@ def run_page(prepared: Prepared, fitted: FitResult, results: Results, path: Path
         ],
         metrics=results.metrics,
         temperature=fitted.temperature or 1.0,
-        counts={split: dataset.counts(split) for split in SPLITS if len(prepared.labels[split])},
+        counts=_counts(prepared),
         history=[{**asdict(row), "phase": row.strategy} for row in fitted.history],
         best_epoch=fitted.best_epoch,
-        probe_path=[asdict(step) for step in probe.path] if probe else [],
+        probe_path=[asdict(step) for step in strengths(fitted)],
         chosen_l2=probe.l2 if probe else None,
         samples={
             dataset.classes[c]: [
@@ -106,17 +111,34 @@ def run_page(prepared: Prepared, fitted: FitResult, results: Results, path: Path
     return render_run(report)
 
 
+def _counts(prepared: Prepared) -> dict[str, list[int]]:
+    """Photos per class of each split, or of each fold in place of train."""
+    dataset = prepared.dataset
+    labels, classes = prepared.labels["train"], len(dataset.classes)
+    folds = {
+        f"fold {number}": np.bincount(labels[list(fold.held_out)], minlength=classes).tolist()
+        for number, fold in enumerate(dataset.folds, 1)
+    }
+    splits = {split: dataset.counts(split) for split in SPLITS if len(prepared.labels[split])}
+    return {**folds, **{split: row for split, row in splits.items() if not (folds and split == "train")}}
+
+
 def _shown_classes(metrics: dict[str, Any]) -> list[int]:
     """The classes whose photos are shown: all, or the worst of many."""
-    rows = metrics["test" if "test" in metrics else "val"]["report"]["classes"]
+    rows = metrics[judged_on(metrics)]["report"]["classes"]
     return list(range(len(rows))) if len(rows) <= MOST_CLASSES else worst_first(rows)[:MOST_CLASSES]
 
 
 def _answer(metrics: dict[str, Any]) -> str:
     """The result in one sentence."""
-    split, which = ("test", "unseen test photos") if "test" in metrics else ("val", "validation photos")
+    split = judged_on(metrics)
+    which = {"test": "unseen test photos", "val": "validation photos", "folds": "photos"}[split]
     name, found = headline(metrics[split])
     how_sure = f"(95 % confidence interval {found['low']:.1%} to {found['high']:.1%})"
+    if split == "folds":
+        over = "" if name == "accuracy" else "Averaged over the classes, "
+        seen = f"{found['value']:.1%} of {metrics[split]['photos']} photos are named correctly"
+        return f"{over}{seen} by a model that did not see them {how_sure}."
     if name == "accuracy":
         return f"The classifier names {found['value']:.1%} of {metrics[split]['photos']} {which} correctly {how_sure}."
     seen = f"{found['value']:.1%} of the {which} correctly"
@@ -125,15 +147,27 @@ def _answer(metrics: dict[str, Any]) -> str:
 
 def _caveats(prepared: Prepared, plan: Plan, metrics: dict[str, Any]) -> list[str]:
     """What limits the result."""
-    notes = ["This is one run: another seed draws other splits. A comparison over seeds shows how much that matters."]
-    if "test" not in metrics:
+    if "folds" in metrics:
+        folds = len(metrics["folds"]["each"])
+        notes = [
+            f"The out-of-fold accuracy is that of {folds} models, each trained on {folds - 1}/{folds} of the photos"
+            " and judged on the rest. The classifier is their average: it was trained on all of these photos, so its"
+            f" own accuracy {'is known from the test photos alone' if 'test' in metrics else 'is not measured'}.",
+            "This is one run: another seed draws other folds.",
+        ]
+    else:
+        notes = [
+            "This is one run: another seed draws other splits. A comparison over seeds shows how much that matters."
+        ]
+    split = judged_on(metrics)
+    if split == "val":
         notes.append(
             "There is no test split: choices were made on the photos that this accuracy is measured on, so it is a"
             " little too high."
         )
-    elif metrics["test"]["photos"] < 100:
-        notes.append(f"Only {metrics['test']['photos']} test photos: the interval is wide.")
-    if caution := few_per_class(metrics["test" if "test" in metrics else "val"]):
+    elif metrics[split]["photos"] < 100:
+        notes.append(f"Only {metrics[split]['photos']} {JUDGED[split]} photos: the interval is wide.")
+    if caution := few_per_class(metrics[split]):
         notes.append(caution)
     if plan.balance != "none":
         notes.append(
@@ -153,11 +187,16 @@ def _caveats(prepared: Prepared, plan: Plan, metrics: dict[str, Any]) -> list[st
 def _evidence(
     prepared: Prepared, results: Results, plan: Plan, classifier: Classifier
 ) -> tuple[list[Mistake], list[Mistake]]:
-    """(the most confident mistakes, the most confident correct predictions), on test where there is one, with saliency
-    maps where the network has them; without maps, correct predictions are not shown.
+    """(the most confident mistakes, the most confident correct predictions), on the photos that sum up the run, with
+    saliency maps where the network has them; without maps, correct predictions are not shown.
     """
-    split: Split = "test" if "test" in results.probabilities else "val"
-    probabilities, labels, members = results.probabilities[split], prepared.labels[split], prepared.dataset.split(split)
+    judged = cast(Judged, judged_on(results.metrics))
+    split = of_split(judged)
+    probabilities, labels, members = (
+        results.probabilities[judged],
+        prepared.labels[split],
+        prepared.dataset.split(split),
+    )
     chosen = wrong = most_confident(probabilities, labels, MISTAKES)
     if has_maps(classifier):
         chosen = wrong + confident_hits(probabilities, labels, HITS)

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headstart.evaluation.metrics import headline, worst_first
+from headstart.evaluation.metrics import JUDGED, headline, judged_on, worst_first
 from headstart.inference.classifier import Classifier
 from headstart.inference.uses import Uses
 from headstart.reporting.notebook import MOST, html, new_figure, read_frame, table_html
 from headstart.training.plan import Plan
+from headstart.workflows.train.folds import mean_path
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,7 +37,7 @@ class Run(Uses):
         return read_frame(self.path / "history.csv")
 
     def predictions(self) -> DataFrame:
-        """predictions.csv as a pandas frame: every val and test photo, its class and the prediction."""
+        """predictions.csv as a pandas frame: each val and test photo (of folds, each), its class, its prediction."""
         return read_frame(self.path / "predictions.csv")
 
     def figure(self) -> Figure:
@@ -61,12 +62,13 @@ class Run(Uses):
                 phase = line.pop("strategy")
                 rows.append({"phase": phase, **{name: float(value) if value else None for name, value in line.items()}})
         epochs = [{**row, "epoch": int(row["epoch"])} for row in rows if row["epoch"] is not None]
-        return epochs, [row for row in rows if row["l2"] is not None]
+        strengths = [row for row in rows if row["l2"] is not None]
+        return epochs, mean_path(strengths) if any("fold" in row for row in strengths) else strengths
 
     def _repr_html_(self) -> str:
         from headstart.reporting.plots import probe_path, standalone, training_curves
 
-        split = "test" if "test" in self.metrics else "val"
+        split = judged_on(self.metrics)
         found = self.metrics[split]
         name, accuracy = headline(found)
         classes = found["report"]["classes"]
@@ -82,7 +84,7 @@ class Run(Uses):
         epochs, strengths = self._history()
         plots = [*training_curves(epochs), *probe_path(strengths)]
         drawn = "".join(f"<div style='display:inline-block'>{standalone(plot)}</div>" for plot in plots)
-        photos, strategy = f"{html(found['photos'])} {split} photos", html(self.plan.strategy)
+        photos, strategy = f"{html(found['photos'])} {JUDGED[split]} photos", html(self.plan.strategy)
         return (
             f"<p><b>{html(self.path.name)}</b>: {name} {accuracy['value']:.4f} on {photos} "
             f"(95 % confidence interval {accuracy['low']:.4f} to {accuracy['high']:.4f}), {strategy}</p>"

@@ -18,9 +18,9 @@ from headstart.core.paths import Place, lasting
 from headstart.data.filenames import shown
 from headstart.data.images import ChangedPhoto
 from headstart.data.sources.given import Data, is_given, keep
-from headstart.data.splits import write_splits
+from headstart.data.split_table import write_splits
 from headstart.errors import Interrupted, OptionError, RunError
-from headstart.evaluation.metrics import few_per_class
+from headstart.evaluation.metrics import few_per_class, judged_on
 from headstart.inference.classifier import Classifier
 from headstart.reporting.console import console_events
 from headstart.runs.figures import metrics_file, read_metrics, read_plan
@@ -36,6 +36,7 @@ from headstart.training.preparation import Prepared, check_facts, prepare
 from headstart.training.strategies.base import FitResult
 from headstart.workflows.train.assess import Results, assess, fit_uncertainty, make_classifier, make_context
 from headstart.workflows.train.choose_backbone import with_backbone
+from headstart.workflows.train.folds import of_split, strengths
 from headstart.workflows.train.result import Run
 
 _PLACES = ("data", "weights", "from_run")
@@ -220,12 +221,12 @@ def _train(folder: RunFolder, prepared: Prepared, events: Events, deliberate_bug
     context = make_context(prepared, folder.state, listened, folder)
     fitted = fit(replace(context, deliberate_bugs=tuple(deliberate_bugs)))
     if tracker:
-        tracker.strengths(fitted.probe.path if fitted.probe else ())
+        tracker.strengths(strengths(fitted))
         tracker.close()
     trained = time.monotonic() - began
     fitted, results = assess(prepared, fitted, events)
     results.seconds["training"] = trained
-    classifier = make_classifier(prepared, fitted, fit_uncertainty(prepared, results, events))
+    classifier = make_classifier(prepared, fitted, fit_uncertainty(prepared, fitted, results, events))
     return Run(folder.path, _write(folder, prepared, fitted, results, classifier, events), fitted.plan, classifier)
 
 
@@ -238,7 +239,7 @@ def _write(
     path = folder.path
     classifier.save(path)
     write_json(path / "plan.json", fitted.plan.to_json())
-    write_history(path / "history.csv", fitted.probe.path if fitted.probe else (), fitted.history)
+    write_history(path / "history.csv", fitted.probe.path if fitted.probe else (), fitted.history, fitted.folds)
     metrics = results.metrics | {
         "training": {
             "strategy": fitted.plan.strategy, "parts": list(fitted.parts), "decision": fitted.decision,
@@ -248,21 +249,29 @@ def _write(
     }  # fmt: skip
     write_json(path / "metrics.json", metrics_file(metrics))
     write_json(path / "check.json", check_facts(prepared))
-    classes, rows = prepared.dataset.classes, []
-    for split, probabilities in results.probabilities.items():
-        predicted = prepared.objective.decide(probabilities)
-        for sample, p, best in zip(prepared.dataset.split(split), probabilities, predicted, strict=True):
-            place = shown(sample.path, prepared.dataset.root)
-            rows.append([place, split, classes[sample.label], classes[best], f"{p[best]:.6f}"])
-    write_rows(path / "predictions.csv", ("path", "split", "label", "predicted", "confidence"), rows)
+    write_rows(path / "predictions.csv", *_predictions(prepared, results))
     card = model_card(path.resolve().name, classifier.description(), metrics, fitted.plan.to_json())
     write_text(path / "MODEL_CARD.md", card)
     # Last: a run that has a report is complete.
     write_text(path / "report.html", run_page(prepared, fitted, results, path, classifier))
-    if caution := few_per_class(metrics["test" if "test" in metrics else "val"]):
+    if caution := few_per_class(metrics[judged_on(metrics)]):
         events.message(caution)
     folder.close()
     with contextlib.suppress(RunError):
         trim(keep=[store.folder for store in [prepared.photos.pixels.store] if store])
     events.message(f"Report: {path / 'report.html'}")
     return metrics
+
+
+def _predictions(prepared: Prepared, results: Results) -> tuple[list[str], list[list[Any]]]:
+    """The columns and rows of predictions.csv; beside folds, with the fold of each photo."""
+    dataset, rows = prepared.dataset, list[list[Any]]()
+    fold_of = {sample.path: fold or "" for sample, fold in dataset.numbered()}
+    for judged, probabilities in results.probabilities.items():
+        predicted = prepared.objective.decide(probabilities)
+        for sample, p, best in zip(dataset.split(of_split(judged)), probabilities, predicted, strict=True):
+            place, classes = shown(sample.path, dataset.root), dataset.classes
+            row = [place, judged, classes[sample.label], classes[best], f"{p[best]:.6f}"]
+            rows.append([*row, fold_of[sample.path]] if dataset.folds else row)
+    columns = ["path", "split", "label", "predicted", "confidence"]
+    return [*columns, "fold"] if dataset.folds else columns, rows
