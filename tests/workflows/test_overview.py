@@ -91,3 +91,14 @@ def test_default_folders_are_numbered(
     assert RunFolder(first).finished
     assert not first.with_name("photos-starter-probe-3").exists()
     assert cli(*words, "-q", "--out", first).code == 2
+
+
+def test_a_run_of_folds_has_the_accuracy_out_of_fold(
+    cli: Cli, photos: Path, starter: tuple[str, ...], tmp_path: Path
+) -> None:
+    out = tmp_path / "runs" / "folds"
+    assert cli("train", photos, "--folds", 3, *starter, "--out", out, "-q").code == 0
+    row = json.loads(cli("runs", tmp_path / "runs", "--json").out)[0]
+    folds = json.loads((out / "metrics.json").read_text(encoding="utf-8"))["folds"]["accuracy"]
+    assert (row["state"], row["split"]) == ("finished", "folds")
+    assert (row["accuracy"], row["low"], row["high"]) == (folds["value"], folds["low"], folds["high"])

@@ -15,7 +15,7 @@ from headstart.core.paths import Place
 from headstart.core.text import brief, joined, listed
 from headstart.data.filenames import natural_key
 from headstart.errors import HeadstartError, RunError
-from headstart.evaluation.metrics import headline
+from headstart.evaluation.metrics import headline, judged_on
 from headstart.reporting.notebook import frame
 from headstart.runs.figures import read_metrics, read_plan
 from headstart.runs.folder import RunFolder
@@ -157,7 +157,7 @@ def _row(path: Path) -> tuple[RunRow, Plan | None]:
             words = f"Not finished: `hs.resume({str(path)!r})` goes on, where it is not being trained now."
             return RunRow(**known, state="unfinished", problem=words), None
         metrics, plan = read_metrics(path), read_plan(path)
-        split = "test" if "test" in metrics else "val"
+        split = judged_on(metrics)
         name, interval = headline(metrics[split])
         known |= {"split": split, "figure": name} | {of: float(interval[key]) for of, key in _FIGURES.items()}
         known |= {"strategy": plan.strategy, "photos": _photos(path), "created": _created(path) or known["created"]}
