@@ -44,7 +44,7 @@ LEFT = (
     "no code at all", "`resnet18` and `model.json`", "`Prediction.labels`", "`overwrite=False`", "`print(1)`",
     "`hs.open_run('x')`", "`hs.photos('x')`", "`hs.check(`", "`hs.check() + hs.train()`", "`unknown_option=3`", "``",
     "`", "a`b", "`shots=0", "`shots\n=0`", "`a(" + "(" * 300 + ")`", "`hs.check('\0')`", "`hs.train(*data)(1)`",
-    "`os.system('x')`", "`run`",
+    "`os.system('x')`", "`runs`",
 )  # fmt: skip
 
 
