@@ -40,8 +40,6 @@ Config = Annotated[
 SaveConfig = Annotated[Path | None, option("Write the options as YAML for --config.", "--save-config", panel="Output")]
 Device = Annotated[str, option("auto, cpu, cuda, cuda:1 or mps.")]
 Texts = list[str] | None
-BELOW = ",\n  "
-"""Between the figures of a result: a line each."""
 RunFolder = Annotated[Path, argument("RUN", "A run folder, as headstart train makes it.")]
 
 

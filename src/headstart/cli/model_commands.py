@@ -8,7 +8,6 @@ from typing import Annotated, Any, cast
 import headstart as hs
 from headstart.cli import process
 from headstart.cli.base import (
-    BELOW,
     Device,
     Overwrite,
     RunFolder,
@@ -42,7 +41,7 @@ def evaluate(
     figures = hs.evaluate(run, data, split=cast(Any, split), device=device, **say, **options)
     text = (
         f"{format_report(figures, figures['classes'])}\n"
-        f"\n{accuracies(figures, BELOW)}\non {figures['photos']} photos of {printable(figures['data'])}"
+        f"\n{accuracies(figures, lines=True)}\non {figures['photos']} photos of {printable(figures['data'])}"
     )
     if figures.get("certainty", {}).get("unknown") is not None:
         text += f"\nunlike the training photos: {figures['certainty']['unknown']:.1%}"

@@ -16,6 +16,7 @@ from typer.models import OptionInfo
 
 from headstart.cli import config_file, messages
 from headstart.cli.base import Config, Json, Quiet, SaveConfig, Shown, option, print_json, told
+from headstart.core.lengths import seconds_of
 from headstart.core.paths import place
 from headstart.core.text import printable
 from headstart.errors import OptionError
@@ -155,8 +156,6 @@ def _typed(asked: Mapping[str, Any]) -> dict[str, Any]:
 
 def _minutes(text: str) -> float:
     """Minutes of a length of time as it is typed. Raises OptionError."""
-    from headstart.workflows.recommend.ranking import seconds_of
-
     if not (seconds := seconds_of(text)):
         raise OptionError(f"`time={text!r}` is no time.", "For no fine-tuning: `strategy='probe'`.", option="time")
     return seconds / 60

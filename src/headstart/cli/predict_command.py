@@ -27,6 +27,7 @@ from headstart.core.events import Events
 from headstart.core.files import Rows, write_text
 from headstart.core.text import json_text, plural, printable
 from headstart.errors import OptionError, RunError
+from headstart.training.config import EVERY
 
 if TYPE_CHECKING:
     from headstart.workflows.predict import Predictions
@@ -57,6 +58,7 @@ def predict(
         Path | None,
         option("Copy each photo to the folder of its class there; nothing is moved or overwritten.", panel="Output"),
     ] = None,
+    every: Annotated[str, option("Of a video, the time from frame to frame: 0.5s, 10s, 1m.")] = EVERY,
     coverage: Annotated[float | None, option("Add conformal prediction sets of this coverage: 0.95.")] = None,
     device: Device = "auto",
 ) -> None:
@@ -67,7 +69,7 @@ def predict(
     load("predict")
     from headstart.data.sources.unlabelled import tell_skipped
 
-    predictions = hs.predict(run, files, coverage=coverage, sort_into=sort_into, device=device)
+    predictions = hs.predict(run, files, coverage=coverage, sort_into=sort_into, every=every, device=device)
     events = Events(say["listener"])
     tell_skipped(predictions, events)
     if predictions.promise is not None:

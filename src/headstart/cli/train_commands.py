@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import headstart as hs
-from headstart.cli.base import BELOW, Device, Out, Overwrite, Say, Shown, Texts, Time, argument, load, option
+from headstart.cli.base import Device, Out, Overwrite, Say, Shown, Texts, Time, argument, load, option
 from headstart.cli.options import whole_numbers
 from headstart.core.text import joined, printable
 from headstart.errors import OptionError
@@ -39,14 +39,14 @@ def train(
     figures, folds = run.metrics[split], run.metrics.get("folds")
     text = f"{format_report(figures, run.classifier.classes)}\n\n"
     if folds:
-        first = JUDGED[split] if split == "folds" else f"{split} {accuracies(figures, BELOW)}\nout-of-fold"
+        first = JUDGED[split] if split == "folds" else f"{split} {accuracies(figures, lines=True)}\nout-of-fold"
         text += (
-            f"{first} {accuracies(folds, BELOW)}\n"
+            f"{first} {accuracies(folds, lines=True)}\n"
             f"{spread(folds)}: each photo was judged by the model that did\nnot see it;"
             f" the classifier is the average of the {len(folds['each'])} models\n"
         )
     else:
-        text += f"{split} {accuracies(figures, BELOW)}\n"
+        text += f"{split} {accuracies(figures, lines=True)}\n"
     text += f"report: {printable(run.path / 'report.html')}"
     return Shown(text, run.summary, f"{command_line('predict', run.path, {})} photo.jpg")
 
@@ -139,14 +139,15 @@ def _named(given: Sequence[str], option: str) -> dict[str, str]:
 def backbones(
     pattern: Annotated[str | None, argument("[PATTERN]", "Part of a name, or a glob.")] = None,
 ) -> Shown:
-    """List the pretrained backbones."""
+    """List the pretrained backbones: parameters, size, ImageNet accuracy, and which weights are on this machine."""
     found = hs.backbones(pattern)
     width = max(len("backbone"), *(len(info.name) for info in found))
-    lines = [f"{'backbone':{width}}    px  parameters   MB  ImageNet  licence"]
+    lines = [f"{'backbone':{width}}    px  parameters   MB  ImageNet  here  licence"]
     for info in found:
         size = f"{info.parameters / 1e6:.1f} M" if info.parameters else ""
         mb, accuracy = ("" if value is None else f"{value:.{n}f}" for value, n in ((info.mb, 0), (info.imagenet, 1)))
-        cells = f"{info.image_size:4d}  {size:>10}  {mb:>3}  {accuracy:>8}  {info.license or ''}"
+        here = "yes" if info.at_hand else ""
+        cells = f"{info.image_size:4d}  {size:>10}  {mb:>3}  {accuracy:>8}  {here:4}  {info.license or ''}"
         lines.append(f"{info.name:{width}}  {cells}".rstrip())
     return Shown(joined(lines), [asdict(info) for info in found])
 

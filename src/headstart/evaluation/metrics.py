@@ -100,14 +100,17 @@ def headline(figures: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     return name.replace("_", " "), figures[name]
 
 
-def accuracies(figures: dict[str, Any], separator: str = ", ") -> str:
-    """Accuracy with its interval in words, and balanced accuracy, which comes first where classes are uneven."""
+def accuracies(figures: dict[str, Any], lines: bool = False) -> str:
+    """Accuracy with its interval in words, and balanced accuracy, which comes first where classes are uneven; on
+    ``lines`` of their own where that is asked for.
+    """
     names = [name for name in ("accuracy", "balanced_accuracy") if name in figures]
     names.sort(key=lambda name: name != figures.get("headline", "accuracy"))
-    told = [(name.replace("_", " "), figures[name]) for name in names]
-    return separator.join(
-        f"{name} {one['value']:.3f} (95 % interval {one['low']:.3f} to {one['high']:.3f})" for name, one in told
+    first, *others = (
+        f"{name.replace('_', ' ')} {one['value']:.3f} (95 % interval {one['low']:.3f} to {one['high']:.3f})"
+        for name, one in ((name, figures[name]) for name in names)
     )
+    return ",\n".join([first, *(f"  {one}" for one in others)]) if lines else ", ".join([first, *others])
 
 
 def few_per_class(figures: dict[str, Any]) -> str:

@@ -30,11 +30,12 @@ class Uses:
     """The methods of a run and of its classifier. A call uses the network that is in memory already."""
 
     def predict(
-        self, files: Any, *, coverage: float | None = None, sort_into: Place | None = None, device: Device = "auto",
+        self, files: Any, *, coverage: float | None = None, sort_into: Place | None = None,
+        every: str | float = "1s", device: Device = "auto",
     ) -> Predictions:  # fmt: skip
         """``headstart.predict`` with this model."""
         return _function("predict")(  # type: ignore[no-any-return]
-            self, files, coverage=coverage, sort_into=sort_into, device=device
+            self, files, coverage=coverage, sort_into=sort_into, every=every, device=device
         )
 
     def evaluate(

@@ -45,7 +45,7 @@ class Entry:
 class BackboneInfo:
     """``name`` as ``backbone`` takes it; ``image_size`` in px; a description of the ``weights``; ``family`` of
     architectures; ``license`` of the weights. Where they are known (``models.catalogue``): ``parameters``, ``mb``
-    (millions of bytes) and published top-1 accuracy on ImageNet in percent.
+    (millions of bytes) and published top-1 accuracy on ImageNet in percent. ``at_hand``: they are on this machine.
     """
 
     name: str
@@ -56,6 +56,7 @@ class BackboneInfo:
     parameters: int | None = None
     mb: float | None = None
     imagenet: float | None = None
+    at_hand: bool = False
 
 
 class Provider(Protocol):
@@ -146,7 +147,7 @@ def backbones(pattern: str | None = None) -> list[BackboneInfo]:
     if not found:
         close = did_you_mean(str(pattern), [name for name, _ in names])
         raise OptionError(f"no backbone matches {pattern!r}", f"{close} `hs.backbones()` lists them all.".strip())
-    return [_with_figures(provider.describe(name)) for name, provider in found]
+    return [_with_figures(provider.describe(name), provider) for name, provider in found]
 
 
 def known(name: str) -> Known | None:
@@ -155,7 +156,9 @@ def known(name: str) -> Known | None:
     return None if entry.options else KNOWN.get(name) or KNOWN.get(entry.architecture)
 
 
-def _with_figures(info: BackboneInfo) -> BackboneInfo:
+def _with_figures(info: BackboneInfo, provider: Provider) -> BackboneInfo:
+    entry = provider.resolve(info.name)
+    info = replace(info, at_hand=entry is not None and provider.at_hand(entry))
     if (known := KNOWN.get(info.name)) is None:
         return info
     return replace(info, parameters=known.parameters, mb=round(known.megabytes, 1), imagenet=known.imagenet)

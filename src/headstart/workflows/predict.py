@@ -10,6 +10,7 @@ import numpy as np
 
 from headstart.core.arguments import Device, typed
 from headstart.core.events import Listener
+from headstart.core.lengths import seconds_of
 from headstart.core.paths import Place
 from headstart.core.text import elided
 from headstart.data.copies import Copies
@@ -24,7 +25,7 @@ from headstart.evaluation.metrics import evaluate as measure
 from headstart.inference.classifier import Classifier, Model, Prediction
 from headstart.reporting.console import console_events
 from headstart.reporting.notebook import MOST, frame, html, photo_tile
-from headstart.training.config import DataOptions, TrainOptions
+from headstart.training.config import EVERY, DataOptions, TrainOptions
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -109,6 +110,7 @@ def predict(
     *,
     coverage: float | None = None,
     sort_into: Place | None = None,
+    every: str | float = EVERY,
     device: Device = "auto",
 ) -> Predictions:
     """Classify photos, one after the other.
@@ -122,6 +124,7 @@ def predict(
             share of the photos; ``Predictions.promise`` says what exactly that means.
         sort_into: a folder: each photo is copied to the folder of its class in it as it is predicted, those unlike the
             training photos to ``_unknown``. Nothing is moved or overwritten (see ``headstart.data.copies``).
+        every: of a video that is named, the time from frame to frame: seconds, or text such as ``"0.5s"`` (needs PyAV).
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
 
     Returns:
@@ -136,7 +139,10 @@ def predict(
         check_coverage(coverage)
     classifier = Classifier.of(run, device)
     promise = None if coverage is None else classifier.known_uncertainty.promise(coverage)
-    found = find_files(files)
+    seconds = seconds_of(every, "every")
+    if not seconds > 0:
+        raise OptionError(f"`every={every!r}` is no time.", "Write it like `every='1s'`.", option="every")
+    found = find_files(files, every=seconds)
     predicted = classifier.predictions(found.photos, coverage)
     copies = None if sort_into is None else Copies(Path(sort_into), classifier.classes)
     total = len(found.photos) if isinstance(found.photos, list) else None

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from headstart.errors import OptionError
-from headstart.workflows.recommend.ranking import Budget, chances, order, resample, seconds_of
+from headstart.workflows.recommend.ranking import Budget, chances, order, resample
 from headstart.workflows.recommend.text import answer
 
 
@@ -79,21 +79,6 @@ def test_one_alone() -> None:
     assert answer(rows(("big", None, 9.0)), 9) == (
         "big is the only one that was measured: a linear probe reaches 90.0%.", 0
     )  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [("90s", 90), ("10m", 600), ("10 min", 600), ("1h", 3600), ("1h30m", 5400), ("0.5h", 1800), ("45", 45), (7.5, 7.5)],
-    ids=str,
-)
-def test_lengths_of_time(text: str | float, seconds: float) -> None:
-    assert seconds_of(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["soon", "", "10x", "m", "-5m", "10m later"])
-def test_what_is_no_length_of_time(text: str) -> None:
-    with pytest.raises(OptionError, match="is not a length of time"):
-        seconds_of(text)
 
 
 def test_reasons() -> None:

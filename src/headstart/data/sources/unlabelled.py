@@ -29,6 +29,7 @@ from headstart.data.sources.in_memory import content_of, image_column, is_datase
 from headstart.data.sources.table import Reader, listed_paths
 from headstart.data.sources.table_reading import SUFFIXES, Table
 from headstart.data.sources.tree import PHOTO_KINDS, Folders
+from headstart.data.sources.video import FORMATS, frames
 from headstart.errors import DataError, OptionError, option
 
 STANDARD_INPUT = "-"
@@ -76,16 +77,16 @@ class Found:
     notes: list[str] = field(default_factory=list)
 
 
-def find_files(files: Any, argument: str = "files") -> Found:
+def find_files(files: Any, argument: str = "files", every: float | None = None) -> Found:
     """The photos of names of files, folders (in natural order), globs, archives and tables, of pictures in memory (see
     ``headstart.data.pictures``), or of any iterable of these; ``-`` reads paths from standard input. What is given
-    twice is there twice.
+    twice is there twice. Of a video that is named, a frame ``every`` so many seconds, where that is given.
 
     Raises:
         DataError: names without a match. OptionError: what is neither a name nor a picture.
     """
     if isinstance(files, str | os.PathLike):
-        return _Finding(argument).run([files], alone=True)
+        return _Finding(argument, every).run([files], alone=True)
     if (several := pictures(files, argument)) is not None:
         return Found(list(several))
     if is_frame(files) or is_dataset(files):
@@ -101,7 +102,7 @@ def find_files(files: Any, argument: str = "files") -> Found:
             return Found(picture(one, n, argument, copy=True) for n, one in enumerate(chain([first], files), 1))
         files = [] if first is None else chain([first], files)
     given = list(files)
-    return _Finding(argument).run(given, alone=len(given) == 1)
+    return _Finding(argument, every).run(given, alone=len(given) == 1)
 
 
 def _of_table(files: Any, argument: str) -> list[ImageRef] | Iterator[ImageRef]:
@@ -148,8 +149,8 @@ def tell_skipped(found: Beside, events: Events, most: int = 40) -> None:
 class _Finding:
     """Collects what is found, and the names without a match."""
 
-    def __init__(self, argument: str) -> None:
-        self.argument, self.found, self.missing = argument, Found(), list[str]()
+    def __init__(self, argument: str, every: float | None = None) -> None:
+        self.argument, self.every, self.found, self.missing = argument, every, Found(), list[str]()
         self.photos: list[ImageRef] = []
 
     def run(self, given: Iterable[Any], alone: bool) -> Found:
@@ -215,6 +216,8 @@ class _Finding:
     def _file(self, path: Path, alone: bool) -> None:
         if is_image_name(path.name) or not os.path.isfile(path):
             self.photos.append(path)
+        elif self.every is not None and path.suffix.lower() in FORMATS:
+            self.photos += frames(path, self.every)
         elif path.suffix.lower() in SUFFIXES:
             if alone:
                 self._listed(listed_paths(path), str(path))

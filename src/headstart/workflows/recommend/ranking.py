@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -88,15 +87,3 @@ class Budget:
         if self.seconds is not None and seconds > self.seconds:
             return f"{duration(seconds)} for all photos, above {duration(self.seconds)}"
         return ""
-
-
-def seconds_of(text: str | float) -> float:
-    """``90s``, ``10m``, ``1h``, ``1h30m``; a bare number is seconds. Raises OptionError."""
-    if isinstance(text, int | float):
-        return float(text)
-    written = text.strip().lower()
-    if not re.fullmatch(r"\d+(\.\d+)?|(\d+(\.\d+)?\s*(s|min|m|h)\s*)+", written):
-        hint = "Write it like `time='90s'`, 10m or 1h30m."
-        raise OptionError(f"`time={text!r}` is not a length of time.", hint, option="time")
-    parts = re.findall(r"([\d.]+)\s*(s|min|m|h)?", written)
-    return sum(float(number) * {"": 1, "s": 1, "h": 3600}.get(unit, 60) for number, unit in parts)

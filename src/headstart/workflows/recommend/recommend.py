@@ -13,6 +13,7 @@ import numpy as np
 from headstart.core.arguments import typed
 from headstart.core.events import Events, Listener
 from headstart.core.eviction import trim
+from headstart.core.lengths import seconds_of
 from headstart.core.text import joined
 from headstart.data.loading import LoadedImages, find_photos, read
 from headstart.data.sampling import choosable, sampled
@@ -31,7 +32,7 @@ from headstart.training.plan import check_overrides
 from headstart.training.preparation import input_size
 from headstart.training.throughput import photos_per_second
 from headstart.workflows.recommend.candidates import Candidate, Supply, candidates, megabytes
-from headstart.workflows.recommend.ranking import Budget, order, resample, seconds_of
+from headstart.workflows.recommend.ranking import Budget, order, resample
 from headstart.workflows.recommend.scores import score
 from headstart.workflows.recommend.text import answer, table
 

@@ -11,6 +11,7 @@ from typing import Any, Unpack
 from headstart.core.arguments import typed
 from headstart.core.events import Events, Listener
 from headstart.core.files import write_json
+from headstart.core.lengths import seconds_of
 from headstart.core.paths import Place
 from headstart.core.text import json_text, plural
 from headstart.data.sources.given import Data
@@ -62,8 +63,7 @@ class Tuned:
         split = "test" if "test" in self.run.metrics else "val"
         if split == "val":
             lines[-1] = "There is no test set: the figure below is of the photos that chose the settings."
-        figures = accuracies(self.run.metrics[split], ",\n  ")
-        return "\n".join([*lines, "", f"{split} {figures}"])
+        return "\n".join([*lines, "", f"{split} {accuracies(self.run.metrics[split], lines=True)}"])
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def tune(
     import_optuna()
     if trials < 1:
         raise OptionError(f"`trials={trials}` must be at least 1.", option="trials")
-    seconds = None if time is None else _seconds(time)
+    seconds = None if time is None else seconds_of(time)
     asked = TrainOptions.gather(data, out, options, "tune")
     if asked.folds:
         problem = "`folds` divides all photos, and a search needs val to choose on."
@@ -171,12 +171,6 @@ def _trial_row(trial: Any) -> dict[str, Any]:
     row = {"trial": trial.number, "state": trial.state.name.lower(), "val": trial.value, "settings": trial.params}
     problem = problem_of(trial)
     return {**row, "problem": problem} if problem else row
-
-
-def _seconds(time: str | float) -> float:
-    from headstart.workflows.recommend.ranking import seconds_of
-
-    return seconds_of(time)
 
 
 def _refuse(folder: Path) -> None:
