@@ -25,7 +25,7 @@ from headstart.cli.base import (
 )
 from headstart.core.events import Events
 from headstart.core.files import Rows, write_text
-from headstart.core.text import json_text, plural, printable
+from headstart.core.text import elided, json_text, plural, printable
 from headstart.errors import OptionError, RunError
 from headstart.training.config import EVERY
 
@@ -133,7 +133,7 @@ class _Counts:
         """The table, of more than one photo, and where copies are."""
         if self.classes.total() + self.unread > 1:
             ranked = self.classes.most_common()
-            rows = [(label, n, self.unknown[label] or "") for label, n in ranked[:_MOST]]
+            rows = [(elided(label, 40), n, self.unknown[label] or "") for label, n in ranked[:_MOST]]
             if rest := ranked[_MOST:]:
                 unknown = sum(self.unknown[label] for label, _ in rest)
                 rows.append((f"{len(rest)} more classes", sum(n for _, n in rest), unknown or ""))
