@@ -65,7 +65,8 @@ def test_with_every_stream_closed_files_hold_what_belongs_in_them(
 def test_predictions_stop_when_their_reader_leaves(probe_run: Path, photos: Path, tmp_path: Path) -> None:
     for form in ("", "--jsonl", "--csv"):
         code, said = shell(f"predict {probe_run} {photos} {form}", "| head -1", tmp_path)
-        assert (code, said) == (0, "")
+        assert code == 0
+        assert not said or said.startswith("36 photos\nclass ")  # the counts, where all was written before it left
 
 
 # -- signals --

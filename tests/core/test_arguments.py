@@ -85,7 +85,7 @@ FIXED: dict[str, dict[str, Any]] = {
     "evaluate": {"run": "no run", "data": "nowhere"}, "explain": {"run": "no run", "photos": "none.jpg"},
     "predict": {"run": "no run", "files": "none.jpg"}, "push": {"run": "no run", "repo": "a/b"},
     "embed": {"photos": "none.jpg"}, "search": {"photo": np.zeros((8, 8, 3), np.uint8), "within": "none.jpg"},
-    "study": {"recipe": "animals"}, "backbones": {},
+    "study": {"recipe": "animals"}, "backbones": {}, "list_runs": {},
     **{name: {"run": "no run"} for name in ("resume", "open_run", "describe", "export", "serve")},
     "compare": {"data": "nowhere", "backbone": "starter"},
 }  # fmt: skip

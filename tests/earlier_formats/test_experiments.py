@@ -41,17 +41,17 @@ def test_a_finished_study_trains_nothing_anew(study: Path, again: Callable[..., 
 
 def test_a_study_that_lacks_its_last_training_does_that_one_only(study: Path, again: Callable[..., Answer]) -> None:
     told = read(study / "study.json")
-    answers = unfinish(study)
+    unfinish(study)
     before = files_below(study / "arms")
     said = again("study")
     assert said.code == 0, said.err
     after = files_below(study / "arms")
     assert {name: after[name] for name in before} == before
     assert {name.partition("/")[0] for name in after.keys() - before.keys()} == {LAST_ARM.name}
-    assert_same_answers(study / LAST_ARM, answers)
     for mine, theirs in zip(read(study / "study.json")["arms"], told["arms"], strict=True):
         assert mine["arm"] == theirs["arm"]
-        assert mine["values"] == pytest.approx(theirs["values"])
+        old = len(mine["values"]) - (mine["arm"] == LAST_ARM.name.rpartition("-")[0])  # the last is by today's rules
+        assert mine["values"][:old] == pytest.approx(theirs["values"][:old])
 
 
 def test_a_study_that_was_stopped_in_a_training_goes_on_within_it(
@@ -66,6 +66,8 @@ def test_a_study_that_was_stopped_in_a_training_goes_on_within_it(
     assert {n for n in before if after.get(n) != before[n]} <= {n for n in before if n.startswith(LAST_ARM.name)}
     assert not (study / LAST_ARM / "state").exists()
     assert read(study / LAST_ARM / "request.json")["mistakes"] == ["sigmoid"]
+    reasons = read(study / LAST_ARM / "plan.json")["reasons"]
+    assert reasons["augment"] != reasons["epochs"] == "you chose it"  # of a rule that has changed, and of the user
     assert_same_answers(study / LAST_ARM, answers)
 
 

@@ -112,7 +112,7 @@ def test_a_launcher_gets_the_fit_and_the_context() -> None:
     STRATEGIES.register("silent", Silent())
     LAUNCHERS.register("twice", Twice())
     try:
-        context: Any = SimpleNamespace(plan=Plan("silent"))
+        context: Any = SimpleNamespace(plan=Plan("silent"), folds=())
         found: Any = [fit(context, "twice"), fit(context)]
         assert found == [["silent", "silent"], "silent"]
     finally:

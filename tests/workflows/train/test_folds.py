@@ -91,7 +91,7 @@ def test_the_command_prints_it_and_repeats_only_with_overwrite(
     command = ("train", photos, "--folds", 3, "--backbone", "starter", "--weights", weights, "--out", "run")
     first = cli(*command, "--set", "precision=float32")
     assert first.code == 0
-    assert re.search(r"^out-of-fold accuracy [01]\.\d{4} \(95 % interval ", first.out, re.MULTILINE)
+    assert re.search(r"^out-of-fold accuracy [01]\.\d{3} \(95 % interval ", first.out, re.MULTILINE)
     assert re.search(
         r"^3 folds, from .*: each photo was judged by the model that did\nnot see it;", first.out, re.MULTILINE
     )

@@ -194,7 +194,7 @@ class Worker:
 
     def _run(self, job: Job, events: Events) -> JobResult:
         """Train in an ordinary run folder, or go on with a training that was interrupted there."""
-        from headstart.workflows.train.train import as_begun_with, check_unchanged, train_prepared
+        from headstart.workflows.train.train import as_begun_with, train_prepared, unchanged
 
         folder, bugs = RunFolder(job.folder), job.arm.deliberate_bugs
         begun = (job.folder / "request.json").exists()
@@ -202,7 +202,7 @@ class Worker:
             job = replace(job, options=as_begun_with(folder, job.options))
         prepared = self._prepare(job, events)
         if begun:
-            check_unchanged(folder, prepared)
+            prepared = unchanged(folder, prepared)
         else:
             source = job.options.from_run and lasting(job.options.from_run)  # a resume may come from elsewhere
             folder = RunFolder.create(job.folder, replace(job.options, from_run=source), deliberate_bugs=bugs)

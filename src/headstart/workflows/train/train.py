@@ -119,11 +119,19 @@ _BEFORE = {"balance": "none", "stages": "last", "average": "none"}
 """Of settings that were added, what was done before."""
 
 
+_CHANGED_RULES = ("epochs", "lr", "lr_backbone", "augment")
+"""Settings whose rules have changed since 0.1.0."""
+
+
 def as_begun_with(folder: RunFolder, options: TrainOptions) -> TrainOptions:
-    """The options of a training that a version may have begun which knew fewer settings: it goes on as that would."""
+    """The options of a training that another version may have begun: it goes on as that would, whatever settings it
+    knew and by what rules it chose them. (The parts of ``auto`` have plans of their own, which are not kept.)
+    """
     if not isinstance(begun := folder.recall("plan"), dict):
         return options
     older = {name: value for name, value in _BEFORE.items() if name not in begun}
+    if options.strategy != "auto":
+        older |= {name: begun[name] for name in _CHANGED_RULES if name in begun and name not in options.settings}
     return replace(options, settings={**options.settings, **older})
 
 
@@ -148,7 +156,7 @@ def resume(run: Place, *, quiet: bool = False, listener: Listener | None = None)
     options = as_begun_with(folder, options)
     with console_events(quiet, listener) as events:
         prepared = prepare(options, events)
-        check_unchanged(folder, prepared)
+        prepared = unchanged(folder, prepared)
         # As they were typed, which is how the model and its report name them.
         kept = folder.recall("places")
         typed: dict[str, Any] = {k: v for k, v in kept.items() if isinstance(v, str)} if isinstance(kept, dict) else {}
@@ -157,8 +165,10 @@ def resume(run: Place, *, quiet: bool = False, listener: Listener | None = None)
         return train_prepared(folder, prepared, events, folder.deliberate_bugs)
 
 
-def check_unchanged(folder: RunFolder, prepared: Prepared) -> None:
-    """Only the same photos under the same plan can end with the same weights. Raises RunError."""
+def unchanged(folder: RunFolder, prepared: Prepared) -> Prepared:
+    """The training with the reasons that its plan began with. Only the same photos under the same plan can end with the
+    same weights: RunError for others.
+    """
     data, plan = folder.recall("data"), folder.recall("plan")
     if data is not None and data != prepared.dataset.digest:
         problem = f"The photos in {prepared.options.data} are not those that {folder.path} began with."
@@ -169,6 +179,9 @@ def check_unchanged(folder: RunFolder, prepared: Prepared) -> None:
             f"{folder.path} cannot be resumed here: the plan would change ({', '.join(changes)}).",
             "Resume it on the machine and with the headstart that began it, or train with `overwrite=True`.",
         )
+    if before is None:
+        return prepared
+    return replace(prepared, plan=replace(prepared.plan, reasons=prepared.plan.reasons | before.reasons))
 
 
 @typed
