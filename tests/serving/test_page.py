@@ -278,3 +278,32 @@ def test_the_page_works_behind_a_proxy_below_a_path(browser: Any, proxied: tuple
     page.wait_for_selector(".heat:not([hidden])")
     page.close()
     assert [path for path in outside if path != "/favicon.ico"] == []
+
+
+def test_the_page_asks_for_the_key(
+    browser: Any, start_server: Callable[..., Any], photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PETS_KEY", "a-key-of-thirty-characters-x30")
+    server = start_server("--port", "0", "--root-path", "/pets", "--api-key", "env:PETS_KEY")
+    page = browser.new_page(viewport={"width": 390, "height": 800})
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(server.address)
+    page.wait_for_selector("#lock:not([hidden])")
+    assert page.is_hidden("#drop")
+    for wrong in ("wrong", "schlüssel"):
+        page.fill("#key", wrong)
+        page.press("#key", "Enter")
+        page.wait_for_selector("#refused:not([hidden])")
+    page.get_by_label("API key").fill("a-key-of-thirty-characters-x30")
+    page.click("#lock button")
+    page.wait_for_selector("#about:has-text('cat, dog, owl')")
+    assert page.is_hidden("#lock")
+    page.set_input_files("#choose", [str(next(photos.rglob("*.png")))])
+    assert labels(page)[0] in ("cat", "dog", "owl")
+    page.click(".look")
+    page.wait_for_selector(".heat:not([hidden])")
+    page.reload()
+    page.wait_for_selector("#lock:not([hidden])")
+    page.close()
+    assert not errors

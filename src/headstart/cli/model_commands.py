@@ -161,12 +161,22 @@ def serve(
         list[str], option("A name by which clients reach it, behind a proxy say (repeatable).", metavar="NAME")
     ] = [],  # noqa: B006 - typer's form
     allow_origin: Annotated[list[str], option("Another site whose pages may use it (repeatable).", metavar="URL")] = [],  # noqa: B006 - typer's form
+    root_path: Annotated[str, option("The path below which a proxy shows it: /pets.", metavar="PATH")] = "",
+    api_key: Annotated[
+        str | None,
+        option(
+            "Where the key is that requests must send: a file, or env:NAME for a variable.", metavar="FILE|env:NAME"
+        ),
+    ] = None,
     device: Device = "auto",
 ) -> None:
     """Serve predictions over HTTP: a web page, and POST /predict."""
     load("serve")  # without a message: the first line is the address, for which programs wait
     process.leave_signals()
-    hs.serve(run, host=host, port=port, hosts=allow_host, origins=allow_origin, device=device, **say)
+    hs.serve(
+        run, host=host, port=port, hosts=allow_host, origins=allow_origin, root_path=root_path, api_key=api_key,
+        device=device, **say,
+    )  # fmt: skip
 
 
 COMMANDS = (predict, evaluate, explain, embed, search, export, serve, push, runs, describe)

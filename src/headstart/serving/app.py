@@ -24,7 +24,9 @@ from headstart._version import __version__
 from headstart.evaluation.uncertainty import is_unknown
 from headstart.inference.classifier import Answer
 from headstart.serving.guard import HEADERS, Guard
+from headstart.serving.keys import HEADER, Locked
 from headstart.serving.limits import Refused, too_busy
+from headstart.serving.prefix import Prefix
 from headstart.serving.service import Service
 from headstart.serving.uploads import FIELD, Upload, read_uploads
 
@@ -33,6 +35,9 @@ PAGE = {
     "/page.css": ("page.css", "text/css"),
     "/page.js": ("page.js", "text/javascript"),
 }
+
+FREE = (*PAGE, "/healthz", "/docs", "/openapi.json")
+"""What a server with API keys shows to everybody: nothing of the model. A browser sends no key when it opens a page."""
 
 
 class Named(BaseModel):
@@ -70,7 +75,8 @@ _FILES = {"type": "array", "items": {"type": "string", "format": "binary"}}
 _FORM = {"schema": {"type": "object", "required": [FIELD], "properties": {FIELD: _FILES}}}
 UPLOAD = {"requestBody": {"required": True, "content": {"multipart/form-data": _FORM}}}
 _STATUS = {
-    400: "Not valid multipart/form-data", 408: "The upload did not arrive in time", 413: "Too large, or too many files",
+    400: "Not valid multipart/form-data", 401: "No API key, where the server wants one",
+    408: "The upload did not arrive in time", 413: "Too large, or too many files",
     415: "Not multipart/form-data", 422: "No photo, or one that cannot be read",
     429: "Too busy: try again after Retry-After seconds", 503: "No response in time",
 }  # fmt: skip
@@ -79,8 +85,16 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def make_app(service: Service, hosts: Iterable[str] = (), origins: Sequence[str] = ()) -> FastAPI:
-    """The app; its lifespan starts and stops the service. ``hosts``, ``origins``: see ``Guard``."""
+def make_app(
+    service: Service,
+    hosts: Iterable[str] = (),
+    origins: Sequence[str] = (),
+    prefix: str = "",
+    keys: Sequence[str] = (),
+) -> FastAPI:
+    """The app; its lifespan starts and stops the service. ``hosts``, ``origins``: see ``Guard``; ``prefix``: see
+    ``Prefix``; ``keys``: see ``Locked``, none for a server that is open.
+    """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -88,15 +102,25 @@ def make_app(service: Service, hosts: Iterable[str] = (), origins: Sequence[str]
         yield
         await service.stop()
 
-    about = f"Classifies photos: {', '.join(service.classifier.classes[:20])}."
+    classes = "" if keys else f": {', '.join(service.classifier.classes[:20])}"  # /docs can be read without a key
+    about = f"Classifies photos{classes}."
     app = FastAPI(
-        title="headstart", description=about, version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None
-    )
+        title="headstart", description=about, version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None,
+        servers=[{"url": prefix}] if prefix else None,
+        redirect_slashes=False,  # to an absolute address, which is wrong behind a proxy
+    )  # fmt: skip
     _refusals(app)
+    if keys:  # within the next, which answers what a browser asks before it sends a key
+        app.add_middleware(Locked, keys=keys, free=FREE)
     if origins:
-        app.add_middleware(CORSMiddleware, allow_origins=origins, allow_methods=["GET", "POST"])
+        app.add_middleware(
+            CORSMiddleware, allow_origins=origins, allow_methods=["GET", "POST"],
+            allow_headers=[HEADER, "Authorization"], expose_headers=["Retry-After"],
+        )  # fmt: skip
     app.add_middleware(Guard, hosts=hosts, origins=origins)
     app.middleware("http")(_counting(service))
+    if prefix:
+        app.add_middleware(Prefix, prefix=prefix)
     _predictions(app, service)
     _about(app, service)
     for path, (name, kind) in PAGE.items():

@@ -31,6 +31,8 @@ def serve(
     device: Device = "auto",
     hosts: Sequence[str] = (),
     origins: Sequence[str] = (),
+    root_path: str = "",
+    api_key: str | None = None,
     limits: Limits | None = None,
     quiet: bool = False,
     listener: Listener | None = None,
@@ -45,15 +47,21 @@ def serve(
         hosts: names by which clients reach the server, behind a proxy say; IP addresses, localhost and the machine's
             own name need not be given. ``"*"`` allows every name.
         origins: other sites whose pages may use the server (CORS): ``"https://app.example.org"``.
+        root_path: the path below which a proxy shows the server (``"/pets"``), whether it takes that away from requests
+            or not.
+        api_key: where the key is that requests must send: ``"env:NAME"`` for a variable of the environment, or a file
+            (one key a line). None: everybody who can connect may use the server.
         limits: what a request may cost; see ``headstart.serving.limits.Limits``.
         quiet: no progress and messages on standard error, warnings only.
         listener: called with each event (``headstart.core.events``); with ``quiet`` it alone hears of them.
 
     Raises:
-        OptionError: a package that is not installed, a port that is taken.
+        OptionError: a package that is not installed, a port that is taken, no path, no key.
         RunError: no model there.
     """
-    app = application(run, device=device, hosts=hosts, origins=origins, limits=limits)
+    app = application(
+        run, device=device, hosts=hosts, origins=origins, root_path=root_path, api_key=api_key, limits=limits
+    )
     import uvicorn  # after the check that it is there
 
     from headstart.serving.connections import bounded_protocol
@@ -65,9 +73,11 @@ def serve(
         local = ipaddress.ip_address(address.partition("%")[0]).is_loopback
         who = (
             "only this machine can connect (`host='0.0.0.0'` lets others)" if local
+            else "anyone who reaches this machine can connect and needs a key" if api_key
             else "anyone who reaches this machine can connect: there is no password"
         )  # fmt: skip
-        events.message(f"Serving on http://{shown}:{port}  ({who}; Ctrl-C stops it)")
+        place = f"http://{shown}:{port}{root_path.rstrip('/')}{'/' if root_path else ''}"
+        events.message(f"Serving on {place}  ({who}; Ctrl-C stops it)")
     config = uvicorn.Config(
         app, http=bounded_protocol(limits or Limits()), ws="none", log_level="error", access_log=False,
         timeout_graceful_shutdown=10, timeout_keep_alive=10, server_header=False,
@@ -82,6 +92,8 @@ def application(
     device: Device = "auto",
     hosts: Sequence[str] = (),
     origins: Sequence[str] = (),
+    root_path: str = "",
+    api_key: str | None = None,
     limits: Limits | None = None,
 ) -> FastAPI:
     """The ASGI app of a run, for a server of one's own, which bounds connections and the time of a request's head.
@@ -93,9 +105,14 @@ def application(
     if missing:
         raise OptionError(f"Serving needs {', '.join(missing)}, not installed here.", "pip install 'headstart[serve]'")
     from headstart.serving.app import make_app
+    from headstart.serving.keys import read_keys
+    from headstart.serving.prefix import read_prefix
     from headstart.serving.service import Service
 
-    return make_app(Service(Path(run), Classifier.load(run, device), limits or Limits()), hosts, origins)
+    prefix = read_prefix(root_path)  # first what is quickly refused
+    keys = () if api_key is None else read_keys(api_key)
+    service = Service(Path(run), Classifier.load(run, device), limits or Limits())
+    return make_app(service, hosts, origins, prefix, keys)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -10,17 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from headstart.errors import RunError
 from headstart.evaluation.metrics import JUDGED, headline
-from headstart.evaluation.uncertainty import is_unknown
 from headstart.inference.classifier import Answer, Classifier
 from headstart.inference.saliency import Explainer, has_maps
 from headstart.reporting.images import overlay, png
 from headstart.runs.figures import read_metrics
 from headstart.serving.batching import LENGTHS, Batcher
 from headstart.serving.decoders import Decoders
+from headstart.serving.figures import Figures
 from headstart.serving.limits import Limits, Refused, too_busy
 from headstart.serving.uploads import Memory, Upload
 
@@ -28,28 +27,12 @@ TURN = 4
 """Photos of a request that are decoded at a time: other requests get their turn between them."""
 
 
-class Figures:
-    """Prometheus counters of one server, in a registry of their own: several servers may live in a process."""
-
-    def __init__(self) -> None:
-        registry = self.registry = CollectorRegistry()
-        self.requests = Counter("headstart_requests", "Requests by response", ["path", "status"], registry=registry)
-        self.seconds = Histogram(
-            "headstart_request_seconds", "Time from a request's headers to its response", ["path"], registry=registry,
-            buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
-        )  # fmt: skip
-        self.photos = Counter("headstart_photos", "Photos by predicted class", ["label"], registry=registry)
-        self.unknown = Counter("headstart_unknown_photos", "Out-of-distribution photos", registry=registry)
-        self.batch = Histogram("headstart_batch_photos", "Photos per batch", registry=registry, buckets=LENGTHS)
-        self.busy = Gauge("headstart_requests_at_work", "Requests in progress", registry=registry)
-
-
 class Service:
     """One classifier behind a server."""
 
     def __init__(self, run: Path, classifier: Classifier, limits: Limits) -> None:
         self.run, self.classifier, self.limits = run, classifier, limits
-        self.figures, self.memory = Figures(), Memory(limits.memory_mb * 1e6)
+        self.figures, self.memory = Figures(classifier.classes, classifier.certainty), Memory(limits.memory_mb * 1e6)
         self.batcher = Batcher(
             lambda photos: classifier.answers(classifier.features(photos)), limits.waiting, self.figures.batch.observe
         )
@@ -77,8 +60,7 @@ class Service:
         photos = await self._decoded(uploads)
         predictions = await asyncio.gather(*map(asyncio.wrap_future, self.batcher.submit(photos)))
         for one in predictions:
-            self.figures.photos.labels(self.classifier.classes[int(one.probabilities.argmax())]).inc()
-            self.figures.unknown.inc(bool(is_unknown(one.distance)))
+            self.figures.count(one)
         return predictions
 
     async def _decoded(self, uploads: Sequence[Upload]) -> list[np.ndarray]:

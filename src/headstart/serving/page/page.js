@@ -9,13 +9,20 @@ let model = { classes: [], explains: false, limits: {} };
 let waiting = [];
 let atWork = 0;
 let stream = null;
+let key = ""; // in memory only: other pages of this host, and the next visitor, do not find it
+
+// Headers with the key; a header holds no other characters, and the server has no such key.
+const headers = () => (/^[\x21-\x7e]+$/.test(key) ? { "X-API-Key": key } : {});
 
 async function start() {
   try {
-    model = await (await fetch("model")).json();
+    const response = await fetch("model", { headers: headers() });
+    if (response.status === 401) return lock();
+    model = await response.json();
   } catch {
     return say("The server does not answer. Is headstart serve still running?");
   }
+  lock(false);
   $("name").textContent = model.name;
   const figure = model.figures.test || model.figures.folds || model.figures.val;
   const balanced = figure?.headline === "balanced accuracy" ? figure.balanced_accuracy : null;
@@ -25,6 +32,22 @@ async function start() {
     : "";
   $("about").textContent = `A classifier for ${classes}.${right}`;
 }
+
+function lock(locked = true) {
+  $("lock").hidden = !locked;
+  $("main").hidden = locked;
+  if (!locked) return;
+  $("about").textContent = "";
+  $("refused").hidden = !key;
+  $("key").value = "";
+  $("key").focus();
+}
+
+$("lock").addEventListener("submit", (event) => {
+  event.preventDefault();
+  key = $("key").value.trim();
+  start();
+});
 
 // Text from outside without what moves the cursor, hides, or turns the direction of writing: those characters as \u202e.
 // A joiner stays where it changes how an emoji or a word of another script looks.
@@ -82,7 +105,7 @@ function closeCamera() {
 
 function add(files) {
   const given = [...files];
-  if (!given.length) return;
+  if (!given.length || $("main").hidden) return;
   $("message").hidden = true;
   $("results").hidden = false;
   for (const file of given) waiting.push([file, card(file)]);
@@ -118,7 +141,7 @@ async function send(path, file) {
   const form = new FormData();
   form.append("files", file, file.name);
   for (;;) {
-    const response = await fetch(path, { method: "POST", body: form });
+    const response = await fetch(path, { method: "POST", body: form, headers: headers() });
     if (response.status !== 429) return response;
     await new Promise((done) => setTimeout(done, 1000 * Number(response.headers.get("Retry-After") || 1)));
   }
@@ -128,6 +151,7 @@ async function name(file, node, row) {
   try {
     const response = await send("predict", file);
     const found = await response.json();
+    if (response.status === 401) lock(); // the server has another key since
     if (!response.ok) return fail(node, row, found.error);
     Object.assign(row, found.predictions[0]);
     show(node, row, file);
