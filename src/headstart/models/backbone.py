@@ -29,7 +29,8 @@ class Facts:
     ``name`` as the user wrote it; ``architecture``: timm's full name; ``preprocessing`` that its weights expect;
     ``dim`` of the features; ``cut``: the last block kept, or None; ``trial_size`` (px): a small input it takes;
     ``classifier``: key prefixes of the classifier that was removed; ``beyond``: keys of the original network that the
-    cut removed; ``prefix_tokens``: tokens of a transformer that have no position.
+    cut removed; ``prefix_tokens``: tokens of a transformer that have no position; ``undecayed``: keys of parameters
+    that weight decay leaves out, besides biases and normalisation.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Facts:
     classifier: tuple[str, ...] = ()
     beyond: frozenset[str] = field(default=frozenset(), repr=False)
     prefix_tokens: int = 0
+    undecayed: frozenset[str] = field(default=frozenset(), repr=False)
 
 
 class Tap(NamedTuple):

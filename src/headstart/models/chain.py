@@ -67,6 +67,15 @@ class Inlined(nn.Module):
         return self.inner.state_dict(destination=destination, prefix=outer, keep_vars=keep_vars)
 
 
+def named_originally(chain: nn.Module) -> Iterator[tuple[str, str, nn.Parameter]]:
+    """(name, key, parameter) of each parameter of a chain: keys in a ``state_dict`` lack the name of ``Inlined``."""
+    inlined = tuple(name for name, module in chain.named_modules() if isinstance(module, Inlined))
+    for name, parameter in chain.named_parameters():
+        part = next((part for part in inlined if name.startswith(f"{part}.inner.")), None)
+        key = name if part is None else part[: part.rfind(".") + 1] + name.removeprefix(f"{part}.inner.")
+        yield name, key, parameter
+
+
 class GlobalPool(nn.Module):
     """The mean over all positions: [N, C, H, W], [N, H, W, C] (``channels_last``) or tokens [N, L, C] to [N, C].
 

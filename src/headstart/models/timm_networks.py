@@ -9,6 +9,7 @@ import itertools
 import math
 from collections.abc import Iterable
 from contextlib import suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, cast
 
@@ -113,6 +114,7 @@ class TimmNetworks:
             trial_size=trial_size,
             classifier=(named,) if isinstance(named, str) else tuple(named),
             prefix_tokens=int(getattr(net, "num_prefix_tokens", 0) or 0),
+            undecayed=_undecayed(net),
         )
         backbone = Backbone(blocks, facts)
         if own_names and weights is not None:
@@ -175,6 +177,16 @@ def _created(entry: Entry, more: dict[str, Any]) -> Any:
             raise
         problem = f"timm cannot build {entry.name}: {brief(error)}"
         raise OptionError(problem, "Choose another backbone, or leave its options out.") from None
+
+
+def _undecayed(net: Any) -> frozenset[str]:
+    """The parameters that timm's ``no_weight_decay()`` leaves out, by name or by pattern as timm's optimizers read it:
+    position embeddings, class tokens, tables of relative positions.
+    """
+    patterns = net.no_weight_decay() if hasattr(net, "no_weight_decay") else ()
+    return frozenset(
+        name for name, _ in net.named_parameters() if any(fnmatchcase(name, pattern) for pattern in patterns)
+    )
 
 
 def _all_tensors(net: nn.Module) -> Iterable[Tensor]:

@@ -148,7 +148,8 @@ def fine_tune(
         found = np.concatenate([logits(inputs).numpy() for inputs in read_val()])
         return on_val(context.objective, found, context.labels["val"])
 
-    groups, state = network_groups(tail, head, plan), context.state / plan.strategy
+    groups = network_groups(tail, head, plan, network.backbone.facts.undecayed)
+    state = context.state / plan.strategy
     trainer = Trainer(
         trainee, source, validate, plan, context.machine, state, groups, context.events, context.objective,
         context.class_weights(),
