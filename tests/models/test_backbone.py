@@ -160,3 +160,18 @@ def test_keys_without_a_level_of_their_own_load_at_any_depth(name: str) -> None:
         loaded.load_state_dict(
             {key: value for key, value in saved.items() if "pos_embed" not in key and "rel" not in key}
         )
+
+
+@pytest.mark.parametrize(
+    ("name", "stage"),
+    [
+        ("starter", "layer4"), ("test_vit", "blocks.5"), ("test_convnext", "stages.3"), ("test_byobnet", "stages.3"),
+        ("densenet121", "features.denseblock4"), ("mobilenetv3_small_050", "blocks.5"), ("coat_tiny", ""),
+    ],
+)  # fmt: skip
+def test_the_last_stage_is_the_last_that_holds_more_than_a_norm(name: str, stage: str) -> None:
+    assert create(name, pretrained=False).last_stage == stage
+
+
+def test_the_last_stage_of_a_cut_network_is_before_the_cut() -> None:
+    assert create("starter", pretrained=False, cut="layer2.0").last_stage == "layer2"

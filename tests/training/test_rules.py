@@ -15,7 +15,7 @@ from headstart.training.plan import Plan
 from headstart.training.planning import resolve
 from headstart.training.rules import Facts
 
-FACTS = Facts(photos=500, classes=3, side=300, native_size=224, strategy="finetune")
+FACTS = Facts(photos=500, classes=3, side=300, native_size=224, strategy="finetune", last_stage="layer4")
 
 
 def plan_for(strategy: str, batch_size: int | None = None, **facts: Any) -> Plan:

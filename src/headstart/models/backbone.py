@@ -19,7 +19,7 @@ from headstart.errors import OptionError
 from headstart.models.blocks import POOL, REFUSALS
 from headstart.models.chain import Block, Chain, GlobalPool, dry_run, eval_mode, is_channels_last
 from headstart.models.preprocessing import Preprocessing
-from headstart.models.stages import blocks_under, boundary_index, cut_index, joinable, stage_names
+from headstart.models.stages import blocks_under, boundary_index, cut_index, joinable, last_stage, stage_names
 
 
 @dataclass(frozen=True)
@@ -162,6 +162,14 @@ class Backbone(Chain):
         ``block_names``.
         """
         return stage_names(self.block_names)
+
+    @property
+    def last_stage(self) -> str:
+        """Where training of the last stage alone begins: see ``stages.last_stage``."""
+        weighty = [
+            name for name in self.stage_names() if any(p.ndim > 1 for p in self.get_submodule(name).parameters())
+        ]
+        return last_stage(self.block_names, weighty)
 
     def split_at(self, boundary: str) -> tuple[nn.Module, nn.Module]:
         """(trunk, tail): all before the boundary, and the boundary to the end; ``tail(trunk(x))`` is ``self(x)``.

@@ -162,6 +162,7 @@ def facts_of(manifest: Manifest, photos: int, classes: int, backbone: Backbone, 
     return Facts(
         photos, classes, usual_side(manifest), backbone.preprocessing.image_size, "probe", machine.device.type,
         machine.fast_bf16, weights=sum(p.numel() for p in backbone.parameters()), openvino=has_openvino(),
+        last_stage=backbone.last_stage,
     )  # fmt: skip
 
 

@@ -32,6 +32,7 @@ class Facts:
     batch_size: int = 32  # once that is decided
     largest: int = 1  # photos for training of the largest class
     smallest: int = 1  # of the smallest
+    last_stage: str = ""  # of the backbone; none where it cannot be divided
 
 
 def image_size(facts: Facts) -> Choice:

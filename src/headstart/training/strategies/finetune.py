@@ -27,7 +27,7 @@ from headstart.training.batches import MapSource, PictureSource, Source, as_tens
 from headstart.training.optimization import network_groups
 from headstart.training.plan import TRAINING, Plan
 from headstart.training.rules import Facts
-from headstart.training.strategies.base import Boundary, FitContext, FitResult, Strategy, part
+from headstart.training.strategies.base import LAST, Boundary, FitContext, FitResult, Strategy, part
 from headstart.training.strategies.probe import Probe
 from headstart.training.trainer import Trainer
 
@@ -52,7 +52,7 @@ class Partial(FineTune):
     """Layers before the boundary are frozen and computed once per photo and view; the rest is trained on that."""
 
     summary = "partial fine-tuning: stages before the boundary are frozen"
-    boundary = Boundary("required", "layer4", "the last stage: the one most particular to the old task")
+    boundary = Boundary("required", LAST, "the last stage: the one most particular to the old task")
     reads_train_features = True
 
     def settings(self, plan: Plan) -> frozenset[str]:
