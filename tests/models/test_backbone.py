@@ -175,3 +175,19 @@ def test_the_last_stage_is_the_last_that_holds_more_than_a_norm(name: str, stage
 
 def test_the_last_stage_of_a_cut_network_is_before_the_cut() -> None:
     assert create("starter", pretrained=False, cut="layer2.0").last_stage == "layer2"
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted", "fitting"),
+    [
+        ("starter", 64, 64), ("test_vit", 64, 64), ("eva02_tiny_patch14_224", 128, 126), ("coat_tiny", 160, 224),
+        ("test_maxvit", 96, 160),
+    ],
+)  # fmt: skip
+def test_the_input_size_is_rounded_to_what_the_network_takes(name: str, wanted: int, fitting: int) -> None:
+    backbone = create(name, pretrained=False)
+    assert backbone.fitting_size(wanted) == fitting
+    backbone.check_image_size(fitting)
+    if wanted != fitting:
+        with pytest.raises(OptionError):
+            backbone.check_image_size(wanted)

@@ -21,6 +21,9 @@ from headstart.models.chain import Block, Chain, GlobalPool, dry_run, eval_mode,
 from headstart.models.preprocessing import Preprocessing
 from headstart.models.stages import blocks_under, boundary_index, cut_index, joinable, last_stage, stage_names
 
+_STEPS = (14, 16, 28, 32, 56, 64, 112, 128)
+"""Sizes of patches, and of windows of patches, px."""
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -76,6 +79,7 @@ class Backbone(Chain):
         self.dim = facts.dim + sum(tap.width for tap in self.taps.values())
         self.preprocessing = facts.preprocessing
         self.source, self.pretrained = "random weights", False
+        self._fitting: dict[int, int] = {}
         self.eval()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -204,6 +208,24 @@ class Backbone(Chain):
         short = Backbone([*kept, (POOL, pool)] if made.ndim > 2 else kept, facts)
         short.preprocessing, short.source, short.pretrained = self.preprocessing, self.source, self.pretrained
         return short
+
+    def fitting_size(self, wanted: int) -> int:
+        """The input size (px) nearest to ``wanted`` that the network takes: a multiple of what patches and windows
+        usually need, else its own size. Found by trial, since nothing declares it.
+        """
+        own = self.preprocessing.image_size
+        if wanted not in self._fitting:
+            multiples = {step * max(1, wanted // step + more) for step in _STEPS for more in (0, 1)}
+            near = sorted((s for s in multiples if 32 <= s < own), key=lambda s: (abs(s - wanted), s))
+            self._fitting[wanted] = next((s for s in (wanted, *near) if self._takes(s)), own)
+        return self._fitting[wanted]
+
+    def _takes(self, size: int) -> bool:
+        try:
+            dry_run(self, size)
+        except REFUSALS:
+            return False
+        return True
 
     def check_image_size(self, size: int) -> None:
         """Raises OptionError unless the network takes photos of ``size`` x ``size`` px (patches and windows need

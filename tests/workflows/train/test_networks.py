@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import headstart as hs
+from headstart.errors import OptionError
 
 
 def random_weights(name: str, folder: Path) -> Path:
@@ -22,7 +23,7 @@ def random_weights(name: str, folder: Path) -> Path:
 
 def trained(photos: Path, folder: Path, name: str, **options: Any) -> Any:
     weights = random_weights(name, folder)
-    settings = {"epochs": 1, "views": 1}
+    settings = {"epochs": 1, "views": 1} if options["strategy"] == "partial" else {}
     return hs.train(photos, backbone=name, weights=weights, out=folder / "run", settings=settings, **options)
 
 
@@ -40,3 +41,9 @@ def test_partial_trains_the_last_stage_whatever_it_is_called(
     first = min(i for i, key in enumerate(state) if key.startswith(stage))
     assert changed
     assert changed <= set(list(state)[first:]), "a stage before the last was trained"
+
+
+def test_partial_on_a_network_that_cannot_be_divided_is_refused_before_training(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="cannot be divided"):
+        trained(photos, tmp_path, "coat_tiny", strategy="partial")
+    assert not (tmp_path / "run").exists()
