@@ -17,6 +17,7 @@ from .conftest import photos, shaken, small
 # One per way that a network is put together: stages by name, one container, nested containers, NHWC inside, pooling
 # before the last convolution, tokens, tokens with attention pooling, and known only as a whole.
 CHAINS = ["test_resnet", "test_efficientnet", "test_byobnet", "test_convnext", "test_mambaout", "mobilenetv3_small_050"]
+CHAINS += ["selecsls42b"]  # hands on a list between members
 TRANSFORMERS = ["test_vit", "test_vit2"]
 WHOLE = ["test_vit_relpos"]
 

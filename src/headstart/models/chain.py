@@ -134,11 +134,20 @@ def eval_mode(module: nn.Module) -> Iterator[None]:
             part.training = mode
 
 
+def photo(size: int) -> Tensor:
+    """One random photo [1, 3, size, size], always the same."""
+    return torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+
+
 @torch.no_grad()
+def dry_call(module: nn.Module, x: Any) -> Any:
+    """The module's output, in eval mode."""
+    with eval_mode(module):
+        return module(x)
+
+
 def dry_run(module: nn.Module, size: int) -> Tensor:
     """The module's output for one random photo [1, 3, size, size], in eval mode."""
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
-    photo = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
-    with eval_mode(module):
-        out: Tensor = module(photo.to(device))
+    out: Tensor = dry_call(module, photo(size).to(device))
     return out

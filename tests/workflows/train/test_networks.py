@@ -47,3 +47,10 @@ def test_partial_on_a_network_that_cannot_be_divided_is_refused_before_training(
     with pytest.raises(OptionError, match="cannot be divided"):
         trained(photos, tmp_path, "coat_tiny", strategy="partial")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_network_whose_layers_share_memory_is_trained_saved_and_opened(photos: Path, tmp_path: Path) -> None:
+    run = trained(photos, tmp_path, "coat_tiny", strategy="probe")
+    state = run.classifier.network.state_dict()
+    again = hs.open_run(run.path).classifier.network.state_dict()
+    assert all(torch.equal(again[key], tensor) for key, tensor in state.items())
