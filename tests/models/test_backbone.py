@@ -17,6 +17,7 @@ from .conftest import photos, shaken, small
 # One per way that a network is put together: stages by name, one container, nested containers, NHWC inside, pooling
 # before the last convolution, tokens, tokens with attention pooling, and known only as a whole.
 CHAINS = ["test_resnet", "test_efficientnet", "test_byobnet", "test_convnext", "test_mambaout", "mobilenetv3_small_050"]
+CHAINS += ["selecsls42b"]  # hands on a list between members
 TRANSFORMERS = ["test_vit", "test_vit2"]
 WHOLE = ["test_vit_relpos"]
 
@@ -160,3 +161,34 @@ def test_keys_without_a_level_of_their_own_load_at_any_depth(name: str) -> None:
         loaded.load_state_dict(
             {key: value for key, value in saved.items() if "pos_embed" not in key and "rel" not in key}
         )
+
+
+@pytest.mark.parametrize(
+    ("name", "stage"),
+    [
+        ("starter", "layer4"), ("test_vit", "blocks.5"), ("test_convnext", "stages.3"), ("test_byobnet", "stages.3"),
+        ("densenet121", "features.denseblock4"), ("mobilenetv3_small_050", "blocks.5"), ("coat_tiny", ""),
+    ],
+)  # fmt: skip
+def test_the_last_stage_is_the_last_that_holds_more_than_a_norm(name: str, stage: str) -> None:
+    assert create(name, pretrained=False).last_stage == stage
+
+
+def test_the_last_stage_of_a_cut_network_is_before_the_cut() -> None:
+    assert create("starter", pretrained=False, cut="layer2.0").last_stage == "layer2"
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted", "fitting"),
+    [
+        ("starter", 64, 64), ("test_vit", 64, 64), ("eva02_tiny_patch14_224", 128, 126), ("coat_tiny", 160, 224),
+        ("test_maxvit", 96, 160),
+    ],
+)  # fmt: skip
+def test_the_input_size_is_rounded_to_what_the_network_takes(name: str, wanted: int, fitting: int) -> None:
+    backbone = create(name, pretrained=False)
+    assert backbone.fitting_size(wanted) == fitting
+    backbone.check_image_size(fitting)
+    if wanted != fitting:
+        with pytest.raises(OptionError):
+            backbone.check_image_size(wanted)

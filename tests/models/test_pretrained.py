@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -143,6 +144,25 @@ def test_weights_from_the_hub_that_are_not_finite(hub: Hub) -> None:
     hub.anywhere["model.safetensors"] = save(state)
     with pytest.raises(WeightsError, match="not finite"):
         create("test_vit")
+
+
+@pytest.mark.parametrize(
+    ("kept", "words"),
+    [(lambda key: False, "patch_embed.proj.weight"), (lambda key: "blocks.3" not in key, "4 missing: blocks.3.")],
+)
+def test_weights_from_the_hub_of_which_not_all_fit_are_not_taken_as_random_ones(
+    hub: Hub, kept: Callable[[str], bool], words: str
+) -> None:
+    state = timm.create_model("test_vit").state_dict()
+    hub.anywhere["model.safetensors"] = save({key if kept(key) else f"other.{key}": t for key, t in state.items()})
+    with pytest.raises(WeightsError, match=words) as caught:
+        create("test_vit")
+    assert "does not fit" in str(caught.value)
+
+
+def test_a_new_norm_of_another_pooling_is_not_missed(hub: Hub) -> None:
+    hub.anywhere["model.safetensors"] = save(timm.create_model("test_vit").state_dict())
+    assert create("test_vit:global_pool=avg").pretrained
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x02}q\x00.", b"PK\x03\x04" + b"x" * 100, b"<html>", b"x" * 5000])

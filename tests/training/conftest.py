@@ -28,7 +28,9 @@ def plan() -> Callable[..., Plan]:
     """``plan(epochs=3, ...)``: the plan of a head on 40 rows, with these settings."""
 
     def make(strategy: str = "probe", **settings: Any) -> Plan:
-        facts = Facts(photos=40, classes=3, side=32, native_size=32, strategy=strategy, closed_form=False)
+        facts = Facts(
+            photos=40, classes=3, side=32, native_size=32, strategy=strategy, closed_form=False, last_stage="layer4"
+        )
         return resolve(facts, 5, None, {"epochs": 3, "batch_size": 8, **settings})
 
     return make

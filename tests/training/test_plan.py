@@ -14,7 +14,7 @@ from headstart.training.planning import plan_rows, resolve
 from headstart.training.rules import Facts
 from headstart.training.strategies import STRATEGIES
 
-FACTS = Facts(photos=500, classes=3, side=300, native_size=224, strategy="finetune")
+FACTS = Facts(photos=500, classes=3, side=300, native_size=224, strategy="finetune", last_stage="layer4")
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES.names())
@@ -37,6 +37,15 @@ def test_every_setting_has_a_reason(strategy: str, closed_form: bool) -> None:
 )  # fmt: skip
 def test_boundary(strategy: str, asked: str | None, boundary: str) -> None:
     assert resolve(replace(FACTS, strategy=strategy), boundary=asked).boundary == boundary
+
+
+def test_partial_needs_a_stage_and_names_the_one_it_takes() -> None:
+    facts = replace(FACTS, strategy="partial")
+    plan = resolve(replace(facts, last_stage="blocks.11"))
+    assert (plan.boundary, "last stage" in plan.reasons["boundary"]) == ("blocks.11", True)
+    with pytest.raises(OptionError, match="cannot be divided"):
+        resolve(replace(facts, last_stage=""))
+    assert resolve(replace(facts, last_stage=""), boundary="start").boundary == "start"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from headstart.training.plan import Plan
 from headstart.training.planning import resolve
 from headstart.training.rules import Facts
 
-FACTS = Facts(photos=500, classes=3, side=300, native_size=224, strategy="finetune")
+FACTS = Facts(photos=500, classes=3, side=300, native_size=224, strategy="finetune", last_stage="layer4")
 
 
 def plan_for(strategy: str, batch_size: int | None = None, **facts: Any) -> Plan:
@@ -37,6 +37,14 @@ def test_image_size(side: int, native: int, low: int, high: int) -> None:
     size = rules.image_size(replace(FACTS, side=side, native_size=native)).value
     assert low <= size <= high
     assert size % 32 == 0
+
+
+def test_a_size_that_the_network_refuses_is_replaced_with_a_reason() -> None:
+    small = replace(FACTS, side=32, native_size=224)
+    for fitting, words in ((126, "nearest"), (224, "its own size")):
+        choice = rules.image_size(replace(small, fitting_size=fitting))
+        assert (choice.value, words in choice.reason, "refuses 128 px" in choice.reason) == (fitting, True, True)
+    assert rules.image_size(replace(small, fitting_size=128)) == rules.image_size(small)
 
 
 def test_image_size_never_falls_as_photos_grow() -> None:

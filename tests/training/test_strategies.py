@@ -9,13 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm
 import torch
+from timm.optim import param_groups_weight_decay
 from torch import nn
 
 from headstart.core.choice import Choice
 from headstart.data.augment import View
 from headstart.errors import HeadstartError
 from headstart.inference import features as extraction
+from headstart.models.factory import create
 from headstart.models.heads import HEADS, build_head
 from headstart.models.network import Network, head_logits
 from headstart.training import throughput
@@ -247,6 +250,29 @@ def test_every_trained_parameter_is_in_one_group_with_its_rate(task: MakeTask) -
     expected = {"layer4": 0.1, "layer3": 0.05, "layer2": 0.025, "layer1": 0.0125, "conv1": 0.00625, "bn1": 0.00625}
     for name, parameter in named.items():
         assert rates[id(parameter)] == pytest.approx(expected[name.split(".")[0]]), name
+
+
+@pytest.mark.parametrize("name", ["test_vit", "test_vit_relpos", "test_efficientnet", "swin_tiny_patch4_window7_224"])
+@pytest.mark.parametrize("boundary", ["start", "inner"])
+def test_weight_decay_is_put_on_what_timms_own_optimizers_put_it_on(task: MakeTask, name: str, boundary: str) -> None:
+    backbone = create(name, pretrained=False)
+    stages = backbone.stage_names()
+    tail = backbone.split_at(stages[len(stages) // 2] if boundary == "inner" else "start")[1]
+    head = nn.Linear(backbone.dim, 2)
+    groups = network_groups(tail, head, task("finetune", weight_decay=0.05).plan, backbone.facts.undecayed)
+    ours = {id(p) for g in groups for p in g["params"] if g["weight_decay"]} - {id(head.weight)}
+    net = timm.create_model(name, num_classes=0)
+    theirs = {
+        id(p)
+        for g in param_groups_weight_decay(net, 0.05, no_weight_decay_list=getattr(net, "no_weight_decay", set)())
+        for p in g["params"]
+        if g["weight_decay"]
+    }
+    decayed = {key for key, p in net.named_parameters() if id(p) in theirs}
+    held = {id(p): key for key, p in backbone.state_dict(keep_vars=True).items()}
+    own = {held[id(p)] for p in tail.parameters()}
+    assert {held[p] for p in ours} == decayed & own
+    assert decayed & own
 
 
 def test_frozen_parameters_are_in_no_group() -> None:

@@ -19,7 +19,10 @@ from headstart.errors import OptionError
 from headstart.models.blocks import POOL, REFUSALS
 from headstart.models.chain import Block, Chain, GlobalPool, dry_run, eval_mode, is_channels_last
 from headstart.models.preprocessing import Preprocessing
-from headstart.models.stages import blocks_under, boundary_index, cut_index, joinable, stage_names
+from headstart.models.stages import blocks_under, boundary_index, cut_index, joinable, last_stage, stage_names
+
+_STEPS = (14, 16, 28, 32, 56, 64, 112, 128)
+"""Sizes of patches, and of windows of patches, px."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,8 @@ class Facts:
     ``name`` as the user wrote it; ``architecture``: timm's full name; ``preprocessing`` that its weights expect;
     ``dim`` of the features; ``cut``: the last block kept, or None; ``trial_size`` (px): a small input it takes;
     ``classifier``: key prefixes of the classifier that was removed; ``beyond``: keys of the original network that the
-    cut removed; ``prefix_tokens``: tokens of a transformer that have no position.
+    cut removed; ``prefix_tokens``: tokens of a transformer that have no position; ``undecayed``: keys of parameters
+    that weight decay leaves out, besides biases and normalisation.
     """
 
     name: str
@@ -41,6 +45,7 @@ class Facts:
     classifier: tuple[str, ...] = ()
     beyond: frozenset[str] = field(default=frozenset(), repr=False)
     prefix_tokens: int = 0
+    undecayed: frozenset[str] = field(default=frozenset(), repr=False)
 
 
 class Tap(NamedTuple):
@@ -74,6 +79,7 @@ class Backbone(Chain):
         self.dim = facts.dim + sum(tap.width for tap in self.taps.values())
         self.preprocessing = facts.preprocessing
         self.source, self.pretrained = "random weights", False
+        self._fitting: dict[int, int] = {}
         self.eval()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -161,6 +167,14 @@ class Backbone(Chain):
         """
         return stage_names(self.block_names)
 
+    @property
+    def last_stage(self) -> str:
+        """Where training of the last stage alone begins: see ``stages.last_stage``."""
+        weighty = [
+            name for name in self.stage_names() if any(p.ndim > 1 for p in self.get_submodule(name).parameters())
+        ]
+        return last_stage(self.block_names, weighty)
+
     def split_at(self, boundary: str) -> tuple[nn.Module, nn.Module]:
         """(trunk, tail): all before the boundary, and the boundary to the end; ``tail(trunk(x))`` is ``self(x)``.
         Parameters are shared.
@@ -194,6 +208,24 @@ class Backbone(Chain):
         short = Backbone([*kept, (POOL, pool)] if made.ndim > 2 else kept, facts)
         short.preprocessing, short.source, short.pretrained = self.preprocessing, self.source, self.pretrained
         return short
+
+    def fitting_size(self, wanted: int) -> int:
+        """The input size (px) nearest to ``wanted`` that the network takes: a multiple of what patches and windows
+        usually need, else its own size. Found by trial, since nothing declares it.
+        """
+        own = self.preprocessing.image_size
+        if wanted not in self._fitting:
+            multiples = {step * max(1, wanted // step + more) for step in _STEPS for more in (0, 1)}
+            near = sorted((s for s in multiples if 32 <= s < own), key=lambda s: (abs(s - wanted), s))
+            self._fitting[wanted] = next((s for s in (wanted, *near) if self._takes(s)), own)
+        return self._fitting[wanted]
+
+    def _takes(self, size: int) -> bool:
+        try:
+            dry_run(self, size)
+        except REFUSALS:
+            return False
+        return True
 
     def check_image_size(self, size: int) -> None:
         """Raises OptionError unless the network takes photos of ``size`` x ``size`` px (patches and windows need

@@ -8,6 +8,7 @@ the assumption fails stays whole (one block, ``body``).
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from headstart.errors import OptionError
-from headstart.models.chain import Block, Chain, Inlined, dry_run, unnest
+from headstart.models.chain import Block, Chain, Inlined, dry_call, dry_run, photo, unnest
 
 POOL = "pool"
 TRIAL_SIZES = (96, 112)
@@ -45,18 +46,36 @@ def take_apart(net: nn.Module, name: str, image_size: int) -> tuple[tuple[Block,
             f"{name} cannot be a backbone: it does not make one feature vector per photo", "Choose another."
         )
     for divide in (_transformer_blocks, member_blocks):
-        blocks = tuple(divide(net))
-        if blocks and _computes(blocks, features, size):
+        if blocks := _in_order(tuple(divide(net)), features, size):
             return blocks, features.shape[1], size
     return (("body", Inlined(net)),), features.shape[1], size
 
 
-def _computes(blocks: tuple[Block, ...], features: Tensor, size: int) -> bool:
+def _in_order(blocks: tuple[Block, ...], features: Tensor, size: int) -> tuple[Block, ...]:
+    """The blocks, if they make these features one after the other, else none. Those that hand on something else than a
+    tensor (SelecSLS: a list) become one block with the next ones, under the first one's name, up to one that does.
+    """
+    made: list[Block] = []
+    waiting: list[Block] = []
     try:
-        made = dry_run(Chain(blocks), size)
-    except (*REFUSALS, TypeError, AttributeError, KeyError):  # KeyError: a member named like an attribute of Chain
-        return False
-    return isinstance(made, Tensor) and torch.equal(made, features)
+        Chain(blocks)  # KeyError: a member named like an attribute of Chain
+        x: Any = photo(size)
+        for name, block in blocks:
+            x = dry_call(block, x)
+            waiting.append((name, block))
+            if isinstance(x, Tensor):
+                made += waiting if len(waiting) == 1 else [_as_one(waiting)]
+                waiting = []
+    except (*REFUSALS, TypeError, AttributeError, KeyError):
+        return ()
+    return tuple(made) if isinstance(x, Tensor) and torch.equal(x, features) else ()
+
+
+def _as_one(blocks: list[Block]) -> Block:
+    """Members of the network as one block, their keys unchanged. Raises ValueError for blocks within a member."""
+    if any("." in name for name, _ in blocks):
+        raise ValueError("a stage hands on lists between its blocks")
+    return blocks[0][0], Inlined(nn.Sequential(OrderedDict(blocks)))
 
 
 def member_blocks(net: nn.Module) -> Iterator[Block]:

@@ -67,6 +67,15 @@ class Inlined(nn.Module):
         return self.inner.state_dict(destination=destination, prefix=outer, keep_vars=keep_vars)
 
 
+def named_originally(chain: nn.Module) -> Iterator[tuple[str, str, nn.Parameter]]:
+    """(name, key, parameter) of each parameter of a chain: keys in a ``state_dict`` lack the name of ``Inlined``."""
+    inlined = tuple(name for name, module in chain.named_modules() if isinstance(module, Inlined))
+    for name, parameter in chain.named_parameters():
+        part = next((part for part in inlined if name.startswith(f"{part}.inner.")), None)
+        key = name if part is None else part[: part.rfind(".") + 1] + name.removeprefix(f"{part}.inner.")
+        yield name, key, parameter
+
+
 class GlobalPool(nn.Module):
     """The mean over all positions: [N, C, H, W], [N, H, W, C] (``channels_last``) or tokens [N, L, C] to [N, C].
 
@@ -125,11 +134,20 @@ def eval_mode(module: nn.Module) -> Iterator[None]:
             part.training = mode
 
 
+def photo(size: int) -> Tensor:
+    """One random photo [1, 3, size, size], always the same."""
+    return torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+
+
 @torch.no_grad()
+def dry_call(module: nn.Module, x: Any) -> Any:
+    """The module's output, in eval mode."""
+    with eval_mode(module):
+        return module(x)
+
+
 def dry_run(module: nn.Module, size: int) -> Tensor:
     """The module's output for one random photo [1, 3, size, size], in eval mode."""
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
-    photo = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
-    with eval_mode(module):
-        out: Tensor = module(photo.to(device))
+    out: Tensor = dry_call(module, photo(size).to(device))
     return out

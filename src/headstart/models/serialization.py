@@ -24,12 +24,23 @@ def save_state(path: Path, tensors: dict[str, torch.Tensor], facts: dict[str, An
     Raises:
         RunError: the disk is full or the folder cannot be written.
     """
-    contiguous = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    contiguous = _apart({name: t.detach().cpu().contiguous() for name, t in tensors.items()})
     with replacing(path) as temporary:
         try:
             save_file(contiguous, temporary, metadata={"facts": json.dumps(facts)})
         except SafetensorError as error:  # its error for a full disk
             raise OSError(error) from error
+
+
+def _apart(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The same numbers with no memory in common, which safetensors refuses: some networks use a layer twice."""
+    seen: set[int] = set()
+    apart: dict[str, torch.Tensor] = {}
+    for name, tensor in tensors.items():
+        address = tensor.untyped_storage().data_ptr()
+        apart[name] = tensor.clone() if address in seen else tensor
+        seen.add(address)
+    return apart
 
 
 def load_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

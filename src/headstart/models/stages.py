@@ -41,6 +41,18 @@ def joinable(blocks: Sequence[str]) -> tuple[str, ...]:
     return tuple(named[round(len(named) * quarter / 4) - 1] for quarter in (1, 2, 3))
 
 
+def last_stage(blocks: Sequence[str], weighty: Sequence[str]) -> str:
+    """The last stage proper: of those of several blocks, or in a container, that hold matrices or filters (as
+    ``weighty`` does), else of any that hold some. A final norm or 1x1 convolution is none where there are others. Empty
+    where the network has no stages.
+    """
+    if len(blocks) < 2:
+        return ""
+    holding = [stage for stage in stage_names(blocks) if stage in weighty]
+    proper = [stage for stage in holding if stage not in blocks or stage.split(".")[0] in _CONTAINERS]
+    return next(iter([*proper[-1:], *holding[-1:]]), "")
+
+
 def place_names(blocks: Sequence[str]) -> tuple[str, ...]:
     """Each block and each prefix of it, in network order (``layer1``, ``layer1.0``, ``layer1.1``, ...)."""
     pieces = [block.split(".") for block in blocks]

@@ -6,16 +6,19 @@ timm's import takes two seconds, so it happens only when a name needs it.
 from __future__ import annotations
 
 import itertools
+import logging
 import math
-from collections.abc import Iterable
-from contextlib import suppress
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from headstart.core.text import brief
+from headstart.core.text import brief, listed
 from headstart.errors import OptionError, WeightsError, did_you_mean
 from headstart.models.backbone import Backbone, Facts
 from headstart.models.blocks import REFUSALS, take_apart
@@ -113,6 +116,7 @@ class TimmNetworks:
             trial_size=trial_size,
             classifier=(named,) if isinstance(named, str) else tuple(named),
             prefix_tokens=int(getattr(net, "num_prefix_tokens", 0) or 0),
+            undecayed=_undecayed(net),
         )
         backbone = Backbone(blocks, facts)
         if own_names and weights is not None:
@@ -144,16 +148,44 @@ def _network(entry: Entry, file: Path | None) -> Any:
     if file.suffix != ".safetensors":
         check_pickle(file)
     try:
-        net = _created(entry, {"pretrained": True, "pretrained_cfg_overlay": {"file": str(file)}})
+        with _keys_that_timm_misses() as missing:
+            net = _created(entry, {"pretrained": True, "pretrained_cfg_overlay": {"file": str(file)}})
     except OptionError:
         raise
     except Exception as error:  # noqa: BLE001 - damaged bytes lead timm's reader anywhere
         raise WeightsError(
             f"{file} does not fit {entry.architecture}: {brief(error)}", "Remove the file to fetch it again."
         ) from None
+    # A norm of timm's own may be new (another pooling); filters that stay random would be a guess.
+    if random := [name for name, p in net.named_parameters() if name in missing and p.ndim > 1]:
+        problem = f"{file} does not fit {entry.architecture}: {len(random)} missing: {listed(random, 3)}"
+        raise WeightsError(problem, "Remove the file to fetch it again, or leave out options that add layers.")
     if not all(is_finite(tensor) for tensor in net.state_dict().values()):
         raise WeightsError(f"{file} holds numbers that are not finite", "Remove the file to fetch it again.")
     return net
+
+
+@contextmanager
+def _keys_that_timm_misses() -> Iterator[set[str]]:
+    """The keys that timm does not find in a file. It loads what fits, and tells its log alone."""
+    missing: set[str] = set()
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if found := re.match(r"Missing keys \((.*?)\)", record.getMessage()):
+                missing.update(found[1].split(", "))
+
+    log, listener = logging.getLogger("timm.models._builder"), Listener()
+    level, propagate = log.level, log.propagate
+    log.addHandler(listener)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    try:
+        yield missing
+    finally:
+        log.removeHandler(listener)
+        log.setLevel(level)
+        log.propagate = propagate
 
 
 def _created(entry: Entry, more: dict[str, Any]) -> Any:
@@ -175,6 +207,16 @@ def _created(entry: Entry, more: dict[str, Any]) -> Any:
             raise
         problem = f"timm cannot build {entry.name}: {brief(error)}"
         raise OptionError(problem, "Choose another backbone, or leave its options out.") from None
+
+
+def _undecayed(net: Any) -> frozenset[str]:
+    """The parameters that timm's ``no_weight_decay()`` leaves out, by name or by pattern as timm's optimizers read it:
+    position embeddings, class tokens, tables of relative positions.
+    """
+    patterns = net.no_weight_decay() if hasattr(net, "no_weight_decay") else ()
+    return frozenset(
+        name for name, _ in net.named_parameters() if any(fnmatchcase(name, pattern) for pattern in patterns)
+    )
 
 
 def _all_tensors(net: nn.Module) -> Iterable[Tensor]:

@@ -3,37 +3,48 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from torch import nn
 
+from headstart.models.chain import named_originally
 from headstart.models.stages import stage_of
 from headstart.training.plan import Plan
 
 
-def network_groups(tail: nn.Module, head: nn.Module, plan: Plan) -> list[dict[str, Any]]:
+def network_groups(
+    tail: nn.Module, head: nn.Module, plan: Plan, undecayed: Collection[str] = ()
+) -> list[dict[str, Any]]:
     """Parameter groups of a network: the head at its rate, the last stage of ``tail`` at the backbone's rate, each
-    earlier stage ``stage_decay`` times lower.
+    earlier stage ``stage_decay`` times lower. ``undecayed``: keys of the tail's parameters without weight decay.
     """
     stages: dict[str, list[tuple[str, nn.Parameter]]] = {}
-    for name, parameter in tail.named_parameters():
+    for name, key, parameter in named_originally(tail):
         if parameter.requires_grad:
             stage = stage_of(name)
             stage = "conv1" if stage == "bn1" else stage  # the first convolution and its normalisation are one stage
-            stages.setdefault(stage, []).append((name, parameter))
+            stages.setdefault(stage, []).append((key, parameter))
     groups = parameter_groups(head.named_parameters(), plan.lr, plan.weight_decay)
     for depth, members in enumerate(reversed(stages.values())):
-        groups += parameter_groups(members, plan.lr_backbone * plan.stage_decay**depth, plan.weight_decay)
+        groups += parameter_groups(members, plan.lr_backbone * plan.stage_decay**depth, plan.weight_decay, undecayed)
     return groups
 
 
-def parameter_groups(named: Iterable[tuple[str, nn.Parameter]], lr: float, weight_decay: float) -> list[dict[str, Any]]:
-    """Two groups at one rate: matrices and filters with weight decay, biases and normalisation (1-D) without."""
-    parameters = [p for _, p in named if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "lr": lr, "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "lr": lr, "weight_decay": 0.0},
+def parameter_groups(
+    named: Iterable[tuple[str, nn.Parameter]], lr: float, weight_decay: float, undecayed: Collection[str] = ()
+) -> list[dict[str, Any]]:
+    """Two groups at one rate: matrices and filters with weight decay; biases, normalisation (1-D) and the ``undecayed``
+    without.
+    """
+    decayed: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for key, parameter in named:
+        if parameter.requires_grad:
+            (others if parameter.ndim <= 1 or key in undecayed else decayed).append(parameter)
+    groups: list[dict[str, Any]] = [
+        {"params": decayed, "lr": lr, "weight_decay": weight_decay},
+        {"params": others, "lr": lr, "weight_decay": 0.0},
     ]
     return [group for group in groups if group["params"]]
 

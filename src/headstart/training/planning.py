@@ -7,17 +7,20 @@ from dataclasses import fields, replace
 from typing import Any
 
 from headstart.core.choice import Choice
+from headstart.errors import OptionError
 from headstart.training import rules
 from headstart.training.plan import AUTO, OF_SOME, YOURS, Plan, check_overrides
 from headstart.training.rules import Facts
 from headstart.training.strategies import STRATEGIES
+from headstart.training.strategies.base import LAST, Strategy
 
 
 def resolve(
     facts: Facts, seed: int = 0, boundary: str | None = None, overrides: Mapping[str, Any] | None = None, folds: int = 0
 ) -> Plan:
     """The plan of one training, with the user's ``boundary``, ``folds`` and ``overrides`` (by the names of
-    ``plan.SETTINGS``). Raises OptionError that names every override that is unknown or impossible.
+    ``plan.SETTINGS``). Raises OptionError that names every override that is unknown or impossible, and for a strategy
+    that needs a stage where the network has none.
     """
     yours = {name: value for name, value in check_overrides(overrides or {}).items() if value != AUTO}
     strategy = STRATEGIES.get(facts.strategy)
@@ -28,7 +31,7 @@ def resolve(
     chosen: dict[str, Choice] = {
         "strategy": Choice(facts.strategy, strategy.summary),
         "variant": Choice("", "the strategy has no other"),
-        "boundary": Choice(boundary, YOURS) if boundary else Choice(*strategy.boundary[1:]),
+        "boundary": _boundary(boundary, strategy, facts),
         "image_size": size,
         "resize": Choice(input_size, "the input size: nothing of the shorter side is cut off"),
         "precision": rules.precision(facts),
@@ -53,6 +56,17 @@ def resolve(
     }
     chosen |= strategy.defaults(facts) | {name: Choice(value, YOURS) for name, value in yours.items()}
     return Plan(**{n: c.value for n, c in chosen.items()}, reasons={n: c.reason for n, c in chosen.items()})
+
+
+def _boundary(asked: str | None, strategy: Strategy, facts: Facts) -> Choice:
+    default = strategy.boundary
+    if asked or default.default != LAST:
+        return Choice(asked, YOURS) if asked else Choice(default.default, default.reason)
+    if not facts.last_stage:
+        problem = f"`strategy={facts.strategy}` freezes the stages before the last, and this network cannot be divided"
+        hint = "Use `strategy='probe'`, `'lp-ft'` or `'finetune'`, or another backbone."
+        raise OptionError(problem, hint, option="strategy")
+    return Choice(facts.last_stage, default.reason)
 
 
 def plan_rows(plan: Plan) -> list[tuple[str, Any, str]]:

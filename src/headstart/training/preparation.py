@@ -159,9 +159,11 @@ def leakage_of(options: TrainOptions, manifest: Manifest) -> Leakage:
 
 def facts_of(manifest: Manifest, photos: int, classes: int, backbone: Backbone, machine: Machine) -> Facts:
     """The facts of a probe that trains on so many photos."""
+    side, native = usual_side(manifest), backbone.preprocessing.image_size
     return Facts(
-        photos, classes, usual_side(manifest), backbone.preprocessing.image_size, "probe", machine.device.type,
+        photos, classes, side, native, "probe", machine.device.type,
         machine.fast_bf16, weights=sum(p.numel() for p in backbone.parameters()), openvino=has_openvino(),
+        last_stage=backbone.last_stage, fitting_size=backbone.fitting_size(rules.wanted_size(side, native)),
     )  # fmt: skip
 
 
@@ -204,8 +206,8 @@ def make_backbone(options: TrainOptions) -> Backbone:
 def input_size(options: TrainOptions, manifest: Manifest, backbone: Backbone) -> tuple[int, int]:
     """(input size, shorter side to resize to), px: the user's, or by the plan's rule from the photos' sizes."""
     settings = check_overrides(options.settings)
-    facts = Facts(0, 0, usual_side(manifest), backbone.preprocessing.image_size, options.strategy)
-    size = settings.get("image_size") or rules.image_size(facts).value
+    wanted = rules.wanted_size(usual_side(manifest), backbone.preprocessing.image_size)
+    size = settings.get("image_size") or backbone.fitting_size(wanted)
     resize = settings.get("resize", size)
     if resize < size:
         problem = f"`resize={resize}` is below the input size of {size} px."

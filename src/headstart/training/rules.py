@@ -32,16 +32,29 @@ class Facts:
     batch_size: int = 32  # once that is decided
     largest: int = 1  # photos for training of the largest class
     smallest: int = 1  # of the smallest
+    last_stage: str = ""  # of the backbone; none where it cannot be divided
+    fitting_size: int = 0  # what the backbone takes for the wanted input size, px; 0: that
+
+
+def wanted_size(side: int, native_size: int) -> int:
+    """The input size for photos of ``side`` px, whether or not the network takes it. Upscaling small photos to the size
+    the weights were trained at helps (benchmarks/claims/image_size.py), up to a point.
+    """
+    return min(native_size, max(64, round(4 * side / 32) * 32))
 
 
 def image_size(facts: Facts) -> Choice:
-    """The input size, px. Upscaling small photos to the size the weights were trained at helps
-    (benchmarks/claims/image_size.py), up to a point.
-    """
-    largest = max(64, round(4 * facts.side / 32) * 32)
-    if largest < facts.native_size:
-        return Choice(largest, f"four times the photos' {facts.side} px: more would only cost time")
-    return Choice(facts.native_size, "the size the weights were trained at")
+    """The input size, px: the wanted one, or what the network takes instead."""
+    wanted, native = wanted_size(facts.side, facts.native_size), facts.native_size
+    if facts.fitting_size not in (0, wanted):
+        what = "its own size" if facts.fitting_size == native else "the nearest size that it takes"
+        return Choice(facts.fitting_size, f"{what}: the network refuses {wanted} px, which would suit the photos")
+    if wanted < native:
+        return Choice(wanted, f"four times the photos' {facts.side} px: more would only cost time")
+    reason = "the size the weights were trained at"
+    if native > 2 * facts.side:
+        reason += f"; a smaller `image_size` is faster, and the photos have {facts.side} px"
+    return Choice(native, reason)
 
 
 def precision(facts: Facts) -> Choice:

@@ -266,7 +266,6 @@ def test_a_mistyped_folder_of_photos_costs_no_earlier_result(small: Small, tmp_p
             "a: {strategy: probe, cut: layr2}\n b: {strategy: partial, boundary: layr3}",
             ["a: ", "b: ", "layr2", "layr3"],
         ),
-        ("a: {strategy: partial, cut: layer2}", ["a: ", "layer4"]),
         ("a: {strategy: partial, cut: layer2, boundary: layer3}", ["a: ", "layer3"]),
         ("t: {strategy: scratch}\n a: {strategy: probe, from: t, cut: [layer1, layer9]}", ["a: ", "layer9"]),
     ],

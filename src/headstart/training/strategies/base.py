@@ -33,10 +33,13 @@ from headstart.training.plan import TRAINING, Plan
 from headstart.training.rules import Facts
 from headstart.training.trainer import EpochRow
 
+LAST = "last"
+"""As a default boundary: the network's last stage, whatever that is called. A plan never holds it."""
+
 
 class Boundary(NamedTuple):
     """Where a strategy begins to train. ``use``: whether a user can choose it ("none", "optional") or the strategy is
-    meaningless without one ("required"); ``default`` with its reason.
+    meaningless without one ("required"); ``default``, which may be ``LAST``, with its reason.
     """
 
     use: Literal["none", "optional", "required"]

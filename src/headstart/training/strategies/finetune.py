@@ -27,7 +27,7 @@ from headstart.training.batches import MapSource, PictureSource, Source, as_tens
 from headstart.training.optimization import network_groups
 from headstart.training.plan import TRAINING, Plan
 from headstart.training.rules import Facts
-from headstart.training.strategies.base import Boundary, FitContext, FitResult, Strategy, part
+from headstart.training.strategies.base import LAST, Boundary, FitContext, FitResult, Strategy, part
 from headstart.training.strategies.probe import Probe
 from headstart.training.trainer import Trainer
 
@@ -52,7 +52,7 @@ class Partial(FineTune):
     """Layers before the boundary are frozen and computed once per photo and view; the rest is trained on that."""
 
     summary = "partial fine-tuning: stages before the boundary are frozen"
-    boundary = Boundary("required", "layer4", "the last stage: the one most particular to the old task")
+    boundary = Boundary("required", LAST, "the last stage: the one most particular to the old task")
     reads_train_features = True
 
     def settings(self, plan: Plan) -> frozenset[str]:
@@ -148,7 +148,8 @@ def fine_tune(
         found = np.concatenate([logits(inputs).numpy() for inputs in read_val()])
         return on_val(context.objective, found, context.labels["val"])
 
-    groups, state = network_groups(tail, head, plan), context.state / plan.strategy
+    groups = network_groups(tail, head, plan, network.backbone.facts.undecayed)
+    state = context.state / plan.strategy
     trainer = Trainer(
         trainee, source, validate, plan, context.machine, state, groups, context.events, context.objective,
         context.class_weights(),

@@ -126,13 +126,17 @@ def check_architectures(jobs: Sequence[Job]) -> None:
     from headstart.training.planning import resolve
     from headstart.training.rules import Facts
 
-    wrong, first = [], dict[tuple[str, str | None, str], str]()
+    wrong, first = [], dict[tuple[str, str | None], dict[tuple[str, str | None], str]]()
     for options, arm in ((job.options, job.arm) for job in jobs):
-        boundary = resolve(Facts(1, 2, 224, 224, options.strategy), boundary=options.boundary).boundary
-        first.setdefault((options.backbone, options.cut, boundary), arm.name)
-    for (backbone, cut, boundary), name in first.items():
+        places = first.setdefault((options.backbone, options.cut), {})
+        places.setdefault((options.strategy, options.boundary), arm.name)
+    for (backbone, cut), places in first.items():
+        name = next(iter(places.values()))
         try:
-            create(backbone, pretrained=False, cut=cut).split_at(boundary)
+            network = create(backbone, pretrained=False, cut=cut)
+            for (strategy, boundary), name in places.items():  # noqa: B007 - the error is of this arm
+                facts = Facts(1, 2, 224, 224, strategy, last_stage=network.last_stage)
+                network.split_at(resolve(facts, boundary=boundary).boundary)
         except OptionError as error:
             wrong.append(f"{name}: {error.problem} {error.hint}".strip())
     if wrong:
