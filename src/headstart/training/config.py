@@ -367,8 +367,7 @@ def _tuples(values: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
     found = {name: tuple(values[name]) for name in ("dropout", "mean", "std") if values.get(name) is not None}
     ignore = values.get("ignore")
     if ignore is not None:
-        found["ignore"] = (ignore,) if isinstance(ignore, str | Path) else tuple(ignore)
-        found["ignore"] = tuple(map(str, found["ignore"]))
+        found["ignore"] = tuple(map(str, (ignore,) if isinstance(ignore, str | Path) else ignore))
     return found
 
 

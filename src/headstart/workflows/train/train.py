@@ -121,16 +121,18 @@ _BEFORE = {"balance": "none", "stages": "last", "average": "none"}
 
 _CHANGED_RULES = ("epochs", "lr", "lr_backbone", "augment")
 """Settings whose rules have changed since 0.1.0."""
+_OF_PARTS = ("auto", "lp-ft")
+"""Strategies whose parts have plans of their own, which are not kept: what is given to one is given to all."""
 
 
 def as_begun_with(folder: RunFolder, options: TrainOptions) -> TrainOptions:
     """The options of a training that another version may have begun: it goes on as that would, whatever settings it
-    knew and by what rules it chose them. (The parts of ``auto`` have plans of their own, which are not kept.)
+    knew and by what rules it chose them.
     """
     if not isinstance(begun := folder.recall("plan"), dict):
         return options
     older = {name: value for name, value in _BEFORE.items() if name not in begun}
-    if options.strategy != "auto":
+    if options.strategy not in _OF_PARTS:
         older |= {name: begun[name] for name in _CHANGED_RULES if name in begun and name not in options.settings}
     return replace(options, settings={**options.settings, **older})
 

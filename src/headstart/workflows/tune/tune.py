@@ -118,9 +118,6 @@ def tune(
         raise OptionError(f"`trials={trials}` must be at least 1.", option="trials")
     seconds = None if time is None else seconds_of(time)
     asked = TrainOptions.gather(data, out, options, "tune")
-    if asked.folds:
-        problem = "`folds` divides all photos, and a search needs val to choose on."
-        raise OptionError(problem, "Leave it out here, and train by the settings found with it.", option="folds")
     if asked.strategy == "auto":
         asked = replace(asked, strategy=STRATEGY)
     folder = Path(asked.out) if asked.out else Path("runs") / f"{asked.run_name()}-tune"
