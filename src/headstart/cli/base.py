@@ -30,9 +30,6 @@ Json = Annotated[bool, option("Print the result as JSON on standard output.", "-
 Quiet = Annotated[bool, option("Print warnings only.", "--quiet", "-q", panel="Output")]
 Out = Annotated[Path | None, option("Folder for the result. [default: runs/…]", panel="Output")]
 Overwrite = Annotated[bool, option("Replace an earlier result in --out.", panel="Output")]
-Time = Annotated[
-    str | None, option("What auto may spend on fine-tuning: 20m, 1h30m. [default: 10m, 5m on a GPU]", panel="Training")
-]
 Config = Annotated[
     Path | None,
     option("Options from a YAML file, a run or its request.json; those given here win.", "--config", panel="Output"),

@@ -13,9 +13,9 @@ from headstart.core.files import read_json, write_text
 from headstart.core.text import brief, elided
 from headstart.errors import OptionError, RunError, did_you_mean
 from headstart.reporting.command import FLAGS
-from headstart.training.config import TrainOptions, numbers, taken_by
+from headstart.training.config import TrainOptions, taken_by
+from headstart.training.typed_text import READ
 
-_LISTS = ("dropout", "mean", "std")
 _NOT_ASKED = ("out",)
 """Where a run is: a request.json is read to train another one."""
 
@@ -102,7 +102,7 @@ def _known(values: Mapping[str, Any], command: str, file: Path) -> dict[str, Any
             words = f"{command} takes no option {brief(key)!r}. {did_you_mean(name, ['data', *known])}".strip()
             wrong.append(words.removesuffix("."))
         elif value is not None:
-            found[name] = numbers(name, value) if name in _LISTS and isinstance(value, str) else value
+            found[name] = READ[name](name, value) if name in READ and isinstance(value, str) else value
     if wrong:
         raise OptionError(f"{file}: {'; '.join(wrong)}.", option="config")
     if not isinstance(found.get("settings", {}), dict):

@@ -31,9 +31,7 @@ def _option(code: str) -> str:
     if match is None:
         return ""
     name, value = match[1], match[2]
-    if name == "budget_minutes":
-        words: list[str] = ["--time", *([] if value is None else [f"{value}m"])]
-    elif name in OPTIONS:
+    if name in OPTIONS:
         words = [flag(name)] if value is None else list(option_words(name, _value(value)))
     elif name in taken_by("train"):  # a setting of the plan without a flag of its own
         words = ["--set", name if value is None else f"{name}={_value(value)}"]

@@ -16,12 +16,12 @@ from typer.models import OptionInfo
 
 from headstart.cli import config_file, messages
 from headstart.cli.base import Config, Json, Quiet, SaveConfig, Shown, option, print_json, told
-from headstart.core.lengths import seconds_of
 from headstart.core.paths import place
 from headstart.core.text import printable
 from headstart.errors import OptionError
 from headstart.reporting.command import flag
-from headstart.training.config import Help, TrainOptions, numbers, taken_by
+from headstart.training.config import Help, TrainOptions, taken_by
+from headstart.training.typed_text import READ
 
 KEYWORD = inspect.Parameter.KEYWORD_ONLY
 
@@ -68,9 +68,6 @@ def command(function: Callable[..., Shown | None]) -> Callable[..., None]:
             given["say"] = {"quiet": True, "listener": console}
         try:
             options = _typed(asked)
-            if name == "train" and given.get("time") is not None:
-                minutes = _minutes(given.pop("time"))
-                options["settings"] = {**options.get("settings", {}), "budget_minutes": minutes}
             if config is not None:
                 options = config_file.with_file(config, name, options)
                 held = options.pop("data", None)
@@ -129,7 +126,7 @@ def _parameter(name: str, hint: Any) -> inspect.Parameter | None:
         kind = Path
     elif kind == Sequence[str]:
         kind = list[str]
-    elif get_origin(kind) in (Literal, Union, UnionType, Sequence):  # lists of numbers are typed as text
+    elif get_origin(kind) in (Literal, Union, UnionType) or name in READ:
         kind = str
     elif get_origin(kind) is Mapping:  # NAME=VALUE
         kind = list[str]
@@ -138,11 +135,10 @@ def _parameter(name: str, hint: Any) -> inspect.Parameter | None:
 
 
 def _typed(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """What was typed, as keyword arguments. Raises OptionError for a list or a ``--set`` that cannot be read."""
+    """What was typed, as keyword arguments. Raises OptionError for a text or a ``--set`` that cannot be read."""
     given = {name: value for name, value in asked.items() if value is not None and value != []}
-    for name in ("dropout", "mean", "std"):
-        if name in given:
-            given[name] = numbers(name, given[name])
+    for name in given.keys() & READ.keys():
+        given[name] = READ[name](name, given[name])
     if "settings" in given:
         pairs = {}
         for text in given["settings"]:
@@ -152,13 +148,6 @@ def _typed(asked: Mapping[str, Any]) -> dict[str, Any]:
             pairs[key.strip().replace("-", "_")] = value.strip()
         given["settings"] = pairs
     return given
-
-
-def _minutes(text: str) -> float:
-    """Minutes of a length of time as it is typed. Raises OptionError."""
-    if not (seconds := seconds_of(text)):
-        raise OptionError(f"`time={text!r}` is no time.", "For no fine-tuning: `strategy='probe'`.", option="time")
-    return seconds / 60
 
 
 def whole_numbers(name: str, text: str) -> list[int]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import headstart as hs
-from headstart.cli.base import Device, Out, Overwrite, Say, Shown, Texts, Time, argument, load, option
+from headstart.cli.base import Device, Out, Overwrite, Say, Shown, Texts, argument, load, option
 from headstart.cli.options import whole_numbers
 from headstart.core.text import joined, printable
 from headstart.errors import OptionError
@@ -23,7 +23,6 @@ def train(
     out: Out = None,
     resume: Annotated[Path | None, option("Resume an interrupted training.", panel="Output", metavar="RUN")] = None,
     overwrite: Overwrite = False,
-    time: Time = None,
     **options: Any,
 ) -> Shown:
     """Train the best classifier that these photos allow, and write its report."""

@@ -8,8 +8,12 @@ from typing import Any
 
 from headstart.core.shell import positional, shell_word
 
-FLAGS = {"from_run": "--from", "within": "--in", "label": "--class", "settings": "--set"}
+FLAGS = {
+    "from_run": "--from", "within": "--in", "label": "--class", "settings": "--set", "budget_minutes": "--time",
+}  # fmt: skip
 """Options whose flag is not their name."""
+_UNITS = {"budget_minutes": "m"}
+"""Of numbers that are typed with one."""
 _REPEATED = {"ignore"}
 """Sequences of names, which may hold commas: an option for each."""
 
@@ -42,4 +46,5 @@ def option_words(name: str, value: Any) -> Iterator[str]:
         if value:
             yield from (flag(name), ",".join(map(str, value)))
     elif value is not None and value is not False and value != "":
-        yield from (flag(name), str(value))
+        number = str(value).replace(".", "", 1).isdigit()  # a text has its own unit
+        yield from (flag(name), f"{value}{_UNITS.get(name, '') if number else ''}")

@@ -188,11 +188,10 @@ class CompareOptions(ForecastOptions, total=False):
     weight_decay: float
     label_smoothing: float
     views: int
-    budget_minutes: float
 
 
-class TrainOptionsDict(CompareOptions, total=False):
-    """Options of ``train``. A strategy from another package has no place in ``Strategy``: pass it with
+class TuneOptions(CompareOptions, total=False):
+    """Options of ``tune``. A strategy from another package has no place in ``Strategy``: pass it with
     ``# type: ignore[arg-type]``.
     """
 
@@ -200,6 +199,12 @@ class TrainOptionsDict(CompareOptions, total=False):
         Strategy, _training(f"{', '.join(STRATEGIES.names())}. auto: a probe first, then what val decides.")
     ]
     shots: Annotated[int, _photos("Train on this many photos per class (and validate on at most as many).")]
+    log: Annotated[Log, Help("Output", f"Write the scalars of history.csv to {', '.join(get_args(Log))} as well.")]
+
+
+class TrainOptionsDict(TuneOptions, total=False):
+    """Options of ``train``."""
+
     folds: Annotated[
         int,
         _photos(
@@ -207,13 +212,15 @@ class TrainOptionsDict(CompareOptions, total=False):
             " average of the probes. For few photos."
         ),
     ]
-    log: Annotated[Log, Help("Output", f"Write the scalars of history.csv to {', '.join(get_args(Log))} as well.")]
+    budget_minutes: Annotated[
+        float, _training("What auto may spend on fine-tuning: 20m, 1h30m. [default: 10m, 5m on a GPU]")
+    ]
 
 
 TAKEN: dict[str, type] = {
     "train": TrainOptionsDict,
     "compare": CompareOptions,
-    "tune": TrainOptionsDict,
+    "tune": TuneOptions,
     "check": CheckOptions,
     "embed": EmbedOptions,
     "search": EmbedOptions,
@@ -388,12 +395,3 @@ def taken_by(function: str) -> dict[str, Any]:
     hints = get_type_hints(TAKEN[function], include_extras=True) if function in TAKEN else {}
     place = {f.name: i for i, f in enumerate(fields(TrainOptions))}
     return {name: hints[name] for name in sorted(hints, key=lambda name: place.get(name, place["settings"] - 0.5))}
-
-
-def numbers(name: str, text: str) -> tuple[float, ...]:
-    """The numbers of a list as it is typed, ``0.5,0.3``. Raises OptionError that names the option."""
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        problem = f"`{name}={text!r}` is not a list of numbers."
-        raise OptionError(problem, f"Write it like `{name}=(0.5, 0.3)`.", option=name) from None

@@ -14,8 +14,9 @@ from headstart.core.paths import place
 from headstart.errors import OptionError, WeightsError, did_you_mean
 from headstart.models.backbone import Backbone
 from headstart.models.providers import PROVIDERS, known, resolve
-from headstart.training.config import TrainOptions, numbers
+from headstart.training.config import TrainOptions
 from headstart.training.preparation import make_backbone
+from headstart.training.typed_text import numbers
 
 
 @dataclass(frozen=True)

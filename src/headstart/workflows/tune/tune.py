@@ -19,7 +19,7 @@ from headstart.errors import DataError, OptionError, RunError
 from headstart.evaluation.metrics import accuracies
 from headstart.reporting.console import console_events
 from headstart.runs.folder import RunFolder
-from headstart.training.config import TRIALS, TrainOptions, TrainOptionsDict
+from headstart.training.config import TRIALS, TrainOptions, TuneOptions
 from headstart.training.preparation import Prepared, prepare
 from headstart.training.strategies import STRATEGIES
 from headstart.workflows.train.choose_backbone import with_backbone
@@ -87,7 +87,7 @@ def tune(
     out: Place | None = None,
     quiet: bool = False,
     listener: Listener | None = None,
-    **options: Unpack[TrainOptionsDict],
+    **options: Unpack[TuneOptions],
 ) -> Tuned:
     """Search the settings of the plan for those with the best accuracy on val, and train a run by them.
 
