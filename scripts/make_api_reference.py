@@ -13,6 +13,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from generated import write_or_check
+
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "docs" / "reference" / "api.md"
 HEAD = """\
@@ -90,17 +92,5 @@ def _group(title: str, prefix: str, members: dict[str, str]) -> Iterator[str]:
         yield from (f"<!-- ::: {module}.{name} -->", "")
 
 
-def main(arguments: list[str]) -> int:
-    """Write the page, or compare it; returns the exit code."""
-    page = reference()
-    if "--check" not in arguments:
-        TARGET.write_text(page, encoding="utf-8", newline="\n")
-        return 0
-    if TARGET.is_file() and TARGET.read_text(encoding="utf-8") == page:
-        return 0
-    print(f"{TARGET.name} is not what the code says: run make docs.", file=sys.stderr)
-    return 1
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(write_or_check(reference(), TARGET, sys.argv[1:]))

@@ -15,6 +15,8 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 
+from generated import write_or_check
+
 TARGET = Path(__file__).parents[1] / "docs" / "reference" / "cli.md"
 HEAD = """\
 # Command line
@@ -129,17 +131,5 @@ def _words(parameter: Parameter) -> str:
     return f"{text} [default: {default}]" if told else text
 
 
-def main(arguments: list[str]) -> int:
-    """Write the page, or compare it; returns the exit code."""
-    page = reference()
-    if "--check" not in arguments:
-        TARGET.write_text(page, encoding="utf-8", newline="\n")
-        return 0
-    if TARGET.is_file() and TARGET.read_text(encoding="utf-8") == page:
-        return 0
-    print(f"{TARGET.name} is not what the code says: run make docs.", file=sys.stderr)
-    return 1
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(write_or_check(reference(), TARGET, sys.argv[1:]))

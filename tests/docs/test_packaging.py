@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from helpers.scripts import script
 
 from headstart import __version__
 
@@ -32,12 +32,7 @@ def project() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def set_address() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("set_address", ROOT / "scripts" / "set_address.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("set_address")
 
 
 def test_the_citation_has_the_version_and_licence(project: dict[str, Any]) -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from headstart.core.text import listed, plural, quoted
+from headstart.core.text import listed, quoted
+from headstart.data.few import with_few
 from headstart.data.filenames import natural_key
 from headstart.data.schema import Fold, Manifest
-from headstart.data.stratify import assign, places
+from headstart.data.stratify import assign
 from headstart.errors import DataError, option
 
 
@@ -59,27 +60,6 @@ def _needed(folds: int) -> int:
 
 
 def _refuse_few(labels: Sequence[str], unit: Sequence[int], folds: int) -> None:
-    few: dict[str, int] = {}  # photos (or groups) of each class that has too few
-    of_class = places(labels)
-    for label, members in of_class.items():
-        if (apart := len({unit[i] for i in members})) < _needed(folds):
-            few[label] = apart
-    if not few:
-        return
-    told = []
-    for label, apart in few.items():
-        count = len(of_class[label])
-        undivided = f" in {plural(apart, 'group')} that cannot be divided" if apart < count else ""
-        told.append(f"{quoted(label)} has {plural(count, 'photo')}{undivided}")
-    most = min(few.values())
-    ways = [f"use `folds={most}`" if most >= 3 else "", "add photos"]
-    if len(of_class) - len(few) >= 2:
-        gone = sum(len(of_class[label]) for label in few)
-        who = plural(len(few), "class", "classes")
-        ways.append(f"leave out {who} ({plural(gone, 'photo')}) with `min_per_class={_needed(folds)}`")
-    raise DataError(
-        f"{option('folds', folds)}: too few photos in {len(few):,} of {len(of_class):,} classes:"
-        f" {listed(told, separator='; ')}",
-        f"Each class needs {_needed(folds)} at least: {', or '.join(filter(None, ways))}.",
-        option="folds",
-    )
+    if few := with_few(labels, unit, _needed(folds)):
+        ways = [*([f"use `folds={few.fewest}`"] if few.fewest >= 3 else []), "add photos"]
+        raise few.error(f"{option('folds', folds)}: too few photos", ways, "folds")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from headstart.core.text import listed, plural, quoted
+from headstart.data.few import with_few
 from headstart.data.filenames import natural_key, shown
 from headstart.data.folds import draw_folds
 from headstart.data.sampling import draw
@@ -299,24 +300,9 @@ def _together(drawn: _Drawn, pool: list[int]) -> list[int | None]:
 
 def _refuse_few(labels: list[str], unit: list[int], splits: list[Split]) -> None:
     """Each class must have a photo (or group) for each split."""
-    few, photos = [], 0
-    of_class = places(labels)
-    for label, members in of_class.items():
-        apart = len({unit[i] for i in members})
-        if apart < len(splits):
-            undivided = f" in {plural(apart, 'group')} that cannot be divided" if apart < len(members) else ""
-            few.append(f"{quoted(label)} has {plural(len(members), 'photo')}{undivided}")
-            photos += len(members)
-    if few:
+    if few := with_few(labels, unit, len(splits)):
         ways = ["add photos", *(["use `test=0`"] if "test" in splits else [])]
-        if len(of_class) - len(few) >= 2:
-            who = plural(len(few), "class", "classes")
-            ways.append(f"leave out {who} ({plural(photos, 'photo')}) with `min_per_class={len(splits)}`")
-        raise DataError(
-            f"too few photos to divide into {', '.join(splits)}, in {len(few):,} of {len(of_class):,} classes:"
-            f" {listed(few, separator='; ')}",
-            f"Each class needs {len(splits)} at least: {', or '.join(ways)}.",
-        )
+        raise few.error(f"too few photos to divide into {', '.join(splits)},", ways)
 
 
 def _shrink(drawn: _Drawn, options: SplitOptions) -> None:
