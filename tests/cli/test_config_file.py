@@ -83,7 +83,8 @@ def test_files_that_are_none(cli: Cli, refused: Refused, photos: Path, tmp_path:
     refused(cli("train", photos, "--shots", 0, "--save-config", tmp_path / "b.yaml"), "--shots 0")
     assert not (tmp_path / "b.yaml").exists()
     refused(cli("train", photos, "--time", "soon"), "--time soon", "10m")
-    refused(cli("train", photos, "--time", "0"), "--time 0")
+    refused(cli("train", photos, "--time", "20"), "20 for --time has no unit", "20m")
+    refused(cli("train", photos, "--time", "0m"), "--time 0m must be above zero")
 
 
 def test_other_commands_take_a_file_too(

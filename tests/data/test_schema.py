@@ -42,6 +42,7 @@ def test_one_wrong_option_is_named_and_several_are_said_together() -> None:
 
 
 def test_what_is_usual_is_accepted() -> None:
-    SplitOptions()
-    SplitOptions(val=0.1, test=0, shots=1, seed=2**31 - 1)
-    SplitOptions(fraction=1)
+    assert SplitOptions().val is None
+    assert SplitOptions(val=0.1, test=0, shots=1, seed=2**31 - 1).shots == 1
+    assert SplitOptions(fraction=1).fraction == 1
+    assert SplitOptions(folds=2).folds == 2

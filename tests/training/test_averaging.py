@@ -44,11 +44,11 @@ def test_equal_figures_take_the_middle() -> None:
     assert tuned[0].weight[0, 0].item() == 2
 
 
-@pytest.mark.parametrize(("photos", "share"), [(15, 0.5), (1500, 1.0)])
-def test_one_photo_of_few_does_not_outweigh_the_middle(photos: int, share: float) -> None:
-    """The tuned weights name 0.9 photos of 15 more correctly than any average, or 90 of 1,500."""
-    tuned = network(4.0)
-    _, found = average_weights(tuned, network(0.0).state_dict(), lambda: (1.0, 0.5), OnVal(1.0, 0.56), photos)
+@pytest.mark.parametrize(("better", "share"), [(0.9, 0.5), (1.1, 1.0)])
+def test_one_photo_does_not_outweigh_the_middle(better: float, share: float) -> None:
+    """The tuned weights, two steps from the middle, name so many of 100 photos more correctly than any average."""
+    tuned, val = network(4.0), OnVal(1.0, 0.5 + better / 100)
+    _, found = average_weights(tuned, network(0.0).state_dict(), lambda: (1.0, 0.5), val, 100)
     assert found == share
 
 

@@ -102,7 +102,8 @@ def _known(values: Mapping[str, Any], command: str, file: Path) -> dict[str, Any
             words = f"{command} takes no option {brief(key)!r}. {did_you_mean(name, ['data', *known])}".strip()
             wrong.append(words.removesuffix("."))
         elif value is not None:
-            found[name] = READ[name](name, value) if name in READ and isinstance(value, str) else value
+            typed = isinstance(value, str) or key in names  # as the command line has it
+            found[name] = READ[name](name, str(value)) if name in READ and typed else value
     if wrong:
         raise OptionError(f"{file}: {'; '.join(wrong)}.", option="config")
     if not isinstance(found.get("settings", {}), dict):

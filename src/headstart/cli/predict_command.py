@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -24,10 +23,10 @@ from headstart.cli.base import (
     told,
 )
 from headstart.core.events import Events
-from headstart.core.files import Rows, write_text
+from headstart.core.files import Rows, replacing
 from headstart.core.text import elided, json_text, plural, printable
 from headstart.errors import OptionError, RunError
-from headstart.training.config import EVERY
+from headstart.inference.uses import EVERY
 
 if TYPE_CHECKING:
     from headstart.workflows.predict import Predictions
@@ -37,8 +36,8 @@ Form = Literal["text", "json", "jsonl", "csv"]
 _FORMS: dict[str, Form] = {".json": "json", ".jsonl": "jsonl", ".csv": "csv"}
 _MOST = 30
 """Classes in the table of counts."""
-_MARK = "\ufeff"
-"""Begins a CSV in a file: Excel takes one without for Windows' Latin letters."""
+_EXCEL = "utf-8-sig"
+"""Begins a CSV with a mark: Excel takes one without for Windows' Latin letters."""
 
 
 def predict(
@@ -156,26 +155,34 @@ def _output(
     form: Form, out: Path | None, predictions: Predictions, sets: bool, counts: _Counts
 ) -> Iterator[Callable[[hs.Prediction], None]]:
     """What writes one prediction. A file, and the one document, appear at the end, and only where nothing failed."""
-    held = io.StringIO() if out else None
-    rows: list[object] = []
-    if form == "csv":
-        row = Rows(held).write if held else csv_output()
-        row(_columns(predictions, sets))
-        yield lambda one: row(_csv_row(one, len(predictions.classes), sets))
-    elif form == "json":
-        yield lambda one: rows.append(_as_json(one, predictions.classes))
-        document = {**counts.to_json(), "predictions": rows}
-        print_json(document) if held is None else held.write(f"{json_text(document, 1)}\n")
-    elif form == "jsonl":
-        yield lambda one: _line(_as_json(one, predictions.classes), held)
-    else:
-        yield _text
-    if out and held:
-        write_text(out, (_MARK if form == "csv" else "") + held.getvalue())
+    with _file(out, form) as file:
+        rows: list[object] = []
+        if form == "csv":
+            row = Rows(file).write if file else csv_output()
+            row(_columns(predictions, sets))
+            yield lambda one: row(_csv_row(one, len(predictions.classes), sets))
+        elif form == "json":
+            yield lambda one: rows.append(_as_json(one, predictions.classes))
+            document = {**counts.to_json(), "predictions": rows}
+            print_json(document) if file is None else file.write(f"{json_text(document, 1)}\n")
+        elif form == "jsonl":
+            yield lambda one: _line(_as_json(one, predictions.classes), file)
+        else:
+            yield _text
 
 
-def _line(value: object, held: TextIO | None) -> None:
-    print_json(value, None) if held is None else held.write(f"{json_text(value)}\n")
+@contextmanager
+def _file(out: Path | None, form: Form) -> Iterator[TextIO | None]:
+    """The file that appears where nothing failed; None without a name for one."""
+    if out is None:
+        yield None
+        return
+    with replacing(out) as work, work.open("w", encoding=_EXCEL if form == "csv" else "utf-8", newline="") as file:
+        yield file
+
+
+def _line(value: object, file: TextIO | None) -> None:
+    print_json(value, None) if file is None else file.write(f"{json_text(value)}\n")
 
 
 def _text(one: hs.Prediction) -> None:

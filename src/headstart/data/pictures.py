@@ -28,7 +28,7 @@ _FORMATS = {
 }
 """The lossless format for each of Pillow's modes; the others become RGB."""
 _LOADING = Lock()  # of images that Pillow has not read yet, one of which may be given twice
-_HINT = (
+HINT = (
     "Pictures are PIL images, the bytes of a file, and arrays [height, width, 3] or tensors [3, height, width], RGB: "
     "uint8, or floats from 0 to 1."
 )
@@ -118,12 +118,12 @@ def picture(value: Any, number: int, argument: str, copy: bool = False) -> Pictu
     if not is_picture(value):
         kind = type(value).__name__
         problem = f"{option(argument)}: item {number} is of the type {kind}, neither a path nor a picture."
-        raise OptionError(problem, _HINT, option=argument)
+        raise OptionError(problem, HINT, option=argument)
     pixels = _pixels(value)
     if pixels is None:
         what = f"{option(argument)}: item {number} is an array [{', '.join(map(str, value.shape))}] of {value.dtype}"
         beyond = " with values beyond 0 and 1" if str(value.dtype).removeprefix("torch.") in _FLOATS else ""
-        raise OptionError(f"{what}{beyond}.", _HINT, option=argument)
+        raise OptionError(f"{what}{beyond}.", HINT, option=argument)
     return Picture(path, Image.fromarray(np.array(pixels) if copy else np.ascontiguousarray(pixels)))
 
 

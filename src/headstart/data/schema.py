@@ -173,6 +173,10 @@ def split_problems(
     return [OptionError(f"{option(name, value)} {rule}", option=name) for name, value, broken, rule in rules if broken]
 
 
+FOLD = "fold"
+"""In tables of a run, the last column where photos are in folds: the number of the fold, from 1."""
+
+
 class Fold(NamedTuple):
     """A fold of the train split, by places in it: ``held_out`` is judged by a model that trained on ``train`` and chose
     on ``val``, the other photos.

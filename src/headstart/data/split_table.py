@@ -9,7 +9,7 @@ from typing import NamedTuple
 from headstart.core.files import read_rows, write_rows
 from headstart.core.text import brief
 from headstart.data.filenames import shown
-from headstart.data.schema import SPLITS, Split, SplitDataset
+from headstart.data.schema import FOLD, SPLITS, Split, SplitDataset
 from headstart.errors import RunError
 
 
@@ -27,8 +27,6 @@ class SplitRow(NamedTuple):
 COLUMNS = SplitRow._fields[:5]
 LEFT_OUT = "left_out"
 """The column after these: why a photo is in no split. Older files do not have it."""
-FOLD = "fold"
-"""The last column, only where photos are in folds: the number of the fold, from 1."""
 
 
 def write_splits(dataset: SplitDataset, path: Path) -> None:

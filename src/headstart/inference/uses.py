@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from headstart.workflows.export.export import Exported
     from headstart.workflows.predict import Predictions
 
+EVERY = "1s"
+"""Of a video, the time from frame to frame that ``predict`` takes."""
 NEIGHBOURS = 5
 """Nearest training photos that ``explain`` shows."""
 NEAREST = 10
@@ -31,7 +33,7 @@ class Uses:
 
     def predict(
         self, files: Any, *, coverage: float | None = None, sort_into: Place | None = None,
-        every: str | float = "1s", device: Device = "auto",
+        every: str | float = EVERY, device: Device = "auto",
     ) -> Predictions:  # fmt: skip
         """``headstart.predict`` with this model."""
         return _function("predict")(  # type: ignore[no-any-return]

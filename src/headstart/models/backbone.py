@@ -217,25 +217,24 @@ class Backbone(Chain):
         if wanted not in self._fitting:
             multiples = {step * max(1, wanted // step + more) for step in _STEPS for more in (0, 1)}
             near = sorted((s for s in multiples if 32 <= s < own), key=lambda s: (abs(s - wanted), s))
-            self._fitting[wanted] = next((s for s in (wanted, *near) if self._takes(s)), own)
+            self._fitting[wanted] = next((s for s in (wanted, *near) if not self._refusal(s)), own)
         return self._fitting[wanted]
 
-    def _takes(self, size: int) -> bool:
+    def _refusal(self, size: int) -> str:
+        """Why the network does not take photos of that size; "" where it does."""
         try:
             dry_run(self, size)
-        except REFUSALS:
-            return False
-        return True
+        except REFUSALS as refusal:
+            return str(refusal) or type(refusal).__name__
+        return ""
 
     def check_image_size(self, size: int) -> None:
         """Raises OptionError unless the network takes photos of ``size`` x ``size`` px (patches and windows need
         multiples).
         """
-        try:
-            dry_run(self, size)
-        except REFUSALS as refusal:
+        if refusal := self._refusal(size):
             raise OptionError(
-                f"{self.name} does not run at {size} px ({str(refusal) or type(refusal).__name__})",
+                f"{self.name} does not run at {size} px ({refusal})",
                 f"Its own size is {self.preprocessing.image_size} px. Convolutions take multiples of 32, transformers"
                 " of their patch.",
-            ) from None
+            )

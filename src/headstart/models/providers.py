@@ -159,6 +159,6 @@ def known(name: str) -> Known | None:
 def _with_figures(info: BackboneInfo, provider: Provider) -> BackboneInfo:
     entry = provider.resolve(info.name)
     info = replace(info, at_hand=entry is not None and provider.at_hand(entry))
-    if (known := KNOWN.get(info.name)) is None:
+    if (figures := KNOWN.get(info.name)) is None:
         return info
-    return replace(info, parameters=known.parameters, mb=round(known.megabytes, 1), imagenet=known.imagenet)
+    return replace(info, parameters=figures.parameters, mb=round(figures.megabytes, 1), imagenet=figures.imagenet)

@@ -14,7 +14,9 @@ from headstart._version import __version__
 from headstart.core.files import read_json, write_json, write_rows
 from headstart.core.formats import DAMAGED, check_format, checked
 from headstart.core.text import listed
+from headstart.data.schema import FOLD
 from headstart.errors import OptionError, RunError, option
+from headstart.inference.hub import PREFIX
 from headstart.training.config import TrainOptions
 from headstart.training.strategies.base import FoldResult
 
@@ -199,7 +201,7 @@ def inside(run: Any, name: str) -> Path:
     model is in no folder of the user's.
     """
     with suppress(RunError):
-        if not (folder := os.fspath(run)).startswith("hf:"):
+        if not (folder := os.fspath(run)).startswith(PREFIX):
             return Path(folder) / name
     raise OptionError("This model is in no folder of yours.", "Say where to write: `out`.", option="out")
 
@@ -230,8 +232,6 @@ HISTORY = (
     "strategy", "epoch", "l2", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr", "seconds",
     "val_balanced_accuracy",
 )  # fmt: skip
-FOLD = "fold"
-"""The last column, only where a model was trained for each fold: its number, from 1."""
 
 
 def write_history(path: Path, probe: Sequence[Any], epochs: Sequence[Any], folds: Sequence[FoldResult] = ()) -> None:

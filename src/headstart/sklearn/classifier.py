@@ -15,10 +15,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from headstart.core.paths import Place
 from headstart.data.filenames import clean_label
-from headstart.data.schema import MAX_SEED
+from headstart.data.schema import DEFAULT_FRACTION, MAX_SEED
 from headstart.data.sources.in_memory import text_of
 from headstart.errors import DataError, OptionError
-from headstart.sklearn.photos import one_each, photos_of
+from headstart.sklearn.photos import PhotosAsInput, merged, one_each, photos_of
 from headstart.training.config import DEFAULT_BACKBONE
 from headstart.workflows.predict import predict
 from headstart.workflows.train.train import train
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from headstart.inference.classifier import Classifier
 
 
-class HeadstartClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+class HeadstartClassifier(PhotosAsInput, ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """Transfer learning as an estimator of scikit-learn.
 
     Args:
@@ -52,7 +52,7 @@ class HeadstartClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def __init__(
         self, backbone: str = DEFAULT_BACKBONE, strategy: str = "auto", *, weights: Place | None = None,
-        epochs: int | None = None, image_size: int | None = None, val: float = 0.15,
+        epochs: int | None = None, image_size: int | None = None, val: float = DEFAULT_FRACTION,
         options: Mapping[str, Any] | None = None, random_state: Any = 0, device: Any = "auto",
         folder: Place | None = None, verbose: bool = False,
     ) -> None:  # fmt: skip
@@ -77,11 +77,8 @@ class HeadstartClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if len(set(names)) < len(names):
             raise OptionError(f"y has labels that are written alike: {sorted(names)}.", "Rename one.")
         with tempfile.TemporaryDirectory(prefix="headstart-") as scratch:
-            asked: Any = self._options()
-            run = train(
-                (photos, [texts[i] for i in index]), out=self.folder or os.path.join(scratch, "run"), test=0,
-                quiet=not self.verbose, seed=_seed(self.random_state), **asked,
-            )  # fmt: skip
+            asked: Any = self._options(str(self.folder or os.path.join(scratch, "run")))
+            run = train((photos, [texts[i] for i in index]), **asked)
         self.classes_, self.classifier_, self.metrics_ = classes, run.classifier, run.metrics
         self._names = names
         if self.folder is None:
@@ -108,20 +105,11 @@ class HeadstartClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         best = self.predict_proba(X).argmax(1)
         return np.asarray(self.classes_[best])
 
-    def _options(self) -> dict[str, Any]:
-        own = {name: getattr(self, name) for name in ("backbone", "strategy", "weights", "epochs", "image_size", "val")}
-        given = {**own, "device": self.device}
-        others = dict(self.options or {})
-        twice = sorted(given.keys() & others.keys() | others.keys() & {"seed", "test", "out"})
-        if twice:
-            raise OptionError(f"`options` names {twice[0]!r}, which the estimator sets itself.", option="options")
-        return {**given, **others}
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array, tags.input_tags.string = False, True
-        tags.no_validation = True
-        return tags
+    def _options(self, out: str) -> dict[str, Any]:
+        names = ("backbone", "strategy", "weights", "epochs", "image_size", "val", "device")
+        own = {name: getattr(self, name) for name in names}
+        own |= {"out": out, "test": 0, "quiet": not self.verbose, "seed": _seed(self.random_state)}
+        return merged(own, self.options)
 
 
 def _seed(state: Any) -> int:

@@ -11,17 +11,16 @@ from sklearn.utils.validation import check_is_fitted
 
 from headstart.core.paths import Place
 from headstart.errors import DataError
-from headstart.sklearn.photos import one_each, photos_of
-from headstart.training.config import DEFAULT_BACKBONE
+from headstart.sklearn.photos import PhotosAsInput, merged, one_each, photos_of
 from headstart.workflows.embed.embed import embed
 
 
-class PhotoFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class PhotoFeatures(PhotosAsInput, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Photos [n] to the features [n, D] of a frozen pretrained network. Nothing is learned, and the cache keeps them.
 
     Args:
-        backbone: the pretrained network, as for ``headstart.embed``.
-        run: a run, its folder or its classifier, whose backbone is taken instead.
+        backbone: the pretrained network, as for ``headstart.embed``; None: resnet18.
+        run: a run, its folder or its classifier, whose backbone is taken, at its own size, where no other is named.
         weights: a checkpoint of the backbone in place of a download.
         image_size: the input size, px; None: from the weights and the photos of a call. Give one where photos of
             different sizes are to be compared.
@@ -31,7 +30,7 @@ class PhotoFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     """
 
     def __init__(
-        self, backbone: str = DEFAULT_BACKBONE, *, run: Any = None, weights: Place | None = None,
+        self, backbone: str | None = None, *, run: Any = None, weights: Place | None = None,
         image_size: int | None = None, options: Mapping[str, Any] | None = None, device: Any = "auto",
         verbose: bool = False,
     ) -> None:  # fmt: skip
@@ -41,7 +40,8 @@ class PhotoFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     def fit(self, X: Any, y: Any = None) -> PhotoFeatures:
         """Fix the input size by the photos, and count the features. Raises as ``headstart.embed``."""
         made = self._embed(photos_of(X))
-        self._n_features_out, self.image_size_ = made.features.shape[1], made.image_size
+        self._n_features_out = made.features.shape[1]
+        self.image_size_ = None if self.run is not None else made.image_size
         return self
 
     def transform(self, X: Any) -> np.ndarray:
@@ -50,19 +50,12 @@ class PhotoFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         return np.asarray(self._embed(photos_of(X), self.image_size_).features)
 
     def _embed(self, photos: list[Any], image_size: int | None = None) -> Any:
-        size = image_size or self.image_size
-        own: Any = {"backbone": self.backbone, "weights": self.weights, "image_size": size}
-        own = {} if self.run is not None else own
-        others: Any = dict(self.options or {})
-        made = embed(photos, run=self.run, device=self.device, quiet=not self.verbose, **own, **others)
+        own = {"backbone": self.backbone, "weights": self.weights, "image_size": image_size or self.image_size}
+        own |= {"run": self.run, "device": self.device, "quiet": not self.verbose}
+        asked: Any = merged(own, self.options)
+        made = embed(photos, **asked)
         if made.bad:
             name, problem = next(iter(made.bad.items()))
             raise DataError(f"{name} cannot be read: {problem}.")
         one_each(len(made), photos)
         return made
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array, tags.input_tags.string = False, True
-        tags.no_validation = True
-        return tags

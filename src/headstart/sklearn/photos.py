@@ -1,4 +1,4 @@
-"""X of scikit-learn as a list of photos."""
+"""What both estimators share. In: X and options as scikit-learn has them. Out: a list of photos, keyword arguments."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from headstart.data.sources.in_memory import is_frame
 from headstart.errors import DataError, OptionError
 
 
@@ -15,7 +16,7 @@ def photos_of(X: Any) -> list[Any]:
         problem = f"X is of the type {type(X).__name__}: it must hold a photo for each sample."
         raise OptionError(problem, "Give a list of paths or of pictures.")
     given: Any = X
-    if hasattr(given, "columns"):
+    if is_frame(given):
         if len(given.columns) != 1:
             problem = f"X has {len(given.columns)} columns: which holds the photos?"
             raise OptionError(problem, "Give that column alone.")
@@ -30,3 +31,20 @@ def one_each(found: int, photos: list[Any]) -> None:
     """Raise DataError unless each sample was one photo: a folder, a pattern, a table or an archive is several."""
     if found != len(photos):
         raise DataError(f"X has {len(photos):,} samples, and they are {found:,} photos.", "Name one file for each.")
+
+
+def merged(own: Mapping[str, Any], others: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The arguments of the estimator and those in its ``options``. Raises OptionError for one that it sets itself."""
+    if twice := sorted(own.keys() & (others or {}).keys()):
+        raise OptionError(f"`options` names {twice[0]!r}, which the estimator sets itself.", option="options")
+    return {**own, **(others or {})}
+
+
+class PhotosAsInput:
+    """Tells scikit-learn that X holds photos, not numbers."""
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()  # type: ignore[misc]  # of BaseEstimator, which follows
+        tags.input_tags.two_d_array, tags.input_tags.string = False, True
+        tags.no_validation = True
+        return tags

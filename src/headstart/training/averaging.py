@@ -1,4 +1,5 @@
-"""Averages of the weights before and after fine-tuning, of which val chooses one.
+"""Averages of weights. In: those before and after fine-tuning, and val. Out: the network with the average that val
+prefers.
 
 The probe's network and the one that was fine-tuned from it lie in one valley of the loss: weights between the two are
 often better than either, on new photos too. Source: Wortsman et al. (2022), "Robust fine-tuning of zero-shot models"
@@ -16,10 +17,11 @@ from headstart.evaluation.objective import OnVal
 
 SHARES = (0.5, 0.75, 0.25, 1.0, 0.0)
 """Parts of the way from the weights before to those after; of equal ones on val, the first is taken."""
-USUAL = 0.5
-PENALTY = 2.0
-"""Photos of val that a share's distance from the usual one costs: half of one at 0.25 and 0.75, one at 0 and 1. Few val
-photos cannot tell the averages apart; then the one in the middle is the safest (benchmarks/claims/fine_tuning.py)."""
+MIDDLE = 0.5
+STEP = 0.25
+PHOTOS_PER_STEP = 0.5
+"""Photos of val that each step away from the middle costs. Few val photos cannot tell the averages apart; then the one
+in the middle is the safest (docs/decisions/0047)."""
 
 
 @torch.no_grad()
@@ -53,7 +55,7 @@ def average_weights(
 def _score(val: OnVal, share: float, photos: int) -> tuple[float, float]:
     """Correct predictions on val (as if its classes were even), less the penalty; then the loss."""
     right, loss = val.score
-    return right * photos - PENALTY * abs(share - USUAL), loss
+    return right * photos - PHOTOS_PER_STEP * abs(share - MIDDLE) / STEP, loss
 
 
 def mixture(share: float) -> str:

@@ -1,4 +1,6 @@
-"""Which trainings can be cross-validated: those whose models have an average that is one model."""
+"""Which trainings can be cross-validated. In: a strategy and a head. Out: why their models have no average that is one
+model, or nothing.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +10,9 @@ from headstart.errors import OptionError
 from headstart.training.strategies import STRATEGIES
 
 
-def trained_strategy(strategy: str, folds: int | None) -> str:
-    """The strategy, with what auto means beside folds: the probe alone."""
-    return "probe" if folds is not None and strategy == "auto" else strategy
+def in_folds(strategy: str) -> str:
+    """The strategy that is trained in each fold: of auto the probe alone."""
+    return "probe" if strategy == "auto" else strategy
 
 
 def no_average(strategy: str, head: str, dropout: Sequence[float]) -> str:
@@ -19,7 +21,7 @@ def no_average(strategy: str, head: str, dropout: Sequence[float]) -> str:
 
     way = "the average of K linear heads on one frozen backbone is one head, K networks have none"
     averages = [name for name in STRATEGIES.names() if STRATEGIES.get(name).averages]
-    if strategy in STRATEGIES and trained_strategy(strategy, 0) not in averages:
+    if strategy in STRATEGIES and in_folds(strategy) not in averages:
         known = " and ".join(["auto", *averages])
         return (
             f"`folds` goes with the strategies {known}, not with {strategy}: {way}. Leave out `folds`, or use"

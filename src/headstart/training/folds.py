@@ -1,4 +1,5 @@
-"""Cross-validation: a model per fold that did not see it, and their average.
+"""Cross-validation. In: a strategy, and the folds of train. Out: a network that is the average of the models of all
+folds, and what each of them says of the photos that it did not see.
 
 The logits of a linear head are linear in its weights. So on one frozen backbone the mean of the heads' weights and
 biases, each divided by its temperature already, gives exactly the mean of their logits: K models are one head.
@@ -87,7 +88,7 @@ def average_heads(networks: Sequence[Network], backbone: Backbone) -> nn.Linear:
 def _decided(plans: Sequence[Plan], context: FitContext) -> Plan:
     """The plan, with the stages that the average reads."""
     chosen = Counter(plan.stages for plan in plans)
-    plan = replace(plans[0], folds=len(plans))
+    plan = plans[0]
     if len(context.backbone.joinable_taps) == 0 or context.plan.stages != "choose":
         return plan
     why = f"{chosen['all']} of {len(plans)} folds joined all stages, each by its own photos"

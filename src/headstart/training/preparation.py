@@ -30,7 +30,7 @@ from headstart.models.factory import create
 from headstart.models.heads import check_head, is_closed_form
 from headstart.training import loggers, rules
 from headstart.training.config import TrainOptions
-from headstart.training.fold_rules import trained_strategy
+from headstart.training.fold_rules import in_folds
 from headstart.training.plan import Plan, check_overrides
 from headstart.training.planning import resolve
 from headstart.training.rules import Facts
@@ -110,7 +110,7 @@ def split(
     objective = OBJECTIVES.get("multiclass")  # the only kind of labels that photos are read with so far
     labels = {s: objective.targets([m.label for m in members[s]]) for s in SPLITS}
     evaluated, closed_form = len(members["val"]) + len(members["test"]), is_closed_form(options.head, options.dropout)
-    trained = trained_strategy(options.strategy, options.folds)
+    trained = options.strategy if options.folds is None else in_folds(options.strategy)
     held = [count for count in dataset.counts("train") if count]
     facts = replace(
         facts_of(photos.manifest, len(members["train"]), len(dataset.classes), backbone, machine),

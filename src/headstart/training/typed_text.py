@@ -20,9 +20,7 @@ def numbers(name: str, text: str) -> tuple[float, ...]:
 
 def minutes(name: str, text: str) -> float:
     """Minutes of a length of time, ``20m`` or ``1h30m``. Raises OptionError that names the option."""
-    if not (seconds := seconds_of(text, name)):
-        raise OptionError(f"`{name}={text!r}` is no time.", "For no fine-tuning: `strategy='probe'`.", option=name)
-    return seconds / 60
+    return seconds_of(text, name, bare=False) / 60
 
 
 READ: Mapping[str, Callable[[str, str], Any]] = {

@@ -23,9 +23,10 @@ from headstart.errors import DataError, OptionError
 from headstart.evaluation.conformal import check_coverage
 from headstart.evaluation.metrics import evaluate as measure
 from headstart.inference.classifier import Classifier, Model, Prediction
+from headstart.inference.uses import EVERY
 from headstart.reporting.console import console_events
 from headstart.reporting.notebook import MOST, frame, html, photo_tile
-from headstart.training.config import EVERY, DataOptions, TrainOptions
+from headstart.training.config import DataOptions, TrainOptions
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -140,8 +141,6 @@ def predict(
     classifier = Classifier.of(run, device)
     promise = None if coverage is None else classifier.known_uncertainty.promise(coverage)
     seconds = seconds_of(every, "every")
-    if not seconds > 0:
-        raise OptionError(f"`every={every!r}` is no time.", "Write it like `every='1s'`.", option="every")
     found = find_files(files, every=seconds)
     predicted = classifier.predictions(found.photos, coverage)
     copies = None if sort_into is None else Copies(Path(sort_into), classifier.classes)

@@ -117,7 +117,8 @@ def test_the_nearest_are_those_of_a_loop_and_copies_are_apart(tmp_path: Path, as
     order = sorted(range(1, 30), key=lambda i: -cosine[i])[:5]
     names = {str(path): i for i, path in enumerate(paths)} | {str(folder / "small.png"): 4}
     assert [names[match.name] for match in found.nearest] == order
-    assert [match.similarity for match in found.nearest] == pytest.approx([cosine[i] for i in order], abs=0.02)
+    for match, i in zip(found.nearest, order, strict=True):  # a copy may stand for its original
+        assert match.similarity == pytest.approx(cosine[i], abs=0.02 if "small" in match.name else 1e-4)
     whole = hs.search(paths[0], folder, most=40, **asked)
     assert len(whole.nearest) == 29
     (twice,) = [match for match in whole.nearest if match.copies]

@@ -22,7 +22,7 @@ from headstart.core.files import open_regular
 from headstart.core.paths import place
 from headstart.core.text import listed, plural
 from headstart.data.filenames import content_kind, is_companion, is_image_name, natural_key
-from headstart.data.pictures import is_picture, picture, pictures
+from headstart.data.pictures import HINT, is_picture, picture, pictures
 from headstart.data.schema import BadFile, ImageRef
 from headstart.data.sources.archive import is_archive, unpack
 from headstart.data.sources.in_memory import content_of, image_column, is_dataset, is_frame, rows_of, text_of
@@ -92,10 +92,8 @@ def find_files(files: Any, argument: str = "files", every: float | None = None) 
     if is_frame(files) or is_dataset(files):
         return Found(_of_table(files, argument))
     if isinstance(files, Mapping) or not isinstance(files, Iterable):
-        hint = "Give a path, a picture (PIL, or an array [height, width, 3] of uint8), or a list of these."
-        raise OptionError(
-            f"{option(argument)} is of the type {type(files).__name__}: no photos.", hint, option=argument
-        )
+        problem = f"{option(argument)} is of the type {type(files).__name__}: no photos."
+        raise OptionError(problem, f"Give a path, a picture, or a list of these. {HINT}", option=argument)
     if isinstance(files, Iterator):
         first = next(files, None)
         if is_picture(first):  # frames of a camera, say, which need not end

@@ -70,7 +70,7 @@ class Budget:
     def __post_init__(self) -> None:
         wrong = [
             f"`{name}={value:g}` must be above 0"
-            for name, value in (("max_ms", self.ms), ("max_mb", self.mb), ("time", self.seconds))
+            for name, value in (("max_ms", self.ms), ("max_mb", self.mb))
             if value is not None and not value > 0
         ]
         if wrong:

@@ -1,4 +1,4 @@
-"""What the models of folds say of the photos that they did not see: figures, and what the run keeps of them."""
+"""The photos of folds. In: what each model says of those that it did not see. Out: figures, and what the run keeps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from headstart.data.schema import Split
+from headstart.data.schema import FOLD, Split
 from headstart.evaluation.calibration import before_scaling
 from headstart.evaluation.metrics import evaluate
 from headstart.evaluation.ood import class_means, distances, some_of_each
@@ -44,7 +44,7 @@ def out_of_fold(prepared: Prepared, folds: Sequence[FoldResult]) -> tuple[np.nda
     correct = objective.decide(probabilities) == labels
     figures["each"] = [
         {
-            "fold": number, "photos": len(fold.held_out), "accuracy": float(correct[fold.held_out].mean()),
+            FOLD: number, "photos": len(fold.held_out), "accuracy": float(correct[fold.held_out].mean()),
             "l2": fold.probe.l2, "temperature": fold.probe.temperature, "stages": fold.stages,
             "val_loss": fold.val[0], "val_accuracy": fold.val[1],
         }
@@ -87,7 +87,7 @@ def mean_path(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     found = []
     for l2, own in sorted(of_strength.items()):
         if len(own) == folds:
-            values = {name: [row[name] for row in own] for name in own[0] if name not in ("phase", "strategy", "fold")}
+            values = {name: [row[name] for row in own] for name in own[0] if name not in ("phase", "strategy", FOLD)}
             means = {name: None if None in each else float(np.mean(each)) for name, each in values.items()}
             found.append({**own[0], **means, "l2": l2})
     return found

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headstart.data.schema import FOLD
 from headstart.evaluation.metrics import JUDGED, headline, judged_on, worst_first
 from headstart.inference.classifier import Classifier
 from headstart.inference.uses import Uses
@@ -63,7 +64,7 @@ class Run(Uses):
                 rows.append({"phase": phase, **{name: float(value) if value else None for name, value in line.items()}})
         epochs = [{**row, "epoch": int(row["epoch"])} for row in rows if row["epoch"] is not None]
         strengths = [row for row in rows if row["l2"] is not None]
-        return epochs, mean_path(strengths) if any("fold" in row for row in strengths) else strengths
+        return epochs, mean_path(strengths) if any(FOLD in row for row in strengths) else strengths
 
     def _repr_html_(self) -> str:
         from headstart.reporting.plots import probe_path, standalone, training_curves

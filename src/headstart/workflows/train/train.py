@@ -17,6 +17,7 @@ from headstart.core.files import write_json, write_rows, write_text
 from headstart.core.paths import Place, lasting
 from headstart.data.filenames import shown
 from headstart.data.images import ChangedPhoto
+from headstart.data.schema import FOLD
 from headstart.data.sources.given import Data, is_given, keep
 from headstart.data.split_table import write_splits
 from headstart.errors import Interrupted, OptionError, RunError
@@ -289,4 +290,4 @@ def _predictions(prepared: Prepared, results: Results) -> tuple[list[str], list[
             row = [place, judged, classes[sample.label], classes[best], f"{p[best]:.6f}"]
             rows.append([*row, fold_of[sample.path]] if dataset.folds else row)
     columns = ["path", "split", "label", "predicted", "confidence"]
-    return [*columns, "fold"] if dataset.folds else columns, rows
+    return [*columns, FOLD] if dataset.folds else columns, rows

@@ -16,7 +16,7 @@ from headstart.core.paths import Place
 from headstart.core.text import json_text, plural
 from headstart.data.sources.given import Data
 from headstart.errors import DataError, OptionError, RunError
-from headstart.evaluation.metrics import accuracies
+from headstart.evaluation.metrics import accuracies, judged_on
 from headstart.reporting.console import console_events
 from headstart.runs.folder import RunFolder
 from headstart.training.config import TRIALS, TrainOptions, TuneOptions
@@ -60,7 +60,7 @@ class Tuned:
             lines.append("The best of many trials flatters itself on val; the photos below chose nothing.")
         else:
             lines.append(f"No trial beat the plan's default on val ({self.default:.3f}): the run is by the default.")
-        split = "test" if "test" in self.run.metrics else "val"
+        split = judged_on(self.run.metrics)
         if split == "val":
             lines[-1] = "There is no test set: the figure below is of the photos that chose the settings."
         return "\n".join([*lines, "", f"{split} {accuracies(self.run.metrics[split], lines=True)}"])
