@@ -30,15 +30,33 @@ from typing import (
 from headstart.core.paths import place, told
 from headstart.errors import OptionError
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class _ByName(type):
+    """Of a class that is known by its name, so that nothing heavy is imported to ask what is of it."""
+
+    known: tuple[str, str]
+
+    def __instancecheck__(cls, value: object) -> bool:
+        return any((one.__module__, one.__qualname__) == cls.known for one in type(value).__mro__)
+
+
+def class_named(module: str, name: str) -> Any:
+    """A stand-in for a class in annotations: ``isinstance`` works, and imports nothing."""
+    return _ByName(name, (), {"known": (module, name)})
+
+
 if TYPE_CHECKING:
     import torch
+    from torch.nn import Module as Module
 
     Device = str | torch.device
 else:
     Device = Annotated[str, "device"]
+    Module = class_named("torch.nn.modules.module", "Module")
 
-P = ParamSpec("P")
-R = TypeVar("R")
 _MOST = 100_000
 """Values of a list: more are a slip, or an iterator without an end."""
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from headstart.training.plan import Plan
     from headstart.training.preparation import Prepared
     from headstart.training.strategies.base import FitResult
-    from headstart.workflows.train.assess import Results
+    from headstart.workflows.train.assess import Results, asked_by
 
 
 SAMPLES_PER_CLASS = 6
@@ -52,6 +52,19 @@ USAGE = (
 """Commands for a run, what follows its folder, and what they do."""
 
 
+def _usage(prepared: Prepared, path: Path) -> list[tuple[str, str]]:
+    """How the run is used; with a network of the caller's, in Python alone."""
+    if prepared.parts.network is None:
+        return [(command_line(command, path, {}) + photos, what) for command, photos, what in USAGE]
+    network = prepared.parts.written["backbone"]
+    return [
+        (f"run = hs.open_run({str(path)!r}, network={network})", "read it again, with the network's code"),
+        ("run.predict('photo.jpg')", "classify new photos"),
+        ("run.evaluate('other-photos/')", "evaluate it on other labelled photos"),
+        ("run.export()", "one file that runs without headstart, and without the network's code"),
+    ]
+
+
 def run_page(prepared: Prepared, fitted: FitResult, results: Results, path: Path, classifier: Classifier) -> str:
     """The page of one training."""
     dataset, backbone, plan, probe = prepared.dataset, prepared.backbone, fitted.plan, fitted.probe
@@ -68,7 +81,7 @@ def run_page(prepared: Prepared, fitted: FitResult, results: Results, path: Path
         answer=_answer(results.metrics),
         more=more,
         caveats=_caveats(prepared, plan, results.metrics),
-        command=command_line("train", prepared.options.data, prepared.options.given()),
+        command=asked_by(prepared),
         classes=dataset.classes,
         names={label: display_name(label) for label in dataset.classes if display_name(label) != label},
         facts=[
@@ -106,7 +119,7 @@ def run_page(prepared: Prepared, fitted: FitResult, results: Results, path: Path
         ],
         environment=environment(prepared.machine.words),
         contents=CONTENTS,
-        usage=[(command_line(command, path, {}) + photos, what) for command, photos, what in USAGE],
+        usage=_usage(prepared, path),
     )
     return render_run(report)
 
