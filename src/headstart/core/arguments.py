@@ -119,6 +119,9 @@ class _Wrong(ValueError):  # noqa: N818 - it says so of a value
     """Says what a value is not: "is not a whole number"."""
 
 
+_A_CLASS = "is a class: an object of it is needed"
+
+
 def _read(name: str, value: Any, hint: Any) -> Any:
     origin, inner = get_origin(hint), get_args(hint)
     if hint is Any:
@@ -139,7 +142,9 @@ def _read(name: str, value: Any, hint: Any) -> Any:
             raise _Wrong("is not a mapping of names to values")
         return {str(key): _read(name, one, inner[1]) for key, one in value.items()}
     if origin is Callable:
-        if not callable(value) or isinstance(value, type):
+        if isinstance(value, type):
+            raise _Wrong(_A_CLASS)
+        if not callable(value):
             raise _Wrong("is not a function")
         return value
     return _PLAIN[hint](value) if hint in _PLAIN else _instance(value, hint)
@@ -220,7 +225,7 @@ def _whole(value: Any) -> int:
 def _instance(value: Any, kind: Any) -> Any:
     """What is of a class; a protocol and what is not a class, a type checker knows alone."""
     if isinstance(kind, type) and not getattr(kind, "_is_protocol", False) and not isinstance(value, kind):
-        raise _Wrong(f"is not a {kind.__name__}")
+        raise _Wrong(_A_CLASS if isinstance(value, type) else f"is not a {kind.__name__}")
     return value
 
 

@@ -44,7 +44,7 @@ def own_backbone(module: nn.Module, image_size: int | None = None) -> Backbone:
     expected = _expected(module, image_size)
     try:
         network = copy.deepcopy(module).cpu().float().eval()
-    except Exception as error:  # noqa: BLE001 - a copy may run any code of the module's
+    except Exception as error:
         problem = f"`backbone`: a {type(module).__name__} cannot be copied: {brief(error)}."
         raise OptionError(problem, "Training changes a copy, never the module itself.", option="backbone") from error
     made = _features(network, expected.image_size)
@@ -91,7 +91,7 @@ def _features(network: nn.Module, size: int) -> Tensor:
     name = type(network).__name__
     try:
         made: Any = dry_run_zeros(network, size)
-    except Exception as error:  # noqa: BLE001 - the module may run any code
+    except Exception as error:
         problem = f"`backbone`: {name} fails on an image [1, 3, {size}, {size}]: {brief(error)}."
         raise OptionError(problem, "`image_size=N` says what size it takes.", option="backbone") from error
     wanted = "It must make features [N, D] of images [N, 3, H, W], or maps [N, C, H, W]"

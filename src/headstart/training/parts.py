@@ -64,10 +64,6 @@ class Parts:
             from headstart.training.callbacks import check_callbacks
 
             check_callbacks(callbacks)
-        for name, part in (("transform", transform), ("loss", loss)):
-            if isinstance(part, type):
-                problem = f"`{name}` is the class {part.__name__}, not an object of it."
-                raise OptionError(problem, f"Write `{name}={part.__name__}(…)`.", option=name)
         found = cls(objects.get("backbone"), objects.get("strategy"), transform, loss, tuple(callbacks))
         found._check_options({**options, **options.get("settings", {})})
         return found, {**options, **{name: own_name(part) for name, part in objects.items()}}

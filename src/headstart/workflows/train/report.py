@@ -25,6 +25,7 @@ from headstart.reporting.samples import picture
 from headstart.runs.folder import CONTENTS
 from headstart.training.planning import plan_rows
 from headstart.training.strategies import STRATEGIES
+from headstart.workflows.train.assess import asked_by
 from headstart.workflows.train.folds import Judged, of_split, strengths
 from headstart.workflows.train.page import DataCheck, Mistake, RunReport, render_run
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from headstart.training.plan import Plan
     from headstart.training.preparation import Prepared
     from headstart.training.strategies.base import FitResult
-    from headstart.workflows.train.assess import Results, asked_by
+    from headstart.workflows.train.assess import Results
 
 
 SAMPLES_PER_CLASS = 6

@@ -34,7 +34,7 @@ from headstart.training.launch import fit
 from headstart.training.loggers import Tracker
 from headstart.training.own_loss import Loss
 from headstart.training.own_transform import Transform
-from headstart.training.parts import Parts, StrategyObject
+from headstart.training.parts import OWN_AUGMENT, Parts, StrategyObject
 from headstart.training.plan import Plan
 from headstart.training.planning import plan_rows
 from headstart.training.preparation import Prepared, check_facts, prepare
@@ -151,7 +151,8 @@ def as_begun_with(folder: RunFolder, options: TrainOptions) -> TrainOptions:
         return options
     older = {name: value for name, value in _BEFORE.items() if name not in begun}
     if options.strategy not in _OF_PARTS:
-        older |= {name: begun[name] for name in _CHANGED_RULES if name in begun and name not in options.settings}
+        open_ones = [name for name in _CHANGED_RULES if name in begun and name not in options.settings]
+        older |= {name: begun[name] for name in open_ones if begun[name] != OWN_AUGMENT}
     return replace(options, settings={**options.settings, **older})
 
 
