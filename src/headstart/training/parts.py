@@ -1,7 +1,7 @@
 """A caller's own parts of one training: the objects that ``train`` takes, which no file can hold. In: the objects. Out:
 their names for the run's files, what the plan and the options have to do with them, and refusals.
 
-Of torch nothing is imported here: the command line reads options without it.
+Nothing heavy is imported here: the command line reads options without it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from headstart.core.arguments import Module, class_named
 from headstart.core.choice import Choice
 from headstart.core.registry import own_name
 from headstart.errors import OptionError, RunError
-from headstart.training.plan import YOURS, Plan
 
 if TYPE_CHECKING:
     from headstart.training.callbacks import AnyCallback
     from headstart.training.own_loss import Loss
     from headstart.training.own_transform import Transform
+    from headstart.training.plan import Plan
     from headstart.training.strategies.base import Strategy
 
     StrategyObject = Strategy
@@ -146,6 +146,8 @@ class Parts:
 
     def planned(self, plan: Plan) -> Plan:
         """The plan with the settings that the parts decide."""
+        from headstart.training.plan import YOURS
+
         chosen: dict[str, Choice] = {}
         if self.network is not None:
             kept = {name for name in ("engine", "precision") if plan.reasons.get(name) == YOURS}
