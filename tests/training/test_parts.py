@@ -100,6 +100,53 @@ def test_a_run_without_one_takes_none(probe_run: Path) -> None:
         hs.open_run(probe_run, network=Net())
 
 
+class Whole(nn.Module):
+    """A network that cannot be divided."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = Net()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.dropout(self.inner(x).mean((2, 3)), 0.1, self.training)
+
+
+def test_a_module_that_stays_whole_is_saved_and_read_as_well(train: Train, photos: Path) -> None:
+    run = train(backbone=Whole(), image_size=64)
+    assert run.classifier.network.backbone.block_names == ("body",)
+    assert {key.rpartition("inner.")[0] for key in weights(run) if "low" in key} == {"backbone."}
+    with pytest.raises(OptionError, match="cannot be divided"):
+        train("partial", backbone=Whole(), strategy="partial")
+    files = sorted(photos.rglob("*.png"))[:4]
+    again = hs.open_run(run.path, network=Whole())
+    assert [p.probabilities for p in again.predict(files)] == [p.probabilities for p in run.predict(files)]
+
+
+def test_a_run_in_memory_is_described_explained_and_searched(train: Train, photos: Path, tmp_path: Path) -> None:
+    run = train(strategy="probe")
+    file = sorted(photos.rglob("*.png"))[0]
+    assert "own-Net" in hs.describe(run)
+    assert hs.embed(file, run=run, quiet=True).features.shape == (1, run.classifier.network.backbone.dim)
+    assert run.explain(file, out=tmp_path / "why", neighbours=1, quiet=True).page.is_file()
+    assert run.evaluate(photos, split="all", quiet=True)["photos"] == 36
+
+
+def test_names_of_columns_and_texts_that_look_like_values_stay_classes(photos: Path, tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    files = sorted(photos.rglob("*.png"))
+    names = dict(zip(sorted({file.parent.name for file in files}), ("path", "unknown", "001"), strict=True))
+    frame = pandas.DataFrame({"path": list(map(str, files)), "label": [names[file.parent.name] for file in files]})
+    run = hs.train(frame, out=tmp_path / "run", backbone=Net(), strategy="probe", quiet=True)
+    assert run.classifier.classes == ("001", "path", "unknown")
+    table = run.predict(files).frame()
+    assert list(table.path) == list(map(str, files))
+    assert set(table.label) <= set(names.values())
+    assert table[["001", "p(path)", "p(unknown)"]].sum(axis=1).tolist() == pytest.approx([1] * 36)
+    kept = run.predictions()
+    assert set(kept.label) == set(names.values())
+    assert set(kept.predicted) <= set(names.values())
+
+
 @pytest.mark.parametrize("strategy", ["partial", "lp-ft", "auto", "probe"])
 def test_every_strategy_that_starts_from_weights_takes_a_module(train: Train, strategy: str) -> None:
     run = train(strategy=strategy, cut="low" if strategy == "probe" else None)
@@ -225,7 +272,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a loss that fails": ({"loss": lambda a: a}, r"`loss` fails on logits \[8, 3\] and targets \[8\]"),
     "a loss that is infinite": ({"loss": lambda a, b: a.mean() / 0}, "`loss` is .*inf"),
     "a loss with weights": ({"loss": nn.Linear(3, 1)}, "parameters of its own"),
-    "a transform to floats": ({"transform": lambda p: torch.rand(3, 9, 9)}, r"returns a Tensor \[3, 9, 9\] of torch.fl"),
+    "a transform to floats": ({"transform": lambda p: torch.rand(3, 9, 9)}, r"a Tensor \[3, 9, 9\] of torch.fl"),
     "a transform to nothing": ({"transform": lambda p: None}, "`transform` returns a NoneType"),
     "a transform that fails": ({"transform": lambda p: p.shape}, "`transform` fails on a photo"),
     "a transform to few pixels": ({"transform": small}, "makes a picture of 16x16 px, and the network reads 32"),

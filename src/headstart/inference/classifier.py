@@ -111,7 +111,7 @@ class Classifier(Uses):
             self.certainty.save(folder)
         described = self.description()
         if self.network.backbone.facts.module:
-            described["architecture"]["outputs"] = outputs_for_one(self.network)
+            described["architecture"]["outputs"] = outputs_for_one(self.network, self.preprocessing.image_size)
         write_json(folder / "model.json", described)
         self.home = self.home or os.path.abspath(folder)
 

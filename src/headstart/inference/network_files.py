@@ -80,7 +80,7 @@ def load_network(
     backbone.source, backbone.pretrained = f"run {folder.name}", True
     network.eval()
     if own is not None and (wanted := architecture["outputs"]):
-        found = np.array(outputs_for_one(network))
+        found = np.array(outputs_for_one(network, image_size))
         if len(found) != len(wanted) or not np.allclose(found, wanted, rtol=ALIKE, atol=ALIKE * np.abs(wanted).max()):
             reason = "with these weights it computes something else than it did"
             raise _another(folder, architecture["module"], reason)
@@ -93,10 +93,9 @@ _OUTPUTS = 16
 """Logits that are kept, at most."""
 
 
-def outputs_for_one(network: Network) -> list[float]:
-    """Logits for one photo that is always the same, by which a module of the caller's is known again."""
-    backbone = network.backbone
-    features = dry_run(backbone, backbone.facts.trial_size).float().cpu().numpy()
+def outputs_for_one(network: Network, size: int) -> list[float]:
+    """Logits for one photo of ``size`` px that is always the same, by which a module of the caller's is known again."""
+    features = dry_run(network.backbone, size).float().cpu().numpy()
     return [float(v) for v in head_logits(network.head, features)[0, :_OUTPUTS]]
 
 
