@@ -174,7 +174,8 @@ class RunFolder:
             request = read_json(self.path / "request.json")
         except OSError:
             return {}
-        return checked(self.path / "request.json", dict(request).get("parts", {}), dict[str, str])
+        named = request.get("parts", {}) if isinstance(request, dict) else {}
+        return checked(self.path / "request.json", named, dict[str, str])
 
     @property
     def finished(self) -> bool:

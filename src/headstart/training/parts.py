@@ -155,9 +155,9 @@ class Parts:
             wide = Choice("float32", "a network of your own may not take bf16")
             chosen = {n: c for n, c in (("engine", of_its_own), ("precision", wide)) if n not in kept}
         if self.transform is not None:
-            chosen["augment"] = Choice(OWN_AUGMENT, f"your transform {told(self.transform)}")
+            chosen["augment"] = Choice(OWN_AUGMENT, f"your transform {told(self.transform, True)}")
         if self.loss is not None:
-            chosen["label_smoothing"] = Choice(0.0, f"your loss decides: {told(self.loss)}")
+            chosen["label_smoothing"] = Choice(0.0, f"your loss decides: {told(self.loss, True)}")
             if plan.balance == "weights":
                 chosen["balance"] = Choice("none", "your loss decides what each class weighs")
         values = {name: choice.value for name, choice in chosen.items()}

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from headstart.core.events import Events
-from headstart.core.text import plural, quoted
+from headstart.core.text import listed, plural, quoted
 from headstart.data.duplicates.pairs import Leak, in_words, leaks
 from headstart.data.filenames import shown
 from headstart.data.folds import without_val
@@ -95,6 +95,8 @@ def read_for(
     """
     machine = find_machine(options.device)
     backbone = make_backbone(options, parts)
+    if parts.network is not None:
+        events.message(_read_as(backbone))
     size, resize = input_size(options, manifest, backbone)
     backbone.check_image_size(size)
     photos = read(manifest, resize, backbone.preprocessing.interpolation, on_bad or options.on_bad, events)
@@ -203,6 +205,17 @@ def _leaked(photos: LoadedImages, leakage: Leakage, events: Events) -> int:
         kept = f"{plural(near, 'near duplicate')} {'stays' if near == 1 else 'stay'}"
         events.warning(f"{words} Identical files leave the earlier split; {kept}, and the accuracy is too high.")
     return near
+
+
+def _read_as(backbone: Backbone) -> str:
+    """What was found out of a network of the caller's, or assumed."""
+    expected = backbone.preprocessing
+    mean, std = (", ".join(f"{v:g}" for v in values) for values in (expected.mean, expected.std))
+    stages = listed(backbone.stage_names()) if len(backbone.block_names) > 1 else "one stage"
+    return (
+        f"Backbone {backbone.name}: {backbone.dim} features, {stages}. It expects {expected.image_size} px, the mean"
+        f" {mean} and the standard deviation {std}."
+    )
 
 
 def make_backbone(options: TrainOptions, parts: Parts = NONE) -> Backbone:
