@@ -81,7 +81,15 @@ def test_a_listener_hears_of_a_check(photos: Path, tmp_path: Path, capsys: pytes
 
 CALLS = """
 import headstart as hs
+import torch
 from pathlib import Path
+from headstart.training.strategies.base import FitContext, FitResult, Strategy
+
+class Own(Strategy):
+    summary = "nothing"
+
+    def fit(self, context: FitContext) -> FitResult:
+        raise NotImplementedError
 
 run = hs.train("photos", shots=5, strategy="lp-ft", epochs=3, weights=Path("w"), mean=(0.5, 0.5, 0.5), seed=1)
 hs.train(Path("photos"), out="runs/x", settings={"lr": 0.1}, allow_leakage=True, log="tensorboard", on_bad="fail")
@@ -93,6 +101,11 @@ hs.study("animals", data={"animals": Path("a")}, settings=["epochs=3"], seeds=1)
 hs.evaluate(run.path, "photos", split="test")["accuracy"]
 hs.export(run.path, format="openvino", int8=True)
 [p.label for p in hs.predict(run.path, ["a.jpg"], coverage=0.95)]
+hs.train("photos", backbone=torch.nn.Identity(), strategy=Own(), loss=torch.nn.functional.cross_entropy)
+hs.train("photos", callbacks=[print], transform=lambda picture: picture.rotate(90))
+hs.train("photos", backbone=3)  # wrong
+hs.train("photos", loss=3)  # wrong
+hs.train("photos", callbacks=[3])  # wrong
 hs.train("photos", shot=5)  # wrong
 hs.train("photos", strategy="finetun")  # wrong
 hs.train("photos", epochs="many")  # wrong

@@ -26,7 +26,7 @@ def test_the_blocks_run(draw_photo: Callable[..., Path], tmp_path: Path, monkeyp
     names: dict[str, Any] = {}
     for block in BLOCKS:
         exec(block, names)
-    assert len(BLOCKS) == 6
+    assert len(BLOCKS) == 8
     assert names["run"].evaluate("photos/", split="all", quiet=True)["photos"] == 36
     assert names["same"].path == names["run"].path.absolute()
     assert list(names["table"].label[:2]) == ["cat", "cat"]
@@ -34,6 +34,11 @@ def test_the_blocks_run(draw_photo: Callable[..., Path], tmp_path: Path, monkeyp
     assert names["file"].is_file()
     assert names["of_arrays"].classifier.classes == names["run"].classifier.classes
     assert (names["of_arrays"].path / "photos" / "images" / "000017.png").is_file()
+    assert names["own"].plan.augment == "own"
+    assert names["exported"].parity.good
+    assert names["prediction"].probabilities == next(names["again"].predict("photos/cat/0.png")).probabilities
+    assert names["health"] == 200
+    assert not names["server"].running
     assert np.array_equal(np.load("features.npy"), names["features"].features)
     assert names["nearest"].copies == ("photos/cat/0.png",)
     assert len(names["nearest"].nearest) == 3

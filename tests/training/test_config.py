@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from types import UnionType
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import pytest
 from helpers.requests import FULL
@@ -105,7 +105,7 @@ def test_types_are_those_of_the_fields_and_of_the_plan() -> None:
     kinds = {**get_type_hints(Plan), **get_type_hints(TrainOptions)}
     for name, hint in taken_by("train").items():
         typed = get_args(hint)[0] if get_origin(hint) is Annotated else hint
-        kind = str if get_origin(typed) in (Literal, UnionType) else typed
+        kind = str if get_origin(typed) in (Literal, Union, UnionType) else typed
         several = (Sequence[float], Sequence[str], Mapping[str, Any])
         assert kind in (kinds[name], *several) or kinds[name] == kind | None, name
 

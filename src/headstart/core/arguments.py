@@ -30,15 +30,33 @@ from typing import (
 from headstart.core.paths import place, told
 from headstart.errors import OptionError
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class _ByName(type):
+    """Of a class that is known by its name, so that nothing heavy is imported to ask what is of it."""
+
+    known: tuple[str, str]
+
+    def __instancecheck__(cls, value: object) -> bool:
+        return any((one.__module__, one.__qualname__) == cls.known for one in type(value).__mro__)
+
+
+def class_named(module: str, name: str) -> Any:
+    """A stand-in for a class in annotations: ``isinstance`` works, and imports nothing."""
+    return _ByName(name, (), {"known": (module, name)})
+
+
 if TYPE_CHECKING:
     import torch
+    from torch.nn import Module as Module
 
     Device = str | torch.device
 else:
     Device = Annotated[str, "device"]
+    Module = class_named("torch.nn.modules.module", "Module")
 
-P = ParamSpec("P")
-R = TypeVar("R")
 _MOST = 100_000
 """Values of a list: more are a slip, or an iterator without an end."""
 
@@ -101,6 +119,9 @@ class _Wrong(ValueError):  # noqa: N818 - it says so of a value
     """Says what a value is not: "is not a whole number"."""
 
 
+_A_CLASS = "is a class: an object of it is needed"
+
+
 def _read(name: str, value: Any, hint: Any) -> Any:
     origin, inner = get_origin(hint), get_args(hint)
     if hint is Any:
@@ -121,7 +142,9 @@ def _read(name: str, value: Any, hint: Any) -> Any:
             raise _Wrong("is not a mapping of names to values")
         return {str(key): _read(name, one, inner[1]) for key, one in value.items()}
     if origin is Callable:
-        if not callable(value) or isinstance(value, type):
+        if isinstance(value, type):
+            raise _Wrong(_A_CLASS)
+        if not callable(value):
             raise _Wrong("is not a function")
         return value
     return _PLAIN[hint](value) if hint in _PLAIN else _instance(value, hint)
@@ -202,7 +225,7 @@ def _whole(value: Any) -> int:
 def _instance(value: Any, kind: Any) -> Any:
     """What is of a class; a protocol and what is not a class, a type checker knows alone."""
     if isinstance(kind, type) and not getattr(kind, "_is_protocol", False) and not isinstance(value, kind):
-        raise _Wrong(f"is not a {kind.__name__}")
+        raise _Wrong(_A_CLASS if isinstance(value, type) else f"is not a {kind.__name__}")
     return value
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Generic, TypeVar
 
@@ -20,6 +21,19 @@ from headstart.core.text import brief
 from headstart.errors import OptionError, did_you_mean
 
 T = TypeVar("T")
+OWN = "own-"
+"""Begins the name of a part that is an object of the caller's, which no file holds: ``own-BitFit``."""
+
+
+def own_name(part: object) -> str:
+    """The name of an object of the caller's: that of its class."""
+    return f"{OWN}{type(part).__name__[:80]}"
+
+
+def own_part(kind: str, name: str, option: str | None) -> OptionError:
+    """What to say where such an object is needed, and only its name is there."""
+    words = f"The {kind} {name!r} is an object that `train` was given in Python; no file holds it."
+    return OptionError(words, f"Give the object itself: `hs.train(DATA, {option or 'part'}=…)`.", option=option)
 
 
 class Registry(Generic[T]):
@@ -53,6 +67,8 @@ class Registry(Generic[T]):
             return self._loaded[name]
         place = self.own.get(name) or self._installed.get(name)
         if place is None:
+            if name.startswith(OWN):
+                raise own_part(self.kind, name, self.option)
             known = self.names()
             hint = did_you_mean(name, known) or f"Known: {', '.join(known)}."
             raise OptionError(f"There is no {self.kind} {name!r}.", hint, option=self.option)
@@ -79,6 +95,24 @@ class Registry(Generic[T]):
     def unregister(self, name: str) -> None:
         """Remove a part that ``register`` added."""
         self._loaded.pop(name, None)
+
+    @contextmanager
+    def lent(self, part: T | None) -> Iterator[None]:
+        """Know an object of the caller's by its ``own_name`` for as long as this lasts; None: nothing happens.
+
+        Raises OptionError where the process uses another object of that name at the same time.
+        """
+        if part is None:
+            yield
+            return
+        if (name := own_name(part)) in self:
+            problem = f"Another training in this process uses a {self.kind} {name!r}."
+            raise OptionError(problem, "Train one after the other, or name one class otherwise.", option=self.option)
+        self.register(name, part)
+        try:
+            yield
+        finally:
+            self.unregister(name)
 
     @cached_property
     def _installed(self) -> dict[str, str]:

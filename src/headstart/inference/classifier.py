@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 import numpy as np
 import torch
 
-from headstart.core.arguments import Device, typed
+from headstart.core.arguments import Device, Module, typed
 from headstart.core.files import write_json
 from headstart.core.formats import DAMAGED
 from headstart.core.paths import Place
@@ -31,7 +31,7 @@ from headstart.inference.device import Machine, find_machine, ready_after_fork
 from headstart.inference.features import BATCH
 from headstart.inference.hub import PREFIX, fetched
 from headstart.inference.model_files import FORMAT, published, read_description
-from headstart.inference.network_files import load_network, size_problem
+from headstart.inference.network_files import load_network, outputs_for_one, size_problem
 from headstart.inference.openvino import has_openvino
 from headstart.inference.runner import FrozenNetwork
 from headstart.inference.uses import Uses
@@ -109,7 +109,10 @@ class Classifier(Uses):
         save_state(folder / "model.safetensors", self.network.state_dict(), {"format": FORMAT})
         if self.certainty is not None:
             self.certainty.save(folder)
-        write_json(folder / "model.json", self.description())
+        described = self.description()
+        if self.network.backbone.facts.module:
+            described["architecture"]["outputs"] = outputs_for_one(self.network, self.preprocessing.image_size)
+        write_json(folder / "model.json", described)
         self.home = self.home or os.path.abspath(folder)
 
     def __fspath__(self) -> str:
@@ -133,6 +136,7 @@ class Classifier(Uses):
                 "backbone": backbone.name,
                 "cut": backbone.cut,
                 **({"joined": list(backbone.joined)} if backbone.joined else {}),
+                **({"module": backbone.facts.module} if backbone.facts.module else {}),
                 "dim": backbone.dim,
                 "head": self.head,
                 "dropout": list(self.dropout),
@@ -167,30 +171,31 @@ class Classifier(Uses):
 
     @classmethod
     @typed
-    def load(cls, folder: Place, device: Device = "auto") -> Classifier:
-        """Read a run or model folder, or ``hf:REPO`` (see ``headstart.inference.hub.fetched``).
+    def load(cls, folder: Place, device: Device = "auto", network: Module | None = None) -> Classifier:
+        """Read a run or model folder, or ``hf:REPO`` (see ``headstart.inference.hub.fetched``). ``network``: of a model
+        whose backbone was a module of the caller's, such a module, whatever its weights: no code is taken from a file.
 
         Raises:
-            RunError: the folder is no model, or is damaged.
+            RunError: the folder is no model, or is damaged; ``network`` is missing, or another.
         """
         ready_after_fork()
         asked, folder = os.fspath(folder), fetched(folder)
         described = read_description(folder)
         shape, classes = described["architecture"], tuple(described["classes"])
-        network = load_network(folder, shape, len(classes))
         how = described["preprocessing"]
+        whole = load_network(folder, shape, len(classes), network, how["image_size"])
         preprocessing = Preprocessing.from_json(how)
-        if problem := size_problem(network.backbone, preprocessing.image_size):
+        if problem := size_problem(whole.backbone, preprocessing.image_size):
             raise RunError(f"{folder / 'model.json'}: preprocessing.image_size: {problem}.", DAMAGED)
         loaded = cls(
-            network,
+            whole,
             preprocessing,
             classes,
             shape["head"],
             tuple(shape["dropout"]),
             described["precision"],
             described["provenance"],
-            Uncertainty.load(folder, network.backbone.facts.dim),
+            Uncertainty.load(folder, whole.backbone.facts.dim),
             asked if asked.startswith(PREFIX) else os.path.abspath(folder),
         )
         return loaded.to(find_machine(device))
@@ -212,7 +217,9 @@ class Classifier(Uses):
             self._after_fork(machine)
         weights = sum(p.numel() for p in self.network.backbone.parameters())
         size = self.preprocessing.image_size
-        engine = str(choose_engine(machine.device.type, has_openvino(), photos, weights, size).value)
+        # A network of the caller's is computed as it was written.
+        openvino = has_openvino() and not self.network.backbone.facts.module
+        engine = str(choose_engine(machine.device.type, openvino, photos, weights, size).value)
         if self._forward is None or (engine, self._forward.asked) == ("openvino", "torch"):
             precision = self.precision if machine.fast_bf16 else "float32"
             every = self.network.backbone.joining_all()  # as training computes features, so that no bit differs

@@ -101,7 +101,7 @@ class FeatureExtractor:
     def _rows(
         self, trunk: nn.Module, end: str, pixels: DecodedImages, view: View, dtype: str, progress: OnProgress | None
     ) -> RowStore:
-        device, weights = self.machine.device.type, self.backbone.weights_digest
+        device, weights = self.machine.device.type, self.backbone.weights_digest + self.backbone.facts.fingerprint
         key = FeatureKey(weights, end, self.preprocessing, self.precision, device, self.engine)
         return compute_rows(lambda: self.prepared(trunk, end), key, pixels, view, dtype, progress)
 

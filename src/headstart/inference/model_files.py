@@ -49,6 +49,8 @@ class Architecture(Struct):
     cut: Name | None = None
     joined: Annotated[tuple[Name, ...], Meta(max_length=100)] = ()
     dropout: Annotated[tuple[Annotated[float, Meta(ge=0, lt=1)], ...], Meta(max_length=100)] = ()
+    module: Annotated[str, Meta(max_length=1000)] = ""  # the class of a network of the caller's, which is no file's
+    outputs: Annotated[tuple[Value, ...], Meta(max_length=100)] = ()  # its logits for one photo, see ``network_files``
 
 
 class TrainedOn(Struct):
@@ -81,6 +83,7 @@ class Provenance(Struct):
     strategy: Text = "unknown"
     seed: int = 0
     temperature: Annotated[float, Meta(gt=0)] | None = None
+    parts: dict[Name, Text] = field(default_factory=dict)  # of the caller's own
 
 
 class Description(Struct):

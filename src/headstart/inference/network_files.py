@@ -11,16 +11,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import nn
 
 from headstart.core.formats import DAMAGED
 from headstart.core.text import brief
 from headstart.errors import HeadstartError, RunError
 from headstart.models.backbone import Backbone
+from headstart.models.chain import dry_run
 from headstart.models.checkpoints import is_finite
 from headstart.models.factory import create
 from headstart.models.heads import build_head
-from headstart.models.network import Network
+from headstart.models.network import Network, head_logits
+from headstart.models.own_network import own_backbone
 from headstart.models.serialization import load_state, tensor_shapes
 
 SMALL = 1 << 30
@@ -32,24 +36,37 @@ CHEAP_SIDE = 512
 _FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 
 
-def load_network(folder: Path, architecture: Mapping[str, Any], classes: int) -> Network:
-    """The network in eval mode; ``architecture`` as ``read_description`` gives it.
+def load_network(
+    folder: Path, architecture: Mapping[str, Any], classes: int, own: nn.Module | None = None, image_size: int = 224
+) -> Network:
+    """The network in eval mode; ``architecture`` as ``read_description`` gives it. ``own``: the module of a model whose
+    backbone was one of the caller's; the photos that it was trained on were of ``image_size`` px.
 
     Raises:
         RunError: there is no such network, or the weights are not its.
     """
+    _check_own(folder, architecture["module"], own)
     path, described = folder / "model.safetensors", folder / "model.json"
     shapes = tensor_shapes(path)
     cut, head, dim, dropout = (architecture[name] for name in ("cut", "head", "dim", "dropout"))
     try:
         at_most = max(SMALL, GROWTH * path.stat().st_size)
-        backbone = create(architecture["backbone"], pretrained=False, cut=cut, at_most=at_most)
+        if own is None:
+            backbone = create(architecture["backbone"], pretrained=False, cut=cut, at_most=at_most)
+        else:
+            backbone = own_backbone(own, image_size)
+            backbone = backbone.truncated(cut) if cut else backbone
         backbone = backbone.joining(architecture["joined"])
+        if backbone.dim != dim and own is not None:
+            reason = f"it makes {backbone.dim} features, and {dim} are needed"
+            raise _another(folder, architecture["module"], reason)
         if backbone.dim != dim:
             raise RunError(f"it makes {backbone.dim} features, but architecture.dim is {dim}")
         _check_head(shapes, head, dim, classes, dropout)
         network = Network(backbone, build_head(head, dim, classes, dropout))
     except HeadstartError as error:
+        if own is not None:
+            raise RunError(error.problem, error.hint) from None
         raise RunError(f"{described}: architecture: {error.problem.rstrip('.')}.", error.hint or DAMAGED) from None
     tensors, _ = load_state(path)
     _check_values(path, network.state_dict(), tensors)
@@ -57,9 +74,46 @@ def load_network(folder: Path, architecture: Mapping[str, Any], classes: int) ->
         network.load_state_dict(tensors)
     except RuntimeError as error:
         reason = brief(str(error).splitlines()[-1])
+        if own is not None:
+            raise _another(folder, architecture["module"], reason) from None
         raise RunError(f"{folder}: model.safetensors does not fit model.json: {reason}", "Train it again.") from error
     backbone.source, backbone.pretrained = f"run {folder.name}", True
-    return network.eval()
+    network.eval()
+    if own is not None and (wanted := architecture["outputs"]):
+        found = np.array(outputs_for_one(network, image_size))
+        if len(found) != len(wanted) or not np.allclose(found, wanted, rtol=ALIKE, atol=ALIKE * np.abs(wanted).max()):
+            reason = "with these weights it computes something else than it did"
+            raise _another(folder, architecture["module"], reason)
+    return network
+
+
+ALIKE = 0.01
+"""Relative difference of logits that another machine may make."""
+_OUTPUTS = 16
+"""Logits that are kept, at most."""
+
+
+def outputs_for_one(network: Network, size: int) -> list[float]:
+    """Logits for one photo of ``size`` px that is always the same, by which a module of the caller's is known again."""
+    features = dry_run(network.backbone, size).float().cpu().numpy()
+    return [float(v) for v in head_logits(network.head, features)[0, :_OUTPUTS]]
+
+
+def _check_own(folder: Path, module: str, own: nn.Module | None) -> None:
+    """Raises RunError where a module is needed and there is none, or the other way round."""
+    if module and own is None:
+        problem = f"The backbone of {folder} is a module of your own, {module}, whose code no file holds."
+        name = module.rpartition(".")[2]
+        call = f"`hs.open_run({str(folder)!r}, network={name}(…))`"
+        raise RunError(problem, f"Give it one in Python, and use what that returns: {call}.")
+    if own is not None and not module:
+        raise RunError(f"The backbone of {folder} is none of your own.", "Leave out `network`.")
+
+
+def _another(folder: Path, module: str, reason: str) -> RunError:
+    return RunError(
+        f"`network` is not the module that {folder} was trained with ({module}): {reason}.", "Give that one."
+    )
 
 
 def _check_head(shapes: Mapping[str, tuple[int, ...]], head: str, dim: int, classes: int, dropout: list[float]) -> None:

@@ -33,7 +33,8 @@ class Facts:
     ``dim`` of the features; ``cut``: the last block kept, or None; ``trial_size`` (px): a small input it takes;
     ``classifier``: key prefixes of the classifier that was removed; ``beyond``: keys of the original network that the
     cut removed; ``prefix_tokens``: tokens of a transformer that have no position; ``undecayed``: keys of parameters
-    that weight decay leaves out, besides biases and normalisation.
+    that weight decay leaves out, besides biases and normalisation; ``module``: of a network of the caller's, where its
+    class is, and ``fingerprint``, of what it computes.
     """
 
     name: str
@@ -46,6 +47,8 @@ class Facts:
     beyond: frozenset[str] = field(default=frozenset(), repr=False)
     prefix_tokens: int = 0
     undecayed: frozenset[str] = field(default=frozenset(), repr=False)
+    module: str = ""
+    fingerprint: str = ""
 
 
 class Tap(NamedTuple):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from headstart.core.arguments import typed
-from headstart.core.registry import Registry
+from headstart.core.registry import OWN, Registry, own_part
 from headstart.errors import OptionError, did_you_mean
 from headstart.models.catalogue import KNOWN, Known
 from headstart.models.options import Values, read_options
@@ -115,6 +115,8 @@ def resolve(name: str) -> Entry:
     if plain == "auto":
         problem = "backbone 'auto' is for `train` alone"
         raise OptionError(problem, "`hs.recommend(DATA)` ranks backbones for any use.", option="backbone")
+    if plain.startswith(OWN):
+        raise own_part("backbone", plain, "backbone")
     found = next((entry for provider in PROVIDERS if (entry := provider.resolve(plain))), None)
     if found is None:
         close = did_you_mean(plain.lower(), [known for provider in PROVIDERS for known in provider.names()])

@@ -23,6 +23,14 @@ def flag(name: str) -> str:
     return FLAGS.get(name) or "--" + name.replace("_", "-")
 
 
+def call(function: str, subject: str | Path, options: Mapping[str, Any], objects: Mapping[str, str]) -> str:
+    """The same for a call in Python, for what no command line can say: ``objects`` as they are written there."""
+    plain = {name: value for name, value in options.items() if name not in objects and value not in (None, False, ())}
+    plain |= plain.pop("settings", {})
+    given = {**objects, **{name: repr(value) for name, value in plain.items()}}
+    return f"hs.{function}({', '.join([repr(str(subject)), *(f'{name}={value}' for name, value in given.items())])})"
+
+
 def command_line(command: str, subject: str | Path, options: Mapping[str, Any]) -> str:
     """``headstart COMMAND SUBJECT --name value …``, quoted for a shell. ``options``: by their names in Python; None,
     False and empty ones are left out, True is a flag alone, a sequence is one value with commas, and each item of a

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from headstart._version import __version__
@@ -37,6 +38,7 @@ CONTENTS = {
 """Files of a finished run; ``state/`` exists only while it trains."""
 FORMAT = 1
 """Of request.json."""
+NO_PARTS: Mapping[str, str] = MappingProxyType({})
 RECORD = "exports.json"
 """Names what ``export`` and ``explain`` wrote into the run, which is deleted with it."""
 _EXPORTED = [f"model{int8}{suffix}" for int8 in ("", ".int8") for suffix in (".onnx", ".pt2", ".xml", ".bin")]
@@ -53,9 +55,11 @@ class RunFolder:
 
     @classmethod
     def create(
-        cls, path: Path, options: TrainOptions, overwrite: bool = False, deliberate_bugs: Sequence[str] = ()
-    ) -> RunFolder:
-        """A new folder with the request in it; ``deliberate_bugs``: made by a study alone.
+        cls, path: Path, options: TrainOptions, overwrite: bool = False, deliberate_bugs: Sequence[str] = (),
+        parts: Mapping[str, str] = NO_PARTS,
+    ) -> RunFolder:  # fmt: skip
+        """A new folder with the request in it; ``deliberate_bugs``: made by a study alone; ``parts``: what is told of
+        the caller's own.
 
         Raises:
             RunError: the folder exists (and may not be overwritten, or is not a run), or cannot be made.
@@ -70,6 +74,7 @@ class RunFolder:
         folder._clear()
         bugs = {"mistakes": list(deliberate_bugs)} if deliberate_bugs else {}
         request = {"format": FORMAT, "headstart": __version__, "options": options.to_json(), **bugs}
+        request |= {"parts": dict(parts)} if parts else {}
         write_json(path / "request.json", request)
         return folder
 
@@ -159,6 +164,18 @@ class RunFolder:
         """Those that a study asked for. Raises RunError."""
         values = self.read_json("request.json").get("mistakes", ())
         return checked(self.path / "request.json", values, tuple[str, ...])
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """What the request tells of the caller's own parts, by the names of their options; empty without a request.
+        Raises RunError.
+        """
+        try:
+            request = read_json(self.path / "request.json")
+        except OSError:
+            return {}
+        named = request.get("parts", {}) if isinstance(request, dict) else {}
+        return checked(self.path / "request.json", named, dict[str, str])
 
     @property
     def finished(self) -> bool:

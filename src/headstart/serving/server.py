@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import socket
 from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headstart.core.arguments import Device, typed
 from headstart.core.events import Listener
-from headstart.core.paths import Place
-from headstart.errors import OptionError
-from headstart.inference.classifier import Classifier
+from headstart.errors import OptionError, RunError
+from headstart.inference.classifier import Classifier, Model, Trained, name_of_run
 from headstart.reporting.console import console_events
+from headstart.serving.background import Server
 from headstart.serving.limits import Limits
 from headstart.training.config import HOST, PORT
 
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 
 @typed
 def serve(
-    run: Place,
+    run: Model,
     *,
     host: str = HOST,
     port: int = PORT,
@@ -36,11 +39,12 @@ def serve(
     limits: Limits | None = None,
     quiet: bool = False,
     listener: Listener | None = None,
-) -> None:
+    background: bool = False,
+) -> Server | None:
     """Serve predictions over HTTP until Ctrl-C or SIGTERM; requests in progress then have ten seconds to finish.
 
     Args:
-        run: a run folder, or a model on the hub (``"hf:owner/name"``).
+        run: a run folder, a model on the hub (``"hf:owner/name"``), what ``train`` returned, or its classifier.
         host: the address to listen on; by default only this machine can connect.
         port: 0 takes a free one.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
@@ -54,11 +58,18 @@ def serve(
         limits: what a request may cost; see ``headstart.serving.limits.Limits``.
         quiet: no progress and messages on standard error, warnings only.
         listener: called with each event (``headstart.core.events``); with ``quiet`` it alone hears of them.
+        background: return at once, and serve in a thread until the server's ``stop()``, in a notebook say.
+
+    Returns:
+        With ``background``, the server: ``server.url``, ``server.stop()``; it can open a ``with`` block. Else nothing.
 
     Raises:
         OptionError: a package that is not installed, a port that is taken, no path, no key.
         RunError: no model there.
     """
+    if not background and _in_event_loop():
+        problem = "An event loop runs here, as in every notebook: a server that blocks it cannot answer."
+        raise OptionError(problem, "Use `background=True`.", option="background")
     app = application(
         run, device=device, hosts=hosts, origins=origins, root_path=root_path, api_key=api_key, limits=limits
     )
@@ -77,17 +88,21 @@ def serve(
             else "anyone who reaches this machine can connect: there is no password"
         )  # fmt: skip
         place = f"http://{shown}:{port}{root_path.rstrip('/')}{'/' if root_path else ''}"
-        events.message(f"Serving on {place}  ({who}; Ctrl-C stops it)")
+        events.message(f"Serving on {place}  ({who}; {'`stop()`' if background else 'Ctrl-C'} stops it)")
     config = uvicorn.Config(
         app, http=bounded_protocol(limits or Limits()), ws="none", log_level="error", access_log=False,
         timeout_graceful_shutdown=10, timeout_keep_alive=10, server_header=False,
     )  # fmt: skip
-    uvicorn.Server(config).run(sockets=[listening])
+    server = uvicorn.Server(config)
+    if background:
+        return Server(server, listening, place if place.endswith("/") else f"{place}/").start()
+    server.run(sockets=[listening])
+    return None
 
 
 @typed
 def application(
-    run: Place,
+    run: Model,
     *,
     device: Device = "auto",
     hosts: Sequence[str] = (),
@@ -111,8 +126,27 @@ def application(
 
     prefix = read_prefix(root_path)  # first what is quickly refused
     keys = () if api_key is None else read_keys(api_key)
-    service = Service(Path(run), Classifier.load(run, device), limits or Limits())
+    classifier = Classifier.of(run, device)
+    if classifier is run or isinstance(run, Trained):  # in memory: other work must not change what is served
+        classifier = replace(classifier, network=deepcopy(classifier.network), _forward=None)
+    service = Service(_place(run), classifier, limits or Limits())
     return make_app(service, hosts, origins, prefix, keys)
+
+
+def _in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _place(run: Model) -> Path:
+    """The model's folder; of one that was never saved, a name that no folder has."""
+    try:
+        return Path(run)
+    except RunError:
+        return Path(name_of_run(run))
 
 
 def _listen(host: str, port: int) -> socket.socket:

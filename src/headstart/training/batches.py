@@ -53,7 +53,7 @@ class PictureSource:
         return len(self.labels)
 
     def batches(self, epoch: int, batch_size: int, start: int = 0) -> Iterator[Batch]:
-        order, draws = _drawn(self.labels, self.seed, epoch, self.balanced)
+        order, draws = drawn(self.labels, self.seed, epoch, self.balanced)
         bounds = batch_bounds(len(self), batch_size)
 
         def prepare(number: int) -> Batch:
@@ -89,7 +89,7 @@ class MapSource:
         return len(self.labels)
 
     def batches(self, epoch: int, batch_size: int, start: int = 0) -> Iterator[Batch]:
-        order, draws = _drawn(self.labels, self.seed, epoch, self.balanced)
+        order, draws = drawn(self.labels, self.seed, epoch, self.balanced)
         for first, last in batch_bounds(len(self), batch_size)[start:]:
             places = range(first, last)
             rows = [self.stores[int(draws[p, 0] * len(self.stores))].row(self.digests[order[p]]) for p in places]
@@ -109,13 +109,14 @@ class ArraySource:
         return len(self.labels)
 
     def batches(self, epoch: int, batch_size: int, start: int = 0) -> Iterator[Batch]:
-        order, _ = _drawn(self.labels, self.seed, epoch, self.balanced)
+        order, _ = drawn(self.labels, self.seed, epoch, self.balanced)
         for first, last in batch_bounds(len(self), batch_size)[start:]:
             chosen = order[first:last]
             yield torch.from_numpy(self.rows[chosen]), torch.from_numpy(self.labels[chosen])
 
 
-def _drawn(labels: np.ndarray, seed: int, epoch: int, balanced: bool) -> tuple[np.ndarray, np.ndarray]:
+def drawn(labels: np.ndarray, seed: int, epoch: int, balanced: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The order of an epoch and eight uniform numbers for each of its places."""
     order, draws = draw_epoch(seed, epoch, len(labels))
     return (even_order(order, labels, seed, epoch) if balanced else order), draws
 

@@ -13,13 +13,15 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypedDict, get_args, get_type_hints
 
-from headstart.core.arguments import Device
+from headstart.core.arguments import Device, Module
 from headstart.core.files import file_name
 from headstart.core.formats import DAMAGED, checked, known_only
 from headstart.core.paths import Place
+from headstart.core.registry import OWN
 from headstart.data.schema import ClassFolders, Leakage, ReadOptions, SplitOptions, split_problems
 from headstart.errors import OptionError, RunError, did_you_mean
 from headstart.training.fold_rules import no_average
+from headstart.training.parts import StrategyObject, refuse_objects
 from headstart.training.strategies import STRATEGIES
 
 if TYPE_CHECKING:
@@ -110,7 +112,7 @@ class BackboneOptions(TypedDict, total=False):
     """Which backbone, its weights and its preprocessing."""
 
     backbone: Annotated[
-        str,
+        str | Module,
         _model(
             "resnet18 … resnet152 (torchvision's ImageNet weights), starter (ships with headstart), or any timm name,"
             " with options for timm after a colon (mobilenetv2_100:pad_type=same). train takes auto: chosen by the"
@@ -190,12 +192,11 @@ class CompareOptions(ForecastOptions, total=False):
 
 
 class TuneOptions(CompareOptions, total=False):
-    """Options of ``tune``. A strategy from another package has no place in ``Strategy``: pass it with
-    ``# type: ignore[arg-type]``.
-    """
+    """Options of ``tune``. The name of a strategy from another package needs ``# type: ignore[arg-type]``."""
 
     strategy: Annotated[
-        Strategy, _training(f"{', '.join(STRATEGIES.names())}. auto: a probe first, then what val decides.")
+        Strategy | StrategyObject,
+        _training(f"{', '.join(STRATEGIES.names())}. auto: a probe first, then what val decides."),
     ]
     shots: Annotated[int, _photos("Train on this many photos per class (and validate on at most as many).")]
     log: Annotated[Log, Help("Output", f"Write the scalars of history.csv to {', '.join(get_args(Log))} as well.")]
@@ -281,7 +282,7 @@ class TrainOptions:
         """(option, what is wrong) of each impossible value and each contradiction."""
         for name, known in _choices():
             value = getattr(self, name)
-            if value is not None and value not in known:
+            if value is not None and value not in known and not value.startswith(OWN):
                 hint = did_you_mean(str(value), known)
                 yield name, f"`{name}={value!r}` is not one of {', '.join(known)}. {hint}".strip(" .")
         splits = (self.val, self.test, self.shots, self.fraction, self.seed, self.min_per_class, self.folds)
@@ -316,6 +317,7 @@ class TrainOptions:
         Raises OptionError that names every option that the function does not take, or every impossible value, and for
         empty ``data``; and what ``data.sources.given.on_disk`` raises.
         """
+        refuse_objects(asked, by)
         known, own = taken_by(by), {f.name for f in fields(cls)}
         if unknown := [name for name in asked if name not in known]:
             words = (f"{by} takes no option {name!r}. {did_you_mean(name, known)}".strip() for name in unknown)

@@ -71,6 +71,8 @@ def _boundary(asked: str | None, strategy: Strategy, facts: Facts) -> Choice:
 
 def plan_rows(plan: Plan) -> list[tuple[str, Any, str]]:
     """(name, value, reason) of the settings that the plan's strategy uses, for printing."""
-    hidden = OF_SOME - STRATEGIES.get(plan.strategy).settings(plan) | {"reasons", "unknown"}
+    known = plan.strategy in STRATEGIES  # or an object of the caller's, or of a package that is not installed
+    used = STRATEGIES.get(plan.strategy).settings(plan) if known else OF_SOME
+    hidden = OF_SOME - used | {"reasons", "unknown"}
     names = [f.name for f in fields(plan) if f.name not in hidden]
     return [(name, getattr(plan, name), plan.reasons.get(name, "")) for name in names]

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from headstart.core.events import Events
-from headstart.core.text import plural, quoted
+from headstart.core.text import listed, plural, quoted
 from headstart.data.duplicates.pairs import Leak, in_words, leaks
 from headstart.data.filenames import shown
 from headstart.data.folds import without_val
@@ -28,13 +28,19 @@ from headstart.inference.openvino import has_openvino
 from headstart.models.backbone import Backbone
 from headstart.models.factory import create
 from headstart.models.heads import check_head, is_closed_form
+from headstart.models.own_network import own_backbone
 from headstart.training import loggers, rules
 from headstart.training.config import TrainOptions
 from headstart.training.fold_rules import in_folds
+from headstart.training.own_loss import checked_loss
+from headstart.training.own_transform import check_transform
+from headstart.training.parts import Parts
 from headstart.training.plan import Plan, check_overrides
 from headstart.training.planning import resolve
 from headstart.training.rules import Facts
 from headstart.training.strategies import STRATEGIES
+
+NONE = Parts()
 
 
 @dataclass(frozen=True)
@@ -57,15 +63,17 @@ class Prepared:
     extractor: FeatureExtractor
     leakage: Leakage = "drop"
     leaked: int = 0
+    parts: Parts = NONE
 
     def plan_for(self, strategy: str) -> Plan:
         """The plan of another strategy on the same data, by the same rules and with the same overrides."""
-        return resolve(replace(self.facts, strategy=strategy), self.options.seed, None, self.options.settings)
+        facts = replace(self.facts, strategy=strategy)
+        return self.parts.planned(resolve(facts, self.options.seed, None, self.options.settings))
 
 
-def prepare(options: TrainOptions, events: Events) -> Prepared:
-    """Find, read, check and split the photos; load the backbone; resolve the plan. Raises DataError, WeightsError,
-    OptionError.
+def prepare(options: TrainOptions, events: Events, parts: Parts = NONE) -> Prepared:
+    """Find, read, check and split the photos; load the backbone; resolve the plan; with the caller's own ``parts``.
+    Raises DataError, WeightsError, OptionError.
     """
     check_overrides(options.settings)
     if options.log:
@@ -74,19 +82,21 @@ def prepare(options: TrainOptions, events: Events) -> Prepared:
     find_machine(options.device)
     everything = options.min_per_class is None
     manifest = find_photos(options.data, events, for_training=everything, options=options.read_options)
-    photos, backbone, machine = read_for(options, manifest, events)
-    return split(options, photos, backbone, machine, events)
+    photos, backbone, machine = read_for(options, manifest, events, parts=parts)
+    return split(options, photos, backbone, machine, events, parts)
 
 
 def read_for(
-    options: TrainOptions, manifest: Manifest, events: Events, on_bad: str | None = None
+    options: TrainOptions, manifest: Manifest, events: Events, on_bad: str | None = None, parts: Parts = NONE
 ) -> tuple[LoadedImages, Backbone, Machine]:
     """The photos read at the size that the backbone wants, the backbone, and where it will run.
 
     ``on_bad``: as for ``read``, where it is not what the options say. Raises DataError, WeightsError, OptionError.
     """
     machine = find_machine(options.device)
-    backbone = make_backbone(options)
+    backbone = make_backbone(options, parts)
+    if parts.network is not None:
+        events.message(_read_as(backbone))
     size, resize = input_size(options, manifest, backbone)
     backbone.check_image_size(size)
     photos = read(manifest, resize, backbone.preprocessing.interpolation, on_bad or options.on_bad, events)
@@ -94,8 +104,9 @@ def read_for(
 
 
 def split(
-    options: TrainOptions, photos: LoadedImages, backbone: Backbone, machine: Machine, events: Events
-) -> Prepared:
+    options: TrainOptions, photos: LoadedImages, backbone: Backbone, machine: Machine, events: Events,
+    parts: Parts = NONE,
+) -> Prepared:  # fmt: skip
     """The part of ``prepare`` that depends on seed, shots and strategy."""
     if options.folds:
         photos = replace(photos, manifest=without_val(photos.manifest))
@@ -118,6 +129,8 @@ def split(
         largest=max(held), smallest=min(held),
     )  # fmt: skip
     plan = resolve(facts, options.seed, options.boundary, options.settings, options.folds or 0)
+    parts.check_used(plan)
+    plan = parts.planned(plan)
     if options.strategy != trained:
         events.message(f"`folds={options.folds}`: auto trains the probe alone, whose models can be averaged.")
     if uneven(np.array(held)):
@@ -125,9 +138,15 @@ def split(
     backbone.split_at(plan.boundary)  # raises for an unknown boundary before training
     preprocessing = backbone.preprocessing.at(plan.image_size, plan.resize, photos.pixels.ranges)
     extractor = FeatureExtractor(backbone, preprocessing, machine, plan.precision, plan.engine)
+    if parts.loss is not None:
+        some = torch.from_numpy(labels["train"][:8])
+        parts = replace(parts, loss=checked_loss(parts.loss, len(dataset.classes), some, machine.device))
+    if parts.transform is not None:
+        check_transform(parts.transform, pixels["train"].row(0), plan.image_size)
     return Prepared(
-        options, dataset, photos, pixels, labels, objective, backbone, machine, plan, facts, extractor, leakage, leaked
-    )
+        options, dataset, photos, pixels, labels, objective, backbone, machine, plan, facts, extractor, leakage, leaked,
+        parts,
+    )  # fmt: skip
 
 
 def _imbalance(dataset: SplitDataset, plan: Plan) -> str:
@@ -188,11 +207,28 @@ def _leaked(photos: LoadedImages, leakage: Leakage, events: Events) -> int:
     return near
 
 
-def make_backbone(options: TrainOptions) -> Backbone:
-    """The backbone of the options, with their preprocessing. Raises WeightsError, OptionError."""
+def _read_as(backbone: Backbone) -> str:
+    """What was found out of a network of the caller's, or assumed."""
+    expected = backbone.preprocessing
+    mean, std = (", ".join(f"{v:g}" for v in values) for values in (expected.mean, expected.std))
+    stages = listed(backbone.stage_names()) if len(backbone.block_names) > 1 else "one stage"
+    return (
+        f"Backbone {backbone.name}: {backbone.dim} features, {stages}. It expects {expected.image_size} px, the mean"
+        f" {mean} and the standard deviation {std}."
+    )
+
+
+def make_backbone(options: TrainOptions, parts: Parts = NONE) -> Backbone:
+    """The backbone of the options or of the ``parts``, with the options' preprocessing. Raises WeightsError,
+    OptionError.
+    """
+    backbone: Backbone
     torch.manual_seed(options.seed)  # decides the random weights of scratch
-    if options.from_run:
-        backbone: Backbone = load_backbone(Path(options.from_run))
+    if parts.network is not None:
+        backbone = own_backbone(parts.network, check_overrides(options.settings).get("image_size"))
+        backbone = backbone.truncated(options.cut) if options.cut else backbone
+    elif options.from_run:
+        backbone = load_backbone(Path(options.from_run))
         backbone = backbone.truncated(options.cut) if options.cut else backbone
     else:
         weights = Path(options.weights) if options.weights else None

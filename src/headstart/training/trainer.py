@@ -10,7 +10,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
@@ -30,6 +30,7 @@ from headstart.inference.memory import free_memory, is_out_of_memory
 from headstart.models.freeze import keep_statistics
 from headstart.models.serialization import load_state, save_state
 from headstart.training.batches import Source, batch_bounds
+from headstart.training.callbacks import AnyCallback, TrainingInfo, told
 from headstart.training.optimization import schedule
 from headstart.training.plan import Plan
 
@@ -63,7 +64,8 @@ class EpochRow:
 @dataclass
 class TrainerState:
     """The state of a training without its tensors. ``epoch`` and ``batch`` count from 0, ``best_epoch`` from 1 (0: none
-    has ended); ``best`` is its score on val (see ``OnVal``); ``micro_batch``: photos at a time, where memory is short.
+    has ended); ``best`` is its score on val (see ``OnVal``); ``micro_batch``: photos at a time, where memory is short;
+    ``stopped``: by which callback.
     """
 
     epoch: int = 0
@@ -73,6 +75,7 @@ class TrainerState:
     seen: int = 0
     seconds: float = 0.0
     micro_batch: int = 0
+    stopped: str = ""
     best_epoch: int = 0
     best: tuple[float, float] = (-1.0, -math.inf)
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -98,10 +101,11 @@ class TrainerState:
 
 @dataclass
 class TrainerResult:
-    """The network holds the weights of ``best_epoch`` (1-based)."""
+    """The network holds the weights of ``best_epoch`` (1-based). ``stopped``: by which callback, before the last."""
 
     history: list[EpochRow]
     best_epoch: int
+    stopped: str = ""
 
 
 class Trainer:
@@ -109,7 +113,7 @@ class Trainer:
 
     ``network`` is trained in place, on the machine's device already; ``validate`` computes the figures on val (see
     ``OnVal``) for it as it is; ``groups`` are parameter groups with their peak rates (see ``optimization``);
-    ``weights`` [C]: of each class in the loss.
+    ``weights`` [C]: of each class in the loss; ``callbacks``: see ``callbacks.Callback``.
     """
 
     def __init__(
@@ -124,9 +128,11 @@ class Trainer:
         events: Events | None = None,
         objective: Objective = MULTICLASS,
         weights: torch.Tensor | None = None,
+        callbacks: Sequence[AnyCallback] = (),
     ) -> None:
         self.network, self.source, self.validate, self.plan, self.machine = network, source, validate, plan, machine
         self.folder, self.events, self.objective = state_folder, events or Events(), objective
+        self.callbacks = callbacks
         self.bounds = batch_bounds(len(source), plan.batch_size)
         self.peaks = [group["lr"] for group in groups]
         self.optimiser = torch.optim.AdamW(groups, fused=machine.device.type in {"cpu", "cuda"})
@@ -146,18 +152,21 @@ class Trainer:
             Interrupted: Ctrl-C; the state is saved.
             ChangedPhoto: a photo that has to be read again has changed or is gone; the state is saved.
             RunError: the state belongs to another training, or cannot be written.
+            What a callback raises; the state is saved.
         """
         self.network.to(memory_format=torch.channels_last)
         self._resume()  # after that order is set: the optimiser's moments take it on
         with _stop_on_interrupt(self.stop):
             try:
                 for epoch in range(self.state.epoch, self.plan.epochs):
-                    self._epoch(epoch)
+                    if not self.state.stopped:
+                        self._epoch(epoch)
             except ChangedPhoto:  # met between two steps: the state is whole
                 self._save()
                 raise
         self.network.load_state_dict(self.best)
-        return TrainerResult([EpochRow(**row) for row in self.state.history], self.state.best_epoch)
+        history = [EpochRow(**row) for row in self.state.history]
+        return TrainerResult(history, self.state.best_epoch, self.state.stopped)
 
     def _epoch(self, epoch: int) -> None:
         state, began, batches = self.state, time.monotonic(), len(self.bounds)
@@ -172,6 +181,9 @@ class Trainer:
             state.batch += 1
             note = f"epoch {epoch + 1}/{self.plan.epochs}  loss {loss:.3f}"
             self.events.progress("training", epoch * batches + state.batch, self.plan.epochs * batches, note)
+            self._tell("on_batch_end", epoch, loss)
+            if state.stopped:
+                break
             if self._due() or self.stop.is_set():
                 state.seconds += time.monotonic() - began
                 began = time.monotonic()
@@ -189,7 +201,7 @@ class Trainer:
         seconds = state.seconds + time.monotonic() - began
         row = EpochRow(
             self.plan.strategy, epoch + 1, state.loss_sum / state.seen, state.correct / state.seen,
-            *val, self._rate(epoch, len(self.bounds) - 1) * max(self.peaks), round(seconds, 2), val.balanced,
+            *val, self._rate(epoch, state.batch - 1) * max(self.peaks), round(seconds, 2), val.balanced,
         )  # fmt: skip
         state.history.append(row.to_json())
         if val.score > tuple(state.best):
@@ -200,6 +212,30 @@ class Trainer:
         if self._due():
             self._save()
         self.events.epoch(row)
+        figures = (val[0], val[1], val.balanced, state.best_epoch)
+        self._tell("on_epoch_end", epoch, row.train_loss, *figures)
+        if state.stopped:
+            self._save()
+            self.events.progress("training", 1, 1)
+            self.events.message(f"Training {state.stopped}; the weights of epoch {state.best_epoch} are kept.")
+
+    def _tell(self, method: str, epoch: int, loss: float, *figures: Any) -> None:
+        """Tell the callbacks. What one raises is passed on, once the state is saved: between two steps it is whole."""
+        if not self.callbacks:
+            return
+        batches = len(self.bounds)
+        step = self.state.epoch * batches + self.state.batch  # after an epoch, ``state`` is at the next one's start
+        info = TrainingInfo(
+            self.plan.strategy, epoch + 1, self.plan.epochs, step, self.plan.epochs * batches, loss, *figures
+        )
+        try:
+            stopped = told(self.callbacks, method, info)
+        except BaseException as error:
+            self._save()
+            words = f"{type(error).__name__} in a callback, after step {step} of {info.steps}"
+            self.events.warning(f"{words}; nothing is lost, and `resume` with the same parts goes on from there.")
+            raise
+        self.state.stopped = self.state.stopped or stopped
 
     def _step(self, epoch: int, x: torch.Tensor, y: torch.Tensor) -> tuple[float, int]:
         """One optimiser step: (mean loss, correct predictions). On exhausted memory the batch is halved, gradients

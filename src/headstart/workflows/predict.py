@@ -222,11 +222,11 @@ def _chosen(manifest: Manifest, split: str | None) -> tuple[list[Photo], str]:
 
 
 @typed
-def describe(run: Place) -> str:
+def describe(run: Model) -> str:
     """Describe the architecture of a run's network.
 
     Args:
-        run: the run folder.
+        run: a run folder, what ``train`` returned, or its classifier.
 
     Returns:
         Its modules as PyTorch prints them, and a table of its stages.
@@ -237,5 +237,5 @@ def describe(run: Place) -> str:
     from headstart.models.summary import describe as in_words
     from headstart.runs.figures import read_plan
 
-    classifier = Classifier.load(run, "cpu")
+    classifier = Classifier.apart(run)
     return in_words(classifier.network.backbone, classifier.network.head, read_plan(Path(run)).boundary)

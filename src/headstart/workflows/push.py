@@ -14,11 +14,10 @@ from pathlib import Path
 from headstart.core.arguments import typed
 from headstart.core.events import Listener
 from headstart.core.files import write_json, write_text
-from headstart.core.paths import Place
 from headstart.core.text import printable
 from headstart.errors import RunError
 from headstart.evaluation.uncertainty import FILE as CERTAINTY
-from headstart.inference.classifier import Classifier
+from headstart.inference.classifier import Classifier, Model
 from headstart.inference.hub import PREFIX, _check_name, _refused
 from headstart.inference.model_files import published, read_description
 from headstart.models.pretrained import transport_errors
@@ -28,11 +27,11 @@ from headstart.runs.model_card import model_card
 
 
 @typed
-def push(run: Place, repo: str, *, private: bool = False, quiet: bool = False, listener: Listener | None = None) -> str:
+def push(run: Model, repo: str, *, private: bool = False, quiet: bool = False, listener: Listener | None = None) -> str:
     """Upload a run's model to the Hugging Face hub; the repository is made where there is none.
 
     Args:
-        run: the run folder.
+        run: a run folder, what ``train`` returned, or its classifier.
         repo: "name" or "owner/name".
         private: whether a new repository is private.
         quiet: no progress and messages on standard error, warnings only.
@@ -49,7 +48,7 @@ def push(run: Place, repo: str, *, private: bool = False, quiet: bool = False, l
 
     folder = Path(run)
     described = read_description(folder)
-    Classifier.load(folder, "cpu")  # what cannot be loaded is not published
+    Classifier.apart(run)  # what cannot be loaded is not published
     metrics, plan = read_metrics(folder), read_plan(folder).to_json()
     repo = repo.removeprefix(PREFIX)
     _check_name(repo)

@@ -24,6 +24,9 @@ class Auto(Strategy):
     def settings(self, plan: Plan) -> frozenset[str]:
         return frozenset({"budget_minutes", "stages"})
 
+    def takes(self, plan: Plan) -> frozenset[str]:
+        return frozenset({"callbacks"})  # the probe may win, which no transform and no loss of the caller's would reach
+
     def fit(self, context: FitContext) -> FitResult:
         probe = Probe().fit(context.with_plan(context.plan_for("probe")))
         plan, choice = context.plan_for("lp-ft"), _kept(context) or decide(context, probe)

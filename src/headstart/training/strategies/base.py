@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -28,7 +28,10 @@ from headstart.models.backbone import Backbone
 from headstart.models.heads import build_head
 from headstart.models.network import Network
 from headstart.training.balance import class_weights
+from headstart.training.callbacks import AnyCallback
 from headstart.training.linear_probe import Probe
+from headstart.training.own_loss import Loss, OwnLoss
+from headstart.training.own_transform import Transform
 from headstart.training.plan import TRAINING, Plan
 from headstart.training.rules import Facts
 from headstart.training.trainer import EpochRow
@@ -66,6 +69,9 @@ class FitContext:
     events: Events = field(default_factory=Events)
     units: dict[Split, np.ndarray] = field(default_factory=dict)  # [N] photos of one number are alike, or of one group
     folds: tuple[Fold, ...] = ()  # of train, which then holds all photos but test
+    transform: Transform | None = None  # the caller's own augmentation, instead of the plan's
+    loss: Loss | None = None  # the caller's own, which steps of an optimiser minimise (see ``minimised``)
+    callbacks: tuple[AnyCallback, ...] = ()  # the caller's, for ``Trainer``
     remember: Callable[[str, Any], None] = lambda *_: None  # keeps a decision that a resumed run must not make again
     recall: Callable[[str], Any] = lambda _: None  # a decision that was kept, or None
     deliberate_bugs: tuple[str, ...] = ()  # made by a study alone
@@ -87,6 +93,11 @@ class FitContext:
         if self.plan.balance != "weights":
             return None
         return torch.from_numpy(class_weights(self.labels["train"], self.classes)).float()
+
+    @property
+    def minimised(self) -> Objective:
+        """The objective for ``Trainer``: with the caller's loss, where there is one."""
+        return self.objective if self.loss is None else cast(Objective, OwnLoss(self.objective, self.loss))
 
     def new_head(self) -> nn.Module:
         """The head with random weights that the seed decides."""
@@ -148,6 +159,12 @@ class Strategy(ABC):
     def settings(self, plan: Plan) -> frozenset[str]:
         """Which of ``plan.OF_SOME`` it uses; the others are not shown."""
         return TRAINING
+
+    def takes(self, plan: Plan) -> frozenset[str]:
+        """Which parts of a caller's own it uses, of "transform", "loss" and "callbacks" (see ``FitContext``); others
+        are refused before the training.
+        """
+        return frozenset()
 
     def defaults(self, facts: Facts) -> dict[str, Choice]:
         """Settings that it chooses differently from ``rules``, by name."""

@@ -25,6 +25,7 @@ from headstart.training import rules
 from headstart.training.averaging import average_weights, mixture
 from headstart.training.batches import MapSource, PictureSource, Source, as_tensor
 from headstart.training.optimization import network_groups
+from headstart.training.own_transform import TransformedSource
 from headstart.training.plan import TRAINING, Plan
 from headstart.training.rules import Facts
 from headstart.training.strategies.base import LAST, Boundary, FitContext, FitResult, Strategy, part
@@ -40,6 +41,9 @@ class FineTune(Strategy):
     summary = "fine-tuning of the whole network"
     boundary = Boundary("optional", "start", "every stage is trained")
     trains_backbone = True
+
+    def takes(self, plan: Plan) -> frozenset[str]:
+        return frozenset({"transform", "loss", "callbacks"})
 
     def describe(self, plan: Plan) -> str:
         return self.summary if plan.boundary == "start" else f"fine-tuning from {plan.boundary} on"
@@ -57,6 +61,9 @@ class Partial(FineTune):
 
     def settings(self, plan: Plan) -> frozenset[str]:
         return TRAINING | {"views"}
+
+    def takes(self, plan: Plan) -> frozenset[str]:
+        return frozenset({"loss", "callbacks"})  # its views are computed once
 
     def defaults(self, facts: Facts) -> dict[str, Choice]:
         count = 4 if facts.photos < 10_000 else 2
@@ -151,8 +158,8 @@ def fine_tune(
     groups = network_groups(tail, head, plan, network.backbone.facts.undecayed)
     state = context.state / plan.strategy
     trainer = Trainer(
-        trainee, source, validate, plan, context.machine, state, groups, context.events, context.objective,
-        context.class_weights(),
+        trainee, source, validate, plan, context.machine, state, groups, context.events, context.minimised,
+        context.class_weights(), context.callbacks,
     )  # fmt: skip
     averaged = start is not None and plan.average == "val"
     before = {name: tensor.clone() for name, tensor in trainee.state_dict().items()} if averaged else {}
@@ -167,7 +174,8 @@ def fine_tune(
     thaw(network.backbone)
     network.eval()
     parts = (*(start.parts if start else ()), part(plan.strategy, val))
-    probe, decision = start.probe if start else None, mixture(share) if averaged else ""
+    told = (trained.stopped, mixture(share) if averaged else "")
+    probe, decision = start.probe if start else None, "; ".join(filter(None, told))
     return FitResult(network, plan, val, trained.history, trained.best_epoch, probe, parts, decision)
 
 
@@ -177,11 +185,13 @@ Reading = tuple[Source, Callable[[], Iterator[torch.Tensor]]]
 
 def _pictures(context: FitContext) -> Reading:
     plan, val = context.plan, context.pixels["val"]
-    how = Augmentation.named(plan.augment)
-    source = PictureSource(
-        context.pixels["train"], context.labels["train"], plan.image_size, how, plan.seed,
-        balanced=plan.balance == "sampler",
-    )  # fmt: skip
+    photos, labels, balanced = context.pixels["train"], context.labels["train"], plan.balance == "sampler"
+    source: Source
+    if context.transform is None:
+        how = Augmentation.named(plan.augment)
+        source = PictureSource(photos, labels, plan.image_size, how, plan.seed, balanced=balanced)
+    else:
+        source = TransformedSource(photos, labels, plan.image_size, context.transform, plan.seed, balanced)
 
     def read_val() -> Iterator[torch.Tensor]:
         for batch, photos in photo_batches(val, range(len(val)), plan.image_size, View()):

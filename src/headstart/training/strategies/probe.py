@@ -51,6 +51,9 @@ class Probe(Strategy):
             "stages": Choice("last", "a trained head can make more of one stage than a linear one"),
         }
 
+    def takes(self, plan: Plan) -> frozenset[str]:
+        return frozenset({"loss", "callbacks"}) if plan.variant else frozenset()
+
     def describe(self, plan: Plan) -> str:
         if plan.folds:
             return f"the average of {plan.folds} linear probes on the frozen backbone, each trained without one fold"
@@ -129,8 +132,8 @@ def _train(context: FitContext, head: nn.Module, train: Rows, val: Rows) -> dict
         head, ArraySource(rows, train[1], plan.seed, plan.balance == "sampler"),
         lambda: on_val(context.objective, head_logits(head, val_rows), val[1]), plan, machine,
         context.state / "head", parameter_groups(head.named_parameters(), plan.lr, plan.weight_decay),
-        context.events, context.objective, context.class_weights(),
+        context.events, context.minimised, context.class_weights(), context.callbacks,
     ).run()  # fmt: skip
     if kind.absorbs:
         kind.absorb(head, mean, scale)
-    return {"history": trained.history, "best_epoch": trained.best_epoch}
+    return {"history": trained.history, "best_epoch": trained.best_epoch, "decision": trained.stopped}

@@ -25,7 +25,7 @@ from headstart.inference.classifier import Classifier
 from headstart.inference.features import FeatureExtractor
 from headstart.models.heads import head_kind
 from headstart.models.network import Network, head_logits
-from headstart.reporting.command import command_line
+from headstart.reporting.command import call, command_line
 from headstart.runs.folder import RunFolder
 from headstart.training.preparation import Prepared
 from headstart.training.strategies.base import FitContext, FitResult
@@ -52,7 +52,8 @@ def make_context(prepared: Prepared, state: Path, events: Events, folder: RunFol
     return FitContext(
         len(prepared.dataset.classes), prepared.pixels, prepared.labels, prepared.backbone, options.head,
         tuple(options.dropout), prepared.plan, prepared.plan_for, prepared.machine, state, prepared.extractor,
-        prepared.objective, events, _units(prepared), prepared.dataset.folds, **keep,
+        prepared.objective, events, _units(prepared), prepared.dataset.folds, prepared.parts.transform,
+        prepared.parts.loss, prepared.parts.callbacks, **keep,
     )  # fmt: skip
 
 
@@ -140,21 +141,30 @@ def _measure_uncertainty(found: Uncertainty, prepared: Prepared, results: Result
         results.metrics["test"]["certainty"] = found.measured(far, results.probabilities["test"], labels["test"])
 
 
+def asked_by(prepared: Prepared) -> str:
+    """The command of this training; with parts of the caller's own, the call in Python."""
+    options, parts = prepared.options, prepared.parts
+    if parts.given:
+        return call("train", options.data, options.given(), parts.written)
+    return command_line("train", options.data, options.given())
+
+
 def make_classifier(prepared: Prepared, fitted: FitResult, certainty: Uncertainty | None = None) -> Classifier:
     """The classifier, with its provenance, whose texts every reader of JSON takes: file names may hold any bytes."""
     import torch
 
-    options, plan = prepared.options, fitted.plan
+    options, plan, parts = prepared.options, fitted.plan, prepared.parts
     provenance = {
         "headstart": __version__, "torch": torch.__version__, "timm": version("timm"),
         "python": platform.python_version(), "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": prepared.machine.words, "command": command_line("train", options.data, options.given()),
+        "machine": prepared.machine.words, "command": asked_by(prepared),
         "data": {
             "name": printable(prepared.dataset.name), "digest": prepared.dataset.digest,
             "summary": printable(prepared.dataset.summary),
         },
         "backbone": {"source": printable(prepared.backbone.source), "weights_digest": prepared.backbone.weights_digest},
         "strategy": plan.strategy, "seed": options.seed, "temperature": fitted.temperature,
+        **({"parts": {name: printable(text) for name, text in parts.told.items()}} if parts.given else {}),
     }  # fmt: skip
     return Classifier(
         fitted.network, prepared.extractor.preprocessing, prepared.dataset.classes, options.head,

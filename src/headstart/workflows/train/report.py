@@ -25,6 +25,7 @@ from headstart.reporting.samples import picture
 from headstart.runs.folder import CONTENTS
 from headstart.training.planning import plan_rows
 from headstart.training.strategies import STRATEGIES
+from headstart.workflows.train.assess import asked_by
 from headstart.workflows.train.folds import Judged, of_split, strengths
 from headstart.workflows.train.page import DataCheck, Mistake, RunReport, render_run
 
@@ -52,6 +53,19 @@ USAGE = (
 """Commands for a run, what follows its folder, and what they do."""
 
 
+def _usage(prepared: Prepared, path: Path) -> list[tuple[str, str]]:
+    """How the run is used; with a network of the caller's, in Python alone."""
+    if prepared.parts.network is None:
+        return [(command_line(command, path, {}) + photos, what) for command, photos, what in USAGE]
+    network = prepared.parts.written["backbone"]
+    return [
+        (f"run = hs.open_run({str(path)!r}, network={network})", "read it again, with the network's code"),
+        ("run.predict('photo.jpg')", "classify new photos"),
+        ("run.evaluate('other-photos/')", "evaluate it on other labelled photos"),
+        ("run.export()", "one file that runs without headstart, and without the network's code"),
+    ]
+
+
 def run_page(prepared: Prepared, fitted: FitResult, results: Results, path: Path, classifier: Classifier) -> str:
     """The page of one training."""
     dataset, backbone, plan, probe = prepared.dataset, prepared.backbone, fitted.plan, fitted.probe
@@ -68,7 +82,7 @@ def run_page(prepared: Prepared, fitted: FitResult, results: Results, path: Path
         answer=_answer(results.metrics),
         more=more,
         caveats=_caveats(prepared, plan, results.metrics),
-        command=command_line("train", prepared.options.data, prepared.options.given()),
+        command=asked_by(prepared),
         classes=dataset.classes,
         names={label: display_name(label) for label in dataset.classes if display_name(label) != label},
         facts=[
@@ -106,7 +120,7 @@ def run_page(prepared: Prepared, fitted: FitResult, results: Results, path: Path
         ],
         environment=environment(prepared.machine.words),
         contents=CONTENTS,
-        usage=[(command_line(command, path, {}) + photos, what) for command, photos, what in USAGE],
+        usage=_usage(prepared, path),
     )
     return render_run(report)
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from headstart.core.arguments import Device, typed
+from headstart.core.arguments import Device, Module, typed
 from headstart.core.events import Events, Listener
 from headstart.core.eviction import trim
 from headstart.core.files import write_json, write_rows, write_text
@@ -28,9 +28,13 @@ from headstart.runs.figures import metrics_file, read_metrics, read_plan
 from headstart.runs.folder import RunFolder, record, write_history
 from headstart.runs.model_card import model_card
 from headstart.training.arithmetic import as_begun
+from headstart.training.callbacks import AnyCallback
 from headstart.training.config import TrainOptions, TrainOptionsDict
 from headstart.training.launch import fit
 from headstart.training.loggers import Tracker
+from headstart.training.own_loss import Loss
+from headstart.training.own_transform import Transform
+from headstart.training.parts import OWN_AUGMENT, Parts, StrategyObject
 from headstart.training.plan import Plan
 from headstart.training.planning import plan_rows
 from headstart.training.preparation import Prepared, check_facts, prepare
@@ -53,6 +57,9 @@ def train(
     overwrite: bool = False,
     quiet: bool = False,
     listener: Listener | None = None,
+    transform: Transform | None = None,
+    loss: Loss | None = None,
+    callbacks: Sequence[AnyCallback] = (),
     **options: Unpack[TrainOptionsDict],
 ) -> Run:
     """Train a classifier on labelled photos.
@@ -64,8 +71,13 @@ def train(
         overwrite: replace a run that is there already.
         quiet: no progress and messages on standard error, warnings only.
         listener: called with each event (``headstart.core.events``); with ``quiet`` it alone hears of them.
+        transform: your own augmentation instead of ``augment``: called with each training photo in each epoch, a PIL
+            image; returns one, or an array or a tensor of uint8, of which the centre is taken.
+        loss: your own loss for strategies with gradient steps: called with logits [B, C] and targets [B], returns their
+            mean loss.
+        callbacks: called after each step or epoch; see ``headstart.training.callbacks.Callback``.
         **options: see ``headstart.training.config.TrainOptionsDict``: strategy, backbone, shots, seed, …, and the
-            settings of the plan (``epochs=5``).
+            settings of the plan (``epochs=5``). ``backbone`` also takes an ``nn.Module``, ``strategy`` an object.
 
     Returns:
         The run: its folder, metrics, plan and classifier.
@@ -77,7 +89,12 @@ def train(
         RunError: the folder exists.
         TrainingError: a loss that is not finite, or too little memory.
     """
-    asked = TrainOptions.gather(data, out, options)
+    parts, named = Parts.of(options, transform, loss, callbacks)
+    with parts.known():
+        return _begin(TrainOptions.gather(data, out, named), parts, overwrite, quiet, listener)
+
+
+def _begin(asked: TrainOptions, parts: Parts, overwrite: bool, quiet: bool, listener: Listener | None) -> Run:
     usual = Path("runs") / asked.run_name()
     path = Path(asked.out) if asked.out else usual if overwrite else RunFolder.unused(usual)
     RunFolder(path).refuse(overwrite)
@@ -85,7 +102,7 @@ def train(
         if not asked.out and path != usual:
             _tell_of_earlier(usual, path, events)
         asked = with_backbone(asked, events)
-        prepared = prepare(asked, events)  # before the folder is made: a mistake leaves nothing behind
+        prepared = prepare(asked, events, parts)  # before the folder is made: a mistake leaves nothing behind
         _refuse_to_delete(prepared, path)
         # With absolute paths: the run may be resumed from another folder.
         typed: dict[str, Any] = {name: place for name in _PLACES if (place := getattr(asked, name))}
@@ -93,7 +110,7 @@ def train(
         if is_given(asked.data):  # they last as long as the run
             held["data"] = typed["data"] = os.path.abspath(path / GIVEN / Path(asked.data).name)
             prepared = replace(prepared, options=replace(asked, data=held["data"]))
-        folder = RunFolder.create(path, replace(asked, **held), overwrite)
+        folder = RunFolder.create(path, replace(asked, **held), overwrite, parts=parts.told)
         if is_given(asked.data):
             keep(asked.data, path / GIVEN, record)
         folder.remember("places", typed)
@@ -134,31 +151,54 @@ def as_begun_with(folder: RunFolder, options: TrainOptions) -> TrainOptions:
         return options
     older = {name: value for name, value in _BEFORE.items() if name not in begun}
     if options.strategy not in _OF_PARTS:
-        older |= {name: begun[name] for name in _CHANGED_RULES if name in begun and name not in options.settings}
+        open_ones = [name for name in _CHANGED_RULES if name in begun and name not in options.settings]
+        older |= {name: begun[name] for name in open_ones if begun[name] != OWN_AUGMENT}
     return replace(options, settings={**options.settings, **older})
 
 
 @typed
-def resume(run: Place, *, quiet: bool = False, listener: Listener | None = None) -> Run:
+def resume(
+    run: Place,
+    *,
+    quiet: bool = False,
+    listener: Listener | None = None,
+    backbone: Module | None = None,
+    strategy: StrategyObject | None = None,
+    transform: Transform | None = None,
+    loss: Loss | None = None,
+    callbacks: Sequence[AnyCallback] = (),
+) -> Run:
     """Resume an interrupted training; a finished one is returned as it is.
 
     Args:
         run: the run folder.
         quiet: no progress and messages on standard error, warnings only.
         listener: called with each event (``headstart.core.events``); with ``quiet`` it alone hears of them.
+        backbone: the ``nn.Module`` that the training began with, with the weights that it had, if it did with one.
+        strategy: the strategy, likewise; and so with the others: no file holds objects of your own.
+        transform: as for ``train``.
+        loss: as for ``train``.
+        callbacks: as for ``train``.
 
     Returns:
         The run, with the weights that it would have without the interruption.
 
     Raises:
-        RunError: no run there, or its photos or plan have changed.
+        RunError: no run there, or its photos, its plan or parts of your own have changed.
     """
-    folder, options = RunFolder.open(Path(run))
+    given = {"backbone": backbone, "strategy": strategy}
+    parts, _ = Parts.of({name: part for name, part in given.items() if part is not None}, transform, loss, callbacks)
+    parts.check_resumed(os.fspath(run), RunFolder(Path(run)).parts)
+    with parts.known():
+        return _go_on(*RunFolder.open(Path(run)), parts, quiet, listener)
+
+
+def _go_on(folder: RunFolder, options: TrainOptions, parts: Parts, quiet: bool, listener: Listener | None) -> Run:
     if folder.finished:
-        return open_run(run)
+        return open_run(folder.path, network=parts.network)
     options = as_begun_with(folder, options)
     with console_events(quiet, listener) as events:
-        prepared = prepare(options, events)
+        prepared = prepare(options, events, parts)
         prepared = unchanged(folder, prepared)
         # As they were typed, which is how the model and its report name them.
         kept = folder.recall("places")
@@ -176,6 +216,10 @@ def unchanged(folder: RunFolder, prepared: Prepared) -> Prepared:
     if data is not None and data != prepared.dataset.digest:
         problem = f"The photos in {prepared.options.data} are not those that {folder.path} began with."
         raise RunError(problem, "Train with `overwrite=True`.")
+    weights = folder.recall("weights")
+    if weights is not None and prepared.parts.network is not None and weights != prepared.backbone.weights_digest:
+        problem = f"The weights of `backbone` are not those that {folder.path} began with."
+        raise RunError(problem, "Give the module as it was before the training, or train with `overwrite=True`.")
     before = None if plan is None else Plan.from_json(plan, folder.state / "plan.json")
     if before is not None and (changes := before.differences(prepared.plan)):
         raise RunError(
@@ -188,12 +232,13 @@ def unchanged(folder: RunFolder, prepared: Prepared) -> Prepared:
 
 
 @typed
-def open_run(run: Place, device: Device = "auto") -> Run:
+def open_run(run: Place, device: Device = "auto", network: Module | None = None) -> Run:
     """Open a finished run.
 
     Args:
         run: the run folder.
         device: where its classifier is to run: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        network: of a run whose backbone was a module of your own, such a module, whatever its weights.
 
     Returns:
         The run: its folder, metrics, plan and classifier.
@@ -202,7 +247,7 @@ def open_run(run: Place, device: Device = "auto") -> Run:
         RunError: no finished run there.
     """
     folder = RunFolder(Path(run))
-    classifier = Classifier.load(folder.path, device)
+    classifier = Classifier.load(folder.path, device, network)
     metrics = read_metrics(folder.path)
     metrics.pop("format", None)
     return Run(folder.path, metrics, read_plan(folder.path), classifier)
@@ -229,6 +274,8 @@ def _train(folder: RunFolder, prepared: Prepared, events: Events, deliberate_bug
     began = time.monotonic()
     folder.remember("data", prepared.dataset.digest)
     folder.remember("plan", prepared.plan.to_json())
+    if prepared.parts.network is not None:
+        folder.remember("weights", prepared.backbone.weights_digest)
     write_splits(prepared.dataset, folder.path / "splits.csv")
     events.table("Plan", ("setting", "value", "why"), plan_rows(prepared.plan))
     log = prepared.options.log
