@@ -62,6 +62,12 @@ _photos, _model = partial(Help, "Photos"), partial(Help, "Backbone and head")
 _training, _machine = partial(Help, "Training"), partial(Help, "Machine")
 
 
+LabelKind = Annotated[
+    Labels,
+    _photos("multi: photos of a table have any number of labels (cat|dog, or a column of 0 and 1 for each)."),
+]
+
+
 class DataOptions(TypedDict, total=False):
     """How labelled photos are read where the data leaves it open."""
 
@@ -130,6 +136,8 @@ class EmbedOptions(BackboneOptions, FeatureOptions, total=False):
 
 class CheckOptions(BackboneOptions, FeatureOptions, DataOptions, total=False):
     """Options of ``check``: the backbone whose features it uses."""
+
+    labels: LabelKind
 
 
 class RecommendOptions(RunOptions, FeatureOptions, DataOptions, total=False):
@@ -204,10 +212,7 @@ class TuneOptions(CompareOptions, total=False):
 class TrainOptionsDict(TuneOptions, total=False):
     """Options of ``train``."""
 
-    labels: Annotated[
-        Labels,
-        _photos("multi: photos of a table have any number of labels (cat|dog, or a column of 0 and 1 for each)."),
-    ]
+    labels: LabelKind
     folds: Annotated[
         int,
         _photos(
