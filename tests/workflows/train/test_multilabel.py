@@ -18,7 +18,7 @@ from sklearn.metrics import accuracy_score, average_precision_score, f1_score
 
 import headstart as hs
 from headstart.cli.app import main
-from headstart.errors import DataError, OptionError, RunError
+from headstart.errors import DataError, Interrupted, OptionError, RunError
 
 TRAIN: dict[str, Any] = {"labels": "multi", "backbone": "starter", "strategy": "probe", "quiet": True}
 LABELS = tuple(COLOURS)
@@ -257,7 +257,7 @@ def test_an_interrupted_training_ends_as_one_that_was_not(tmp_path: Path, monkey
             raise KeyboardInterrupt
 
     monkeypatch.setattr(Trainer, "_finish_epoch", once)
-    with pytest.raises(hs.HeadstartError):
+    with pytest.raises(Interrupted):
         hs.train(table, out=tmp_path / "run", **asked)
     run = hs.resume(tmp_path / "run", quiet=True)
     assert (run.path / "model.safetensors").read_bytes() == (whole.path / "model.safetensors").read_bytes()
