@@ -133,9 +133,10 @@ def few_per_class(figures: dict[str, Any]) -> str:
     few = sum(support < 5 for support in held)
     if 2 * few <= len(held):
         return ""
+    one, all_ = ("label", "labels") if has_labels(figures) else ("class", "classes")
     return (
-        f"{few:,} of {len(held):,} classes have fewer than 5 photos here: the figures of a single class mean nothing by"
-        " themselves, only those over all classes do."
+        f"{few:,} of {len(held):,} {all_} have fewer than 5 photos here: the figures of a single {one} mean nothing by"
+        f" themselves, only those over all {all_} do."
     )
 
 

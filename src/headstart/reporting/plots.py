@@ -62,6 +62,12 @@ MEASURES = {
 """Columns of history.csv that are drawn, without the split before them."""
 
 
+def _measures(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """``MEASURES``; accuracy has another name where photos have any number of labels."""
+    of_labels = any(row.get("val_map") is not None for row in rows)
+    return MEASURES | ({"accuracy": "All labels right"} if of_labels else {})
+
+
 def training_curves(history: Sequence[EpochRow], best_epoch: int | None = None) -> list[Plot]:
     """Accuracy and loss per epoch, train and val, a ring on the best epoch; a measure that no epoch has is left out."""
     kept = [i for i, row in enumerate(history, 1) if row.get("epoch", -1) == best_epoch]
@@ -71,7 +77,7 @@ def training_curves(history: Sequence[EpochRow], best_epoch: int | None = None) 
         _mark_phases(axes, history)
         epoch_axis(axes, len(history))
 
-    return _curves(history, "curve", MEASURES, ring, dress, dots=len(history) <= 12)
+    return _curves(history, "curve", _measures(history), ring, dress, dots=len(history) <= 12)
 
 
 def probe_path(rows: Sequence[ProbeRow], chosen_l2: float | None = None) -> list[Plot]:
@@ -87,7 +93,7 @@ def probe_path(rows: Sequence[ProbeRow], chosen_l2: float | None = None) -> list
         axes.set_xticks(range(1, len(names) + 1, step), names[::step])
         axes.set_xlabel("L2")
 
-    headings = {measure: f"{kind} over L2 strength" for measure, kind in MEASURES.items()}
+    headings = {measure: f"{kind} over L2 strength" for measure, kind in _measures(rows).items()}
     return _curves(ordered, "probe", headings, ring, dress, dots=True)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from collections.abc import Callable
 from html import unescape
@@ -76,6 +77,10 @@ def test_report_and_card_speak_of_labels(several_run: Path) -> None:
     assert "mean average precision on" in page
     assert "Metrics per label" in page
     assert "Mean average precision over L2 strength" in page
+    assert "All labels right over L2 strength" in page
+    splits = [row["split"] for row in read(several_run / "splits.csv")]
+    for split in ("train", "val", "test"):
+        assert re.search(rf'<th scope="row">{split}</th><td class="figure">{splits.count(split)}</td>', page)
     assert "Confusion" not in page
     assert "--coverage" not in page
     card = (several_run / "MODEL_CARD.md").read_text(encoding="utf-8")
@@ -172,6 +177,15 @@ def test_every_strategy_trains(tmp_path: Path, more: dict[str, Any]) -> None:
     ]
 
 
+def test_a_frame_with_lists_of_labels_is_the_same_photos(several_run: Path, tmp_path: Path) -> None:
+    from pandas import DataFrame
+
+    rows = draw_several(tmp_path, 150)
+    frame = DataFrame({"path": [tmp_path / name for name, _ in rows], "label": [labels for _, labels in rows]})
+    run = hs.train(frame, out=tmp_path / "run", **TRAIN)
+    assert run.metrics["test"] == hs.open_run(several_run).metrics["test"]
+
+
 def test_lists_of_labels_in_memory_are_the_same_photos(several_run: Path, tmp_path: Path) -> None:
     rows = draw_several(tmp_path, 150)
     images, labels = [tmp_path / name for name, _ in rows], [own for _, own in rows]
@@ -200,8 +214,9 @@ def test_what_presumes_one_class_is_refused_before_a_folder_is_made(
 
 
 def test_labels_of_folders_and_single_labels_are_refused(class_folder: Callable[..., Path], tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="`labels` is about a table"):
-        hs.train(class_folder(), out=tmp_path / "run", **TRAIN)
+    for data in (class_folder(), "cifar10"):
+        with pytest.raises(DataError, match="several labels per photo are read from a table"):
+            hs.train(data, out=tmp_path / "run", **TRAIN)
     rows = [(name, ["cat"] if labels else []) for name, labels in draw_several(tmp_path, 20)]
     with pytest.raises(DataError, match="1 label only"):
         hs.train(joined_table(tmp_path / "one.csv", rows), out=tmp_path / "run", **TRAIN)

@@ -56,6 +56,7 @@ class RunReport:
                  ``multilabel_metrics.evaluate_labels``); the page shows what ``evaluation.metrics.judged_on`` says
     temperature  what the logits were divided by (metrics have the calibration before and after)
     counts       split → photos per class, in the order of ``classes``
+    photos       split → photos, where a photo has any number of labels and ``counts`` do not add up to them
     names        class → name to show, where it differs (a breed for its WordNet number)
     history      epochs; ``best_epoch``: the one whose weights were kept (the last of that number, if phases recount)
     probe_path   a probe's grid of L2, ``chosen_l2`` marked; lp-ft has both this and a history
@@ -77,6 +78,7 @@ class RunReport:
     metrics: Mapping[str, dict[str, Any] | None] = field(default_factory=dict)
     temperature: float = 1.0
     counts: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    photos: Mapping[str, int] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
     history: Sequence[EpochRow] = ()
     best_epoch: int | None = None
@@ -134,7 +136,7 @@ def render_run(report: RunReport) -> str:
         samples=sample_rows(report.samples, report.names),
         mistakes=[_shown(report, mistake) for mistake in report.mistakes[:MISTAKES]],
         hits=[_shown(report, hit) for hit in report.hits],
-        total={split: sum(row) for split, row in report.counts.items() if sum(row)},
+        total=report.photos or {split: sum(row) for split, row in report.counts.items() if sum(row)},
     )  # fmt: skip
 
 

@@ -79,6 +79,7 @@ def run_page(prepared: Prepared, fitted: FitResult, results: Results, path: Path
         metrics=results.metrics,
         temperature=fitted.temperature or 1.0,
         counts=_counts(prepared),
+        photos={s: len(own) for s, own in prepared.labels.items() if len(own)} if dataset.several else {},
         history=[{**asdict(row), "phase": row.strategy} for row in fitted.history],
         best_epoch=fitted.best_epoch,
         probe_path=[asdict(step) for step in strengths(fitted)],
@@ -164,9 +165,9 @@ def _caveats(prepared: Prepared, plan: Plan, metrics: dict[str, Any]) -> list[st
             "This is one run: another seed draws other folds.",
         ]
     else:
-        notes = [
-            "This is one run: another seed draws other splits. A comparison over seeds shows how much that matters."
-        ]
+        notes = ["This is one run: another seed draws other splits."]
+        if not prepared.dataset.several:
+            notes[0] += " A comparison over seeds shows how much that matters."
     split = judged_on(metrics)
     if split == "val":
         notes.append(
