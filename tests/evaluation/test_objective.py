@@ -34,7 +34,7 @@ def test_smoothing_spreads_its_part_over_all_classes() -> None:
 
 
 def test_targets_probabilities_predictions_and_figures_fit_together() -> None:
-    targets = MULTICLASS.targets(LABELS.tolist())
+    targets = MULTICLASS.targets(LABELS.tolist(), 3)
     assert targets.dtype == np.int64
     probabilities = MULTICLASS.probabilities(LOGITS)
     assert probabilities == pytest.approx(softmax(LOGITS.astype(np.float64), axis=1))

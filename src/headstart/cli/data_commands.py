@@ -27,8 +27,9 @@ def check(
     """Audit a dataset: duplicates, label errors, outliers, bad files. Exits with 1 if it should not be trained on."""
     load("check", say, data)
     found = hs.check(data, out=out, fix=fix, quick=quick, overwrite=overwrite, **say, **options)
-    asked = {name: options[name] for name in TABLE_OPTIONS if name in options}
-    then = command_line("train", fix or data, {} if fix else asked)
+    kind = {"labels": options["labels"]} if "labels" in options else {}
+    asked = {**kind, **{name: options[name] for name in TABLE_OPTIONS if name in options}}
+    then = command_line("train", fix or data, kind if fix else asked)
     if not found.fit and not fix:
         then = command_line("check", data, {"fix": "clean.csv", **asked})
     return Shown(found.text(3), found.summary, then, 0 if found.fit else 1)

@@ -103,7 +103,7 @@ def explain(
     for path, reason in found.bad.items():
         told(f"left out: {path}: {reason}")
     seen = ((one.prediction, one.image) for one in found.photos)
-    lines = [f"{one.name}  {one.label}  {one.confidence:.3f}  {image}" for one, image in seen]
+    lines = [f"{one.name}  {one.label or '(no label)'}  {one.confidence:.3f}  {image}" for one, image in seen]
     return Shown(joined([*lines, f"page: {found.page}"]), found.summary, command_line("serve", run, {}))
 
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 PHOTOS = "Photos, folders, globs, archives; a CSV of paths, or - for paths from standard input."
 Form = Literal["text", "json", "jsonl", "csv"]
 _FORMS: dict[str, Form] = {".json": "json", ".jsonl": "jsonl", ".csv": "csv"}
+NONE = "(no label)"
 _MOST = 30
 """Classes in the table of counts."""
 _EXCEL = "utf-8-sig"
@@ -78,7 +79,7 @@ def predict(
         # On a terminal the lines themselves are the progress.
         total = predictions.total if out or not sys.stdout.isatty() else None
         for done, one in enumerate(predictions, 1):
-            counts.add(one)
+            counts.add(one, predictions.several)
             write(one)
             if one.problem is not None:
                 told(f"headstart: {one.name}: {one.problem}")
@@ -114,34 +115,40 @@ class _Counts:
 
     def __init__(self) -> None:
         self.classes, self.unknown, self.unread = Counter[str](), Counter[str](), 0
+        self.photos = self.photos_unknown = 0
 
-    def add(self, one: hs.Prediction) -> None:
+    def add(self, one: hs.Prediction, several: bool) -> None:
+        """Count a prediction; where photos have any number of labels, for each of them."""
         if one.label is None:
             self.unread += 1
             return
-        self.classes[one.label] += 1
-        self.unknown[one.label] += bool(one.unknown)
+        self.photos += 1
+        self.photos_unknown += bool(one.unknown)
+        for label in (one.labels or ("",)) if several else (one.label,):
+            self.classes[label] += 1
+            self.unknown[label] += bool(one.unknown)
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "photos": self.classes.total(), "counts": dict(self.classes), "unknown": self.unknown.total(),
+            "photos": self.photos, "counts": dict(self.classes), "unknown": self.photos_unknown,
             "unreadable": self.unread,
         }  # fmt: skip
 
     def tell(self, events: Events, predictions: Predictions) -> None:
         """The table, of more than one photo, and where copies are."""
-        if self.classes.total() + self.unread > 1:
+        if self.photos + self.unread > 1:
             ranked = self.classes.most_common()
-            rows = [(elided(label, 40), n, self.unknown[label] or "") for label, n in ranked[:_MOST]]
+            rows = [(elided(label or NONE, 40), n, self.unknown[label] or "") for label, n in ranked[:_MOST]]
             if rest := ranked[_MOST:]:
                 unknown = sum(self.unknown[label] for label, _ in rest)
                 rows.append((f"{len(rest)} more classes", sum(n for _, n in rest), unknown or ""))
-            events.table(plural(self.classes.total(), "photo"), ("class", "photos", "unknown?"), rows)
+            what = "label" if predictions.several else "class"
+            events.table(plural(self.photos, "photo"), (what, "photos", "unknown?"), rows)
             if self.unread:
                 events.warning(f"{plural(self.unread, 'photo')} cannot be read: named above, with the reason.")
         if (copies := predictions.copies) is not None:
             parts = [f"{plural(copies.copied.total(), 'photo')} copied into {copies.folder}"]
-            if unknown := self.unknown.total():
+            if unknown := self.photos_unknown:
                 parts.append(f"{unknown:,} unlike the training photos in {copies.unknown}")
             if copies.there:
                 parts.append(f"{copies.there:,} there already")
@@ -168,7 +175,7 @@ def _output(
         elif form == "jsonl":
             yield lambda one: _line(_as_json(one, predictions.classes), file)
         else:
-            yield _text
+            yield lambda one: _text(one, sets)
 
 
 @contextmanager
@@ -185,11 +192,11 @@ def _line(value: object, file: TextIO | None) -> None:
     print_json(value, None) if file is None else file.write(f"{json_text(value)}\n")
 
 
-def _text(one: hs.Prediction) -> None:
+def _text(one: hs.Prediction, sets: bool) -> None:
     if one.problem is None:
-        labels = "" if one.labels is None else f"  {{{', '.join(one.labels)}}}"
+        labels = f"  {{{', '.join(one.labels or ())}}}" if sets else ""
         unknown = "  unknown?" if one.unknown else ""
-        print(printable(f"{one.name}  {one.label}  {one.confidence:.3f}{labels}{unknown}"))
+        print(printable(f"{one.name}  {one.label or NONE}  {one.confidence:.3f}{labels}{unknown}"))
 
 
 def _columns(predictions: Predictions, sets: bool) -> list[str]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from headstart.core.text import listed, plural, quoted
-from headstart.data.stratify import places
 from headstart.errors import DataError
 
 
@@ -35,10 +34,11 @@ class FewPhotos:
         )
 
 
-def with_few(labels: Sequence[str], unit: Sequence[int], needed: int) -> FewPhotos | None:
-    """The classes whose photos [N] are in fewer than ``needed`` units [N]; None where there are none."""
+def with_few(of_class: Mapping[str, Sequence[int]], unit: Sequence[int], needed: int) -> FewPhotos | None:
+    """The classes whose photos, of those with the units ``unit`` [N], are in fewer than ``needed`` of these; None where
+    there are none. ``of_class``: the indices of each class's photos.
+    """
     told, photos, fewest = [], 0, needed
-    of_class = places(labels)
     for label, members in of_class.items():
         apart = len({unit[i] for i in members})
         if apart < needed:

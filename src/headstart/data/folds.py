@@ -12,7 +12,7 @@ from headstart.core.text import listed, quoted
 from headstart.data.few import with_few
 from headstart.data.filenames import natural_key
 from headstart.data.schema import Fold, Manifest
-from headstart.data.stratify import assign
+from headstart.data.stratify import assign, places
 from headstart.errors import DataError, option
 
 
@@ -60,6 +60,6 @@ def _needed(folds: int) -> int:
 
 
 def _refuse_few(labels: Sequence[str], unit: Sequence[int], folds: int) -> None:
-    if few := with_few(labels, unit, _needed(folds)):
+    if few := with_few(places(labels), unit, _needed(folds)):
         ways = [*([f"use `folds={few.fewest}`"] if few.fewest >= 3 else []), "add photos"]
         raise few.error(f"{option('folds', folds)}: too few photos", ways, "folds")

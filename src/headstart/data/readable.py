@@ -43,9 +43,9 @@ def lost_classes(manifest: Manifest, bad: Sequence[BadFile] = ()) -> dict[str, t
     photos of the manifest that cannot be decoded.
     """
     paths = {one.path for one in bad}
-    lost = Counter(photo.label for photo in manifest.photos if photo.path in paths)
+    lost = Counter(c for photo in manifest.photos if photo.path in paths for c in manifest.labels_of(photo))
     lost.update(one.label for one in manifest.skipped if one.label)
-    whole = Counter(photo.label for photo in manifest.photos)
+    whole = Counter(c for photo in manifest.photos for c in manifest.labels_of(photo))
     whole.update(one.label for one in manifest.skipped if one.label)
     return {label: (n, whole[label]) for label, n in sorted(lost.items(), key=_natural) if 2 * n > whole[label]}
 

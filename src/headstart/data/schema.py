@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Literal, NamedTuple, Protocol
 
 from headstart.core.files import open_regular
+from headstart.data.label_sets import joined_labels, labels_in
 from headstart.errors import OptionError, option
 
 Split = Literal["train", "val", "test"]
@@ -17,6 +18,8 @@ Leakage = Literal["keep", "drop", "stop"]
 """What training does where splits of the data share pictures."""
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 ClassFolders = Literal["outer", "inner"]
+Labels = Literal["single", "multi"]
+"""How many labels a photo has: one, or any number."""
 DEFAULT_FRACTION = 0.15
 MAX_SEED = 2**31 - 1
 GUARD: dict[str | None, int] = {None: 0, "train": 0, "val": 1, "test": 2}
@@ -36,7 +39,8 @@ class ImageRef(Protocol):
 
 @dataclass(frozen=True)
 class Photo:
-    """One labelled photo as found: ``split`` and ``group`` are None where the data has none.
+    """One labelled photo as found: ``split`` and ``group`` are None where the data has none. ``label``: in data with
+    several labels per photo, all of them (see ``label_sets``).
 
     ``path`` identifies it, below the root of its manifest. A source whose photos are not files overrides ``open``.
     """
@@ -73,7 +77,7 @@ class Manifest:
     ``root``: folder that paths are shown relative to; ``name``: the name of the data; ``layout``: "class folders",
     "split folders (train, test)", "CSV", "file names (label.number.jpg)", "archive of class folders", "named set
     cifar10"; ``skipped``: files left out (not images by content, unreadable folders, ...); ``notes``: sentences for the
-    user; ``source``: the name of the source that read it.
+    user; ``source``: the name of the source that read it; ``several``: whether a photo has any number of labels.
     """
 
     root: Path
@@ -83,6 +87,11 @@ class Manifest:
     skipped: tuple[BadFile, ...] = ()
     notes: tuple[str, ...] = ()
     source: str = ""
+    several: bool = False
+
+    def labels_of(self, photo: Photo) -> tuple[str, ...]:
+        """The labels of one of its photos: one, unless there may be several."""
+        return labels_in(photo.label, self.several)
 
 
 @dataclass(frozen=True)
@@ -92,7 +101,7 @@ class ReadOptions:
     ``ignore``: names, paths below the data or globs of what is left out; ``class_folders``: whether classes are the
     "outer" or the "inner" of two levels of folders, where both could be. The columns are those of a table; ``"none"``
     for a split or group column means that no column is one. ``images``: the folder that a table's paths start from;
-    ``suffix``: what its names lack (``.jpg``).
+    ``suffix``: what its names lack (``.jpg``). ``labels``: "multi" where a photo has any number of labels.
     """
 
     ignore: tuple[str, ...] = ()
@@ -103,11 +112,18 @@ class ReadOptions:
     group_column: str | None = None
     images: str | None = None
     suffix: str | None = None
+    labels: Labels | None = None
 
     @property
     def of_tables(self) -> list[str]:
         """The names of those that were given and that only a table can answer."""
-        return [name for name in TABLE_OPTIONS if getattr(self, name) is not None]
+        given = [name for name in TABLE_OPTIONS if getattr(self, name) is not None]
+        return [*given, "labels"] if self.several else given
+
+    @property
+    def several(self) -> bool:
+        """Whether a photo has any number of labels."""
+        return self.labels == "multi"
 
 
 AS_FOUND = ReadOptions()
@@ -189,13 +205,16 @@ class Fold(NamedTuple):
 
 @dataclass(frozen=True)
 class Sample:
-    """A usable photo in its split; ``label`` indexes ``SplitDataset.classes``, ``digest`` is the blake2b-128 hex."""
+    """A usable photo in its split; ``label`` indexes ``SplitDataset.classes``, ``digest`` is the blake2b-128 hex. Where
+    a photo has any number of labels, ``labels`` has their indices, and ``label`` is -1.
+    """
 
     path: Path
     label: int
     split: Split
     digest: str
     group: str | None = None
+    labels: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -214,7 +233,8 @@ class SplitDataset:
     """Samples, ONE class list (natural order) for all splits, and the options of the splits.
 
     A split may be empty (data with given train and val has no test). ``summary`` is one line for the user;
-    ``left_out``: duplicates of photos in a more guarded split, and small classes; ``folds`` divide train, if asked for.
+    ``left_out``: duplicates of photos in a more guarded split, and small classes; ``folds`` divide train, if asked for;
+    ``several``: whether a photo has any number of labels, which ``classes`` then are.
     """
 
     root: Path
@@ -228,14 +248,22 @@ class SplitDataset:
     notes: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     folds: tuple[Fold, ...] = ()
+    several: bool = False
+
+    def label_of(self, sample: Sample) -> str:
+        """The name of its class; of several labels, all of them (see ``label_sets``)."""
+        if sample.labels is None:
+            return self.classes[sample.label]
+        return joined_labels(self.classes[i] for i in sorted(sample.labels))
 
     def split(self, name: Split) -> tuple[Sample, ...]:
         """The samples of one split, in a fixed order."""
         return tuple(s for s in self.samples if s.split == name)
 
     def counts(self, name: Split) -> list[int]:
-        """Photos per class of one split, in class order."""
-        found = Counter(s.label for s in self.samples if s.split == name)
+        """Photos per class of one split, in class order; a photo with several labels counts for each."""
+        own = (s for s in self.samples if s.split == name)
+        found = Counter(label for s in own for label in ((s.label,) if s.labels is None else s.labels))
         return [found.get(c, 0) for c in range(len(self.classes))]
 
     def numbered(self) -> list[tuple[Sample, int | None]]:
@@ -248,6 +276,6 @@ class SplitDataset:
     def digest(self) -> str:
         """A hex digest of contents, labels, splits and folds: equal for equal data in any folder."""
         rows = sorted(
-            f"{s.digest} {self.classes[s.label]} {s.split}{f' {fold}' if fold else ''}\n" for s, fold in self.numbered()
+            f"{s.digest} {self.label_of(s)} {s.split}{f' {fold}' if fold else ''}\n" for s, fold in self.numbered()
         )
         return hashlib.blake2b("".join(rows).encode(), digest_size=16).hexdigest()

@@ -34,7 +34,7 @@ def write_splits(dataset: SplitDataset, path: Path) -> None:
     are left out have no split, and a reason.
     """
     rows = [
-        (shown(s.path, dataset.root), dataset.classes[s.label], s.split, s.digest, s.group or "", "", fold or "")
+        (shown(s.path, dataset.root), dataset.label_of(s), s.split, s.digest, s.group or "", "", fold or "")
         for s, fold in dataset.numbered()
     ]
     gone = [(shown(p.path, dataset.root), p.label, "", p.digest, "", p.reason, "") for p in dataset.left_out]

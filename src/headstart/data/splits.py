@@ -15,6 +15,7 @@ from headstart.core.text import listed, plural, quoted
 from headstart.data.few import with_few
 from headstart.data.filenames import natural_key, shown
 from headstart.data.folds import draw_folds
+from headstart.data.label_sets import joined_labels
 from headstart.data.sampling import draw
 from headstart.data.schema import (
     DEFAULT_FRACTION,
@@ -31,7 +32,8 @@ from headstart.data.schema import (
     SplitOptions,
 )
 from headstart.data.sources.detect import check_labels
-from headstart.data.stratify import assign, groups, places, units
+from headstart.data.stratify import assign, groups, places, places_of, units
+from headstart.data.stratify_several import assign_several
 from headstart.errors import DataError, option
 
 
@@ -44,11 +46,13 @@ class _Drawn:
     digests: list[str]
     alike: list[int]
     splits: list[Split | None]
+    labels: list[tuple[str, ...]]  # of each photo
+    several: bool  # whether a photo has any number of them
     notes: list[str] = field(default_factory=list)
     left_out: dict[int, str] = field(default_factory=dict)  # why a photo may be in no split
 
     def by_label(self, split: Split) -> dict[str, list[int]]:
-        return places(p.label if s == split else None for p, s in zip(self.photos, self.splits, strict=True))
+        return places_of(labels if s == split else () for labels, s in zip(self.labels, self.splits, strict=True))
 
     def name(self, i: int) -> str:
         return shown(self.photos[i].path, self.root)
@@ -92,9 +96,9 @@ def split_dataset(
     given = [split for split in SPLITS if split in drawn.splits]
     _handle_copies(drawn, drop_near)
     small = _leave_small(drawn, options.min_per_class) if options.min_per_class else set()
-    kept = [photo for photo in drawn.photos if photo.label not in small]
-    check_labels(kept, manifest.name)
-    classes = tuple(sorted({photo.label for photo in kept}, key=natural_key))
+    kept = [photo for photo in drawn.photos if drawn.several or photo.label not in small]
+    check_labels(kept, manifest.name, drawn.several)
+    classes = tuple(sorted({label for own in drawn.labels for label in own} - small, key=natural_key))
     _check_given(drawn, given)
     parts = _parts_to_cut(given, options, drawn.notes)
     folds: tuple[Fold, ...] = ()
@@ -106,9 +110,11 @@ def split_dataset(
     _check_filled(drawn, classes)
     index = {label: i for i, label in enumerate(classes)}
     samples = tuple(
-        Sample(photo.path, index[photo.label], split, digest, photo.group)
+        _sample(photo, [index[label] for label in labels], split, digest, drawn.several)
         for split in SPLITS
-        for photo, digest, drawn_split in zip(drawn.photos, drawn.digests, drawn.splits, strict=True)
+        for photo, labels, digest, drawn_split in zip(
+            drawn.photos, drawn.labels, drawn.digests, drawn.splits, strict=True
+        )
         if drawn_split == split
     )
     found = SplitDataset(
@@ -118,9 +124,15 @@ def split_dataset(
             LeftOut(photo.path, photo.label, photo.split, drawn.digests[i], drawn.left_out[i])
             for i, photo in enumerate(drawn.photos) if i in drawn.left_out
         ),
-        folds=folds,
+        folds=folds, several=drawn.several,
     )  # fmt: skip
     return replace(found, summary=_summary(found, len(kept), given, parts))
+
+
+def _sample(photo: Photo, labels: list[int], split: Split, digest: str, several: bool) -> Sample:
+    if several:
+        return Sample(photo.path, -1, split, digest, photo.group, tuple(labels))
+    return Sample(photo.path, labels[0], split, digest, photo.group)
 
 
 def _usable(manifest: Manifest, digests: Sequence[str | None], alike: Sequence[int] | None) -> _Drawn:
@@ -129,7 +141,10 @@ def _usable(manifest: Manifest, digests: Sequence[str | None], alike: Sequence[i
     kept = [(p, d, n) for p, d, n in zip(manifest.photos, digests, numbers, strict=True) if d is not None]
     kept.sort(key=lambda item: natural_key(shown(item[0].path, manifest.root)))
     photos = [p for p, _, _ in kept]
-    drawn = _Drawn(manifest.root, photos, [d for _, d, _ in kept], [n for *_, n in kept], [p.split for p in photos])
+    drawn = _Drawn(
+        manifest.root, photos, [d for _, d, _ in kept], [n for *_, n in kept], [p.split for p in photos],
+        [manifest.labels_of(p) for p in photos], manifest.several,
+    )  # fmt: skip
     if not photos:
         raise DataError(f"none of the {len(manifest.photos)} photos in {manifest.name} can be read")
     return drawn
@@ -188,10 +203,10 @@ def _leave_small(drawn: _Drawn, least: int) -> set[str]:
     duplicates, count once. Raises DataError where fewer than two classes stay.
     """
     pool = drawn.pool()
-    labels = [drawn.photos[i].label for i in pool]
     unit = units([drawn.photos[i].group for i in pool], [drawn.digests[i] for i in pool])
-    size = Counter(label for label, _ in set(zip(labels, unit, strict=True)))
-    every = Counter(photo.label for photo in drawn.photos)
+    pairs = {(label, one) for i, one in zip(pool, unit, strict=True) for label in drawn.labels[i]}
+    size = Counter(label for label, _ in pairs)
+    every = Counter(label for labels in drawn.labels for label in labels)
     small = sorted(
         (label for label in every if size[label] < least), key=lambda label: (size[label], natural_key(label))
     )
@@ -201,13 +216,17 @@ def _leave_small(drawn: _Drawn, least: int) -> set[str]:
     if len(every) - len(small) < 2:
         left = plural(len(every) - len(small), "class has", "classes have")
         raise DataError(f"{asked}: only {left} as many photos", "Ask for fewer.", option="min_per_class")
-    gone = (i for i, photo in enumerate(drawn.photos) if photo.label in set(small) and i not in drawn.left_out)
-    drawn.leave_out(dict.fromkeys(gone, f"its class has fewer than {least} photos"))
     named = [f"{quoted(label)} ({size[label]})" for label in small]
-    drawn.notes.append(
-        f"{asked} leaves out {len(small):,} of {len(every):,} classes, {plural(sum(every[c] for c in small), 'photo')}:"
-        f" {listed(named)}"
-    )
+    if drawn.several:
+        drawn.labels = [tuple(label for label in own if label not in set(small)) for own in drawn.labels]
+        pairs_left = zip(drawn.photos, drawn.labels, strict=True)
+        drawn.photos = [replace(photo, label=joined_labels(own)) for photo, own in pairs_left]
+        words = f"{len(small):,} of {len(every):,} labels; photos stay, without them"
+    else:
+        gone = (i for i, photo in enumerate(drawn.photos) if photo.label in set(small) and i not in drawn.left_out)
+        drawn.leave_out(dict.fromkeys(gone, f"its class has fewer than {least} photos"))
+        words = f"{len(small):,} of {len(every):,} classes, {plural(sum(every[c] for c in small), 'photo')}"
+    drawn.notes.append(f"{asked} leaves out {words}: {listed(named)}")
     return set(small)
 
 
@@ -258,15 +277,20 @@ def _cut(drawn: _Drawn, parts: dict[Split, float], seed: int, together: list[int
     ``_together``, where that is known.
     """
     pool = drawn.pool()
-    labels = [drawn.photos[i].label for i in pool]
+    labels = [drawn.labels[i] for i in pool]
     together = _together(drawn, pool) if together is None else together
     unit = units([drawn.photos[i].group for i in pool], [drawn.digests[i] for i in pool], together)
-    names = list(parts)
-    _refuse_few(labels, unit, names)
-    for i, part in zip(pool, assign(labels, unit, list(parts.values()), seed), strict=True):
+    names, shares = list(parts), list(parts.values())
+    of_class = places_of(labels)
+    _refuse_few(of_class, unit, names)
+    if drawn.several:
+        drawn_parts = assign_several(labels, unit, shares, seed)
+    else:
+        drawn_parts = assign([label for (label,) in labels], unit, shares, seed)
+    for i, part in zip(pool, drawn_parts, strict=True):
         drawn.splits[i] = names[part]
     for split in names:
-        lacking = sorted(set(labels) - drawn.by_label(split).keys(), key=natural_key)
+        lacking = sorted(of_class.keys() - drawn.by_label(split).keys(), key=natural_key)
         if lacking:
             raise DataError(
                 f"no photo of {_quoted(lacking)} can be put into {split}: its groups (or duplicates) cannot be divided",
@@ -285,7 +309,8 @@ def _together(drawn: _Drawn, pool: list[int]) -> list[int | None]:
     """
     looks: dict[str, Counter[int]] = defaultdict(Counter)
     for i in pool:
-        looks[drawn.photos[i].label][drawn.alike[i]] += 1
+        for label in drawn.labels[i]:
+            looks[label][drawn.alike[i]] += 1
     one_look = [label for label, n in looks.items() if len(n) < n.total() and too_alike(list(n.values()))]
     if one_look:
         drawn.notes.append(
@@ -298,9 +323,9 @@ def _together(drawn: _Drawn, pool: list[int]) -> list[int | None]:
     return [drawn.alike[i] for i in pool]
 
 
-def _refuse_few(labels: list[str], unit: list[int], splits: list[Split]) -> None:
+def _refuse_few(of_class: dict[str, list[int]], unit: list[int], splits: list[Split]) -> None:
     """Each class must have a photo (or group) for each split."""
-    if few := with_few(labels, unit, len(splits)):
+    if few := with_few(of_class, unit, len(splits)):
         ways = ["add photos", *(["use `test=0`"] if "test" in splits else [])]
         raise few.error(f"too few photos to divide into {', '.join(splits)},", ways)
 
@@ -351,7 +376,7 @@ def _summary(found: SplitDataset, photos: int, given: list[Split], parts: dict[S
         )
     less = f"{o.shots} per class, " if o.shots else f"{100 * o.fraction:.4g} % of train, " if o.fraction else ""
     counts = ", ".join(f"{split} {n}" for split in SPLITS if (n := len(found.split(split))))
-    return f"{len(found.classes)} classes, {photos} photos, {said} ({less}{counts})"
+    return f"{len(found.classes)} {'labels' if found.several else 'classes'}, {photos} photos, {said} ({less}{counts})"
 
 
 def _quoted(labels: list[str]) -> str:

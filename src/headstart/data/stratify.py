@@ -24,6 +24,15 @@ def places(keys: Iterable[K | None]) -> dict[K, list[int]]:
     return found
 
 
+def places_of(labels: Iterable[Iterable[str]]) -> dict[str, list[int]]:
+    """The indices of the photos that have each label, in the order of first occurrence; a photo may have any number."""
+    found: dict[str, list[int]] = defaultdict(list)
+    for i, own in enumerate(labels):
+        for label in own:
+            found[label].append(i)
+    return found
+
+
 def groups(keys: Iterable[Hashable | None]) -> list[list[int]]:
     """Groups of two or more indices with the same key: exact duplicates, where the keys are digests."""
     return [group for group in places(keys).values() if len(group) > 1]

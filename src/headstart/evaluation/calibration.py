@@ -5,6 +5,7 @@ Source: Guo et al. (2017), "On calibration of modern neural networks", ICML, sec
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,14 @@ def temperature(logits: torch.Tensor, labels: torch.Tensor) -> float:
     has a standard normal prior: few validation photos, all of them correct, would otherwise ask for certainty.
     """
 
+    return best_scale(lambda t: F.cross_entropy(logits / t, labels, reduction="sum"))
+
+
+def best_scale(loss: Callable[[torch.Tensor], torch.Tensor]) -> float:
+    """The temperature with the lowest ``loss``, which is a sum over photos; the prior as of ``temperature``."""
+
     def cost(t: torch.Tensor) -> torch.Tensor:
-        return F.cross_entropy(logits / t.exp(), labels, reduction="sum") + 0.5 * t * t
+        return loss(t.exp()) + 0.5 * t * t
 
     found = torch.zeros((), dtype=torch.float64)
     for reach, count in ((4.0, 21), (0.4, 41)):  # the whole range roughly, then finely around the best

@@ -39,6 +39,30 @@ def confident_hits(probabilities: np.ndarray, labels: np.ndarray, k: int) -> lis
     return [index for nth_of_each in zip_longest(*by_class) for index in nth_of_each if index is not None][:k]
 
 
+def label_mistakes(probabilities: np.ndarray, predicted: np.ndarray, true: np.ndarray, k: int) -> list[tuple[int, int]]:
+    """(photo, label) of at most ``k`` wrong decisions on labels, the most confident first, one of a photo.
+
+    ``probabilities`` [N, C]; ``predicted``, ``true`` [N, C] bool.
+    """
+    sure = np.where(predicted, probabilities, 1 - probabilities)
+    sure = np.where(predicted != true, sure, -1.0)
+    label = sure.argmax(1)
+    photos = np.argsort(-sure.max(1), kind="stable")
+    return [(int(i), int(label[i])) for i in photos[:k] if sure[i, label[i]] >= 0]
+
+
+def label_hits(probabilities: np.ndarray, predicted: np.ndarray, true: np.ndarray, k: int) -> list[tuple[int, int]]:
+    """(photo, label) of at most ``k`` labels that were predicted and are there: the most probable of each label, then
+    the second of each, and so on.
+    """
+    each = []
+    for c in range(true.shape[1]):
+        photos = np.flatnonzero(predicted[:, c] & true[:, c])
+        ordered = photos[np.argsort(-probabilities[photos, c], kind="stable")]
+        each.append([(int(i), c) for i in ordered[:k]])
+    return [hit for nth_of_each in zip_longest(*each) for hit in nth_of_each if hit is not None][:k]
+
+
 def confused_pairs(figures: Mapping[str, Any], k: int) -> list[ConfusedPair]:
     """``most_confused`` of the metrics of one split, with or without a confusion matrix."""
     if figures.get("confusion") is not None:

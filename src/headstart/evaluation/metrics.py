@@ -96,18 +96,32 @@ def spread(folds: Mapping[str, Any]) -> str:
 
 def headline(figures: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """(name, interval) of the figure that sums up one split; files of older versions have accuracy only."""
-    name = "balanced_accuracy" if figures.get("headline") == "balanced_accuracy" else "accuracy"
-    return name.replace("_", " "), figures[name]
+    name = figures.get("headline", "accuracy")
+    return NAMES[name], figures[name]
+
+
+NAMES = {
+    "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "map": "mean average precision",
+    "f1_micro": "micro F1", "f1_macro": "macro F1",
+}  # fmt: skip
+"""Figures with an interval, in words."""
+
+
+def has_labels(figures: Mapping[str, Any]) -> bool:
+    """Whether these figures of a split are of photos with any number of labels."""
+    return "f1_micro" in figures
 
 
 def accuracies(figures: dict[str, Any], lines: bool = False) -> str:
-    """Accuracy with its interval in words, and balanced accuracy, which comes first where classes are uneven; on
-    ``lines`` of their own where that is asked for.
+    """Accuracy with its interval in words, and balanced accuracy, which comes first where classes are uneven; for any
+    number of labels mean average precision, the two F1 and exact match; on ``lines`` of their own where that is asked
+    for.
     """
-    names = [name for name in ("accuracy", "balanced_accuracy") if name in figures]
-    names.sort(key=lambda name: name != figures.get("headline", "accuracy"))
+    names = [name for name in NAMES if figures.get(name)]
+    names.sort(key=lambda name: (name != figures.get("headline", "accuracy"), name == "accuracy"))
+    words = {**NAMES, "accuracy": "all labels right" if has_labels(figures) else "accuracy"}
     first, *others = (
-        f"{name.replace('_', ' ')} {one['value']:.3f} (95 % interval {one['low']:.3f} to {one['high']:.3f})"
+        f"{words[name]} {one['value']:.3f} (95 % interval {one['low']:.3f} to {one['high']:.3f})"
         for name, one in ((name, figures[name]) for name in names)
     )
     return ",\n".join([first, *(f"  {one}" for one in others)]) if lines else ", ".join([first, *others])
@@ -119,9 +133,10 @@ def few_per_class(figures: dict[str, Any]) -> str:
     few = sum(support < 5 for support in held)
     if 2 * few <= len(held):
         return ""
+    one, all_ = ("label", "labels") if has_labels(figures) else ("class", "classes")
     return (
-        f"{few:,} of {len(held):,} classes have fewer than 5 photos here: the figures of a single class mean nothing by"
-        " themselves, only those over all classes do."
+        f"{few:,} of {len(held):,} {all_} have fewer than 5 photos here: the figures of a single {one} mean nothing by"
+        f" themselves, only those over all {all_} do."
     )
 
 
@@ -148,8 +163,8 @@ def classification_report(confusion: np.ndarray, classes: Sequence[str]) -> dict
     """
     correct = np.diag(confusion)
     support, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
-    scores = {"precision": _ratio(correct, predicted), "recall": _ratio(correct, support)}
-    scores["f1"] = _ratio(2 * correct, support + predicted)
+    scores = {"precision": ratio(correct, predicted), "recall": ratio(correct, support)}
+    scores["f1"] = ratio(2 * correct, support + predicted)
     occurs, photos = (support + predicted) > 0, int(support.sum())
     averages = {
         "micro": dict.fromkeys(scores, float(correct.sum() / photos)),
@@ -173,8 +188,8 @@ def calibration(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> 
     edges = np.linspace(0.0, 1.0, bins + 1)
     place = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
     count = np.bincount(place, minlength=bins)
-    mean_confidence = _ratio(np.bincount(place, weights=confidence, minlength=bins), count)
-    accuracy = _ratio(np.bincount(place, weights=correct, minlength=bins), count)
+    mean_confidence = ratio(np.bincount(place, weights=confidence, minlength=bins), count)
+    accuracy = ratio(np.bincount(place, weights=correct, minlength=bins), count)
     columns = (column.tolist() for column in (edges[:-1], edges[1:], count, mean_confidence, accuracy))
     rows = [
         {"low": low, "high": high, "count": n, "confidence": mean if n else None, "accuracy": share if n else None}
@@ -192,8 +207,9 @@ def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
 
 def format_report(metrics: dict[str, Any], classes: Sequence[str] | None = None) -> str:
-    """The classification report as text: Label, precision, recall, f1-score, support; one row per class, then the three
-    averages. Of more than ``LONGEST_REPORT`` classes the worst are shown.
+    """The classification report as text: Label, precision, recall, f1-score, support (for any number of labels also the
+    average precision and the threshold); one row per class, then the three averages. Of more than ``LONGEST_REPORT``
+    classes the worst are shown.
 
     ``classes`` gives other names to show (one per class, same order), such as a dog's breed for its WordNet number.
     """
@@ -207,10 +223,12 @@ def format_report(metrics: dict[str, Any], classes: Sequence[str] | None = None)
         shown = [rows[c] for c in worst_first(report["classes"])[:WORST]]
         rest, rows = len(rows) - len(shown), shown
     rows += [(f"{average} avg", "", report[average]) for average in ("micro", "macro", "weighted")]
-    cells: list[tuple[str, ...]] = [("", "Label", "precision", "recall", "f1-score", "support")]
+    more = ("ap", "threshold") if has_labels(metrics) else ()
+    cells: list[tuple[str, ...]] = [("", "Label", "precision", "recall", "f1-score", "support", *more)]
     for index, name, row in rows:
         scores = (f"{row[score]:.3f}" for score in ("precision", "recall", "f1"))
-        cells.append((index, name, *scores, str(row["support"])))
+        own = ("" if (value := row.get(score)) is None else f"{value:.3f}" for score in more)
+        cells.append((index, name, *scores, str(row["support"]), *own))
     first, *others = (max(map(len, column)) for column in zip(*cells, strict=True))
     lines = [
         "  ".join([line[0].ljust(first), *(cell.rjust(w) for cell, w in zip(line[1:], others, strict=True))])
@@ -261,6 +279,6 @@ def _top5(probabilities: np.ndarray, labels: np.ndarray, inflation: float) -> di
     return wilson(int((rank < 5).sum()), len(labels), inflation=inflation).to_json()
 
 
-def _ratio(over: np.ndarray, under: np.ndarray) -> np.ndarray:
+def ratio(over: np.ndarray, under: np.ndarray) -> np.ndarray:
     """``over / under``, 0 where under is 0."""
     return np.asarray(np.divide(over, under, out=np.zeros(len(under)), where=under > 0))

@@ -14,18 +14,29 @@ PER_CLASS = 100
 
 
 def some_of_each(labels: np.ndarray, at_most: int = PER_CLASS) -> np.ndarray:
-    """Indices of at most so many photos per class, spread evenly over each class's, ascending."""
+    """Indices of at most so many photos per class, spread evenly over each class's, ascending; ``labels`` as of
+    ``members_of``.
+    """
     chosen = []
-    for c in np.unique(labels):
-        members = np.flatnonzero(labels == c)
+    for members in members_of(labels):
         chosen.append(members[np.linspace(0, len(members) - 1, min(at_most, len(members))).astype(int)])
-    return np.sort(np.concatenate(chosen))
+    return np.unique(np.concatenate(chosen))
+
+
+def members_of(labels: np.ndarray) -> list[np.ndarray]:
+    """The indices of the photos of each class that has some, from ``labels`` [N]; from targets [N, C] of 0 and 1, those
+    of each label, and last those without any.
+    """
+    if labels.ndim == 1:
+        return [np.flatnonzero(labels == c) for c in np.unique(labels)]
+    every = [*(np.flatnonzero(own) for own in labels.T), np.flatnonzero(~labels.any(1))]
+    return [members for members in every if len(members)]
 
 
 def class_means(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Unit vectors [K, D] in float16, one for each of the K classes that has photos."""
+    """Unit vectors [K, D] in float16, one for each of the K classes with photos; ``labels`` as of ``members_of``."""
     rows = unit_rows(np.asarray(features, np.float32))
-    means = np.stack([rows[labels == c].mean(0) for c in np.unique(labels)])
+    means = np.stack([rows[members].mean(0) for members in members_of(labels)])
     return unit_rows(means).astype(np.float16)
 
 

@@ -30,7 +30,8 @@ LEVELS = (0.8, 0.9, 0.95)  # coverages that metrics.json evaluates
 
 @dataclass(frozen=True)
 class Uncertainty:
-    """``own`` [n] float64, ascending: the probability of each val photo's own class. ``far`` [n] float64, ascending:
+    """``own`` [n] float64, ascending: the probability of each val photo's own class (of any number of labels: of the
+    least probable of what is so, that it has a label or has not). ``far`` [n] float64, ascending:
     its distance to ``means`` [K, D] float16 (see ``ood``). After a cross-validation in ``folds`` these are of all
     photos, each judged by the model that did not see it.
     """
@@ -41,11 +42,8 @@ class Uncertainty:
     folds: int = 0
 
     @classmethod
-    def learn(
-        cls, means: np.ndarray, features: np.ndarray, probabilities: np.ndarray, labels: np.ndarray
-    ) -> Uncertainty:
-        """From val photos: features [n, D], probabilities [n, C], labels [n]."""
-        own = probabilities[np.arange(len(labels)), labels]
+    def learn(cls, means: np.ndarray, features: np.ndarray, own: np.ndarray) -> Uncertainty:
+        """From val photos: features [n, D], and the probability of what is true of each [n] (``Objective.own``)."""
         return cls(np.sort(own).astype(np.float64), np.sort(ood.distances(features, means)), means)
 
     @cached_property
@@ -86,11 +84,13 @@ class Uncertainty:
         """How sets and the mark ``unknown`` do on photos that had no part in fitting them: distances ``far`` [N],
         ``probabilities`` [N, C], ``labels`` [N].
 
+        Where photos have any number of labels, ``labels`` [N, C], there are no sets.
+
         Returns ``sets``, for each of ``LEVELS`` its ``coverage``, ``holds`` (part of the sets that hold the true class)
         and ``labels`` (mean size); and ``unknown``, the part of the photos that is marked so, or None.
         """
         sets = []
-        for coverage in LEVELS:
+        for coverage in LEVELS if labels.ndim == 1 else ():
             least = least_probability(self.own, coverage)
             found = [label_set(row, least) for row in probabilities]
             holds = np.mean([label in chosen for label, chosen in zip(labels.tolist(), found, strict=True)])

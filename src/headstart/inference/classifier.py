@@ -21,10 +21,12 @@ from headstart.core.files import write_json
 from headstart.core.formats import DAMAGED
 from headstart.core.paths import Place
 from headstart.data.images import PhotoRead, centre, stream_photos
+from headstart.data.label_sets import joined_labels
 from headstart.data.schema import ImageRef
-from headstart.errors import RunError, WeightsError, option
+from headstart.errors import OptionError, RunError, WeightsError, option
 from headstart.evaluation.conformal import label_set, least_probability
-from headstart.evaluation.objective import MULTICLASS
+from headstart.evaluation.multilabel import MultiLabel
+from headstart.evaluation.objective import MULTICLASS, Objective
 from headstart.evaluation.uncertainty import Uncertainty, is_unknown
 from headstart.inference.backends import choose_engine
 from headstart.inference.device import Machine, find_machine, ready_after_fork
@@ -52,7 +54,8 @@ class Prediction:
 
     ``probabilities``: one per class, in class order. ``distance`` to the training photos, 1 being as far as validation
     photos usually are; None if the run does not know it. ``labels``: the set of labels for the requested coverage, the
-    most probable first.
+    most probable first. Of a model for any number of labels: those that it predicts, in class order; ``label`` is then
+    all of them joined by ``|``, "" for none, and ``confidence`` as of ``Decided``.
     """
 
     path: Path
@@ -84,9 +87,21 @@ class Answer(NamedTuple):
     distance: float | None
 
 
+class Decided(NamedTuple):
+    """What a photo is given: its labels, in class order: one, or any number. ``first``: the index of the most probable
+    of them (of all, where there are none). ``confidence``: the probability of the class; of several labels, of the one
+    that is the least probable, and where there are none, that the most probable is not there.
+    """
+
+    labels: tuple[str, ...]
+    first: int
+    confidence: float
+
+
 @dataclass
 class Classifier(Uses):
-    """Backbone, head, preprocessing, class list and provenance: everything that turns a photo into a label.
+    """Backbone, head, preprocessing, class list and provenance: everything that turns a photo into a label. The
+    ``objective`` says whether it is one class, or any number of labels, and their thresholds.
 
     ``home``: the folder that it was read from or first saved to, or its name on the hub; None while it is in memory
     alone.
@@ -100,13 +115,14 @@ class Classifier(Uses):
     precision: str = "float32"
     provenance: dict[str, Any] = field(default_factory=dict)
     certainty: Uncertainty | None = None
+    objective: Objective = MULTICLASS
     home: str | None = field(default=None, repr=False, compare=False)
     _machine: Machine | None = field(default=None, repr=False)
     _forward: FrozenNetwork | None = field(default=None, repr=False)
 
     def save(self, folder: Path) -> None:
         """Write the model's files (see ``load``), each atomically. Raises RunError."""
-        save_state(folder / "model.safetensors", self.network.state_dict(), {"format": FORMAT})
+        save_state(folder / "model.safetensors", self.network.state_dict(), {"format": 1})
         if self.certainty is not None:
             self.certainty.save(folder)
         described = self.description()
@@ -127,9 +143,9 @@ class Classifier(Uses):
 
     def description(self) -> dict[str, Any]:
         """The content of model.json."""
-        backbone = self.network.backbone
+        backbone, labels = self.network.backbone, self.objective.to_json()
         return {
-            "format": FORMAT,
+            "format": FORMAT if labels else 1,
             "classes": list(self.classes),
             "preprocessing": self.preprocessing.to_json(),
             "architecture": {
@@ -143,6 +159,7 @@ class Classifier(Uses):
             },
             "precision": self.precision,
             "provenance": self.provenance,
+            **({"labels": labels} if labels else {}),
         }
 
     def public_description(self) -> dict[str, Any]:
@@ -196,6 +213,7 @@ class Classifier(Uses):
             described["precision"],
             described["provenance"],
             Uncertainty.load(folder, whole.backbone.facts.dim),
+            MultiLabel(tuple(kind["thresholds"])) if (kind := described.get("labels")) else MULTICLASS,
             asked if asked.startswith(PREFIX) else os.path.abspath(folder),
         )
         return loaded.to(find_machine(device))
@@ -247,7 +265,7 @@ class Classifier(Uses):
 
     def answers(self, features: np.ndarray) -> list[Answer]:
         """Probabilities and distances of photos with these features [N, D]."""
-        rows = MULTICLASS.probabilities(head_logits(self.network.head, features))
+        rows = self.objective.probabilities(head_logits(self.network.head, features))
         last = self.network.backbone.last(features)
         far = self.certainty.distances(last) if self.certainty else [None] * len(rows)
         return [Answer(row, distance) for row, distance in zip(rows, far, strict=True)]
@@ -290,6 +308,7 @@ class Classifier(Uses):
         Raises:
             OptionError: a coverage outside (0, 1). RunError: the run kept nothing to make sets from.
         """
+        self.refuse_several(coverage=coverage)
         least = None if coverage is None else least_probability(self.known_uncertainty.own, coverage)
         return (
             Prediction(path_of(photo), None, None, problem=read.problem, photo=photo)
@@ -301,12 +320,32 @@ class Classifier(Uses):
     def prediction(self, photo: ImageRef, answer: Answer, least: float | None = None) -> Prediction:
         """A prediction with names; ``least``: the probability that a label needs to be in the set, if one is wanted."""
         p = answer.probabilities
-        best = int(MULTICLASS.decide(p[None])[0])
+        decided = self.decided(p)
         labels = None if least is None else tuple(self.classes[c] for c in label_set(p, least))
+        if self.objective.several:
+            labels = decided.labels
         values = tuple(float(v) for v in p)
-        return Prediction(
-            path_of(photo), self.classes[best], float(p[best]), values, None, answer.distance, labels, photo
-        )
+        label, confidence = joined_labels(decided.labels), decided.confidence
+        return Prediction(path_of(photo), label, confidence, values, None, answer.distance, labels, photo)
+
+    def decided(self, probabilities: np.ndarray) -> Decided:
+        """The labels that a photo with these probabilities [C] is given."""
+        found = self.objective.decide(probabilities[None])[0]
+        if not self.objective.several:
+            return Decided((self.classes[found],), int(found), float(probabilities[found]))
+        chosen = np.flatnonzero(found)
+        first = int(chosen[probabilities[chosen].argmax()] if len(chosen) else probabilities.argmax())
+        sure = probabilities[chosen].min() if len(chosen) else 1 - probabilities[first]
+        return Decided(tuple(self.classes[c] for c in chosen), first, float(sure))
+
+    def refuse_several(self, **asked: Any) -> None:
+        """Raise OptionError for an option, of those that are not None, that presumes one class per photo."""
+        for name, value in asked.items():
+            if value is not None and self.objective.several:
+                problem = (
+                    f"{option(name)} is for models of one class per photo; this one predicts any number of labels."
+                )
+                raise OptionError(problem, "Leave it out.", option=name)
 
     @property
     def known_uncertainty(self) -> Uncertainty:

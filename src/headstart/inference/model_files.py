@@ -12,7 +12,9 @@ from headstart.core.formats import DAMAGED, checked, odd_value, warn_unknown
 from headstart.errors import RunError
 from headstart.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, LARGEST_SIDE
 
-FORMAT = 1
+FORMAT = 2
+"""2 where photos have any number of labels, which older versions would take for one class per photo; else 1, as before.
+"""
 
 Name = Annotated[str, Meta(min_length=1, max_length=1000)]
 Side = Annotated[int, Meta(ge=1, le=LARGEST_SIDE)]
@@ -86,7 +88,14 @@ class Provenance(Struct):
     parts: dict[Name, Text] = field(default_factory=dict)  # of the caller's own
 
 
-class Description(Struct):
+class Labels(Struct):
+    """``labels``, where a photo has any number of them: a label is predicted from its threshold on."""
+
+    name: Literal["multilabel"]
+    thresholds: Annotated[tuple[Annotated[float, Meta(ge=0, le=1)], ...], Meta(max_length=100_000)]
+
+
+class Description(Struct, omit_defaults=True):
     """model.json."""
 
     format: int
@@ -95,6 +104,7 @@ class Description(Struct):
     architecture: Architecture
     precision: Literal["bf16", "float32"]
     provenance: Provenance
+    labels: Labels | None = None
 
 
 def published(described: dict[str, Any]) -> dict[str, Any]:
@@ -125,6 +135,8 @@ def read_description(folder: Path) -> dict[str, Any]:
     known = checked(path, found, Description, FORMAT)
     if len(set(known.classes)) < len(known.classes):
         raise RunError(f"{path}: classes holds a name twice.", DAMAGED)
+    if known.labels and len(known.labels.thresholds) != len(known.classes):
+        raise RunError(f"{path}: labels.thresholds does not fit classes.", DAMAGED)
     if known.preprocessing.resize < known.preprocessing.image_size:
         raise RunError(f"{path}: preprocessing.resize is below image_size.", DAMAGED)
     ranges = known.preprocessing.ranges or ExpectedRanges()

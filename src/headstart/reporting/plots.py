@@ -56,6 +56,18 @@ class Plot:
     key: tuple[Key, ...] = ()
 
 
+MEASURES = {
+    "map": "Mean average precision", "accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy", "loss": "Loss",
+}  # fmt: skip
+"""Columns of history.csv that are drawn, without the split before them."""
+
+
+def _measures(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """``MEASURES``; accuracy has another name where photos have any number of labels."""
+    of_labels = any(row.get("val_map") is not None for row in rows)
+    return MEASURES | ({"accuracy": "All labels right"} if of_labels else {})
+
+
 def training_curves(history: Sequence[EpochRow], best_epoch: int | None = None) -> list[Plot]:
     """Accuracy and loss per epoch, train and val, a ring on the best epoch; a measure that no epoch has is left out."""
     kept = [i for i, row in enumerate(history, 1) if row.get("epoch", -1) == best_epoch]
@@ -65,8 +77,7 @@ def training_curves(history: Sequence[EpochRow], best_epoch: int | None = None) 
         _mark_phases(axes, history)
         epoch_axis(axes, len(history))
 
-    headings = {"accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy", "loss": "Loss"}
-    return _curves(history, "curve", headings, ring, dress, dots=len(history) <= 12)
+    return _curves(history, "curve", _measures(history), ring, dress, dots=len(history) <= 12)
 
 
 def probe_path(rows: Sequence[ProbeRow], chosen_l2: float | None = None) -> list[Plot]:
@@ -82,8 +93,7 @@ def probe_path(rows: Sequence[ProbeRow], chosen_l2: float | None = None) -> list
         axes.set_xticks(range(1, len(names) + 1, step), names[::step])
         axes.set_xlabel("L2")
 
-    kinds = {"accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy", "loss": "Loss"}
-    headings = {measure: f"{kind} over L2 strength" for measure, kind in kinds.items()}
+    headings = {measure: f"{kind} over L2 strength" for measure, kind in _measures(rows).items()}
     return _curves(ordered, "probe", headings, ring, dress, dots=True)
 
 
@@ -107,7 +117,7 @@ def _curves(
         for split, values in lines.items():
             axes.plot(places, values, marker="o" if dots else "", markersize=3, **_LINES[split])
         dress(axes)
-        if measure.endswith("accuracy"):
+        if measure != "loss":
             percent_axis(axes, "y")
             low, high = axes.get_ylim()
             axes.set_ylim(low, min(high, 1 + (1 - low) / 20))  # nothing lies above 100 %
@@ -123,24 +133,29 @@ def _curves(
     return plots
 
 
-def reliability(calibration: dict[str, Any]) -> Plot:
+def reliability(calibration: dict[str, Any], of_labels: bool = False) -> Plot:
     """Accuracy by confidence (a reliability diagram): a dot per bin, its area growing with its photos. Faint: the same
-    before temperature scaling, where ``calibration`` has ``before``.
+    before temperature scaling, where ``calibration`` has ``before``. ``of_labels``: the share of photos that have a
+    label by its probability, for all labels together.
     """
+    of, by, one, hit = ("share with the label", "probability", "label", "there") if of_labels else _ONE_CLASS
     figure, axes = new_figure((4.9, 3.6))
     axes.plot([0, 1], [0, 1], color=COLOURS["muted"], linewidth=1, linestyle=(0, (3, 3)))
-    key = [Key("a bin of photos", "accent", "dot"), Key("ideal", "muted", "dashed")]
+    key = [Key(f"a bin of {one}s", "accent", "dot"), Key("ideal", "muted", "dashed")]
     if before := calibration.get("before"):
         _bins(axes, before["bins"], color="none", edgecolor=COLOURS["muted"], linewidth=1.1, zorder=2, alpha=0.75)
         key.insert(1, Key("before scaling", "muted", "ring"))
     colours = {"color": COLOURS["accent"], "edgecolor": COLOURS["paper"]}
     bins = _bins(axes, calibration["bins"], **colours, linewidth=0.8, zorder=3)
-    axes.set(xlim=(-0.02, 1.04), ylim=(-0.02, 1.06), xlabel="confidence", ylabel="accuracy")
+    axes.set(xlim=(-0.02, 1.04), ylim=(-0.02, 1.06), xlabel=by, ylabel=of)
     percent_axis(axes, "x")
     percent_axis(axes, "y")
-    dots = (f"{b['count']} photos at {b['confidence']:.0%} confidence: {b['accuracy']:.0%} correct" for b in bins)
+    dots = (f"{b['count']} {one}s at {b['confidence']:.0%} {by}: {b['accuracy']:.0%} {hit}" for b in bins)
     svg = to_svg(figure, "reliability", f"Reliability diagram. {'; '.join(dots)}")
-    return Plot("Confidence and accuracy", svg, tuple(key))
+    return Plot(f"{by[:1].upper()}{by[1:]} and {of}", svg, tuple(key))
+
+
+_ONE_CLASS = ("accuracy", "confidence", "photo", "correct")
 
 
 def _bins(axes: Axes, every: Sequence[dict[str, Any]], **style: Any) -> list[dict[str, Any]]:

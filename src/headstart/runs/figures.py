@@ -14,9 +14,9 @@ from headstart.evaluation.metrics import JUDGED
 from headstart.runs.folder import RunFolder
 from headstart.training.plan import Plan
 
-METRICS_FORMAT = 3
-"""Of metrics.json: 3 where there are folds in place of val; else 2 where a confusion matrix is left out, because there
-are too many classes; else 1, as before."""
+METRICS_FORMAT = 4
+"""Of metrics.json: 4 where photos have any number of labels; 3 where there are folds in place of val; else 2 where a
+confusion matrix is left out, because there are too many classes; else 1, as before."""
 Share = Annotated[float, Meta(ge=0, le=1.001)]  # an average of ones may be a little more than one
 Count = Annotated[int, Meta(ge=0, le=10**12)]
 Amount = Annotated[float, Meta(ge=0, le=1e12)]
@@ -100,6 +100,36 @@ class Figures(Struct):
     certainty: Certainty | None = None
 
 
+class LabelScores(ClassScores, kw_only=True):
+    """Of one label; without photos it has no average precision."""
+
+    ap: Share | None
+    threshold: Share
+
+
+class LabelReport(Struct):
+    """``report`` of photos with any number of labels."""
+
+    classes: list[LabelScores]
+    micro: Scores
+    macro: Scores
+    weighted: Scores
+
+
+class LabelFigures(Struct):
+    """The metrics of one split (see ``evaluation.multilabel_metrics.evaluate_labels``)."""
+
+    photos: Count
+    map: Accuracy | None
+    f1_micro: Accuracy
+    f1_macro: Accuracy
+    accuracy: Accuracy
+    headline: Literal["map", "f1_micro"]
+    report: LabelReport
+    calibration: Calibration
+    certainty: Certainty | None = None
+
+
 class OneFold(Struct):
     """A row of ``folds.each``."""
 
@@ -135,9 +165,24 @@ class Metrics(Struct):
     training: Training | None = None
 
 
+class LabelMetrics(Struct):
+    """metrics.json where photos have any number of labels."""
+
+    labels: Literal["multi"]
+    val: LabelFigures
+    test: LabelFigures | None = None
+    training: Training | None = None
+
+
 def read_metrics(run: Path) -> dict[str, Any]:
-    """metrics.json, in which all that ``Metrics`` names is as it says. Raises RunError."""
+    """metrics.json, in which all that ``Metrics``, or ``LabelMetrics``, names is as it says. Raises RunError."""
     path, values = run / "metrics.json", RunFolder(run).read_json("metrics.json")
+    if "labels" in values:
+        several = checked(path, values, LabelMetrics, METRICS_FORMAT)
+        for name, of_labels in (("val", several.val), ("test", several.test)):
+            if of_labels and of_labels.headline == "map" and of_labels.map is None:
+                raise RunError(f"{path}: {name}.map is missing.", DAMAGED)
+        return {name: value for name, value in values.items() if value is not None}
     found = checked(path, values, Metrics, METRICS_FORMAT)
     if not (found.val or found.folds):
         raise RunError(f"{path} has neither val nor folds.", DAMAGED)
@@ -151,8 +196,10 @@ def read_metrics(run: Path) -> dict[str, Any]:
 
 def metrics_file(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """The content of metrics.json."""
+    if "labels" in metrics:
+        return {"format": METRICS_FORMAT, **metrics}
     left_out = any(metrics[split]["confusion"] is None for split in JUDGED if split in metrics)
-    return {"format": METRICS_FORMAT if "folds" in metrics else 2 if left_out else 1, **metrics}
+    return {"format": 3 if "folds" in metrics else 2 if left_out else 1, **metrics}
 
 
 def _fits(figures: Figures) -> bool:

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from headstart.core.text import listed
 from headstart.data.sources.named import display_name
 from headstart.evaluation.examples import confused_pairs
-from headstart.evaluation.metrics import JUDGED, few_per_class, headline, judged_on, spread
+from headstart.evaluation.metrics import JUDGED, NAMES, few_per_class, has_labels, headline, judged_on, spread
 from headstart.runs.markdown import code, escape, render_markdown
 from headstart.training.plan import Plan
 from headstart.training.strategies import STRATEGIES
@@ -44,6 +44,8 @@ def model_card(name: str, described: Mapping[str, Any], metrics: Mapping[str, An
         origin={"parts": {}, **described["provenance"]},
         classes=Markup(listed(names, MANY)),
         metrics=metrics,
+        of_labels=has_labels(found),
+        many=MANY,
         split=split,
         photos=f"{JUDGED[split]} photos",
         spread=spread(metrics["folds"]) if "folds" in metrics else "",
@@ -59,20 +61,38 @@ def model_card(name: str, described: Mapping[str, Any], metrics: Mapping[str, An
 
 def _metadata(name: str, described: Mapping[str, Any], split: str, found: Mapping[str, Any]) -> dict[str, Any]:
     """The header, as model hubs define it."""
+    if has_labels(found):
+        return _label_metadata(name, described, split, found)
     accuracy = {"type": "accuracy", "value": round(found["accuracy"]["value"], 4), "name": f"accuracy ({split})"}
     f1 = {"type": "f1", "value": round(found["report"]["macro"]["f1"], 4), "name": f"macro F1 ({split})"}
     leads, figure = headline(dict(found))
     balanced = {"type": "balanced_accuracy", "value": round(figure["value"], 4), "name": f"{leads} ({split})"}
+    return _header(name, described, split, [*([balanced] if leads != "accuracy" else []), accuracy, f1])
+
+
+def _label_metadata(name: str, described: Mapping[str, Any], split: str, found: Mapping[str, Any]) -> dict[str, Any]:
+    """The header for any number of labels."""
+    kinds = {"map": "mean_average_precision", "f1_micro": "f1", "f1_macro": "f1"}
+    figures = [
+        {"type": kind, "value": round(found[of]["value"], 4), "name": f"{NAMES[of]} ({split})"}
+        for of, kind in kinds.items() if found.get(of)
+    ]  # fmt: skip
+    return _header(name, described, split, figures, "multi-label")
+
+
+def _header(
+    name: str, described: Mapping[str, Any], split: str, figures: list[dict[str, Any]], *tags: str
+) -> dict[str, Any]:
     result = {
         "task": {"type": "image-classification"},
         "dataset": {"type": "imagefolder", "name": described["provenance"]["data"]["name"], "split": split},
-        "metrics": [*([balanced] if leads != "accuracy" else []), accuracy, f1],
+        "metrics": figures,
     }
     return {
         "library_name": "headstart",
         "pipeline_tag": "image-classification",
-        "tags": ["image-classification", "transfer-learning", described["architecture"]["backbone"]],
-        "metrics": ["accuracy", "f1"],
+        "tags": ["image-classification", "transfer-learning", described["architecture"]["backbone"], *tags],
+        "metrics": ["f1"] if tags else ["accuracy", "f1"],
         "model-index": [{"name": name, "results": [result]}],
     }
 

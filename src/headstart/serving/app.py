@@ -21,8 +21,9 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
 from headstart._version import __version__
+from headstart.data.label_sets import joined_labels
 from headstart.evaluation.uncertainty import is_unknown
-from headstart.inference.classifier import Answer
+from headstart.inference.classifier import Answer, Classifier
 from headstart.serving.guard import HEADERS, Guard
 from headstart.serving.keys import HEADER, Locked
 from headstart.serving.limits import Refused, too_busy
@@ -44,8 +45,13 @@ class Named(BaseModel):
     """The prediction for one photo, by the names of ``headstart predict --json``."""
 
     path: str = Field(description="The name that the client gave the file")
-    label: str = Field(description="The class with the highest probability")
-    confidence: float = Field(description="Its probability, calibrated if the run is")
+    label: str = Field(description="The class with the highest probability; of any number of labels, all, joined by |")
+    confidence: float = Field(
+        description="Its probability, calibrated if the run is; of any number of labels, that of the least probable"
+    )
+    labels: list[str] = Field(
+        default=[], description="Those predicted, of a model for any number of labels; other models give no such list"
+    )
     probabilities: dict[str, float] = Field(description="Of every class")
     unknown: bool | None = Field(
         description="Whether the photo is out of distribution, so that no label may be correct; null if the model does"
@@ -133,11 +139,18 @@ def make_app(
 
 
 def _predictions(app: FastAPI, service: Service) -> None:
-    @app.post("/predict", response_model=Answers, responses=REFUSALS, openapi_extra=UPLOAD, summary="Classify photos")
+    @app.post(
+        "/predict",
+        response_model=Answers,
+        response_model_exclude_unset=True,
+        responses=REFUSALS,
+        openapi_extra=UPLOAD,
+        summary="Classify photos",
+    )
     async def predict(request: Request) -> dict[str, Any]:
         async with _admitted(request, service) as uploads:
             rows = zip(uploads, await service.predict(uploads), strict=True)
-            return {"predictions": [_as_json(upload.name, row, service.classifier.classes) for upload, row in rows]}
+            return {"predictions": [_as_json(upload.name, row, service.classifier) for upload, row in rows]}
 
     @app.post(
         "/explain",
@@ -153,12 +166,13 @@ def _predictions(app: FastAPI, service: Service) -> None:
             return Response(await service.overlay(uploads[0], label), media_type="image/png")
 
 
-def _as_json(name: str, found: Answer, classes: tuple[str, ...]) -> dict[str, Any]:
-    best = int(found.probabilities.argmax())
-    every = {label: round(float(p), 6) for label, p in zip(classes, found.probabilities, strict=True)}
-    far, confidence = found.distance, every[classes[best]]
+def _as_json(name: str, found: Answer, classifier: Classifier) -> dict[str, Any]:
+    decided = classifier.decided(found.probabilities)
+    every = {label: round(float(p), 6) for label, p in zip(classifier.classes, found.probabilities, strict=True)}
+    far, confidence = found.distance, round(decided.confidence, 6)
     return {
-        "path": name, "label": classes[best], "confidence": confidence, "probabilities": every,
+        "path": name, "label": joined_labels(decided.labels), "confidence": confidence, "probabilities": every,
+        **({"labels": list(decided.labels)} if classifier.objective.several else {}),
         "unknown": is_unknown(far), "distance": None if far is None else round(far, 4),
         "file": name, "probability": confidence,
     }  # fmt: skip

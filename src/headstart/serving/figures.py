@@ -7,7 +7,7 @@ Photos that differ from those of the training (another camera, another season) s
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -24,9 +24,12 @@ DISTANCES = (0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 3.0)
 class Figures:
     """Prometheus counters of one server, in a registry of their own: several servers may live in a process."""
 
-    def __init__(self, classes: Sequence[str], certainty: Uncertainty | None) -> None:
+    def __init__(
+        self, classes: Sequence[str], certainty: Uncertainty | None, labels: Callable[[np.ndarray], Iterable[str]]
+    ) -> None:
+        """``labels``: what a photo with these probabilities [C] is given."""
         registry = self.registry = CollectorRegistry()
-        self.classes = classes
+        self.labels = labels
         self.requests = Counter("headstart_requests", "Requests by response", ["path", "status"], registry=registry)
         self.seconds = Histogram(
             "headstart_request_seconds", "Time from a request's headers to its response", ["path"], registry=registry,
@@ -46,7 +49,8 @@ class Figures:
 
     def count(self, found: Answer) -> None:
         """One photo that was classified."""
-        self.photos.labels(self.classes[int(found.probabilities.argmax())]).inc()
+        for label in self.labels(found.probabilities):
+            self.photos.labels(label).inc()
         self.unknown.inc(bool(is_unknown(found.distance)))
         if self.distance is not None and found.distance is not None:
             self.distance.observe(found.distance)

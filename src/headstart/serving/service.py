@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from headstart.errors import RunError
-from headstart.evaluation.metrics import JUDGED, headline
+from headstart.evaluation.metrics import JUDGED, NAMES, headline
 from headstart.inference.classifier import Answer, Classifier
 from headstart.inference.saliency import Explainer, has_maps
 from headstart.reporting.images import overlay, png
@@ -32,7 +32,10 @@ class Service:
 
     def __init__(self, run: Path, classifier: Classifier, limits: Limits) -> None:
         self.run, self.classifier, self.limits = run, classifier, limits
-        self.figures, self.memory = Figures(classifier.classes, classifier.certainty), Memory(limits.memory_mb * 1e6)
+        self.figures, self.memory = (
+            Figures(classifier.classes, classifier.certainty, lambda p: classifier.decided(p).labels),
+            Memory(limits.memory_mb * 1e6),
+        )
         self.batcher = Batcher(
             lambda photos: classifier.answers(classifier.features(photos)), limits.waiting, self.figures.batch.observe
         )
@@ -116,7 +119,7 @@ class Service:
                     "photos": found["photos"], "headline": headline(found)[0],
                     **{
                         name: {n: found[name].get(n, "") for n in interval}
-                        for name in ("accuracy", "balanced_accuracy") if name in found
+                        for name in NAMES if found.get(name)
                     },
                 }
                 for split, found in kept.items()
@@ -129,7 +132,11 @@ class Service:
         return {
             "name": self.run.resolve().name,
             "figures": self._figures(),
-            **{name: described[name] for name in ("classes", "preprocessing", "architecture", "provenance")},
+            **{
+                name: described[name]
+                for name in ("classes", "labels", "preprocessing", "architecture", "provenance")
+                if name in described
+            },
             "explains": self.explains,
             "limits": {name: getattr(self.limits, name) for name in ("file_mb", "files", "pixels")},
         }

@@ -109,6 +109,9 @@ class HeadstartClassifier(PhotosAsInput, ClassifierMixin, BaseEstimator):  # typ
         names = ("backbone", "strategy", "weights", "epochs", "image_size", "val", "device")
         own = {name: getattr(self, name) for name in names}
         own |= {"out": out, "test": 0, "quiet": not self.verbose, "seed": _seed(self.random_state)}
+        if (self.options or {}).get("labels") == "multi":
+            problem = "`options` asks for `labels='multi'`, and this estimator learns one class per photo."
+            raise OptionError(problem, "Train with `hs.train(DATA, labels='multi')`.", option="options")
         return merged(own, self.options)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache, partial
 from pathlib import Path
@@ -17,10 +17,9 @@ from headstart.core.arguments import Device, Module
 from headstart.core.files import file_name
 from headstart.core.formats import DAMAGED, checked, known_only
 from headstart.core.paths import Place
-from headstart.core.registry import OWN
-from headstart.data.schema import ClassFolders, Leakage, ReadOptions, SplitOptions, split_problems
+from headstart.data.schema import ClassFolders, Labels, Leakage, ReadOptions, SplitOptions
 from headstart.errors import OptionError, RunError, did_you_mean
-from headstart.training.fold_rules import no_average
+from headstart.training.option_checks import option_problems
 from headstart.training.parts import StrategyObject, refuse_objects
 from headstart.training.strategies import STRATEGIES
 
@@ -62,6 +61,12 @@ class Help(NamedTuple):
 
 _photos, _model = partial(Help, "Photos"), partial(Help, "Backbone and head")
 _training, _machine = partial(Help, "Training"), partial(Help, "Machine")
+
+
+LabelKind = Annotated[
+    Labels,
+    _photos("multi: photos of a table have any number of labels (cat|dog, or a column of 0 and 1 for each)."),
+]
 
 
 class DataOptions(TypedDict, total=False):
@@ -132,6 +137,8 @@ class EmbedOptions(BackboneOptions, FeatureOptions, total=False):
 
 class CheckOptions(BackboneOptions, FeatureOptions, DataOptions, total=False):
     """Options of ``check``: the backbone whose features it uses."""
+
+    labels: LabelKind
 
 
 class RecommendOptions(RunOptions, FeatureOptions, DataOptions, total=False):
@@ -205,6 +212,7 @@ class TuneOptions(CompareOptions, total=False):
 class TrainOptionsDict(TuneOptions, total=False):
     """Options of ``train``."""
 
+    labels: LabelKind
     folds: Annotated[
         int,
         _photos(
@@ -243,6 +251,7 @@ class TrainOptions:
     out: str | None = None
     ignore: tuple[str, ...] = ()
     class_folders: str | None = None
+    labels: str | None = None
     path_column: str | None = None
     label_column: str | None = None
     split_column: str | None = None
@@ -274,37 +283,9 @@ class TrainOptions:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        if problems := list(self._problems()):
+        if problems := list(option_problems(self, _choices())):
             only = problems[0][0] if len(problems) == 1 else None
             raise OptionError("; ".join(words for _, words in problems), option=only)
-
-    def _problems(self) -> Iterator[tuple[str, str]]:
-        """(option, what is wrong) of each impossible value and each contradiction."""
-        for name, known in _choices():
-            value = getattr(self, name)
-            if value is not None and value not in known and not value.startswith(OWN):
-                hint = did_you_mean(str(value), known)
-                yield name, f"`{name}={value!r}` is not one of {', '.join(known)}. {hint}".strip(" .")
-        splits = (self.val, self.test, self.shots, self.fraction, self.seed, self.min_per_class, self.folds)
-        for error in split_problems(*splits):
-            yield str(error.option), error.problem
-        if self.allow_leakage and self.leakage not in (None, "keep"):
-            yield "allow_leakage", f"`allow_leakage` means `leakage='keep'`, and `leakage={self.leakage!r}` was given"
-        for name, values, low in (("mean", self.mean, -10), ("std", self.std, 1e-6)):
-            if values is not None and (len(values) != 3 or not all(low <= v <= 10 for v in values)):
-                words = f"takes three numbers between {low} and 10, for red, green and blue (photos run from 0 to 1)"
-                yield name, f"`{name}` {words}"
-        if self.weights and self.from_run:
-            yield "weights", "`weights` and `from_run` both say where the backbone is from: give one"
-        strategy = STRATEGIES.get(self.strategy) if self.strategy in STRATEGIES else None
-        if strategy and not strategy.pretrained and (self.weights or self.from_run):
-            words = f"`strategy={self.strategy!r}` starts from random weights: leave out `weights` and `from_run`"
-            yield "strategy", words
-        if strategy and self.boundary and strategy.boundary.use == "none":
-            bounded = ", ".join(name for name in STRATEGIES.names() if STRATEGIES.get(name).boundary.use != "none")
-            yield "boundary", f"`boundary` goes with the strategies {bounded}, not with {self.strategy}"
-        if self.folds is not None and (refused := no_average(self.strategy, self.head, self.dropout)):
-            yield "folds", refused
 
     @classmethod
     def gather(
@@ -353,7 +334,8 @@ class TrainOptions:
         return ReadOptions(**{f.name: getattr(self, f.name) for f in fields(ReadOptions)})
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """As request.json holds it; without ``labels`` where it was not given, as older versions wrote and read it."""
+        return {name: value for name, value in asdict(self).items() if name != "labels" or value is not None}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any], file: str | Path = "request.json") -> TrainOptions:
@@ -383,7 +365,7 @@ def _choices() -> tuple[tuple[str, Sequence[str]], ...]:
     """Options with names for values, and these."""
     named = {
         "class_folders": get_args(ClassFolders), "on_bad": get_args(OnBad), "leakage": get_args(Leakage),
-        "log": get_args(Log),
+        "log": get_args(Log), "labels": get_args(Labels),
     }  # fmt: skip
     return (("strategy", STRATEGIES.names()), *named.items())
 

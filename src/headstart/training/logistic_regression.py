@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 LARGE = 1e8
 """Photos x features x strengths x classes from which products are taken in float32: half the time and memory, and an
@@ -97,14 +98,20 @@ def solve(
     fit into memory, then for the next ones, which start from the last solution: strengths go from strong to weak.
     ``tolerance``: largest entry of the gradient at which a problem counts as solved; ``weights``: of each photo [N], 1
     on average. Yields the solutions of the strengths that were solved together.
+
+    With targets ``y`` [N, C] of 0 and 1, each of the C labels is a problem of its own: its mean binary cross-entropy
+    and its L2; ``weights`` are then of each photo and label [N, C].
     """
+    several = y.ndim == 2
     axes, spread = principal_axes(rows)
     # The rows in their principal axes [N, R + 1]; the last column, of ones, is for the bias.
     z, first, narrow = torch.ones(len(rows), axes.shape[1] + 1, dtype=rows.dtype), 0, axes.to(rows.dtype)
     for part in rows.chunks():
         torch.matmul(part, narrow, out=z[first : first + len(part), :-1])
         first += len(part)
-    if weights is not None:  # the diagonal of Boehning's bound under weights; it is no longer all of it
+    if several:  # of a sigmoid the bound is 1/4, times the largest weight
+        spread = 0.5 * spread * (1.0 if weights is None else float(weights.max()))
+    elif weights is not None:  # the diagonal of Boehning's bound under weights; it is no longer all of it
         spread = sum(
             (
                 w.double() @ part.double().square()
@@ -118,7 +125,7 @@ def solve(
     for first in range(0, len(strengths), together):
         l2 = torch.tensor(strengths[first : first + together], dtype=torch.float64)
         penalty = torch.cat([l2[:, None].expand(-1, len(spread)), l2.new_zeros(len(l2), 1)], 1)[:, :, None]
-        objective = _Objective(z, y, penalty, weights)  # penalty [G, R + 1, 1]
+        objective = (_Labels if several else _Objective)(z, y, penalty, weights)  # penalty [G, R + 1, 1]
         inverse = 1.0 / (curvature[None, :, None] + penalty)
         solved = _lbfgs(objective, start.repeat(len(l2), 1, 1), inverse, tolerance)
         start = solved[-1:]
@@ -150,7 +157,8 @@ class _Objective:
         self, z: torch.Tensor, y: torch.Tensor, penalty: torch.Tensor, weights: torch.Tensor | None = None
     ) -> None:
         self.z, self.y, self.penalty = z, y, penalty
-        self.weights = torch.ones(len(y), dtype=z.dtype) if weights is None else weights.to(z.dtype)
+        every = torch.ones(len(y), dtype=z.dtype) if weights is None else weights.to(z.dtype)
+        self.weights = every[:, None] if every.ndim == 1 else every  # [N, 1], or [N, C]
         self.slack = 1e-13 if z.dtype == torch.float64 else 1e-7  # what rounding can do to a loss
 
     def __call__(self, w: torch.Tensor, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -171,18 +179,40 @@ class _Objective:
         g, r, c = w.shape
         found = w.new_zeros(r, g * c)
         for z, _, weights, logits in self._chunks(w):
-            p = logits.softmax(2)
+            p = self.probabilities(logits)
             found += z.square().T @ (p * (1 - p) * weights).view(-1, g * c)
         return found.view(r, g, c).permute(1, 0, 2) / len(self.z) + self.penalty[rows]
 
+    def probabilities(self, logits: torch.Tensor) -> torch.Tensor:
+        """Of logits [N, G, C]."""
+        return logits.softmax(2)
+
     def _chunks(self, w: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
-        """(z, labels, weights [N, 1, 1], logits [N, G, C]) of some photos at a time."""
+        """(z, labels, weights [N, 1, 1 or C], logits [N, G, C]) of some photos at a time."""
         g, r, c = w.shape
         flat = w.permute(1, 0, 2).reshape(r, g * c).to(self.z.dtype)
         step = max(1, CHUNK_ENTRIES // max(r, g * c))
         parts = (self.z.split(step), self.y.split(step), self.weights.split(step))
         for z, y, weights in zip(*parts, strict=True):
-            yield z, y, weights[:, None, None], (z @ flat).view(-1, g, c)
+            yield z, y, weights[:, None], (z @ flat).view(-1, g, c)
+
+
+class _Labels(_Objective):
+    """The same for targets ``y`` [N, C] of 0 and 1: the loss is the sum over labels."""
+
+    def __call__(self, w: torch.Tensor, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        g, r, c = w.shape
+        loss, gradient = w.new_zeros(g), w.new_zeros(r, g * c)
+        for z, y, weights, logits in self._chunks(w):
+            wanted = y[:, None].to(logits.dtype)
+            loss += ((F.softplus(logits) - wanted * logits) * weights).sum((0, 2), dtype=torch.float64)
+            gradient += z.T @ ((logits.sigmoid() - wanted) * weights).reshape(-1, g * c)
+        n, penalty = len(self.z), self.penalty[rows]
+        gradient = gradient.view(r, g, c).permute(1, 0, 2) / n + penalty * w
+        return loss / n + 0.5 * (penalty * w * w).sum((1, 2)), gradient
+
+    def probabilities(self, logits: torch.Tensor) -> torch.Tensor:
+        return logits.sigmoid()
 
 
 def _dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

@@ -42,10 +42,8 @@ def resolve(
         "batchnorm": Choice("moving", "statistics follow the new photos"),
         "warmup": Choice(0.15, "part of the steps in which rates rise, before a cosine takes them to zero"),
         "weight_decay": Choice(0.05, "AdamW's usual decay; biases and normalisation are left out"),
-        "label_smoothing": Choice(0.1, "limits overconfidence and the effect of label errors"),
-        "stages": Choice(
-            "choose", "the last stage, or all joined where cross-validation on train and val prefers that"
-        ),
+        "label_smoothing": _smoothing(facts),
+        "stages": _stages(facts),
         "average": Choice("val", "of the tuned weights, the probe's and three averages, what val prefers (WiSE-FT)"),
         "balance": rules.balance(facts),
         "augment": rules.augment(facts),
@@ -56,6 +54,18 @@ def resolve(
     }
     chosen |= strategy.defaults(facts) | {name: Choice(value, YOURS) for name, value in yours.items()}
     return Plan(**{n: c.value for n, c in chosen.items()}, reasons={n: c.reason for n, c in chosen.items()})
+
+
+def _smoothing(facts: Facts) -> Choice:
+    if facts.several:
+        return Choice(0.0, "of several labels each is a yes or no, whose probability is to be its share")
+    return Choice(0.1, "limits overconfidence and the effect of label errors")
+
+
+def _stages(facts: Facts) -> Choice:
+    if facts.several:
+        return Choice("last", "stages are compared for one class per photo alone; `stages=all` joins them")
+    return Choice("choose", "the last stage, or all joined where cross-validation on train and val prefers that")
 
 
 def _boundary(asked: str | None, strategy: Strategy, facts: Facts) -> Choice:

@@ -118,22 +118,24 @@ def split(
     where = {photo.path: i for i, photo in enumerate(photos.manifest.photos)}
     members = {s: dataset.split(s) for s in SPLITS}
     pixels = {s: photos.pixels.take([where[m.path] for m in members[s]]) for s in SPLITS}
-    objective = OBJECTIVES.get("multiclass")  # the only kind of labels that photos are read with so far
-    labels = {s: objective.targets([m.label for m in members[s]]) for s in SPLITS}
+    objective, classes = OBJECTIVES.get("multilabel" if dataset.several else "multiclass"), len(dataset.classes)
+    labels = {
+        s: objective.targets([m.label if m.labels is None else m.labels for m in members[s]], classes) for s in SPLITS
+    }
     evaluated, closed_form = len(members["val"]) + len(members["test"]), is_closed_form(options.head, options.dropout)
     trained = options.strategy if options.folds is None else in_folds(options.strategy)
     held = [count for count in dataset.counts("train") if count]
     facts = replace(
-        facts_of(photos.manifest, len(members["train"]), len(dataset.classes), backbone, machine),
+        facts_of(photos.manifest, len(members["train"]), classes, backbone, machine),
         strategy=trained, evaluated=evaluated, closed_form=closed_form,
-        largest=max(held), smallest=min(held),
+        largest=max(held), smallest=min(held), several=dataset.several,
     )  # fmt: skip
     plan = resolve(facts, options.seed, options.boundary, options.settings, options.folds or 0)
     parts.check_used(plan)
     plan = parts.planned(plan)
     if options.strategy != trained:
         events.message(f"`folds={options.folds}`: auto trains the probe alone, whose models can be averaged.")
-    if uneven(np.array(held)):
+    if uneven(np.array(held)) and not dataset.several:
         events.warning(_imbalance(dataset, plan))
     backbone.split_at(plan.boundary)  # raises for an unknown boundary before training
     preprocessing = backbone.preprocessing.at(plan.image_size, plan.resize, photos.pixels.ranges)

@@ -33,6 +33,7 @@ class Facts:
     largest: int = 1  # photos for training of the largest class
     smallest: int = 1  # of the smallest
     last_stage: str = ""  # of the backbone; none where it cannot be divided
+    several: bool = False  # whether a photo has any number of labels
     fitting_size: int = 0  # what the backbone takes for the wanted input size, px; 0: that
 
 
@@ -103,6 +104,8 @@ def balance(facts: Facts) -> Choice:
     """Class weights in the loss from the ratio at which classes count as uneven: from there on they help a probe
     (benchmarks/claims/imbalance.py, imbalance_l2.py).
     """
+    if facts.several:
+        return Choice("none", "each label has a threshold of its own, which val chooses")
     if facts.largest < UNEVEN * facts.smallest:
         return Choice("none", f"no class has {UNEVEN} times the training photos of another")
     ratio = f"{facts.largest:,} training photos of the largest class, {facts.smallest:,} of the smallest"

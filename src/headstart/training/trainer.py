@@ -55,6 +55,7 @@ class EpochRow:
     lr: float
     seconds: float
     val_balanced_accuracy: float | None = None  # where the classes of val are uneven
+    val_map: float | None = None  # where photos have any number of labels
 
     def to_json(self) -> dict[str, Any]:
         """Without what does not apply."""
@@ -202,6 +203,7 @@ class Trainer:
         row = EpochRow(
             self.plan.strategy, epoch + 1, state.loss_sum / state.seen, state.correct / state.seen,
             *val, self._rate(epoch, state.batch - 1) * max(self.peaks), round(seconds, 2), val.balanced,
+            val.mean_ap,
         )  # fmt: skip
         state.history.append(row.to_json())
         if val.score > tuple(state.best):

@@ -88,10 +88,14 @@ class RunList:
 def _cells(row: RunRow) -> tuple[str, ...]:
     figure = row.state
     if row.accuracy is not None:
-        balanced = " balanced" if row.figure == "balanced accuracy" else ""
-        figure = f"{row.accuracy:.3f} ({row.low:.3f} to {row.high:.3f}){balanced}"
+        other = _OTHERS.get(row.figure, "")
+        figure = f"{row.accuracy:.3f} ({row.low:.3f} to {row.high:.3f}){other}"
     photos = "" if row.photos is None else f"{row.photos:,}"
     return row.run, figure, row.split, photos, row.backbone, row.strategy, row.created[:16].replace("T", " ")
+
+
+_OTHERS = {"balanced accuracy": " balanced", "mean average precision": " mAP", "micro F1": " micro F1"}
+"""What follows a figure that is no accuracy."""
 
 
 def _below(row: RunRow) -> str:

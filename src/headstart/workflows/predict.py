@@ -15,13 +15,13 @@ from headstart.core.paths import Place
 from headstart.core.text import elided
 from headstart.data.copies import Copies
 from headstart.data.filenames import natural_key, shown
+from headstart.data.label_sets import label_columns
 from headstart.data.schema import BadFile, Manifest, Photo
 from headstart.data.sources.detect import scan
 from headstart.data.sources.given import Data
 from headstart.data.sources.unlabelled import find_files
 from headstart.errors import DataError, OptionError
 from headstart.evaluation.conformal import check_coverage
-from headstart.evaluation.metrics import evaluate as measure
 from headstart.inference.classifier import Classifier, Model, Prediction
 from headstart.inference.uses import EVERY
 from headstart.reporting.console import console_events
@@ -39,14 +39,16 @@ class Predictions(Iterator[Prediction]):
     """Predictions, computed one at a time, so that memory use does not grow with the number of photos. ``frame()`` and
     a notebook's display compute all the rest. ``promise``: what the prediction sets guarantee, if there are any.
     ``skipped``: files beside the photos that are none; ``notes``: what else to know of what was found. ``total``: the
-    number of photos, where it is known; ``copies``: where they are sorted into, if they are.
+    number of photos, where it is known; ``copies``: where they are sorted into, if they are; ``several``: whether a
+    photo has any number of labels.
     """
 
     def __init__(
         self, found: Iterator[Prediction], classes: tuple[str, ...], promise: str | None = None,
         skipped: Sequence[BadFile] = (), notes: Sequence[str] = (), total: int | None = None,
-        copies: Copies | None = None,
+        copies: Copies | None = None, several: bool = False,
     ) -> None:  # fmt: skip
+        self.several = several
         self.found, self.classes, self.promise, self.skipped, self.notes = found, classes, promise, skipped, notes
         self.total, self.copies = total, copies
 
@@ -67,7 +69,7 @@ class Predictions(Iterator[Prediction]):
             {
                 "path": one.name, "label": one.label, "confidence": one.confidence, "problem": one.problem,
                 "unknown": one.unknown, "distance": one.distance,
-                **({} if self.promise is None else {"labels": one.labels}),
+                **({"labels": one.labels} if self.several or self.promise is not None else {}),
                 **dict(zip(self.columns, one.probabilities, strict=False)),
             }
             for one in self
@@ -77,7 +79,9 @@ class Predictions(Iterator[Prediction]):
         found, tiles = list(self), []
         self.found, self.copies = iter(found), None  # so that they can be shown or iterated again
         for one in found[:MOST]:
-            text = html(one.problem or f"{one.label} {one.confidence:.3f}{' unknown?' if one.unknown else ''}")
+            text = html(
+                one.problem or f"{one.label or 'no label'} {one.confidence:.3f}{' unknown?' if one.unknown else ''}"
+            )
             tiles.append(
                 photo_tile(
                     one.photo or one.path, f"{text}<br><span style='opacity:.6'>{html(Path(one.name).name)}</span>"
@@ -93,15 +97,7 @@ COLUMNS = ("path", "label", "confidence", "problem", "unknown", "distance", "lab
 
 def probability_columns(classes: Sequence[str]) -> tuple[str, ...]:
     """A column per class, each of another name than any other column."""
-    known = set(classes)
-
-    def column(label: str) -> str:
-        name = label
-        while name in COLUMNS or (name != label and name in known):
-            name = f"p({name})"
-        return name
-
-    return tuple(map(column, classes))
+    return label_columns(classes, COLUMNS)
 
 
 @typed
@@ -129,23 +125,26 @@ def predict(
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
 
     Returns:
-        An iterator of ``Prediction``, in the order of the files; an unreadable photo has a ``problem`` and no label.
+        An iterator of ``Prediction``, in the order of the files; an unreadable photo has a ``problem`` and no label. Of
+        a model for any number of labels, ``labels`` has those whose probability reaches their threshold.
 
     Raises:
         RunError: no model there, or one that cannot make prediction sets; a copy that cannot be written.
         DataError: a name that matches nothing.
-        OptionError: a coverage outside (0, 1).
+        OptionError: a coverage outside (0, 1); coverage or ``sort_into`` with a model for any number of labels.
     """
     if coverage is not None:
         check_coverage(coverage)
     classifier = Classifier.of(run, device)
+    classifier.refuse_several(coverage=coverage, sort_into=sort_into)
     promise = None if coverage is None else classifier.known_uncertainty.promise(coverage)
     seconds = seconds_of(every, "every")
     found = find_files(files, every=seconds)
     predicted = classifier.predictions(found.photos, coverage)
     copies = None if sort_into is None else Copies(Path(sort_into), classifier.classes)
     total = len(found.photos) if isinstance(found.photos, list) else None
-    return Predictions(predicted, classifier.classes, promise, found.skipped, found.notes, total, copies)
+    several = classifier.objective.several
+    return Predictions(predicted, classifier.classes, promise, found.skipped, found.notes, total, copies, several)
 
 
 @typed
@@ -171,27 +170,30 @@ def evaluate(
         **options: see ``headstart.training.config.DataOptions``: what is left out of the data, how a table is read.
 
     Returns:
-        The figures of ``metrics.json`` for these photos (see ``headstart.evaluation.metrics.evaluate``), with ``data``,
-        ``split`` and ``bad``.
+        The figures of ``metrics.json`` for these photos (see ``headstart.evaluation.metrics.evaluate``, and for any
+        number of labels ``headstart.evaluation.multilabel_metrics.evaluate_labels``), with ``data``, ``split`` and
+        ``bad``.
 
     Raises:
         DataError: a class that the model does not know, or nothing that can be read.
         RunError: no model there.
     """
-    asked = TrainOptions.gather(data, None, options, "evaluate")
+    classifier = Classifier.of(run, device)
+    objective = classifier.objective
+    asked = TrainOptions.gather(data, None, options, "evaluate", **({"labels": "multi"} if objective.several else {}))
     if split is not None and split not in SPLITS:
         raise OptionError(f"`split={split!r}` is not one of {', '.join(SPLITS)}.", option="split")
-    classifier = Classifier.of(run, device)
     manifest = scan(asked.data, for_training=False, options=asked.read_options)
     photos, chosen = _chosen(manifest, split)
     index = {label: i for i, label in enumerate(classifier.classes)}
-    unknown = sorted({photo.label for photo in photos} - index.keys(), key=natural_key)
+    unknown = sorted({c for photo in photos for c in manifest.labels_of(photo)} - index.keys(), key=natural_key)
     if unknown:
         raise DataError(
             f"{manifest.name} has classes that the model does not know: {', '.join(map(elided, unknown[:5]))}.",
             f"The model knows: {', '.join(map(elided, classifier.classes[:20]))}.",
         )
-    found, labels, bad = [], [], []
+    found, bad = [], []
+    labels: list[Any] = []
     with console_events(quiet, listener) as events:
         for done, (photo, read, prediction) in enumerate(classifier.stream(photos), 1):
             events.progress("reading photos", done, len(photos))
@@ -199,12 +201,14 @@ def evaluate(
                 bad.append(BadFile(photo.path, str(read.problem)))
             else:
                 found.append(prediction)
-                labels.append(index[photo.label])
+                own = [index[label] for label in manifest.labels_of(photo)]
+                labels.append(own if objective.several else own[0])
     if not found:
         first = f"The first: {bad[0].path}: {bad[0].reason}."
         raise DataError(f"None of the {len(photos)} photos in {manifest.name} can be read.", first)
-    probabilities, true = np.stack([one.probabilities for one in found]), np.array(labels)
-    figures = measure(probabilities, true, classifier.classes)
+    probabilities = np.stack([one.probabilities for one in found])
+    true = objective.targets(labels, len(classifier.classes))
+    figures = objective.metrics(probabilities, true, classifier.classes)
     if classifier.certainty is not None:
         figures["certainty"] = classifier.certainty.measured([one.distance for one in found], probabilities, true)
     named_bad = [{"path": shown(b.path, manifest.root), "reason": b.reason} for b in (*manifest.skipped, *bad)]

@@ -16,6 +16,9 @@ LAYOUTS = (
 )
 
 
+TABLE_OF_LABELS = "Write one with the columns path and label: cat|dog for both."
+
+
 class Source(Protocol):
     """A kind of data. Its photos are files, or override ``open`` (see ``Photo``)."""
 

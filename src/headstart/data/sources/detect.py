@@ -10,8 +10,9 @@ from pathlib import Path
 
 from headstart.core.events import OnProgress
 from headstart.core.paths import Place
-from headstart.core.text import listed, quoted
+from headstart.core.text import listed, plural, quoted
 from headstart.data.filenames import is_image_name, natural_key
+from headstart.data.label_sets import labels_in
 from headstart.data.readable import by_cause, refuse_lost
 from headstart.data.schema import AS_FOUND, Manifest, Photo, ReadOptions
 from headstart.data.sources import named
@@ -43,17 +44,17 @@ def scan(
         DataError: no photos with labels. OptionError: an empty ``data``. DownloadError: a named set that cannot be
             downloaded.
     """
-    found = _read(str(data), progress, options)
+    found = replace(_read(str(data), progress, options), several=options.several)
     if for_training:
         refuse_lost(found)
     if not found.photos:
         raise DataError(f"no photos in {data}{_what_was_seen(found)}", LAYOUTS, lines=found.notes)
     if for_training:
         try:
-            check_labels(found.photos, str(data))
+            check_labels(found.photos, str(data), options.several)
         except DataError as error:  # what was left out may be the reason
             raise DataError(error.problem, error.hint, lines=(*error.lines, *found.notes)) from None
-    labels = sorted({photo.label for photo in found.photos}, key=natural_key)
+    labels = sorted({label for photo in found.photos for label in found.labels_of(photo)}, key=natural_key)
     pairs = [" and ".join(repr(labels[i]) for i in group) for group in groups(map(str.casefold, labels))]
     notes = [f"classes that differ in case only: {'; '.join(pairs[:5])}"] if pairs else []
     return replace(found, name=name or found.name, photos=tuple(found.photos), notes=(*found.notes, *notes))
@@ -86,11 +87,17 @@ def _manifest(source: Source, data: str, progress: OnProgress | None, options: R
     return leave_out(found, options.ignore, data)
 
 
-def check_labels(photos: Iterable[Photo], data: str) -> None:
-    """Raise DataError for labels that cannot be trained on: a single class, or classes that train lacks."""
+def check_labels(photos: Iterable[Photo], data: str, several: bool = False) -> None:
+    """Raise DataError for labels that cannot be trained on: a single class, or classes that train lacks; ``several``:
+    photos have any number of labels.
+    """
     splits: dict[str, set[str | None]] = {}
     for photo in photos:
-        splits.setdefault(photo.label, set()).add(photo.split)
+        for label in labels_in(photo.label, several):
+            splits.setdefault(label, set()).add(photo.split)
+    if several and len(splits) < 2:
+        problem = f"{data} has {plural(len(splits), 'label')} only: `labels='multi'` is for two labels or more"
+        raise DataError(problem, "For yes or no, give each photo one of two classes.", option="labels")
     if len(splits) == 1:
         raise DataError(f"{data} has one class only ({next(iter(splits))!r}): there is nothing to tell apart", LAYOUTS)
     given = set().union(*splits.values())

@@ -12,6 +12,7 @@ from pathlib import Path
 from headstart.core.text import listed
 from headstart.data.filenames import split_of
 from headstart.data.schema import Manifest, Photo, Split
+from headstart.data.sources.base import TABLE_OF_LABELS
 from headstart.data.sources.table import Reader, split_of_table
 from headstart.data.sources.table_reading import LIST_SUFFIXES, OFFICE, SUFFIXES
 from headstart.data.sources.tree import Folders
@@ -80,6 +81,9 @@ class Tables:
         self._go_deeper()
         if found := self.manifest():
             return found
+        if self.options.several and not self.problem():
+            problem = f"several labels per photo are read from a table, and {self.root} has none that can be read"
+            raise DataError(problem, TABLE_OF_LABELS, option="labels")
         raise self.problem() or DataError(
             f"`{given[0]}` is about a table, and {self.root} has none that can be read",
             "Leave it out, or name the table.",

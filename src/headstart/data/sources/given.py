@@ -86,7 +86,7 @@ def on_disk(data: Any, options: ReadOptions, argument: str = "data") -> tuple[st
     """
     if isinstance(data, str | os.PathLike):
         return place(data, argument), options
-    if (rows := rows_of(data, argument)) is None:
+    if (rows := rows_of(data, argument, options.several)) is None:
         raise OptionError(f"{told(argument, data)} is no labelled photos.", HINT, option=argument)
     home = cache_dir() / FOLDERS
     home.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.core.text import listed
+from headstart.data.label_sets import SEPARATOR
 from headstart.data.pictures import is_picture
 from headstart.data.sources.table_json import cell_of
 from headstart.errors import OptionError, option
@@ -38,10 +39,12 @@ class Rows:
     split: str | None = None
 
 
-def rows_of(data: Any, argument: str) -> Rows | None:
-    """The rows of a frame, a data set or a pair; None for what is none of them. Raises OptionError."""
+def rows_of(data: Any, argument: str, several: bool = False) -> Rows | None:
+    """The rows of a frame, a data set or a pair; None for what is none of them. ``several``: an image has any number of
+    labels. Raises OptionError.
+    """
     if isinstance(data, tuple):
-        return _pair(data, argument)
+        return _pair(data, argument, several)
     if is_dataset(data):
         return _dataset(data)
     if isinstance(data, Mapping) and data and all(is_dataset(one) for one in data.values()):
@@ -59,7 +62,7 @@ def is_dataset(data: Any) -> bool:
     return hasattr(data, "features") and hasattr(data, "column_names") and hasattr(data, "__iter__")
 
 
-def _pair(pair: tuple[Any, ...], argument: str) -> Rows:
+def _pair(pair: tuple[Any, ...], argument: str, several: bool) -> Rows:
     """``(images, labels)``. Raises OptionError, also for a number of labels that is not that of the images."""
     if len(pair) != 2:
         problem = f"{option(argument)} is a tuple of {len(pair)}, not of images and labels."
@@ -72,6 +75,9 @@ def _pair(pair: tuple[Any, ...], argument: str) -> Rows:
     if len(images) != len(labels):
         problem = f"{option(argument)} has {len(images):,} images and {len(labels):,} labels."
         raise OptionError(problem, "Give a label for each image.", option=argument)
+    if several:
+        labels = [_label_list(label, number, argument) for number, label in enumerate(labels, 1)]
+        return Rows(["path", "label"], map(list, zip(images, labels, strict=True)), ["path"], "label")
     for number, label in enumerate(labels, 1):
         if is_missing(label) or (isinstance(label, str) and not label.strip()):
             raise OptionError(f"{option(argument)}: label {number} is missing.", option=argument)
@@ -79,6 +85,17 @@ def _pair(pair: tuple[Any, ...], argument: str) -> Rows:
             problem = f"{option(argument)}: label {number} is of the type {type(label).__name__}, not one class."
             raise OptionError(problem, "Give one name or number for each image.", option=argument)
     return Rows(["path", "label"], map(list, zip(images, labels, strict=True)), ["path"], "label")
+
+
+def _label_list(labels: Any, number: int, argument: str) -> list[str]:
+    """The labels of one image, given as a list of them, or one alone; none for None and an empty list."""
+    if isinstance(labels, str) or not isinstance(labels, Iterable) or not getattr(labels, "ndim", True):
+        text = text_of(labels).strip()
+        return [part.strip() for part in text.split(SEPARATOR) if part.strip()]
+    if hasattr(labels, "ndim") and not all(isinstance(one, str) for one in labels):
+        problem = f"{option(argument)}: label {number} is an array of numbers, whose labels have no names."
+        raise OptionError(problem, "Give a list of names for each image: `['cat', 'dog']`.", option=argument)
+    return [text for one in labels if (text := text_of(one).strip())]
 
 
 def _frame(frame: Any, argument: str) -> Rows:
@@ -179,6 +196,8 @@ def text_of(cell: Any) -> str:
     """A cell as text: ``001``, ``None``, ``NA`` and ``True`` stay what they are; an empty one is empty."""
     if is_missing(cell):
         return ""
+    if getattr(cell, "ndim", 0) == 1:  # a list of labels, as Parquet gives it
+        cell = cell.tolist()
     if hasattr(cell, "item") and not getattr(cell, "ndim", True):  # a number of NumPy or PyTorch
         cell = cell.item()
     return str(cell) if isinstance(cell, bool | os.PathLike) else cell_of(cell)

@@ -18,7 +18,7 @@ from headstart.core.paths import cache_dir
 from headstart.data.filenames import clean_label
 from headstart.data.schema import AS_FOUND, Manifest, ReadOptions
 from headstart.data.sources import archive
-from headstart.data.sources.base import local
+from headstart.data.sources.base import TABLE_OF_LABELS, local
 from headstart.data.sources.folder import FolderSource
 from headstart.errors import DataError
 
@@ -91,6 +91,9 @@ class NamedSource:
 
     def manifest(self, data: str, progress: OnProgress | None = None, options: ReadOptions = AS_FOUND) -> Manifest:
         """From the user's folder of that name, else from the cache, else downloaded and verified."""
+        if options.several:
+            problem = f"several labels per photo are read from a table, and {data} has one class per photo"
+            raise DataError(problem, TABLE_OF_LABELS, option="labels")
         own, name = _own_folder(data), _known(data)
         folder = own or cache_dir() / "data" / name
         if not folder.is_dir():

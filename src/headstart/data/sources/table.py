@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 from headstart.core.events import OnProgress
 from headstart.core.text import listed, plural, quoted
 from headstart.data.filenames import clean_label, merged, natural_key, shown, split_of
+from headstart.data.label_sets import SEPARATOR, joined_labels, labels_in
 from headstart.data.schema import AS_FOUND, GUARD, BadFile, Manifest, Photo, ReadOptions, Split
 from headstart.data.sources import table_reading, table_values
 from headstart.data.sources.base import local
@@ -95,7 +98,7 @@ class Reader:
         self.chooser = Chooser(self.table, self.places, options)
         self.columns: Columns = self.chooser.choose() if labelled else Columns(self.chooser.path(), ())
         self.skipped: list[BadFile] = []
-        self.repeats = 0
+        self.repeats = self.joined = 0
         self.written: set[str] = set()
 
     def manifest(self) -> Manifest:
@@ -111,12 +114,26 @@ class Reader:
         notes = [*table.notes, *self.chooser.note(self.columns), *self.places.notes(table.name, self.root)]
         if self.repeats:
             notes.append(f"{plural(self.repeats, 'line')} of {table.name} repeat a photo with the same label")
+        if self.joined:
+            notes.append(f"{plural(self.joined, 'line')} of {table.name} add labels to a photo that is listed already")
+        if self.chooser.options.several:
+            notes += self._told_of_labels(photos)
         if self.columns.split is None and self.split is None:
             photos, said = self._splits_of_folders(photos)
             notes += said
         return Manifest(
             self.root, path.stem, table.kind, tuple(photos), tuple(self.skipped), (*notes, *merged(self.written))
         )
+
+    def _told_of_labels(self, photos: list[Photo]) -> list[str]:
+        """What separates labels where it is not ``|``, and how many photos have none."""
+        notes = []
+        if len(self.columns.labels) == 1 and self.separator not in ("", SEPARATOR):
+            named = {" ": "blanks"}.get(self.separator, repr(self.separator))
+            notes.append(f"{self.chooser.names[self.columns.labels[0]]} is read as labels that {named} separate")
+        if without := sum(not photo.label for photo in photos):
+            notes.append(f"{plural(without, 'photo')} without any label")
+        return notes
 
     def _unquote(self) -> None:
         """Take away the apostrophe that keeps a spreadsheet from taking a cell for a formula (``files.write_rows``)."""
@@ -141,13 +158,34 @@ class Reader:
 
     # -- labels --
 
+    def _labels(self, cells: list[str]) -> list[str]:
+        """The labels that a row gives, as they are written: one, or with ``labels="multi"`` any number."""
+        if not self.chooser.options.several:
+            return [self._label(cells)]
+        if len(self.columns.labels) > 1:
+            return [self.chooser.names[at] for at in self.columns.labels if self._marked(cells, at)]
+        at = self.columns.labels[0]
+        text = plain(cells[at].strip()) if at < len(cells) else ""
+        if (items := table_values.listed_labels(text)) is not None:
+            return [item.strip() for item in items if item.strip()]
+        parts = text.split(self.separator) if self.separator else [text]
+        return [part.strip() for part in parts if part.strip()]
+
+    def _marked(self, cells: list[str], at: int) -> bool:
+        return at < len(cells) and cells[at].strip() in table_values.ONE
+
+    @cached_property
+    def separator(self) -> str:
+        """What separates the labels of a cell; see ``table_values.separator_of``."""
+        return table_values.separator_of(v for v in self.chooser.values[self.columns.labels[0]] if v)
+
     def _label(self, cells: list[str]) -> str:
         if len(self.columns.labels) == 1:
             at = self.columns.labels[0]
             text = plain(cells[at].strip()) if at < len(cells) else ""
             items = table_values.listed_labels(text) if text[:1] in ("[", "{", "(") else None
             return items[0] if items and len(items) == 1 else text
-        marked = [at for at in self.columns.labels if at < len(cells) and cells[at].strip() in table_values.ONE]
+        marked = [at for at in self.columns.labels if self._marked(cells, at)]
         return self.chooser.names[marked[0]] if marked else ""
 
     def _check_labels_are_classes(self) -> None:
@@ -155,19 +193,29 @@ class Reader:
             return
         at, name = self.columns.labels[0], self.chooser.names[self.columns.labels[0]]
         labels = [value for value in self.chooser.values[at] if value]
+        if self.chooser.options.several:
+            labels = [label for _, cells in self.table.rows for label in self._labels(cells)]
         if why := table_values.no_classes(labels):
             raise DataError(
                 f"{self.table.path}: {why} (column {name}, {quoted(labels[0], 40)} for example)",
                 "Name the column of the classes: `label_column='NAME'`. Learning numbers (regression) is not built.",
             )
-        several = table_values.several_labels(labels)
+        several = [] if self.chooser.options.several else table_values.several_labels(labels)
         if several and not self._names_folders(set(several)):
             raise DataError(
                 f"{self.table.path}: labels such as {listed([quoted(v, 60) for v in several])} look like several "
                 f"labels per photo (column {name})",
-                "Training on several labels per photo is not built: give each photo one label. Where such a text is "
-                "one class, write it without the separator.",
+                f"{table_values.SEVERAL} Where such a text is one class, write it without the separator.",
             )
+
+    def _cleaned(self, written: list[str]) -> str:
+        """A row's labels as those of a ``Photo``. Raises DataError where a label cannot be one of several."""
+        if not self.chooser.options.several:
+            return clean_label(written[0])
+        if wrong := next((label for label in written if SEPARATOR in label), None):
+            problem = f"{self.table.path}: the label {quoted(wrong, 60)} holds {SEPARATOR}, which separates labels"
+            raise DataError(problem, "Write it without.")
+        return _joined(map(clean_label, written))
 
     def _names_folders(self, labels: set[str]) -> bool:
         """Whether the photos with these labels are in folders of that name: then they are classes."""
@@ -184,18 +232,18 @@ class Reader:
         """The usable photos; the other rows are added to ``skipped``."""
         found: dict[str, tuple[int, Photo]] = {}
         refused: dict[str, str] = {}
-        columns = self.columns
+        columns, several = self.columns, self.chooser.options.several
         deepest = max(columns.used)
         for line, cells in self.table.rows:
             place = self.places.find(self._path_of(cells))
-            written = self._label(cells)
-            label, split = clean_label(written), self._split_of(cells)
+            written, split = self._labels(cells), self._split_of(cells)
+            label = self._cleaned(written)
             problem = self._problem(cells, written, place.path, place.problem, len(cells) > deepest, split)
             if problem:
                 self._skip(place.path, f"line {line} of {self.table.name}: {problem}")
                 continue
             self.places.ways[place.way] += 1
-            self.written.add(written)
+            self.written.update(written)
             group = clean_label(cells[columns.group]) if columns.group is not None else ""
             known_split = split if split in GUARD else None
             photo = Photo(
@@ -205,6 +253,10 @@ class Reader:
             before = found.get(place.path)
             if before is None:
                 found[place.path] = (line, photo)
+            elif before[1].label != label and several:  # a row for each label of a photo
+                both = _joined(labels_in(before[1].label, True) + labels_in(label, True))
+                found[place.path] = (before[0], replace(before[1], label=both))
+                self.joined += 1
             elif before[1].label != label:
                 said = f"line {line} of {self.table.name}: listed on line {before[0]} already as {before[1].label!r}"
                 refused.setdefault(place.path, f"{said}, so its label is not known")
@@ -216,13 +268,13 @@ class Reader:
         return self._with_splits([photo for path, (_, photo) in found.items() if path not in refused])
 
     def _problem(
-        self, cells: list[str], label: str, place: str, problem: str, complete: bool, split: Split | str | None
+        self, cells: list[str], written: list[str], place: str, problem: str, complete: bool, split: Split | str | None
     ) -> str:
         if not complete:
             return "too few cells"
         if not self._path_of(cells).strip():
             return "no path"
-        if not label:
+        if not self.chooser.options.several and not written[0]:
             return "no label" if len(self.columns.labels) == 1 else "no class is marked with 1"
         if split and split not in GUARD:
             return f"unknown split {split!r} (train, val or test)"
@@ -245,7 +297,7 @@ class Reader:
             raise DataError(
                 f"{self.table.path} gives {plural(len(refused), 'photo')} of {len(found):,} more than one label: that "
                 "looks like several labels per photo",
-                "Training on several labels per photo is not built: give each photo one label.",
+                table_values.SEVERAL,
                 lines=list(refused.values())[:5],
             )
         for path, reason in refused.items():
@@ -298,3 +350,7 @@ class Reader:
             hint,
             lines=[f"{bad.path}: {bad.reason}" for bad in self.skipped[:5]],
         )
+
+
+def _joined(labels: Iterable[str]) -> str:
+    return joined_labels(sorted(set(labels), key=natural_key))

@@ -13,7 +13,7 @@ from headstart.data.schema import ReadOptions
 from headstart.data.sources import table_values
 from headstart.data.sources.table_paths import Places
 from headstart.data.sources.table_reading import Table, plain
-from headstart.data.sources.table_values import MARKS, NOTHING, ONE, Splitting
+from headstart.data.sources.table_values import MARKS, NOTHING, ONE, SEVERAL, Splitting
 from headstart.errors import DataError, OptionError, did_you_mean
 
 _PATHS = (
@@ -217,14 +217,15 @@ class Chooser:
         rows = zip(*(self.values[at] for at in marks), strict=True)
         ones = Counter(sum(value in ONE for value in row) for row in rows)
         several = sum(count for number, count in ones.items() if number > 1)
+        if self.options.several:
+            return tuple(marks)
         if not several:
             return tuple(marks) if ones[1] else ()
         names = listed([self.names[at] for at in marks])
         raise DataError(
             f"{self.table.path} marks {plural(several, 'photo')} with several of its {len(marks)} columns of 0 and 1 "
             f"({names}): that looks like several labels per photo",
-            "Training on several labels per photo is not built. Name one column to learn: "
-            f"`label_column={self.names[marks[0]]!r}`.",
+            f"{SEVERAL} Or name one column to learn: `label_column={self.names[marks[0]]!r}`.",
         )
 
     # -- splits and groups --

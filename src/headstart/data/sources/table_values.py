@@ -27,6 +27,7 @@ _FOLD = re.compile(r"(?:(?:k|cv)?[-_ ]?folds?[-_ ]*)?(\d{1,2})(?:\.0)?", re.IGNO
 FOLD_NAMES = frozenset("fold folds kfold kfolds foldid cv cvfold foldno foldnumber foldindex stratifiedfold".split())
 ONE = frozenset({"1", "1.0", "true", "True", "TRUE"})
 MARKS = ONE | {"0", "0.0", "-1", "-1.0", "false", "False", "FALSE", ""}
+SEVERAL = "To train on several labels per photo: `hs.train(DATA, labels='multi')`."
 NOTHING = frozenset({"", "nan", "na", "n/a", "#n/a", "none", "null", "<na>", "nat"})
 """What programs write into an empty cell."""
 
@@ -127,6 +128,21 @@ def listed_labels(value: str) -> list[str] | None:
     if not re.search(r"""['"]""", inner) and not value.startswith("["):
         return None  # "(unknown)" is a class
     return [part.strip(" '\"") for part in inner.split(",") if part.strip(" '\"")]
+
+
+def separator_of(values: Iterable[str]) -> str:
+    """What separates several labels in one cell: ``|`` where any cell has one, else what looks so; "" for lists as
+    Python or JSON write them, and where every cell is one label.
+    """
+    labels = sorted({value for value in values if listed_labels(value) is None})
+    if any("|" in label for label in labels):
+        return "|"
+    for separator in (";", ",", " "):
+        parts = {label: [p.strip() for p in label.split(separator) if p.strip()] for label in labels}
+        joined = [label for label in labels if len(parts[label]) > 1]
+        if joined and _combined(separator, parts, joined):
+            return separator
+    return ""
 
 
 def several_labels(values: Iterable[str]) -> list[str]:

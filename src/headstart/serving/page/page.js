@@ -25,12 +25,12 @@ async function start() {
   lock(false);
   $("name").textContent = model.name;
   const figure = model.figures.test || model.figures.folds || model.figures.val;
-  const balanced = figure?.headline === "balanced accuracy" ? figure.balanced_accuracy : null;
+  const leads = { "balanced accuracy": "balanced_accuracy", "mean average precision": "map", "micro F1": "f1_micro" }[figure?.headline] || "accuracy";
   const classes = model.classes.length > 12 ? `${model.classes.length} classes` : model.classes.join(", ");
   const right = figure
-    ? ` ${balanced ? "Balanced accuracy" : "Accuracy"} on ${figure.photos} ${model.figures.test ? "test" : model.figures.folds ? "out-of-fold" : "validation"} photos: ${(100 * (balanced || figure.accuracy).value).toFixed(1)} %.`
+    ? ` ${figure.headline.charAt(0).toUpperCase()}${figure.headline.slice(1)} on ${figure.photos} ${model.figures.test ? "test" : model.figures.folds ? "out-of-fold" : "validation"} photos: ${(100 * figure[leads].value).toFixed(1)} %.`
     : "";
-  $("about").textContent = `A classifier for ${classes}.${right}`;
+  $("about").textContent = `A classifier for ${classes}${model.labels ? ", any number of them per photo" : ""}.${right}`;
 }
 
 function lock(locked = true) {
@@ -168,13 +168,13 @@ function fail(node, row, problem) {
 }
 
 function show(node, row, file) {
-  node.querySelector(".label").textContent = shown(row.label);
+  node.querySelector(".label").textContent = shown(row.labels ? row.labels.join(", ") || "no label" : row.label);
   node.querySelector(".unknown").hidden = !row.unknown;
   const best = Object.entries(row.probabilities).sort((a, b) => b[1] - a[1]).slice(0, SHOWN);
-  node.querySelector(".bars").replaceChildren(...best.map(([label, p], i) => bar(label, p, i === 0)));
+  node.querySelector(".bars").replaceChildren(...best.map(([label, p], i) => bar(label, p, row.labels ? row.labels.includes(label) : i === 0)));
   const look = node.querySelector(".look");
   look.hidden = !model.explains;
-  look.addEventListener("click", () => toggle(node, look, file, row.label));
+  look.addEventListener("click", () => toggle(node, look, file, row.labels ? best.find(([label]) => row.labels.includes(label))?.[0] ?? best[0][0] : row.label));
 }
 
 function bar(label, p, best) {

@@ -49,7 +49,9 @@ class Auto(Strategy):
 def decide(context: FitContext, probe: FitResult) -> Choice:
     """For how many epochs to go on after the probe. A training step is timed only where the probe leaves errors."""
     photos, plan = len(context.labels["val"]), context.plan_for("lp-ft")
-    errors = round((1 - OnVal.of(probe.val).score[0]) * photos)  # where classes are uneven, as if they were even
+    val = OnVal.of(probe.val)
+    right = val.score[0] if val.mean_ap is None else val[1]  # where classes are uneven, as if they were even
+    errors = round((1 - right) * photos)
     steps = math.ceil(len(context.labels["train"]) / plan.batch_size)
     fewest = plan.epochs if plan.reasons.get("epochs") == YOURS else 1
 

@@ -27,7 +27,7 @@ from headstart.inference.features import FeatureExtractor
 from headstart.models.backbone import Backbone
 from headstart.models.heads import build_head
 from headstart.models.network import Network
-from headstart.training.balance import class_weights
+from headstart.training.balance import class_weights, label_weights
 from headstart.training.callbacks import AnyCallback
 from headstart.training.linear_probe import Probe
 from headstart.training.own_loss import Loss, OwnLoss
@@ -89,9 +89,11 @@ class FitContext:
         return replace(self, backbone=self.backbone.joining(stages), extractor=self.extractor.joining(stages))
 
     def class_weights(self) -> torch.Tensor | None:
-        """The weight of each class in the loss [C], where the plan asks for weights."""
+        """The weight of each class in the loss, as ``Objective.loss`` takes them, where the plan asks for weights."""
         if self.plan.balance != "weights":
             return None
+        if self.objective.several:
+            return torch.from_numpy(label_weights(self.labels["train"])).float()
         return torch.from_numpy(class_weights(self.labels["train"], self.classes)).float()
 
     @property
@@ -131,14 +133,15 @@ class FitResult:
     parts: tuple[dict[str, Any], ...] = ()  # the strategies that were tried, with their figures on val
     decision: str = ""  # why this network was chosen, where there was a choice
     temperature: float | None = None  # what the head's logits are divided by already; None: not calibrated
+    objective: Objective = MULTICLASS  # with what its decisions need: see Objective.fitted
     folds: tuple[FoldResult, ...] = ()  # where the network is the average of those of folds, each with a temperature
 
 
 def part(strategy: str, val: tuple[float, float]) -> dict[str, Any]:
     """A row of ``FitResult.parts``."""
     row: dict[str, Any] = {"strategy": strategy, "val_loss": val[0], "val_accuracy": val[1]}
-    balanced = OnVal.of(val).balanced
-    return row if balanced is None else {**row, "val_balanced_accuracy": balanced}
+    more = {"val_balanced_accuracy": OnVal.of(val).balanced, "val_map": OnVal.of(val).mean_ap}
+    return row | {name: value for name, value in more.items() if value is not None}
 
 
 class Strategy(ABC):

@@ -167,7 +167,7 @@ def fine_tune(
         trainee.to(context.machine.device)
         trained = trainer.run()
         best = trained.history[trained.best_epoch - 1]
-        val, share = OnVal(best.val_loss, best.val_accuracy, best.val_balanced_accuracy), 1.0
+        val, share = OnVal(best.val_loss, best.val_accuracy, best.val_balanced_accuracy, best.val_map), 1.0
         if before:
             val, share = average_weights(trainee, before, validate, val, len(context.labels["val"]))
     trainee.to("cpu")

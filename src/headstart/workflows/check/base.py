@@ -12,6 +12,7 @@ import numpy as np
 from headstart.core.events import Events
 from headstart.core.registry import Registry
 from headstart.data.duplicates.fingerprints import Fingerprints, fingerprints
+from headstart.data.filenames import natural_key
 from headstart.data.images import DecodedImages
 from headstart.data.loading import LoadedImages
 from headstart.data.schema import Photo
@@ -80,18 +81,28 @@ class Context:
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
-        return labels_of(self.usable)[0]
+        """Of any number of labels per photo, these."""
+        return tuple(sorted({c for photo in self.usable for c in self.labels_of(photo)}, key=natural_key))
+
+    def labels_of(self, photo: Photo) -> tuple[str, ...]:
+        """The classes of a photo: one, or any number of labels."""
+        return self.photos.manifest.labels_of(photo)
 
     @cached_property
     def labels(self) -> np.ndarray:
-        """[N], indices into ``classes``."""
+        """[N], indices into ``classes``, where photos have one each."""
         return labels_of(self.usable)[1]
+
+    @property
+    def several(self) -> bool:
+        """Whether a photo has any number of labels."""
+        return self.photos.manifest.several
 
     @cached_property
     def problem(self) -> DataError | None:
         """Why training on these classes and splits is impossible, if it is."""
         try:
-            check_labels(self.usable, self.photos.manifest.name)
+            check_labels(self.usable, self.photos.manifest.name, self.several)
         except DataError as error:
             return error
         return None
@@ -119,12 +130,14 @@ class Check:
         run: returns the findings.
         needs_features: whether it needs features.
         removes: which photos of its cases ``fix`` removes: none, all, or all but one of duplicates.
+        one_class: whether it presumes one class per photo, so that it is left out where there may be several labels.
     """
 
     heading: str
     run: Callable[[Context], Iterable[Finding]]
     needs_features: bool = False
     removes: Literal["none", "all", "duplicates"] = "none"
+    one_class: bool = False
 
 
 _OWN = {
@@ -145,5 +158,7 @@ def find(context: Context) -> list[Finding]:
     """The findings of all checks, errors first."""
     every = ((kind, CHECKS.get(kind)) for kind in CHECKS.names())
     possible = ((kind, check) for kind, check in every if context.features is not None or not check.needs_features)
+    if context.several:
+        possible = ((kind, check) for kind, check in possible if not check.one_class)
     found = [replace(finding, kind=kind) for kind, check in possible for finding in check.run(context)]
     return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))

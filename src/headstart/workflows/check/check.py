@@ -132,7 +132,10 @@ def _page(found: CheckResult) -> str:
         "caveats": [],
         "facts": [
             Fact("photos", f"{len(manifest.photos):,}", manifest.layout),
-            Fact("classes", f"{len({p.label for p in manifest.photos}):,}"),
+            Fact(
+                "labels" if manifest.several else "classes",
+                f"{len({c for p in manifest.photos for c in manifest.labels_of(p)}):,}",
+            ),
             Fact("cannot be used", f"{sum(len(finding.files) for finding in found.findings):,}"),
             Fact("errors", str(severities["error"])),
             Fact("warnings", str(severities["warning"])),

@@ -20,7 +20,7 @@ VERY_IMBALANCED = 10
 
 def _classes(context: Context) -> Iterator[Finding]:
     if context.problem:
-        trained = {photo.label for photo in context.usable if photo.split == "train"}
+        trained = {c for photo in context.usable if photo.split == "train" for c in context.labels_of(photo)}
         lacking = set(context.classes) - trained if trained else set()
         cases = _cases(context, lacking, "train has no photo of its class")
         yield Finding("error", context.problem.problem, context.problem.hint, cases)
@@ -39,7 +39,7 @@ def _groups(context: Context) -> Iterator[Finding]:
 
 
 def _missing(context: Context) -> Iterator[Finding]:
-    held = {(photo.split, photo.label) for photo in context.usable}
+    held = {(photo.split, label) for photo in context.usable for label in context.labels_of(photo)}
     for split in SPLITS[1:]:
         lacking = [quoted(label) for label in context.classes if (split, label) not in held]
         if lacking and len(lacking) < len(context.classes) and not context.problem:
@@ -57,9 +57,12 @@ def _few(context: Context) -> Iterator[Finding]:
     if lacking:
         named = [f"{quoted(label)} has {counts[label]}" for label in order if label in lacking]
         where = ", ".join(splits[:-1]) + " and " * (len(splits) > 1) + splits[-1]
-        cases = _cases(context, lacking, "its class has too few photos")
+        # A label of several that is left out leaves its photos where they are.
+        cases = () if context.several else _cases(context, lacking, "its class has too few photos")
         ways = "Add photos, use `test=0`, or" if "test" in splits else "Add photos, or"
         leave = f"{ways} train without such classes, as the cleaned list does ({plural(len(cases), 'photo')}):"
+        if context.several:
+            leave = f"{ways} train without such labels:"
         sentence = f"too few photos for {where}: {listed(named)} ({len(lacking):,} of {len(order):,} classes)"
         yield Finding("error", sentence, f"{leave} `min_per_class={len(splits)}`.", cases)
     if few:
@@ -76,13 +79,15 @@ def _uneven(context: Context) -> Iterator[Finding]:
             advice = (
                 "Training weights the classes (`balance='auto'`): look at balanced accuracy and at each class's recall."
             )
+            if context.several:
+                advice = "Each label gets a threshold of its own: look at each label's figures, and at macro F1."
             yield Finding(severity, sentence, advice)
 
 
 def _cases(context: Context, labels: set[str], words: str) -> tuple[Case, ...]:
     """All photos of some classes."""
     members = zip(context.members.tolist(), context.usable, strict=True)
-    return tuple(Case((i,), words) for i, photo in members if photo.label in labels)
+    return tuple(Case((i,), words) for i, photo in members if labels.intersection(context.labels_of(photo)))
 
 
 def _splits_to_fill(context: Context) -> list[str]:
@@ -97,13 +102,14 @@ def _pictures_to_divide(context: Context) -> Counter[str]:
     groups, digests = (
         [values[i] for i in members] for values in ([p.group for p in context.usable], context.pixels.digests)
     )
-    labels = (context.usable[i].label for i in members)
-    return Counter(label for label, _ in set(zip(labels, units(groups, digests), strict=True)))
+    pairs = zip(members, units(groups, digests), strict=True)
+    return Counter(c for c, _ in {(c, one) for i, one in pairs for c in context.labels_of(context.usable[i])})
 
 
 def _training_photos(context: Context) -> Counter[str]:
     """Photos per class of train, or of all where no split is given; none where training is impossible."""
-    return Counter(p.label for p in context.usable if p.split in (None, "train") and not context.problem)
+    some = (photo for photo in context.usable if photo.split in (None, "train") and not context.problem)
+    return Counter(label for photo in some for label in context.labels_of(photo))
 
 
 CLASSES = Check("Classes", _classes, removes="all")

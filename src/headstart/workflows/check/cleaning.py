@@ -53,11 +53,15 @@ def write_cleaned(photos: LoadedImages, findings: Sequence[Finding], path: Path)
     write_rows(left_out_path(path), ("path", "label", "split", "reason"), gone)
     rest = [photo for i, photo in enumerate(every) if i not in reasons]
     whole = (case for finding in findings if finding.kind in LEAVE_CLASSES_OUT for case in finding.cases)
-    small = {every[i].label for case in whole for i in case.photos}
-    if lost := {photo.label for photo in every} - {photo.label for photo in rest} - small:
+    labels_of = photos.manifest.labels_of
+    small, had, have = (
+        {label for photo in some for label in labels_of(photo)}
+        for some in ([every[i] for case in whole for i in case.photos], every, rest)
+    )
+    if lost := had - have - small:
         return len(reasons), f"no photo of {listed(list(map(quoted, sorted(lost, key=natural_key))))} is left"
     try:
-        check_labels(rest, "it")
+        check_labels(rest, "it", photos.manifest.several)
     except DataError as error:
         return len(reasons), error.problem
     return len(reasons), ""

@@ -152,6 +152,9 @@ def _stranger(context: Context) -> Iterator[Finding]:
 
 
 def _unjudged(context: Context) -> Iterator[Finding]:
+    if context.several:
+        yield Finding("note", "labels are not checked: photos have any number of them")
+        return
     issues, classes = context.once(issues_in), len(context.classes)
     if issues is None and classes > 1:
         yield Finding("note", f"labels are not checked: too few classes have {FOLDS} different pictures")
@@ -162,6 +165,6 @@ def _unjudged(context: Context) -> Iterator[Finding]:
         yield Finding("note", sentence)
 
 
-LABEL = Check("Likely label errors", _label, needs_features=True, removes="all")
-STRANGER = Check("Outliers", _stranger, needs_features=True, removes="all")
+LABEL = Check("Likely label errors", _label, needs_features=True, removes="all", one_class=True)
+STRANGER = Check("Outliers", _stranger, needs_features=True, removes="all", one_class=True)
 UNJUDGED = Check("Labels that were not checked", _unjudged, needs_features=True)

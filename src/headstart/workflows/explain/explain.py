@@ -53,7 +53,7 @@ def explain(
         run: as for ``predict``.
         photos: as the files of ``predict``.
         out: a folder; by default ``explained`` in the run folder.
-        label: the class to explain; by default each photo's prediction.
+        label: the class to explain; by default each photo's prediction, of several labels the most probable one.
         neighbours: how many nearest training photos to show; 0 for none.
         overwrite: write into a folder that is not empty.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
@@ -127,7 +127,8 @@ def _explained(
             pixels = np.ascontiguousarray(centre(read.pixels, expected.image_size))
             features = classifier.features(pixels[None])
             (answer,) = classifier.answers(features)
-            target = int(answer.probabilities.argmax()) if label is None else classifier.classes.index(label)
+            decided = classifier.decided(answer.probabilities).first
+            target = decided if label is None else classifier.classes.index(label)
             heat = explainer.maps(pixels[None], [target])[0]
             prediction = classifier.prediction(path, answer)
             similar = nearest(features[0], neighbours) if nearest else ()

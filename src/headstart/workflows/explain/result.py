@@ -60,6 +60,7 @@ class Explanation:
             {
                 "path": one.prediction.name,
                 "label": one.prediction.label,
+                **({} if one.prediction.labels is None else {"labels": list(one.prediction.labels)}),
                 "confidence": one.prediction.confidence,
                 "unknown": one.prediction.unknown,
                 "explained": one.label,

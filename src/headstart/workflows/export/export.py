@@ -21,9 +21,11 @@ from headstart.core.paths import Place
 from headstart.core.ranges import Ranges
 from headstart.core.text import joined
 from headstart.data.images import full_size
+from headstart.data.label_sets import labels_in
 from headstart.data.schema import ImageRef
 from headstart.data.sources.unlabelled import find_files, tell_skipped
 from headstart.errors import DataError, HeadstartError, OptionError, RunError, option
+from headstart.evaluation.objective import MULTICLASS, Objective
 from headstart.inference.classifier import Classifier, Model, name_of, name_of_run
 from headstart.inference.device import Machine, find_machine
 from headstart.reporting.console import console_events
@@ -66,12 +68,32 @@ class Parity:
         )
 
 
-def compare(wanted: np.ndarray, found: np.ndarray, ms: float) -> Parity:
+class LabelParity(Parity):
+    """Likewise for any number of labels: ``same`` photos get the same labels; those of ``undecided`` others that
+    differ are as near to their threshold.
+    """
+
+    def __str__(self) -> str:
+        between = f" ({self.undecided} of the others are at a threshold)" if self.undecided else ""
+        return (
+            f"the same labels as the classifier for {self.same} of {self.photos} photos{between}, largest difference of"
+            f" a probability {self.largest:.2g}"
+        )
+
+
+def compare(wanted: np.ndarray, found: np.ndarray, ms: float, objective: Objective = MULTICLASS) -> Parity:
     """Compare the classifier's probabilities [N, C] with a file's."""
+    largest = float(abs(wanted - found).max())
+    if objective.several:
+        ours, theirs = objective.decide(wanted), objective.decide(found)
+        # Where a label differs, its threshold lies between the two.
+        near = ((ours == theirs) | (abs(wanted - found) < UNDECIDED / 2)).all(1)
+        equal = (ours == theirs).all(1)
+        return LabelParity(len(equal), int(equal.sum()), int((near & ~equal).sum()), largest, ms)
     same = wanted.argmax(1) == found.argmax(1)
     ordered = np.sort(wanted, axis=1)
     close = ordered[:, -1] - ordered[:, -2] < UNDECIDED
-    return Parity(len(same), int(same.sum()), int((close & ~same).sum()), float(abs(wanted - found).max()), ms)
+    return Parity(len(same), int(same.sum()), int((close & ~same).sum()), largest, ms)
 
 
 @dataclass(frozen=True)
@@ -158,7 +180,8 @@ def export(
         # Hidden: after a kill it must not pass for a file of the user's, which keeps a run from being replaced.
         with work_folder(path.parent) as folder:
             draft = folder / path.name
-            form.write(WholeClassifier(classifier.network, classifier.preprocessing), draft, facts)
+            graph = WholeClassifier(classifier.network, classifier.preprocessing, classifier.objective)
+            form.write(graph, draft, facts)
             exported = replace(_checked(run, classifier, form, draft, chosen, int8, events), path=path)
             for made, place in zip(form.files(draft), form.files(path), strict=True):
                 os.replace(made, place)
@@ -183,9 +206,19 @@ def _facts(classifier: Classifier) -> dict[str, Any]:
     return {
         "classes": described["classes"],
         "input": f"images: uint8 RGB photos of any one size [photos, height, width, 3], upright{_scaling(classifier)}",
-        "output": "probabilities: float32 [photos, classes], in the order of the classes",
-        **{name: described[name] for name in ("preprocessing", "architecture", "provenance")},
+        "output": f"probabilities: float32 [photos, classes], in the order of the classes{_deciding(classifier)}",
+        **{
+            name: described[name]
+            for name in ("preprocessing", "architecture", "provenance", "labels")
+            if name in described
+        },
     }
+
+
+def _deciding(classifier: Classifier) -> str:
+    """What the caller has to know to decide, where a photo has any number of labels."""
+    rule = "; each class is a label of its own: a photo has those whose probability is labels.thresholds or more"
+    return rule if classifier.objective.several else ""
 
 
 def _scaling(classifier: Classifier) -> str:
@@ -219,9 +252,8 @@ def _checked(
         )
     good = [photo for photo, _ in predicted]
     wanted = np.array([probabilities for _, probabilities in predicted])
-    labels = [classifier.classes.index(photo.label) for photo in good if isinstance(photo, RunPhoto)]
-    ranges = classifier.preprocessing.ranges
-    parity, before = _measured(form, draft, good, ranges, wanted, labels, events)
+    targets = _targets(classifier, good)
+    parity, before = _measured(form, draft, good, classifier, wanted, targets, events)
     if not parity.good:
         raise RunError(
             f"The file's predictions differ from those of {name_of_run(run)}: {parity}.",
@@ -241,26 +273,39 @@ def _checked(
     for made, kept in zip(form.files(draft), form.files(wide), strict=True):
         os.replace(made, kept)
     assert form.quantise is not None
-    form.quantise(wide, draft, calibration, ranges)
-    parity, after = _measured(form, draft, good, ranges, wanted, labels, events)
+    form.quantise(wide, draft, calibration, classifier.preprocessing.ranges)
+    parity, after = _measured(form, draft, good, classifier, wanted, targets, events)
     return Exported(draft, form.name, after["bytes"], parity, {"before": before, "after": after})
 
 
+def _targets(classifier: Classifier, photos: Sequence[ImageRef]) -> np.ndarray | None:
+    """The classes of the photos, where they are a run's own."""
+    several, classes = classifier.objective.several, classifier.classes
+    texts = [photo.label for photo in photos if isinstance(photo, RunPhoto)]
+    if len(texts) < len(photos):
+        return None
+    own = [[classes.index(label) for label in labels_in(text, several)] for text in texts]
+    return classifier.objective.targets(own if several else [one for (one,) in own], len(classes))
+
+
 def _measured(
-    form: Exporter, draft: Path, photos: Sequence[ImageRef], ranges: Ranges | None, wanted: np.ndarray,
-    labels: list[int], events: Events,
+    form: Exporter, draft: Path, photos: Sequence[ImageRef], classifier: Classifier, wanted: np.ndarray,
+    targets: np.ndarray | None, events: Events,
 ) -> tuple[Parity, dict[str, Any]]:  # fmt: skip
     """(comparison with the classifier, size, time and accuracy) on photos that are decoded in full, one at a time; no
     accuracy where the labels are not known.
     """
     runner, rows, seconds = form.open(draft), [], []
     for done, photo in enumerate(photos, 1):
-        pixels = full_size(photo, ranges)
+        pixels = full_size(photo, classifier.preprocessing.ranges)
         began = time.perf_counter()
         rows.append(runner(pixels[None])[0])
         seconds.append(time.perf_counter() - began)
         events.progress("checking", done, len(photos))
     found, ms = np.stack(rows), 1000 * float(np.median(seconds))
     size = sum(file.stat().st_size for file in form.files(draft) if file.exists())
-    accuracy = float((found.argmax(1) == np.array(labels)).mean()) if labels else None
-    return compare(wanted, found, ms), {"bytes": size, "ms": ms, "accuracy": accuracy}
+    accuracy = None
+    if targets is not None:
+        right = classifier.objective.decide(found) == targets
+        accuracy = float((right.all(1) if right.ndim == 2 else right).mean())
+    return compare(wanted, found, ms, classifier.objective), {"bytes": size, "ms": ms, "accuracy": accuracy}

@@ -1,4 +1,5 @@
-"""The whole classifier as one graph, from uint8 RGB photos of any size [N, H, W, 3] to probabilities [N, C].
+"""The whole classifier as one graph, from uint8 RGB photos of any size [N, H, W, 3] to probabilities [N, C] (of any
+number of labels: each label's own).
 
 Resizing and cropping are two matrix products, one per axis: row i of a matrix holds the weights of the pixels that make
 output pixel i. Every runtime multiplies matrices in the same way, whereas their resize operators differ in how they
@@ -12,20 +13,22 @@ import torch
 from torch import Tensor, nn
 
 from headstart.errors import OptionError
+from headstart.evaluation.objective import MULTICLASS, Objective
 from headstart.inference.runner import fold
 from headstart.models.network import Network
 from headstart.models.preprocessing import Preprocessing
 
 
 class WholeClassifier(nn.Module):
-    """Preprocessing, network and softmax. ``images`` uint8 [N, H, W, 3] -> ``probabilities`` float32 [N, C].
+    """Preprocessing, network, softmax or sigmoid. ``images`` uint8 [N, H, W, 3] -> ``probabilities`` float32 [N, C].
 
     Raises:
         OptionError: an interpolation whose weights are not known here.
     """
 
-    def __init__(self, network: Network, preprocessing: Preprocessing) -> None:
+    def __init__(self, network: Network, preprocessing: Preprocessing, objective: Objective = MULTICLASS) -> None:
         super().__init__()
+        self.activate = objective.activate
         if preprocessing.interpolation not in ("bilinear", "bicubic"):
             problem = f"A model whose photos are resized by {preprocessing.interpolation} cannot be exported."
             raise OptionError(problem, "Known: bilinear, bicubic.")
@@ -39,7 +42,7 @@ class WholeClassifier(nn.Module):
     std: Tensor
 
     def forward(self, images: Tensor) -> Tensor:
-        return torch.softmax(self.head(self.backbone(self.prepare(images))), 1)
+        return self.activate(self.head(self.backbone(self.prepare(images))))
 
     def prepare(self, images: Tensor) -> Tensor:
         """Photos as the network takes them: float32 [N, 3, S, S], resized, cropped and normalised."""

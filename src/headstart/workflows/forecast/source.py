@@ -60,6 +60,9 @@ def _of_run(run: Path, options: dict[str, Any]) -> Source:
             "Leave that out, or name the photos in place of the run.", option=others[0],
         )  # fmt: skip
     _, before = RunFolder.open(run)
+    if before.labels == "multi":
+        problem = f"{run} predicts any number of labels; a forecast is of the accuracy of one class per photo."
+        raise RunError(problem, "Forecast with photos of one class each.")
     if not STRATEGIES.get(before.strategy).pretrained:
         raise RunError(
             f"{run} was trained from scratch: it has no pretrained network to forecast with.",

@@ -18,7 +18,6 @@ from headstart.core.events import Events
 from headstart.core.text import printable
 from headstart.data.schema import SPLITS, Split
 from headstart.data.stratify import units
-from headstart.evaluation.calibration import before_scaling
 from headstart.evaluation.ood import class_means, some_of_each
 from headstart.evaluation.uncertainty import Uncertainty
 from headstart.inference.classifier import Classifier
@@ -81,16 +80,22 @@ def assess(prepared: Prepared, fitted: FitResult, events: Events) -> tuple[FitRe
         fitted = (
             _calibrated(prepared, fitted, features["val"]) if "val" in features else replace(fitted, temperature=1.0)
         )
+    objective = prepared.objective
+    if "val" in features:
+        logits = head_logits(fitted.network.head, features["val"])
+        objective = objective.fitted(objective.probabilities(logits), prepared.labels["val"])
+    fitted = replace(fitted, objective=objective)
     probabilities: dict[Judged, np.ndarray] = {}
     metrics: dict[str, Any] = {}
     if fitted.folds:
         probabilities["folds"], metrics["folds"] = out_of_fold(prepared, fitted.folds)
     for split, rows in features.items():
         logits, labels = head_logits(fitted.network.head, rows), prepared.labels[split]
-        probabilities[split] = prepared.objective.probabilities(logits)
-        metrics[split] = prepared.objective.metrics(probabilities[split], labels, prepared.dataset.classes)
+        probabilities[split] = objective.probabilities(logits)
+        metrics[split] = objective.metrics(probabilities[split], labels, prepared.dataset.classes)
         if not fitted.folds:  # an average of scaled outputs has no unscaled ones
-            metrics[split]["calibration"]["before"] = before_scaling(logits, labels, fitted.temperature or 1.0)
+            before = objective.before_scaling(logits, labels, fitted.temperature or 1.0)
+            metrics[split]["calibration"]["before"] = before
     return fitted, Results(extractor, features, probabilities, metrics, {"evaluation": time.monotonic() - began})
 
 
@@ -129,7 +134,8 @@ def fit_uncertainty(prepared: Prepared, fitted: FitResult, results: Results, eve
     members = some_of_each(labels["train"])
     rows = _features(prepared, results.extractor, "train", events, members)
     means = class_means(last(rows), labels["train"][members])
-    found = Uncertainty.learn(means, last(results.features["val"]), results.probabilities["val"], labels["val"])
+    own = prepared.objective.own(results.probabilities["val"], labels["val"])
+    found = Uncertainty.learn(means, last(results.features["val"]), own)
     _measure_uncertainty(found, prepared, results)
     return found
 
@@ -168,5 +174,5 @@ def make_classifier(prepared: Prepared, fitted: FitResult, certainty: Uncertaint
     }  # fmt: skip
     return Classifier(
         fitted.network, prepared.extractor.preprocessing, prepared.dataset.classes, options.head,
-        tuple(options.dropout), plan.precision, provenance, certainty,
+        tuple(options.dropout), plan.precision, provenance, certainty, objective=fitted.objective,
     )  # fmt: skip

@@ -14,7 +14,7 @@ import numpy as np
 
 from headstart.data.schema import BadFile
 from headstart.evaluation.examples import confused_pairs
-from headstart.evaluation.metrics import JUDGED, headline, judged_on, spread, worst_first
+from headstart.evaluation.metrics import JUDGED, has_labels, headline, judged_on, spread, worst_first
 from headstart.evaluation.uncertainty import USUAL
 from headstart.reporting.images import heat_map
 from headstart.reporting.page import Fact, photo, render_page
@@ -52,10 +52,11 @@ class RunReport:
     """One training, for ``render_run``.
 
     answer       the result in one sentence; ``more`` a second one; ``caveats`` what limits it
-    metrics      split ("val", "test", "folds") → result of ``evaluation.metrics.evaluate``; the page shows what
-                 ``evaluation.metrics.judged_on`` says
+    metrics      split ("val", "test", "folds") → result of ``evaluation.metrics.evaluate`` (or of
+                 ``multilabel_metrics.evaluate_labels``); the page shows what ``evaluation.metrics.judged_on`` says
     temperature  what the logits were divided by (metrics have the calibration before and after)
     counts       split → photos per class, in the order of ``classes``
+    photos       split → photos, where a photo has any number of labels and ``counts`` do not add up to them
     names        class → name to show, where it differs (a breed for its WordNet number)
     history      epochs; ``best_epoch``: the one whose weights were kept (the last of that number, if phases recount)
     probe_path   a probe's grid of L2, ``chosen_l2`` marked; lp-ft has both this and a history
@@ -77,6 +78,7 @@ class RunReport:
     metrics: Mapping[str, dict[str, Any] | None] = field(default_factory=dict)
     temperature: float = 1.0
     counts: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    photos: Mapping[str, int] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
     history: Sequence[EpochRow] = ()
     best_epoch: int | None = None
@@ -110,7 +112,8 @@ def render_run(report: RunReport) -> str:
         split=split,
         split_name=JUDGED.get(split, ""),
         metrics=metrics,
-        chance=1 / len(report.classes),
+        chance=_guessing(metrics, len(report.classes)),
+        of_labels=bool(metrics) and has_labels(metrics or {}),
         other=next(((JUDGED[s], given[s]) for s in ("folds", "val") if s in given and s != split), None),
         folds=given.get("folds"),
         spread=spread(given["folds"]) if "folds" in given else "",
@@ -118,10 +121,11 @@ def render_run(report: RunReport) -> str:
             *probe_path(report.probe_path, report.chosen_l2), *training_curves(report.history, report.best_epoch)
         ],
         headline=headline(metrics) if metrics else None,
-        confusion=_confusion(metrics["confusion"]) if metrics else None,
-        pairs=confused_pairs(metrics, PAIRS if metrics["confusion"] else MANY_PAIRS) if metrics else [],
+        measure=metrics.get("headline", "accuracy") if metrics else "",
+        confusion=_confusion(metrics.get("confusion")) if metrics else None,
+        pairs=confused_pairs(metrics, PAIRS if metrics.get("confusion") else MANY_PAIRS) if metrics else [],
         order=_order(metrics["report"]["classes"]) if metrics else [],
-        reliability=reliability(metrics["calibration"]) if metrics else None,
+        reliability=reliability(metrics["calibration"], has_labels(metrics)) if metrics else None,
         scaled=[
             (JUDGED[split], given[split])
             for split in ("val", "folds", "test")
@@ -132,8 +136,16 @@ def render_run(report: RunReport) -> str:
         samples=sample_rows(report.samples, report.names),
         mistakes=[_shown(report, mistake) for mistake in report.mistakes[:MISTAKES]],
         hits=[_shown(report, hit) for hit in report.hits],
-        total={split: sum(row) for split, row in report.counts.items() if sum(row)},
+        total=report.photos or {split: sum(row) for split, row in report.counts.items() if sum(row)},
     )  # fmt: skip
+
+
+def _guessing(metrics: Mapping[str, Any] | None, classes: int) -> float:
+    """The headline of guesses: of any number of labels, the mean share of photos that have one."""
+    if not metrics or not has_labels(metrics):
+        return 1 / classes
+    held = [row["support"] for row in metrics["report"]["classes"] if row["support"]]
+    return sum(held) / (len(held) * metrics["photos"]) if held else 0.0
 
 
 def _order(rows: list[dict[str, Any]]) -> list[int]:

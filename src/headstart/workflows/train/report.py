@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import asdict
-from itertools import repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from headstart.core.text import plural
-from headstart.data.filenames import shown
 from headstart.data.schema import SPLITS
 from headstart.data.sources.named import display_name
-from headstart.evaluation.examples import confident_hits, most_confident
-from headstart.evaluation.metrics import JUDGED, few_per_class, headline, judged_on, worst_first
+from headstart.evaluation.metrics import JUDGED, few_per_class, has_labels, headline, judged_on, worst_first
 from headstart.evaluation.ood import some_of_each
-from headstart.inference.saliency import Explainer, has_maps
 from headstart.reporting.command import command_line
-from headstart.reporting.images import overlay
 from headstart.reporting.page import Fact, environment
 from headstart.reporting.samples import picture
 from headstart.runs.folder import CONTENTS
 from headstart.training.planning import plan_rows
 from headstart.training.strategies import STRATEGIES
 from headstart.workflows.train.assess import asked_by
-from headstart.workflows.train.folds import Judged, of_split, strengths
-from headstart.workflows.train.page import DataCheck, Mistake, RunReport, render_run
+from headstart.workflows.train.evidence import evidence
+from headstart.workflows.train.folds import strengths
+from headstart.workflows.train.page import DataCheck, RunReport, render_run
 
 if TYPE_CHECKING:
     from headstart.inference.classifier import Classifier
@@ -40,8 +35,6 @@ if TYPE_CHECKING:
 SAMPLES_PER_CLASS = 6
 MOST_CLASSES = 48
 """Classes of which training photos are shown, at most."""
-MISTAKES = 12
-HITS = 12
 USAGE = (
     ("predict", " photo.jpg", "classify new photos"),
     ("evaluate", " other-photos/", "evaluate it on other labelled photos"),
@@ -70,15 +63,16 @@ def run_page(prepared: Prepared, fitted: FitResult, results: Results, path: Path
     """The page of one training."""
     dataset, backbone, plan, probe = prepared.dataset, prepared.backbone, fitted.plan, fitted.probe
     way, labels = STRATEGIES.get(plan.strategy).describe(plan), prepared.labels["train"]
-    more = f"Trained on {len(labels)} photos of {len(dataset.classes)} classes by {way}: "
+    kinds = "labels" if dataset.several else "classes"
+    more = f"Trained on {len(labels)} photos of {len(dataset.classes)} {kinds} by {way}: "
     more += f"{backbone.name}, {backbone.source}."
     if fitted.decision:
         more += f" {fitted.decision[:1].upper()}{fitted.decision[1:]}."
     device = f"{prepared.machine.device.type.upper()}, {plan.precision}"
     some = some_of_each(labels, SAMPLES_PER_CLASS)
-    wrong, correct = _evidence(prepared, results, plan, classifier)
+    wrong, correct = evidence(prepared, results, plan, classifier)
     report = RunReport(
-        title=f"{dataset.name}: {len(dataset.classes)} classes",
+        title=f"{dataset.name}: {len(dataset.classes)} {kinds}",
         answer=_answer(results.metrics),
         more=more,
         caveats=_caveats(prepared, plan, results.metrics),
@@ -91,7 +85,7 @@ def run_page(prepared: Prepared, fitted: FitResult, results: Results, path: Path
                 f"{len(dataset.samples):,}",
                 f"{len(labels):,} {f'in {len(fitted.folds)} folds' if fitted.folds else 'to train on'}",
             ),
-            Fact("classes", str(len(dataset.classes))),
+            Fact(kinds, str(len(dataset.classes))),
             Fact("backbone", backbone.name, backbone.source),
             Fact("strategy", plan.strategy, way),
             Fact("training", f"{results.seconds['training']:.0f} s", device),
@@ -99,13 +93,14 @@ def run_page(prepared: Prepared, fitted: FitResult, results: Results, path: Path
         metrics=results.metrics,
         temperature=fitted.temperature or 1.0,
         counts=_counts(prepared),
+        photos={s: len(own) for s, own in prepared.labels.items() if len(own)} if dataset.several else {},
         history=[{**asdict(row), "phase": row.strategy} for row in fitted.history],
         best_epoch=fitted.best_epoch,
         probe_path=[asdict(step) for step in strengths(fitted)],
         chosen_l2=probe.l2 if probe else None,
         samples={
             dataset.classes[c]: [
-                picture(prepared.pixels["train"], int(i), plan.image_size) for i in some[labels[some] == c]
+                picture(prepared.pixels["train"], int(i), plan.image_size) for i in _of(labels, some, c)
             ]
             for c in _shown_classes(results.metrics)
         },
@@ -137,6 +132,13 @@ def _counts(prepared: Prepared) -> dict[str, list[int]]:
     return {**folds, **{split: row for split, row in splits.items() if not (folds and split == "train")}}
 
 
+def _of(labels: np.ndarray, some: np.ndarray, c: int) -> np.ndarray:
+    """Those of ``some`` that have class c; of any number of labels, as many as of one class."""
+    if labels.ndim == 1:
+        return np.asarray(some[labels[some] == c])
+    return np.asarray(some[labels[some, c] > 0][:SAMPLES_PER_CLASS])
+
+
 def _shown_classes(metrics: dict[str, Any]) -> list[int]:
     """The classes whose photos are shown: all, or the worst of many."""
     rows = metrics[judged_on(metrics)]["report"]["classes"]
@@ -148,6 +150,13 @@ def _answer(metrics: dict[str, Any]) -> str:
     split = judged_on(metrics)
     which = {"test": "unseen test photos", "val": "validation photos", "folds": "photos"}[split]
     name, found = headline(metrics[split])
+    if has_labels(metrics[split]):
+        right = metrics[split]["accuracy"]["value"]
+        of = f"{metrics[split]['photos']} {which}"
+        return (
+            f"On {of} the {name} of the labels is {found['value']:.1%} (95 % confidence interval"
+            f" {found['low']:.1%} to {found['high']:.1%}); {right:.1%} of the photos get exactly their labels."
+        )
     how_sure = f"(95 % confidence interval {found['low']:.1%} to {found['high']:.1%})"
     if split == "folds":
         over = "" if name == "accuracy" else "Averaged over the classes, "
@@ -170,9 +179,9 @@ def _caveats(prepared: Prepared, plan: Plan, metrics: dict[str, Any]) -> list[st
             "This is one run: another seed draws other folds.",
         ]
     else:
-        notes = [
-            "This is one run: another seed draws other splits. A comparison over seeds shows how much that matters."
-        ]
+        notes = ["This is one run: another seed draws other splits."]
+        if not prepared.dataset.several:
+            notes[0] += " A comparison over seeds shows how much that matters."
     split = judged_on(metrics)
     if split == "val":
         notes.append(
@@ -183,7 +192,12 @@ def _caveats(prepared: Prepared, plan: Plan, metrics: dict[str, Any]) -> list[st
         notes.append(f"Only {metrics[split]['photos']} {JUDGED[split]} photos: the interval is wide.")
     if caution := few_per_class(metrics[split]):
         notes.append(caution)
-    if plan.balance != "none":
+    if plan.balance != "none" and prepared.dataset.several:
+        notes.append(
+            "Photos with and without each label had the same part in training, so the probabilities are too high for"
+            " rare labels; their thresholds, which val chose, take that into account."
+        )
+    elif plan.balance != "none":
         notes.append(
             "Each class had the same part in training, so the probabilities are those of classes that are equally"
             " frequent: among photos as uneven as these they are too high for rare classes."
@@ -196,35 +210,3 @@ def _caveats(prepared: Prepared, plan: Plan, metrics: dict[str, Any]) -> list[st
     if not STRATEGIES.get(prepared.options.strategy).pretrained:
         notes.append("No pretrained weights were used: compare with a pretrained backbone to see what it would add.")
     return notes
-
-
-def _evidence(
-    prepared: Prepared, results: Results, plan: Plan, classifier: Classifier
-) -> tuple[list[Mistake], list[Mistake]]:
-    """(the most confident mistakes, the most confident correct predictions), on the photos that sum up the run, with
-    saliency maps where the network has them; without maps, correct predictions are not shown.
-    """
-    judged = cast(Judged, judged_on(results.metrics))
-    split = of_split(judged)
-    probabilities, labels, members = (
-        results.probabilities[judged],
-        prepared.labels[split],
-        prepared.dataset.split(split),
-    )
-    chosen = wrong = most_confident(probabilities, labels, MISTAKES)
-    if has_maps(classifier):
-        chosen = wrong + confident_hits(probabilities, labels, HITS)
-    photos = [picture(prepared.pixels[split], i, plan.image_size) for i in chosen]
-    predicted = prepared.objective.decide(probabilities)[chosen].tolist()
-    maps: Iterable[np.ndarray | None] = repeat(None, len(chosen))
-    if photos and has_maps(classifier):
-        maps = Explainer(classifier).maps(np.stack(photos), predicted)
-    classes, root = prepared.dataset.classes, prepared.dataset.root
-    found = [
-        Mistake(
-            photo, classes[labels[i]], classes[best], float(probabilities[i, best]), shown(members[i].path, root),
-            None if heat is None else overlay(photo, heat),
-        )
-        for i, photo, best, heat in zip(chosen, photos, predicted, maps, strict=True)
-    ]  # fmt: skip
-    return found[: len(wrong)], found[len(wrong) :]

@@ -17,6 +17,7 @@ from headstart.core.files import write_json, write_rows, write_text
 from headstart.core.paths import Place, lasting
 from headstart.data.filenames import shown
 from headstart.data.images import ChangedPhoto
+from headstart.data.label_sets import joined_labels, label_columns
 from headstart.data.schema import FOLD
 from headstart.data.sources.given import Data, is_given, keep
 from headstart.data.split_table import write_splits
@@ -303,7 +304,8 @@ def _write(
     classifier.save(path)
     write_json(path / "plan.json", fitted.plan.to_json())
     write_history(path / "history.csv", fitted.probe.path if fitted.probe else (), fitted.history, fitted.folds)
-    metrics = results.metrics | {
+    kind = {"labels": "multi"} if prepared.dataset.several else {}
+    metrics = kind | results.metrics | {
         "training": {
             "strategy": fitted.plan.strategy, "parts": list(fitted.parts), "decision": fitted.decision,
             "temperature": fitted.temperature, "seconds": results.seconds,
@@ -312,7 +314,7 @@ def _write(
     }  # fmt: skip
     write_json(path / "metrics.json", metrics_file(metrics))
     write_json(path / "check.json", check_facts(prepared))
-    write_rows(path / "predictions.csv", *_predictions(prepared, results))
+    write_rows(path / "predictions.csv", *_predictions(prepared, results, classifier))
     card = model_card(path.resolve().name, classifier.description(), metrics, fitted.plan.to_json())
     write_text(path / "MODEL_CARD.md", card)
     # Last: a run that has a report is complete.
@@ -326,15 +328,18 @@ def _write(
     return metrics
 
 
-def _predictions(prepared: Prepared, results: Results) -> tuple[list[str], list[list[Any]]]:
-    """The columns and rows of predictions.csv; beside folds, with the fold of each photo."""
+def _predictions(prepared: Prepared, results: Results, classifier: Classifier) -> tuple[list[str], list[list[Any]]]:
+    """The columns and rows of predictions.csv; beside folds, with the fold of each photo; where photos have any number
+    of labels, with the probability of each.
+    """
     dataset, rows = prepared.dataset, list[list[Any]]()
     fold_of = {sample.path: fold or "" for sample, fold in dataset.numbered()}
     for judged, probabilities in results.probabilities.items():
-        predicted = prepared.objective.decide(probabilities)
-        for sample, p, best in zip(dataset.split(of_split(judged)), probabilities, predicted, strict=True):
-            place, classes = shown(sample.path, dataset.root), dataset.classes
-            row = [place, judged, classes[sample.label], classes[best], f"{p[best]:.6f}"]
+        for sample, p in zip(dataset.split(of_split(judged)), probabilities, strict=True):
+            place, found = shown(sample.path, dataset.root), classifier.decided(p)
+            row = [place, judged, dataset.label_of(sample), joined_labels(found.labels), f"{found.confidence:.6f}"]
+            row += [f"{one:.6f}" for one in p] if dataset.several else []
             rows.append([*row, fold_of[sample.path]] if dataset.folds else row)
     columns = ["path", "split", "label", "predicted", "confidence"]
+    columns += label_columns(dataset.classes, columns) if dataset.several else []
     return [*columns, FOLD] if dataset.folds else columns, rows
