@@ -47,6 +47,7 @@ SEEDS = 3
 SAMPLE = 1000
 TRIALS = 30
 BAND_LEVEL = 0.9
+SUGGESTED = 20
 HOST = "127.0.0.1"
 PORT = 8000
 
@@ -130,6 +131,10 @@ class EmbedOptions(BackboneOptions, FeatureOptions, total=False):
 
 class CheckOptions(BackboneOptions, FeatureOptions, DataOptions, total=False):
     """Options of ``check``: the backbone whose features it uses."""
+
+
+class SuggestOptions(CheckOptions, total=False):
+    """Options of ``suggest``: how the labelled photos are read, and the backbone whose features it uses."""
 
 
 class RecommendOptions(RunOptions, FeatureOptions, DataOptions, total=False):
@@ -223,6 +228,7 @@ TAKEN: dict[str, type] = {
     "check": CheckOptions,
     "embed": EmbedOptions,
     "search": EmbedOptions,
+    "suggest": SuggestOptions,
     "evaluate": DataOptions,
     "photos": DataOptions,
     "recommend": RecommendOptions,
