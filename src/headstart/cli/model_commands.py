@@ -145,8 +145,8 @@ def suggest(
     pool: Annotated[list[str], argument("POOL", "Photos without labels, as for predict.")],
     count: Annotated[int, option("How many to suggest.")] = SUGGESTED,
     method: Annotated[
-        str, option("variance (uncertain photos that stand for many others), margin (the most uncertain) or random.")
-    ] = "variance",
+        str, option("coverage (uncertain photos that stand for many others), margin (the most uncertain) or random.")
+    ] = "coverage",
     out: Annotated[
         Path | None, option("A CSV of the suggestions, which train reads once corrected.", panel="Output")
     ] = None,

@@ -54,7 +54,7 @@ def test_every_photo_of_the_pool_is_listed_once_and_copies_are_apart(
     assert found.rows[0].group == 1
 
 
-@pytest.mark.parametrize("method", ["variance", "margin", "random"])
+@pytest.mark.parametrize("method", ["coverage", "margin", "random"])
 def test_a_shorter_list_begins_a_longer_one(photos: Path, pool: Path, asked: dict[str, Any], method: Any) -> None:
     every = names(hs.suggest(photos, pool, count=12, method=method, **asked))
     assert names(hs.suggest(photos, pool, count=5, method=method, **asked)) == every[:5]
@@ -116,7 +116,7 @@ def test_more_than_there_are_is_said(cli: Cli, photos: Path, pool: Path, starter
     ("words", "said"),
     [
         (("photos", "pool", "--count", "0"), "--count 0 must be at least 1"),
-        (("photos", "pool", "--method", "best"), "is not one of variance, margin, random"),
+        (("photos", "pool", "--method", "best"), "is not one of coverage, margin, random"),
         (("photos", "pool", "--out", "next.txt"), "is no CSV"), (("photos", "pool", "--out", "mine.csv"), "exists"),
         (("photos", "nowhere"), "no such photo: nowhere"), (("photos", "empty"), "a folder without photos"),
         (("nowhere", "pool"), "no such folder or file: nowhere"), (("one", "pool"), "one class only"),

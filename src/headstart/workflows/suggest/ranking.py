@@ -11,14 +11,14 @@ from typing import Literal
 
 import numpy as np
 
-Method = Literal["variance", "margin", "random"]
+from headstart.evaluation.ood import unit_rows
 
-AXES = 128
-"""Principal axes of the features that ``variance`` works in: its memory and time grow with them."""
-RIDGE = 0.2
-"""L2 per labelled photo in ``variance``, the usual strength of the probe."""
-LEAST = 0.02
-"""What a labelled photo weighs at least, however certain the probe is of it: it has been seen."""
+Method = Literal["coverage", "margin", "random"]
+
+WIDTH = 0.5
+"""Of the Gaussian in ``coverage``, as a share of the median squared distance to the nearest labelled photo."""
+MOST = 5000
+"""Photos of the pool that ``coverage`` looks at, drawn at random from a larger one: memory grows with their square."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Situation:
         return np.concatenate([self.labelled, self.pool])
 
 
-def rank(there: Situation, count: int, method: Method = "variance", seed: int = 0) -> np.ndarray:
-    """Indices of ``count`` photos of the pool, the most useful first. ``seed`` is that of ``random``."""
+def rank(there: Situation, count: int, method: Method = "coverage", seed: int = 0) -> np.ndarray:
+    """Indices of ``count`` photos of the pool, the most useful first. ``seed`` decides what is drawn."""
     return METHODS[method](there, min(count, len(there.pool)), np.random.default_rng(seed))
 
 
@@ -59,57 +59,42 @@ def margins(sure: np.ndarray) -> np.ndarray:
     return np.asarray(two[:, 1] - two[:, 0])
 
 
-def variance(there: Situation, count: int, rng: np.random.Generator) -> np.ndarray:
-    """One photo after the other, each the one whose label would reduce the expected variance of the probe's logits over
-    the whole pool most: uncertain photos that stand for many others, and no two of a kind.
+def coverage(there: Situation, count: int, rng: np.random.Generator) -> np.ndarray:
+    """One photo after the other, each the one that covers most uncertainty that nothing labelled or taken covers yet:
+    photos that stand for many uncertain ones, and no two of a kind.
 
-    Source: Ash et al. 2021, "Gone fishing: neural active learning with Fisher embeddings" (NeurIPS), after Zhang and
-    Oates 2000, "The value of unlabeled data for classification problems" (ICML). A photo with features x and
-    probabilities p adds ``w x x'`` to the Fisher information M of a logistic regression, ``w = 1 - sum p^2``: here one
-    matrix for all classes. The photo taken is the one that minimises ``trace(M^-1 F)``, F being the information of the
-    pool. M begins as that of the labelled photos, with L2. Adding a photo is a rank-one update (Sherman-Morrison), so
-    that a photo costs O(U D).
+    Source: Bae, Sutherland and Oliveira 2025, "Uncertainty herding: one active learning method for all label budgets"
+    (ICLR). The set S that maximises ``sum_j u_j max_{s in S} k(j, s)`` over the pool is found greedily; u is the
+    uncertainty, here one less the margin, and k a Gaussian of the distance between features of length one, less their
+    mean. Its width is our choice: ``WIDTH`` times the median squared distance from a photo of the pool to the nearest
+    labelled one. It shrinks as labels become more: few labels ask for photos that are typical, many for those that are
+    uncertain.
     """
-    labelled, pool = _axes(there)
-    weight = _information(there.pool_sure)
-    known = np.maximum(_information(there.labelled_sure), LEAST)
-    penalty = np.full(pool.shape[1], RIDGE * len(labelled))
-    penalty[-1] = 1e-3 * len(labelled)  # of the bias, which L2 leaves free
-    inverse = np.linalg.inv(np.diag(penalty) + (labelled * known[:, None]).T @ labelled)
-    target = (pool * weight[:, None]).T @ pool / len(pool)
-    solved = pool @ inverse
-    own, shared = (solved * pool).sum(1), ((solved @ target) * solved).sum(1)  # x'M^-1 x and x'M^-1 F M^-1 x
-    taken = np.zeros(len(pool), bool)
+    some = np.sort(rng.permutation(len(there.pool))[: max(MOST, 2 * count)])
+    mean = there.every.mean(0)
+    rows, labelled = (unit_rows(x - mean).astype(np.float32) for x in (there.pool[some], there.labelled))
+    apart = _squared_distances(rows, labelled).min(1)
+    width = WIDTH * max(float(np.median(apart)), 1e-6)
+    alike = np.exp(-_squared_distances(rows, rows) / width)
+    covered, weight = np.exp(-apart / width), (1 - margins(there.pool_sure[some])).astype(np.float32)
+    gain = np.maximum(alike - covered, 0) @ weight  # of taking each
+    taken = np.zeros(len(some), bool)
     order = np.zeros(count, np.int64)
     for n in range(count):
-        gain = weight * shared / (1 + weight * own)
         order[n] = best = int(np.where(taken, -1.0, gain).argmax())
         taken[best] = True
-        direction = solved[best].copy()
-        step = weight[best] / (1 + weight[best] * own[best])
-        along, wanted = pool @ direction, target @ direction
-        shared += (step * along) ** 2 * (direction @ wanted) - 2 * step * along * (solved @ wanted)
-        own -= step * along**2
-        solved -= step * np.outer(along, direction)
-    return order
+        changed = np.flatnonzero(alike[best] > covered)
+        own, before = alike[:, changed], covered[changed]
+        covered[changed] = after = alike[best, changed]
+        gain -= (np.maximum(own - before, 0) - np.maximum(own - after, 0)) @ weight[changed]
+    return some[order]
 
 
-def _information(sure: np.ndarray) -> np.ndarray:
-    """The trace of a photo's ``diag(p) - pp'`` [N]."""
-    return np.asarray(1 - np.square(sure).sum(1))
-
-
-def _axes(there: Situation) -> tuple[np.ndarray, np.ndarray]:
-    """Standardised features in their principal axes, then a one for the bias: of the labelled photos and the pool."""
-    x = there.every.astype(np.float64)
-    x = x - x.mean(0)
-    spread = x.std(0)
-    x = x / np.where(spread > 1e-8, spread, 1.0)
-    _, vectors = np.linalg.eigh(x.T @ x)
-    x = np.concatenate([x @ vectors[:, -AXES:], np.ones((len(x), 1))], axis=1)
-    return x[: len(there.labelled)], x[len(there.labelled) :]
+def _squared_distances(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Between rows [N, D] and others [M, D] of length one: [N, M]."""
+    return np.maximum(2 - 2 * rows @ others.T, 0)
 
 
 METHODS: dict[str, Callable[[Situation, int, np.random.Generator], np.ndarray]] = {
-    "variance": variance, "margin": margin, "random": random,
+    "coverage": coverage, "margin": margin, "random": random,
 }  # fmt: skip

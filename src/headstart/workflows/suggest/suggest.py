@@ -42,7 +42,7 @@ def suggest(
     pool: Any,
     *,
     count: int = SUGGESTED,
-    method: Method = "variance",
+    method: Method = "coverage",
     out: Place | None = None,
     overwrite: bool = False,
     quiet: bool = False,
@@ -57,7 +57,7 @@ def suggest(
             network, and its certainty.
         pool: photos without labels, as the files of ``predict``.
         count: how many to suggest.
-        method: "variance" (see ``headstart.workflows.suggest.ranking.variance``), "margin" (the most uncertain alone)
+        method: "coverage" (see ``headstart.workflows.suggest.ranking.coverage``), "margin" (the most uncertain alone)
             or "random".
         out: a CSV to write: path, suggested label, confidence, why, group of look-alikes, copies.
         overwrite: replace a file that is there already.
@@ -82,13 +82,13 @@ def suggest(
     target = check_target(out, overwrite)
     run = _run_of(data, options.get("device") or "auto")
     asked = _gathered(data, run, options)
+    found = find_files(pool, "pool")
     with console_events(quiet, listener) as events:
-        photos, labels = _of_run(run) if run is not None else _of_data(asked, events)
-        found = find_files(pool, "pool")
         tell_skipped(found, events)
         unlabelled = list(found.photos)
         if not unlabelled:
             raise DataError("There are no unlabelled photos.", "Give some in `pool`.")
+        photos, labels = _of_run(run) if run is not None else _of_data(asked, events)
         made = embedded(Found([*photos, *unlabelled]), run, asked, events)
         seen = Seen.of(made, [*photos, *unlabelled], labels, events)
         result = _suggested(seen, run, count, method, events)
