@@ -8,7 +8,7 @@ test part of 3 in 10 where the set has none. Then ``--batch`` photos of the pool
 a probe is trained on all labelled photos as ``train`` does (15 % of them are val, which chooses L2), until there are
 ``--labels``. Random picking is drawn three times per seed. A method's labels are those at which its curve reaches the
 accuracy that random picking has at the end; curves are made monotone first (isotonic regression). Also: how often
-the photos of a group of look-alikes have one true class. Measurements are kept in FOLDER and not made again.
+look-alikes, up to four of each photo, have its true class. Measurements are kept in FOLDER and not made again.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from headstart.core.events import Events
 from headstart.data.loading import find_photos
 from headstart.data.schema import DEFAULT_FRACTION, Manifest
 from headstart.data.stratify import assign
+from headstart.evaluation.ood import unit_rows
 from headstart.reporting.plots import Key, Plot, new_figure, percent_axis, standalone
 from headstart.reporting.svg import COLOURS, to_svg
 from headstart.training.config import TrainOptions
@@ -40,6 +41,7 @@ from headstart.workflows.suggest.ranking import METHODS, Situation
 
 START = 3
 DRAWS = 3
+ALIKE = 4
 SETS: dict[str, tuple[int, dict[str, int] | None, int]] = {
     # name: (input size in px, at most so many photos of each split, every so many-th class)
     "animals": (96, None, 1),
@@ -111,14 +113,14 @@ def accuracy(data: Data, labelled: np.ndarray, test: np.ndarray, seed: int) -> f
 
 
 def simulate(data: Data, method: str, seed: int, draw: int, batch: int, most: int) -> Iterator[tuple[int, float, Any]]:
-    """(labels, accuracy, [groups of look-alikes of two and more, those of one true class]) as labels come in."""
+    """(labels, accuracy, [look-alikes, those with the class of their photo]) as labels come in."""
     pool, test = data.parts(np.random.default_rng(seed))
     classes = int(data.labels.max()) + 1
     labelled = np.concatenate([pool[data.labels[pool] == c][:START] for c in range(classes)])
     rest, rng = np.setdiff1d(pool, labelled), np.random.default_rng([seed, draw])
-    pure: Any = None
+    alike: Any = None
     while True:
-        yield len(labelled), accuracy(data, labelled, test, seed), pure
+        yield len(labelled), accuracy(data, labelled, test, seed), alike
         if len(labelled) >= most:
             return
         if method == "random":
@@ -130,18 +132,14 @@ def simulate(data: Data, method: str, seed: int, draw: int, batch: int, most: in
         sure = [probabilities(probe, x[part]) for part in (labelled, rest)]
         there = Situation(x[labelled], x[rest], *sure)
         chosen = (METHODS | OTHERS)[method](there, min(batch, most - len(labelled)), rng)
-        pure = purity(look_alikes(x[rest[chosen]], sure[1][chosen].argmax(1), there.every.mean(0)), y[rest[chosen]])
+        others = look_alikes(unit_rows(there.pool - there.every.mean(0)), chosen, sure[1].argmax(1), ALIKE)
+        same = [y[rest[j]] == y[rest[i]] for i, own in zip(chosen, others, strict=True) for j in own]
+        alike = [len(same), int(sum(same))]
         labelled, rest = np.concatenate([labelled, rest[chosen]]), np.delete(rest, chosen)
 
 
-def purity(group: np.ndarray, labels: np.ndarray) -> list[int]:
-    """Groups of two and more, and how many of them have one true class."""
-    several = [labels[group == g] for g in np.unique(group) if (group == g).sum() > 1]
-    return [len(several), sum(len(np.unique(own)) == 1 for own in several)]
-
-
 def curves(name: str, method: str, asked: argparse.Namespace) -> np.ndarray:
-    """[seeds, points, (labels, accuracy, groups, pure groups)]; of random picking the mean of its draws."""
+    """[seeds, points, (labels, accuracy, look-alikes, those of one class)]; of random picking the mean of its draws."""
     data, found = None, []
     for seed in range(asked.seeds):
         drawn = []
@@ -150,7 +148,7 @@ def curves(name: str, method: str, asked: argparse.Namespace) -> np.ndarray:
             if not file.exists():
                 data = data or load(name, asked.assets)
                 steps = simulate(data, method, seed, draw, asked.batch, asked.labels)
-                file.write_text(json.dumps([[n, value, *(pure or (0, 0))] for n, value, pure in steps]))
+                file.write_text(json.dumps([[n, value, *(alike or (0, 0))] for n, value, alike in steps]))
             drawn.append(json.loads(file.read_text()))
         found.append(np.mean(drawn, axis=0))
     return np.array(found)
@@ -175,16 +173,16 @@ def tell(name: str, found: dict[str, np.ndarray]) -> None:
     labels, middle = base[0, :, 0], base[:, :, 1].mean(0)
     target, most = isotonic_regression(middle).x[-1], labels[-1]
     print(f"\n{name}: random picking reaches {target:.4f} with {most:.0f} labels (from {middle[0]:.4f})")
-    print("method       labels for it (saved)  at 60    at 100   at 200   its seeds' labels           pure groups")
+    print("method       labels for it (saved)  at 60    at 100   at 200   its seeds' labels           look-alikes")
     for method, rows in found.items():
         need = needed(labels, rows[:, :, 1].mean(0), target)
         cells = [_cell(rows, labels, at) for at in (60, 100, most)]
         own = [needed(labels, r[:, 1], isotonic_regression(b[:, 1]).x[-1]) for r, b in zip(rows, base, strict=True)]
-        groups, pure = rows[:, :, 2].sum(), rows[:, :, 3].sum()
+        alike, same = rows[:, :, 2].sum(), rows[:, :, 3].sum()
         saved = f"({1 - need / most:.0%})" if np.isfinite(need) else ""
         print(
             f"{method:12} {need:6.0f} {saved:>15}  {'  '.join(cells)}"
-            f"  {' '.join('>200' if np.isinf(n) else f'{n:.0f}' for n in own):27}  {pure:.0f} of {groups:.0f}",
+            f"  {' '.join('>200' if np.isinf(n) else f'{n:.0f}' for n in own):27}  {same:.0f} of {alike:.0f}",
             flush=True,
         )
 

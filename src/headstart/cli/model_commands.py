@@ -144,6 +144,7 @@ def suggest(
     data: Annotated[str, argument("DATA | RUN", "Labelled photos as for train, or a run's folder.")],
     pool: Annotated[list[str], argument("POOL", "Photos without labels, as for predict.")],
     count: Annotated[int, option("How many to suggest.")] = SUGGESTED,
+    alike: Annotated[int, option("Look-alikes to list beside each, at most, to label at once.")] = 0,
     method: Annotated[
         str, option("coverage (uncertain photos that stand for many others), margin (the most uncertain) or random.")
     ] = "coverage",
@@ -156,7 +157,7 @@ def suggest(
     """Rank unlabelled photos by what their labels would teach: which to label next, each with a suggested label."""
     load("suggest", say, data)
     found = hs.suggest(
-        data, pool, count=count, method=cast(Any, method), out=out, overwrite=overwrite, **say, **options
+        data, pool, count=count, alike=alike, method=cast(Any, method), out=out, overwrite=overwrite, **say, **options
     )
     return Shown(found.text, found.summary)
 

@@ -51,7 +51,21 @@ def test_every_photo_of_the_pool_is_listed_once_and_copies_are_apart(
     assert {one.label for one in found.rows} <= {"cat", "dog", "owl"}
     assert all(1 / 3 <= one.confidence <= 1 for one in found.rows)
     assert {one.why for one in found.rows} <= {"uncertain", "new kind"}
-    assert found.rows[0].group == 1
+    assert [one.group for one in found.rows] == [*range(1, 13)]
+
+
+def test_look_alikes_stand_beside_their_photo(photos: Path, pool: Path, asked: dict[str, Any]) -> None:
+    alone = hs.suggest(photos, pool, count=3, **asked)
+    found = hs.suggest(photos, pool, count=3, alike=2, **asked)
+    first = [one for one in found.rows if one.why != "look-alike"]
+    assert [one.name for one in first] == [one.name for one in alone.rows]
+    assert len(found) > 3
+    assert len(set(names(found))) == len(found)
+    leader = first[0]
+    for one in found.rows:
+        leader = leader if one.why == "look-alike" else one
+        assert (one.group, one.label) == (leader.group, leader.label)
+    assert "3 of 12 unlabelled photos" in found.text
 
 
 @pytest.mark.parametrize("method", ["coverage", "margin", "random"])
@@ -116,6 +130,7 @@ def test_more_than_there_are_is_said(cli: Cli, photos: Path, pool: Path, starter
     ("words", "said"),
     [
         (("photos", "pool", "--count", "0"), "--count 0 must be at least 1"),
+        (("photos", "pool", "--alike", "-1"), "--alike -1 must not be negative"),
         (("photos", "pool", "--method", "best"), "is not one of coverage, margin, random"),
         (("photos", "pool", "--out", "next.txt"), "is no CSV"), (("photos", "pool", "--out", "mine.csv"), "exists"),
         (("photos", "nowhere"), "no such photo: nowhere"), (("photos", "empty"), "a folder without photos"),

@@ -1,4 +1,4 @@
-"""What a person sees of suggested photos: which look alike, and why each was suggested. In: features, NumPy alone."""
+"""What a person sees beside suggested photos: which others look like each, and why it was suggested."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ ALIKE = 0.5
 """Cosine similarity, of features less their mean, from which photos look alike."""
 
 
-def look_alikes(features: np.ndarray, labels: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """A group number for each photo [N], from 1, in the order of first members: photos of one suggested label whose
-    features [N, D], less ``mean`` [D], are alike on average (average linkage).
-    """
-    from scipy.cluster.hierarchy import fcluster, linkage
+def look_alikes(rows: np.ndarray, chosen: np.ndarray, labels: np.ndarray, most: int) -> list[list[int]]:
+    """For each chosen photo, in order, at most ``most`` others that look like it, the most similar first, none twice.
 
-    rows, found = unit_rows(features - mean), np.zeros(len(features), np.int64)
-    for label in np.unique(labels):
-        own = np.flatnonzero(labels == label)
-        if len(own) == 1:
-            clusters = np.ones(1, np.int64)
-        else:
-            apart = 1 - np.clip(rows[own] @ rows[own].T, -1, 1)
-            clusters = fcluster(linkage(apart[np.triu_indices(len(own), 1)], "average"), 1 - ALIKE, "distance")
-        found[own] = clusters + found.max()
-    _, first, inverse = np.unique(found, return_index=True, return_inverse=True)
-    return np.asarray(first.argsort().argsort()[inverse] + 1)
+    Args:
+        rows: features of the pool [U, D], of length one, less their mean.
+        chosen: indices of the chosen photos.
+        labels: suggested labels [U]: look-alikes have one.
+        most: look-alikes per photo.
+    """
+    free = np.ones(len(rows), bool)
+    free[chosen] = False
+    found = []
+    for i in chosen.tolist():
+        similarity = np.where(free & (labels == labels[i]), rows @ rows[i], -1.0)
+        near = np.argsort(-similarity, kind="stable")[:most]
+        own = near[similarity[near] >= ALIKE]
+        free[own] = False
+        found.append(own.tolist())
+    return found
 
 
 def newer_than_uncertain(there: Situation) -> np.ndarray:

@@ -22,8 +22,9 @@ COLUMNS = ("path", "label", "confidence", "why", "group", "copies")
 @dataclass(frozen=True)
 class Suggestion:
     """A photo to label. ``label``: the class that it probably has, and its probability, ``confidence``; ``why``:
-    "uncertain", or "new kind" where it is unlike every labelled photo; ``group``: equal for photos that look alike and
-    have one suggested label; ``copies``: the names of its duplicates, which need no label of their own.
+    "uncertain", or "new kind" where it stands out more by its distance to every labelled photo, or "look-alike" of the
+    suggestion before it; ``group``: equal for a suggestion and its look-alikes; ``copies``: the names of its
+    duplicates, which need no label of their own.
     """
 
     name: str
@@ -72,9 +73,9 @@ class Suggestions:
         """The result as lines."""
         wide = max(len(one.label) for one in self.rows)
         lines = [
-            f"{one.group:4}  {one.label:{wide}}  {one.confidence:.2f}  {one.why:9}  {one.name}" for one in self.rows
+            f"{one.group:4}  {one.label:{wide}}  {one.confidence:.2f}  {one.why:10}  {one.name}" for one in self.rows
         ]
-        head = f"{'group':>5} {'label':{wide + 1}} sure  why        photo"
+        head = f"{'group':>5} {'label':{wide + 1}} sure  why         photo"
         where = [] if self.out is None else [f"written: {self.out}"]
         return joined([head, *lines, self.about, *where])
 
@@ -84,7 +85,7 @@ class Suggestions:
         already = f"; {plural(len(self.already), 'photo is', 'photos are')} labelled already" if self.already else ""
         pool = plural(self.pool, "unlabelled photo")
         return (
-            f"{len(self.rows)} of {pool}, by {self.method} over features of {self.network}, from"
+            f"{len({one.group for one in self.rows})} of {pool}, by {self.method} over features of {self.network}, from"
             f" {plural(self.labelled, 'labelled photo')}{already}"
         )
 

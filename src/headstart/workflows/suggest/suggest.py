@@ -25,6 +25,7 @@ from headstart.data.sources.given import Data
 from headstart.data.sources.unlabelled import Found, find_files, tell_skipped
 from headstart.data.stratify import linked, units
 from headstart.errors import DataError, OptionError, option
+from headstart.evaluation.ood import unit_rows
 from headstart.inference.classifier import Classifier
 from headstart.reporting.console import console_events
 from headstart.runs.images import run_photos
@@ -42,6 +43,7 @@ def suggest(
     pool: Any,
     *,
     count: int = SUGGESTED,
+    alike: int = 0,
     method: Method = "coverage",
     out: Place | None = None,
     overwrite: bool = False,
@@ -57,6 +59,8 @@ def suggest(
             network, and its certainty.
         pool: photos without labels, as the files of ``predict``.
         count: how many to suggest.
+        alike: photos of the pool to list beside each, at most, that look like it and have its suggested label: a person
+            labels them at once.
         method: "coverage" (see ``headstart.workflows.suggest.ranking.coverage``), "margin" (the most uncertain alone)
             or "random".
         out: a CSV to write: path, suggested label, confidence, why, group of look-alikes, copies.
@@ -77,6 +81,8 @@ def suggest(
     """
     if count < 1:
         raise OptionError(f"`count={count}` must be at least 1.", option="count")
+    if alike < 0:
+        raise OptionError(f"`alike={alike}` must not be negative.", "0 lists none.", option="alike")
     if method not in METHODS:
         raise OptionError(f"`method={method!r}` is not one of {', '.join(METHODS)}.", option="method")
     target = check_target(out, overwrite)
@@ -91,7 +97,7 @@ def suggest(
         photos, labels = _of_run(run) if run is not None else _of_data(asked, events)
         made = embedded(Found([*photos, *unlabelled]), run, asked, events)
         seen = Seen.of(made, [*photos, *unlabelled], labels, events)
-        result = _suggested(seen, run, count, method, events)
+        result = _suggested(seen, run, (count, alike), method, events)
         if target is not None:
             result.write(target)
             result = replace(result, out=target)
@@ -197,32 +203,35 @@ def _duplicates(made: Embedded, events: Events) -> list[int]:
     return units(made.pixels.digests, linked(len(made), pairs.tolist()))
 
 
-def _suggested(seen: Seen, run: Classifier | None, count: int, method: Method, events: Events) -> Suggestions:
-    labelled, made = len(seen.labels), seen.made
+def _suggested(
+    seen: Seen, run: Classifier | None, many: tuple[int, int], method: Method, events: Events
+) -> Suggestions:
+    """``many``: photos to suggest, and look-alikes of each."""
+    labelled, made, (count, alike) = len(seen.labels), seen.made, many
     if already := len(seen.already):
         events.message(f"{plural(already, 'photo')} of the pool: labelled already, left out")
     if count > len(seen.pool):
-        events.warning(
-            f"`count={count}`: the pool has {plural(len(seen.pool), 'photo')} to choose from; all are listed."
-        )
-    x = made.features
+        there_are = plural(len(seen.pool), "photo")
+        events.warning(f"`count={count}`: the pool has {there_are} to choose from; all are listed.")
+    x, classes = made.features, seen.classes
     if run is None:
-        probe = fit_few(x[:labelled], seen.labels, len(seen.classes), seen.unit[:labelled])
-        sure, classes = probabilities(probe, x), seen.classes
+        sure = probabilities(fit_few(x[:labelled], seen.labels, len(classes), seen.unit[:labelled]), x)
     else:
         sure, classes = np.stack([answer.probabilities for answer in run.answers(x)]), run.classes
     there = Situation(x[:labelled], x[seen.pool], sure[:labelled], sure[seen.pool])
-    order = rank(there, min(count, len(seen.pool)), method)
-    chosen = seen.pool[order]
-    guess = sure[chosen].argmax(1)
-    group = look_alikes(x[chosen], guess, x.mean(0))
-    new = newer_than_uncertain(there)[order]
-    rows = tuple(
-        Suggestion(
-            made.names[i], classes[label], float(sure[i, label]), "new kind" if strange else "uncertain", int(number),
-            tuple(made.names[j] for j in seen.copies[int(i)]), seen.photos[i],
-        )
-        for i, label, strange, number in zip(chosen.tolist(), guess.tolist(), new, group, strict=True)
-    )  # fmt: skip
+    order = rank(there, count, method)
+    guess, new = there.pool_sure.argmax(1), newer_than_uncertain(there)
+    rows = unit_rows(there.pool - there.every.mean(0))
+
+    def row(i: int, group: int, why: str) -> Suggestion:
+        at, label = int(seen.pool[i]), int(guess[i])
+        copies = tuple(made.names[j] for j in seen.copies[at])
+        sureness = float(there.pool_sure[i, label])
+        return Suggestion(made.names[at], classes[label], sureness, why, group, copies, seen.photos[at])
+
+    found = []
+    for group, (i, others) in enumerate(zip(order.tolist(), look_alikes(rows, order, guess, alike), strict=True), 1):
+        found.append(row(i, group, "new kind" if new[i] else "uncertain"))
+        found += [row(j, group, "look-alike") for j in others]
     already_names = tuple(made.names[i] for i in seen.already)
-    return Suggestions(rows, method, made.network, labelled, len(seen.pool), already_names, made.bad)
+    return Suggestions(tuple(found), method, made.network, labelled, len(seen.pool), already_names, made.bad)
