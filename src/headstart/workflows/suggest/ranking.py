@@ -92,7 +92,7 @@ def coverage(there: Situation, count: int, rng: np.random.Generator) -> np.ndarr
 
 def _squared_distances(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Between rows [N, D] and others [M, D] of length one: [N, M]."""
-    return np.maximum(2 - 2 * rows @ others.T, 0)
+    return np.asarray(np.maximum(2 - 2 * rows @ others.T, 0))
 
 
 METHODS: dict[str, Callable[[Situation, int, np.random.Generator], np.ndarray]] = {
