@@ -30,7 +30,18 @@ This page is written from the code by `make docs`; a test compares the two. The
 GROUPS = {
     "Before training": ("photos", "check", "recommend", "forecast", "backbones"),
     "Training": ("train", "resume", "open_run", "compare", "study", "tune", "demo"),
-    "Using a model": ("predict", "evaluate", "explain", "embed", "search", "export", "serve", "push", "describe"),
+    "Using a model": (
+        "predict",
+        "evaluate",
+        "explain",
+        "embed",
+        "search",
+        "suggest",
+        "export",
+        "serve",
+        "push",
+        "describe",
+    ),
     "What functions return": ("Run", "Classifier", "Prediction"),
 }
 REST = "More"

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from headstart.workflows.preview import photos
     from headstart.workflows.push import push
     from headstart.workflows.recommend.recommend import recommend
+    from headstart.workflows.suggest.suggest import suggest
     from headstart.workflows.train.result import Run
     from headstart.workflows.train.train import open_run, resume, train
     from headstart.workflows.tune.tune import tune
@@ -63,13 +64,14 @@ _HOMES = {
     "search": "headstart.workflows.embed.search",
     "serve": "headstart.serving.server",
     "study": "headstart.workflows.experiment.study",
+    "suggest": "headstart.workflows.suggest.suggest",
     "train": "headstart.workflows.train.train",
     "tune": "headstart.workflows.tune.tune",
 }
 __all__ = [
     "Classifier", "Prediction", "Run", "__version__", "backbones", "check", "compare", "demo", "describe", "embed",
     "evaluate", "explain", "export", "forecast", "list_runs", "open_run", "photos", "predict", "push", "recommend",
-    "resume", "search", "serve", "study", "train", "tune",
+    "resume", "search", "serve", "study", "suggest", "train", "tune",
 ]  # fmt: skip
 
 

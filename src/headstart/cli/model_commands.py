@@ -23,7 +23,7 @@ from headstart.cli.predict_command import PHOTOS, predict
 from headstart.core.text import joined, printable
 from headstart.inference.uses import NEAREST, NEIGHBOURS
 from headstart.reporting.command import command_line
-from headstart.training.config import HOST, PORT
+from headstart.training.config import HOST, PORT, SUGGESTED
 
 
 def evaluate(
@@ -139,6 +139,29 @@ def search(
     return Shown(found.text, found.summary)
 
 
+def suggest(
+    say: Say,
+    data: Annotated[str, argument("DATA | RUN", "Labelled photos as for train, or a run's folder.")],
+    pool: Annotated[list[str], argument("POOL", "Photos without labels, as for predict.")],
+    count: Annotated[int, option("How many to suggest.")] = SUGGESTED,
+    alike: Annotated[int, option("Look-alikes to list beside each, at most, to label at once.")] = 0,
+    method: Annotated[
+        str, option("coverage (uncertain photos that stand for many others), margin (the most uncertain) or random.")
+    ] = "coverage",
+    out: Annotated[
+        Path | None, option("A CSV of the suggestions, which train reads once corrected.", panel="Output")
+    ] = None,
+    overwrite: Overwrite = False,
+    **options: Any,
+) -> Shown:
+    """Rank unlabelled photos by what their labels would teach: which to label next, each with a suggested label."""
+    load("suggest", say, data)
+    found = hs.suggest(
+        data, pool, count=count, alike=alike, method=cast(Any, method), out=out, overwrite=overwrite, **say, **options
+    )
+    return Shown(found.text, found.summary)
+
+
 def push(
     say: Say,
     run: RunFolder,
@@ -179,4 +202,4 @@ def serve(
     )  # fmt: skip
 
 
-COMMANDS = (predict, evaluate, explain, embed, search, export, serve, push, runs, describe)
+COMMANDS = (predict, evaluate, explain, embed, search, suggest, export, serve, push, runs, describe)

@@ -48,6 +48,7 @@ SEEDS = 3
 SAMPLE = 1000
 TRIALS = 30
 BAND_LEVEL = 0.9
+SUGGESTED = 20
 HOST = "127.0.0.1"
 PORT = 8000
 
@@ -141,6 +142,10 @@ class CheckOptions(BackboneOptions, FeatureOptions, DataOptions, total=False):
     labels: LabelKind
 
 
+class SuggestOptions(CheckOptions, total=False):
+    """Options of ``suggest``: how the labelled photos are read, and the backbone whose features it uses."""
+
+
 class RecommendOptions(RunOptions, FeatureOptions, DataOptions, total=False):
     """Options of ``recommend``, for all backbones that it compares."""
 
@@ -232,6 +237,7 @@ TAKEN: dict[str, type] = {
     "check": CheckOptions,
     "embed": EmbedOptions,
     "search": EmbedOptions,
+    "suggest": SuggestOptions,
     "evaluate": DataOptions,
     "photos": DataOptions,
     "recommend": RecommendOptions,
