@@ -9,7 +9,8 @@ import itertools
 import logging
 import math
 import re
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -39,6 +40,7 @@ OPTIONS: dict[str, Values] = {
     "img_size": Whole(16, 1024),
     "dynamic_img_size": OneOf(True, False),
     "dynamic_img_pad": OneOf(True, False),
+    "bn_eps": OneOf(0.001, 1e-05),
 }
 """Those that shape a network and do nothing else."""
 
@@ -123,6 +125,21 @@ class TimmNetworks:
             fit_weights(backbone, read_state_dict(weights), origin=str(weights))
         return backbone
 
+    def converted(self, entry: Entry, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """A state in the names of whoever trained the network first, as the filter of timm for its family reads it:
+        other names, other shapes of position embeddings. What does not fit is kept under its name. Empty where timm
+        cannot read it.
+        """
+        source = {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": dict(state)}}
+        try:
+            with _keys_that_timm_misses() as (missing, unknown), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                net = _created(entry, source)
+        except Exception:  # noqa: BLE001 - keys of another network lead its filter anywhere
+            return {}
+        found = {key: tensor for key, tensor in net.state_dict().items() if key not in missing}
+        return found | {key: state.get(key, torch.zeros(0)) for key in unknown}
+
 
 def _entry(name: str, architecture: str) -> Entry:
     return Entry(name, architecture, "timm", f"timm {architecture}")
@@ -148,7 +165,7 @@ def _network(entry: Entry, file: Path | None) -> Any:
     if file.suffix != ".safetensors":
         check_pickle(file)
     try:
-        with _keys_that_timm_misses() as missing:
+        with _keys_that_timm_misses() as (missing, _):
             net = _created(entry, {"pretrained": True, "pretrained_cfg_overlay": {"file": str(file)}})
     except OptionError:
         raise
@@ -166,26 +183,31 @@ def _network(entry: Entry, file: Path | None) -> Any:
 
 
 @contextmanager
-def _keys_that_timm_misses() -> Iterator[set[str]]:
-    """The keys that timm does not find in a file. It loads what fits, and tells its log alone."""
+def _keys_that_timm_misses() -> Iterator[tuple[set[str], set[str]]]:
+    """The keys that timm does not find in a file, and those that it does not know. It loads what fits, and tells its
+    log alone.
+    """
     missing: set[str] = set()
+    unknown: set[str] = set()
 
     class Listener(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            if found := re.match(r"Missing keys \((.*?)\)", record.getMessage()):
-                missing.update(found[1].split(", "))
+            if found := re.match(r"(Missing|Unexpected) keys \((.*?)\)", record.getMessage()):
+                (missing if found[1] == "Missing" else unknown).update(found[2].split(", "))
 
     log, listener = logging.getLogger("timm.models._builder"), Listener()
-    level, propagate = log.level, log.propagate
+    level, propagate, disabled = log.level, log.propagate, logging.root.manager.disable
     log.addHandler(listener)
     log.setLevel(logging.INFO)
     log.propagate = False
+    logging.disable(logging.NOTSET)  # a program that silences logging would hide them
     try:
-        yield missing
+        yield missing, unknown
     finally:
         log.removeHandler(listener)
         log.setLevel(level)
         log.propagate = propagate
+        logging.disable(disabled)
 
 
 def _created(entry: Entry, more: dict[str, Any]) -> Any:
