@@ -189,7 +189,7 @@ def test_keys_without_a_level_of_their_own_load_at_any_depth(name: str) -> None:
     [
         ("starter", "layer4"), ("test_vit", "blocks.5"), ("test_convnext", "stages.3"), ("test_byobnet", "stages.3"),
         ("densenet121", "features.denseblock4"), ("mobilenetv3_small_050", "blocks.5"),
-        ("pit_xs_224", "transformers.2"),
+        ("pit_xs_224", "transformers.2"), ("dla34", "level5"),
     ],
 )  # fmt: skip
 def test_the_last_stage_is_the_last_that_holds_more_than_a_norm(name: str, stage: str) -> None:

@@ -105,9 +105,52 @@ def as_mae_was_published(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return state | {"mask_token": torch.zeros(1, 1, 8), "decoder_embed.weight": torch.zeros(8, 64)}
 
 
+def as_dinov3_was_published(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    names = ((r"^reg_token$", "storage_tokens"), (r"\.gamma_(\d)$", r".ls\1.gamma"))
+    renamed = {}
+    for key, tensor in state.items():
+        for pattern, name in names:
+            key = re.sub(pattern, name, key)
+        renamed[key] = tensor
+    return renamed | {"mask_token": torch.zeros(1, 384), "rope_embed.periods": torch.ones(16)}
+
+
+def as_swin_was_published(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Downsampling ends a stage, and tables that follow from the shapes are saved."""
+
+    def named(key: str) -> str:
+        return re.sub(r"^layers\.(\d)\.downsample", lambda m: f"layers.{int(m[1]) - 1}.downsample", key)
+
+    saved = {
+        "layers.0.blocks.1.attn_mask": torch.zeros(4),
+        "layers.0.blocks.0.attn.relative_position_index": torch.zeros(4),
+    }
+    return {"model": {named(key): t for key, t in state.items()} | saved | {"head.weight": torch.zeros(1000, 768)}}
+
+
+def as_clip_was_published(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A network of pictures, beside one of texts."""
+    names = (
+        (r"^cls_token$", "class_embedding"), (r"^pos_embed$", "positional_embedding"), (r"^patch_embed\.proj", "conv1"),
+        (r"^norm_pre", "ln_pre"), (r"^norm\.", "ln_post."), (r"^blocks\.", "transformer.resblocks."),
+        (r"\.norm(\d)\.", r".ln_\1."), (r"attn\.qkv\.", "attn.in_proj_"), (r"attn\.proj", "attn.out_proj"),
+        (r"mlp\.fc1", "mlp.c_fc"), (r"mlp\.fc2", "mlp.c_proj"),
+    )  # fmt: skip
+    renamed = {}
+    for key, tensor in state.items():
+        short = {"cls_token": tensor[0, 0] if key == "cls_token" else tensor, "pos_embed": tensor[0]}.get(key, tensor)
+        for pattern, name in names:
+            key = re.sub(pattern, name, key)
+        renamed[f"visual.{key}"] = short
+    return renamed | {"transformer.resblocks.0.ln_1.weight": torch.ones(8), "logit_scale": torch.ones(())}
+
+
 @pytest.mark.parametrize(
     ("name", "published"),
     [
+        ("vit_xsmall_patch16_clip_224", as_clip_was_published),
+        pytest.param("vit_small_patch16_dinov3", as_dinov3_was_published, marks=pytest.mark.slow),
+        pytest.param("swin_tiny_patch4_window7_224", as_swin_was_published, marks=pytest.mark.slow),
         ("convnext_atto", lambda state: {as_convnext_was_published(key): t for key, t in state.items()}),
         ("test_vit", as_mae_was_published),
         ("test_vit", lambda state: {"teacher": {f"backbone.{key}": t for key, t in state.items()}, "student": {}}),
@@ -141,6 +184,14 @@ def test_position_embeddings_of_another_size_are_resampled(tmp_path: Path) -> No
     assert 0.2 < near < 1
     others = loaded.keys() - {"pos_embed"}
     assert all(torch.equal(loaded[key], net.state_dict()[key]) for key in others)
+
+
+def test_patches_of_another_size_are_another_network(tmp_path: Path) -> None:
+    state = dict(create("test_vit", pretrained=False).state_dict())
+    state["patch_embed.proj.weight"] = nn.functional.interpolate(state["patch_embed.proj.weight"], scale_factor=2)
+    torch.save(state, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match=r"patch_embed.proj.weight \(64x3x32x32 where 64x3x16x16 is needed"):
+        create("test_vit", weights=tmp_path / "w.pth")
 
 
 def test_what_timm_leaves_out_of_a_file_is_missed_even_where_logging_is_off(tmp_path: Path) -> None:

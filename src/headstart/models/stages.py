@@ -6,6 +6,7 @@ A *block* is the smallest unit that the network can be split at (``layer2.1``); 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from headstart.errors import OptionError, did_you_mean
@@ -42,14 +43,19 @@ def joinable(blocks: Sequence[str]) -> tuple[str, ...]:
 
 
 def last_stage(blocks: Sequence[str], weighty: Sequence[str]) -> str:
-    """The last stage proper: of those of several blocks, or in a container, that hold matrices or filters (as
-    ``weighty`` does), else of any that hold some. A final norm or 1x1 convolution is none where there are others. Empty
-    where the network has no stages.
+    """The last stage proper: of those of several blocks, in a container, or in a numbered row (``level2``, ``level3``,
+    ``level4``), that hold matrices or filters (as ``weighty`` does), else of any that hold some. A final norm or 1x1
+    convolution is none where there are others. Empty where the network has no stages.
     """
     if len(blocks) < 2:
         return ""
     holding = [stage for stage in stage_names(blocks) if stage in weighty]
-    proper = [stage for stage in holding if stage not in blocks or stage.split(".")[0] in _CONTAINERS]
+    rows = Counter(stage.rstrip("0123456789") for stage in holding)
+    proper = [
+        stage
+        for stage in holding
+        if stage not in blocks or stage.split(".")[0] in _CONTAINERS or rows[stage.rstrip("0123456789")] > 2
+    ]
     return next(iter([*proper[-1:], *holding[-1:]]), "")
 
 

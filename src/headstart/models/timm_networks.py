@@ -45,6 +45,10 @@ OPTIONS: dict[str, Values] = {
 """Those that shape a network and do nothing else."""
 
 
+_POSITIONS = re.compile("pos|rel")
+"""Keys of what depends on the image size: position embeddings, and tables of relative positions."""
+
+
 class TimmNetworks:
     """Any network of timm's, with or without the tag of its weights."""
 
@@ -76,6 +80,15 @@ class TimmNetworks:
         cfg = _config(name)
         family = model_entrypoint(name).__module__.rpartition(".")[2]
         return BackboneInfo(name, cfg.input_size[-1], _entry(name, name).weights, family, cfg.license)
+
+    def parameters(self, name: str) -> int | None:
+        """Parameters of a network without its classifier, of its shapes alone; None where timm cannot build it."""
+        try:
+            with torch.device("meta"):
+                net: nn.Module = _created(_entry(name, name), {})
+            return sum(p.numel() for p in net.parameters())
+        except OptionError:
+            return None
 
     def at_hand(self, entry: Entry) -> bool:
         if packaged(entry.architecture):
@@ -138,6 +151,8 @@ class TimmNetworks:
         except Exception:  # noqa: BLE001 - keys of another network lead its filter anywhere
             return {}
         found = {key: tensor for key, tensor in net.state_dict().items() if key not in missing}
+        if any(t.numel() != state[k].numel() for k, t in found.items() if k in state and not _POSITIONS.search(k)):
+            return {}  # filters resample patches of another size too, which are another network's
         return found | {key: state.get(key, torch.zeros(0)) for key in unknown}
 
 
