@@ -11,6 +11,7 @@ import torch
 
 from headstart.errors import OptionError
 from headstart.models.factory import create
+from headstart.models.sections import stem_and_sections, take_back
 
 from .conftest import photos, shaken, small
 
@@ -51,6 +52,18 @@ def test_every_boundary_parts_the_network_exactly(name: str) -> None:
         for boundary in ("start", *backbone.stage_names(), *backbone.block_names, "end"):
             trunk, tail = backbone.split_at(boundary)
             assert torch.equal(tail(trunk(x)), whole), boundary
+
+
+def test_a_division_that_fails_leaves_the_network_as_it_was() -> None:
+    net = timm.create_model("mvitv2_tiny", num_classes=0).eval()
+    x = photos(224, 1)
+    with torch.no_grad():
+        before = net(x)
+        assert len(list(stem_and_sections(net, 96))) > 4
+        with pytest.raises(ValueError, match="not enough values"):  # the stages hand on tokens alone
+            net(x)
+        take_back(net)
+        assert torch.equal(net(x), before)
 
 
 def test_what_is_before_a_boundary_inside_an_undivided_network_is_held() -> None:

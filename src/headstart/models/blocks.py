@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from headstart.errors import OptionError
 from headstart.models.chain import Block, Chain, Inlined, dry_call, dry_run, photo, unnest
-from headstart.models.sections import POOL, Head, features_and_head, members_and_head, stem_and_sections
+from headstart.models.sections import POOL, Head, features_and_head, members_and_head, stem_and_sections, take_back
 from headstart.models.undivided import BODY
 
 TRIAL_SIZES = (96, 112)
@@ -56,6 +56,7 @@ def take_apart(net: nn.Module, name: str, image_size: int) -> tuple[tuple[Block,
         with suppress(*REFUSALS, TypeError, AttributeError):
             if len(blocks := _in_order(tuple(section(net, size)), features, size)) > 1:
                 return blocks, features.shape[1], size
+        take_back(net)
     return ((BODY, Inlined(net)),), features.shape[1], size
 
 

@@ -169,6 +169,17 @@ def _hand_over(net: nn.Module, block: Block) -> None:
         module.register_forward_hook(_tokens_alone)
 
 
+def take_back(net: nn.Module) -> None:
+    """Undo what ``stem_and_sections`` gave the blocks: the network's own loop hands it over itself."""
+    for module in net.modules():
+        for hooks in (module._forward_pre_hooks, module._forward_hooks):
+            for key in [
+                k for k, hook in hooks.items() if isinstance(hook, _Rotation | _Sides) or hook is _tokens_alone
+            ]:
+                del hooks[key]
+                module._forward_pre_hooks_with_kwargs.pop(key, None)
+
+
 def _parts(net: nn.Module, size: int) -> tuple[list[str], list[str]]:
     """(the members that ``forward_features`` runs, by their first call; those that ``forward_head`` alone runs). Raises
     AttributeError or TypeError for a network that has not both.
