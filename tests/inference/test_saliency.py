@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,10 @@ import torch
 from headstart.errors import OptionError
 from headstart.inference.classifier import Classifier
 from headstart.inference.saliency import Explainer, has_maps
+from headstart.models.backbone import Backbone
 from headstart.models.factory import create
 from headstart.models.heads import build_head
+from headstart.models.maps import maps_boundary
 from headstart.models.network import Network
 from headstart.reporting.images import overlay, png
 
@@ -105,11 +108,36 @@ def test_a_run_finds_its_shapes(probe_run: Path, photos: Path) -> None:
     assert maps.max() <= 1
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("test_convnext", "mobilenetv3_small_050", "test_vit_relpos", "pvt_v2_b0", "repvit_m0_9", "levit_128s"),
+        *("xcit_nano_12_p16_224", "hrnet_w18_small", "test_mambaout"),
+    ],
+)
+def test_networks_that_end_in_other_ways_have_maps(name: str) -> None:
+    made = classifier(name, size=create(name, pretrained=False).facts.trial_size)
+    with torch.no_grad():  # fresh weights that are zero hand on the same at every position
+        for parameter in made.network.parameters():
+            parameter += 0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(3))
+    found = Explainer(made).maps(drawn(1, made.preprocessing.image_size).repeat(4, 0), [0, 1, 2, 3])
+    assert found.max() == pytest.approx(1)
+    assert found.std((1, 2)).max() > 0.02
+
+
+def test_maps_are_taken_where_the_features_read_them() -> None:
+    """A class token reads the other tokens in its last block; a mean reads them after it."""
+    boundaries = {
+        name: maps_boundary(create(name, pretrained=False), 96)
+        for name in ("vit_tiny_patch16_224", "vit_tiny_patch16_224:global_pool=avg", "mobilenetv3_small_050")
+    }
+    assert list(boundaries.values()) == ["blocks.11", "pool", "pool"]
+
+
 def test_a_network_without_maps_is_told() -> None:
     made = classifier("resnet18")
-    made.network.backbone = made.network.backbone.split_at("layer1")[1]  # type: ignore[assignment]
-    made.network.backbone.name = "half"
-    made.network.backbone.block_names = ("whole",)
+    backbone = made.network.backbone
+    made.network.backbone = Backbone([("whole", backbone)], replace(backbone.facts, name="half"))
     assert not has_maps(made)
     with pytest.raises(OptionError, match="half"):
         Explainer(made)

@@ -11,6 +11,7 @@ import torch
 
 from headstart.errors import OptionError
 from headstart.models.factory import create
+from headstart.models.sections import stem_and_sections, take_back
 
 from .conftest import photos, shaken, small
 
@@ -19,31 +20,64 @@ from .conftest import photos, shaken, small
 CHAINS = ["test_resnet", "test_efficientnet", "test_byobnet", "test_convnext", "test_mambaout", "mobilenetv3_small_050"]
 CHAINS += ["selecsls42b"]  # hands on a list between members
 TRANSFORMERS = ["test_vit", "test_vit2"]
-WHOLE = ["test_vit_relpos"]
+# By timm's own methods: a stem with position embeddings, rotary embeddings, sides of the grid, class attention, a norm
+# between permutations, tokens without a pool module.
+SECTIONS = ["test_vit_relpos", "xcit_nano_12_p16_224", "pvt_v2_b0", "levit_128s"]
+LARGER = ["vit_small_patch16_rope_mixed_224", "mvitv2_tiny", "nest_tiny", "cait_xxs24_224", "crossvit_9_240"]
+WHOLE = ["pit_xs_224"]
 
 
-@pytest.mark.parametrize("name", [*CHAINS, *TRANSFORMERS, *WHOLE])
+@pytest.mark.parametrize(
+    "name",
+    [*CHAINS, *TRANSFORMERS, *SECTIONS, *WHOLE, *(pytest.param(name, marks=pytest.mark.slow) for name in LARGER)],
+)
 def test_features_and_keys_are_those_of_timm(name: str) -> None:
     net = timm.create_model(name, num_classes=0).eval()
     shaken(net)
     backbone = create(name, pretrained=False)
     assert backbone.state_dict().keys() == net.state_dict().keys()
     backbone.load_state_dict(net.state_dict())
-    x = photos(160)
+    x = photos(backbone.preprocessing.image_size if name in (*SECTIONS, *LARGER, *WHOLE) else 160)
     with torch.no_grad():
         assert torch.equal(backbone(x), net(x))
     assert backbone(x).shape == (2, backbone.dim)
 
 
-@pytest.mark.parametrize("name", [*CHAINS, *TRANSFORMERS, "starter"])
+@pytest.mark.parametrize("name", [*CHAINS, *TRANSFORMERS, *SECTIONS, "starter"])
 def test_every_boundary_parts_the_network_exactly(name: str) -> None:
     backbone = small(name)
-    x = photos(160 if name in TRANSFORMERS else 64)
+    x = photos(160 if name in TRANSFORMERS else backbone.facts.trial_size if name in SECTIONS else 64)
     with torch.no_grad():
         whole = backbone(x)
         for boundary in ("start", *backbone.stage_names(), *backbone.block_names, "end"):
             trunk, tail = backbone.split_at(boundary)
             assert torch.equal(tail(trunk(x)), whole), boundary
+
+
+def test_a_division_that_fails_leaves_the_network_as_it_was() -> None:
+    net = timm.create_model("mvitv2_tiny", num_classes=0).eval()
+    x = photos(224, 1)
+    with torch.no_grad():
+        before = net(x)
+        assert len(list(stem_and_sections(net, 96))) > 4
+        with pytest.raises(ValueError, match="not enough values"):  # the stages hand on tokens alone
+            net(x)
+        take_back(net)
+        assert torch.equal(net(x), before)
+
+
+def test_what_is_before_a_boundary_inside_an_undivided_network_is_held() -> None:
+    backbone = small("pit_xs_224")
+    assert backbone.undivided
+    trunk, tail = backbone.split_at("transformers.1")
+    held = {id(p) for p in trunk.parameters()}
+    early = {key for key, p in backbone.get_submodule("body").inner.named_parameters() if id(p) in held}  # type: ignore[union-attr]
+    assert {key.split(".")[0] for key in early} == {"pos_embed", "cls_token", "patch_embed", "transformers"}
+    assert not any(key.startswith(("transformers.1", "transformers.2")) for key in early)
+    assert tail is backbone
+    for resolve in (backbone.split_at, backbone.truncated):
+        with pytest.raises(OptionError, match="pit_xs_224"):
+            resolve("transformers.9")
 
 
 def test_the_sides_of_a_boundary_share_parameters_and_keep_their_keys() -> None:
@@ -167,7 +201,8 @@ def test_keys_without_a_level_of_their_own_load_at_any_depth(name: str) -> None:
     ("name", "stage"),
     [
         ("starter", "layer4"), ("test_vit", "blocks.5"), ("test_convnext", "stages.3"), ("test_byobnet", "stages.3"),
-        ("densenet121", "features.denseblock4"), ("mobilenetv3_small_050", "blocks.5"), ("coat_tiny", ""),
+        ("densenet121", "features.denseblock4"), ("mobilenetv3_small_050", "blocks.5"),
+        ("pit_xs_224", "transformers.2"), ("dla34", "level5"),
     ],
 )  # fmt: skip
 def test_the_last_stage_is_the_last_that_holds_more_than_a_norm(name: str, stage: str) -> None:

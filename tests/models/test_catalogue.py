@@ -26,3 +26,11 @@ def test_the_list_of_backbones_shows_them() -> None:
     assert (info.license, info.image_size, info.imagenet) == ("apache-2.0", 260, 77.5)
     (info,) = (one for one in backbones("resnet50") if one.name == "resnet50")
     assert (info.parameters, info.mb, info.imagenet) == (23_508_032, 94.0, 76.1)
+
+
+def test_a_short_list_counts_the_parameters_of_networks_that_are_not_in_the_catalogue() -> None:
+    (found,) = [info for info in backbones("test_resnet.*") if info.name not in KNOWN][:1]
+    net = timm.create_model("test_resnet", num_classes=0)
+    assert found.parameters == sum(p.numel() for p in net.parameters())
+    assert found.mb == pytest.approx(found.parameters * 4 / 1e6, abs=0.05)
+    assert found.imagenet is None

@@ -151,7 +151,7 @@ def test_the_options_of_timm_shape_a_network_and_do_nothing_else() -> None:
     """A list, so that an option of a new timm is refused until somebody has looked at it."""
     assert sorted(PROVIDERS.get("timm").options) == sorted(
         "pad_type global_pool output_stride fix_stem drop_rate drop_path_rate proj_drop_rate attn_drop_rate"
-        " pos_drop_rate patch_drop_rate img_size dynamic_img_size dynamic_img_pad".split()
+        " pos_drop_rate patch_drop_rate img_size dynamic_img_size dynamic_img_pad bn_eps".split()
     )
 
 

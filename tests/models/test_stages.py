@@ -73,6 +73,6 @@ def test_start_and_end_are_no_cuts() -> None:
 
 
 def test_a_network_known_only_as_a_whole_says_so() -> None:
-    with pytest.raises(OptionError, match="use it whole"):
+    with pytest.raises(OptionError, match="cannot be cut"):
         cut_index("layer1", ("body",), "beit")
     assert boundary_index("end", ("body",), "beit") == 1

@@ -1,9 +1,9 @@
 """Saliency maps in [0, 1] by Grad-CAM (Selvaraju et al. 2017): the last feature maps, each weighted by how much the
 class's logit depends on it.
 
-They show where the evidence is, at the resolution of those maps, but not why it counts. Gradients run through the pool
-and the head only, which costs little (in a transformer that predicts from its class token, also through the last
-block). Where the head reads joined stages, the maps of all of them add up, each by what it gives to the logit.
+They show where the evidence is, at the resolution of those maps, but not why it counts. Gradients run through what
+follows the maps only, which costs little: ``models.maps`` says where they are. Where the head reads joined stages, the
+maps of all of them add up, each by what it gives to the logit.
 """
 
 from __future__ import annotations
@@ -21,15 +21,13 @@ from headstart.inference.classifier import Classifier
 from headstart.inference.device import find_machine
 from headstart.inference.memory import InParts
 from headstart.inference.runner import Normalise
-from headstart.models.blocks import POOL
-from headstart.models.chain import is_channels_last
+from headstart.models.maps import by_position, maps_boundary
 from headstart.models.stages import boundary_index
 
 
 def has_maps(classifier: Classifier) -> bool:
-    """Whether the network ends in feature maps, or tokens with positions, and a pool."""
-    names = classifier.network.backbone.block_names
-    return len(names) > 1 and names[-1] == POOL
+    """Whether the features are made of feature maps, or of tokens with positions."""
+    return bool(maps_boundary(classifier.network.backbone, classifier.preprocessing.image_size))
 
 
 class Explainer:
@@ -37,17 +35,15 @@ class Explainer:
 
     def __init__(self, classifier: Classifier) -> None:
         backbone = classifier.network.backbone
-        if not has_maps(classifier):
-            raise OptionError(f"{backbone.name} does not end in feature maps, so there are no saliency maps.")
+        boundary = maps_boundary(backbone, classifier.preprocessing.image_size)
+        if not boundary:
+            problem = f"{backbone.name} makes its features of no maps that headstart can read: no saliency maps"
+            raise OptionError(problem, "Networks of convolutions, and most transformers, have them.")
         self.head = classifier.network.head
         self.prefix_tokens = backbone.facts.prefix_tokens
-        # Maps are taken before the pool. A transformer that predicts from its class token reads the other tokens in its
-        # last block, so there they are taken before that block.
-        last = [name for name in backbone.block_names if name.startswith("blocks.")][-1:] if self.prefix_tokens else []
-        plain, boundary = backbone.joining(()), last[0] if last else POOL
-        self.taps, self.pool = {tap.block: tap for tap in backbone.taps.values()}, plain.split_at(boundary)[1]
-        at = boundary_index(boundary, plain.block_names, plain.name)
-        self.trunk = list(plain.named_blocks())[:at]
+        self.taps = {tap.block: tap for tap in backbone.taps.values()}
+        at, blocks = boundary_index(boundary, backbone.block_names, backbone.name), list(backbone.named_blocks())
+        self.before, self.after = blocks[:at], blocks[at:]
         self.normalise = Normalise(classifier.preprocessing)
         self.bf16 = classifier.precision == "bf16" and find_machine("cpu").fast_bf16
 
@@ -70,8 +66,7 @@ class Explainer:
         with torch.enable_grad():
             for outputs in read:
                 outputs.requires_grad_()
-            means = [tap(outputs) for tap, outputs in zip(self.taps.values(), read, strict=False)]
-            logits = self.head(torch.cat([*means, self.pool(read[-1])], 1).to(device))
+            logits = self.head(self._features(read).to(device))
             chosen = logits.argmax(1) if classes is None else torch.tensor(list(classes), device=device)
             gradients = torch.autograd.grad(logits.gather(1, chosen[:, None]).sum(), read)
         pairs = [(self._placed(o.detach()), self._placed(g)) for o, g in zip(read, gradients, strict=True)]
@@ -84,21 +79,28 @@ class Explainer:
         return (found / found.amax((1, 2), keepdim=True).clamp_min(1e-7)).numpy()
 
     def _read(self, x: Tensor) -> list[Tensor]:
-        """The outputs that the head reads, the joined stages' first and the last ones last, float32."""
+        """The outputs that maps are made of: of the joined stages, and the last ones; float32."""
         found = []
-        for name, block in self.trunk:
+        for name, block in self.before:
             x = block(x)
             if name in self.taps:
                 found.append(x.float())
         return [*found, x.float()]
 
+    def _features(self, read: list[Tensor]) -> Tensor:
+        """What the head reads, of what ``_read`` found."""
+        joined = [self.taps[name] for name, _ in self.before if name in self.taps]
+        means, x = [tap(outputs) for tap, outputs in zip(joined, read[:-1], strict=True)], read[-1].clone()
+        for name, block in self.after:
+            x = block(x)
+            if name in self.taps:
+                means.append(self.taps[name](x))
+        return torch.cat([*means, x], 1)
+
     def _placed(self, x: Tensor) -> Tensor:
-        """Outputs as [N, D, H, W], whichever way the network orders them."""
-        if x.ndim == 4:
-            return x.permute(0, 3, 1, 2) if is_channels_last(x) else x
-        tokens = x[:, self.prefix_tokens :]
-        side = math.isqrt(tokens.shape[1])
-        return tokens.transpose(1, 2).reshape(len(x), -1, side, side)
+        placed = by_position(x, self.prefix_tokens)
+        assert placed is not None  # as maps_boundary has seen
+        return placed
 
 
 def _resized(maps: Tensor, size: Sequence[int]) -> Tensor:

@@ -16,10 +16,12 @@ import torch
 from torch import nn
 
 from headstart.errors import OptionError
-from headstart.models.blocks import POOL, REFUSALS
-from headstart.models.chain import Block, Chain, GlobalPool, dry_run, eval_mode, is_channels_last
+from headstart.models.blocks import REFUSALS
+from headstart.models.chain import Block, Chain, GlobalPool, Inlined, dry_run, eval_mode, is_channels_last, prefix_of
 from headstart.models.preprocessing import Preprocessing
+from headstart.models.sections import POOL
 from headstart.models.stages import blocks_under, boundary_index, cut_index, joinable, last_stage, stage_names
+from headstart.models.undivided import BODY, Held, inner_stages, weighty
 
 _STEPS = (14, 16, 28, 32, 56, 64, 112, 128)
 """Sizes of patches, and of windows of patches, px."""
@@ -129,7 +131,7 @@ class Backbone(Chain):
                 x = block(x)
                 if name in ends and isinstance(x, torch.Tensor) and x.ndim in (3, 4):
                     axes = (1,) if x.ndim == 3 else (1, 2) if is_channels_last(x) else (2, 3)
-                    tap = Tap(name, axes, self.facts.prefix_tokens if x.ndim == 3 else 0, 0)
+                    tap = Tap(name, axes, prefix_of(x, self.facts.prefix_tokens) if x.ndim == 3 else 0, 0)
                     means[ends[name]] = tap(x)
                     taps[ends[name]] = tap._replace(width=means[ends[name]].shape[1])
         own = [stage for stage, mean in means.items() if mean.shape == x.shape and torch.allclose(mean, x, atol=1e-5)]
@@ -173,19 +175,34 @@ class Backbone(Chain):
     @property
     def last_stage(self) -> str:
         """Where training of the last stage alone begins: see ``stages.last_stage``."""
-        weighty = [
-            name for name in self.stage_names() if any(p.ndim > 1 for p in self.get_submodule(name).parameters())
-        ]
-        return last_stage(self.block_names, weighty)
+        if self.undivided:
+            return last_stage(tuple(self.inner), weighty(self.inner))
+        held = [name for name in self.stage_names() if any(p.ndim > 1 for p in self.get_submodule(name).parameters())]
+        return last_stage(self.block_names, held)
+
+    @property
+    def undivided(self) -> bool:
+        """Whether the network runs as one block: see ``models.undivided``."""
+        return self.block_names[0] == BODY and isinstance(self.get_submodule(BODY), Inlined)
+
+    @cached_property
+    def inner(self) -> dict[str, nn.Module | nn.Parameter]:
+        """The stages inside the block that an undivided network is; else none."""
+        body = self.get_submodule(BODY) if self.undivided else None
+        return inner_stages(body, self.facts.trial_size) if isinstance(body, Inlined) else {}
 
     def split_at(self, boundary: str) -> tuple[nn.Module, nn.Module]:
         """(trunk, tail): all before the boundary, and the boundary to the end; ``tail(trunk(x))`` is ``self(x)``.
         Parameters are shared.
 
         ``start`` and ``end``, or a stage or block. An empty side is an Identity, a side that holds all is the backbone
-        itself. Raises OptionError, and ValueError within a backbone with joined stages.
+        itself. Of an undivided network the trunk holds what is before the boundary and computes nothing.
+
+        Raises OptionError, and ValueError within a backbone with joined stages.
         """
-        at = boundary_index(boundary, self.block_names, self.name)
+        if boundary in self.inner:
+            return Held(dict(list(self.inner.items())[: list(self.inner).index(boundary)])), self
+        at = boundary_index(boundary, self.block_names, self.name, tuple(self.inner))
         blocks = list(self.named_blocks())
         if at == 0:
             return nn.Identity(), self
@@ -205,7 +222,7 @@ class Backbone(Chain):
         kept = list(self.named_blocks())[: cut_index(cut, self.block_names, self.name)]
         body = Chain(kept)
         made = dry_run(body, self.facts.trial_size)
-        pool = GlobalPool(is_channels_last(made), self.facts.prefix_tokens)
+        pool = GlobalPool(is_channels_last(made), prefix_of(made, self.facts.prefix_tokens) if made.ndim == 3 else 0)
         beyond = self.facts.beyond | (self.state_dict().keys() - body.state_dict().keys())
         facts = replace(self.facts, cut=kept[-1][0], dim=pool(made).shape[1], beyond=frozenset(beyond))
         short = Backbone([*kept, (POOL, pool)] if made.ndim > 2 else kept, facts)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import copy
 from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,8 +19,9 @@ from torch import Tensor, nn
 
 from headstart.errors import OptionError
 from headstart.models.chain import Block, Chain, Inlined, dry_call, dry_run, photo, unnest
+from headstart.models.sections import POOL, Head, features_and_head, members_and_head, stem_and_sections, take_back
+from headstart.models.undivided import BODY
 
-POOL = "pool"
 TRIAL_SIZES = (96, 112)
 """Small inputs (px) that suit strides of 32 and patches of 14 and 16: dividing a network should not cost a second."""
 REFUSALS = (AssertionError, RuntimeError, ValueError, IndexError)
@@ -48,7 +51,13 @@ def take_apart(net: nn.Module, name: str, image_size: int) -> tuple[tuple[Block,
     for divide in (_transformer_blocks, member_blocks):
         if blocks := _in_order(tuple(divide(net)), features, size):
             return blocks, features.shape[1], size
-    return (("body", Inlined(net)),), features.shape[1], size
+    rest_by_method = partial(stem_and_sections, rest_by_method=True)
+    for section in (members_and_head, stem_and_sections, rest_by_method, features_and_head):
+        with suppress(*REFUSALS, TypeError, AttributeError):
+            if len(blocks := _in_order(tuple(section(net, size)), features, size)) > 1:
+                return blocks, features.shape[1], size
+        take_back(net)
+    return ((BODY, Inlined(net)),), features.shape[1], size
 
 
 def _in_order(blocks: tuple[Block, ...], features: Tensor, size: int) -> tuple[Block, ...]:
@@ -97,7 +106,7 @@ def _transformer_blocks(net: nn.Module) -> Iterator[Block]:
     yield from unnest("blocks", net.blocks)
     yield from unnest("norm", net.norm)
     after = ("attn_pool", "fc_norm", "head_drop", "head")
-    yield POOL, _TokenPool(_only(net, after, parameters=False))
+    yield POOL, Head(_only(net, after, parameters=False))
 
 
 def _only(net: nn.Module, members: tuple[str, ...], parameters: bool) -> nn.Module:
@@ -114,13 +123,4 @@ class _Stem(Inlined):
     def forward(self, x: Tensor) -> Tensor:
         net: Any = self.inner
         out: Tensor = net.norm_pre(net.patch_drop(net._pos_embed(net.patch_embed(x))))
-        return out
-
-
-class _TokenPool(Inlined):
-    """Tokens [N, L, C] to features [N, C], in the network's own way (class token, mean, attention)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        net: Any = self.inner
-        out: Tensor = net.forward_head(x, pre_logits=True)
         return out

@@ -6,6 +6,7 @@ chain share their parameters.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -99,6 +100,18 @@ class GlobalPool(nn.Module):
 def is_channels_last(outputs: Tensor) -> bool:
     """Whether outputs for square photos are [N, H, W, C]: the two equal sides of a map are its height and width."""
     return outputs.ndim == 4 and outputs.shape[1] == outputs.shape[2] != outputs.shape[3]
+
+
+def prefix_of(tokens: Tensor, prefix_tokens: int) -> int:
+    """How many of the tokens [N, L, C] of a square photo have no position: ``prefix_tokens``, or none before the class
+    token has joined them.
+    """
+
+    def is_square(count: int) -> bool:
+        return count > 0 and math.isqrt(count) ** 2 == count
+
+    count = tokens.shape[1]
+    return 0 if is_square(count) and not is_square(count - prefix_tokens) else prefix_tokens
 
 
 def unnest(name: str, module: nn.Module) -> Iterator[Block]:

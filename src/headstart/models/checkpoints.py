@@ -5,9 +5,10 @@ A file is never trusted: nothing in it is executed, and the error names what is 
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,12 @@ from headstart.core.files import read_json
 from headstart.core.text import brief, listed, quoted
 from headstart.errors import HeadstartError, WeightsError
 from headstart.models.backbone import Backbone
-from headstart.models.key_mapping import guess_resnet, to_timm_names
+from headstart.models.key_mapping import guess_resnet, to_timm_names, whose_keys
 from headstart.models.pickles import code_refused, read_pickle
 
 State = dict[str, Tensor]
+Convert = Callable[[State], State]
+"""From the key names of whoever trained a network first to those of the network; empty where it cannot."""
 # Where training scripts keep the weights inside a checkpoint, and what wrappers put in front of every key.
 _WRAPPERS = (
     # Averages of the weights over training first, as timm takes them.
@@ -40,12 +43,14 @@ _CLASSIFIERS = (
 # with one more layer has all the keys of the one without.
 _NO_LAYERS = re.compile(
     r"(criterion|.*loss(es)?(_\w+)?|.*metrics?|(train|val|valid|test)_?\w*|.*(acc|accuracy|auroc|f1|precision|recall|confmat)"
-    r"|queue|queue_ptr|n_averaged|ema|initted|step)", re.IGNORECASE
+    r"|queue|queue_ptr|n_averaged|ema|initted|step|mask_token|decoder_\w+)", re.IGNORECASE
 )  # fmt: skip
 _NOT_THE_MODEL = re.compile("optim|sched|scaler|hyper|param_groups", re.IGNORECASE)
 _PART = re.compile(r"-[0-9]{5}-of-[0-9]{5}\.")
 _WAYS = 12
 """Ways to read the keys of a file that are tried."""
+_CONVERTED = 4
+"""Ways that are also converted, for which the network is built."""
 _OPTIONAL = "num_batches_tracked"  # a count that only BatchNorm without momentum reads; many files leave it out
 
 
@@ -165,9 +170,9 @@ def is_finite(tensor: Tensor) -> bool:
     return bool(torch.isfinite(tensor).all())  # large numbers may have a sum that is not
 
 
-def fit_weights(backbone: Backbone, state: Mapping[str, Tensor], origin: str) -> None:
-    """Loads the weights of a whole network, in timm's or torchvision's key names, into the backbone, without the
-    classifier's.
+def fit_weights(backbone: Backbone, state: Mapping[str, Tensor], origin: str, convert: Convert | None = None) -> None:
+    """Loads the weights of a whole network, in timm's or torchvision's key names, or in those that ``convert`` reads,
+    into the backbone, without the classifier's.
 
     ``origin`` is the file, for messages. A cut backbone takes the weights of the uncut one. Raises WeightsError naming
     the keys that are missing, of another shape, or of another network (a resnet34's file holds every key of a
@@ -175,6 +180,29 @@ def fit_weights(backbone: Backbone, state: Mapping[str, Tensor], origin: str) ->
     """
     wanted = backbone.state_dict()
     offered = _offered(backbone, wanted, state)
+    found = _problems(backbone, offered)
+    if found and convert is not None and not any("not finite" in what for what in found):
+        for way in itertools.islice(_ways(state), _CONVERTED):
+            other = convert(way)
+            if other and not (_problems(backbone, other)):
+                offered, found = other, {}
+                break
+    if found:
+        hint = "Name the `backbone` that the file was saved from, in timm's or torchvision's key names."
+        if (guess := guess_resnet(state)) and guess != backbone.name.partition(".")[0]:
+            hint = f"The file looks like a {guess}: use `backbone={guess!r}`."
+        elif _PART.search(origin):
+            hint = "It is one of several files: name their index (.index.json), which lies beside them."
+        elif owner := whose_keys(state):
+            hint = f"Its keys are {owner}."
+        text = "; ".join(f"{len(keys)} {what}: {listed(keys, 3)}" for what, keys in found.items())
+        raise WeightsError(f"weights in {origin} do not fit {backbone.name}: {text}", hint)
+    backbone.load_state_dict({key: offered.get(key, own) for key, own in wanted.items()})
+
+
+def _problems(backbone: Backbone, offered: Mapping[str, Tensor]) -> dict[str, list[str]]:
+    """What keeps a state from being the network's: kinds of problems, and the keys that have them."""
+    wanted = backbone.state_dict()
     common = [(key, own, offered[key]) for key, own in wanted.items() if key in offered]
     known = wanted.keys() | backbone.facts.beyond
     left_out = tuple(f"{name}." for name in (*backbone.facts.classifier, *_CLASSIFIERS))
@@ -193,30 +221,32 @@ def fit_weights(backbone: Backbone, state: Mapping[str, Tensor], origin: str) ->
         ],
         "not finite": [key for key, _, other in common if not is_finite(other)],
     }
-    found = "; ".join(f"{len(keys)} {what}: {listed(keys, 3)}" for what, keys in problems.items() if keys)
-    if found:
-        hint = "Name the `backbone` that the file was saved from, in timm's or torchvision's key names."
-        if (guess := guess_resnet(state)) and guess != backbone.name.partition(".")[0]:
-            hint = f"The file looks like a {guess}: use `backbone={guess!r}`."
-        elif _PART.search(origin):
-            hint = "It is one of several files: name their index (.index.json), which lies beside them."
-        raise WeightsError(f"weights in {origin} do not fit {backbone.name}: {found}", hint)
-    backbone.load_state_dict({key: offered.get(key, own) for key, own in wanted.items()})
+    return {what: keys for what, keys in problems.items() if keys}
 
 
 def _offered(backbone: Backbone, wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state under the network's names, without a prefix that its keys share, whatever that is called: the first of
-    the ways to read it that lacks nothing, else the one that lacks least.
+    """The state under the network's names: the first of the ways to read it that lacks nothing, else the one that lacks
+    least.
     """
-    best, fewest, waiting = to_timm_names(backbone, state), len(wanted) + 1, [dict(state)]
-    for _ in range(_WAYS):
-        if not waiting or not fewest:
-            break
-        way = waiting.pop(0)
+    best, fewest = to_timm_names(backbone, state), len(wanted) + 1
+    for way in itertools.islice(_ways(state), _WAYS):
         named = to_timm_names(backbone, way)
         lacking = sum(key not in named and not key.endswith(_OPTIONAL) for key in wanted)
         if lacking < fewest:
             best, fewest = named, lacking
+        if not fewest:
+            break
+    return best
+
+
+def _ways(state: Mapping[str, Tensor]) -> Iterator[dict[str, Tensor]]:
+    """The state, and the parts of it that hold most of its keys, without the prefix that they share, whatever that is
+    called.
+    """
+    waiting = [dict(state)]
+    while waiting:
+        way = waiting.pop(0)
+        yield way
         groups: dict[str, dict[str, Tensor]] = defaultdict(dict)
         for key, tensor in way.items():
             first, dot, rest = key.partition(".")
@@ -224,7 +254,6 @@ def _offered(backbone: Backbone, wanted: Mapping[str, Tensor], state: Mapping[st
                 groups[first][rest] = tensor
         full = sorted((name for name, group in groups.items() if 3 * len(group) > len(way)), key=_preference)
         waiting += [groups[name] for name in full]
-    return best
 
 
 def _preference(group: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from headstart.models.backbone import Backbone
@@ -38,7 +39,8 @@ def create(
     backbone = provider.build(entry, provider.fetch(entry) if pretrained and weights is None else None)
     if weights is not None:
         state, taken = read_checkpoint(weights)
-        fit_weights(backbone, state, origin=str(weights))
+        convert = getattr(provider, "converted", None)
+        fit_weights(backbone, state, str(weights), partial(convert, entry) if convert else None)
         backbone.source = f"file {Path(weights).name}{f' ({taken})' if taken else ''}"
         backbone.pretrained = True
     elif pretrained:

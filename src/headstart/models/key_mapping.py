@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
+from headstart.errors import WeightsError
 from headstart.models.backbone import Backbone
 
 State = Mapping[str, Tensor]
@@ -20,9 +21,24 @@ Rules = tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]
 _SAME_ORDER = {
     "mobilenetv2_100": "mobilenet_v2",
     "mnasnet_100": "mnasnet1_0",
-    # From b5 on, torchvision's BatchNorm adds another epsilon.
-    **{f"efficientnet_b{i}": f"efficientnet_b{i}" for i in range(5)},
+    "mnasnet_050": "mnasnet0_5",
+    "mnasnet_075": "mnasnet0_75",
+    "mobilenetv3_small_100": "mobilenet_v3_small",
+    "mobilenetv3_large_100": "mobilenet_v3_large",
+    **{f"efficientnet_b{i}": f"efficientnet_b{i}" for i in range(8)},
+    **{f"efficientnetv2_{size}": f"efficientnet_v2_{size}" for size in "sml"},
 }
+_LARGE_EPS = re.compile("mobilenet_v3|efficientnet_(v2|b[567])")
+"""torchvision's networks whose BatchNorm adds 0.001, where timm's adds 0.00001 unless it is told."""
+_SWIN_NAMES = (
+    (r"^features\.0\.0\.", "patch_embed.proj."),
+    (r"^features\.0\.2\.", "patch_embed.norm."),
+    (r"^features\.([1357])\.(\d+)\.", lambda m: f"layers.{int(m[1]) // 2}.blocks.{m[2]}."),
+    (r"^features\.([246])\.", lambda m: f"layers.{int(m[1]) // 2}.downsample."),
+    (r"\.mlp\.0\.", ".mlp.fc1."),
+    (r"\.mlp\.3\.", ".mlp.fc2."),
+)
+_OF_SHAPES_ALONE = ("relative_position_index", "relative_coords_table")
 _TRANSFORMER_NAMES = (
     (r"^class_token$", "cls_token"),
     (r"^conv_proj\.", "patch_embed.proj."),
@@ -80,10 +96,12 @@ def to_timm_names(backbone: Backbone, state: State) -> dict[str, Tensor]:
         named = _renamed(state, _CONVNEXT_NAMES)
         halved = {re.sub(r"^stages\.(\d)", lambda m: f"stages.{int(m[1]) // 2}", key): t for key, t in named.items()}
         return {key: t.flatten() if key.endswith(".gamma") else t for key, t in halved.items()}
+    if base.startswith("swin") and "features.0.0.weight" in state:
+        return _renamed_swin(state)
     if base.startswith("tf_efficientnet_lite") and "_conv_stem.weight" in state:
         return _renamed_lite(state, base)
     if base in _SAME_ORDER and not state.keys() & backbone.state_dict().keys():
-        return _by_order(state, base)
+        return _by_order(backbone, state, base)
     return dict(state)
 
 
@@ -96,19 +114,42 @@ def _renamed(state: State, rules: Rules) -> dict[str, Tensor]:
     return renamed
 
 
-def _by_order(state: State, base: str) -> dict[str, Tensor]:
-    """Pairs the keys of both networks one by one, in the networks' order: a file may hold its keys in any."""
+def _renamed_swin(state: State) -> dict[str, Tensor]:
+    """Both versions; of the second, timm has no bias of the keys, which torchvision keeps at zero."""
+    named = {k: t for k, t in _renamed(state, _SWIN_NAMES).items() if not k.endswith(_OF_SHAPES_ALONE)}
+    for key in [key for key in named if key.endswith("attn.qkv.bias") and f"{key[:-8]}logit_scale" in named]:
+        query, _, value = named.pop(key).chunk(3)
+        named |= {f"{key[:-8]}q_bias": query, f"{key[:-8]}v_bias": value}
+    return named
+
+
+def _by_order(backbone: Backbone, state: State, base: str) -> dict[str, Tensor]:
+    """Pairs the keys of both networks one by one, in the networks' order: a file may hold its keys in any. Raises
+    WeightsError where the two networks differ in a constant, which no file holds.
+    """
     import timm
     import torchvision
 
     with torch.device("meta"):  # names and shapes only: nothing is allocated or initialised
-        ours = list(timm.create_model(base, num_classes=0).state_dict())
+        ours = timm.create_model(base, num_classes=0).state_dict()
         theirs = list(torchvision.models.get_model(_SAME_ORDER[base]).state_dict())
-    theirs = [key for key in theirs if not key.startswith("classifier.")]
+    last = "classifier.3." if "mobilenet_v3" in _SAME_ORDER[base] else "classifier."
+    theirs = [key for key in theirs if not key.startswith(last)]
     if len(ours) != len(theirs) or any(k not in state and not k.endswith("num_batches_tracked") for k in theirs):
         return dict(state)
+    if _LARGE_EPS.match(_SAME_ORDER[base]) and any(
+        module.eps != 0.001 for module in backbone.modules() if isinstance(module, torch.nn.BatchNorm2d)
+    ):
+        problem = f"the weights are of torchvision's {_SAME_ORDER[base]}, whose BatchNorm adds 0.001"
+        raise WeightsError(problem, f"Use `backbone='{base}:bn_eps=0.001'`.")
     names = dict(zip(theirs, ours, strict=True))
-    return {names.get(key, key): tensor for key, tensor in state.items()}
+    # torchvision keeps a convolution after the pool as a matrix.
+    return {
+        names.get(key, key): t.reshape(ours[names[key]].shape)
+        if key in names and t.numel() == ours[names[key]].numel()
+        else t
+        for key, t in state.items()
+    }
 
 
 def _renamed_lite(state: State, base: str) -> dict[str, Tensor]:
@@ -144,3 +185,33 @@ def guess_resnet(state: State) -> str | None:
     blocks = tuple(len({k.split(".")[1] for k in state if k.startswith(f"layer{stage}.")}) for stage in (1, 2, 3, 4))
     shape = (blocks, "layer1.0.conv3.weight" in state)
     return next((name for name, known in {**RESNETS, "starter": ((1, 1, 1, 1), False)}.items() if known == shape), None)
+
+
+_OWNERS = (
+    (
+        r"(.*\.)?(embeddings\.(cls_token|patch_embeddings?|class_embedding|projection)|embedder\."
+        r"|encoder\.(layers?|stages)\.\d+\.(attention|self_attn|layernorm_before|layer_norm1|layers)"
+        r"|layer\.\d+\.(attention|norm1)\.)",
+        "transformers' (Hugging Face): save the network from timm instead, whose names these are not",
+    ),
+    (
+        r"features\.\d+\.|encoder\.layers\.encoder_layer_|trunk_output\.|conv_proj\."
+        r"|blocks\.\d+\.layers\.\d+\.layers\.",
+        "torchvision's, of a network that timm has in another size or builds otherwise",
+    ),
+    (
+        r"(backbone\.)?(layers\.\d+\.(ln1|attn\.qkv|ffn)|stages\.\d+\.blocks\.\d+\.attn\.w_msa)",
+        "OpenMMLab's: convert them to timm's names",
+    ),
+    (
+        r"(visual\.)?transformer\.resblocks\.",
+        "CLIP's, of OpenAI or open_clip: timm's networks with `clip` in their names take them",
+    ),
+    (r"params/|.*/kernel$", "JAX's: save the network from timm instead"),
+)
+"""Patterns of keys, and whose they are."""
+
+
+def whose_keys(state: State) -> str:
+    """Whose key names a state has, and what to do; "" where nothing tells."""
+    return next((owner for pattern, owner in _OWNERS if any(re.match(pattern, key) for key in state)), "")

@@ -96,6 +96,8 @@ PROVIDERS: Registry[Provider] = Registry(
 """Asked in this order, so that timm, whose import takes seconds, is imported only for a name that needs it."""
 
 
+SIZED = 20
+"""Networks in a list, at most, whose parameters are counted for it: that takes a tenth of a second each."""
 LONGEST = 300
 """Characters of a name with its options."""
 
@@ -130,13 +132,14 @@ def resolve(name: str) -> Entry:
 
 @typed
 def backbones(pattern: str | None = None) -> list[BackboneInfo]:
-    """List the pretrained backbones, those with short names first; no network is built.
+    """List the pretrained backbones, those with short names first; no weights are read.
 
     Args:
         pattern: a part of the name, or with wildcards (``*resnet5?``) the whole of it; by default all.
 
     Returns:
-        Name, input size, weights, family and licence of each; parameters, size and published accuracy of some.
+        Name, input size, weights, family and licence of each; parameters and size of some, and of all where there are
+        few; published accuracy of some.
 
     Raises:
         OptionError: no name matches; the nearest are named.
@@ -149,7 +152,8 @@ def backbones(pattern: str | None = None) -> list[BackboneInfo]:
     if not found:
         close = did_you_mean(str(pattern), [name for name, _ in names])
         raise OptionError(f"no backbone matches {pattern!r}", f"{close} `hs.backbones()` lists them all.".strip())
-    return [_with_figures(provider.describe(name), provider) for name, provider in found]
+    infos = [_with_figures(provider.describe(name), provider) for name, provider in found]
+    return infos if len(infos) > SIZED else [_with_size(info, found[i][1]) for i, info in enumerate(infos)]
 
 
 def known(name: str) -> Known | None:
@@ -164,3 +168,11 @@ def _with_figures(info: BackboneInfo, provider: Provider) -> BackboneInfo:
     if (figures := KNOWN.get(info.name)) is None:
         return info
     return replace(info, parameters=figures.parameters, mb=round(figures.megabytes, 1), imagenet=figures.imagenet)
+
+
+def _with_size(info: BackboneInfo, provider: Provider) -> BackboneInfo:
+    """With parameters and size counted, where the provider can and they are not known."""
+    count = getattr(provider, "parameters", None)
+    if info.parameters is not None or count is None or (number := count(info.name)) is None:
+        return info
+    return replace(info, parameters=number, mb=round(Known(number).megabytes, 1))

@@ -6,12 +6,13 @@ A *block* is the smallest unit that the network can be split at (``layer2.1``); 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from headstart.errors import OptionError, did_you_mean
 
 # Names that hold a whole network: their members are the stages ("blocks.3", "stages.1", "layers.0").
-_CONTAINERS = frozenset({"blocks", "stages", "layers", "features"})
+_CONTAINERS = frozenset({"blocks", "stages", "layers", "features", "body", "levels", "network", "transformers"})
 
 
 def stage_names(blocks: Sequence[str]) -> tuple[str, ...]:
@@ -42,14 +43,19 @@ def joinable(blocks: Sequence[str]) -> tuple[str, ...]:
 
 
 def last_stage(blocks: Sequence[str], weighty: Sequence[str]) -> str:
-    """The last stage proper: of those of several blocks, or in a container, that hold matrices or filters (as
-    ``weighty`` does), else of any that hold some. A final norm or 1x1 convolution is none where there are others. Empty
-    where the network has no stages.
+    """The last stage proper: of those of several blocks, in a container, or in a numbered row (``level2``, ``level3``,
+    ``level4``), that hold matrices or filters (as ``weighty`` does), else of any that hold some. A final norm or 1x1
+    convolution is none where there are others. Empty where the network has no stages.
     """
     if len(blocks) < 2:
         return ""
     holding = [stage for stage in stage_names(blocks) if stage in weighty]
-    proper = [stage for stage in holding if stage not in blocks or stage.split(".")[0] in _CONTAINERS]
+    rows = Counter(stage.rstrip("0123456789") for stage in holding)
+    proper = [
+        stage
+        for stage in holding
+        if stage not in blocks or stage.split(".")[0] in _CONTAINERS or rows[stage.rstrip("0123456789")] > 2
+    ]
     return next(iter([*proper[-1:], *holding[-1:]]), "")
 
 
@@ -64,13 +70,16 @@ def blocks_under(name: str, blocks: Sequence[str]) -> list[int]:
     return [i for i, block in enumerate(blocks) if block == name or block.startswith(name + ".")]
 
 
-def boundary_index(name: str, blocks: Sequence[str], network: str) -> int:
+def boundary_index(name: str, blocks: Sequence[str], network: str, inner: Sequence[str] = ()) -> int:
     """How many blocks are before the boundary: 0 for ``start``, all of them for ``end``, else the index of the first
     block under the name.
 
-    Raises OptionError, with the network's stages, for an unknown name.
+    Raises OptionError, with the network's stages (``inner``: those within its only block), for an unknown name.
     """
     ends = {"start": 0, "end": len(blocks)}
+    if inner and name.strip() not in ends:
+        hint = f"{did_you_mean(name, [*inner, *ends])} Stages of {network}: {', '.join(inner)}.".strip()
+        raise OptionError(f"{network} has no stage {name!r} to be the boundary", hint)
     return ends[name.strip()] if name.strip() in ends else _find(name, blocks, network, "boundary", tuple(ends))[0]
 
 
@@ -86,9 +95,9 @@ def _find(name: str, blocks: Sequence[str], network: str, what: str, more: tuple
     name = name.strip().strip(".").replace("[", ".").replace("]", "")  # layer2[2] is how Python writes layer2.2
     if found := blocks_under(name, blocks):
         return found
-    if len(blocks) < 2:
-        hint = f"headstart knows no stages inside {network}: use it whole (boundary 'start' or 'end', no cut)."
-        raise OptionError(f"{network} cannot be split at {name!r}", hint)
+    if blocks[0] == "body":
+        problem = f"{network} cannot be cut: its stages hand on more than one tensor, or in an order of their own"
+        raise OptionError(problem, "Use it whole, without a cut.")
     stages = stage_names(blocks)
     inside = [block for block in blocks if block not in stages]
     example = f" (a block within one: {inside[-1]})" if inside else ""

@@ -12,6 +12,7 @@ from headstart.models.backbone import Backbone
 from headstart.models.chain import eval_mode
 from headstart.models.network import head_logits
 from headstart.models.stages import blocks_under, boundary_index
+from headstart.models.undivided import BODY
 
 
 @dataclass(frozen=True)
@@ -38,21 +39,22 @@ def describe(backbone: Backbone, head: nn.Module, boundary: str) -> str:
     name, shape, number = (max(len(row[i]) for row in cells) for i in range(3))
     table = "\n".join(f"{a:<{name}}  {b:<{shape}}  {c:>{number}}  {d}".rstrip() for a, b, c, d in cells)
     size = backbone.preprocessing.image_size
-    trained = sum(p.numel() for part in (backbone.split_at(boundary)[1], head) for p in part.parameters())
     total = sum(row.parameters for row in rows)
+    trained = total - sum(p.numel() for p in backbone.split_at(boundary)[0].parameters())
     closing = f"{total:,} parameters, {trained:,} of them trained; input 3 x {size} x {size}, {backbone.source}"
     return "\n\n".join([f"backbone {backbone.name}: {backbone}", f"head: {head}", table, closing])
 
 
 def stage_rows(backbone: Backbone, head: nn.Module, boundary: str) -> list[StageRow]:
     """One row per stage of the backbone, in order, and one for the head."""
-    at = boundary_index(boundary, backbone.block_names, backbone.name)
+    at = 0 if boundary in backbone.inner else boundary_index(boundary, backbone.block_names, backbone.name)
     shapes = _shapes(backbone)
     rows = []
     for stage in backbone.stage_names():
         inside = blocks_under(stage, backbone.block_names)
         parameters = sum(p.numel() for p in backbone.get_submodule(stage).parameters())
         state = "frozen" if inside[-1] < at else "trained" if inside[0] >= at else f"trained from {boundary}"
+        state = f"trained from {boundary}" if stage == BODY and boundary in backbone.inner else state
         told = (state if parameters else "", "joined" if stage in backbone.joined else "")
         rows.append(StageRow(stage, shapes[inside[-1]], parameters, ", ".join(filter(None, told))))
     outputs = head_logits(head, np.zeros((1, backbone.dim))).shape[1:]

@@ -9,7 +9,8 @@ import itertools
 import logging
 import math
 import re
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -39,8 +40,13 @@ OPTIONS: dict[str, Values] = {
     "img_size": Whole(16, 1024),
     "dynamic_img_size": OneOf(True, False),
     "dynamic_img_pad": OneOf(True, False),
+    "bn_eps": OneOf(0.001, 1e-05),
 }
 """Those that shape a network and do nothing else."""
+
+
+_POSITIONS = re.compile("pos|rel")
+"""Keys of what depends on the image size: position embeddings, and tables of relative positions."""
 
 
 class TimmNetworks:
@@ -74,6 +80,15 @@ class TimmNetworks:
         cfg = _config(name)
         family = model_entrypoint(name).__module__.rpartition(".")[2]
         return BackboneInfo(name, cfg.input_size[-1], _entry(name, name).weights, family, cfg.license)
+
+    def parameters(self, name: str) -> int | None:
+        """Parameters of a network without its classifier, of its shapes alone; None where timm cannot build it."""
+        try:
+            with torch.device("meta"):
+                net: nn.Module = _created(_entry(name, name), {})
+            return sum(p.numel() for p in net.parameters())
+        except OptionError:
+            return None
 
     def at_hand(self, entry: Entry) -> bool:
         if packaged(entry.architecture):
@@ -123,6 +138,23 @@ class TimmNetworks:
             fit_weights(backbone, read_state_dict(weights), origin=str(weights))
         return backbone
 
+    def converted(self, entry: Entry, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """A state in the names of whoever trained the network first, as the filter of timm for its family reads it:
+        other names, other shapes of position embeddings. What does not fit is kept under its name. Empty where timm
+        cannot read it.
+        """
+        source = {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": dict(state)}}
+        try:
+            with _keys_that_timm_misses() as (missing, unknown), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                net = _created(entry, source)
+        except Exception:  # noqa: BLE001 - keys of another network lead its filter anywhere
+            return {}
+        found = {key: tensor for key, tensor in net.state_dict().items() if key not in missing}
+        if any(t.numel() != state[k].numel() for k, t in found.items() if k in state and not _POSITIONS.search(k)):
+            return {}  # filters resample patches of another size too, which are another network's
+        return found | {key: state.get(key, torch.zeros(0)) for key in unknown}
+
 
 def _entry(name: str, architecture: str) -> Entry:
     return Entry(name, architecture, "timm", f"timm {architecture}")
@@ -148,7 +180,7 @@ def _network(entry: Entry, file: Path | None) -> Any:
     if file.suffix != ".safetensors":
         check_pickle(file)
     try:
-        with _keys_that_timm_misses() as missing:
+        with _keys_that_timm_misses() as (missing, _):
             net = _created(entry, {"pretrained": True, "pretrained_cfg_overlay": {"file": str(file)}})
     except OptionError:
         raise
@@ -166,26 +198,31 @@ def _network(entry: Entry, file: Path | None) -> Any:
 
 
 @contextmanager
-def _keys_that_timm_misses() -> Iterator[set[str]]:
-    """The keys that timm does not find in a file. It loads what fits, and tells its log alone."""
+def _keys_that_timm_misses() -> Iterator[tuple[set[str], set[str]]]:
+    """The keys that timm does not find in a file, and those that it does not know. It loads what fits, and tells its
+    log alone.
+    """
     missing: set[str] = set()
+    unknown: set[str] = set()
 
     class Listener(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            if found := re.match(r"Missing keys \((.*?)\)", record.getMessage()):
-                missing.update(found[1].split(", "))
+            if found := re.match(r"(Missing|Unexpected) keys \((.*?)\)", record.getMessage()):
+                (missing if found[1] == "Missing" else unknown).update(found[2].split(", "))
 
     log, listener = logging.getLogger("timm.models._builder"), Listener()
-    level, propagate = log.level, log.propagate
+    level, propagate, disabled = log.level, log.propagate, logging.root.manager.disable
     log.addHandler(listener)
     log.setLevel(logging.INFO)
     log.propagate = False
+    logging.disable(logging.NOTSET)  # a program that silences logging would hide them
     try:
-        yield missing
+        yield missing, unknown
     finally:
         log.removeHandler(listener)
         log.setLevel(level)
         log.propagate = propagate
+        logging.disable(disabled)
 
 
 def _created(entry: Entry, more: dict[str, Any]) -> Any:

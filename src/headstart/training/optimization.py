@@ -10,6 +10,7 @@ from torch import nn
 
 from headstart.models.chain import named_originally
 from headstart.models.stages import stage_of
+from headstart.models.undivided import BODY
 from headstart.training.plan import Plan
 
 
@@ -22,7 +23,7 @@ def network_groups(
     stages: dict[str, list[tuple[str, nn.Parameter]]] = {}
     for name, key, parameter in named_originally(tail):
         if parameter.requires_grad:
-            stage = stage_of(name)
+            stage = stage_of(key if name.startswith(f"{BODY}.inner.") else name)
             stage = "conv1" if stage == "bn1" else stage  # the first convolution and its normalisation are one stage
             stages.setdefault(stage, []).append((key, parameter))
     groups = parameter_groups(head.named_parameters(), plan.lr, plan.weight_decay)

@@ -11,7 +11,6 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import headstart as hs
-from headstart.errors import OptionError
 
 
 def random_weights(name: str, folder: Path) -> Path:
@@ -43,10 +42,14 @@ def test_partial_trains_the_last_stage_whatever_it_is_called(
     assert changed <= set(list(state)[first:]), "a stage before the last was trained"
 
 
-def test_partial_on_a_network_that_cannot_be_divided_is_refused_before_training(photos: Path, tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="cannot be divided"):
-        trained(photos, tmp_path, "coat_tiny", strategy="partial")
-    assert not (tmp_path / "run").exists()
+def test_partial_on_an_undivided_network_trains_its_last_part(photos: Path, tmp_path: Path) -> None:
+    run = trained(photos, tmp_path, "pit_xs_224", strategy="partial")
+    assert run.plan.boundary == "transformers.2"
+    state = run.classifier.network.backbone.state_dict()
+    before = load_file(tmp_path / "pit_xs_224.safetensors")
+    changed = {key for key, tensor in before.items() if not torch.equal(state[key], tensor)}
+    assert changed
+    assert all(key.startswith(("transformers.2", "norm")) for key in changed), "a part before the last was trained"
 
 
 def test_a_network_whose_layers_share_memory_is_trained_saved_and_opened(photos: Path, tmp_path: Path) -> None:

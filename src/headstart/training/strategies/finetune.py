@@ -74,7 +74,8 @@ class Partial(FineTune):
         return self.summary
 
     def fit(self, context: FitContext) -> FitResult:
-        return fine_tune(context, cached=context.plan.boundary != "start")
+        # Of an undivided network nothing can be computed up to the boundary.
+        return fine_tune(context, cached=context.plan.boundary != "start" and not context.backbone.undivided)
 
 
 class Scratch(FineTune):
@@ -138,9 +139,9 @@ def fine_tune(
     head = copy.deepcopy(start.network.head) if start else context.new_head()
     network = Network(copy.deepcopy(start.network.backbone if start else context.backbone), head)
     trunk, tail = network.backbone.split_at(plan.boundary)
-    freeze(trunk)
     for name, parameter in tail.named_parameters():
         parameter.requires_grad_(trainable is None or trainable(name, parameter))
+    freeze(trunk)  # last: of an undivided network the tail is all of it
     seen = tail if cached else nn.Sequential(trunk, tail)
     # A study measures what a sigmoid before the loss costs, as in the Imagewoof project. It keeps the order of the
     # logits, so the classifier that is kept predicts what this network does.
