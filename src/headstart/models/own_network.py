@@ -17,9 +17,10 @@ from headstart.core.registry import own_name
 from headstart.core.text import brief
 from headstart.errors import OptionError
 from headstart.models.backbone import Backbone, Facts
-from headstart.models.blocks import POOL, REFUSALS, TRIAL_SIZES, member_blocks
+from headstart.models.blocks import REFUSALS, TRIAL_SIZES, member_blocks
 from headstart.models.chain import Block, GlobalPool, Inlined, dry_run, is_channels_last, photo
 from headstart.models.preprocessing import LARGEST_SIDE, Preprocessing
+from headstart.models.sections import POOL
 
 BODY = "body"
 _INTERPOLATIONS = ("bilinear", "bicubic")
