@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from headstart.errors import OptionError
+from headstart.evaluation.uncertainty import Uncertainty
 from headstart.inference.runner import fold
 from headstart.models.network import Network
 from headstart.models.preprocessing import Preprocessing
@@ -20,16 +21,20 @@ from headstart.models.preprocessing import Preprocessing
 class WholeClassifier(nn.Module):
     """Preprocessing, network and softmax. ``images`` uint8 [N, H, W, 3] -> ``probabilities`` float32 [N, C].
 
+    ``certainty``: what ``WithDistance`` is made from.
+
     Raises:
         OptionError: an interpolation whose weights are not known here.
     """
 
-    def __init__(self, network: Network, preprocessing: Preprocessing) -> None:
+    def __init__(
+        self, network: Network, preprocessing: Preprocessing, certainty: Uncertainty | None = None
+    ) -> None:
         super().__init__()
         if preprocessing.interpolation not in ("bilinear", "bicubic"):
             problem = f"A model whose photos are resized by {preprocessing.interpolation} cannot be exported."
             raise OptionError(problem, "Known: bilinear, bicubic.")
-        self.preprocessing = preprocessing
+        self.preprocessing, self.certainty = preprocessing, certainty
         self.backbone = fold(network.backbone)
         self.head = network.head.eval()
         self.register_buffer("mean", 255 * torch.tensor(preprocessing.mean).view(1, 3, 1, 1), persistent=False)
@@ -39,7 +44,11 @@ class WholeClassifier(nn.Module):
     std: Tensor
 
     def forward(self, images: Tensor) -> Tensor:
-        return torch.softmax(self.head(self.backbone(self.prepare(images))), 1)
+        return self.probabilities(self.backbone(self.prepare(images)))
+
+    def probabilities(self, features: Tensor) -> Tensor:
+        """[N, C] from the backbone's features."""
+        return torch.softmax(self.head(features), 1)
 
     def prepare(self, images: Tensor) -> Tensor:
         """Photos as the network takes them: float32 [N, 3, S, S], resized, cropped and normalised."""
@@ -71,6 +80,24 @@ class WholeClassifier(nn.Module):
             tail = ((-0.5 * far + 2.5) * far - 4) * far + 2
             weights = torch.where(far < 1, near, torch.where(far < 2, tail, torch.zeros_like(far)))
         return weights / weights.sum(1, keepdim=True)
+
+
+class WithDistance(nn.Module):
+    """The graph with a second output: ``distance`` float32 [N] to the training photos, above 1 for an unknown photo."""
+
+    def __init__(self, classifier: WholeClassifier, means: Tensor, usual: float) -> None:
+        super().__init__()
+        self.classifier, self.usual = classifier, usual
+        self.register_buffer("means", means, persistent=False)
+
+    means: Tensor
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.classifier.backbone(self.classifier.prepare(images))
+        last = nn.functional.normalize(features[:, -self.means.shape[1] :])
+        # No matrix product: the tools that quantize to int8 would take it for a layer.
+        cosine = (last[:, None] * self.means).sum(2)
+        return self.classifier.probabilities(features), (1 - cosine.amax(1)) / self.usual
 
 
 def _whole(x: Tensor) -> Tensor:

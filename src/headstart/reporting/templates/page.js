@@ -1,4 +1,5 @@
-// The page at /. Photos go to /predict one by one, a few at a time; nothing leaves this server.
+// The page of serve, where photos go to /predict one by one, a few at a time, and nothing leaves this server; and of
+// export --format web, whose local.js computes in the browser and is asked in place of a server.
 "use strict";
 
 const AT_A_TIME = 4;
@@ -16,13 +17,17 @@ const headers = () => (/^[\x21-\x7e]+$/.test(key) ? { "X-API-Key": key } : {});
 
 async function start() {
   try {
-    const response = await fetch("model", { headers: headers() });
-    if (response.status === 401) return lock();
-    model = await response.json();
-  } catch {
-    return say("The server does not answer. Is headstart serve still running?");
+    if (window.local) model = await window.local.about();
+    else {
+      const response = await fetch("model", { headers: headers() });
+      if (response.status === 401) return lock();
+      model = await response.json();
+      lock(false);
+    }
+  } catch (error) {
+    if (window.local) $("about").textContent = "";
+    return say(window.local ? error.message : "The server does not answer. Is headstart serve still running?");
   }
-  lock(false);
   $("name").textContent = model.name;
   const figure = model.figures.test || model.figures.folds || model.figures.val;
   const balanced = figure?.headline === "balanced accuracy" ? figure.balanced_accuracy : null;
@@ -43,7 +48,7 @@ function lock(locked = true) {
   $("key").focus();
 }
 
-$("lock").addEventListener("submit", (event) => {
+$("lock")?.addEventListener("submit", (event) => {
   event.preventDefault();
   key = $("key").value.trim();
   start();
@@ -148,6 +153,10 @@ async function send(path, file) {
 }
 
 async function name(file, node, row) {
+  if (window.local) {
+    const problem = await window.local.predict(file).then((found) => { Object.assign(row, found); }, (error) => error.message);
+    return problem ? fail(node, row, problem) : show(node, row, file);
+  }
   try {
     const response = await send("predict", file);
     const found = await response.json();
@@ -170,11 +179,16 @@ function fail(node, row, problem) {
 function show(node, row, file) {
   node.querySelector(".label").textContent = shown(row.label);
   node.querySelector(".unknown").hidden = !row.unknown;
-  const best = Object.entries(row.probabilities).sort((a, b) => b[1] - a[1]).slice(0, SHOWN);
-  node.querySelector(".bars").replaceChildren(...best.map(([label, p], i) => bar(label, p, i === 0)));
+  node.querySelector(".bars").replaceChildren(...bars(row.probabilities));
   const look = node.querySelector(".look");
   look.hidden = !model.explains;
   look.addEventListener("click", () => toggle(node, look, file, row.label));
+}
+
+// The most probable classes, the best first.
+function bars(probabilities) {
+  const best = Object.entries(probabilities).sort((a, b) => b[1] - a[1]).slice(0, SHOWN);
+  return best.map(([label, p], i) => bar(label, p, i === 0));
 }
 
 function bar(label, p, best) {
