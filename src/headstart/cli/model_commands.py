@@ -55,8 +55,10 @@ def evaluate(
 def export(
     say: Say,
     run: RunFolder,
-    format: Annotated[str, option("onnx, torch, openvino, or web: a folder with a page.")] = "onnx",
-    out: Annotated[Path | None, option("The file, or folder. [default: model.onnx and so on in RUN]", panel="Output")] = None,
+    format: Annotated[str, option("onnx, torch, openvino, litert, executorch, or web: a folder with a page.")] = "onnx",
+    out: Annotated[
+        Path | None, option("The file, or folder. [default: model.onnx and so on in RUN]", panel="Output")
+    ] = None,
     int8: Annotated[bool, option("Quantize to 8 bits, calibrated on training photos; onnx, openvino, web.")] = False,
     photos: Annotated[
         Texts, option("Photos to test it on, as for predict. May be repeated. [default: val and test]")

@@ -61,9 +61,9 @@ class Uses:
         )  # fmt: skip
 
     def export(
-        self, *, format: Literal["onnx", "torch", "openvino", "web"] = "onnx", out: Place | None = None,
-        int8: bool = False, photos: Any = (), web_runtime: Place | None = None, overwrite: bool = False,
-        quiet: bool = False, listener: Listener | None = None,
+        self, *, format: Literal["onnx", "torch", "openvino", "web", "litert", "executorch"] = "onnx",
+        out: Place | None = None, int8: bool = False, photos: Any = (), web_runtime: Place | None = None,
+        overwrite: bool = False, quiet: bool = False, listener: Listener | None = None,
     ) -> Exported:  # fmt: skip
         """``headstart.export`` of this model."""
         return _function("export")(  # type: ignore[no-any-return]

@@ -29,8 +29,8 @@ from headstart.reporting.console import console_events
 from headstart.runs.figures import short_figures
 from headstart.runs.folder import record
 from headstart.runs.images import RunPhoto, evenly, run_photos
-from headstart.workflows.export.formats import EXPORTERS, Exporter
 from headstart.workflows.export.files import move, put, target
+from headstart.workflows.export.formats import EXPORTERS, Exporter
 from headstart.workflows.export.graph import WholeClassifier
 from headstart.workflows.export.quantize import CALIBRATION
 
@@ -110,7 +110,7 @@ class Exported:
 def export(
     run: Model,
     *,
-    format: Literal["onnx", "torch", "openvino", "web"] = "onnx",
+    format: Literal["onnx", "torch", "openvino", "web", "litert", "executorch"] = "onnx",
     out: Place | None = None,
     int8: bool = False,
     photos: Any = (),
@@ -123,7 +123,8 @@ def export(
 
     Args:
         run: as for ``predict``.
-        format: "onnx", "torch" (torch.export), "openvino", or "web": a folder with a page that predicts in the browser.
+        format: "onnx", "torch" (torch.export), "openvino", "litert" (formerly TensorFlow Lite), "executorch", or
+            "web": a folder with a page that predicts in the browser.
         out: the file or folder; by default ``model.onnx`` and so on in the run folder.
         int8: quantize to 8 bits after training, calibrated on training photos.
         photos: photos to check the file on, as the files of ``predict``; by default the run's own val and test photos.

@@ -76,16 +76,16 @@ class Exporter:
         return sum(file.stat().st_size for file in found)
 
 
-def captured(graph: nn.Module) -> torch.export.ExportedProgram:
-    """The graph, traced for any number of photos of any size.
+def traced(graph: nn.Module, photos: int | None = None, at_most: int | None = None) -> torch.export.ExportedProgram:
+    """The graph, traced for this number of photos (None: any), of any size up to ``at_most`` pixels per side.
 
     Its nodes name no line of code: the file goes to others, who need not know the folders of this machine.
     """
-    sides = {axis: torch.export.Dim(name, min=2) for axis, name in ((1, "height"), (2, "width"))}
-    shapes = {"images": {0: torch.export.Dim("photos", min=1), **sides}}
-    example = torch.zeros(2, 61, 67, 3, dtype=torch.uint8)
+    sides = {axis: torch.export.Dim(name, min=2, max=at_most) for axis, name in ((1, "height"), (2, "width"))}
+    several = {} if photos else {0: torch.export.Dim("photos", min=1)}
+    example = torch.zeros(photos or 2, 61, 67, 3, dtype=torch.uint8)
     with torch.no_grad(), quiet():
-        program = torch.export.export(graph.eval(), (example,), dynamic_shapes=shapes)
+        program = torch.export.export(graph.eval(), (example,), dynamic_shapes={"images": {**several, **sides}})
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)
     return program
@@ -93,7 +93,7 @@ def captured(graph: nn.Module) -> torch.export.ExportedProgram:
 
 def _write_torch(graph: WholeClassifier, path: Path, facts: dict[str, Any]) -> None:
     with quiet():
-        torch.export.save(captured(graph), str(path), extra_files={"headstart.json": json_text(facts)})
+        torch.export.save(traced(graph), str(path), extra_files={"headstart.json": json_text(facts)})
 
 
 def _open_torch(path: Path) -> Runner:
@@ -107,14 +107,17 @@ def _open_torch(path: Path) -> Runner:
     return run
 
 
-def write_onnx(graph: nn.Module, path: Path, facts: dict[str, Any], outputs: Sequence[str] = ("probabilities",)) -> None:
+def write_onnx(
+    graph: nn.Module, path: Path, facts: dict[str, Any], outputs: Sequence[str] = ("probabilities",)
+) -> None:
     """The graph as an ONNX file, whose outputs have these names; ``facts`` are its metadata."""
     import onnx_ir
 
-    program = captured(graph)
+    program = traced(graph)
     with quiet():
         made = torch.onnx.export(
-            program, input_names=["images"], output_names=list(outputs), opset_version=OPSET, dynamo=True, verbose=False,
+            program, input_names=["images"], output_names=list(outputs), opset_version=OPSET, dynamo=True,
+            verbose=False,
         )  # fmt: skip
     assert made is not None
     made.model.producer_name = "headstart"
@@ -164,6 +167,7 @@ OPENVINO = Exporter(
 OWN = {
     **{name: f"{__name__}:{name.upper()}" for name in ("onnx", "torch", "openvino")},
     "web": "headstart.workflows.export.web:WEB",
+    **{name: f"headstart.workflows.export.mobile:{name.upper()}" for name in ("litert", "executorch")},
 }
 EXPORTERS: Registry[Exporter] = Registry("export format", "headstart.exporters", OWN, option="format")
 

@@ -27,9 +27,7 @@ class WholeClassifier(nn.Module):
         OptionError: an interpolation whose weights are not known here.
     """
 
-    def __init__(
-        self, network: Network, preprocessing: Preprocessing, certainty: Uncertainty | None = None
-    ) -> None:
+    def __init__(self, network: Network, preprocessing: Preprocessing, certainty: Uncertainty | None = None) -> None:
         super().__init__()
         if preprocessing.interpolation not in ("bilinear", "bicubic"):
             problem = f"A model whose photos are resized by {preprocessing.interpolation} cannot be exported."
@@ -53,6 +51,10 @@ class WholeClassifier(nn.Module):
     def prepare(self, images: Tensor) -> Tensor:
         """Photos as the network takes them: float32 [N, 3, S, S], resized, cropped and normalised."""
         height, width = (torch.scalar_tensor(images.shape[axis], dtype=torch.int64) for axis in (1, 2))
+        return self.prepare_corner(images, height, width)
+
+    def prepare_corner(self, images: Tensor, height: Tensor, width: Tensor) -> Tensor:
+        """As ``prepare``, of photos of this size in the upper left corner of ``images``."""
         short = torch.minimum(height, width)
         x = images.permute(0, 3, 1, 2).to(torch.float32)
         # As Pillow does: along the rows first (unless a photo is very tall), and whole numbers in between.
@@ -79,7 +81,23 @@ class WholeClassifier(nn.Module):
             near = (1.5 * far - 2.5) * far * far + 1
             tail = ((-0.5 * far + 2.5) * far - 4) * far + 2
             weights = torch.where(far < 1, near, torch.where(far < 2, tail, torch.zeros_like(far)))
+        weights = weights * (places < side.to(torch.float32)).to(torch.float32)
         return weights / weights.sum(1, keepdim=True)
+
+
+class OnCanvas(nn.Module):
+    """The graph for runtimes that want inputs of one shape: ``images`` uint8 [1, M, M, 3] holds the photo in its upper
+    left corner, ``size`` int32 [1, 2] is the photo's height and width.
+    """
+
+    def __init__(self, classifier: WholeClassifier) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, images: Tensor, size: Tensor) -> Tensor:
+        height, width = size[0, 0].to(torch.int64), size[0, 1].to(torch.int64)
+        prepared = self.classifier.prepare_corner(images, height, width)
+        return self.classifier.probabilities(self.classifier.backbone(prepared))
 
 
 class WithDistance(nn.Module):

@@ -1,7 +1,7 @@
 """``--format web``: a folder with a page that predicts in the visitor's browser, for any static web server.
 
-It holds the page, the model as ONNX with a second output for unknown photos, and onnxruntime-web; nothing else is loaded,
-and after the first visit nothing at all. The look and the cards are those of the page of ``serve``.
+It holds the page, the model as ONNX with a second output for unknown photos, and onnxruntime-web; nothing else is
+loaded, and after the first visit nothing at all. The look and the cards are those of the page of ``serve``.
 """
 
 from __future__ import annotations
@@ -55,9 +55,7 @@ def _write(runtime: Mapping[str, Path], graph: WholeClassifier, folder: Path, fa
         means = torch.from_numpy(certainty.means).float()
         told = "distance: float32 [photos], to the training photos; above 1 is unknown"
         both = {**facts, "output": f"{facts['output']}; {told}"}
-        write_onnx(
-            WithDistance(graph, means, certainty.usual), folder / MODEL, both, ("probabilities", "distance")
-        )
+        write_onnx(WithDistance(graph, means, certainty.usual), folder / MODEL, both, ("probabilities", "distance"))
     _seal(folder)
 
 

@@ -1,4 +1,4 @@
-"""onnxruntime-web, which computes in the browser: from its npm package on this machine, or downloaded once and verified.
+"""onnxruntime-web, which computes in the browser: from its npm package, or downloaded once and verified.
 
 It is pinned to one version by checksums: that is the one whose answers are tested.
 """
