@@ -2,8 +2,8 @@
 
     ONNXRUNTIME_WEB=…/onnxruntime-web/dist python benchmarks/claims/web.py RUN PHOTOS [NUMBER] [ENLARGED]
 
-exports the run, opens the page in Chromium without a window (``CHROMIUM`` names it), gives it up to NUMBER (200) photos of
-the folder, and compares. ENLARGED: pixels of the shorter side that photos are enlarged to, as JPEG, as from a phone.
+exports the run, opens the page in Chromium without a window (``CHROMIUM`` names it), gives it up to NUMBER (200) photos
+of the folder, and compares. ENLARGED: pixels of the shorter side that photos are enlarged to, as JPEG, as from a phone.
 """
 
 from __future__ import annotations
@@ -69,10 +69,8 @@ def main(run: str, photos: str, number: str = "200", short: str = "0") -> None:
         names = found[: int(number)]
         if int(short):
             names = enlarged(names, int(short), Path(folder))
-        site = hs.export(
-            run, format="web", out=Path(folder) / "site", web_runtime=os.environ.get("ONNXRUNTIME_WEB"), photos=names[:20],
-            quiet=True,
-        ).path  # fmt: skip
+        runtime, out = os.environ.get("ONNXRUNTIME_WEB"), Path(folder) / "site"
+        site = hs.export(run, format="web", out=out, web_runtime=runtime, photos=names[:20], quiet=True).path
         rows, ms = answers(site, names)
         wanted = list(hs.predict(run, names, device="cpu"))
     pairs = [(row, one) for row, one in zip(rows, wanted, strict=True) if one.label is not None]

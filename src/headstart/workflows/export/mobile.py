@@ -107,12 +107,12 @@ def _open_executorch(path: Path) -> Runner:
 
     with quiet():
         program = Runtime.get().load_program(path.read_bytes())
-        method = program.load_method("forward")
         (side,) = program.load_method("largest_side").execute([])
 
     def one(photo: np.ndarray) -> np.ndarray:
         pixels = torch.from_numpy(np.ascontiguousarray(shrunk(photo, side)))
-        return np.array(method.execute([pixels[None]])[0][0])
+        # Asked of the program each time, which keeps its methods: a method alone does not keep the program's memory.
+        return np.array(program.load_method("forward").execute([pixels[None]])[0][0])
 
     return lambda photos: np.stack([one(photo) for photo in photos])
 

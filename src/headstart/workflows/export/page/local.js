@@ -2,7 +2,7 @@
 "use strict";
 
 window.local = (() => {
-  const SPLIT = "This browser is too old for the model (it needs WebAssembly SIMD and module workers).";
+  const TOO_OLD = "This browser is too old for the model (it needs WebAssembly SIMD and module workers).";
   const asked = new Map(); // number -> [resolve, reject] of a photo on its way
   let worker, next = 0, ready;
 
@@ -12,7 +12,7 @@ window.local = (() => {
     }
     return new Promise((done, failed) => {
       worker = new Worker("worker.js", { type: "module" });
-      worker.addEventListener("error", () => failed(new Error(SPLIT)));
+      worker.addEventListener("error", () => failed(new Error(TOO_OLD)));
       worker.addEventListener("message", ({ data }) => {
         if (data.ready) return done();
         if (data.number === undefined) return failed(new Error(data.problem));
@@ -45,7 +45,11 @@ window.local = (() => {
 
   // -- the camera's picture, again and again while it is open --
 
+  let watching = false;
+
   async function watch() {
+    if (watching) return;
+    watching = true;
     while (!$("viewfinder").hidden) {
       try {
         const found = named(await ask(await createImageBitmap($("video"))));
@@ -57,6 +61,7 @@ window.local = (() => {
       }
       await new Promise((done) => requestAnimationFrame(done));
     }
+    watching = false;
   }
 
   window.addEventListener("DOMContentLoaded", () => {
@@ -68,10 +73,9 @@ window.local = (() => {
 
   return {
     about: async () => {
-      ready ??= begin();
+      await (ready ??= begin());
       const response = await fetch("model.json");
       const facts = await response.json();
-      await ready;
       return { explains: false, limits: {}, figures: {}, ...facts };
     },
     predict: async (file) => named(await ask(file)),

@@ -1,10 +1,11 @@
 // Keeps the files of this folder, so that the page works without a network. VERSION and FILES stand above.
+// A new version waits until no page of the old one is open: labels of one must not meet the model of the other.
 const PREFIX = `headstart ${new URL("./", self.location).pathname} `; // other folders of this host have their own
 const CACHE = PREFIX + VERSION;
 
 addEventListener("install", (event) => {
   const wanted = ["./", ...FILES].map((name) => new Request(name, { cache: "reload" }));
-  event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(wanted)).then(() => self.skipWaiting()));
+  event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(wanted)));
 });
 
 addEventListener("activate", (event) => {
