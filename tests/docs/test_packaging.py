@@ -20,7 +20,8 @@ from headstart import __version__
 ROOT = Path(__file__).resolve().parents[2]
 DATA = {
     "models/starter.safetensors", "py.typed", "reporting/templates/style.css", "serving/page/index.html",
-    "workflows/digits.npz", "workflows/experiment/recipes/animals.yaml", "workflows/train/run.html.j2",
+    "reporting/templates/page.js", "workflows/digits.npz", "workflows/experiment/recipes/animals.yaml",
+    "workflows/export/page/sw.js", "workflows/train/run.html.j2",
 }  # fmt: skip
 
 

@@ -55,17 +55,25 @@ def evaluate(
 def export(
     say: Say,
     run: RunFolder,
-    format: Annotated[str, option("onnx, torch or openvino.")] = "onnx",
-    out: Annotated[Path | None, option("The file. [default: model.onnx, .pt2 or .xml in RUN]", panel="Output")] = None,
-    int8: Annotated[bool, option("Quantize to 8 bits, calibrated on training photos; onnx and openvino.")] = False,
+    format: Annotated[str, option("onnx, torch, openvino, litert, executorch, or web: a folder with a page.")] = "onnx",
+    out: Annotated[
+        Path | None, option("The file, or folder. [default: model.onnx and so on in RUN]", panel="Output")
+    ] = None,
+    int8: Annotated[bool, option("Quantize to 8 bits, calibrated on training photos; onnx, openvino, web.")] = False,
     photos: Annotated[
         Texts, option("Photos to test it on, as for predict. May be repeated. [default: val and test]")
     ] = None,
+    web_runtime: Annotated[
+        Path | None, option("onnxruntime-web's npm package, folder or .tgz, for web. [default: downloaded once]")
+    ] = None,
     overwrite: Overwrite = False,
 ) -> Shown:
-    """Write the whole classifier, preprocessing included, as one file that runs without headstart."""
+    """Write the whole classifier, preprocessing included, as one file that runs without headstart, or as a web page."""
     load("export", say, run)
-    made = hs.export(run, format=cast(Any, format), out=out, int8=int8, photos=photos or (), overwrite=overwrite, **say)
+    made = hs.export(
+        run, format=cast(Any, format), out=out, int8=int8, photos=photos or (), web_runtime=web_runtime,
+        overwrite=overwrite, **say,
+    )  # fmt: skip
     return Shown(made.text, made.summary, f"{made.path.name} runs without headstart: see docs/guides/deploy.md")
 
 

@@ -61,13 +61,15 @@ class Uses:
         )  # fmt: skip
 
     def export(
-        self, *, format: Literal["onnx", "torch", "openvino"] = "onnx", out: Place | None = None, int8: bool = False,
-        photos: Any = (), overwrite: bool = False, quiet: bool = False, listener: Listener | None = None,
+        self, *, format: Literal["onnx", "torch", "openvino", "web", "litert", "executorch"] = "onnx",
+        out: Place | None = None, int8: bool = False, photos: Any = (), web_runtime: Place | None = None,
+        overwrite: bool = False, quiet: bool = False, listener: Listener | None = None,
     ) -> Exported:  # fmt: skip
         """``headstart.export`` of this model."""
         return _function("export")(  # type: ignore[no-any-return]
-            self, format=format, out=out, int8=int8, photos=photos, overwrite=overwrite, quiet=quiet, listener=listener
-        )
+            self, format=format, out=out, int8=int8, photos=photos, web_runtime=web_runtime, overwrite=overwrite,
+            quiet=quiet, listener=listener,
+        )  # fmt: skip
 
     def embed(
         self, photos: Any, *, out: Place | None = None, overwrite: bool = False, device: Device = "auto",

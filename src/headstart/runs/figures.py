@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,7 +11,7 @@ from msgspec import Meta, Struct
 
 from headstart.core.formats import DAMAGED, checked
 from headstart.errors import RunError
-from headstart.evaluation.metrics import JUDGED
+from headstart.evaluation.metrics import JUDGED, NAMES, headline
 from headstart.runs.folder import RunFolder
 from headstart.training.plan import Plan
 
@@ -192,6 +193,27 @@ def read_metrics(run: Path) -> dict[str, Any]:
         if figures and figures.headline == "balanced_accuracy" and figures.balanced_accuracy is None:
             raise RunError(f"{path}: {name}.balanced_accuracy is missing.", DAMAGED)
     return {name: value for name, value in values.items() if value is not None}
+
+
+def short_figures(run: Any) -> dict[str, Any]:
+    """Photos and accuracy per split, as a server and an exported file tell them; nothing where the model is in no
+    folder, or the folder has no metrics that can be read.
+    """
+    with suppress(RunError):
+        metrics = read_metrics(Path(run))
+        kept = {split: metrics[split] for split in JUDGED if split in metrics}
+        interval = ("value", "low", "high", "method")
+        return {
+            split: {
+                "photos": found["photos"], "headline": headline(found)[0],
+                **{
+                    name: {n: found[name].get(n, "") for n in interval}
+                    for name in NAMES if found.get(name)
+                },
+            }
+            for split, found in kept.items()
+        }  # fmt: skip
+    return {}
 
 
 def metrics_file(metrics: Mapping[str, Any]) -> dict[str, Any]:

@@ -32,9 +32,9 @@ from headstart.serving.service import Service
 from headstart.serving.uploads import FIELD, Upload, read_uploads
 
 PAGE = {
-    "/": ("index.html", "text/html"),
-    "/page.css": ("page.css", "text/css"),
-    "/page.js": ("page.js", "text/javascript"),
+    "/": ("serving/page/index.html", "text/html"),
+    "/page.css": ("reporting/templates/page.css", "text/css"),
+    "/page.js": ("reporting/templates/page.js", "text/javascript"),
 }
 
 FREE = (*PAGE, "/healthz", "/docs", "/openapi.json")
@@ -130,7 +130,7 @@ def make_app(
     _predictions(app, service)
     _about(app, service)
     for path, (name, kind) in PAGE.items():
-        content = (files("headstart.serving") / "page" / name).read_bytes()
+        content = (files("headstart") / name).read_bytes()
         response = Response(
             content, media_type=kind, headers={"Cache-Control": "no-cache"}
         )  # itself an app that sends the same each time

@@ -5,18 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from headstart.errors import RunError
-from headstart.evaluation.metrics import JUDGED, NAMES, headline
 from headstart.inference.classifier import Answer, Classifier
 from headstart.inference.saliency import Explainer, has_maps
 from headstart.reporting.images import overlay, png
-from headstart.runs.figures import read_metrics
+from headstart.runs.figures import short_figures
 from headstart.serving.batching import LENGTHS, Batcher
 from headstart.serving.decoders import Decoders
 from headstart.serving.figures import Figures
@@ -108,30 +105,12 @@ class Service:
         wanted = None if label is None else [self.classifier.classes.index(label)]
         return png(overlay(photo, self.explainer.maps(photo[None], wanted)[0]))
 
-    def _figures(self) -> dict[str, Any]:
-        """Photos and accuracy per split; nothing where the folder has no metrics, or none that can be read."""
-        with suppress(RunError):
-            metrics = read_metrics(self.run)
-            kept = {split: metrics[split] for split in JUDGED if split in metrics}
-            interval = ("value", "low", "high", "method")
-            return {
-                split: {
-                    "photos": found["photos"], "headline": headline(found)[0],
-                    **{
-                        name: {n: found[name].get(n, "") for n in interval}
-                        for name in NAMES if found.get(name)
-                    },
-                }
-                for split, found in kept.items()
-            }  # fmt: skip
-        return {}
-
     def _about(self) -> dict[str, Any]:
         """Classes, figures and provenance, as GET /model gives them."""
         described = self.classifier.public_description()
         return {
             "name": self.run.resolve().name,
-            "figures": self._figures(),
+            "figures": short_figures(self.run),
             **{
                 name: described[name]
                 for name in ("classes", "labels", "preprocessing", "architecture", "provenance")

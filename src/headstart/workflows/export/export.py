@@ -5,11 +5,10 @@ A JSON file beside it says the same as its metadata.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 import numpy as np
@@ -29,8 +28,10 @@ from headstart.evaluation.objective import MULTICLASS, Objective
 from headstart.inference.classifier import Classifier, Model, name_of, name_of_run
 from headstart.inference.device import Machine, find_machine
 from headstart.reporting.console import console_events
-from headstart.runs.folder import inside, record
+from headstart.runs.figures import short_figures
+from headstart.runs.folder import record
 from headstart.runs.images import RunPhoto, evenly, run_photos
+from headstart.workflows.export.files import move, put, target
 from headstart.workflows.export.formats import EXPORTERS, Exporter
 from headstart.workflows.export.graph import WholeClassifier
 from headstart.workflows.export.quantize import CALIBRATION
@@ -131,23 +132,27 @@ class Exported:
 def export(
     run: Model,
     *,
-    format: Literal["onnx", "torch", "openvino"] = "onnx",
+    format: Literal["onnx", "torch", "openvino", "web", "litert", "executorch"] = "onnx",
     out: Place | None = None,
     int8: bool = False,
     photos: Any = (),
+    web_runtime: Place | None = None,
     overwrite: bool = False,
     quiet: bool = False,
     listener: Listener | None = None,
 ) -> Exported:
-    """Write the whole classifier, preprocessing included, as one file.
+    """Write the whole classifier, preprocessing included, as one file, or as a folder for a web server.
 
     Args:
         run: as for ``predict``.
-        format: "onnx", "torch" (torch.export) or "openvino".
-        out: the file; by default ``model.onnx`` and so on in the run folder.
+        format: "onnx", "torch" (torch.export), "openvino", "litert" (formerly TensorFlow Lite), "executorch", or
+            "web": a folder with a page that predicts in the browser.
+        out: the file or folder; by default ``model.onnx`` and so on in the run folder.
         int8: quantize to 8 bits after training, calibrated on training photos.
         photos: photos to check the file on, as the files of ``predict``; by default the run's own val and test photos.
-        overwrite: replace a file that is there already.
+        web_runtime: where onnxruntime-web is, for "web": its npm package as a folder or ``.tgz``; by default it is
+            downloaded once (14 MB).
+        overwrite: replace what an earlier export wrote.
         quiet: no progress and messages on standard error, warnings only.
         listener: called with each event (``headstart.core.events``); with ``quiet`` it alone hears of them.
 
@@ -157,36 +162,39 @@ def export(
     Raises:
         OptionError: an unknown format, a package that is not installed, a file that exists.
         DataError: no photo to check on.
+        DownloadError: onnxruntime-web cannot be fetched.
         RunError: no model there, or a file whose predictions differ from the classifier's; nothing is left of it.
     """
     form = EXPORTERS.get(format)
     if int8 and form.quantise is None:
         able = " or ".join(option("format", repr(form.name)) for form in EXPORTERS if form.quantise)
         raise OptionError(f"{option('int8')} goes with {able}, not with {format}.", "Leave it out.", option="int8")
+    if web_runtime is not None and form.ready is None:
+        problem = f"{option('web_runtime')} goes with {option('format', repr('web'))}, not with {format}."
+        raise OptionError(problem, "Leave it out.", option="web_runtime")
     form.check(int8)
     machine = find_machine("cpu")  # in float32, as the files compute
     exact = Machine(machine.device, False, machine.words)
     classifier = replace(Classifier.apart(run), precision="float32").to(exact)
-    path = _target(run, form, out, int8, overwrite)
+    path = target(run, form, out, int8, overwrite)
     given = find_files(() if photos is None else photos, "photos")
     chosen = list(given.photos) or _own_photos(run)
     if not chosen:
         raise DataError(f"{name_of_run(run)} has no val or test photos to check the file on.", CALL_PHOTOS)
-    facts = _facts(classifier)
-    beside = path.with_name(path.name + ".json")
+    facts = _facts(run, classifier)
+    graph = WholeClassifier(classifier.network, classifier.preprocessing, classifier.objective, classifier.certainty)
     with console_events(quiet, listener) as events:
         tell_skipped(given, events)
+        if form.ready is not None:
+            form = form.ready(None if web_runtime is None else Path(web_runtime), events)
         events.message(f"Writing {path} …")
         # Hidden: after a kill it must not pass for a file of the user's, which keeps a run from being replaced.
         with work_folder(path.parent) as folder:
             draft = folder / path.name
-            graph = WholeClassifier(classifier.network, classifier.preprocessing, classifier.objective)
             form.write(graph, draft, facts)
             exported = replace(_checked(run, classifier, form, draft, chosen, int8, events), path=path)
-            for made, place in zip(form.files(draft), form.files(path), strict=True):
-                os.replace(made, place)
-        write_json(beside, {**facts, "checked": asdict(exported.parity)})
-        record([*form.files(path), beside])
+            write_json(form.about(draft), {**facts, "checked": asdict(exported.parity)})
+            record(put(form, draft, path))
     return exported
 
 
@@ -200,10 +208,11 @@ def _own_photos(run: Model) -> list[RunPhoto]:
         raise DataError(f"The photos to check the file on are not there: {error.problem}", CALL_PHOTOS) from None
 
 
-def _facts(classifier: Classifier) -> dict[str, Any]:
+def _facts(run: Model, classifier: Classifier) -> dict[str, Any]:
     """The metadata of a file."""
     described = classifier.public_description()
     return {
+        "name": PurePath(name_of_run(run)).name,
         "classes": described["classes"],
         "input": f"images: uint8 RGB photos of any one size [photos, height, width, 3], upright{_scaling(classifier)}",
         "output": f"probabilities: float32 [photos, classes], in the order of the classes{_deciding(classifier)}",
@@ -212,6 +221,7 @@ def _facts(classifier: Classifier) -> dict[str, Any]:
             for name in ("preprocessing", "architecture", "provenance", "labels")
             if name in described
         },
+        "figures": short_figures(run),
     }
 
 
@@ -226,18 +236,6 @@ def _scaling(classifier: Classifier) -> str:
     ranges = (classifier.preprocessing.ranges or Ranges())._asdict().items()
     told = [f"of {name} v, round(255 * (v - {pair[0]:g}) / {pair[1] - pair[0]:g})" for name, pair in ranges if pair]
     return f"; of more than 8 bits, scaled before that: {', '.join(told)}, within 0 and 255" if told else ""
-
-
-def _target(run: Model, form: Exporter, out: Place | None, int8: bool, overwrite: bool) -> Path:
-    path = Path(out) if out else inside(run, f"model{'.int8' if int8 else ''}{form.suffix}")
-    asked = option("out", repr(str(path)))
-    if path.suffix != form.suffix:
-        raise OptionError(f"{asked}: a file of format {form.name} ends in {form.suffix}.", "Name it so.", option="out")
-    if not path.parent.is_dir():
-        raise OptionError(f"{asked}: there is no folder {path.parent}.", "Create it first.", option="out")
-    if path.exists() and not overwrite:
-        raise OptionError(f"{path} exists.", "Use `overwrite=True` to replace it, or name another file with `out`.")
-    return path
 
 
 def _checked(
@@ -270,8 +268,7 @@ def _checked(
         )
         calibration = good[:CALIBRATION]
     wide = draft.with_name(f"wide.{draft.name}")
-    for made, kept in zip(form.files(draft), form.files(wide), strict=True):
-        os.replace(made, kept)
+    move(form, draft, wide)
     assert form.quantise is not None
     form.quantise(wide, draft, calibration, classifier.preprocessing.ranges)
     parity, after = _measured(form, draft, good, classifier, wanted, targets, events)
@@ -303,9 +300,8 @@ def _measured(
         seconds.append(time.perf_counter() - began)
         events.progress("checking", done, len(photos))
     found, ms = np.stack(rows), 1000 * float(np.median(seconds))
-    size = sum(file.stat().st_size for file in form.files(draft) if file.exists())
     accuracy = None
     if targets is not None:
         right = classifier.objective.decide(found) == targets
         accuracy = float((right.all(1) if right.ndim == 2 else right).mean())
-    return compare(wanted, found, ms, classifier.objective), {"bytes": size, "ms": ms, "accuracy": accuracy}
+    return compare(wanted, found, ms, classifier.objective), {"bytes": form.size(draft), "ms": ms, "accuracy": accuracy}

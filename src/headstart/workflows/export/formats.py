@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
+from headstart.core.events import Events
 from headstart.core.ranges import Ranges
 from headstart.core.registry import Registry
 from headstart.core.text import json_text, printable
@@ -32,7 +34,10 @@ class Exporter:
 
     ``write(graph, path, facts)``; ``open(path)`` returns a runner; ``quantise(source, target, photos, ranges)``
     quantizes to int8 by photos read with these ranges, where there is a tool. ``needs``, ``int8_needs``: packages by
-    import name; ``beside``: suffixes of further files.
+    import name; ``install``: what pip installs for them; ``beside``: suffixes of further files.
+
+    ``holds``: where the format is a folder, every file that it may hold. ``ready(runtime, events)`` fetches what the
+    format needs from elsewhere, before any work, and returns the exporter that has it.
     """
 
     name: str
@@ -43,10 +48,13 @@ class Exporter:
     quantise: Callable[[Path, Path, Sequence[ImageRef], Ranges | None], None] | None = None
     int8_needs: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
+    install: str = "'headstart[export]'"
+    holds: tuple[str, ...] = ()
+    ready: Callable[[Path | None, Events], Exporter] | None = None
 
     def check(self, int8: bool = False) -> None:
         """Raise OptionError where a package that it needs is not installed."""
-        needed = {"format": (option("format", repr(self.name)), self.needs, "'headstart[export]'")}
+        needed = {"format": (option("format", repr(self.name)), self.needs, self.install)}
         if int8:
             needed["int8"] = (option("int8"), self.int8_needs, " ".join(self.int8_needs))
         for name, (asked, packages, install) in needed.items():
@@ -55,20 +63,29 @@ class Exporter:
                 raise OptionError(problem, f"pip install {install}", option=name)
 
     def files(self, path: Path) -> list[Path]:
-        """The files that make up a model of this format."""
+        """The files that make up a model of this format, or its one folder."""
         return [path, *(path.with_suffix(suffix) for suffix in self.beside)]
 
+    def about(self, path: Path) -> Path:
+        """The JSON file that says the same as the metadata."""
+        return path / "model.json" if self.holds else path.with_name(path.name + ".json")
 
-def captured(graph: WholeClassifier) -> torch.export.ExportedProgram:
-    """The graph, traced for any number of photos of any size.
+    def size(self, path: Path) -> int:
+        """Bytes of the model at ``path``."""
+        found = path.iterdir() if self.holds else (file for file in self.files(path) if file.exists())
+        return sum(file.stat().st_size for file in found)
+
+
+def traced(graph: nn.Module, photos: int | None = None, at_most: int | None = None) -> torch.export.ExportedProgram:
+    """The graph, traced for this number of photos (None: any), of any size up to ``at_most`` pixels per side.
 
     Its nodes name no line of code: the file goes to others, who need not know the folders of this machine.
     """
-    sides = {axis: torch.export.Dim(name, min=2) for axis, name in ((1, "height"), (2, "width"))}
-    shapes = {"images": {0: torch.export.Dim("photos", min=1), **sides}}
-    example = torch.zeros(2, 61, 67, 3, dtype=torch.uint8)
+    sides = {axis: torch.export.Dim(name, min=2, max=at_most) for axis, name in ((1, "height"), (2, "width"))}
+    several = {} if photos else {0: torch.export.Dim("photos", min=1)}
+    example = torch.zeros(photos or 2, 61, 67, 3, dtype=torch.uint8)
     with torch.no_grad(), quiet():
-        program = torch.export.export(graph.eval(), (example,), dynamic_shapes=shapes)
+        program = torch.export.export(graph.eval(), (example,), dynamic_shapes={"images": {**several, **sides}})
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)
     return program
@@ -76,7 +93,7 @@ def captured(graph: WholeClassifier) -> torch.export.ExportedProgram:
 
 def _write_torch(graph: WholeClassifier, path: Path, facts: dict[str, Any]) -> None:
     with quiet():
-        torch.export.save(captured(graph), str(path), extra_files={"headstart.json": json_text(facts)})
+        torch.export.save(traced(graph), str(path), extra_files={"headstart.json": json_text(facts)})
 
 
 def _open_torch(path: Path) -> Runner:
@@ -90,26 +107,30 @@ def _open_torch(path: Path) -> Runner:
     return run
 
 
-def _write_onnx(graph: WholeClassifier, path: Path, facts: dict[str, Any]) -> None:
+def write_onnx(
+    graph: nn.Module, path: Path, facts: dict[str, Any], outputs: Sequence[str] = ("probabilities",)
+) -> None:
+    """The graph as an ONNX file, whose outputs have these names; ``facts`` are its metadata."""
     import onnx_ir
 
-    program = captured(graph)
+    program = traced(graph)
     with quiet():
         made = torch.onnx.export(
-            program, input_names=["images"], output_names=["probabilities"], opset_version=OPSET, dynamo=True,
+            program, input_names=["images"], output_names=list(outputs), opset_version=OPSET, dynamo=True,
             verbose=False,
         )  # fmt: skip
     assert made is not None
     made.model.producer_name = "headstart"
     # Names of the dimensions that vary, which tools show.
     made.model.graph.inputs[0].shape = onnx_ir.Shape(["photos", "height", "width", 3])
-    (probabilities,) = made.model.graph.outputs
-    probabilities.shape = onnx_ir.Shape(["photos", probabilities.shape[1]])
+    for output in made.model.graph.outputs:
+        output.shape = onnx_ir.Shape(["photos", *list(output.shape)[1:]])
     made.model.metadata_props.update({key: _text(value) for key, value in facts.items()})
     made.save(str(path))
 
 
-def _open_onnx(path: Path) -> Runner:
+def open_onnx(path: Path) -> Runner:
+    """By onnxruntime on the CPU."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -122,7 +143,7 @@ def _write_openvino(graph: WholeClassifier, path: Path, facts: dict[str, Any]) -
     """Through ONNX, whose graph for any size OpenVINO reads."""
     between = path.with_suffix(".between.onnx")
     try:
-        _write_onnx(graph, between, {})
+        write_onnx(graph, between, {})
         model = openvino_core().read_model(str(between))
         for key, value in facts.items():
             model.set_rt_info(_text(value), ["headstart", key])
@@ -137,13 +158,17 @@ def _open_openvino(path: Path) -> Runner:
     return lambda photos: np.array(model([photos])[0])
 
 
-ONNX = Exporter("onnx", ".onnx", ("onnx", "onnxscript", "onnxruntime"), _write_onnx, _open_onnx, quantise_onnx)
+ONNX = Exporter("onnx", ".onnx", ("onnx", "onnxscript", "onnxruntime"), write_onnx, open_onnx, quantise_onnx)
 TORCH = Exporter("torch", ".pt2", (), _write_torch, _open_torch)
 OPENVINO = Exporter(
     "openvino", ".xml", ("onnx", "onnxscript", "openvino"), _write_openvino, _open_openvino, quantise_openvino,
     ("nncf",), (".bin",),
 )  # fmt: skip
-OWN = {name: f"{__name__}:{name.upper()}" for name in ("onnx", "torch", "openvino")}
+OWN = {
+    **{name: f"{__name__}:{name.upper()}" for name in ("onnx", "torch", "openvino")},
+    "web": "headstart.workflows.export.web:WEB",
+    **{name: f"headstart.workflows.export.mobile:{name.upper()}" for name in ("litert", "executorch")},
+}
 EXPORTERS: Registry[Exporter] = Registry("export format", "headstart.exporters", OWN, option="format")
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from headstart.errors import OptionError
 from headstart.evaluation.objective import MULTICLASS, Objective
+from headstart.evaluation.uncertainty import Uncertainty
 from headstart.inference.runner import fold
 from headstart.models.network import Network
 from headstart.models.preprocessing import Preprocessing
@@ -22,17 +23,25 @@ from headstart.models.preprocessing import Preprocessing
 class WholeClassifier(nn.Module):
     """Preprocessing, network, softmax or sigmoid. ``images`` uint8 [N, H, W, 3] -> ``probabilities`` float32 [N, C].
 
+    ``certainty``: what ``WithDistance`` is made from.
+
     Raises:
         OptionError: an interpolation whose weights are not known here.
     """
 
-    def __init__(self, network: Network, preprocessing: Preprocessing, objective: Objective = MULTICLASS) -> None:
+    def __init__(
+        self,
+        network: Network,
+        preprocessing: Preprocessing,
+        objective: Objective = MULTICLASS,
+        certainty: Uncertainty | None = None,
+    ) -> None:
         super().__init__()
         self.activate = objective.activate
         if preprocessing.interpolation not in ("bilinear", "bicubic"):
             problem = f"A model whose photos are resized by {preprocessing.interpolation} cannot be exported."
             raise OptionError(problem, "Known: bilinear, bicubic.")
-        self.preprocessing = preprocessing
+        self.preprocessing, self.certainty = preprocessing, certainty
         self.backbone = fold(network.backbone)
         self.head = network.head.eval()
         self.register_buffer("mean", 255 * torch.tensor(preprocessing.mean).view(1, 3, 1, 1), persistent=False)
@@ -42,11 +51,19 @@ class WholeClassifier(nn.Module):
     std: Tensor
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.activate(self.head(self.backbone(self.prepare(images))))
+        return self.probabilities(self.backbone(self.prepare(images)))
+
+    def probabilities(self, features: Tensor) -> Tensor:
+        """[N, C] from the backbone's features."""
+        return self.activate(self.head(features))
 
     def prepare(self, images: Tensor) -> Tensor:
         """Photos as the network takes them: float32 [N, 3, S, S], resized, cropped and normalised."""
         height, width = (torch.scalar_tensor(images.shape[axis], dtype=torch.int64) for axis in (1, 2))
+        return self.prepare_corner(images, height, width)
+
+    def prepare_corner(self, images: Tensor, height: Tensor, width: Tensor) -> Tensor:
+        """As ``prepare``, of photos of this size in the upper left corner of ``images``."""
         short = torch.minimum(height, width)
         x = images.permute(0, 3, 1, 2).to(torch.float32)
         # As Pillow does: along the rows first (unless a photo is very tall), and whole numbers in between.
@@ -73,7 +90,41 @@ class WholeClassifier(nn.Module):
             near = (1.5 * far - 2.5) * far * far + 1
             tail = ((-0.5 * far + 2.5) * far - 4) * far + 2
             weights = torch.where(far < 1, near, torch.where(far < 2, tail, torch.zeros_like(far)))
+        weights = weights * (places < side.to(torch.float32)).to(torch.float32)
         return weights / weights.sum(1, keepdim=True)
+
+
+class OnCanvas(nn.Module):
+    """The graph for runtimes that want inputs of one shape: ``images`` uint8 [1, M, M, 3] holds the photo in its upper
+    left corner, ``size`` int32 [1, 2] is the photo's height and width.
+    """
+
+    def __init__(self, classifier: WholeClassifier) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, images: Tensor, size: Tensor) -> Tensor:
+        height, width = size[0, 0].to(torch.int64), size[0, 1].to(torch.int64)
+        prepared = self.classifier.prepare_corner(images, height, width)
+        return self.classifier.probabilities(self.classifier.backbone(prepared))
+
+
+class WithDistance(nn.Module):
+    """The graph with a second output: ``distance`` float32 [N] to the training photos, above 1 for an unknown photo."""
+
+    def __init__(self, classifier: WholeClassifier, means: Tensor, usual: float) -> None:
+        super().__init__()
+        self.classifier, self.usual = classifier, usual
+        self.register_buffer("means", means, persistent=False)
+
+    means: Tensor
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.classifier.backbone(self.classifier.prepare(images))
+        last = nn.functional.normalize(features[:, -self.means.shape[1] :])
+        # No matrix product: the tools that quantize to int8 would take it for a layer.
+        cosine = (last[:, None] * self.means).sum(2)
+        return self.classifier.probabilities(features), (1 - cosine.amax(1)) / self.usual
 
 
 def _whole(x: Tensor) -> Tensor:

@@ -1,4 +1,5 @@
-// The page at /. Photos go to /predict one by one, a few at a time; nothing leaves this server.
+// The page of serve, where photos go to /predict one by one, a few at a time, and nothing leaves this server; and of
+// export --format web, whose local.js computes in the browser and is asked in place of a server.
 "use strict";
 
 const AT_A_TIME = 4;
@@ -16,13 +17,17 @@ const headers = () => (/^[\x21-\x7e]+$/.test(key) ? { "X-API-Key": key } : {});
 
 async function start() {
   try {
-    const response = await fetch("model", { headers: headers() });
-    if (response.status === 401) return lock();
-    model = await response.json();
-  } catch {
-    return say("The server does not answer. Is headstart serve still running?");
+    if (window.local) model = await window.local.about();
+    else {
+      const response = await fetch("model", { headers: headers() });
+      if (response.status === 401) return lock();
+      model = await response.json();
+      lock(false);
+    }
+  } catch (error) {
+    if (window.local) $("about").textContent = "";
+    return say(window.local ? error.message : "The server does not answer. Is headstart serve still running?");
   }
-  lock(false);
   $("name").textContent = model.name;
   const figure = model.figures.test || model.figures.folds || model.figures.val;
   const leads = { "balanced accuracy": "balanced_accuracy", "mean average precision": "map", "micro F1": "f1_micro" }[figure?.headline] || "accuracy";
@@ -43,7 +48,7 @@ function lock(locked = true) {
   $("key").focus();
 }
 
-$("lock").addEventListener("submit", (event) => {
+$("lock")?.addEventListener("submit", (event) => {
   event.preventDefault();
   key = $("key").value.trim();
   start();
@@ -148,6 +153,10 @@ async function send(path, file) {
 }
 
 async function name(file, node, row) {
+  if (window.local) {
+    const problem = await window.local.predict(file).then((found) => { Object.assign(row, found); }, (error) => error.message);
+    return problem ? fail(node, row, problem) : show(node, row, file);
+  }
   try {
     const response = await send("predict", file);
     const found = await response.json();
@@ -168,14 +177,26 @@ function fail(node, row, problem) {
 }
 
 function show(node, row, file) {
-  node.querySelector(".label").textContent = shown(row.labels ? row.labels.join(", ") || "no label" : row.label);
+  node.querySelector(".label").textContent = words(row);
   node.querySelector(".unknown").hidden = !row.unknown;
-  const best = Object.entries(row.probabilities).sort((a, b) => b[1] - a[1]).slice(0, SHOWN);
-  node.querySelector(".bars").replaceChildren(...best.map(([label, p], i) => bar(label, p, row.labels ? row.labels.includes(label) : i === 0)));
+  const best = sorted(row);
+  node.querySelector(".bars").replaceChildren(...bars(row));
   const look = node.querySelector(".look");
   look.hidden = !model.explains;
   look.addEventListener("click", () => toggle(node, look, file, row.labels ? best.find(([label]) => row.labels.includes(label))?.[0] ?? best[0][0] : row.label));
 }
+
+// The most probable classes, the best first.
+function bars(row) {
+  return sorted(row).map(([label, p], i) => bar(label, p, row.labels ? row.labels.includes(label) : i === 0));
+}
+
+function sorted(row) {
+  return Object.entries(row.probabilities).sort((a, b) => b[1] - a[1]).slice(0, SHOWN);
+}
+
+// The class, or the labels where a photo may have several.
+const words = (row) => shown(row.labels ? row.labels.join(", ") || "no label" : row.label);
 
 function bar(label, p, best) {
   const item = document.createElement("li");
