@@ -230,10 +230,10 @@ def of_runs(trial: Trial) -> dict[str, str]:
 
 
 def cut(backbone: Backbone) -> None:
-    """The network cut after the stage before its last one, and run on a photo."""
+    """The network cut after the stage before its last one, and run on a photo; an undivided one after its first."""
     stages = backbone.stage_names()
-    last = stages.index(backbone.last_stage) if backbone.last_stage else 0
-    short = backbone.truncated(stages[max(0, last - 1)] if not backbone.undivided else next(iter(backbone.inner)))
+    at = next(iter(backbone.inner)) if backbone.undivided else stages[max(0, stages.index(backbone.last_stage) - 1)]
+    short = backbone.truncated(at)
     short.check_image_size(short.facts.trial_size)
 
 
