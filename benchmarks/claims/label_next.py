@@ -1,7 +1,8 @@
 """How many labels does ``suggest`` save? The figures and the plot of docs/guides/label-next.md.
 
     python benchmarks/claims/label_next.py ASSETS [--sets animals,cifar10,trashnet] [--methods margin,coverage]
-                                    [--seeds 5] [--batch 20] [--labels 200] [--keep FOLDER] [--plots FOLDER]
+                                    [--seeds 5] [--batch 20] [--labels 200] [--folds]
+                                    [--keep FOLDER] [--plots FOLDER]
 
 ASSETS holds data/SET and weights/resnet18.fp16.safetensors. Each seed draws three photos per class to begin with, and a
 test part of 3 in 10 where the set has none. Then ``--batch`` photos of the pool are chosen, labelled by the truth, and
@@ -99,20 +100,24 @@ def _some(manifest: Manifest, most: dict[str, int] | None, step: int) -> Manifes
     return replace(manifest, photos=tuple(kept))
 
 
-def accuracy(data: Data, labelled: np.ndarray, test: np.ndarray, seed: int) -> float:
-    """Of a probe that is trained as ``train`` does, on the test photos."""
+def accuracy(data: Data, labelled: np.ndarray, test: np.ndarray, seed: int, folds: bool) -> float:
+    """Of a probe that is trained as ``train`` does, or whose L2 is chosen by cross-validation, on the test photos."""
     x, y = data.features[labelled], data.labels[labelled]
     classes = int(data.labels.max()) + 1
     part = np.array(assign(list(map(str, y)), list(range(len(y))), [1 - DEFAULT_FRACTION, DEFAULT_FRACTION], seed))
     train, val = part == 0, part == 1
-    if val.any():
+    if folds:
+        probe = fit_few(x, y, classes, list(range(len(y))))
+    elif val.any():
         probe = fit_probe((x[train], y[train]), (x[val], y[val]), classes)
     else:
         probe = fit_probe((x, y), (x, y), classes, (USUAL_L2,))
     return float((probabilities(probe, data.features[test]).argmax(1) == data.labels[test]).mean())
 
 
-def simulate(data: Data, method: str, seed: int, draw: int, batch: int, most: int) -> Iterator[tuple[int, float, Any]]:
+def simulate(
+    data: Data, method: str, seed: int, draw: int, batch: int, most: int, folds: bool
+) -> Iterator[tuple[int, float, Any]]:
     """(labels, accuracy, [look-alikes, those with the class of their photo]) as labels come in."""
     pool, test = data.parts(np.random.default_rng(seed))
     classes = int(data.labels.max()) + 1
@@ -120,7 +125,7 @@ def simulate(data: Data, method: str, seed: int, draw: int, batch: int, most: in
     rest, rng = np.setdiff1d(pool, labelled), np.random.default_rng([seed, draw])
     alike: Any = None
     while True:
-        yield len(labelled), accuracy(data, labelled, test, seed), alike
+        yield len(labelled), accuracy(data, labelled, test, seed, folds), alike
         if len(labelled) >= most:
             return
         if method == "random":
@@ -144,10 +149,12 @@ def curves(name: str, method: str, asked: argparse.Namespace) -> np.ndarray:
     for seed in range(asked.seeds):
         drawn = []
         for draw in range(DRAWS if method == "random" else 1):
-            file = asked.keep / f"{name}-{method}-{asked.batch}-{asked.labels}-{seed}-{draw}.json"
+            file = (
+                asked.keep / f"{name}-{method}-{asked.batch}-{asked.labels}-{seed}-{draw}{'-folds' * asked.folds}.json"
+            )
             if not file.exists():
                 data = data or load(name, asked.assets)
-                steps = simulate(data, method, seed, draw, asked.batch, asked.labels)
+                steps = simulate(data, method, seed, draw, asked.batch, asked.labels, asked.folds)
                 file.write_text(json.dumps([[n, value, *(alike or (0, 0))] for n, value, alike in steps]))
             drawn.append(json.loads(file.read_text()))
         found.append(np.mean(drawn, axis=0))
@@ -188,7 +195,7 @@ def tell(name: str, found: dict[str, np.ndarray]) -> None:
 
 
 def _cell(rows: np.ndarray, labels: np.ndarray, at: float) -> str:
-    return f"{rows[:, int(np.searchsorted(labels, at)), 1].mean():.3f}  "
+    return f"{np.interp(at, labels, rows[:, :, 1].mean(0)):.3f}  "
 
 
 LOOKS = {"random": ("muted", "dashed"), "margin": ("series-2", "solid"), "coverage": ("accent", "solid")}
@@ -222,6 +229,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--batch", type=int, default=20)
     parser.add_argument("--labels", type=int, default=200)
+    parser.add_argument("--folds", action="store_true", help="the judged probe, too, chooses L2 by cross-validation")
     parser.add_argument("--keep", type=Path)
     parser.add_argument("--plots", type=Path, help="a folder for SET.svg")
     asked = parser.parse_args()

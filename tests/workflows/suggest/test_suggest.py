@@ -112,6 +112,9 @@ def test_the_table_is_what_train_reads(
     assert list(rows[0]) == ["path", "label", "confidence", "why", "group", "copies"]
     told = json.loads(cli("suggest", photos, pool, "--count", 6, "--json", "-q", *starter).out)
     assert [row["path"] for row in told["suggestions"]] == [row["path"] for row in rows]
+    Path("sub").mkdir()
+    assert cli("suggest", photos, "pool", "--count", 6, "--out", "sub/next.csv", "-q", *starter).code == 0
+    assert {photo.path for photo in hs.photos("sub/next.csv").manifest.photos} == {Path(row["path"]) for row in rows}
     text = Path("next.csv").read_text(encoding="utf-8")
     for n, row in enumerate(rows):  # as corrected by a person
         text = text.replace(f"{row['path']},{row['label']}", f"{row['path']},{('cat', 'dog')[n % 2]}")

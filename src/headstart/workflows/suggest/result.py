@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.core.files import write_rows
-from headstart.core.text import joined, plural
+from headstart.core.text import count, joined, plural
 from headstart.data.schema import ImageRef
 from headstart.reporting.notebook import frame, html, photo_tile
 
@@ -77,17 +78,11 @@ class Suggestions:
         ]
         head = f"{'group':>5} {'label':{wide + 1}} sure  why         photo"
         where = [] if self.out is None else [f"written: {self.out}"]
-        return joined([head, *lines, self.about, *where])
-
-    @property
-    def about(self) -> str:
-        """One sentence: how many of how many photos, and by what."""
-        already = f"; {plural(len(self.already), 'photo is', 'photos are')} labelled already" if self.already else ""
-        pool = plural(self.pool, "unlabelled photo")
-        return (
-            f"{len({one.group for one in self.rows})} of {pool}, by {self.method} over features of {self.network}, from"
-            f" {plural(self.labelled, 'labelled photo')}{already}"
-        )
+        groups = len({one.group for one in self.rows})
+        pool, labelled = plural(self.pool, "unlabelled photo"), plural(self.labelled, "labelled photo")
+        what = f"{count(groups)} of {pool}, from {labelled}"
+        already = [f"{plural(len(self.already), 'photo')} of the pool: labelled already"] if self.already else []
+        return joined([head, *lines, what, *already, f"by {self.method}, features of {self.network}", *where])
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -99,9 +94,18 @@ class Suggestions:
         }  # fmt: skip
 
     def write(self, path: Path) -> None:
-        """Write the rows as a CSV. Raises RunError."""
+        """Write the rows as a CSV, in which paths start from its own folder or are absolute. Raises RunError."""
+        here = path.resolve().parent == Path.cwd().resolve()
         rows = (
-            (one.name, one.label, f"{one.confidence:.4f}", one.why, one.group, len(one.copies)) for one in self.rows
+            (
+                one.name if here else _absolute(one.name),
+                one.label,
+                f"{one.confidence:.4f}",
+                one.why,
+                one.group,
+                len(one.copies),
+            )
+            for one in self.rows
         )
         write_rows(path, COLUMNS, list(rows))
 
@@ -111,3 +115,8 @@ class Suggestions:
             for one in self.rows if one.photo is not None
         )  # fmt: skip
         return f"<div>{''.join(tiles)}</div>"
+
+
+def _absolute(name: str) -> str:
+    """The absolute path of a file; a name that is none, such as that of a picture in memory, as it is."""
+    return os.path.abspath(name) if os.path.exists(name) else name

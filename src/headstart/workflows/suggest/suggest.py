@@ -27,9 +27,11 @@ from headstart.data.stratify import linked, units
 from headstart.errors import DataError, OptionError, option
 from headstart.evaluation.ood import unit_rows
 from headstart.inference.classifier import Classifier
+from headstart.inference.device import find_machine
 from headstart.reporting.console import console_events
 from headstart.runs.images import run_photos
-from headstart.training.config import SUGGESTED, SuggestOptions, TrainOptions, taken_by
+from headstart.training.config import SUGGESTED, SuggestOptions, TrainOptions
+from headstart.training.plan import check_overrides
 from headstart.workflows.embed.embed import Embedded, embedded, gathered
 from headstart.workflows.suggest.groups import look_alikes, newer_than_uncertain
 from headstart.workflows.suggest.probe import fit_few, probabilities
@@ -126,11 +128,12 @@ def _run_of(data: Data, device: Device) -> Classifier | None:
 
 def _gathered(data: Data, run: Classifier | None, options: SuggestOptions) -> TrainOptions:
     """The options, checked. Raises OptionError."""
-    if run is None:
-        asked = TrainOptions.gather(data, None, options, "suggest", strategy="probe")
-        gathered(None, {name: value for name, value in options.items() if name in taken_by("embed")})  # type: ignore[arg-type]
-        return asked
-    return gathered(run, options)
+    if run is not None:
+        return gathered(run, options)
+    asked = TrainOptions.gather(data, None, options, "suggest", strategy="probe")
+    check_overrides(asked.settings)
+    find_machine(asked.device)
+    return asked
 
 
 def _of_run(run: Classifier) -> tuple[list[ImageRef], list[str]]:
