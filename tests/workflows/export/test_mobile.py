@@ -51,8 +51,7 @@ def test_a_photo_in_the_corner_of_a_canvas_is_prepared_as_alone(
 @pytest.mark.parametrize(
     ("size", "wanted"),
     [
-        ((100, 80), (100, 80)), ((128, 128), (128, 128)), ((129, 60), (64, 30)), ((1000, 3), (125, 1)),
-        ((999, 500), (124, 62)),
+        ((100, 80), (100, 80)), ((128, 128), (128, 128)), ((256, 120), (128, 60)), ((1000, 3), (125, 1)),
     ],
 )  # fmt: skip
 def test_a_large_photo_becomes_means_of_squares(size: tuple[int, int], wanted: tuple[int, int]) -> None:
@@ -60,11 +59,20 @@ def test_a_large_photo_becomes_means_of_squares(size: tuple[int, int], wanted: t
     found = shrunk(photo, 128)
     assert found.shape == (*wanted, 3)
     assert found.dtype == np.uint8
-    if size == (129, 60):
-        middle = photo[:128].reshape(64, 2, 30, 2, 3).mean((1, 3))
-        assert np.abs(found - middle).max() <= 0.5
+    if size == (256, 120):
+        assert np.abs(found - photo.reshape(128, 2, 60, 2, 3).mean((1, 3))).max() <= 0.5
     if size == wanted:
         assert (found == photo).all()
+
+
+@pytest.mark.parametrize("size", [(3000, 3994), (999, 500), (3675, 3000), (131, 130), (1000, 2001)])
+def test_a_large_photo_is_resized_to_as_many_pixels_as_before(size: tuple[int, int]) -> None:
+    """Or the crop moves by half a pixel: 3994 x 3000 is 213 x 160, but 998 x 750 would be 212 x 160."""
+    resize, side = 160, 640
+    rows, columns = shrunk(np.zeros((*size, 3), np.uint8), side).shape[:2]
+    assert max(rows, columns) <= side
+    assert resize * max(rows, columns) // min(rows, columns) == resize * max(size) // min(size)
+    assert columns / rows == pytest.approx(size[1] / size[0], rel=0.01)
 
 
 @pytest.mark.slow

@@ -30,16 +30,40 @@ def canvas_side(preprocessing: Preprocessing) -> int:
 
 
 def shrunk(photo: np.ndarray, side: int) -> np.ndarray:
-    """uint8 [H, W, 3] with at most ``side`` pixels per side: means of squares of pixels, or the photo as it is."""
-    by = -(-max(photo.shape[:2]) // side)
-    if by == 1:
+    """uint8 [H, W, 3] with at most ``side`` pixels per side (``canvas_side``): means of squares of pixels, or the photo
+    as it is.
+    """
+    if max(photo.shape[:2]) <= side:
         return photo
-    rows, columns = (max(1, length // by) for length in photo.shape[:2])
-    step = [min(by, length) for length in photo.shape[:2]]  # a photo may be narrower than a square
-    top, left = ((length - n * s) // 2 for length, n, s in zip(photo.shape[:2], (rows, columns), step, strict=True))
-    part = photo[top : top + rows * step[0], left : left + columns * step[1]]
-    squares = part.reshape(rows, step[0], columns, step[1], 3)
+    by, shape = _grid(photo.shape[0], photo.shape[1], side)
+    rows, columns = (_places(length, n, by) for length, n in zip(photo.shape[:2], shape, strict=True))
+    squares = photo[rows][:, columns].reshape(shape[0], by, shape[1], by, 3)
     return np.asarray((squares.mean((1, 3)) + 0.5).astype(np.uint8))
+
+
+def _places(length: int, squares: int, by: int) -> np.ndarray:
+    """Indices of the pixels of the squares along one axis, centred; at the border the last pixels repeat."""
+    return np.clip(np.arange(squares * by) + (length - squares * by) // 2, 0, length - 1)
+
+
+def _grid(height: int, width: int, side: int) -> tuple[int, tuple[int, int]]:
+    """(pixels per side of a square, rows and columns): where it can be, the graph resizes the reduced photo to as many
+    pixels as the whole one; otherwise all moves by half a pixel.
+    """
+    resize = side // MARGIN
+
+    def kept(rows: int, columns: int) -> int:
+        return min(2 * resize, resize * max(rows, columns) // min(rows, columns))
+
+    def off(shape: tuple[int, int]) -> tuple[bool, float]:
+        return kept(*shape) != kept(height, width), abs(shape[1] / shape[0] - width / height)
+
+    least = -(-max(height, width) // side)
+    tried = []
+    for by in range(least, least + 3):
+        shapes = [(h, w) for h in (height // by, -(-height // by)) for w in (width // by, -(-width // by)) if h and w]
+        tried.append((by, min(shapes, key=off)))
+    return next((one for one in tried if not off(one[1])[0]), tried[0])
 
 
 def _write_litert(graph: WholeClassifier, path: Path, facts: dict[str, Any]) -> None:

@@ -61,18 +61,19 @@ async function pixels(picture) {
 // [RGB, shape], each pixel the mean of a square of pixels where the photo is much larger than the model needs: the same
 // in every browser, and a phone's photo of 12 million pixels would take 150 MB in the model.
 function reduced({ data, width, height }, side) {
-  const by = Math.max(1, Math.floor(Math.min(width, height) / (MARGIN * side)));
-  const columns = Math.floor(width / by), rows = Math.floor(height / by);
-  const left = (width - columns * by) >> 1, top = (height - rows * by) >> 1;
+  const [by, columns, rows] = grid(width, height, side);
+  const left = Math.floor((width - columns * by) / 2), top = Math.floor((height - rows * by) / 2);
+  const within = (place, length) => Math.min(Math.max(place, 0), length - 1); // at the border the last pixels repeat
   const rgb = new Uint8Array(columns * rows * 3);
   const area = by * by;
   let to = 0;
   for (let row = 0; row < rows; row++) {
     for (let column = 0; column < columns; column++) {
       let red = 0, green = 0, blue = 0;
-      for (let y = 0; y < by; y++) {
-        let from = 4 * ((top + row * by + y) * width + left + column * by);
-        for (let x = 0; x < by; x++, from += 4) {
+      for (let y = top + row * by; y < top + (row + 1) * by; y++) {
+        const line = within(y, height) * width;
+        for (let x = left + column * by; x < left + (column + 1) * by; x++) {
+          const from = 4 * (line + within(x, width));
           red += data[from];
           green += data[from + 1];
           blue += data[from + 2];
@@ -84,4 +85,19 @@ function reduced({ data, width, height }, side) {
     }
   }
   return [rgb, [1, rows, columns, 3]];
+}
+
+// [pixels per side of a square, columns, rows]: the model must resize the reduced photo to as many pixels as the whole
+// one, or all moves by half a pixel.
+function grid(width, height, side) {
+  const resized = (w, h) => Math.min(2 * side, Math.floor((side * Math.max(w, h)) / Math.min(w, h)));
+  const off = ([columns, rows]) => Math.abs(columns / rows - width / height);
+  for (let by = Math.floor(Math.min(width, height) / (MARGIN * side)); by > 1; by--) {
+    const shapes = [Math.floor(width / by), Math.ceil(width / by)].flatMap(
+      (columns) => [[columns, Math.floor(height / by)], [columns, Math.ceil(height / by)]],
+    );
+    const fits = shapes.filter(([w, h]) => resized(w, h) === resized(width, height)).sort((a, b) => off(a) - off(b));
+    if (fits.length) return [by, ...fits[0]];
+  }
+  return [1, width, height];
 }
