@@ -25,7 +25,7 @@ HEAD = """\
 raises `headstart.errors.HeadstartError` with the message that the command line prints.
 
 This page is written from the code by `make docs`; a test compares the two. The
-[overview](../../README.md#python) has an example, and [own parts](extending.md) describes what you can extend.
+[overview](../../README.md#python) has an example, and [extending headstart](extending.md) describes parts of your own.
 """
 GROUPS = {
     "Before training": ("photos", "check", "recommend", "forecast", "backbones"),

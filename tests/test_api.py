@@ -62,7 +62,7 @@ def test_every_parameter_has_a_line_in_the_docstring(name: str) -> None:
     stars = {inspect.Parameter.VAR_KEYWORD: "**", inspect.Parameter.VAR_POSITIONAL: "*"}
     parameters = inspect.signature(getattr(hs, name)).parameters.values()
     assert told == [stars.get(p.kind, "") + p.name for p in parameters]
-    assert {"Raises", *(() if name == "serve" else ["Returns"])} <= set(sections)
+    assert {"Raises", *(() if name in {"serve", "studio"} else ["Returns"])} <= set(sections)
 
 
 @pytest.mark.parametrize("name", LONG)

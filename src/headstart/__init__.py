@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from headstart.inference.classifier import Classifier, Prediction
     from headstart.models.providers import backbones
     from headstart.serving.server import serve
+    from headstart.workbench.server import studio
     from headstart.workflows.check.check import check
     from headstart.workflows.demo import demo
     from headstart.workflows.embed.embed import embed
@@ -63,6 +64,7 @@ _HOMES = {
     "resume": "headstart.workflows.train.train",
     "search": "headstart.workflows.embed.search",
     "serve": "headstart.serving.server",
+    "studio": "headstart.workbench.server",
     "study": "headstart.workflows.experiment.study",
     "suggest": "headstart.workflows.suggest.suggest",
     "train": "headstart.workflows.train.train",
@@ -71,7 +73,7 @@ _HOMES = {
 __all__ = [
     "Classifier", "Prediction", "Run", "__version__", "backbones", "check", "compare", "demo", "describe", "embed",
     "evaluate", "explain", "export", "forecast", "list_runs", "open_run", "photos", "predict", "push", "recommend",
-    "resume", "search", "serve", "study", "suggest", "train", "tune",
+    "resume", "search", "serve", "studio", "study", "suggest", "train", "tune",
 ]  # fmt: skip
 
 

@@ -86,7 +86,7 @@ FIXED: dict[str, dict[str, Any]] = {
     "predict": {"run": "no run", "files": "none.jpg"}, "push": {"run": "no run", "repo": "a/b"},
     "embed": {"photos": "none.jpg"}, "search": {"photo": np.zeros((8, 8, 3), np.uint8), "within": "none.jpg"},
     "suggest": {"data": "nowhere", "pool": "none.jpg"},
-    "study": {"recipe": "animals"}, "backbones": {}, "list_runs": {},
+    "study": {"recipe": "animals"}, "backbones": {}, "list_runs": {}, "studio": {"folder": "nowhere"},
     **{name: {"run": "no run"} for name in ("resume", "open_run", "describe", "export", "serve")},
     "compare": {"data": "nowhere", "backbone": "starter"},
 }  # fmt: skip
@@ -107,7 +107,7 @@ def test_a_value_of_a_wrong_type_is_named_before_any_work(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     fixed = FIXED.get(name, {"data": "nowhere"})
-    if option in PICTURES and name != "suggest":
+    if (option in PICTURES and name != "suggest") or name == "evaluate":  # the run says how labels are read
         fixed = {**fixed, "run": probe_run}
     picture = option in PICTURES  # bytes and arrays are pictures there
     for wrong in (object(), {1: 2}, *(() if picture else (b"\xff", np.zeros((2, 2)))), np.full((2, 2), -1)):

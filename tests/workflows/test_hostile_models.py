@@ -129,7 +129,7 @@ def run(probe_run: Path, tmp_path: Path) -> Path:
 def command(cli: Cli, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """``command("predict", place)`` runs a command on a run or repository."""
     photo = next(photos.rglob("*.png"))
-    monkeypatch.setattr(server, "_listen", lambda *_: pytest.fail("it serves"))
+    monkeypatch.setattr(server, "listen", lambda *_: pytest.fail("it serves"))
 
     def do(name: str, place: object) -> Any:
         words: dict[str, tuple[object, ...]] = {

@@ -23,7 +23,7 @@ from headstart.cli.predict_command import PHOTOS, predict
 from headstart.core.text import joined, printable
 from headstart.inference.uses import NEAREST, NEIGHBOURS
 from headstart.reporting.command import command_line
-from headstart.training.config import HOST, PORT, SUGGESTED
+from headstart.training.config import HOST, PORT, STUDIO_PORT, SUGGESTED
 
 
 def evaluate(
@@ -61,7 +61,7 @@ def export(
     ] = None,
     int8: Annotated[bool, option("Quantize to 8 bits, calibrated on training photos; onnx, openvino, web.")] = False,
     photos: Annotated[
-        Texts, option("Photos to test it on, as for predict. May be repeated. [default: val and test]")
+        Texts, option("Photos to check the file on, as for predict. May be repeated. [default: val and test]")
     ] = None,
     web_runtime: Annotated[
         Path | None, option("onnxruntime-web's npm package, folder or .tgz, for web. [default: downloaded once]")
@@ -189,15 +189,13 @@ def serve(
     host: Annotated[str, option("Address to listen on; 0.0.0.0 lets other machines connect.")] = HOST,
     port: Annotated[int, option("0 takes a free one.")] = PORT,
     allow_host: Annotated[
-        list[str], option("A name by which clients reach it, behind a proxy say (repeatable).", metavar="NAME")
+        list[str], option("A name by which clients reach it, behind a proxy for example (repeatable).", metavar="NAME")
     ] = [],  # noqa: B006 - typer's form
     allow_origin: Annotated[list[str], option("Another site whose pages may use it (repeatable).", metavar="URL")] = [],  # noqa: B006 - typer's form
     root_path: Annotated[str, option("The path below which a proxy shows it: /pets.", metavar="PATH")] = "",
     api_key: Annotated[
         str | None,
-        option(
-            "Where the key is that requests must send: a file, or env:NAME for a variable.", metavar="FILE|env:NAME"
-        ),
+        option("The key that requests must send: a file, or env:NAME for a variable.", metavar="FILE|env:NAME"),
     ] = None,
     device: Device = "auto",
 ) -> None:
@@ -210,4 +208,21 @@ def serve(
     )  # fmt: skip
 
 
-COMMANDS = (predict, evaluate, explain, embed, search, suggest, export, serve, push, runs, describe)
+def studio(
+    say: Say,
+    folder: Annotated[
+        Path | None, argument("[FOLDER]", "A project, or photos to open as one: a folder, table or archive.")
+    ] = None,
+    projects: Annotated[
+        Path | None, option("The folder of projects. [default: headstart-studio in your home folder]")
+    ] = None,
+    host: Annotated[str, option("Address to listen on; other machines then need the token.")] = HOST,
+    port: Annotated[int, option("0 takes a free one. [default: the first free one from 8765 on]")] = STUDIO_PORT,
+    no_browser: Annotated[bool, option("Print the address, and open no browser.")] = False,
+) -> None:
+    """Label, check, train, try and export in a browser, without a terminal."""
+    process.leave_signals()
+    hs.studio(folder, projects=projects, host=host, port=port, browser=not no_browser, **say)
+
+
+COMMANDS = (predict, evaluate, explain, embed, search, suggest, export, serve, studio, push, runs, describe)

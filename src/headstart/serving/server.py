@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import socket
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
@@ -19,6 +18,7 @@ from headstart.inference.classifier import Classifier, Model, Trained, name_of_r
 from headstart.reporting.console import console_events
 from headstart.serving.background import Server
 from headstart.serving.limits import Limits
+from headstart.serving.sockets import listen
 from headstart.training.config import HOST, PORT
 
 if TYPE_CHECKING:
@@ -67,9 +67,6 @@ def serve(
         OptionError: a package that is not installed, a port that is taken, no path, no key.
         RunError: no model there.
     """
-    if not background and _in_event_loop():
-        problem = "An event loop runs here, as in every notebook: a server that blocks it cannot answer."
-        raise OptionError(problem, "Use `background=True`.", option="background")
     app = application(
         run, device=device, hosts=hosts, origins=origins, root_path=root_path, api_key=api_key, limits=limits
     )
@@ -77,7 +74,11 @@ def serve(
 
     from headstart.serving.connections import bounded_protocol
 
-    listening = _listen(host, port)
+    listening = listen(host, port)
+    if not background and _in_event_loop():
+        listening.close()
+        problem = "An event loop runs here, as in every notebook: a server that blocks it cannot answer."
+        raise OptionError(problem, "Use `background=True`.", option="background")
     with console_events(quiet, listener) as events:
         address, port = listening.getsockname()[:2]
         shown = f"[{address}]" if ":" in address else address
@@ -147,20 +148,3 @@ def _place(run: Model) -> Path:
         return Path(run)
     except RunError:
         return Path(name_of_run(run))
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """A socket that listens already, so that a wrong address is reported at once. Raises OptionError."""
-    if not 0 <= port < 2**16:  # the system would take it modulo 65536
-        raise OptionError(f"`port={port}` must be from 0 (a free one) to 65535.", option="port")
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listening = socket.socket(family, socket.SOCK_STREAM)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen(1024)
-    except (OSError, OverflowError) as error:
-        raise OptionError(
-            f"Cannot listen on {host}:{port}: {getattr(error, 'strerror', None) or error}.", "Try `port=0`, or another."
-        ) from None
-    return listening

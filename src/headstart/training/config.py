@@ -51,6 +51,7 @@ BAND_LEVEL = 0.9
 SUGGESTED = 20
 HOST = "127.0.0.1"
 PORT = 8000
+STUDIO_PORT = 8765
 
 
 class Help(NamedTuple):
@@ -77,9 +78,7 @@ class DataOptions(TypedDict, total=False):
         Sequence[str],
         _photos("Leave out what has this name, path below DATA, or glob (test, raw/*.png). May be repeated."),
     ]
-    class_folders: Annotated[
-        ClassFolders, _photos("Where folders lie in folders: the outer or the inner ones are the classes.")
-    ]
+    class_folders: Annotated[ClassFolders, _photos("Of nested folders: the outer or the inner ones are the classes.")]
     path_column: Annotated[str, _photos("The column of a table that names the photos. [default: by names and values]")]
     label_column: Annotated[str, _photos("The column of the classes. [default: by names and values]")]
     split_column: Annotated[
@@ -88,11 +87,11 @@ class DataOptions(TypedDict, total=False):
     group_column: Annotated[
         str,
         _photos(
-            "The column of what stays in one split (a patient); none for no column. [default: by names and values]"
+            "Column of groups (patients): each stays in one split; none: no column. [default: by names and values]"
         ),
     ]
     images: Annotated[str | Path, _photos("Folder that a table's paths start from. [default: around the table]")]
-    suffix: Annotated[str, _photos("What a table's names of photos lack: .jpg. [default: that of the photos]")]
+    suffix: Annotated[str, _photos("Suffix that a table's file names lack: .jpg. [default: that of the photos]")]
 
 
 class RunOptions(TypedDict, total=False):
@@ -173,7 +172,7 @@ class CompareOptions(ForecastOptions, total=False):
             " warning, or stop. [default: drop; keep for named sets, as published]"
         ),
     ]
-    allow_leakage: Annotated[bool, _photos("Deprecated: what leakage calls keep.")]
+    allow_leakage: Annotated[bool, _photos("Deprecated: the same as leakage keep.")]
     head: Annotated[str, _model("linear, or mlp:1024,256 (hidden widths).")]
     dropout: Annotated[Sequence[float], _model("Dropout before each linear layer of the head: 0.5,0.3.")]
     boundary: Annotated[
@@ -221,7 +220,7 @@ class TrainOptionsDict(TuneOptions, total=False):
     folds: Annotated[
         int,
         _photos(
-            "Cross-validate: judge each photo once, by the one of so many probes that did not see it, and keep the"
+            "Cross-validate with so many folds: judge each photo by the probe that was not trained on it, and keep the"
             " average of the probes. For few photos."
         ),
     ]
