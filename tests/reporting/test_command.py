@@ -23,7 +23,7 @@ def test_the_command_asks_for_exactly_this(
 
     arrived: list[TrainOptions] = []
 
-    def stop(asked: TrainOptions, events: object) -> None:
+    def stop(asked: TrainOptions, *_: object) -> None:
         arrived.append(asked)
         raise OptionError("far enough")
 

@@ -41,15 +41,19 @@ def recommend(
     backbones: Annotated[
         Texts,
         option(
-            "Names by commas; NAME@STAGE ends one there. train's --weights, --cut, --mean, --std and "
-            '--image-size may follow in the same quotes: "resnet50@layer3 --weights FILE". May be repeated. '
+            "Names, separated by commas; NAME@STAGE cuts one after that stage. train's --weights, --cut, --mean, --std "
+            'and --image-size may follow in the same quotes: "resnet50@layer3 --weights FILE". May be repeated. '
             "[default: a short list]",
         ),
     ] = None,
-    sample: Annotated[int, option("Photos to use, about: at least 5 of each class.")] = SAMPLE,
-    max_ms: Annotated[float | None, option("Milliseconds per photo on this machine, at most.", panel=_BUDGET)] = None,
-    max_mb: Annotated[float | None, option("Megabytes of weights, at most.", panel=_BUDGET)] = None,
-    time: Annotated[str | None, option("One pass over all photos, at most: 90s, 10m, 1h30m.", panel=_BUDGET)] = None,
+    sample: Annotated[int, option("About how many photos to use: at least 5 of each class.")] = SAMPLE,
+    max_ms: Annotated[
+        float | None, option("Slowest pass: milliseconds per photo on this machine.", panel=_BUDGET)
+    ] = None,
+    max_mb: Annotated[float | None, option("Largest weights, in MB.", panel=_BUDGET)] = None,
+    time: Annotated[
+        str | None, option("Longest time of one pass over all photos: 90s, 10m, 1h30m.", panel=_BUDGET)
+    ] = None,
     **options: Any,
 ) -> Shown:
     """Rank pretrained backbones for these photos before any training, with the uncertainty of the ranking."""

@@ -74,8 +74,8 @@ def compare(
 def tune(
     say: Say,
     data: Annotated[str, argument("DATA", "As for train.")],
-    trials: Annotated[int, option("Trials that are to have ended, earlier ones among them.")] = TRIALS,
-    time: Annotated[str | None, option("For the search, at most: 90s, 10m, 2h. [default: no limit]")] = None,
+    trials: Annotated[int, option("Finished trials in all, those of earlier calls included.")] = TRIALS,
+    time: Annotated[str | None, option("Longest time of the search: 90s, 10m, 2h. [default: no limit]")] = None,
     storage: Annotated[
         str | None,
         option("File, or URL of a database, that several machines may share. [default: a file in --out]"),
@@ -83,7 +83,7 @@ def tune(
     out: Out = None,
     **options: Any,
 ) -> Shown:
-    """Search the plan's settings on val, and train a run by the best of them; the same command goes on."""
+    """Search the plan's settings on val, and train a run by the best of them; the same command again goes on."""
     load("tune", say, data)
     found = hs.tune(data, trials=trials, time=time, storage=storage, out=out, **say, **options)
     return Shown(found.text, found.summary, f"{command_line('predict', found.run.path, {})} photo.jpg")

@@ -11,7 +11,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from headstart.evaluation.conformal import label_set, least_probability
 from headstart.evaluation.multilabel import MultiLabel
 from headstart.evaluation.objective import MULTICLASS, Objective
 from headstart.evaluation.uncertainty import Uncertainty, is_unknown
+from headstart.inference.answers import Answer, Decided
 from headstart.inference.backends import choose_engine
 from headstart.inference.device import Machine, find_machine, ready_after_fork
 from headstart.inference.features import BATCH
@@ -78,24 +79,6 @@ class Prediction:
     def unknown(self) -> bool | None:
         """Whether the photo is out of distribution; None if that is not known."""
         return is_unknown(self.distance)
-
-
-class Answer(NamedTuple):
-    """What the network computes for one photo: probabilities [C]; the distance as in ``Prediction``."""
-
-    probabilities: np.ndarray
-    distance: float | None
-
-
-class Decided(NamedTuple):
-    """What a photo is given: its labels, in class order: one, or any number. ``first``: the index of the most probable
-    of them (of all, where there are none). ``confidence``: the probability of the class; of several labels, of the one
-    that is the least probable, and where there are none, that the most probable is not there.
-    """
-
-    labels: tuple[str, ...]
-    first: int
-    confidence: float
 
 
 @dataclass

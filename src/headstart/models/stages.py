@@ -96,7 +96,7 @@ def _find(name: str, blocks: Sequence[str], network: str, what: str, more: tuple
     if found := blocks_under(name, blocks):
         return found
     if blocks[0] == "body":
-        problem = f"{network} cannot be cut: its stages hand on more than one tensor, or in an order of their own"
+        problem = f"{network} cannot be cut: its stages pass on more than one tensor, or run in another order"
         raise OptionError(problem, "Use it whole, without a cut.")
     stages = stage_names(blocks)
     inside = [block for block in blocks if block not in stages]

@@ -151,7 +151,8 @@ class TimmNetworks:
         except Exception:  # noqa: BLE001 - keys of another network lead its filter anywhere
             return {}
         found = {key: tensor for key, tensor in net.state_dict().items() if key not in missing}
-        if any(t.numel() != state[k].numel() for k, t in found.items() if k in state and not _POSITIONS.search(k)):
+        filters = [key for key, t in found.items() if t.ndim == 4 and key in state and not _POSITIONS.search(key)]
+        if any(found[key].numel() != state[key].numel() for key in filters):
             return {}  # filters resample patches of another size too, which are another network's
         return found | {key: state.get(key, torch.zeros(0)) for key in unknown}
 

@@ -23,7 +23,8 @@ from starlette.routing import Route
 from headstart._version import __version__
 from headstart.data.label_sets import joined_labels
 from headstart.evaluation.uncertainty import is_unknown
-from headstart.inference.classifier import Answer, Classifier
+from headstart.inference.answers import Answer
+from headstart.inference.classifier import Classifier
 from headstart.serving.guard import HEADERS, Guard
 from headstart.serving.keys import HEADER, Locked
 from headstart.serving.limits import Refused, too_busy

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import HistogramMetricFamily
 
 from headstart.evaluation.uncertainty import Uncertainty, is_unknown
-from headstart.inference.classifier import Answer
+from headstart.inference.answers import Answer
 from headstart.serving.batching import LENGTHS
 
 DISTANCES = (0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 3.0)

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from headstart.inference.classifier import Answer, Classifier
+from headstart.inference.answers import Answer
+from headstart.inference.classifier import Classifier
 from headstart.inference.saliency import Explainer, has_maps
 from headstart.reporting.images import overlay, png
 from headstart.runs.figures import short_figures

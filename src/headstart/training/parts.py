@@ -37,7 +37,7 @@ _NAMED = ("backbone", "strategy")
 def refuse_objects(asked: Mapping[str, Any], by: str) -> None:
     """Raises OptionError for an object where the function ``by`` takes a name alone."""
     for name in _NAMED:
-        if not isinstance(asked.get(name, ""), str):
+        if not isinstance(asked.get(name) or "", str):
             problem = f"`{name}`, of the type {type(asked[name]).__name__}: {by} takes the name of one."
             raise OptionError(problem, "`train` takes the object itself.", option=name)
 

@@ -158,3 +158,12 @@ def test_mistakes_are_one_message(
     refused(cli("suggest", *words, *starter), said)
     assert Path("mine.csv").read_bytes() == b"mine"
     assert not list(tmp_path.glob("next.*"))
+
+
+def test_several_labels_are_refused(pool: Path, tmp_path: Path) -> None:
+    table = tmp_path / "several.csv"
+    labels = ("a", "b", "a|b", "")
+    rows = [f"{path},{label}" for path, label in zip(sorted(pool.iterdir()), labels, strict=False)]
+    table.write_text("\n".join(["path,label", *rows]))
+    with pytest.raises(OptionError, match="one class per photo"):
+        hs.suggest(table, pool, labels="multi", backbone="starter", quiet=True)

@@ -172,7 +172,7 @@ def test_it_is_exported_explained_forecast_and_opened_like_any_other(run: Run, p
         (lambda m: m["folds"].update(each=[]), "each"),
         (lambda m: m["folds"]["each"][0].update(accuracy=7), "accuracy"),
         (lambda m: m["folds"].update(confusion=[[1]]), "folds.confusion does not fit"),
-        (lambda m: m.update(format=4), "newer"),
+        (lambda m: m.update(format=9), "newer"),
     ],
 )
 def test_a_tampered_file_of_figures_is_refused(run: Run, tmp_path: Path, change: Any, words: str) -> None:

@@ -90,7 +90,7 @@ def embed(
     listener: Listener | None = None,
     **options: Unpack[EmbedOptions],
 ) -> Embedded:
-    """Compute the features of photos: what a head reads. They come from the cache where it has them.
+    """Compute the features (embeddings) of photos: the input of a head. They come from the cache where it has them.
 
     Args:
         photos: as the files of ``predict``; no labels are needed.

@@ -53,8 +53,8 @@ def suggest(
     listener: Listener | None = None,
     **options: Unpack[SuggestOptions],
 ) -> Suggestions:
-    """Rank unlabelled photos by what their labels would teach, from the features of a frozen backbone. Duplicates,
-    within the pool and of labelled photos, are set aside.
+    """Rank unlabelled photos by what their labels would teach, from the features of a frozen
+    backbone. Duplicates, within the pool and of labelled photos, are set aside.
 
     Args:
         data: the photos that are labelled already, as for ``train``; or a run: then its train and val photos, its
@@ -90,6 +90,10 @@ def suggest(
     target = check_target(out, overwrite)
     run = _run_of(data, options.get("device") or "auto")
     asked = _gathered(data, run, options)
+    if asked.labels == "multi" or (run is not None and run.objective.several):
+        raise OptionError(
+            "`suggest` is for one class per photo, and these photos have several labels.", option="labels"
+        )
     found = find_files(pool, "pool")
     with console_events(quiet, listener) as events:
         tell_skipped(found, events)
