@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import io
 import sqlite3
-from contextlib import closing
+import threading
+from contextlib import closing, suppress
 from pathlib import Path
 
 from PIL import Image
@@ -20,6 +21,7 @@ from headstart.workbench.reading import read_photo
 SIDE = 192
 """px, of a square."""
 QUALITY = 80
+_OPENING = threading.Lock()
 
 
 class Thumbnails:
@@ -63,7 +65,8 @@ class Thumbnails:
             return error.problem
         made = await self.decode(path.name, content)
         if isinstance(made, bytes):
-            await asyncio.to_thread(keep, project, number, stamp, made)
+            with suppress(sqlite3.Error, OSError):  # a full disk, say: it is made again
+                await asyncio.to_thread(keep, project, number, stamp, made)
         return made
 
 
@@ -83,6 +86,11 @@ def _jpeg(pixels: object) -> bytes:
 
 
 def _open(project: Path) -> sqlite3.Connection:
+    with _OPENING:  # two that make the file at a time would meet a locked one
+        return _opened(project)
+
+
+def _opened(project: Path) -> sqlite3.Connection:
     db = sqlite3.connect(project / ".studio" / "thumbnails.sqlite", timeout=20, isolation_level=None)
     db.execute("pragma journal_mode=wal")
     db.execute("pragma synchronous=off")  # what is lost is made again
