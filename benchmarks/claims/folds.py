@@ -37,7 +37,7 @@ from scipy import stats
 
 from headstart.data.folds import draw_folds
 from headstart.evaluation.statistics import OUT_OF_FOLD, balanced_accuracy, wilson
-from headstart.training.linear_probe import USUAL_L2, USUAL_L2_BALANCED
+from headstart.training.strengths import USUAL_L2, USUAL_L2_BALANCED
 
 VAL, TOGETHER, STEPS = 0.15, 50, 200
 

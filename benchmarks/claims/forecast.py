@@ -35,7 +35,7 @@ from headstart.evaluation.learning_curve import DRIFT, LUCK, fit, points
 from headstart.evaluation.statistics import wilson
 from headstart.training.config import TrainOptions
 from headstart.training.embeddings import embed_dataset
-from headstart.training.linear_probe import L2_GRID
+from headstart.training.strengths import L2_GRID
 from headstart.workflows.forecast.measure import correct_of, measure
 
 LEVELS = (0.8, 0.9)

@@ -35,7 +35,8 @@ from headstart.reporting.plots import Key, Plot, new_figure, percent_axis, stand
 from headstart.reporting.svg import COLOURS, to_svg
 from headstart.training.config import TrainOptions
 from headstart.training.embeddings import embed_dataset
-from headstart.training.linear_probe import USUAL_L2, fit_probe
+from headstart.training.linear_probe import fit_probe
+from headstart.training.strengths import USUAL_L2
 from headstart.workflows.suggest.groups import look_alikes
 from headstart.workflows.suggest.probe import fit_few, probabilities
 from headstart.workflows.suggest.ranking import METHODS, Situation

@@ -10,7 +10,8 @@ import numpy as np
 
 from headstart.evaluation.ood import class_means, distances, some_of_each
 from headstart.models.network import softmax
-from headstart.training.linear_probe import USUAL_L2, fit_probe
+from headstart.training.linear_probe import fit_probe
+from headstart.training.strengths import USUAL_L2
 
 Far = Callable[[np.ndarray], np.ndarray]
 MOST = 2000

@@ -36,8 +36,9 @@ from headstart.data.filenames import natural_key
 from headstart.data.schema import Manifest, Photo, Split, SplitDataset, SplitOptions
 from headstart.data.splits import split_dataset
 from headstart.training.batches import batch_bounds
-from headstart.training.linear_probe import L2_GRID, Probe, fit_probe
+from headstart.training.linear_probe import Probe, fit_probe
 from headstart.training.logistic_regression import Rows, solve, standardiser
+from headstart.training.strengths import L2_GRID
 
 
 def _image_set(named: list[tuple[Split, str, str]]) -> SplitDataset:

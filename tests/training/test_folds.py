@@ -17,6 +17,7 @@ from headstart.errors import OptionError
 from headstart.inference import features as extraction
 from headstart.models.network import Network, head_logits
 from headstart.training.config import TrainOptions
+from headstart.training.cross_validation import folds_beside
 from headstart.training.folds import average_heads
 from headstart.training.launch import fit
 from headstart.training.linear_probe import fit_probe
@@ -72,7 +73,8 @@ def test_the_folds_are_those_of_a_plain_loop(cross: MakeTask) -> None:
     found, x, y = fit(task), task.features("train"), task.labels["train"]
     for fold, result in zip(task.folds, found.folds, strict=True):
         train, val, out = (list(part) for part in fold)
-        probe = fit_probe((x[train], y[train]), (x[val], y[val]), 3)
+        beside = folds_beside(y[train], task.units["train"][train], len(val), task.plan.seed)
+        probe = fit_probe((x[train], y[train]), (x[val], y[val]), 3, folds=beside)
         wanted = x[out] @ probe.weight.numpy().T + probe.bias.numpy()
         np.testing.assert_allclose(result.logits, wanted, rtol=1e-4, atol=1e-4)
         assert (result.probe.l2, result.held_out.tolist()) == (probe.l2, out)

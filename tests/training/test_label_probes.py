@@ -10,8 +10,9 @@ from sklearn.metrics import average_precision_score
 from sklearn.preprocessing import StandardScaler
 
 from headstart.training.balance import label_weights
-from headstart.training.linear_probe import L2_GRID, fit_probe
+from headstart.training.linear_probe import fit_probe
 from headstart.training.logistic_regression import Rows, solve
+from headstart.training.strengths import L2_GRID
 
 L2 = 0.05
 
@@ -45,7 +46,7 @@ def test_the_strength_is_chosen_by_average_precision_on_val_and_the_head_is_scal
     train, val = drawn(150), drawn(80, seed=1)
     probe = fit_probe(train, val, 3)
     assert {step.l2 for step in probe.path} <= set(L2_GRID)
-    assert all(step.val_map is not None and step.val_score == step.val_map for step in probe.path)
+    assert all(step.val_map is not None and step.score == step.val_map for step in probe.path)
     logits = torch.from_numpy(val[0]) @ probe.weight.T + probe.bias
     chosen = next(step for step in probe.path if step.l2 == probe.l2)
     assert average_precision_score(val[1], logits.numpy(), average="macro") == pytest.approx(chosen.val_map)

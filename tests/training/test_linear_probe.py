@@ -11,8 +11,9 @@ import torch.nn.functional as F
 
 from headstart.training import linear_probe as probe
 from headstart.training import logistic_regression as logistic
-from headstart.training.linear_probe import L2_GRID, USUAL_L2, ProbeStep, fit_probe
+from headstart.training.linear_probe import ProbeStep, fit_probe
 from headstart.training.logistic_regression import Rows, _Objective, principal_axes, solve, standardiser
+from headstart.training.strengths import L2_GRID, USUAL_L2
 
 
 def blobs(n: int, d: int, classes: int, seed: int = 0, apart: float = 1.0) -> tuple[np.ndarray, np.ndarray]:

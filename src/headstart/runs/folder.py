@@ -253,11 +253,14 @@ HISTORY = (
 
 def write_history(path: Path, probe: Sequence[Any], epochs: Sequence[Any], folds: Sequence[FoldResult] = ()) -> None:
     """history.csv: a line per L2 strength of the probe (of each fold's), then a line per epoch; columns that do not
-    apply are empty. Where photos have any number of labels, ``val_map`` follows.
+    apply are empty. Where photos have any number of labels, ``val_map`` follows, and ``cv_score`` where photos of train
+    counted beside val.
     """
     rows = [{"strategy": "probe", **asdict(step)} for step in probe] + [asdict(row) for row in epochs]
     of_labels = any(row["val_map"] is not None for row in rows)
     for number, fold in enumerate(folds, 1):
         rows += [{"strategy": "probe", **asdict(step), FOLD: number} for step in fold.probe.path]
-    columns = (*HISTORY, *(["val_map"] if of_labels else []), *([FOLD] if folds else []))
+    columns = [*HISTORY, *(["val_map"] if of_labels else [])]
+    columns += ["cv_score"] if any(row.get("cv_score") is not None for row in rows) else []
+    columns += [FOLD] if folds else []
     write_rows(path, columns, [[row.get(column, "") for column in columns] for row in rows])

@@ -9,16 +9,40 @@ import numpy as np
 import torch
 
 from headstart.data.stratify import assign
-from headstart.training.linear_probe import prior_penalty
+from headstart.data.stratify_several import assign_several
 from headstart.training.logistic_regression import Rows, precise_enough, solve
+from headstart.training.strengths import prior_penalty
 
 FOLDS = 5
+FEW_VAL = 100
+"""Photos of val below which a choice by them alone is a gamble, so that those of train take part in it: from here on
+that changed no accuracy (benchmarks/claims/l2_choice.py)."""
 STRENGTHS = (2.0, 0.2, 0.02)  # L2 of the probe, strong to weak: the usual one and a decade to either side
 
 
 def assign_folds(labels: Sequence[str], units: Sequence[int], seed: int, folds: int = FOLDS) -> np.ndarray:
     """The fold of each photo [N]: stratified, units whole."""
     return np.array(assign(labels, units, [1 / folds] * folds, seed))
+
+
+def folds_beside(targets: np.ndarray, units: np.ndarray, val: int, seed: int) -> np.ndarray | None:
+    """The fold of each photo of train [N], where ``val`` has so few photos that those of train are to count beside
+    them; None where it has enough, or train has too few units for folds.
+
+    Args:
+        targets: classes [N], or which labels a photo has [N, C].
+        units: photos with the same number stay in one fold [N].
+        val: how many photos it has.
+        seed: of the folds.
+    """
+    if val >= FEW_VAL:
+        return None
+    if targets.ndim == 2:
+        several = [[str(label) for label in np.flatnonzero(row)] for row in targets]
+        folds = np.array(assign_several(several, units.tolist(), [1 / FOLDS] * FOLDS, seed))
+    else:
+        folds = assign_folds([str(label) for label in targets.tolist()], units.tolist(), seed)
+    return folds if len(np.unique(folds)) > 1 else None
 
 
 @dataclass(frozen=True)
@@ -49,18 +73,21 @@ def cross_validate(
     strengths: Sequence[float] = STRENGTHS,
     tolerance: float = 1e-4,
     scales: np.ndarray | None = None,
+    weights: torch.Tensor | None = None,
 ) -> CrossValidated:
-    """A probe of features [N, D] per fold and strength, its logits for the photos that it has not seen; ``scales`` as
-    of ``Rows``.
+    """A probe of features [N, D] per fold and strength, its logits for the photos that it has not seen; ``labels`` [N],
+    or targets [N, C] of 0 and 1; ``scales`` as of ``Rows``, ``weights`` as of ``solve``.
     """
-    x, y = torch.from_numpy(np.ascontiguousarray(features)), torch.from_numpy(labels).long()
+    x, y = torch.from_numpy(np.ascontiguousarray(features)), torch.from_numpy(labels)
+    y = y.double() if y.ndim == 2 else y.long()
     logits = np.zeros((len(strengths), len(labels), classes), dtype=np.float32)
     dtype = precise_enough(x.numel(), len(strengths), classes)
     for fold in np.unique(folds):
         out = torch.from_numpy(folds == fold)
         rows = Rows(x[~out], dtype, scales=scales)
         asked = Rows(x[out], dtype, like=rows)
-        solved = (one for together in solve(rows, y[~out], classes, strengths, tolerance) for one in together)
-        for s, (_, weight, bias) in enumerate(solved):
+        own = None if weights is None else weights[~out]
+        solved = solve(rows, y[~out], classes, strengths, tolerance, own)
+        for s, (_, weight, bias) in enumerate(one for together in solved for one in together):
             logits[s, out.numpy()] = torch.cat(list(asked.logits(weight, bias))).float().numpy()
     return CrossValidated(tuple(strengths), logits)

@@ -7,7 +7,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from headstart.training.cross_validation import assign_folds
-from headstart.training.linear_probe import USUAL_L2
+from headstart.training.strengths import USUAL_L2
 from headstart.workflows.check.labels import distances, enough_units, find_label_issues, judge
 
 CLASSES, PER_CLASS, DIMENSIONS = 3, 60, 24

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from headstart.training.cross_validation import STRENGTHS
-from headstart.training.linear_probe import USUAL_L2
+from headstart.training.strengths import USUAL_L2
 from headstart.workflows.suggest.probe import fit_few, probabilities
 
 

@@ -69,7 +69,7 @@ def test_a_run_of_one_class_per_photo_has_the_files_it_had(probe_run: Path) -> N
     assert "labels" not in json.loads((probe_run / "metrics.json").read_text(encoding="utf-8"))
     assert "labels" not in json.loads((probe_run / "request.json").read_text(encoding="utf-8"))["options"]
     header = (probe_run / "history.csv").read_text(encoding="utf-8").splitlines()[0]
-    assert header.endswith("val_balanced_accuracy")
+    assert header.endswith("val_balanced_accuracy,cv_score")
 
 
 def test_report_and_card_speak_of_labels(several_run: Path) -> None:

@@ -18,6 +18,7 @@ from headstart.models.heads import head_kind
 from headstart.models.network import Network, head_logits
 from headstart.training import rules
 from headstart.training.batches import ArraySource
+from headstart.training.cross_validation import FOLDS, folds_beside
 from headstart.training.linear_probe import fit_probe
 from headstart.training.logistic_regression import standardiser
 from headstart.training.optimization import parameter_groups
@@ -111,11 +112,17 @@ Rows = tuple[np.ndarray, np.ndarray]  # features [N, D] and targets [N]
 
 @torch.no_grad()
 def _solve(context: FitContext, head: nn.Module, train: Rows, val: Rows, scales: np.ndarray) -> dict[str, Any]:
-    """Logistic regression, its strength of L2 and its temperature chosen on val. It reads all photos at once: to draw
-    each class equally often is to weight the classes.
+    """Logistic regression, its strength of L2 and its temperature chosen on val, and where that is small on train too.
+    It reads all photos at once: to draw each class equally often is to weight the classes.
     """
     assert isinstance(head, nn.Linear)  # what Head.closed_form promises
-    probe = fit_probe(train, val, context.classes, balanced=context.plan.balance != "none", scales=scales)
+    folds = folds_beside(train[1], _units(context, ["train"]), len(val[1]), context.plan.seed)
+    if folds is not None:
+        context.events.message(
+            f"L2: chosen by {FOLDS}-fold cross-validation on train beside val, which has {len(val[1])} photos."
+        )
+    balanced = context.plan.balance != "none"
+    probe = fit_probe(train, val, context.classes, balanced=balanced, scales=scales, folds=folds)
     head.weight.copy_(probe.weight)
     head.bias.copy_(probe.bias)
     return {"probe": probe, "temperature": probe.temperature}

@@ -13,7 +13,7 @@ from headstart.data.stratify import linked
 from headstart.evaluation.label_errors import posterior
 from headstart.models.network import softmax
 from headstart.training.cross_validation import FOLDS, assign_folds, cross_validate
-from headstart.training.linear_probe import USUAL_L2
+from headstart.training.strengths import USUAL_L2
 from headstart.workflows.check.base import Check, Context, Finding
 from headstart.workflows.check.duplicates import duplicates_in
 

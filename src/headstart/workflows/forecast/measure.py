@@ -13,7 +13,9 @@ import numpy as np
 from headstart.core.events import OnProgress
 from headstart.data.schema import DEFAULT_FRACTION
 from headstart.data.stratify import assign
-from headstart.training.linear_probe import L2_GRID, USUAL_L2, fit_probe
+from headstart.training.cross_validation import folds_beside
+from headstart.training.linear_probe import fit_probe
+from headstart.training.strengths import L2_GRID, USUAL_L2
 
 FOLDS = 5
 ROUNDS = 2
@@ -99,7 +101,7 @@ def measure(
     correct = np.full((repeats, len(sizes), len(labels)), np.nan, np.float32)
     held = np.zeros((repeats, len(sizes)))
     for done, subset in enumerate(subsets(labels, unit, seed, rounds), 1):
-        found = correct_of(features, labels, subset.train, subset.val, subset.held_out)
+        found = correct_of(features, labels, subset.train, subset.val, subset.held_out, unit=unit)
         correct[subset.repeat, subset.size, subset.held_out] = found
         held[subset.repeat, subset.size] = len(subset.train) + len(subset.val)
         progress(done, held.size)
@@ -108,12 +110,16 @@ def measure(
 
 def correct_of(
     features: np.ndarray, labels: np.ndarray, train: np.ndarray, val: np.ndarray, held_out: np.ndarray,
-    strengths: Sequence[float] = STRENGTHS,
+    strengths: Sequence[float] = STRENGTHS, unit: Sequence[int] | None = None,
 ) -> np.ndarray:  # fmt: skip
-    """Whether a probe of ``train`` and ``val`` classifies each photo of ``held_out`` [J] correctly: bool [J]."""
+    """Whether a probe of ``train`` and ``val`` classifies each photo of ``held_out`` [J] correctly: bool [J]. ``unit``
+    as of ``measure``; without it each photo is one.
+    """
     classes = int(labels.max()) + 1
     if not len(val):  # one photo per class leaves nothing to choose by
         val, strengths = train, (USUAL_L2,)
-    probe = fit_probe((features[train], labels[train]), (features[val], labels[val]), classes, strengths)
+    units = np.arange(len(labels)) if unit is None else np.asarray(unit)
+    folds = folds_beside(labels[train], units[train], len(val), 0) if len(strengths) > 1 else None
+    probe = fit_probe((features[train], labels[train]), (features[val], labels[val]), classes, strengths, folds=folds)
     logits = features[held_out] @ probe.weight.numpy().T + probe.bias.numpy()
     return np.asarray(logits.argmax(1) == labels[held_out])

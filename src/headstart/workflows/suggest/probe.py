@@ -11,8 +11,9 @@ from headstart.data.stratify import places
 from headstart.evaluation.calibration import temperature
 from headstart.models.network import softmax
 from headstart.training.cross_validation import FOLDS, STRENGTHS, assign_folds, cross_validate
-from headstart.training.linear_probe import USUAL_L2, Probe, prior_penalty
+from headstart.training.linear_probe import Probe
 from headstart.training.logistic_regression import Rows, solve
+from headstart.training.strengths import USUAL_L2, prior_penalty
 
 
 def fit_few(features: np.ndarray, labels: np.ndarray, classes: int, unit: Sequence[int]) -> Probe:

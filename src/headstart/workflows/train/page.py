@@ -116,6 +116,7 @@ def render_run(report: RunReport) -> str:
         of_labels=bool(metrics) and has_labels(metrics or {}),
         other=next(((JUDGED[s], given[s]) for s in ("folds", "val") if s in given and s != split), None),
         folds=given.get("folds"),
+        cross_validated=any(row.get("cv_score") is not None for row in report.probe_path),
         spread=spread(given["folds"]) if "folds" in given else "",
         curves=[
             *probe_path(report.probe_path, report.chosen_l2), *training_curves(report.history, report.best_epoch)
