@@ -24,8 +24,9 @@ from headstart.cli.base import (
 )
 from headstart.core.events import Events
 from headstart.core.files import Rows, replacing
+from headstart.core.paths import taken
 from headstart.core.text import elided, json_text, plural, printable
-from headstart.errors import OptionError, RunError
+from headstart.errors import OptionError
 from headstart.inference.uses import EVERY
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def predict(
     """Classify new photos; those unlike the training photos (out of distribution) are marked unknown."""
     form = _form(as_json, as_lines, as_csv, out)
     if out is not None and out.exists() and not (overwrite and out.is_file()):
-        raise RunError(f"{out} exists.", "Use `overwrite=True`, or choose another file with `out`.", option="out")
+        raise taken(out)
     load("predict")
     from headstart.data.sources.unlabelled import tell_skipped
 

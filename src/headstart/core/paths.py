@@ -39,6 +39,11 @@ def place(given: Any, name: str, shown: str = "") -> str:
     raise OptionError(problem, "Check the spelling.", option=name)
 
 
+def taken(path: Path) -> OptionError:
+    """The error for an ``out`` that exists and is not to be written over."""
+    return OptionError(f"{path} exists.", "Use `overwrite=True`, or choose another name with `out`.", option="out")
+
+
 def cache_dir() -> Path:
     """The cache folder (not created here): ``HEADSTART_CACHE``, else the platform's folder for caches.
 

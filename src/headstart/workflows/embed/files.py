@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from headstart.core.files import replacing, write_rows
-from headstart.core.paths import Place
+from headstart.core.paths import Place, taken
 from headstart.errors import OptionError, option
 
 SUFFIXES = (".npy", ".parquet", ".csv")
@@ -27,7 +27,7 @@ def check_target(out: Place | None, overwrite: bool) -> Path | None:
         raise OptionError(f"{asked}: Parquet needs pyarrow.", "pip install pyarrow, or write .npy.", option="out")
     for one in (path, paths_beside(path)):
         if one.is_dir() or (one.exists() and not overwrite and (one == path or path.suffix.lower() == ".npy")):
-            raise OptionError(f"{one} exists.", "Use `overwrite=True`, or choose another name.", option="out")
+            raise taken(one)
     return path
 
 

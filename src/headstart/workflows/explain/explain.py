@@ -12,7 +12,7 @@ import numpy as np
 from headstart.core.arguments import Device, typed
 from headstart.core.events import Events, Listener
 from headstart.core.files import file_name, write_text
-from headstart.core.paths import Place
+from headstart.core.paths import Place, taken
 from headstart.core.text import elided, listed, plural
 from headstart.data.images import centre, stream_photos
 from headstart.data.schema import ImageRef
@@ -82,8 +82,7 @@ def explain(
     if folder.exists() and not folder.is_dir():
         raise OptionError(f"{option('out', repr(str(folder)))} is a file.", "Choose another name.", option="out")
     if folder.exists() and any(folder.iterdir()) and not overwrite:
-        hint = "Use `overwrite=True` to write over it, or choose another folder."
-        raise OptionError(f"{folder} exists.", hint, option="out")
+        raise taken(folder)
     given = find_files(photos, "photos")
     paths = list(given.photos)
     explainer = Explainer(classifier)

@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from headstart.core.paths import Place
+from headstart.core.paths import Place, taken
 from headstart.core.text import listed
 from headstart.errors import OptionError, option
 from headstart.inference.classifier import Model
@@ -26,7 +26,7 @@ def target(run: Model, form: Exporter, out: Place | None, int8: bool, overwrite:
     if form.holds:
         _refuse_other_files(form, path)
     if (any(path.iterdir()) if path.is_dir() else path.exists()) and not overwrite:
-        raise OptionError(f"{path} exists.", "Use `overwrite=True` to replace it, or name another file with `out`.")
+        raise taken(path)
     return path
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from headstart.core.arguments import Device, typed
 from headstart.core.events import Events, Listener
-from headstart.core.paths import Place
+from headstart.core.paths import Place, taken
 from headstart.core.text import plural
 from headstart.data.duplicates.fingerprints import fingerprints
 from headstart.data.duplicates.pairs import near_duplicates
@@ -119,7 +119,7 @@ def check_target(out: Place | None, overwrite: bool) -> Path | None:
     if path.suffix.lower() != ".csv":
         raise OptionError(f"{option('out', repr(str(path)))} is no CSV.", "End it in .csv.", option="out")
     if path.is_dir() or (path.exists() and not overwrite):
-        raise OptionError(f"{path} exists.", "Use `overwrite=True`, or choose another name.", option="out")
+        raise taken(path)
     return path
 
 
