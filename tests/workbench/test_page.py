@@ -68,6 +68,15 @@ def project_of(studio: Any, kinds: dict[str, list[str]], name: str = "pets") -> 
     return Path(studio.home) / folder.name
 
 
+def trained(studio: Any, kinds: dict[str, list[str]], until: Any) -> Path:
+    """A project with a finished run."""
+    project = project_of(studio, kinds)
+    post(studio, f"/{project.name}/jobs", {"kind": "train", "options": {"backbone": "starter", "strategy": "probe"}})
+    until(lambda: get(studio, f"/{project.name}/jobs")["jobs"][0]["state"] not in ("starting", "running"))
+    assert get(studio, f"/{project.name}/jobs")["jobs"][0]["state"] == "done"
+    return project
+
+
 def table(project: Path) -> dict[str, str]:
     with (project / "labels.csv").open(encoding="utf-8", newline="") as file:
         return {Path(row["path"]).name: row["label"] for row in csv.DictReader(file)}
@@ -245,6 +254,34 @@ def test_the_camera_takes_a_burst(page: Any, studio: Any, until: Any) -> None:
     page.mouse.up()
     page.get_by_role("button", name="Close").click()
     until(lambda: len(table(studio.home / "camera")) >= 3)
+
+
+def test_the_camera_is_named_live_and_its_mistake_becomes_a_photo(
+    page: Any, studio: Any, kinds: dict[str, list[str]], until: Any
+) -> None:
+    project = trained(studio, kinds, until)
+    page.goto(f"{studio.address}#/camera/try")
+    page.get_by_role("button", name="Live camera").click()
+    page.locator(".bars li").nth(1).wait_for(timeout=LONG)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if request.url.endswith("/try") else None)
+    until(lambda: page.wait_for_timeout(100) or len(asked) >= 3)  # frame after frame
+    page.get_by_label("Wrong? It is:").select_option("dog")
+    until(lambda: len(table(project)) == 25)
+    (made,) = (name for name in table(project) if name.startswith("camera-"))
+    assert table(project)[made] == "dog"
+
+
+def test_forecast_and_comparison_are_one_click_each(
+    page: Any, studio: Any, kinds: dict[str, list[str]], until: Any
+) -> None:
+    trained(studio, kinds, until)
+    page.goto(f"{studio.address}#/camera/results")
+    for button, expected in (("How many more photos", "expect"), ("What is pretraining worth", "scratch")):
+        page.get_by_role("button", name=button).click()
+        done = page.locator("article.card", has_text=expected).locator("pre")
+        done.wait_for(timeout=4 * LONG)
+        assert expected in done.text_content()
 
 
 def test_label_next(page: Any, studio: Any, kinds: dict[str, list[str]], tmp_path: Path, until: Any) -> None:

@@ -81,7 +81,7 @@ function Finding({ finding, project, attempt }) {
             <button type="button" class="small" onClick=${() => keep(ids(case_))}>${T.problems.keep}</button>
             ${guess && html`<button type="button" class="small" onClick=${() => change({ do: "label", label: guess }, ids(case_))}>${T.problems.relabel(guess)}</button>`}
             <select aria-label=${T.problems.other} value="" onChange=${(event) => event.target.value && change({ do: "label", label: event.target.value }, ids(case_))}>
-              <option value="">${T.problems.other}…</option>${names.map((name) => html`<option>${name}</option>`)}</select>
+              ${["", ...names].map((name) => html`<option key=${name} value=${name}>${name || `${T.problems.other}…`}</option>`)}</select>
             <button type="button" class="small" onClick=${() => out(double ? ids(case_).slice(1) : ids(case_))}>${T.problems.leaveOut}</button>
           </div>
           <div class="row"><button type="button" class="small" aria-label="previous" onClick=${() => setAt(Math.max(0, i - 1))}>‹</button>

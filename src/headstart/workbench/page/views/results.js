@@ -73,5 +73,5 @@ function Mistakes({ query, run, project, attempt, most }) {
     ${one.id != null && html`<a href=${api.photo(one.id)} target="_blank"><img src=${api.thumbnail(one.id)} alt=${one.path.split("/").pop()} loading="lazy" /></a>`}
     <p><strong>${one.id != null ? photos.labels.get(one.id) ?? one.label : one.label}</strong><br />${T.results.said(one.predicted, one.confidence)}</p>
     ${one.id != null && html`<select aria-label=${`${T.problems.other}: ${one.path.split("/").pop()}`} onChange=${(event) => change({ do: "label", label: event.target.value }, one.id)}>
-      ${about.classes.map((cls) => html`<option selected=${cls.name === (photos.labels.get(one.id) ?? one.label)}>${cls.name}</option>`)}</select>`}</li>`)}</ul>`;
+      ${about.classes.map((cls) => html`<option key=${cls.name} value=${cls.name} selected=${cls.name === (photos.labels.get(one.id) ?? one.label)}>${cls.name}</option>`)}</select>`}</li>`)}</ul>`;
 }

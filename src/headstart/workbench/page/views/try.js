@@ -70,7 +70,7 @@ export function Try({ project, attempt, say }) {
           ${!live && html`<button type="button" class="small" onClick=${explain} aria-pressed=${!!map}>${map ? T.try.hide : T.try.where}</button>`}
           ${!live && html`<button type="button" class="small" onClick=${nearest}>${T.try.nearest}</button>`}
           <label class="row">${T.try.wrong}<select value="" onChange=${(event) => event.target.value && wrong(event.target.value)}>
-            <option value=""></option>${about.classes.map((one) => html`<option>${one.name}</option>`)}</select></label></div>
+            ${["", ...about.classes.map((one) => one.name)].map((one) => html`<option key=${one} value=${one}>${one}</option>`)}</select></label></div>
         ${near && (near.length ? html`<h3>${T.try.nearest}</h3><div class="pictures">${near.map((one) => html`<figure class="near"><img src=${api.thumbnail(one.id)} alt="" /><figcaption>${project.photos.labels.get(one.id)} ${one.similarity.toFixed(2)}</figcaption></figure>`)}</div>` : html`<p class="soft">${T.loading}</p>`)}</div>`}
     </div>
   </section>`;
