@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -83,7 +84,7 @@ class Manifest:
     root: Path
     name: str
     layout: str
-    photos: tuple[Photo, ...]
+    photos: Sequence[Photo]
     skipped: tuple[BadFile, ...] = ()
     notes: tuple[str, ...] = ()
     source: str = ""

@@ -37,6 +37,7 @@ SOURCES: Registry[Source] = Registry(
     "source",
     "headstart.sources",
     {
+        "stored": "headstart.data.sources.stored:StoredSource",
         "folder": "headstart.data.sources.folder:FolderSource",
         "table": "headstart.data.sources.table:TableSource",
         "archive": "headstart.data.sources.archive:ArchiveSource",
