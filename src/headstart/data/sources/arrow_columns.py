@@ -172,7 +172,7 @@ def _name(path: Any, label: str | None, split: Split | None, number: int) -> str
     """
     text = path.replace("\\", "/") if isinstance(path, str) else ""
     parts = [part for part in text.split("/") if part not in ("", ".")]
-    if len(parts) > 1 and ".." not in parts and not text.startswith("/") and ":" not in parts[0]:
+    if parts and "/" in text and ".." not in parts and not text.startswith("/") and ":" not in parts[0]:
         return "/".join(parts)
     base = parts[-1] if parts and parts[-1] != ".." and is_image_name(parts[-1]) else f"{number:08d}"
     return "/".join(filter(None, (split, (label or "_").replace("/", "-"), base)))

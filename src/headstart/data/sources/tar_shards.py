@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import IO, Any, cast
 
 from headstart.core.formats import parsed
@@ -74,7 +74,7 @@ def split_key(name: str) -> tuple[str, str]:
     return f"{folder}{slash}{stem}", kind.lower()
 
 
-def index(file: StoredFile, store: Store, options: ReadOptions) -> Iterator[Row]:
+def index(file: StoredFile, store: Store, options: ReadOptions) -> list[Row]:
     """Every photo of a shard. Raises DataError for a damaged or hostile one."""
     with store.open(file.path, file.size) as stream:
         samples: dict[str, _Sample] = {}
@@ -82,8 +82,11 @@ def index(file: StoredFile, store: Store, options: ReadOptions) -> Iterator[Row]
             if number > MAX_FILES:
                 raise DataError(f"{file.path} has more than {MAX_FILES:,} files")
             _collect(samples, member, stream, file)
-    for key, sample in samples.items():
-        yield from _photos(key, sample, file, options)
+    rows = [row for key, sample in samples.items() for row in _photos(key, sample, file, options)]
+    if len({row.name for row in rows}) < len(rows):  # a ``path`` of another meaning
+        options = replace(options, path_column="none")
+        rows = [row for key, sample in samples.items() for row in _photos(key, sample, file, options)]
+    return rows
 
 
 def _members(stream: IO[bytes], path: str) -> Iterator[tarfile.TarInfo]:
@@ -139,8 +142,8 @@ def _photos(key: str, sample: _Sample, file: StoredFile, options: ReadOptions) -
     at, size = sample.images[plain[0]]
     facts = _json(sample.sidecars.get("json"), f"{file.path}: {key}.json")
     label, kind = _label(sample, facts, options)
-    path = facts.get("path")
-    name = "/".join(safe_parts(path, file.path)) if isinstance(path, str) and is_image_name(path) else key + plain[0]
+    path = facts.get(options.path_column or "path")
+    name = "/".join(safe_parts(path, file.path)) if isinstance(path, str) and path else key + plain[0]
     split = _text(facts.get(options.split_column or "split"))
     group = _text(facts.get(options.group_column or "group"))
     no_split, no_group = options.split_column == "none", options.group_column == "none"
