@@ -6,14 +6,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from headstart.core.array_store import RowStore
 from headstart.core.events import OnProgress
 from headstart.core.text import listed
-from headstart.data.filenames import is_companion, is_hidden, split_of
+from headstart.data.filenames import IMAGE_SUFFIXES, is_companion, is_hidden, split_of
 from headstart.data.schema import AS_FOUND, Manifest, ReadOptions
 from headstart.data.sources import arrow_folder, parquet_shards, tar_shards
 from headstart.data.sources.base import local
@@ -24,6 +26,7 @@ from headstart.data.sources.stores import Elsewhere, Here, Listing, StoredFile, 
 from headstart.data.sources.tree import leave_out
 from headstart.errors import DataError
 
+SHARDS = (".tar", *parquet_shards.SUFFIXES)
 FORMAT = 1
 """Increased when a shard of the same bytes gives other rows than before."""
 
@@ -50,7 +53,7 @@ class StoredSource:
             return tar_shards.is_labelled(file, str(path))
 
     def manifest(self, data: str, progress: OnProgress | None = None, options: ReadOptions = AS_FOUND) -> Manifest:
-        found = list_files(data)
+        found = _listed(data)
         form, files = _form(found, data)
         if form is None:
             assert isinstance(found.store, Elsewhere)
@@ -72,6 +75,23 @@ def _together(found: Listing, shards: list[Shard], others: list[StoredFile], dat
 
 
 Form = Callable[[Listing, Sequence[StoredFile], ReadOptions, OnProgress], list[Shard]]
+
+
+def _listed(data: str) -> Listing:
+    """The files of the data; of a set of the Hugging Face hub without any that can be read, those that the hub made of
+    it: Parquet, of each configuration.
+    """
+    found = list_files(data)
+    repository = re.fullmatch(r"hf://datasets/[^/@]+(/[^/@]+)?/?", data)
+    readable = (*SHARDS, *IMAGE_SUFFIXES)
+    if not repository or any(file.suffix in readable for file in found.files):
+        return found
+    made = f"{data.rstrip('/')}@refs/convert/parquet"
+    found = list_files(made)
+    kinds = sorted({file.name.partition("/")[0] for file in found.files if file.suffix in SHARDS})
+    if len(kinds) > 1:
+        raise DataError(f"{data} has several configurations: {listed(kinds)}", f"Name one: {made}/{kinds[0]}.")
+    return found
 
 
 def _names(path: Path) -> set[str]:
@@ -139,7 +159,7 @@ def _form(found: Listing, data: str) -> tuple[Form | None, list[StoredFile]]:
 def _tars(found: Listing, files: Sequence[StoredFile], options: ReadOptions, told: OnProgress) -> list[Shard]:
     shards = []
     for number, file in enumerate(files, 1):
-        rows = _cached(file, options, tar_shards.index(file, found.store, options))
+        rows = _cached(file, options, partial(tar_shards.index, file, found.store, options))
         shards.append(Shard(file, rows, tar_shards.TarReader(found.store, file.path)))
         told(number, len(files))
     return shards
@@ -148,7 +168,7 @@ def _tars(found: Listing, files: Sequence[StoredFile], options: ReadOptions, tol
 def _parquets(found: Listing, files: Sequence[StoredFile], options: ReadOptions, told: OnProgress) -> list[Shard]:
     groups, shards = parquet_shards.RowGroups(found.store, options), []
     for number, file in enumerate(files, 1):
-        rows = _cached(file, options, parquet_shards.index(file, found.store, options, split_of_shard(file)))
+        rows = _cached(file, options, partial(parquet_shards.index, file, found.store, options, split_of_shard(file)))
         shards.append(Shard(file, rows, parquet_shards.ParquetReader(groups, file)))
         told(number, len(files))
     return shards
@@ -162,12 +182,12 @@ def _arrows(found: Listing, files: Sequence[StoredFile], options: ReadOptions, t
     for number, file in enumerate(files, 1):
         reader = arrow_folder.ArrowReader(file, options)
         split = split_of(file.name.rpartition("/")[0].rpartition("/")[2])
-        shards.append(Shard(file, _cached(file, options, reader.rows(split)), reader))
+        shards.append(Shard(file, _cached(file, options, partial(reader.rows, split)), reader))
         told(number, len(files))
     return shards
 
 
-def _cached(file: StoredFile, options: ReadOptions, rows: Iterable[Row]) -> Columns:
+def _cached(file: StoredFile, options: ReadOptions, rows: Callable[[], Iterable[Row]]) -> Columns:
     """The rows of a shard, from the cache where it has them: by the file's path, size and time of change or tag."""
     asked = (FORMAT, file.name, options.label_column, options.split_column, options.group_column, options.path_column)
     key = hashlib.blake2b(repr((file.key, *asked, options.several)).encode(errors="surrogateescape"), digest_size=16)
@@ -175,7 +195,7 @@ def _cached(file: StoredFile, options: ReadOptions, rows: Iterable[Row]) -> Colu
     kept = store.get(digest := key.hexdigest()) if file.stamp else None
     if kept is not None:
         return Columns.from_bytes(kept)
-    made = Columns.of(rows)
+    made = Columns.of(rows())
     if file.stamp:
         with store.writing() as writer:
             writer.add(digest, made.to_bytes())
