@@ -14,10 +14,18 @@ from typing import Any
 
 import pytest
 
+from headstart.data.filenames import shown
+from headstart.data.schema import Manifest
+
 
 def members(folder: Path) -> list[Path]:
     """The photos of class folders, in the order of their names."""
     return sorted(folder.rglob("*.png"))
+
+
+def seen(found: Manifest) -> list[tuple[str, str, str | None, bytes]]:
+    """What a manifest says of each photo, and the photo."""
+    return [(shown(p.path, found.root), p.label, p.split, p.open().read()) for p in found.photos]
 
 
 def tar(path: Path, files: Mapping[str, bytes]) -> Path:
@@ -128,7 +136,8 @@ class Files:
                     return self.say(206, content[int(part[1]) : int(part[2] or len(content)) + 1])
                 self.say(200, content)
 
-            do_HEAD = do_GET
+            def do_HEAD(self) -> None:
+                self.do_GET()
 
             def say(self, code: int, content: bytes) -> None:
                 self.send_response(code)

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.shards import FORMS, arrow_folder, members, parquet_file, tar, web_shards
+from helpers.shards import FORMS, arrow_folder, members, parquet_file, seen, tar, web_shards
 
 from headstart.core.array_store import RowStore
 from headstart.data.filenames import shown
-from headstart.data.schema import Manifest, ReadOptions
+from headstart.data.schema import ReadOptions
 from headstart.data.sources import columns, tar_shards
 from headstart.data.sources.columns import StoredPhotos
 from headstart.data.sources.detect import scan
@@ -26,11 +26,6 @@ from headstart.data.sources.stores import expanded
 from headstart.errors import DataError, OptionError
 
 pytest.importorskip("pyarrow")
-
-
-def seen(found: Manifest) -> list[tuple[str, str, str | None, bytes]]:
-    """What a manifest says of each photo, and the photo."""
-    return [(shown(p.path, found.root), p.label, p.split, p.open().read()) for p in found.photos]
 
 
 @pytest.mark.parametrize("form", FORMS)

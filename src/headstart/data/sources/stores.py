@@ -14,9 +14,10 @@ import re
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -206,7 +207,7 @@ def _remote(data: str) -> Listing:
 def _facts_below(system: Any, name: str) -> tuple[dict[str, Any], str]:
     """The files at or below one address, and what their names are below."""
     if system.protocol in ("http", ("http", "https")) and re.search(r"\.\w{2,8}$", name.rpartition("/")[2]):
-        return {name: system.info(name)}, name
+        return {name: _retried(system, partial(system.info, name))}, name
     return system.find(name, detail=True), name
 
 
@@ -218,7 +219,7 @@ def _facts_of(system: Any, names: list[str]) -> dict[str, Any]:
             found |= system.glob(name, detail=True)
             continue
         try:
-            found[name] = system.info(name)
+            found[name] = _retried(system, partial(system.info, name))
         except FileNotFoundError:
             raise DataError(f"{name} is not there", f"It is one of {len(names):,} names of a pattern.") from None
     return found
@@ -289,6 +290,23 @@ def _hint(error: Exception) -> str:
     return "Try again: what was computed is kept, and used."
 
 
+def _retried(system: Any, call: Callable[[], Any]) -> Any:
+    """What a call gives; of a web server, whose file system does not try again by itself, after up to ``ATTEMPTS``."""
+    web = "http" in (system.protocol if isinstance(system.protocol, tuple | list) else (system.protocol,))
+    for attempt in range(1, ATTEMPTS if web else 1):
+        try:
+            return call()
+        except PermissionError:
+            raise
+        except FileNotFoundError as error:  # what any answer becomes
+            if getattr(error.__cause__, "status", 404) == 404:
+                raise
+            time.sleep(BACKOFF_S * 3 ** (attempt - 1))
+        except Exception:  # noqa: BLE001 - each store has errors of its own; the last attempt tells
+            time.sleep(BACKOFF_S * 3 ** (attempt - 1))
+    return call()
+
+
 @dataclass
 class Elsewhere:
     """Files in an object store, read in blocks, of which the last ones used are kept: photos of a shard follow one
@@ -345,16 +363,8 @@ class Elsewhere:
         return found
 
     def _asked(self, path: str, part: dict[str, int]) -> bytes:
-        for attempt in range(1, ATTEMPTS):
-            try:
-                return bytes(self.system.cat_file(path, **part))
-            except (FileNotFoundError, PermissionError) as error:
-                with told(path):
-                    raise error
-            except Exception:  # noqa: BLE001 - each store has errors of its own; the last attempt tells
-                time.sleep(BACKOFF_S * 3 ** (attempt - 1))
         with told(path):
-            return bytes(self.system.cat_file(path, **part))
+            return bytes(_retried(self.system, partial(self.system.cat_file, path, **part)))
 
 
 class _Blocks(io.RawIOBase):

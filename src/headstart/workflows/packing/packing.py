@@ -32,6 +32,7 @@ from headstart.workflows.packing.shard_files import WRITERS, Packed, check_packa
 
 CLASSES = "classes.txt"
 CHUNK = 16
+MB = 1_000_000
 FORMAT = 1
 
 
@@ -189,7 +190,7 @@ class _Packing:
         events: Events,
     ) -> None:  # fmt: skip
         self.manifest, self.order, self.target, self.form = manifest, order, target, form
-        self.limit, self.events = shard_mb * 1_000_000, events
+        self.limit, self.events = shard_mb * MB, events
         labels = {label for photo in manifest.photos for label in manifest.labels_of(photo)}
         self.classes = tuple(sorted(labels, key=natural_key))
         self.reasons: dict[int, str] = {}
