@@ -220,7 +220,9 @@ def _facts_of(system: Any, names: list[str]) -> dict[str, Any]:
             continue
         try:
             found[name] = _retried(system, partial(system.info, name))
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            if not _is_absent(error):
+                raise
             raise DataError(f"{name} is not there", f"It is one of {len(names):,} names of a pattern.") from None
     return found
 
@@ -275,19 +277,26 @@ class told:  # noqa: N801 - it reads as what it does
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):
+    if _is_absent(error):
         return "nothing is there"
+    if isinstance(error, FileNotFoundError):
+        return f"the server answered {getattr(error.__cause__, 'status', 'with an error')}"
     if isinstance(error, PermissionError):
         return "access is denied"
     return brief(f"{type(error).__name__}: {error}".rstrip(": ."), 200)
 
 
 def _hint(error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):
+    if _is_absent(error):
         return "Check the address."
     if isinstance(error, PermissionError) or "redential" in f"{type(error).__name__} {error}":
         return "Give credentials in the way of this store's own tools (for S3: AWS_ACCESS_KEY_ID, AWS_PROFILE)."
     return "Try again: what was computed is kept, and used."
+
+
+def _is_absent(error: Exception) -> bool:
+    """Whether a store says that something is not there: to the file system of the web, any answer but 200 says so."""
+    return isinstance(error, FileNotFoundError) and getattr(error.__cause__, "status", 404) == 404
 
 
 def _retried(system: Any, call: Callable[[], Any]) -> Any:
@@ -299,7 +308,7 @@ def _retried(system: Any, call: Callable[[], Any]) -> Any:
         except PermissionError:
             raise
         except FileNotFoundError as error:  # what any answer becomes
-            if getattr(error.__cause__, "status", 404) == 404:
+            if _is_absent(error):
                 raise
             time.sleep(BACKOFF_S * 3 ** (attempt - 1))
         except Exception:  # noqa: BLE001 - each store has errors of its own; the last attempt tells
