@@ -58,7 +58,7 @@ class FeatureExtractor:
     """One frozen backbone and how it is computed; features come from the cache if it has them.
 
     ``ready``: the network that was prepared last (folded, converted), by its end. Splits, views and ``joining`` share
-    it, because preparing one takes seconds.
+    it, because preparing one takes seconds; ``stores``: those of features, which take as long to open for many photos.
     """
 
     backbone: Backbone
@@ -67,6 +67,7 @@ class FeatureExtractor:
     precision: str
     engine: str
     ready: dict[str, FrozenNetwork] = field(default_factory=dict, repr=False)
+    stores: dict[str, RowStore] = field(default_factory=dict, repr=False)
 
     def pooled(self, pixels: DecodedImages, progress: OnProgress | None = None) -> np.ndarray:
         """The backbone's features of every photo, float32 [N, D]: from rows with those of every stage, which one pass
@@ -109,7 +110,18 @@ class FeatureExtractor:
     def _rows(
         self, trunk: nn.Module, end: str, pixels: DecodedImages, view: View, dtype: str, progress: OnProgress | None
     ) -> RowStore:
-        return compute_rows(lambda: self.prepared(trunk, end), self._key(end), pixels, view, dtype, progress)
+        key = self._key(end)
+        store = self._store(key.digest(view, pixels.key), dtype) if end == ALL_STAGES else None
+        return compute_rows(lambda: self.prepared(trunk, end), key, pixels, view, dtype, progress, store)
+
+    def _store(self, name: str, dtype: str) -> RowStore:
+        """The store of a name, opened once."""
+        if name in self.stores:
+            self.stores[name].refresh()
+        else:
+            self.stores.clear()
+            self.stores[name] = RowStore(name, dtype)
+        return self.stores[name]
 
     def _key(self, end: str) -> FeatureKey:
         device, weights = self.machine.device.type, self.backbone.weights_digest + self.backbone.facts.fingerprint
@@ -160,6 +172,7 @@ def compute_rows(
     view: View,
     dtype: str,
     progress: OnProgress | None = None,
+    store: RowStore | None = None,
 ) -> RowStore:
     """The store of this trunk and view, with a row for every photo.
 
@@ -170,8 +183,10 @@ def compute_rows(
         view: which view of each photo.
         dtype: of the rows, see ``as_rows``.
         progress: called with photos done, and all.
+        store: the same, where it is open already.
     """
-    store = RowStore(key.digest(view, pixels.key), dtype)
+    if store is None:
+        store = RowStore(key.digest(view, pixels.key), dtype)
     missing = store.missing(pixels.digests)
     progress = progress or (lambda done, total: None)
     done = len(pixels) - len(missing)
