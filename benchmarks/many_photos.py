@@ -66,10 +66,11 @@ class Meter:
         """The call, measured."""
 
         def measured(*args: Any, **more: Any) -> Any:
-            before, since = resident(), time.perf_counter()
+            before, since, cpu = resident(), time.perf_counter(), time.process_time()
             self.peak = before
             found = call(*args, **more)
             row = {"phase": name, "s": round(time.perf_counter() - since, 2), "before_mb": before >> 20}
+            row["cpu_s"] = round(time.process_time() - cpu, 2)
             row |= {"peak_mb": max(self.peak, resident()) >> 20, "after_mb": resident() >> 20}
             self.rows.append(row)
             print(json.dumps(row), flush=True)

@@ -30,7 +30,6 @@ from headstart.errors import DataError, DownloadError
 
 SCHEMES = {
     "s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "http": "aiohttp", "https": "aiohttp", "hf": "huggingface_hub",
-    "memory": "fsspec",
 }  # fmt: skip
 """Schemes of addresses, and the package that reads each. None of these starts a program or follows another scheme."""
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
@@ -249,7 +248,7 @@ def file_system(data: str) -> Any:
             "It would be written into every run; give credentials in the way of this store's own tools.",
         )
     if scheme not in SCHEMES:
-        known = ", ".join(f"{name}://" for name in SCHEMES if name not in ("memory", "gcs"))
+        known = ", ".join(f"{name}://" for name in SCHEMES if name != "gcs")
         raise DataError(f"{data}: addresses of the kind {scheme}:// are not read", f"Those that are: {known}.")
     try:
         import fsspec
