@@ -22,6 +22,7 @@ from headstart.core.array_store import RowStore, limit_bytes
 from headstart.core.events import OnProgress
 from headstart.core.ranges import Ranges
 from headstart.data.bounds import BadPhoto, read_file
+from headstart.data.chosen import chosen
 from headstart.data.decode import decode, misnamed
 from headstart.data.deep import Extent
 from headstart.data.schema import ImageRef
@@ -108,7 +109,8 @@ class DecodedImages:
             return [values[i] for i in indices]
 
         facts = (some(self.digests), some(self.problems), some(self.sizes), some(self.remarks))
-        return DecodedImages(some(self.photos), self.resize, self.interpolation, *facts, self.store, self.ranges)
+        photos = chosen(self.photos, indices)
+        return DecodedImages(photos, self.resize, self.interpolation, *facts, self.store, self.ranges)
 
 
 @dataclass(frozen=True)

@@ -133,9 +133,8 @@ def split(
     events.message(f"{photos.manifest.name} ({photos.manifest.layout}): {dataset.summary}")
     for note in dataset.notes:
         events.warning(note)
-    where = {photo.path: i for i, photo in enumerate(photos.manifest.photos)}
     members = {s: dataset.split(s) for s in SPLITS}
-    pixels = {s: photos.pixels.take([where[m.path] for m in members[s]]) for s in SPLITS}
+    pixels = {s: photos.pixels.take([m.number for m in members[s]]) for s in SPLITS}
     objective, classes = OBJECTIVES.get("multilabel" if dataset.several else "multiclass"), len(dataset.classes)
     labels = {
         s: objective.targets([m.label if m.labels is None else m.labels for m in members[s]], classes) for s in SPLITS

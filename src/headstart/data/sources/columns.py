@@ -16,6 +16,7 @@ from typing import IO, Any, Literal, Protocol, overload
 import numpy as np
 
 from headstart.data.bounds import MAX_BYTES
+from headstart.data.chosen import chosen
 from headstart.data.filenames import natural_key
 from headstart.data.schema import SPLITS, Photo, Split
 
@@ -175,7 +176,7 @@ class StoredPhotos(Sequence[Photo]):
     def __getitem__(self, at: slice) -> Sequence[Photo]: ...
     def __getitem__(self, at: Any) -> Any:
         if isinstance(at, slice):
-            return [self[i] for i in range(*at.indices(len(self)))]
+            return chosen(self, np.arange(*at.indices(len(self))))
         return self._photo(int(self.order[at]))
 
     def _photo(self, i: int) -> StoredPhoto:
