@@ -5,9 +5,8 @@ datasets is not needed, and nothing of such a folder is run.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from headstart.data.schema import ReadOptions, Split
@@ -27,7 +26,6 @@ class ArrowReader:
 
     file: StoredFile
     options: ReadOptions
-    _batches: list[Any] = field(default_factory=list, repr=False)
 
     @cached_property
     def batches(self) -> list[Any]:
@@ -78,8 +76,3 @@ class ArrowReader:
             path = batch.column(self.chosen.image).field("path")
             columns[self.chosen.image] = pyarrow.StructArray.from_arrays([path], ["path"])
         return pyarrow.table(columns or {"": pyarrow.nulls(batch.num_rows)})
-
-
-def split_folder(file: StoredFile) -> str:
-    """The folder that an Arrow file is in: of a ``DatasetDict``, the name of its part."""
-    return Path(file.name).parent.name

@@ -8,7 +8,6 @@ name is the kind of the file.
 
 from __future__ import annotations
 
-import os
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -190,8 +189,3 @@ def _text(value: Any, several: bool = False) -> str | None:
         return None
     text = str(value)
     return clean_label(text) if text.strip() else ("" if several else None)
-
-
-def stem_of(path: str) -> str:
-    """The name of a shard without its suffix."""
-    return os.path.splitext(path.rpartition("/")[2])[0]
