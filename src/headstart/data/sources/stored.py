@@ -20,6 +20,7 @@ from headstart.data.schema import AS_FOUND, Manifest, ReadOptions
 from headstart.data.sources import arrow_folder, parquet_shards, tar_shards
 from headstart.data.sources.base import local
 from headstart.data.sources.columns import Columns, Row, StoredPhotos
+from headstart.data.sources.packed import ARCHIVE, FOREIGN
 from headstart.data.sources.remote_folder import remote_manifest
 from headstart.data.sources.shard_facts import Shard, resolved, split_of_shard, without_label
 from headstart.data.sources.stores import Elsewhere, Here, Listing, StoredFile, is_pattern, list_files, scheme_of
@@ -38,11 +39,11 @@ class StoredSource:
         if scheme_of(data) is not None or is_pattern(data):
             return True
         path = local(data)
-        if path.is_dir():
+        if os.path.isdir(path):  # unlike Path.is_dir, no error for a name that no file can have
             return (
                 arrow_folder.MARKS[0] in (names := _names(path)) or arrow_folder.MARKS[1] in names or _only_shards(path)
             )
-        if not path.is_file():
+        if not os.path.isfile(path):
             return False
         size = path.stat().st_size
         if path.suffix.lower() in parquet_shards.SUFFIXES:
@@ -53,6 +54,9 @@ class StoredSource:
             return tar_shards.is_labelled(file, str(path))
 
     def manifest(self, data: str, progress: OnProgress | None = None, options: ReadOptions = AS_FOUND) -> Manifest:
+        if scheme_of(data) and (ARCHIVE.search(data) or FOREIGN.search(data)) and not data.lower().endswith(".tar"):
+            problem = f"{data} is an address of an archive, which cannot be read in place"
+            raise DataError(problem, "Download it first, then name the file.")
         found = _listed(data)
         form, files = _form(found, data)
         if form is None:

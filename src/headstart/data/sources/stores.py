@@ -5,7 +5,6 @@ each store find them in their own environment and configuration.
 
 from __future__ import annotations
 
-import errno
 import glob
 import hashlib
 import io
@@ -26,6 +25,7 @@ from headstart.core.files import open_regular
 from headstart.core.text import brief, listed
 from headstart.data.filenames import is_hidden, natural_key
 from headstart.data.sources.base import local
+from headstart.data.sources.streams import Blocks
 from headstart.errors import DataError, DownloadError
 
 SCHEMES = {
@@ -341,7 +341,7 @@ class Elsewhere:
         return self._asked(path, {})
 
     def open(self, path: str, size: int) -> IO[bytes]:
-        return io.BufferedReader(_Blocks(self, path, size), 1 << 16)
+        return io.BufferedReader(Blocks(partial(self.read, path), size), 1 << 16)
 
     def _block(self, path: str, number: int) -> bytes:
         key = (path, number)
@@ -373,34 +373,3 @@ class Elsewhere:
     def _asked(self, path: str, part: dict[str, int]) -> bytes:
         with told(path):
             return bytes(_retried(self.system, partial(self.system.cat_file, path, **part)))
-
-
-class _Blocks(io.RawIOBase):
-    """A file of a store as a stream."""
-
-    def __init__(self, store: Elsewhere, path: str, size: int) -> None:
-        self.store, self.path, self.size, self.at = store, path, size, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self.at
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self.at = {os.SEEK_SET: 0, os.SEEK_CUR: self.at, os.SEEK_END: self.size}[whence] + offset
-        if self.at < 0:
-            raise OSError(errno.EINVAL, "a negative offset")
-        return self.at
-
-    def readinto(self, buffer: Any) -> int:
-        wanted = min(len(buffer), self.size - self.at)
-        if wanted <= 0:
-            return 0
-        found = self.store.read(self.path, self.at, wanted)
-        buffer[: len(found)] = found
-        self.at += len(found)
-        return len(found)
