@@ -26,7 +26,14 @@ if TYPE_CHECKING:  # importing it here would import torch before the line below
 # tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-pytest_plugins = ["helpers.earlier", "helpers.hubs", "helpers.pages", "helpers.scenes", "helpers.several"]
+pytest_plugins = [
+    "helpers.earlier",
+    "helpers.hubs",
+    "helpers.pages",
+    "helpers.scenes",
+    "helpers.several",
+    "helpers.shards",
+]
 
 COLOURS = ((200, 60, 50), (60, 80, 200), (70, 170, 80), (210, 180, 60), (150, 70, 170), (60, 170, 170))
 

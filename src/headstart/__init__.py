@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from headstart.workflows.export.export import export
     from headstart.workflows.forecast.forecast import forecast
     from headstart.workflows.overview import list_runs
+    from headstart.workflows.packing.packing import pack
     from headstart.workflows.predict import describe, evaluate, predict
     from headstart.workflows.preview import photos
     from headstart.workflows.push import push
@@ -57,6 +58,7 @@ _HOMES = {
     "forecast": "headstart.workflows.forecast.forecast",
     "list_runs": "headstart.workflows.overview",
     "open_run": "headstart.workflows.train.train",
+    "pack": "headstart.workflows.packing.packing",
     "photos": "headstart.workflows.preview",
     "predict": "headstart.workflows.predict",
     "push": "headstart.workflows.push",
@@ -72,8 +74,8 @@ _HOMES = {
 }
 __all__ = [
     "Classifier", "Prediction", "Run", "__version__", "backbones", "check", "compare", "demo", "describe", "embed",
-    "evaluate", "explain", "export", "forecast", "list_runs", "open_run", "photos", "predict", "push", "recommend",
-    "resume", "search", "serve", "studio", "study", "suggest", "train", "tune",
+    "evaluate", "explain", "export", "forecast", "list_runs", "open_run", "pack", "photos", "predict", "push",
+    "recommend", "resume", "search", "serve", "studio", "study", "suggest", "train", "tune",
 ]  # fmt: skip
 
 

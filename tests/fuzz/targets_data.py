@@ -16,12 +16,14 @@ from unittest.mock import patch
 
 import numpy as np
 from helpers.archives import BAD, HARMLESS, LEFT_OUT, PNG
+from helpers.shards import arrow_folder, parquet_file, web_shards
 
 from headstart.core import array_store, cached_folders
 from headstart.core.array_store import RowStore
 from headstart.data.sources import archive
 from headstart.data.sources.archive import ArchiveSource
 from headstart.data.sources.folder import folder_manifest
+from headstart.data.sources.stored import StoredSource
 from headstart.data.sources.table import read_table
 from headstart.errors import HeadstartError
 
@@ -81,6 +83,39 @@ def drive_archive(data: bytes, folder: Path) -> None:
                 assert photo.path.resolve().is_relative_to((folder / "cache").resolve())
                 assert photo.path.is_file()
     path.unlink()
+
+
+@cache
+def _photo_shards() -> dict[str, bytes]:
+    """One shard of two photos, of each form."""
+    from tempfile import TemporaryDirectory
+
+    with TemporaryDirectory() as place:
+        folder = Path(place)
+        for label in ("cat", "dog"):
+            (folder / "photos" / label).mkdir(parents=True)
+            (folder / "photos" / label / "1.png").write_bytes(PNG)
+        tar = web_shards(folder / "photos", folder / "tar") / "photos-000.tar"
+        table = parquet_file(folder / "photos", folder / "data.parquet")
+        arrow = next(arrow_folder(folder / "photos", folder / "arrow").glob("*.arrow"))
+        return {file.suffix: file.read_bytes() for file in (tar, table, arrow)}
+
+
+def drive_shards(data: bytes, folder: Path) -> None:
+    """A shard of each form with these bytes."""
+    for suffix in (".tar", ".parquet", ".arrow"):
+        home = folder / "shards"
+        with _only(folder, "shards"), suppress(HeadstartError):
+            home.mkdir()
+            (home / f"0{suffix}").write_bytes(data)
+            (home / "state.json").write_text("{}", encoding="utf-8")
+            if StoredSource().accepts(str(home)):
+                for photo in StoredSource().manifest(str(home)).photos:
+                    assert len(photo.label.splitlines()) == 1
+                    assert photo.path.resolve().is_relative_to(home.resolve())
+                    with suppress(OSError):
+                        photo.open().read()
+        shutil.rmtree(home)
 
 
 @cache
@@ -165,18 +200,6 @@ _SHARDS = [
     b"", b"\0\0\x10\1", b"\0\0\x30\xff", b"\1\0\0\1", b"\1\4\xb0\x40", b"\2\0\0", b"\2\1\0", b"\3\0\0", b"\3\0\4",
     b"\4PK\3\4", b"\4", b"\5", b"\5" + bytes(1216), b"\6", b"\6PK\5\6" + bytes(18), b"\6\x93NUMPY\1\0", b"\6\x80\4N.",
 ]  # fmt: skip
-TARGETS: dict[str, Callable[[bytes, Path], None]] = {
-    "table": drive_table,
-    "json": drive_json,
-    "archive": drive_archive,
-    "cache": drive_cache,
-}
-CORPUS: dict[str, list[bytes]] = {
-    "table": _TABLES,
-    "json": _JSONS,
-    "archive": [*BAD.values(), *(data for data, *_ in (*LEFT_OUT.values(), *HARMLESS.values()))],
-    "cache": [*_SHARDS, b"\x06" + _shard()[0][array_store._SEAL :], b"\x04" + _shard()[0], b"\x05" + _shard()[1]],
-}
 
 
 def mutated(seed: bytes, edits: list[tuple[int, bytes]], end: int | None) -> bytes:
@@ -186,3 +209,23 @@ def mutated(seed: bytes, edits: list[tuple[int, bytes]], end: int | None) -> byt
         at %= max(len(data), 1)
         data[at : at + len(new)] = new
     return bytes(data[:end])
+
+
+TARGETS: dict[str, Callable[[bytes, Path], None]] = {
+    "table": drive_table,
+    "json": drive_json,
+    "archive": drive_archive,
+    "cache": drive_cache,
+    "shards": drive_shards,
+}
+CORPUS: dict[str, list[bytes]] = {
+    "table": _TABLES,
+    "json": _JSONS,
+    "archive": [*BAD.values(), *(data for data, *_ in (*LEFT_OUT.values(), *HARMLESS.values()))],
+    # The last: a negative length in an Arrow file, by which Arrow aborted the process.
+    "shards": [
+        *_photo_shards().values(),
+        mutated(_photo_shards()[".arrow"], [(719, b"\x92"), (804, b"\x9d\xcc")], None),
+    ],
+    "cache": [*_SHARDS, b"\x06" + _shard()[0][array_store._SEAL :], b"\x04" + _shard()[0], b"\x05" + _shard()[1]],
+}

@@ -10,7 +10,7 @@ from headstart.cli.base import Overwrite, Say, Shown, Texts, argument, load, opt
 from headstart.cli.options import whole_numbers
 from headstart.data.schema import TABLE_OPTIONS
 from headstart.reporting.command import command_line
-from headstart.training.config import BAND_LEVEL, SAMPLE
+from headstart.training.config import BAND_LEVEL, SAMPLE, SHARD_MB, ShardFormat
 
 _BUDGET = "Budget"
 
@@ -86,4 +86,19 @@ def forecast(
     return Shown(found.text, found.summary, "" if of_run else command_line("train", data, asked))
 
 
-COMMANDS = (check, recommend, forecast)
+def pack(
+    say: Say,
+    data: Annotated[str, argument("DATA", "Labelled photos, as for train.")],
+    out: Annotated[str, argument("OUT", "A new folder, here or in an object store (s3://bucket/photos).")],
+    format: Annotated[ShardFormat, option("tar shards (WebDataset), or Parquet.")] = "webdataset",
+    shard_mb: Annotated[int, option("Size of a shard, in MB.")] = SHARD_MB,
+    overwrite: Annotated[bool, option("Replace the shards of other photos in OUT.")] = False,
+    **options: Any,
+) -> Shown:
+    """Write photos into shards, which every command reads in place. Run again, it goes on where it was stopped."""
+    load("pack", say, data)
+    made = hs.pack(data, out, format=format, shard_mb=shard_mb, overwrite=overwrite, **say, **options)
+    return Shown(made.text, made.summary, command_line("train", made.out, {}))
+
+
+COMMANDS = (check, recommend, forecast, pack)

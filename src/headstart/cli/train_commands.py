@@ -19,7 +19,9 @@ from headstart.training.config import ARMS, SEEDS, TRIALS
 
 def train(
     say: Say,
-    data: Annotated[str | None, argument("DATA", "Folder, CSV, .zip/.tar or named dataset (cifar10, …).")] = None,
+    data: Annotated[
+        str | None, argument("DATA", "Folder, CSV, .zip/.tar, shards, s3://… or named dataset (cifar10, …).")
+    ] = None,
     out: Out = None,
     resume: Annotated[Path | None, option("Resume an interrupted training.", panel="Output", metavar="RUN")] = None,
     overwrite: Overwrite = False,

@@ -23,6 +23,7 @@ import threading
 import uuid
 import zipfile
 import zlib
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +36,10 @@ from headstart.core.temporary import delete_left, ending
 from headstart.errors import RunError
 
 INDEX, VALUES = ".index", ".values"
+_ROWS = 32
+_IN_SHARD = (1 << _ROWS) - 1
+_REMARKS = 64
+"""Shards whose remarks are kept as objects."""
 _SEAL = 16
 """Bytes of the checksum (blake2b) that an index begins with."""
 _DAMAGE = (
@@ -55,35 +60,36 @@ def limit_bytes() -> int:
     raise RunError(f"HEADSTART_CACHE_GB is {text!r}, not a number.", "Set it to a size in gigabytes, 20 for example.")
 
 
-@dataclass
 class _Shard:
-    """A shard that is mapped: where it is, and its values."""
+    """A shard that is mapped: where it is, its values, and of each row the offset, shape, checksum and remark, in
+    columns: an object for each of a million rows would take a gigabyte.
+    """
 
-    path: Path
-    values: np.ndarray
+    def __init__(self, path: Path, values: np.ndarray, index: _Index) -> None:
+        self.path, self.values, self.index = path, values, index
+        self.checked = np.zeros(len(index.offsets), bool)
 
+    def row(self, i: int) -> np.ndarray:
+        offset, shape = int(self.index.offsets[i]), [n for n in self.index.shapes[i].tolist() if n >= 0]
+        return self.values[offset : offset + math.prod(shape)].reshape(shape)
 
-@dataclass(slots=True)
-class _Row:
-    """Where a row is, and its remark; ``checksum``: None once the row has been compared with it."""
-
-    shard: _Shard
-    offset: int
-    shape: tuple[int, ...]
-    remark: Any
-    checksum: int | None
-
-    @property
-    def values(self) -> np.ndarray:
-        return self.shard.values[self.offset : self.offset + math.prod(self.shape)].reshape(self.shape)
-
-    def is_whole(self) -> bool:
-        """Whether the row is as it was written."""
-        if self.checksum is not None:
-            if zlib.crc32(self.values.data) != self.checksum:
+    def is_whole(self, i: int) -> bool:
+        """Whether a row is as it was written; it is compared once."""
+        if not self.checked[i]:
+            if zlib.crc32(self.row(i).data) != self.index.checksums[i]:
                 return False
-            self.checksum = None
+            self.checked[i] = True
         return True
+
+
+class _Index(NamedTuple):
+    """The columns of an index; ``remarks``: the JSON of a list."""
+
+    digests: list[str]
+    offsets: np.ndarray
+    shapes: np.ndarray
+    checksums: np.ndarray
+    remarks: bytes
 
 
 class RowStore:
@@ -92,7 +98,9 @@ class RowStore:
     def __init__(self, key: str, dtype: str, root: Path | None = None) -> None:
         self.folder = (root or cache_dir() / "rows") / key
         self.dtype = np.dtype(dtype)
-        self._rows: dict[str, _Row] = {}
+        self._shards: list[_Shard] = []
+        self._rows: dict[str, int] = {}  # the number of the shard, and the row in it in the lowest bits
+        self._remarks: OrderedDict[int, list[Any]] = OrderedDict()  # of the shards that were asked for last
         self._read: set[str] = set()
         self._damaged: set[Path] = set()
         self._lock = threading.Lock()
@@ -103,8 +111,7 @@ class RowStore:
         for index in sorted(self.folder.glob(f"*{INDEX}")):
             if index.stem not in self._read:
                 try:
-                    # What was checked already is not replaced.
-                    self._rows = _read_shard(index, self.dtype) | self._rows
+                    self._add(_read_shard(index, self.dtype), replacing=False)  # what was checked already stays
                 except FileNotFoundError:
                     if index.exists():  # else it was evicted meanwhile
                         self._heal(index)
@@ -114,18 +121,32 @@ class RowStore:
                     self._heal(index)
                 self._read.add(index.stem)
 
+    def _add(self, shard: _Shard, replacing: bool) -> None:
+        first = len(self._shards) << _ROWS
+        self._shards.append(shard)
+        places = range(first, first + len(shard.index.digests))
+        if replacing:
+            self._rows.update(zip(shard.index.digests, places, strict=True))
+        else:
+            for digest, place in zip(shard.index.digests, places, strict=True):
+                self._rows.setdefault(digest, place)
+        shard.index.digests.clear()
+
     def __contains__(self, digest: str) -> bool:
         """Whether there is a row, by the index: its remark can be used, and ``get`` may still find it damaged."""
         return digest in self._rows
 
     def get(self, digest: str) -> np.ndarray | None:
         """The row of one digest, a read-only view into the mapped file; None where there is none, or it is damaged."""
-        row = self._rows.get(digest)
-        if row is None or row.is_whole():
-            return None if row is None else row.values
+        place = self._rows.get(digest)
+        if place is None:
+            return None
+        shard, row = self._shards[place >> _ROWS], place & _IN_SHARD
+        if shard.is_whole(row):
+            return shard.row(row)
         # The shard's other rows stay in use here, each once it has been checked.
         self._rows.pop(digest, None)
-        self._heal(row.shard.path)
+        self._heal(shard.path)
         return None
 
     def _heal(self, index: Path) -> None:
@@ -153,7 +174,15 @@ class RowStore:
 
     def remark(self, digest: str) -> Any:
         """The JSON value that was stored with the row."""
-        return self._rows[digest].remark
+        place = self._rows[digest]
+        number = place >> _ROWS
+        with self._lock:
+            if number not in self._remarks:
+                self._remarks[number] = json.loads(self._shards[number].index.remarks.decode())
+                while len(self._remarks) > _REMARKS:
+                    self._remarks.popitem(last=False)
+            self._remarks.move_to_end(number)
+            return self._remarks[number][place & _IN_SHARD]
 
     def gather(self, digests: Sequence[str]) -> np.ndarray:
         """Rows of equal shape as one array [len(digests), ...]."""
@@ -179,12 +208,12 @@ class RowStore:
                 content, end = _index(writer), shard.with_suffix(INDEX)
                 # Mapped before it has its name: then another process may delete it at any time. Windows does not
                 # rename what is mapped, nor delete it.
-                rows = {} if os.name == "nt" else _rows_of(content, end, self.dtype, values)
+                made = None if os.name == "nt" else _shard_of(content, end, self.dtype, values)
                 os.replace(values, shard.with_suffix(VALUES))
-                rows = rows or _rows_of(content, end, self.dtype)
+                made = made or _shard_of(content, end, self.dtype)
                 index.write_bytes(content)
                 os.replace(index, shard.with_suffix(INDEX))
-                self._rows |= rows
+                self._add(made, replacing=True)
                 self._read.add(shard.name)
         except OSError as error:
             _unlink(shard.with_suffix(VALUES))
@@ -245,35 +274,35 @@ def _seal(content: bytes) -> bytes:
     return hashlib.blake2b(content, digest_size=_SEAL).digest()
 
 
-def _read_shard(index: Path, dtype: np.dtype) -> dict[str, _Row]:
-    """The rows of a shard. Raises OSError, and ``_DAMAGE`` where it is not as it was written."""
-    rows = _rows_of(index.read_bytes(), index, dtype)
+def _read_shard(index: Path, dtype: np.dtype) -> _Shard:
+    """A shard. Raises OSError, and ``_DAMAGE`` where it is not as it was written."""
+    shard = _shard_of(index.read_bytes(), index, dtype)
     with contextlib.suppress(OSError):
         os.utime(index)  # the time of last use decides what is evicted
-    return rows
+    return shard
 
 
-def _rows_of(content: bytes, index: Path, dtype: np.dtype, path: Path | None = None) -> dict[str, _Row]:
-    """The rows that an index names, by its content; the values are mapped, those beside it if no path is given."""
+def _shard_of(content: bytes, index: Path, dtype: np.dtype, path: Path | None = None) -> _Shard:
+    """The shard of an index, by its content; the values are mapped, those beside it if no path is given."""
     if _seal(content[_SEAL:]) != content[:_SEAL]:
         raise ValueError("an index that is not as it was written")
     with np.load(io.BytesIO(content[_SEAL:]), allow_pickle=False) as saved:
-        digests, offsets, shapes, checksums = (
-            saved[name].tolist() for name in ("digests", "offsets", "shapes", "checksums")
+        digests, offsets, shapes, checksums, remarks = (
+            saved[name] for name in ("digests", "offsets", "shapes", "checksums", "remarks")
         )
-        remarks = json.loads(bytes(saved["remarks"]).decode())
         size, kind = int(saved["size"]), str(saved["dtype"])
     path = path or index.with_suffix(VALUES)
     if kind != dtype.str or path.stat().st_size != size * dtype.itemsize:
         raise ValueError("values of another kind or length")
+    lengths = np.where(shapes >= 0, shapes, 1).prod(axis=1, dtype=np.float64)  # of which no product overflows
+    count = len(json.loads(remarks.tobytes().decode()))
+    if not len(digests) == len(offsets) == len(lengths) == len(checksums) == count:
+        raise ValueError("columns of different lengths")
+    if ((offsets < 0) | (offsets > size - lengths)).any():
+        raise ValueError("a row beyond the values")
     values = np.memmap(path, dtype=dtype, mode="r") if size else np.empty(0, dtype)
-    shard, rows = _Shard(index, values), {}
-    for digest, offset, shape, checksum, remark in zip(digests, offsets, shapes, checksums, remarks, strict=True):
-        shape = tuple(n for n in shape if n >= 0)
-        if not 0 <= offset <= size - math.prod(shape):
-            raise ValueError("a row beyond the values")
-        rows[digest.decode()] = _Row(shard, offset, shape, remark, checksum)
-    return rows
+    names = [digest.decode() for digest in digests.tolist()]
+    return _Shard(index, values, _Index(names, offsets, shapes, checksums, remarks.tobytes()))
 
 
 def _unlink(path: Path) -> None:

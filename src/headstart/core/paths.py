@@ -69,8 +69,15 @@ def told(name: str, value: Any) -> str:
 
 
 def lasting(place: str) -> str:
-    """An absolute path for an existing one; anything else, such as the name of a named set, unchanged."""
-    return str(Path(place).resolve()) if os.path.exists(place) else place
+    """An absolute path for an existing one, and for a pattern of files in an existing folder; anything else, such as
+    the name of a named set, unchanged.
+    """
+    if os.path.exists(place):
+        return str(Path(place).resolve())
+    folder, name = os.path.split(place)
+    if set(name) & set("{*?[") and os.path.isdir(folder or "."):
+        return str(Path(folder or ".").resolve() / name)
+    return place
 
 
 def _home() -> Path:

@@ -1,6 +1,7 @@
 """Read, hash, decode and resize photos once; every later epoch and command maps the resized pixels from the cache.
 
-Where they exceed the cache's limit, they are decoded again each time: only speed depends on the cache.
+Where they exceed the cache's limit, visitors compute what is wanted of the pixels while they are at hand; whoever needs
+them later decodes again. Only speed depends on the cache.
 """
 
 from __future__ import annotations
@@ -8,19 +9,20 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import PIL
 
-from headstart.core.array_store import RowStore, ShardWriter, limit_bytes
+from headstart.core.array_store import RowStore, limit_bytes
 from headstart.core.events import OnProgress
 from headstart.core.ranges import Ranges
 from headstart.data.bounds import BadPhoto, read_file
+from headstart.data.chosen import chosen
 from headstart.data.decode import decode, misnamed
 from headstart.data.deep import Extent
 from headstart.data.schema import ImageRef
@@ -59,7 +61,7 @@ class DecodedImages:
     ...). ``ranges``: those that deep photos were read with; ``extents``: of the deep photos, where they were measured.
     """
 
-    photos: list[ImageRef]
+    photos: Sequence[ImageRef]
     resize: int
     interpolation: str
     digests: list[str | None] = field(default_factory=list)
@@ -73,8 +75,7 @@ class DecodedImages:
     @property
     def key(self) -> str:
         """How they were read, for the name of a store of what is computed from them."""
-        ranges = f"-{self.ranges.key}" if self.ranges else ""
-        return f"{READER}-{self.resize}-{self.interpolation}{ranges}"
+        return reading_key(self.resize, self.interpolation, self.ranges)
 
     def __len__(self) -> int:
         return len(self.photos)
@@ -85,7 +86,7 @@ class DecodedImages:
         kept = self.store.get(digest) if self.store is not None and digest is not None else None
         if kept is not None:
             return kept
-        read = _read_one(self.photos[i], self.resize, self.interpolation, None, True, self.ranges)
+        read = _read_one(self.photos[i], self.resize, self.interpolation, (), True, self.ranges)
         if read.pixels is None or read.digest != digest:
             what = (
                 f"was read before, and now {read.problem}" if read.digest is None else "has changed since it was read"
@@ -104,11 +105,12 @@ class DecodedImages:
     def take(self, indices: Sequence[int]) -> DecodedImages:
         """The same store, restricted to some photos."""
 
-        def some(values: list[T]) -> list[T]:
+        def some(values: Sequence[T]) -> list[T]:
             return [values[i] for i in indices]
 
         facts = (some(self.digests), some(self.problems), some(self.sizes), some(self.remarks))
-        return DecodedImages(some(self.photos), self.resize, self.interpolation, *facts, self.store, self.ranges)
+        photos = chosen(self.photos, indices)
+        return DecodedImages(photos, self.resize, self.interpolation, *facts, self.store, self.ranges)
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,34 @@ class PhotoRead:
     pixels: np.ndarray | None = None
     format: str = ""
     extent: Extent | None = None
+
+
+class Visitor(Protocol):
+    """Computes something of each photo while it is read, where its pixels are not kept."""
+
+    def __contains__(self, digest: object, /) -> bool:
+        """Whether the cache has it already."""
+
+    def facts(self, digest: str) -> Any:
+        """What was stored about a photo that was visited; None where this visitor stores none of that."""
+
+    def writing(self) -> AbstractContextManager[Callable[[str, np.ndarray, Any], None]]:
+        """Takes (digest, pixels, facts) of photos; what was computed is in the cache when the block ends."""
+
+
+def reading_key(resize: int, interpolation: str, ranges: Ranges | None = None) -> str:
+    """How photos are read, for the name of a store of what is computed from them."""
+    return f"{READER}-{resize}-{interpolation}{f'-{ranges.key}' if ranges else ''}"
+
+
+class _Visited(Container[str]):
+    """The photos that need not be decoded again: every visitor has seen them, and the first knows their facts."""
+
+    def __init__(self, visitors: Sequence[Visitor]) -> None:
+        self.visitors = visitors
+
+    def __contains__(self, digest: object) -> bool:
+        return all(digest in visitor for visitor in self.visitors)
 
 
 def full_size(photo: ImageRef, ranges: Ranges | None = None) -> np.ndarray:
@@ -154,33 +184,55 @@ def read_photos(
     *,
     ranges: Ranges | None = None,
     progress: OnProgress | None = None,
+    visitors: Sequence[Visitor] = (),
 ) -> DecodedImages:
     """Read, hash, decode and resize photos with all cores, except those in the cache. Without ``ranges``, the values of
-    deep photos are measured. Raises RunError.
+    deep photos are measured. ``visitors`` see the pixels of those that are not kept; the first of them keeps the facts.
+    Raises RunError.
     """
-    pixels = DecodedImages(list(photos), resize, interpolation, ranges=ranges)
+    pixels = DecodedImages(
+        photos if isinstance(photos, Sequence) else list(photos), resize, interpolation, ranges=ranges
+    )
     store = RowStore(f"pixels-{pixels.key}", "uint8")
     estimate = len(photos) * resize * resize * 3 * 1.4  # photos are about 4:3
     pixels.store = store if estimate <= limit_bytes() * 0.8 else None
-    kept, measure = pixels.store is not None, ranges is None
+    visitors = [_Keeping(pixels.store)] if pixels.store is not None else visitors
+    seen = _Visited(visitors) if visitors else ()
     for start in range(0, len(photos), SHARD):
-        part = pixels.photos[start : start + SHARD]
+        part, measure = pixels.photos[start : start + SHARD], ranges is None
         reads = stream_photos(
-            part, resize, interpolation, pixels.store, with_pixels=kept, ranges=ranges, measure=measure
+            part, resize, interpolation, seen, with_pixels=bool(visitors), ranges=ranges, measure=measure
         )
-        _add(pixels, reads, progress)
+        _add(pixels, reads, visitors, progress)
     return pixels
 
 
-def _add(pixels: DecodedImages, reads: Iterator[PhotoRead], progress: OnProgress | None) -> None:
-    """Add reads in order to ``pixels`` and its store."""
+class _Keeping:
+    """Keeps the pixels themselves."""
+
+    def __init__(self, store: RowStore) -> None:
+        self.store, self.facts = store, store.remark
+
+    def __contains__(self, digest: object) -> bool:
+        return str(digest) in self.store
+
+    @contextmanager
+    def writing(self) -> Iterator[Callable[[str, np.ndarray, Any], None]]:
+        with self.store.writing() as writer:
+            yield writer.add
+
+
+def _add(
+    pixels: DecodedImages, reads: Iterator[PhotoRead], visitors: Sequence[Visitor], progress: OnProgress | None
+) -> None:
+    """Add reads in order to ``pixels``, and show them to the visitors."""
     fresh: set[str] = set()
-    store = pixels.store
     facts: dict[str, Any]
-    writing: AbstractContextManager[ShardWriter | None] = nullcontext() if store is None else store.writing()
-    with writing as writer:
+    seen = _Visited(visitors)
+    with ExitStack() as stack:
+        writers = [(visitor, stack.enter_context(visitor.writing())) for visitor in visitors]
         for read in reads:
-            known = store.remark(read.digest) if store is not None and read.digest and read.digest in store else None
+            known = visitors[0].facts(read.digest) if visitors and read.digest and read.digest in seen else None
             # Facts of the bytes alone: one row serves all files of that content, whatever their names. A problem is not
             # stored, since it may be one of this machine, such as too little memory.
             facts = known or {"size": [read.width, read.height], "remarks": list(read.remarks), "format": read.format}
@@ -194,8 +246,10 @@ def _add(pixels: DecodedImages, reads: Iterator[PhotoRead], progress: OnProgress
             pixels.sizes.append((facts["size"][0], facts["size"][1]))
             pixels.remarks.append((*misnamed(facts["format"], name), *facts["remarks"]))
             new = read.digest if known is None and read.digest not in fresh else None
-            if writer is not None and new and read.pixels is not None:
-                writer.add(new, read.pixels, facts)
+            if new and read.pixels is not None:
+                for visitor, write in writers:
+                    if new not in visitor:
+                        write(new, read.pixels, facts)
                 fresh.add(new)
             if progress is not None:
                 progress(len(pixels.digests), len(pixels.photos))
@@ -205,20 +259,20 @@ def stream_photos(
     photos: Sequence[ImageRef],
     resize: int,
     interpolation: str = "bilinear",
-    store: RowStore | None = None,
+    known: Container[str] = (),
     *,
     with_pixels: bool = True,
     ranges: Ranges | None = None,
     measure: bool = False,
 ) -> Iterator[PhotoRead]:
-    """Read photos with all cores and yield them in order, a bounded number ahead; photos in ``store`` are hashed only.
+    """Read photos with all cores and yield them in order, a bounded number ahead; ``known`` photos are hashed only.
 
     ``with_pixels=False`` checks that photos can be decoded, and drops the pixels. ``ranges``, ``measure``: see
     ``decode``.
     """
 
     def read_chunk(chunk: Sequence[ImageRef]) -> list[PhotoRead]:
-        return [_read_one(photo, resize, interpolation, store, with_pixels, ranges, measure) for photo in chunk]
+        return [_read_one(photo, resize, interpolation, known, with_pixels, ranges, measure) for photo in chunk]
 
     chunks = deque(photos[i : i + CHUNK] for i in range(0, len(photos), CHUNK))
     with ThreadPoolExecutor(reader_threads()) as pool:
@@ -234,7 +288,7 @@ def stream_photos(
 
 
 def _read_one(
-    photo: ImageRef, resize: int, interpolation: str, store: RowStore | None, with_pixels: bool,
+    photo: ImageRef, resize: int, interpolation: str, known: Container[str], with_pixels: bool,
     ranges: Ranges | None = None, measure: bool = False,
 ) -> PhotoRead:  # fmt: skip
     try:
@@ -242,7 +296,7 @@ def _read_one(
     except BadPhoto as bad:
         return PhotoRead(None, bad.problem)
     digest = hashlib.blake2b(content, digest_size=16).hexdigest()
-    if store is not None and digest in store:
+    if digest in known:
         return PhotoRead(digest)
     try:
         found = decode(content, resize, interpolation, ranges=ranges, measure=measure)

@@ -15,9 +15,10 @@ from headstart.core.events import Events
 from headstart.core.text import plural
 from headstart.data.decode import NEARLY_BLACK, header_size
 from headstart.data.deep import chosen
+from headstart.data.duplicates.fingerprints import Fingerprinting
 from headstart.data.duplicates.pairs import near_pairs
 from headstart.data.filenames import shown
-from headstart.data.images import DecodedImages, read_photos
+from headstart.data.images import DecodedImages, Visitor, read_photos, reading_key
 from headstart.data.readable import by_cause, refuse_lost
 from headstart.data.schema import AS_FOUND, BadFile, Manifest, Photo, ReadOptions
 from headstart.data.sources.detect import scan
@@ -72,16 +73,19 @@ def usual_side(manifest: Manifest, at_most: int = 200) -> int:
     return int(statistics.median(sides)) if sides else 224
 
 
-def read(manifest: Manifest, resize: int, interpolation: str, on_bad: str, events: Events) -> LoadedImages:
+def read(
+    manifest: Manifest, resize: int, interpolation: str, on_bad: str, events: Events, visitors: Sequence[Visitor] = ()
+) -> LoadedImages:
     """Read every photo once, resized to a shorter side of ``resize`` px, and name those that cannot be used.
 
-    ``on_bad``: "fail" raises DataError; "skip" warns; "defer" leaves the report to the caller.
+    ``on_bad``: "fail" raises DataError; "skip" warns; "defer" leaves the report to the caller. ``visitors``: see
+    ``read_photos``; fingerprints are taken in any case.
 
     Raises:
         DataError: ``on_bad`` is "fail" and some photos cannot be used; most of a class, or none at all, can be read.
     """
     photos = manifest.photos
-    pixels = _pixels(photos, resize, interpolation, events)
+    pixels = _pixels(photos, resize, interpolation, events, visitors)
     bad = tuple(BadFile(photo.path, problem) for photo, problem in zip(photos, pixels.problems, strict=True) if problem)
     every = (*manifest.skipped, *bad)
     if every and on_bad == "fail":
@@ -106,10 +110,13 @@ def read(manifest: Manifest, resize: int, interpolation: str, on_bad: str, event
     return LoadedImages(manifest, pixels, bad, dict(conversions.most_common()))
 
 
-def _pixels(photos: Sequence[Photo], resize: int, interpolation: str, events: Events) -> DecodedImages:
+def _pixels(
+    photos: Sequence[Photo], resize: int, interpolation: str, events: Events, visitors: Sequence[Visitor]
+) -> DecodedImages:
     """The photos read; deep ones a second time, by the ranges of all, where these are not the usual ones."""
     progress = partial(events.progress, "reading photos")
-    pixels = read_photos(photos, resize, interpolation, progress=progress)
+    visitors = (Fingerprinting(reading_key(resize, interpolation)), *visitors)
+    pixels = read_photos(photos, resize, interpolation, progress=progress, visitors=visitors)
     ranges = chosen(pixels.extents)
     if ranges is None:
         return pixels

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import IO, Literal, NamedTuple, Protocol
@@ -83,7 +84,7 @@ class Manifest:
     root: Path
     name: str
     layout: str
-    photos: tuple[Photo, ...]
+    photos: Sequence[Photo]
     skipped: tuple[BadFile, ...] = ()
     notes: tuple[str, ...] = ()
     source: str = ""
@@ -203,18 +204,25 @@ class Fold(NamedTuple):
     held_out: tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sample:
-    """A usable photo in its split; ``label`` indexes ``SplitDataset.classes``, ``digest`` is the blake2b-128 hex. Where
-    a photo has any number of labels, ``labels`` has their indices, and ``label`` is -1.
+    """A usable photo in its split: ``place`` is its path, ``number`` its place in the manifest; ``label`` indexes
+    ``SplitDataset.classes``, ``digest`` is the blake2b-128 hex. Where a photo has any number of labels, ``labels`` has
+    their indices, and ``label`` is -1.
     """
 
-    path: Path
+    place: str
+    number: int = field(compare=False)
     label: int
     split: Split
     digest: str
     group: str | None = None
     labels: tuple[int, ...] | None = None
+
+    @property
+    def path(self) -> Path:
+        """Where it is; made when it is asked for: a path takes some times the memory of its text."""
+        return Path(self.place)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from headstart.core.text import listed, plural, quoted
+from headstart.data.chosen import chosen
 from headstart.data.few import with_few
 from headstart.data.filenames import natural_key, shown
 from headstart.data.folds import draw_folds
@@ -31,6 +32,7 @@ from headstart.data.schema import (
     SplitDataset,
     SplitOptions,
 )
+from headstart.data.sources.columns import StoredPhotos
 from headstart.data.sources.detect import check_labels
 from headstart.data.stratify import assign, groups, places, places_of, units
 from headstart.data.stratify_several import assign_several
@@ -42,10 +44,13 @@ class _Drawn:
     """Usable photos in natural order, the split of each (None: in no split) and notes for the user."""
 
     root: Path
-    photos: list[Photo]
+    photos: Sequence[Photo]
+    numbers: list[int]  # their places in the manifest
     digests: list[str]
     alike: list[int]
+    given: list[Split | None]  # by the data
     splits: list[Split | None]
+    groups: list[str | None]
     labels: list[tuple[str, ...]]  # of each photo
     several: bool  # whether a photo has any number of them
     notes: list[str] = field(default_factory=list)
@@ -64,7 +69,7 @@ class _Drawn:
     def pool(self) -> list[int]:
         """The photos that missing splits are drawn from: those in train, or all where the data has no splits."""
         rest = (i for i in range(len(self.photos)) if i not in self.left_out)
-        return [i for i in rest if self.splits[i] == "train" or self.photos[i].split is None]
+        return [i for i in rest if self.splits[i] == "train" or self.given[i] is None]
 
 
 def split_dataset(
@@ -96,8 +101,8 @@ def split_dataset(
     given = [split for split in SPLITS if split in drawn.splits]
     _handle_copies(drawn, drop_near)
     small = _leave_small(drawn, options.min_per_class) if options.min_per_class else set()
-    kept = [photo for photo in drawn.photos if drawn.several or photo.label not in small]
-    check_labels(kept, manifest.name, drawn.several)
+    kept = [i for i, own in enumerate(drawn.labels) if drawn.several or own[0] not in small]
+    check_labels((drawn.photos[i] for i in kept), manifest.name, drawn.several)
     classes = tuple(sorted({label for own in drawn.labels for label in own} - small, key=natural_key))
     _check_given(drawn, given)
     parts = _parts_to_cut(given, options, drawn.notes)
@@ -109,43 +114,50 @@ def split_dataset(
     _shrink(drawn, options)
     _check_filled(drawn, classes)
     index = {label: i for i, label in enumerate(classes)}
-    samples = tuple(
-        _sample(photo, [index[label] for label in labels], split, digest, drawn.several)
-        for split in SPLITS
-        for photo, labels, digest, drawn_split in zip(
-            drawn.photos, drawn.labels, drawn.digests, drawn.splits, strict=True
-        )
-        if drawn_split == split
-    )
+    samples = _samples(drawn, index)
     found = SplitDataset(
         manifest.root, manifest.name, manifest.layout, classes, samples, options,
         bad=tuple(dict.fromkeys((*manifest.skipped, *bad))), notes=(*manifest.notes, *drawn.notes),
         left_out=tuple(
-            LeftOut(photo.path, photo.label, photo.split, drawn.digests[i], drawn.left_out[i])
-            for i, photo in enumerate(drawn.photos) if i in drawn.left_out
+            LeftOut(drawn.photos[i].path, drawn.photos[i].label, drawn.given[i], drawn.digests[i], drawn.left_out[i])
+            for i in sorted(drawn.left_out)
         ),
         folds=folds, several=drawn.several,
     )  # fmt: skip
     return replace(found, summary=_summary(found, len(kept), given, parts))
 
 
-def _sample(photo: Photo, labels: list[int], split: Split, digest: str, several: bool) -> Sample:
-    if several:
-        return Sample(photo.path, -1, split, digest, photo.group, tuple(labels))
-    return Sample(photo.path, labels[0], split, digest, photo.group)
+def _samples(drawn: _Drawn, index: dict[str, int]) -> tuple[Sample, ...]:
+    """The photos that are in a split, a split after the other."""
+    found: dict[Split, list[Sample]] = {split: [] for split in SPLITS}
+    for i, (split, digest) in enumerate(zip(drawn.splits, drawn.digests, strict=True)):
+        if split is None:
+            continue
+        labels, place = [index[label] for label in drawn.labels[i]], str(drawn.photos[i].path)
+        label, several = (-1, tuple(labels)) if drawn.several else (labels[0], None)
+        found[split].append(Sample(place, drawn.numbers[i], label, split, digest, drawn.groups[i], several))
+    return tuple(sample for own in found.values() for sample in own)
 
 
 def _usable(manifest: Manifest, digests: Sequence[str | None], alike: Sequence[int] | None) -> _Drawn:
     """The photos that can be read."""
-    numbers = range(len(manifest.photos)) if alike is None else alike
-    kept = [(p, d, n) for p, d, n in zip(manifest.photos, digests, numbers, strict=True) if d is not None]
-    kept.sort(key=lambda item: natural_key(shown(item[0].path, manifest.root)))
-    photos = [p for p, _, _ in kept]
+    kept = [i for i, digest in enumerate(digests) if digest is not None]
+    if not isinstance(manifest.photos, StoredPhotos):  # which are in this order
+        kept.sort(key=lambda i: natural_key(shown(manifest.photos[i].path, manifest.root)))
+    photos = chosen(manifest.photos, kept)
+    same: dict[tuple[str, ...], tuple[str, ...]] = {}  # one object for the same labels
+    given, groups_of_photos, labels = [], [], []
+    for photo in photos:
+        own = manifest.labels_of(photo)
+        given.append(photo.split)
+        groups_of_photos.append(photo.group)
+        labels.append(same.setdefault(own, own))
+    numbers = kept if alike is None else [alike[i] for i in kept]
     drawn = _Drawn(
-        manifest.root, photos, [d for _, d, _ in kept], [n for *_, n in kept], [p.split for p in photos],
-        [manifest.labels_of(p) for p in photos], manifest.several,
+        manifest.root, photos, kept, [str(digests[i]) for i in kept], numbers, given, list(given), groups_of_photos,
+        labels, manifest.several,
     )  # fmt: skip
-    if not photos:
+    if not kept:
         raise DataError(f"none of the {len(manifest.photos)} photos in {manifest.name} can be read")
     return drawn
 
@@ -173,7 +185,7 @@ def _handle_copies(drawn: _Drawn, drop_near: bool) -> None:
         extra = sum(len(group) - 1 for group in copies)
         drawn.notes.append(f"{plural(extra, 'exact duplicate')}; duplicates stay in one split")
     drawn.leave_out({i: f"a duplicate of {drawn.name(j)} ({drawn.splits[j]})" for i, j in sorted(leaving.items())})
-    members = places(photo.group for photo in drawn.photos)
+    members = places(drawn.groups)
     torn_groups = [group for group, own in members.items() if len({drawn.splits[i] for i in own} - {None}) > 1]
     if torn_groups:
         drawn.notes.append(f"groups with photos in several given splits: {listed(torn_groups, 3)}")
@@ -203,7 +215,7 @@ def _leave_small(drawn: _Drawn, least: int) -> set[str]:
     duplicates, count once. Raises DataError where fewer than two classes stay.
     """
     pool = drawn.pool()
-    unit = units([drawn.photos[i].group for i in pool], [drawn.digests[i] for i in pool])
+    unit = units([drawn.groups[i] for i in pool], [drawn.digests[i] for i in pool])
     pairs = {(label, one) for i, one in zip(pool, unit, strict=True) for label in drawn.labels[i]}
     size = Counter(label for label, _ in pairs)
     every = Counter(label for labels in drawn.labels for label in labels)
@@ -223,7 +235,7 @@ def _leave_small(drawn: _Drawn, least: int) -> set[str]:
         drawn.photos = [replace(photo, label=joined_labels(own)) for photo, own in pairs_left]
         words = f"{len(small):,} of {len(every):,} labels; photos stay, without them"
     else:
-        gone = (i for i, photo in enumerate(drawn.photos) if photo.label in set(small) and i not in drawn.left_out)
+        gone = (i for i, (own,) in enumerate(drawn.labels) if own in set(small) and i not in drawn.left_out)
         drawn.leave_out(dict.fromkeys(gone, f"its class has fewer than {least} photos"))
         words = f"{len(small):,} of {len(every):,} classes, {plural(sum(every[c] for c in small), 'photo')}"
     drawn.notes.append(f"{asked} leaves out {words}: {listed(named)}")
@@ -255,7 +267,7 @@ def _parts_to_cut(given: list[Split], options: SplitOptions, notes: list[str]) -
 def _cut_folds(drawn: _Drawn, parts: dict[Split, float], options: SplitOptions) -> tuple[Fold, ...]:
     """Put every photo that is not for test into train, and divide train into folds."""
     pool = drawn.pool()
-    labels = [drawn.photos[i].label for i in pool]
+    labels = [drawn.labels[i][0] for i in pool]
     together = _together(drawn, pool)
     if len(parts) > 1:
         _cut(drawn, parts, options.seed, together)
@@ -264,7 +276,7 @@ def _cut_folds(drawn: _Drawn, parts: dict[Split, float], options: SplitOptions) 
     kept = [place for place, i in enumerate(pool) if drawn.splits[i] == "train"]
     members = [pool[place] for place in kept]
     unit = units(
-        [drawn.photos[i].group for i in members],
+        [drawn.groups[i] for i in members],
         [drawn.digests[i] for i in members],
         [together[place] for place in kept],
     )
@@ -279,7 +291,7 @@ def _cut(drawn: _Drawn, parts: dict[Split, float], seed: int, together: list[int
     pool = drawn.pool()
     labels = [drawn.labels[i] for i in pool]
     together = _together(drawn, pool) if together is None else together
-    unit = units([drawn.photos[i].group for i in pool], [drawn.digests[i] for i in pool], together)
+    unit = units([drawn.groups[i] for i in pool], [drawn.digests[i] for i in pool], together)
     names, shares = list(parts), list(parts.values())
     of_class = places_of(labels)
     _refuse_few(of_class, unit, names)

@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,7 +58,7 @@ class FeatureExtractor:
     """One frozen backbone and how it is computed; features come from the cache if it has them.
 
     ``ready``: the network that was prepared last (folded, converted), by its end. Splits, views and ``joining`` share
-    it, because preparing one takes seconds.
+    it, because preparing one takes seconds; ``stores``: those of features, which take as long to open for many photos.
     """
 
     backbone: Backbone
@@ -65,6 +67,7 @@ class FeatureExtractor:
     precision: str
     engine: str
     ready: dict[str, FrozenNetwork] = field(default_factory=dict, repr=False)
+    stores: dict[str, RowStore] = field(default_factory=dict, repr=False)
 
     def pooled(self, pixels: DecodedImages, progress: OnProgress | None = None) -> np.ndarray:
         """The backbone's features of every photo, float32 [N, D]: from rows with those of every stage, which one pass
@@ -90,6 +93,12 @@ class FeatureExtractor:
             rows.append(network(torch.from_numpy(photos)).float().numpy()[: len(batch)])
         return self.backbone.own_columns(np.concatenate(rows))
 
+    def visiting(self, read: str) -> FeatureVisitor:
+        """Computes what ``pooled`` will ask for while photos are ``read`` so (``DecodedImages.key``)."""
+        trunk = self.backbone.joining_all()
+        store = RowStore(self._key(ALL_STAGES).digest(View(), read), "float32")
+        return FeatureVisitor(store, lambda: self.prepared(trunk, ALL_STAGES), self.preprocessing.image_size)
+
     def prepared(self, module: nn.Module, end: str) -> FrozenNetwork:
         """The network that computes the outputs up to ``end``."""
         if end not in self.ready:
@@ -101,9 +110,59 @@ class FeatureExtractor:
     def _rows(
         self, trunk: nn.Module, end: str, pixels: DecodedImages, view: View, dtype: str, progress: OnProgress | None
     ) -> RowStore:
+        key = self._key(end)
+        store = self._store(key.digest(view, pixels.key), dtype) if end == ALL_STAGES else None
+        return compute_rows(lambda: self.prepared(trunk, end), key, pixels, view, dtype, progress, store)
+
+    def _store(self, name: str, dtype: str) -> RowStore:
+        """The store of a name, opened once."""
+        if name in self.stores:
+            self.stores[name].refresh()
+        else:
+            self.stores.clear()
+            self.stores[name] = RowStore(name, dtype)
+        return self.stores[name]
+
+    def _key(self, end: str) -> FeatureKey:
         device, weights = self.machine.device.type, self.backbone.weights_digest + self.backbone.facts.fingerprint
-        key = FeatureKey(weights, end, self.preprocessing, self.precision, device, self.engine)
-        return compute_rows(lambda: self.prepared(trunk, end), key, pixels, view, dtype, progress)
+        return FeatureKey(weights, end, self.preprocessing, self.precision, device, self.engine)
+
+
+@dataclass
+class FeatureVisitor:
+    """Computes the features of photos while they are read (see ``data.images.Visitor``)."""
+
+    store: RowStore
+    network: Callable[[], FrozenNetwork]
+    size: int
+
+    def __contains__(self, digest: object) -> bool:
+        return str(digest) in self.store
+
+    def facts(self, digest: str) -> Any:
+        return None
+
+    @contextmanager
+    def writing(self) -> Iterator[Callable[[str, np.ndarray, Any], None]]:
+        photos, digests = np.zeros((BATCH, self.size, self.size, 3), np.uint8), list[str]()
+        with self.store.writing() as writer:
+
+            def compute() -> None:
+                rows = as_rows(self.network()(torch.from_numpy(photos)), self.store.dtype)
+                for digest, row in zip(digests, rows, strict=False):  # the last rows are padding
+                    writer.add(digest, row)
+                photos[:] = 0
+                digests.clear()
+
+            def add(digest: str, pixels: np.ndarray, facts: Any) -> None:
+                photos[len(digests)] = render(pixels, self.size, View(), digest)
+                digests.append(digest)
+                if len(digests) == BATCH:
+                    compute()
+
+            yield add
+            if digests:
+                compute()
 
 
 def compute_rows(
@@ -113,6 +172,7 @@ def compute_rows(
     view: View,
     dtype: str,
     progress: OnProgress | None = None,
+    store: RowStore | None = None,
 ) -> RowStore:
     """The store of this trunk and view, with a row for every photo.
 
@@ -123,8 +183,10 @@ def compute_rows(
         view: which view of each photo.
         dtype: of the rows, see ``as_rows``.
         progress: called with photos done, and all.
+        store: the same, where it is open already.
     """
-    store = RowStore(key.digest(view, pixels.key), dtype)
+    if store is None:
+        store = RowStore(key.digest(view, pixels.key), dtype)
     missing = store.missing(pixels.digests)
     progress = progress or (lambda done, total: None)
     done = len(pixels) - len(missing)

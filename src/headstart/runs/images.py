@@ -10,6 +10,7 @@ from typing import IO, Literal
 from headstart.data.filenames import shown
 from headstart.data.schema import Photo, Split
 from headstart.data.sources.detect import scan
+from headstart.data.sources.stores import scheme_of
 from headstart.data.split_table import read_splits
 from headstart.errors import DataError, RunError
 from headstart.runs.folder import RunFolder
@@ -43,13 +44,15 @@ def run_photos(run: Path, splits: Sequence[Split]) -> list[RunPhoto]:
     """The photos of some splits that still exist, in the order of splits.csv.
 
     Raises:
-        RunError: no run there. DataError: all of its photos are gone.
+        RunError: no run there. DataError: all of its photos are gone, or at an address: the run may be anybody's.
     """
     if not (run / "splits.csv").exists():
         raise RunError(f"{run} has no splits.csv, which names the photos it was trained on.")
     rows = [row for row in read_splits(run / "splits.csv") if row.split in splits]
     options = RunFolder.open(run)[1]
     data = options.data
+    if scheme_of(data) is not None:
+        raise DataError(f"The photos of {run} are at {data}, and a run fetches nothing.", "Name the photos themselves.")
     manifest = scan(data, for_training=False, options=options.read_options)
     known = {shown(photo.path, manifest.root): photo for photo in manifest.photos}
     there = []

@@ -47,6 +47,8 @@ ARMS: tuple[Arm, ...] = ("probe", "finetune", "scratch")
 SEEDS = 3
 SAMPLE = 1000
 TRIALS = 30
+SHARD_MB = 256
+ShardFormat = Literal["webdataset", "parquet"]
 BAND_LEVEL = 0.9
 SUGGESTED = 20
 HOST = "127.0.0.1"
@@ -137,6 +139,12 @@ class EmbedOptions(BackboneOptions, FeatureOptions, total=False):
 
 class CheckOptions(BackboneOptions, FeatureOptions, DataOptions, total=False):
     """Options of ``check``: the backbone whose features it uses."""
+
+    labels: LabelKind
+
+
+class PackOptions(DataOptions, total=False):
+    """Options of ``pack``: how the photos are read."""
 
     labels: LabelKind
 
@@ -239,6 +247,7 @@ TAKEN: dict[str, type] = {
     "suggest": SuggestOptions,
     "evaluate": DataOptions,
     "photos": DataOptions,
+    "pack": PackOptions,
     "recommend": RecommendOptions,
     "forecast": ForecastOptions,
     "forecast of a run": RunOptions,

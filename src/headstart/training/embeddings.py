@@ -5,7 +5,7 @@ and ``forecast`` start from these. A probe trains on the same features, under th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -98,7 +98,7 @@ def embed_images(
     them, and the network prepared by that plan.
     """
     members = np.array([i for i, digest in enumerate(photos.pixels.digests) if digest is not None], dtype=np.int64)
-    classes, labels = labels_of([photos.manifest.photos[i] for i in members])
+    classes, labels = labels_of(photos.manifest.photos[i] for i in members)
     plan = ready[0] if ready else plan_of(photos.manifest, len(members), len(classes), backbone, machine, options)
     seen = backbone.preprocessing.at(plan.image_size, plan.resize, photos.pixels.ranges)
     network = {ALL_STAGES: ready[1]} if ready else {}
@@ -116,8 +116,9 @@ def plan_of(
     return resolve(facts, options.seed, None, options.settings)
 
 
-def labels_of(photos: Sequence[Photo]) -> tuple[tuple[str, ...], np.ndarray]:
+def labels_of(photos: Iterable[Photo]) -> tuple[tuple[str, ...], np.ndarray]:
     """(class names in natural order, the index of each photo's class)."""
-    classes = tuple(sorted({photo.label for photo in photos}, key=natural_key))
+    labels = [photo.label for photo in photos]
+    classes = tuple(sorted(set(labels), key=natural_key))
     index = {label: i for i, label in enumerate(classes)}
-    return classes, np.array([index[photo.label] for photo in photos], dtype=np.int64)
+    return classes, np.array([index[label] for label in labels], dtype=np.int64)

@@ -14,7 +14,7 @@ from headstart.core.text import listed, plural, quoted
 from headstart.data.duplicates.pairs import Leak, in_words, leaks
 from headstart.data.filenames import shown
 from headstart.data.folds import without_val
-from headstart.data.images import DecodedImages
+from headstart.data.images import DecodedImages, reading_key
 from headstart.data.loading import LoadedImages, find_photos, read, usual_side
 from headstart.data.schema import SPLITS, Leakage, Manifest, Split, SplitDataset
 from headstart.data.splits import split_dataset
@@ -23,7 +23,7 @@ from headstart.evaluation.metrics import uneven
 from headstart.evaluation.objective import OBJECTIVES, Objective
 from headstart.inference.classifier import load_backbone
 from headstart.inference.device import Machine, find_machine
-from headstart.inference.features import FeatureExtractor
+from headstart.inference.features import FeatureExtractor, FeatureVisitor
 from headstart.inference.openvino import has_openvino
 from headstart.models.backbone import Backbone
 from headstart.models.factory import create
@@ -41,6 +41,8 @@ from headstart.training.rules import Facts
 from headstart.training.strategies import STRATEGIES
 
 NONE = Parts()
+OF_PROBES = ("auto", "probe", "lp-ft")
+"""Strategies that begin with the features of every photo."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +101,24 @@ def read_for(
         events.message(_read_as(backbone))
     size, resize = input_size(options, manifest, backbone)
     backbone.check_image_size(size)
-    photos = read(manifest, resize, backbone.preprocessing.interpolation, on_bad or options.on_bad, events)
+    visitor = _visitor(options, manifest, backbone, machine, resize)
+    photos = read(manifest, resize, backbone.preprocessing.interpolation, on_bad or options.on_bad, events, visitor)
     return photos, backbone, machine
+
+
+def _visitor(
+    options: TrainOptions, manifest: Manifest, backbone: Backbone, machine: Machine, resize: int
+) -> list[FeatureVisitor]:
+    """What computes features while the photos are read, where the strategy will ask for those of a probe. The plan is
+    that of about as many photos: should it differ from the final one, the features are computed again.
+    """
+    if options.strategy not in OF_PROBES:
+        return []
+    facts = replace(facts_of(manifest, len(manifest.photos), 2, backbone, machine), strategy=options.strategy)
+    plan = resolve(facts, options.seed, None, options.settings)
+    expected = backbone.preprocessing.at(plan.image_size, plan.resize, None)
+    extractor = FeatureExtractor(backbone, expected, machine, plan.precision, plan.engine)
+    return [extractor.visiting(reading_key(resize, backbone.preprocessing.interpolation))]
 
 
 def split(
@@ -115,9 +133,8 @@ def split(
     events.message(f"{photos.manifest.name} ({photos.manifest.layout}): {dataset.summary}")
     for note in dataset.notes:
         events.warning(note)
-    where = {photo.path: i for i, photo in enumerate(photos.manifest.photos)}
     members = {s: dataset.split(s) for s in SPLITS}
-    pixels = {s: photos.pixels.take([where[m.path] for m in members[s]]) for s in SPLITS}
+    pixels = {s: photos.pixels.take([m.number for m in members[s]]) for s in SPLITS}
     objective, classes = OBJECTIVES.get("multilabel" if dataset.several else "multiclass"), len(dataset.classes)
     labels = {
         s: objective.targets([m.label if m.labels is None else m.labels for m in members[s]], classes) for s in SPLITS

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -41,16 +43,13 @@ class Fingerprints:
 
 def fingerprints(pixels: DecodedImages, progress: OnProgress | None = None) -> Fingerprints:
     """The fingerprints of readable photos, from the cache where it has them. Raises RunError."""
-    store = RowStore(f"fingerprints-v{FORMAT}-{pixels.key}", "uint8")
+    store = store_of(pixels.key)
     digests = [str(digest) for digest in pixels.digests]
     missing = store.missing(digests)
     for start in range(0, len(missing), SHARD):
         with store.writing() as writer:
             for done, i in enumerate(missing[start : start + SHARD], start + 1):  # 0.2 ms each: threads would be slower
-                thumb = Image.fromarray(pixels.row(i)).convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
-                both = (thumb, thumb.transpose(Image.Transpose.FLIP_LEFT_RIGHT))
-                bits = np.packbits([phash(np.asarray(image)) for image in both])
-                writer.add(digests[i], np.concatenate([bits, np.asarray(thumb).ravel()]))
+                writer.add(digests[i], row_of(pixels.row(i)))
                 if progress is not None:
                     progress(done, len(missing))
     rows = store.gather(digests).reshape(len(digests), -1)
@@ -58,6 +57,37 @@ def fingerprints(pixels: DecodedImages, progress: OnProgress | None = None) -> F
     small = np.array([min(size) < 2 * SIDE for size in pixels.sizes], dtype=bool)
     aspects = np.array([width / height for width, height in pixels.sizes], dtype=np.float32)
     return Fingerprints(bits.reshape(-1, 2, BITS), rows[:, 2 * BITS // 8 :].reshape(-1, SIDE, SIDE), small, aspects)
+
+
+def store_of(key: str) -> RowStore:
+    """The store of the fingerprints of photos that were read so (``DecodedImages.key``)."""
+    return RowStore(f"fingerprints-v{FORMAT}-{key}", "uint8")
+
+
+def row_of(pixels: np.ndarray) -> np.ndarray:
+    """The fingerprint of one photo uint8 [h, w, 3], as a row of the store."""
+    thumb = Image.fromarray(pixels).convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
+    both = (thumb, thumb.transpose(Image.Transpose.FLIP_LEFT_RIGHT))
+    bits = np.packbits([phash(np.asarray(image)) for image in both])
+    return np.concatenate([bits, np.asarray(thumb).ravel()])
+
+
+class Fingerprinting:
+    """Takes the fingerprints of photos while they are read (see ``images.Visitor``), and keeps their facts."""
+
+    def __init__(self, key: str) -> None:
+        self.store = store_of(key)
+
+    def __contains__(self, digest: object) -> bool:
+        return str(digest) in self.store and self.store.remark(str(digest)) is not None
+
+    def facts(self, digest: str) -> Any:
+        return self.store.remark(digest)
+
+    @contextmanager
+    def writing(self) -> Iterator[Callable[[str, np.ndarray, Any], None]]:
+        with self.store.writing() as writer:
+            yield lambda digest, pixels, facts: writer.add(digest, row_of(pixels), facts)
 
 
 def phash(thumb: np.ndarray) -> np.ndarray:

@@ -58,7 +58,7 @@ _COMPRESSED: dict[bytes, Callable[[Path], Any]] = {
     b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open, b"]\0\0": lzma.open,
 }  # fmt: skip
 # What zipfile, tarfile and the decompressors raise for bytes that are not as they should be.
-_DAMAGE = (
+DAMAGE = (
     *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error, EOFError, RuntimeError),
     *(ValueError, TypeError, LookupError, ArithmeticError, AttributeError, MemoryError),
 )
@@ -140,7 +140,7 @@ def _reading(path: Path) -> Iterator[None]:
             f"{path} is packed in a way that cannot be read here ({error})",
             "Pack it again, as an ordinary .zip or .tar.gz.",
         ) from error
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise _damaged(path, error) from error
     except OSError as error:
         if error.errno not in (None, errno.EINVAL):  # bz2 has no error of its own, and an offset may be negative
@@ -213,7 +213,7 @@ class _Unpacking:
             if number > MAX_FILES:
                 raise DataError(f"{self.path} has more than {MAX_FILES:,} files; it was not unpacked")
             self.headers.spend(member.size)
-            parts = _parts(member.name, self.path)
+            parts = safe_parts(member.name, self.path)
             if member.is_folder or not parts or any(is_hidden(part) for part in parts):
                 continue
             reason = self._write(member, parts)
@@ -289,7 +289,7 @@ def _members(path: Path) -> Iterator[Member]:
             for entry in tar:
                 opener = (lambda entry=entry: cast(IO[bytes], tar.extractfile(entry))) if entry.isreg() else None
                 yield Member(entry.name, entry.size, opener, entry.isdir(), entry.linkname if entry.islnk() else "")
-            if cast(_Bounded, tar.fileobj).last.strip(b"\0"):
+            if cast(Bounded, tar.fileobj).last.strip(b"\0"):
                 raise tarfile.ReadError("a damaged header")  # tarfile takes it for the end
         return
     with zipfile.ZipFile(path) as archive:
@@ -339,11 +339,11 @@ def _open_tar(path: Path) -> Iterator[tarfile.TarFile]:
         head = file.read(6)
     plain: Callable[[Path], Any] = partial(open, mode="rb")
     opener = next((opener for magic, opener in _COMPRESSED.items() if head.startswith(magic)), plain)
-    with opener(path) as stream, tarfile.open(fileobj=cast(IO[bytes], _Bounded(stream)), mode="r:") as tar:
+    with opener(path) as stream, tarfile.open(fileobj=cast(IO[bytes], Bounded(stream)), mode="r:") as tar:
         yield tar
 
 
-class _Bounded:
+class Bounded:
     """A stream for tarfile, which reads a whole header at once, however long that claims to be."""
 
     def __init__(self, stream: IO[bytes]) -> None:
@@ -357,7 +357,7 @@ class _Bounded:
         return self.last
 
 
-def _parts(name: str, path: Path) -> tuple[str, ...]:
+def safe_parts(name: str, path: Path | str) -> tuple[str, ...]:
     """The folders and file of a member's name. Raises DataError where it leads out of the folder on any system."""
     parts = name.replace("\\", "/").split("/")
     absolute = name[:1] in ("/", "\\") or re.match(r"[A-Za-z]:", name)

@@ -12,7 +12,7 @@ from headstart.data.schema import Manifest
 
 LAYOUTS = (
     "Photos are found in class folders (cats/1.jpg), split folders (train/cats/1.jpg), one folder of label.123.jpg "
-    "names, a CSV with the columns path and label, or a .zip or .tar of these."
+    "names, a CSV with the columns path and label, a .zip or .tar of these, or shards (.tar, .parquet)."
 )
 
 
@@ -37,6 +37,7 @@ SOURCES: Registry[Source] = Registry(
     "source",
     "headstart.sources",
     {
+        "stored": "headstart.data.sources.stored:StoredSource",
         "folder": "headstart.data.sources.folder:FolderSource",
         "table": "headstart.data.sources.table:TableSource",
         "archive": "headstart.data.sources.archive:ArchiveSource",

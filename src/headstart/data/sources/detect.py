@@ -17,6 +17,7 @@ from headstart.data.readable import by_cause, refuse_lost
 from headstart.data.schema import AS_FOUND, Manifest, Photo, ReadOptions
 from headstart.data.sources import named
 from headstart.data.sources.base import LAYOUTS, SOURCES, Source, local
+from headstart.data.sources.columns import StoredPhotos
 from headstart.data.sources.tree import leave_out
 from headstart.data.stratify import groups
 from headstart.errors import DataError, did_you_mean
@@ -57,7 +58,8 @@ def scan(
     labels = sorted({label for photo in found.photos for label in found.labels_of(photo)}, key=natural_key)
     pairs = [" and ".join(repr(labels[i]) for i in group) for group in groups(map(str.casefold, labels))]
     notes = [f"classes that differ in case only: {'; '.join(pairs[:5])}"] if pairs else []
-    return replace(found, name=name or found.name, photos=tuple(found.photos), notes=(*found.notes, *notes))
+    photos = found.photos if isinstance(found.photos, StoredPhotos) else tuple(found.photos)
+    return replace(found, name=name or found.name, photos=photos, notes=(*found.notes, *notes))
 
 
 def _read(data: str, progress: OnProgress | None, options: ReadOptions) -> Manifest:

@@ -163,7 +163,7 @@ def _parquet(path: Path) -> Table:
         if nested:
             raise DataError(
                 f"{path} holds the photos themselves (column {nested[0]}), not their names",
-                "Write them to files first: a folder per class, or a table with the columns path and label.",
+                "Name the file itself as the data: its photos are read in place.",
             )
         table = found.read()
         names, columns = list(table.column_names), [column.to_pylist() for column in table.columns]

@@ -144,6 +144,8 @@ def assign_paths(recipe: Recipe, given: Mapping[str, str]) -> dict[str, str]:
         images = recipe.images[name]
         if name not in places and images.home is None:
             wrong.append(f"{recipe.name} needs photos of yours: `data={ {name: 'FOLDER'} }`. {images.words}".strip())
+        if name not in places and "://" in (images.home or ""):
+            wrong.append(f"{recipe.name} names an address, {images.home}: a recipe fetches named sets only")
         places.setdefault(name, images.home or "")
     if wrong:
         raise OptionError("; ".join(wrong), option="data")

@@ -58,9 +58,9 @@ def make_context(prepared: Prepared, state: Path, events: Events, folder: RunFol
 
 def _units(prepared: Prepared) -> dict[Split, np.ndarray]:
     """Per split the unit of each photo: those of one group, and near duplicates, have one number."""
-    alike = dict(zip((photo.path for photo in prepared.photos.manifest.photos), prepared.photos.alike, strict=True))
+    alike = prepared.photos.alike
     members = {split: prepared.dataset.split(split) for split in SPLITS}
-    return {s: np.array(units([m.group for m in own], [alike[m.path] for m in own])) for s, own in members.items()}
+    return {s: np.array(units([m.group for m in own], [alike[m.number] for m in own])) for s, own in members.items()}
 
 
 def assess(prepared: Prepared, fitted: FitResult, events: Events) -> tuple[FitResult, Results]:

@@ -19,6 +19,7 @@ from headstart.data.filenames import shown
 from headstart.data.images import ChangedPhoto
 from headstart.data.label_sets import joined_labels, label_columns
 from headstart.data.schema import FOLD
+from headstart.data.sources.columns import StoredPhotos
 from headstart.data.sources.given import Data, is_given, keep
 from headstart.data.split_table import write_splits
 from headstart.errors import Interrupted, OptionError, RunError
@@ -129,7 +130,11 @@ def _tell_of_earlier(usual: Path, path: Path, events: Events) -> None:
 def _refuse_to_delete(prepared: Prepared, path: Path) -> None:
     """Raise OptionError where some photos lie in the run that they are to replace."""
     inside = os.path.join(os.path.realpath(path), "")
-    if any(os.path.realpath(photo.path).startswith(inside) for photo in prepared.photos.manifest.photos):
+    manifest = prepared.photos.manifest
+    places = (
+        (manifest.root,) if isinstance(manifest.photos, StoredPhotos) else (photo.path for photo in manifest.photos)
+    )
+    if any(os.path.join(os.path.realpath(place), "").startswith(inside) for place in places):
         problem = f"Some of the photos are in {path}, which would be replaced."
         raise OptionError(problem, "Choose another folder with `out`.", option="out")
 
@@ -333,13 +338,13 @@ def _predictions(prepared: Prepared, results: Results, classifier: Classifier) -
     of labels, with the probability of each.
     """
     dataset, rows = prepared.dataset, list[list[Any]]()
-    fold_of = {sample.path: fold or "" for sample, fold in dataset.numbered()}
+    fold_of = {sample.number: fold or "" for sample, fold in dataset.numbered()} if dataset.folds else {}
     for judged, probabilities in results.probabilities.items():
         for sample, p in zip(dataset.split(of_split(judged)), probabilities, strict=True):
             place, found = shown(sample.path, dataset.root), classifier.decided(p)
             row = [place, judged, dataset.label_of(sample), joined_labels(found.labels), f"{found.confidence:.6f}"]
             row += [f"{one:.6f}" for one in p] if dataset.several else []
-            rows.append([*row, fold_of[sample.path]] if dataset.folds else row)
+            rows.append([*row, fold_of[sample.number]] if dataset.folds else row)
     columns = ["path", "split", "label", "predicted", "confidence"]
     columns += label_columns(dataset.classes, columns) if dataset.several else []
     return [*columns, FOLD] if dataset.folds else columns, rows

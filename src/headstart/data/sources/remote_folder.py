@@ -1,0 +1,63 @@
+"""Folders of photos in an object store, by the same rules as folders here: the names are laid out as empty files in a
+temporary folder, tables among them whole, and what reads folders reads that. Photos stay where they are.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from headstart.core.text import plural
+from headstart.data.filenames import is_image_name, shown
+from headstart.data.schema import BadFile, Manifest, ReadOptions
+from headstart.data.sources.archive import safe_parts
+from headstart.data.sources.columns import Columns, Row, StoredPhotos
+from headstart.data.sources.folder import folder_manifest
+from headstart.data.sources.stores import Elsewhere, Listing
+from headstart.data.sources.table_reading import SUFFIXES
+from headstart.errors import DataError
+
+MOST = 1_000_000
+"""Files of a folder elsewhere: each is one request."""
+LARGEST_TABLE = 64 << 20
+
+
+@dataclass(frozen=True)
+class FileReader:
+    """Reads whole files by their number."""
+
+    store: Elsewhere
+    paths: tuple[str, ...]
+
+    def read(self, at: int, size: int) -> bytes:
+        return self.store.whole(self.paths[at])
+
+
+def remote_manifest(found: Listing, store: Elsewhere, data: str, options: ReadOptions) -> Manifest:
+    """The photos below an address. Raises DataError, also for more files than ``MOST``."""
+    if len(found.files) > MOST:
+        problem = f"{data} has {plural(len(found.files), 'file')}, and each would be a request of its own"
+        raise DataError(problem, "Pack them into shards first: `hs.pack(DATA, OUT)`.")
+    with tempfile.TemporaryDirectory(prefix="headstart-") as work:
+        here = Path(work) / (found.root.name or "photos")
+        here.mkdir()
+        for file in found.files:
+            target = here.joinpath(*safe_parts(file.name, data))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            table = target.suffix.lower() in SUFFIXES and file.size <= LARGEST_TABLE
+            if table or is_image_name(file.name):
+                target.write_bytes(store.whole(file.path) if table else b"")
+        told = folder_manifest(here, within=here, options=options)
+        by_name = {file.name: (number, file.size) for number, file in enumerate(found.files)}
+        rows = []
+        for photo in told.photos:
+            name = shown(photo.path, here)
+            at, size = by_name[name]
+            rows.append(Row(name, photo.label, photo.split, photo.group, at, size))
+        skipped = tuple(BadFile(found.root / shown(bad.path, here), bad.reason, bad.label) for bad in told.skipped)
+    reader = FileReader(store, tuple(file.path for file in found.files))
+    photos = StoredPhotos(found.root, [Columns.of(rows)], [reader], [""]) if rows else ()
+    return replace(
+        told, root=found.root, name=found.name, layout=f"{told.layout}, read in place", photos=photos, skipped=skipped
+    )

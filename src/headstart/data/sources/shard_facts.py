@@ -1,0 +1,178 @@
+"""What the shards of some data say together: one kind of label, the split of each photo, and names that differ. In: the
+columns of each shard as they were indexed. Out: the same, resolved; what has no label is named.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from headstart.core.text import listed, plural, quoted
+from headstart.data.filenames import clean_label, split_in_name, split_of
+from headstart.data.schema import SPLITS, BadFile, Split
+from headstart.data.sources.columns import KINDS, Columns, Reader
+from headstart.data.sources.stores import Store, StoredFile
+from headstart.errors import DataError
+
+CLASS_LISTS = ("classes.txt", "labels.txt", "classnames.txt", "class_names.txt")
+"""Files beside shards that name the classes of numbers, one a line from 0 on."""
+LARGEST_LIST = 1 << 20
+CAPTIONS = 0.5
+"""Share of different texts from which ``.txt`` files are captions rather than classes."""
+_WORDS = {
+    "json": "a key of its .json",
+    "cls": "its .cls",
+    "txt": "its .txt",
+    "folder": "its folder",
+    "column": "a column",
+}
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One shard: its file, the photos in it, and what reads them."""
+
+    file: StoredFile
+    rows: Columns
+    reader: Reader
+
+
+def split_of_shard(file: StoredFile) -> Split | None:
+    """The split that a shard's name says (``train-0001.tar``), or the folder that it is in."""
+    folder, _, base = file.name.rpartition("/")
+    named = split_in_name(os.path.splitext(base)[0])
+    return named[0] if named else split_of(folder.rpartition("/")[2])
+
+
+def resolved(
+    shards: Sequence[Shard], others: Sequence[StoredFile], store: Store, data: str
+) -> tuple[list[Shard], list[str]]:
+    """The shards with one kind of label and with the splits of their names, and notes. Raises DataError."""
+    kind = _kind(shards, data)
+    notes: list[str] = []
+    if kind == "cls":
+        shards, notes = _named_classes(shards, others, store, data)
+    elif kind == "txt":
+        _refuse_captions(shards, data)
+    shards, told = _with_splits(shards)
+    return _unique(shards, data), [*notes, *told]
+
+
+def _kind(shards: Sequence[Shard], data: str) -> str:
+    """What labels are from. Raises DataError where photos differ in that, or none has a label."""
+    counts = sum((np.bincount(one.rows.kinds, minlength=len(KINDS)) for one in shards), np.zeros(len(KINDS), np.int64))
+    there = [kind for kind, count in zip(KINDS[1:], counts[1:], strict=True) if count]
+    if not there:
+        found = plural(int(counts[0]), "photo")
+        problem = f"{data}: none of its {found} has a label" if counts[0] else f"{data} holds no photos"
+        raise DataError(
+            problem,
+            "Labels are a .cls, .json or .txt beside each photo of a tar, its folder, or a column of a Parquet file: "
+            "`label_column` names the key or the column.",
+        )
+    if len(there) > 1:
+        words = listed([f"{int(counts[KINDS.index(kind)]):,} from {_WORDS[kind]}" for kind in there])
+        raise DataError(
+            f"{data}: the labels of its photos are from different places ({words})",
+            "`label_column` says which: the name of a key, or cls, or txt.",
+        )
+    return there[0]
+
+
+def _named_classes(
+    shards: Sequence[Shard], others: Sequence[StoredFile], store: Store, data: str
+) -> tuple[list[Shard], list[str]]:
+    """Numbers of classes by the list beside the shards, if there is one. Names stay what they are."""
+    labels = {label for one in shards for label in one.rows.label_names}
+    if not all(label.isdigit() for label in labels):
+        return list(shards), []
+    beside = next((file for file in others if file.name.rpartition("/")[2].casefold() in CLASS_LISTS), None)
+    if beside is None:
+        return list(shards), [
+            f"classes are numbers without names; a {CLASS_LISTS[0]} beside the shards would name them"
+        ]
+    if beside.size > LARGEST_LIST:
+        raise DataError(f"{beside.path} has {beside.size:,} bytes, too many for a list of classes")
+    text = store.read(beside.path, 0, beside.size).decode("utf-8", "backslashreplace")
+    names = [clean_label(line) for line in text.splitlines() if line.strip()]
+    if lacking := sorted((label for label in labels if int(label) >= len(names)), key=int):
+        raise DataError(
+            f"{data}: class {lacking[0]} has no name: {beside.name} has {plural(len(names), 'line')}",
+            "It needs one for each class, from 0 on.",
+        )
+    if len(set(names)) < len(names):
+        raise DataError(f"{beside.path} names one class twice", "Each line is the name of a class of its own.")
+    named = [
+        replace(one, rows=replace(one.rows, label_names=tuple(names[int(n)] for n in one.rows.label_names)))
+        for one in shards
+    ]
+    return named, [f"classes are named by {beside.name}"]
+
+
+def _refuse_captions(shards: Sequence[Shard], data: str) -> None:
+    texts = {label for one in shards for label in one.rows.label_names}
+    photos = sum(int((one.rows.labels >= 0).sum()) for one in shards)
+    if len(texts) > max(20, CAPTIONS * photos):
+        some = listed([quoted(text) for text in sorted(texts)], 2)
+        raise DataError(
+            f"{data}: its .txt files hold {len(texts):,} different texts ({some}): captions, not classes",
+            "`label_column` names the key of the .json that holds the class.",
+        )
+
+
+def _with_splits(shards: Sequence[Shard]) -> tuple[list[Shard], list[str]]:
+    """Photos without a split of their own get that of their shard's name, where every such shard's name says one."""
+    bare = [one for one in shards if len(one.rows) and (one.rows.splits < 0).any()]
+    named = [one for one in bare if split_of_shard(one.file)]
+    if not named:
+        return list(shards), []
+    if len(named) < len(bare):
+        other = next(one for one in bare if not split_of_shard(one.file))
+        words = f"{named[0].file.name} names a split and {other.file.name} does not: no split is taken from names"
+        return list(shards), [words]
+
+    def given(one: Shard) -> Shard:
+        split = split_of_shard(one.file)
+        if split is None:
+            return one
+        splits = np.where(one.rows.splits < 0, np.int8(SPLITS.index(split)), one.rows.splits)
+        return replace(one, rows=replace(one.rows, splits=splits))
+
+    return list(map(given, shards)), []
+
+
+def _unique(shards: Sequence[Shard], data: str) -> list[Shard]:
+    """Names that differ: where two shards use one, each photo's gets its shard's before it."""
+    every = [name for one in shards for name in _names(one.rows)]
+    if len(set(every)) == len(every):
+        return list(shards)
+    longer = [replace(one, rows=one.rows.renamed(_below(one))) for one in shards]
+    every = [name for one in longer for name in _names(one.rows)]
+    if len(set(every)) < len(every):
+        seen: set[bytes] = set()
+        twice = next(name for name in every if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise DataError(f"{data} names two photos {twice.decode(errors='replace')}", "Give each a name of its own.")
+    return longer
+
+
+def _names(rows: Columns) -> list[bytes]:
+    return [rows.name(i).encode(errors="surrogateescape") for i in range(len(rows))]
+
+
+def _below(one: Shard) -> list[bytes]:
+    prefix = os.path.splitext(one.file.name)[0].encode(errors="surrogateescape") + b"/"
+    return [prefix + name for name in _names(one.rows)]
+
+
+def without_label(shards: Sequence[Shard], root: Path) -> tuple[list[Shard], list[BadFile]]:
+    """The shards without photos that have no label, which are named."""
+    kept, bad = [], []
+    for one in shards:
+        lacking = np.flatnonzero(one.rows.labels < 0)
+        bad += [BadFile(root / one.rows.name(int(i)), "no label") for i in lacking]
+        kept.append(replace(one, rows=one.rows.take(np.flatnonzero(one.rows.labels >= 0))) if len(lacking) else one)
+    return kept, bad

@@ -1,0 +1,211 @@
+"""Labelled photos that are read in place: from shards (WebDataset tar files, Parquet files with images, Arrow folders
+of Hugging Face's ``save_to_disk``) here or in an object store, and from folders in an object store.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from headstart.core.array_store import RowStore
+from headstart.core.events import OnProgress
+from headstart.core.text import listed
+from headstart.data.filenames import IMAGE_SUFFIXES, is_companion, is_hidden, split_of
+from headstart.data.schema import AS_FOUND, Manifest, ReadOptions
+from headstart.data.sources import arrow_folder, parquet_shards, tar_shards
+from headstart.data.sources.base import local
+from headstart.data.sources.columns import Columns, Row, StoredPhotos
+from headstart.data.sources.packed import ARCHIVE, FOREIGN
+from headstart.data.sources.remote_folder import remote_manifest
+from headstart.data.sources.shard_facts import Shard, resolved, split_of_shard, without_label
+from headstart.data.sources.stores import Elsewhere, Here, Listing, StoredFile, is_pattern, list_files, scheme_of
+from headstart.data.sources.tree import leave_out
+from headstart.errors import DataError
+
+SHARDS = (".tar", *parquet_shards.SUFFIXES)
+FORMAT = 1
+"""Increased when a shard of the same bytes gives other rows than before."""
+
+
+class StoredSource:
+    """Shards, and addresses of an object store."""
+
+    def accepts(self, data: str) -> bool:
+        if scheme_of(data) is not None or is_pattern(data):
+            return True
+        path = local(data)
+        if os.path.isdir(path):  # unlike Path.is_dir, no error for a name that no file can have
+            return (
+                arrow_folder.MARKS[0] in (names := _names(path)) or arrow_folder.MARKS[1] in names or _only_shards(path)
+            )
+        if not os.path.isfile(path):
+            return False
+        size = path.stat().st_size
+        if path.suffix.lower() in parquet_shards.SUFFIXES:
+            return parquet_shards.has_images(str(path), size)
+        if path.suffix.lower() != ".tar":
+            return False
+        with Here().open(str(path), size) as file:
+            return tar_shards.is_labelled(file, str(path))
+
+    def manifest(self, data: str, progress: OnProgress | None = None, options: ReadOptions = AS_FOUND) -> Manifest:
+        if scheme_of(data) and (ARCHIVE.search(data) or FOREIGN.search(data)) and not data.lower().endswith(".tar"):
+            problem = f"{data} is an address of an archive, which cannot be read in place"
+            raise DataError(problem, "Download it first, then name the file.")
+        found = _listed(data)
+        form, files = _form(found, data)
+        if form is None:
+            assert isinstance(found.store, Elsewhere)
+            return remote_manifest(found, found.store, data, options)
+        shards = form(found, files, options, progress or (lambda done, total: None))
+        others = [file for file in found.files if file not in set(files)]
+        return leave_out(_together(found, shards, others, data, LAYOUTS[form]), options.ignore, data)
+
+
+def _together(found: Listing, shards: list[Shard], others: list[StoredFile], data: str, layout: str) -> Manifest:
+    """One manifest of all shards. Raises DataError."""
+    shards, notes = resolved(shards, others, found.store, data)
+    shards, bad = without_label(shards, found.root)
+    shards = [one for one in shards if len(one.rows)]
+    photos = StoredPhotos(
+        found.root, [one.rows for one in shards], [one.reader for one in shards], [one.file.name for one in shards]
+    )
+    return Manifest(found.root, found.name, layout, photos, tuple(bad), tuple(notes))
+
+
+Form = Callable[[Listing, Sequence[StoredFile], ReadOptions, OnProgress], list[Shard]]
+
+
+def _listed(data: str) -> Listing:
+    """The files of the data; of a set of the Hugging Face hub without any that can be read, those that the hub made of
+    it: Parquet, of each configuration.
+    """
+    found = list_files(data)
+    repository = re.fullmatch(r"hf://datasets/[^/@]+(/[^/@]+)?/?", data)
+    readable = (*SHARDS, *IMAGE_SUFFIXES)
+    if not repository or any(file.suffix in readable for file in found.files):
+        return found
+    made = f"{data.rstrip('/')}@refs/convert/parquet"
+    found = list_files(made)
+    kinds = sorted({file.name.partition("/")[0] for file in found.files if file.suffix in SHARDS})
+    if len(kinds) > 1:
+        raise DataError(f"{data} has several configurations: {listed(kinds)}", f"Name one: {made}/{kinds[0]}.")
+    return found
+
+
+def _names(path: Path) -> set[str]:
+    try:
+        return set(os.listdir(path))
+    except OSError:
+        return set()
+
+
+def _only_shards(path: Path) -> bool:
+    """Whether a folder, or the folders of splits in it, hold shards and nothing that could be photos otherwise."""
+    any_shard = False
+    folders = [path]
+    for folder in folders:
+        for name in _names(folder):
+            if is_hidden(name):
+                continue
+            suffix = os.path.splitext(name)[1].lower()
+            if (folder / name).is_dir():
+                if folder != path or split_of(name) is None:
+                    return False
+                folders.append(folder / name)
+            elif suffix == ".tar":
+                any_shard = True
+            elif suffix in parquet_shards.SUFFIXES:
+                if not _is_parquet_of_images(folder / name):
+                    return False
+                any_shard = True
+            elif not is_companion(name):
+                return False
+    return any_shard
+
+
+def _is_parquet_of_images(path: Path) -> bool:
+    with suppress(DataError, OSError):  # among photos it may be anything
+        return parquet_shards.has_images(str(path), path.stat().st_size)
+    return False
+
+
+def _form(found: Listing, data: str) -> tuple[Form | None, list[StoredFile]]:
+    """How the files are to be read, and which of them are shards; None for photos in folders elsewhere."""
+    kinds = {
+        _tars: [f for f in found.files if f.suffix == ".tar"],
+        _parquets: [f for f in found.files if f.suffix in parquet_shards.SUFFIXES],
+        _arrows: [f for f in found.files if f.suffix == arrow_folder.SUFFIX],
+    }
+    there = {form: files for form, files in kinds.items() if files}
+    if len(there) > 1:
+        names = listed([files[0].name for files in there.values()])
+        raise DataError(f"{data} has shards of several kinds ({names})", "Name those of one kind: `photos/*.tar`.")
+    if there:
+        return next(iter(there.items()))
+    packed = [f.name for f in found.files if f.name.lower().endswith((".zip", ".tar.gz", ".tgz", ".zst", ".tar.bz2"))]
+    if packed and len(packed) == len(found.files):
+        raise DataError(
+            f"{data}: {listed(packed, 3)} cannot be read in place", "Use plain .tar shards, or unpack them."
+        )
+    if not isinstance(found.store, Elsewhere):
+        raise DataError(
+            f"{data} names no shards (.tar, .parquet)", "Name a folder, or shards: `photos-{{000..099}}.tar`."
+        )
+    return None, []
+
+
+def _tars(found: Listing, files: Sequence[StoredFile], options: ReadOptions, told: OnProgress) -> list[Shard]:
+    shards = []
+    for number, file in enumerate(files, 1):
+        rows = _cached(file, options, partial(tar_shards.index, file, found.store, options))
+        shards.append(Shard(file, rows, tar_shards.TarReader(found.store, file.path)))
+        told(number, len(files))
+    return shards
+
+
+def _parquets(found: Listing, files: Sequence[StoredFile], options: ReadOptions, told: OnProgress) -> list[Shard]:
+    groups, shards = parquet_shards.RowGroups(found.store, options), []
+    for number, file in enumerate(files, 1):
+        rows = _cached(file, options, partial(parquet_shards.index, file, found.store, options, split_of_shard(file)))
+        shards.append(Shard(file, rows, parquet_shards.ParquetReader(groups, file)))
+        told(number, len(files))
+    return shards
+
+
+def _arrows(found: Listing, files: Sequence[StoredFile], options: ReadOptions, told: OnProgress) -> list[Shard]:
+    if isinstance(found.store, Elsewhere):
+        problem = f"{found.root}: Arrow files are mapped from a disk, and cannot be read in place elsewhere"
+        raise DataError(problem, "Write them as Parquet (`Dataset.to_parquet`), or copy the folder here.")
+    shards = []
+    for number, file in enumerate(files, 1):
+        reader = arrow_folder.ArrowReader(file, options)
+        split = split_of(file.name.rpartition("/")[0].rpartition("/")[2])
+        shards.append(Shard(file, _cached(file, options, partial(reader.rows, split)), reader))
+        told(number, len(files))
+    return shards
+
+
+def _cached(file: StoredFile, options: ReadOptions, rows: Callable[[], Iterable[Row]]) -> Columns:
+    """The rows of a shard, from the cache where it has them: by the file's path, size and time of change or tag."""
+    asked = (FORMAT, file.name, options.label_column, options.split_column, options.group_column, options.path_column)
+    key = hashlib.blake2b(repr((file.key, *asked, options.several)).encode(errors="surrogateescape"), digest_size=16)
+    store = RowStore(f"shards-v{FORMAT}", "uint8")
+    kept = store.get(digest := key.hexdigest()) if file.stamp else None
+    if kept is not None:
+        return Columns.from_bytes(kept)
+    made = Columns.of(rows())
+    if file.stamp:
+        with store.writing() as writer:
+            writer.add(digest, made.to_bytes())
+    return made
+
+
+LAYOUTS: dict[Form, str] = {
+    _tars: "WebDataset shards", _parquets: "Parquet with images", _arrows: "Hugging Face data set",
+}  # fmt: skip

@@ -1,0 +1,242 @@
+"""Object stores: the photos of an S3 server, a web server and a hub on this machine, read in place; what fails is told
+in one message, without credentials.
+"""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from helpers.shards import Bucket, Files, parquet_file, seen, web_shards
+
+from headstart.data.sources import stores
+from headstart.data.sources.detect import scan
+from headstart.errors import DataError, DownloadError, HeadstartError
+from headstart.runs.images import run_photos
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stores, "BACKOFF_S", 0.0)
+
+
+def test_a_bucket_has_the_photos_of_the_folder(bucket: Bucket, photos: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    folder = bucket.put(photos, "photos")
+    tars = bucket.put(web_shards(photos, tmp_path / "tars"), "tars")
+    tables = bucket.put(parquet_file(photos, tmp_path / "tables" / "data.parquet").parent, "tables")
+    expected = seen(scan(photos))
+    for data in (folder, tars, f"{tars}/photos-{{000..003}}.tar", f"{tars}/*.tar", tables, f"{tables}/data.parquet"):
+        found = scan(data)
+        assert (found.source, seen(found)) == ("stored", expected), data
+
+
+def test_a_table_in_a_bucket(bucket: Bucket, photos: Path, tmp_path: Path) -> None:
+    place = tmp_path / "flat"
+    place.mkdir()
+    lines = ["path,label"]
+    for number, photo in enumerate(sorted(photos.rglob("*.png"))):
+        (place / f"{number}.png").write_bytes(photo.read_bytes())
+        lines.append(f"{number}.png,{photo.parent.name}")
+    (place / "labels.csv").write_text("\n".join(lines), encoding="utf-8")
+    assert seen(scan(bucket.put(place, "flat"))) == seen(scan(place))
+
+
+def test_a_shard_in_a_bucket_is_fetched_in_blocks(bucket: Bucket, photos: Path, tmp_path: Path) -> None:
+    found = scan(bucket.put(web_shards(photos, tmp_path / "tars", 100), "tars"))
+    asked = []
+    system = found.photos[0].reader.store.system  # type: ignore[attr-defined]
+    fetch = system.cat_file
+    system.cat_file = lambda *args, **more: asked.append(args) or fetch(*args, **more)
+    assert seen(found) == seen(scan(photos))
+    assert len(asked) <= 1  # 36 photos, and the index read the same block
+
+
+def test_what_a_bucket_does_not_give(bucket: Bucket, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket.put(photos, "photos")
+    for data, words in (
+        (f"{bucket.address}/nothing", "no files there"),
+        ("s3://no-such-bucket/photos", "nothing is there"),
+        (f"{bucket.address}/photos/{{0..3}}.tar", r"0\.tar is not there"),
+    ):
+        with pytest.raises(HeadstartError, match=words):
+            scan(data)
+    found = scan(f"{bucket.address}/photos")
+    bucket.client.delete_object(Bucket=bucket.name, Key="photos/cat/cat_00.png")
+    with pytest.raises(DownloadError, match=r"cat_00\.png cannot be read: nothing is there"):
+        found.photos[0].open()
+
+
+def test_no_credentials_are_told(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with pytest.raises(DownloadError) as error:
+        scan(f"{bucket.address}/photos")
+    assert "secret-for-tests" not in str(error.value)
+    with pytest.raises(DataError, match="holds a user or password") as refused:
+        scan("https://me:secret@example.org/photos-{0..3}.tar")
+    assert "secret@" not in str(refused.value)
+
+
+@pytest.mark.parametrize("data", ["ftp://host/photos", "file:///etc", "local://x", "github://a/b", "zip://a::s3://b/c"])
+def test_other_schemes_are_refused(data: str) -> None:
+    with pytest.raises(DataError, match="are not read"):
+        scan(data)
+
+
+@pytest.mark.parametrize("command", ["pipe:cat photos.tar", "s3://bucket/x.tar | sh"])
+def test_nothing_is_run(command: str, tmp_path: Path) -> None:
+    with pytest.raises(HeadstartError):
+        scan(command)
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    import fsspec
+
+    def missing(*_: object, **__: object) -> None:
+        raise ImportError("gcsfs")
+
+    monkeypatch.setattr(fsspec, "filesystem", missing)
+    with pytest.raises(DataError, match=r"headstart\[remote\]"):
+        scan("gs://bucket/photos")
+
+
+def test_shards_of_a_web_server(web: Files, photos: Path, tmp_path: Path) -> None:
+    web_shards(photos, tmp_path / "web" / "shards")
+    web.failing = 1
+    found = scan(f"{web.address}/shards/photos-{{000..003}}.tar")
+    assert seen(found) == seen(scan(photos))
+    assert any("bytes=" in line for line in web.asked)
+    web.failing = 100
+    with pytest.raises(DownloadError):
+        scan(f"{web.address}/shards/photos-{{000..003}}.tar")
+
+
+def test_a_web_server_that_does_not_send_parts(web: Files, photos: Path, tmp_path: Path, monkeypatch) -> None:
+    shards = web_shards(photos, tmp_path / "web" / "shards", 100)
+    web.parts = False
+    monkeypatch.setattr(stores, "BLOCK", shards.joinpath("photos-000.tar").stat().st_size // 2)
+    with pytest.raises(DownloadError, match="does not send parts"):
+        scan(f"{web.address}/shards/photos-000.tar")
+
+
+def test_a_store_that_fails_stops_rather_than_losing_photos(
+    web: Files, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from headstart.data.images import read_photos
+
+    web_shards(photos, tmp_path / "web" / "shards")
+    found = scan(f"{web.address}/shards/photos-{{000..003}}.tar")
+    found.photos[0].reader.store._blocks.clear()  # type: ignore[attr-defined]
+    web.failing = 10_000
+    with pytest.raises(DownloadError):
+        read_photos(found.photos, 32)
+
+
+def test_a_run_fetches_nothing(bucket: Bucket, probe_run: Path, tmp_path: Path) -> None:
+    import shutil
+
+    run = tmp_path / "run"
+    shutil.copytree(probe_run, run)
+    asked = json.loads((run / "request.json").read_text(encoding="utf-8"))
+    asked["options"]["data"] = f"{bucket.address}/photos"
+    (run / "request.json").write_text(json.dumps(asked), encoding="utf-8")
+    with pytest.raises(DataError, match="a run fetches nothing"):
+        run_photos(run, ("test",))
+
+
+class _Hub:
+    """Data sets of a hub: the answers that listing and reading one needs."""
+
+    def __init__(self, files: dict[str, dict[str, bytes]]) -> None:
+        self.files = files  # by revision
+        hub = self
+
+        class Answer(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.answer(*hub.get(unquote(urlsplit(self.path).path), self.headers.get("Range", "")))
+
+            def do_HEAD(self) -> None:
+                self.do_GET()
+
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"] or 0))
+                self.answer(404, b"{}")
+
+            def answer(self, code: int, content: bytes) -> None:
+                self.send_response(code)
+                self.send_header("Content-Length", str(len(content)))
+                self.send_header("Content-Type", "application/json")
+                self.send_header("X-Repo-Commit", "c" * 40)
+                if code == 404:
+                    self.send_header("X-Error-Code", "EntryNotFound")
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(content)
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+        self.address = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+    def get(self, path: str, part: str) -> tuple[int, bytes]:
+        for revision, files in self.files.items():
+            if path.startswith(f"/api/datasets/someone/pets/revision/{revision}") or (
+                revision == "main" and path == "/api/datasets/someone/pets"
+            ):
+                return 200, json.dumps({"id": "someone/pets", "sha": "c" * 40, "siblings": [], "tags": []}).encode()
+            start = f"/api/datasets/someone/pets/tree/{revision}"
+            if path.startswith(start):
+                return 200, json.dumps(self._tree(files, path.removeprefix(start).strip("/"))).encode()
+            start = f"/datasets/someone/pets/resolve/{revision}/"
+            if path.startswith(start) and path.removeprefix(start) in files:
+                content = files[path.removeprefix(start)]
+                first, _, last = part.removeprefix("bytes=").partition("-")
+                return (206, content[int(first) : int(last or len(content)) + 1]) if part else (200, content)
+        return 404, b"{}"
+
+    def _tree(self, files: dict[str, bytes], below: str) -> list[dict[str, object]]:
+        there = [name for name in files if name.startswith(f"{below}/" if below else "")]
+        folders = {name.rpartition("/")[0] for name in there} - {below, ""}
+        return [
+            *({"type": "directory", "path": name, "oid": "d" * 40, "size": 0} for name in sorted(folders)),
+            *({"type": "file", "path": n, "oid": "f" * 40, "size": len(files[n])} for n in there),
+        ]
+
+
+@pytest.fixture
+def sets(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Hub]:
+    from huggingface_hub import HfFileSystem, constants
+
+    hub = _Hub({"main": {}, "refs/convert/parquet": {}})
+    monkeypatch.setattr(constants, "ENDPOINT", hub.address)
+    template = hub.address + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    HfFileSystem.clear_instance_cache()
+    yield hub
+    HfFileSystem.clear_instance_cache()
+    hub.server.shutdown()
+    hub.server.server_close()
+
+
+@pytest.mark.parametrize("revision", ["main", "refs/convert/parquet"])
+def test_a_set_of_the_hub(sets: _Hub, revision: str, photos: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    content = parquet_file(photos, tmp_path / "data.parquet").read_bytes()
+    sets.files["main"]["README.md"] = b"# Pets"
+    sets.files["main"]["pets.py"] = b"raise SystemExit('run')"
+    sets.files[revision]["default/train/0000.parquet"] = content
+    found = scan("hf://datasets/someone/pets", for_training=False)
+    assert {photo.split for photo in found.photos} == {"train"}
+    assert [row[3] for row in seen(found)] == [row[3] for row in seen(scan(photos))]
+    if revision != "main":
+        sets.files[revision]["other/train/0000.parquet"] = content
+        with pytest.raises(DataError, match="several configurations"):
+            scan("hf://datasets/someone/pets")
