@@ -36,6 +36,13 @@ Config = Annotated[
 ]
 SaveConfig = Annotated[Path | None, option("Write the options as YAML for --config.", "--save-config", panel="Output")]
 Device = Annotated[str, option("auto, cpu, cuda, cuda:1 or mps.")]
+Devices = Annotated[
+    int | None,
+    option(
+        "Share the training among so many processes of this machine. Those of torchrun, SLURM and Kubernetes are"
+        " recognised without it.", panel="Machine",
+    ),
+]  # fmt: skip
 Texts = list[str] | None
 RunFolder = Annotated[Path, argument("RUN", "A run folder, as headstart train makes it.")]
 

@@ -18,9 +18,11 @@ from torch import nn
 
 from headstart.core.array_store import RowStore
 from headstart.core.events import OnProgress
+from headstart.core.world import ALONE, World
 from headstart.data.augment import View, render
 from headstart.data.images import DecodedImages
 from headstart.inference.device import Machine
+from headstart.inference.row_exchange import exchange_rows, own_share
 from headstart.inference.runner import FrozenNetwork
 from headstart.models.backbone import Backbone
 from headstart.models.preprocessing import Preprocessing
@@ -65,13 +67,18 @@ class FeatureExtractor:
     precision: str
     engine: str
     ready: dict[str, FrozenNetwork] = field(default_factory=dict, repr=False)
+    world: World = ALONE  # whose processes share a pass: then all of them ask for the same rows
 
     def pooled(self, pixels: DecodedImages, progress: OnProgress | None = None) -> np.ndarray:
         """The backbone's features of every photo, float32 [N, D]: from rows with those of every stage, which one pass
         computes and which serve backbones with joined stages too.
         """
-        store = self._rows(self.backbone.joining_all(), ALL_STAGES, pixels, View(), "float32", progress)
+        store = self.computed(pixels, progress)
         return self.backbone.own_columns(store.gather([str(d) for d in pixels.digests]))
+
+    def computed(self, pixels: DecodedImages, progress: OnProgress | None = None) -> RowStore:
+        """The store with the rows that ``pooled`` reads."""
+        return self._rows(self.backbone.joining_all(), ALL_STAGES, pixels, View(), "float32", progress)
 
     def joining(self, stages: Sequence[str]) -> FeatureExtractor:
         """For the backbone with these stages joined; the prepared network is shared."""
@@ -103,7 +110,7 @@ class FeatureExtractor:
     ) -> RowStore:
         device, weights = self.machine.device.type, self.backbone.weights_digest + self.backbone.facts.fingerprint
         key = FeatureKey(weights, end, self.preprocessing, self.precision, device, self.engine)
-        return compute_rows(lambda: self.prepared(trunk, end), key, pixels, view, dtype, progress)
+        return compute_rows(lambda: self.prepared(trunk, end), key, pixels, view, dtype, progress, self.world)
 
 
 def compute_rows(
@@ -113,6 +120,7 @@ def compute_rows(
     view: View,
     dtype: str,
     progress: OnProgress | None = None,
+    world: World = ALONE,
 ) -> RowStore:
     """The store of this trunk and view, with a row for every photo.
 
@@ -123,17 +131,19 @@ def compute_rows(
         view: which view of each photo.
         dtype: of the rows, see ``as_rows``.
         progress: called with photos done, and all.
+        world: its processes each compute a part of the rows that none of them has. With one folder as their cache that
+            is all; else they send each other what is missing, so that each has every row.
     """
     store = RowStore(key.digest(view, pixels.key), dtype)
     missing = store.missing(pixels.digests)
     progress = progress or (lambda done, total: None)
-    done = len(pixels) - len(missing)
+    own = missing if world.size == 1 else own_share(missing, len(pixels), world)
+    done = len(pixels) - len(own)
     progress(done, len(pixels))
-    if not missing:
-        return store
-    ready = trunk()
-    for start in range(0, len(missing), SHARD):
-        part = missing[start : start + SHARD]
+    if own:
+        ready = trunk()
+    for start in range(0, len(own), SHARD):
+        part = own[start : start + SHARD]
         with store.writing() as writer:
             for batch, photos in photo_batches(pixels, part, key.preprocessing.image_size, view):
                 rows = as_rows(ready(torch.from_numpy(photos)), store.dtype)
@@ -141,6 +151,8 @@ def compute_rows(
                     writer.add(str(pixels.digests[i]), row)
                     done += 1
                     progress(done, len(pixels))
+    if world.size > 1:
+        exchange_rows(store, pixels.digests, world)
     return store
 
 
