@@ -30,7 +30,9 @@ def train(
     if (data is None) == (resume is None):
         raise OptionError("Give DATA to train on, or --resume RUN to resume a training.", "headstart train photos/")
     if resume is not None and (out or overwrite or options):
-        raise OptionError("--resume takes no other options than --devices: it uses those of the run.", "Leave them out.")
+        raise OptionError(
+            "--resume takes no other options than --devices: it uses those of the run.", "Leave them out."
+        )
     load("train", say, data or resume)
     from headstart.evaluation.metrics import JUDGED, accuracies, format_report, judged_on, spread
 

@@ -96,7 +96,9 @@ def _number(variables: Mapping[str, str], name: str, default: int | None = None)
         return default
     if text is None or not re.fullmatch(r"[0-9]{1,9}", text.strip()):
         told = "not set" if text is None else f"{text[:40]!r}"
-        raise OptionError(f"{name} is {told}: a whole number is needed beside the other variables of several processes.")
+        raise OptionError(
+            f"{name} is {told}: a whole number is needed beside the other variables of several processes."
+        )
     return int(text)
 
 

@@ -55,7 +55,9 @@ class Roll:
         mine = f"{here['host']}, process {here['process']}"
         first = self.store.add(f"taken/{self.me.rank}", 1) == 1
         if not first:
-            problem = f"Another process has come as rank {self.me.rank} of {self.me.size} already ({mine} is the second)."
+            problem = (
+                f"Another process has come as rank {self.me.rank} of {self.me.size} already ({mine} is the second)."
+            )
             raise OptionError(problem, "Start each rank once.")
         self.store.set(f"here/{self.me.rank}", json.dumps(here))
         came = self._all_come()

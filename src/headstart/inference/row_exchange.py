@@ -56,8 +56,12 @@ def _send(
 
 def own_of(photos: int, batch: int, world: World) -> list[int]:
     """The photos of this process, where every ``size``-th batch is its: all batches but the last are full."""
-    return [i for first in range(world.rank * batch, photos, batch * world.size) for i in range(first, first + batch)
-            if i < photos]
+    return [
+        i
+        for first in range(world.rank * batch, photos, batch * world.size)
+        for i in range(first, first + batch)
+        if i < photos
+    ]
 
 
 def in_order(rows: np.ndarray, photos: int, batch: int, world: World) -> np.ndarray:

@@ -36,7 +36,9 @@ def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, torch
 
 def dtype_named(name: str) -> torch.dtype:
     """``torch.float32`` from its name."""
-    return {str(each): each for each in (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64)}[name]
+    return {str(each): each for each in (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64)}[
+        name
+    ]
 
 
 @contextmanager

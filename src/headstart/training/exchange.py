@@ -54,6 +54,10 @@ def check_size(world: World, photos: int, batch_size: int) -> None:
         raise OptionError(problem, "Start fewer, or choose a larger `batch_size`.", option="batch_size")
 
 
+MOST = 2048
+"""Channels whose statistics are sent at a time."""
+
+
 class Elsewhere(RuntimeError):
     """Another process ran out of memory."""
 
@@ -65,6 +69,8 @@ class Exchange:
         self.world, self.device = world, device
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         self.buffers = list(network.buffers())
+        widest = max((len(p) for p in network.buffers() if p.ndim == 1), default=1)
+        self.room = 2 * min(widest, MOST) + 1
 
     def step(self, compute: Callable[[], tuple[float, int]], stop: bool) -> tuple[float, int, bool]:
         """(loss, correct predictions, whether one wants to stop), each added up over the processes; ``compute`` gives
@@ -76,9 +82,9 @@ class Exchange:
             loss, correct = compute()
         except (MemoryError, RuntimeError) as error:
             if is_out_of_memory(error) and not isinstance(error, Elsewhere):
-                self._flag(True)
+                self._sent(torch.zeros(0, device=self.device), failed=True)
             raise
-        self.fine()
+        self._sent(torch.zeros(0, device=self.device))
         tail = [loss, float(correct), float(stop), *(float(p.grad is not None) for p in self.parameters)]
         flat = torch.cat([*self._gradients(), torch.tensor(tail, device=self.device)])
         self.world.add(flat)
@@ -97,17 +103,25 @@ class Exchange:
                 buffer.copy_(kept)
             raise
 
-    def fine(self) -> None:
-        """This process has had memory enough so far. Raises Elsewhere where another had not."""
-        if self._flag(False):
-            raise Elsewhere("out of memory in another process")
+    def collect(self, values: torch.Tensor) -> torch.Tensor:
+        """The values [n] of all processes, [size, n]. Raises Elsewhere where one has run out of memory."""
+        return torch.cat([self._sent(part) for part in values.split(self.room)], dim=1)
 
-    def _flag(self, failed: bool) -> bool:
-        return bool(self.world.add(torch.tensor([float(failed)], device=self.device)).item())
+    def _sent(self, values: torch.Tensor, failed: bool = False) -> torch.Tensor:
+        """Until the gradients are added, all that is exchanged is of one length, so that a process that cannot go on
+        can say so at any moment, without knowing where the others are.
+        """
+        # On a CPU doubles cost little; MPS has none.
+        sent = torch.zeros(1 + self.room, device=self.device, dtype=_exact(self.device))
+        sent[0], sent[1 : 1 + len(values)] = float(failed), values
+        found = self.world.stack(sent)
+        if bool(found[:, 0].any()) and not failed:
+            raise Elsewhere("out of memory in another process")
+        return found[:, 1 : 1 + len(values)]
 
     def _gradients(self) -> Iterator[torch.Tensor]:
         for p in self.parameters:
-            yield torch.zeros(p.numel(), device=p.device) if p.grad is None else p.grad.float().reshape(-1)
+            yield torch.zeros_like(p).reshape(-1) if p.grad is None else p.grad.reshape(-1)
 
     def _put_back(self, flat: torch.Tensor, present: Sequence[float]) -> None:
         start = 0
@@ -148,14 +162,13 @@ class _WholeBatch(TorchFunctionMode):
     ) -> torch.Tensor:  # fmt: skip
         if not training:
             return F.batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)
-        self.exchange.fine()
-        mean, var, count = statistics(x.detach(), self.piece, self.exchange.world)
+        mean, var, count = statistics(x.detach(), self.piece, self.exchange)
         if running_mean is not None and running_var is not None:
             running_mean.mul_(1 - momentum).add_(mean.to(running_mean.dtype), alpha=momentum)
             unbiased = (var * (count / max(1, count - 1))).to(running_var.dtype)
             running_var.mul_(1 - momentum).add_(unbiased, alpha=momentum)
         found: torch.Tensor = _Normalised.apply(x, mean, (var + eps).rsqrt(), count, self.exchange)
-        shape = [1, -1, *[1] * (x.ndim - 2)]
+        shape = _shape(x)
         found = found if weight is None else found * weight.view(shape)
         found = found if bias is None else found + bias.view(shape)
         return found.to(x.dtype)
@@ -186,28 +199,23 @@ class _WholeBatch(TorchFunctionMode):
         return drawn[self.piece.offset : self.piece.offset + len(x)]
 
 
-def statistics(x: torch.Tensor, piece: Piece, world: World) -> tuple[torch.Tensor, torch.Tensor, int]:
+def statistics(x: torch.Tensor, piece: Piece, exchange: Exchange) -> tuple[torch.Tensor, torch.Tensor, int]:
     """(mean [C], variance [C], values per channel) of all photos of a piece, of which ``x`` [n, C, ...] are this
     process's.
 
     Each sends its mean and the sum of squares around it, which are then combined: sums of plain squares would lose
     digits. Source: Chan, Golub and LeVeque (1983), "Algorithms for computing the sample variance", equation 2.1.
     """
-    values = x.double() if x.device.type == "cpu" else x.float()  # on a CPU doubles cost little; MPS has none
-    axes = [axis for axis in range(x.ndim) if axis != 1]
-    each = math.prod(x.shape[2:])
-    own = len(x) * each
-    mean = values.mean(axes) if own else values.new_zeros(x.shape[1])
-    shape = [1, -1, *[1] * (x.ndim - 2)]
+    values = x.to(_exact(x.device))
+    axes, shape, each = _axes(x), _shape(x), math.prod(x.shape[2:])
+    mean = values.mean(axes) if len(x) else values.new_zeros(x.shape[1])
     around = (values - mean.view(shape)).square().sum(axes)
-    count = values.new_tensor([own])
-    found = world.stack(torch.cat([mean, around, count]))
-    means, squares = found[:, :-1].chunk(2, dim=1)
-    counts = found[:, -1:]
+    found = exchange.collect(torch.cat([values.new_tensor([len(x) * each]), mean, around]))
+    counts, (means, squares) = found[:, :1], found[:, 1:].chunk(2, dim=1)
     total = piece.count * each
     whole = (means * counts).sum(0) / total
     variance = (squares + counts * (means - whole).square()).sum(0) / total
-    return whole.float(), variance.float(), total
+    return whole, variance, total
 
 
 class _Normalised(torch.autograd.Function):
@@ -217,8 +225,9 @@ class _Normalised(torch.autograd.Function):
     def forward(
         ctx: Any, x: torch.Tensor, mean: torch.Tensor, inverse: torch.Tensor, count: int, exchange: Exchange
     ) -> torch.Tensor:
-        shape = [1, -1, *[1] * (x.ndim - 2)]
-        normal = (x.float() - mean.view(shape)) * inverse.view(shape)
+        wide = torch.promote_types(x.dtype, torch.float32)
+        mean, inverse = mean.to(wide).view(_shape(x)), inverse.to(wide).view(_shape(x))
+        normal = (x.to(wide) - mean) * inverse
         ctx.save_for_backward(normal, inverse)
         ctx.count, ctx.exchange, ctx.dtype = count, exchange, x.dtype
         return normal
@@ -226,11 +235,21 @@ class _Normalised(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
         """dx = (g - mean(g) - x̂ mean(g x̂)) / deviation, the means over the photos of all processes."""
-        normal, inverse = ctx.saved_tensors
-        g = gradients[0].float()
-        axes, shape = [axis for axis in range(g.ndim) if axis != 1], [1, -1, *[1] * (g.ndim - 2)]
-        ctx.exchange.fine()
-        sums = torch.cat([g.sum(axes), (g * normal).sum(axes)])
-        of_g, of_product = (ctx.exchange.world.add(sums) / ctx.count).chunk(2)
-        found = (g - of_g.view(shape) - normal * of_product.view(shape)) * inverse.view(shape)
-        return found.to(ctx.dtype), None, None, None, None
+        (normal, inverse), g = ctx.saved_tensors, gradients[0]
+        kind, axes = _exact(g.device), _axes(g)
+        sums = torch.cat([g.sum(axes, dtype=kind), (g * normal).sum(axes, dtype=kind)])
+        means = (ctx.exchange.collect(sums).sum(0) / ctx.count).to(g.dtype)
+        of_g, of_product = (one.view(_shape(g)) for one in means.chunk(2))
+        return ((g - of_g - normal * of_product) * inverse).to(ctx.dtype), None, None, None, None
+
+
+def _exact(device: torch.device) -> torch.dtype:
+    return torch.float64 if device.type == "cpu" else torch.float32
+
+
+def _axes(x: torch.Tensor) -> list[int]:
+    return [axis for axis in range(x.ndim) if axis != 1]
+
+
+def _shape(x: torch.Tensor) -> list[int]:
+    return [1, -1, *[1] * (x.ndim - 2)]

@@ -16,7 +16,7 @@ from headstart.core.text import brief
 from headstart.core.world import ALONE, World
 from headstart.data.images import DecodedImages, centre
 from headstart.errors import OptionError
-from headstart.training.batches import Batch, own_bounds, drawn
+from headstart.training.batches import Batch, drawn, own_bounds
 
 Transform = Callable[[Image.Image], Any]
 

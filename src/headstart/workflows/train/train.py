@@ -139,7 +139,9 @@ def _begin(asked: TrainOptions, parts: Parts, overwrite: bool, quiet: bool, list
         if not asked.out and path != usual:
             _tell_of_earlier(usual, path, events)
         asked = with_backbone(asked, events)
-        prepared = prepare_together(asked, events, parts, here())  # before the folder is made: a mistake leaves nothing behind
+        prepared = prepare_together(
+            asked, events, parts, here()
+        )  # before the folder is made: a mistake leaves nothing behind
         _refuse_to_delete(prepared, path)
         # With absolute paths: the run may be resumed from another folder.
         typed: dict[str, Any] = {name: place for name in _PLACES if (place := getattr(asked, name))}
