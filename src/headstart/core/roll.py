@@ -106,8 +106,8 @@ class Roll:
         lost = [rank for rank in quiet if not self.store.check([f"ended/{rank}"])]
         if lost or quiet:
             rank = (lost or quiet)[0]
-            error = RankError(f"Rank {rank} of {self.me.size}{self._who(rank)} has ended, or hangs.", _HINT)
-            raise self._spoken(error, rank)
+            silent = RankError(f"Rank {rank} of {self.me.size}{self._who(rank)} has ended, or hangs.", _HINT)
+            raise self._spoken(silent, rank)
 
     def broken(self, cause: BaseException) -> RankError:
         """Which rank is behind a connection that broke; it takes some seconds to know."""
@@ -232,7 +232,7 @@ def answer(me: Member) -> Roll:
 
 
 def _connect(me: Member, seconds: float, hosts: bool) -> Any:
-    import torch.distributed as dist
+    from torch.distributed import distributed_c10d as dist
 
     try:
         store = dist.TCPStore(

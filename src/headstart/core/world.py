@@ -89,7 +89,7 @@ class Together(World):
         self.rank, self.size, self.local = me.rank, me.size, me.local
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
         seconds = timedelta(seconds=coming_seconds())
-        store = dist.PrefixStore("group", roll.store)
+        store = dist.distributed_c10d.PrefixStore("group", roll.store)
         try:
             dist.init_process_group(backend, store=store, rank=me.rank, world_size=me.size, timeout=seconds)
         except RuntimeError as error:

@@ -26,13 +26,13 @@ from headstart.training.batches import batch_bounds
 
 class Piece(NamedTuple):
     """Photos ``first`` to ``last`` of this process's part of a batch, which are computed together with those of other
-    processes: ``offset`` of ``count`` is where they begin among these.
+    processes: ``offset`` of ``photos`` is where they begin among these.
     """
 
     first: int
     last: int
     offset: int
-    count: int
+    photos: int
 
 
 def pieces(photos: int, at_most: int, world: World) -> list[Piece]:
@@ -58,7 +58,7 @@ MOST = 2048
 """Channels whose statistics are sent at a time."""
 
 
-class Elsewhere(RuntimeError):
+class ElsewhereError(RuntimeError):
     """Another process ran out of memory."""
 
 
@@ -81,7 +81,7 @@ class Exchange:
         try:
             loss, correct = compute()
         except (MemoryError, RuntimeError) as error:
-            if is_out_of_memory(error) and not isinstance(error, Elsewhere):
+            if is_out_of_memory(error) and not isinstance(error, ElsewhereError):
                 self._sent(torch.zeros(0, device=self.device), failed=True)
             raise
         self._sent(torch.zeros(0, device=self.device))
@@ -104,7 +104,7 @@ class Exchange:
             raise
 
     def collect(self, values: torch.Tensor) -> torch.Tensor:
-        """The values [n] of all processes, [size, n]. Raises Elsewhere where one has run out of memory."""
+        """The values [n] of all processes, [size, n]. Raises ElsewhereError where one has run out of memory."""
         return torch.cat([self._sent(part) for part in values.split(self.room)], dim=1)
 
     def _sent(self, values: torch.Tensor, failed: bool = False) -> torch.Tensor:
@@ -116,7 +116,7 @@ class Exchange:
         sent[0], sent[1 : 1 + len(values)] = float(failed), values
         found = self.world.stack(sent)
         if bool(found[:, 0].any()) and not failed:
-            raise Elsewhere("out of memory in another process")
+            raise ElsewhereError("out of memory in another process")
         return found[:, 1 : 1 + len(values)]
 
     def _gradients(self) -> Iterator[torch.Tensor]:
@@ -195,7 +195,7 @@ class _WholeBatch(TorchFunctionMode):
         return self._drawn(x, shape, 1 - p).div_(1 - p)
 
     def _drawn(self, x: torch.Tensor, shape: Sequence[int], p: float) -> torch.Tensor:
-        drawn = torch.empty((self.piece.count, *shape), dtype=x.dtype, device=x.device).bernoulli_(p)
+        drawn = torch.empty((self.piece.photos, *shape), dtype=x.dtype, device=x.device).bernoulli_(p)
         return drawn[self.piece.offset : self.piece.offset + len(x)]
 
 
@@ -212,7 +212,7 @@ def statistics(x: torch.Tensor, piece: Piece, exchange: Exchange) -> tuple[torch
     around = (values - mean.view(shape)).square().sum(axes)
     found = exchange.collect(torch.cat([values.new_tensor([len(x) * each]), mean, around]))
     counts, (means, squares) = found[:, :1], found[:, 1:].chunk(2, dim=1)
-    total = piece.count * each
+    total = piece.photos * each
     whole = (means * counts).sum(0) / total
     variance = (squares + counts * (means - whole).square()).sum(0) / total
     return whole, variance, total

@@ -33,7 +33,7 @@ class Single:
 
 
 class Together:
-    """This process and those that it has joined (``core.world``), each of which calls this with a context of its own."""
+    """This process and those that it has joined (``core.world``): each calls this with a context of its own."""
 
     def run(self, fit: Callable[[FitContext], FitResult], context: FitContext) -> FitResult:
         strategy = STRATEGIES.get(context.plan.strategy)

@@ -167,7 +167,7 @@ class Strategy(ABC):
     averages = False
     """Whether it trains a head on the frozen backbone alone, so that linear ones of several folds average to one."""
     parallel = False
-    """Whether ``fit`` can be called by several processes at once, each of which does a part (``FitContext.world``). Where
+    """Whether several processes can call ``fit`` at once, each of which does a part (``FitContext.world``). Where
     ``averages`` holds, they share the frozen pass alone, and it need not."""
     reads_train_features = False
     """Whether a frozen network reads the training photos (which makes it worth converting that)."""

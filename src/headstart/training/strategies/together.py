@@ -1,4 +1,4 @@
-"""A fit on frozen features by several processes: all compute the features, rank 0 fits, and the others get its network."""
+"""A fit on frozen features by several processes: all compute these, rank 0 fits, and the others get its network."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from headstart.training.strategies.base import FitContext, FitResult, part
 
 
 def by_first(fit: Callable[[FitContext], FitResult], context: FitContext) -> FitResult:
-    """What ``fit`` makes of the context's features in one process: bit for bit what that would make alone. To fit a head
-    takes seconds, and processes would only wait for each other's numbers.
+    """What ``fit`` makes of the context's features in one process: bit for bit what that would make alone. Fitting a
+    head takes seconds, and processes would only wait for each other's numbers.
 
     In other processes the result has the network, the plan and the figures on val, and nothing of how it was found.
     """

@@ -78,7 +78,7 @@ class Processes:
     def __init__(self, count: int, request: Mapping[str, Any]) -> None:
         from datetime import timedelta
 
-        import torch.distributed as dist
+        from torch.distributed import distributed_c10d as dist
 
         self.store = dist.TCPStore("127.0.0.1", 0, None, True, timeout=timedelta(seconds=10), wait_for_workers=False)
         self.lines: queue.Queue[str | None] = queue.Queue()

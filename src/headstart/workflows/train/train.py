@@ -124,9 +124,12 @@ def _on(devices: int, request: dict[str, Any], quiet: bool, listener: Listener |
 def _shared(work: Callable[[], Run], devices: int | None) -> Run:
     """What ``work`` returns in rank 0, where it writes the run; other processes take part in its fit, and end."""
     with joined(devices) as world:
-        run = work() if world.first else take_part(world)
+        if world.first:
+            run = work()
+        else:
+            take_part(world)
         world.tell()  # all stay until rank 0 has evaluated and written
-    if run is None:
+    if not world.first:
         raise SystemExit(0)
     return run
 
