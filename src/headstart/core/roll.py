@@ -13,8 +13,9 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from itertools import count
 from typing import Any
 
 from headstart._version import __version__
@@ -84,11 +85,11 @@ class Roll:
             time.sleep(0.05)
 
     def _beat(self) -> None:
-        count = 0
+        number = 0
         with suppress(Exception):  # the store is gone: who waits for something finds that out
             while not self._done.wait(BEAT_S):
-                count += 1
-                self.beats.set(f"beat/{self.me.rank}", str(count))
+                number += 1
+                self.beats.set(f"beat/{self.me.rank}", str(number))
 
     # -- meanwhile --
 
@@ -215,12 +216,16 @@ def coming_seconds() -> float:
     raise OptionError(f"HEADSTART_WAIT is {text[:40]!r}.", "Set it to the seconds that ranks may wait for each other.")
 
 
+_met = count()
+
+
 def answer(me: Member) -> Roll:
-    """Meet the others. Raises RankError, OptionError."""
-    seconds = coming_seconds()
-    store = _connect(me, seconds, hosts=me.rank == 0 and not me.hosted)
-    beats = _connect(me, seconds, hosts=False)
-    roll = Roll(me, store, beats)
+    """Meet the others; a process may do so several times, one after the other. Raises RankError, OptionError."""
+    seconds, me = coming_seconds(), replace(me, attempt=f"{me.attempt}.{next(_met)}")
+    own = me.rank == 0 and not me.hosted
+    stores = [_connected(me, seconds, own, "work"), _connected(me, seconds, False, "beats")]
+    prefixed: Any = distributed().PrefixStore
+    roll = Roll(me, *(prefixed(f"headstart/{me.attempt}", store) for store in stores))
     try:
         roll.begin()
     except RuntimeError as error:  # the store went away: rank 0 gave up
@@ -231,13 +236,29 @@ def answer(me: Member) -> Roll:
     return roll
 
 
-def _connect(me: Member, seconds: float, hosts: bool) -> Any:
-    from torch.distributed import distributed_c10d as dist
+def distributed() -> Any:
+    """torch.distributed, whose names its types do not know."""
+    import torch.distributed
 
+    return torch.distributed
+
+
+_stores: dict[tuple[str, int, str], Any] = {}
+"""Kept until the process ends: rank 0's port is open only once, and others may still ask after it has left."""
+
+
+def _connected(me: Member, seconds: float, hosts: bool, use: str) -> Any:
+    """The connection for one use, since one that waits would hold up another."""
+    place = (me.address, me.port, use)
+    if place not in _stores:
+        _stores[place] = _connect(me, seconds, hosts)
+    return _stores[place]
+
+
+def _connect(me: Member, seconds: float, hosts: bool) -> Any:
+    wait = timedelta(seconds=seconds)
     try:
-        store = dist.TCPStore(
-            me.address, me.port, None, hosts, timeout=timedelta(seconds=seconds), wait_for_workers=False
-        )
+        store = distributed().TCPStore(me.address, me.port, None, hosts, timeout=wait, wait_for_workers=False)
     except RuntimeError as error:
         if hosts:
             problem = f"Rank 0 cannot listen at port {me.port} of {me.address}: {str(error).splitlines()[0][:200]}."
@@ -245,4 +266,4 @@ def _connect(me: Member, seconds: float, hosts: bool) -> Any:
         problem = f"Rank 0 of {me.size} did not come within {seconds:g} s: nobody answers at {me.address}:{me.port}."
         raise RankError(problem, "Is it started, and does MASTER_ADDR name its host?") from None
     store.set_timeout(timedelta(seconds=_STORE_S))
-    return dist.PrefixStore(f"headstart/{me.attempt}", store)
+    return store

@@ -78,8 +78,9 @@ class Processes:
     def __init__(self, count: int, request: Mapping[str, Any]) -> None:
         from datetime import timedelta
 
-        from torch.distributed import distributed_c10d as dist
+        import torch.distributed
 
+        dist: Any = torch.distributed
         self.store = dist.TCPStore("127.0.0.1", 0, None, True, timeout=timedelta(seconds=10), wait_for_workers=False)
         self.lines: queue.Queue[str | None] = queue.Queue()
         self.children = [self._start(rank, count) for rank in range(count)]
@@ -142,9 +143,9 @@ class Processes:
         """Tell the others at once of a process that was killed: they would find out by its silence."""
         killed = self._killed()
         with suppress(RuntimeError):
-            if killed is not None and not self.store.check(["headstart/0/failed"]):
+            if killed is not None and not self.store.check(["headstart/0.0/failed"]):
                 said = {"rank": self._first_killed(), "host": "this machine", "problem": "it was killed."}
-                self.store.set("headstart/0/failed", json.dumps({**said, "hint": killed.hint, "lines": []}))
+                self.store.set("headstart/0.0/failed", json.dumps({**said, "hint": killed.hint, "lines": []}))
 
     def _first_killed(self) -> int | None:
         return next((r for r, child in enumerate(self.children) if child.poll() not in (None, *TOLD)), None)
