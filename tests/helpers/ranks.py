@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-SECONDS = 120
+SECONDS = 300
 
 
 class Ended(NamedTuple):
@@ -36,7 +36,7 @@ def start(
     for rank in ranks:
         variables = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size)}
         place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-        environment = {**os.environ, **variables, **place, **(more or {})}
+        environment = {"HEADSTART_WAIT": "100", **os.environ, **variables, **place, **(more or {})}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         found.append(subprocess.Popen(command, env=environment, text=True, **pipes))  # type: ignore[call-overload]
     return found

@@ -25,7 +25,7 @@ from headstart.errors import HeadstartError, OptionError, TrainingError
 COMING_S = 20.0
 """For so long ranks wait for each other; HEADSTART_WAIT changes it, where a cluster starts them minutes apart."""
 BEAT_S, STILL_S = 1.0, 15.0
-BROKEN_S = 4.0
+BROKEN_S = 3.0
 """Where a connection broke, a rank without a beat for so long is the one that ended."""
 LEAVING_S = 15.0
 _STORE_S = 10.0

@@ -17,7 +17,6 @@ import torch.nn.functional as F
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from headstart.core.roll import RankError
 from headstart.core.world import World
 from headstart.errors import OptionError
 from headstart.inference.memory import is_out_of_memory
@@ -93,12 +92,12 @@ class Exchange:
         return loss, round(correct), stops > 0
 
     @contextmanager
-    def undone_without_others(self) -> Iterator[None]:
-        """Where another process is lost in the block, a step, statistics are again what they were before it."""
+    def whole_or_undone(self) -> Iterator[None]:
+        """Where the block, a step, fails (memory, another process), statistics are again what they were before it."""
         before = [buffer.clone() for buffer in self.buffers]
         try:
             yield
-        except RankError:
+        except BaseException:
             for buffer, kept in zip(self.buffers, before, strict=True):
                 buffer.copy_(kept)
             raise

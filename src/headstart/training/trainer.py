@@ -283,7 +283,7 @@ class Trainer:
             bounds = batch_bounds(len(y), self.state.micro_batch)
             return self._gradients(x, y, [Piece(first, last, 0, last - first) for first, last in bounds], photos)
         parts = pieces(photos, self.state.micro_batch, self.world)
-        with self.exchange.undone_without_others():
+        with self.exchange.whole_or_undone():
             loss, correct, self.stopping = self.exchange.step(
                 lambda: self._gradients(x, y, parts, photos), self.stop.is_set()
             )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers.ranks import Ended, ended, free_port, start, together
+from helpers.ranks import SECONDS, Ended, ended, free_port, start, together
 from safetensors.torch import load_file
 
 import headstart as hs
@@ -157,7 +156,7 @@ LONG = ("--epochs", 400, "--batch-size", 9)
 
 
 def wait_for(what: Path, processes: list[Any]) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + SECONDS
     while not what.exists() and time.monotonic() < end and all(one.poll() is None for one in processes):
         time.sleep(0.05)
     time.sleep(1.5)
@@ -170,17 +169,15 @@ def test_a_rank_that_is_lost_is_named(lost: int, how: str, photos: Path, weights
     run = tmp_path / "run"
     processes = start(words(photos, weights, run, "finetune", *LONG), range(2), 2, free_port())
     wait_for(run / "state" / "plan.json", processes)
-    began = time.monotonic()
     processes[lost].send_signal(getattr(signal, f"SIG{how}"))
     other = processes[1 - lost]
-    _, said = other.communicate(timeout=40)
+    _, said = other.communicate(timeout=SECONDS)
     processes[lost].kill()
     assert other.returncode == 2
     assert "Traceback" not in said
     assert f"Rank {lost} of 2" in said, said
     assert f"process {processes[lost].pid}" in said
     assert "--resume" in said or "resume" in said
-    assert time.monotonic() - began < 30 or os.environ.get("CI")
     if lost:
         assert (run / "state" / "finetune" / "last.safetensors").exists()  # what was done is not lost
 
@@ -268,7 +265,7 @@ def test_ctrl_c_ends_the_processes_of_devices(photos: Path, weights: Path, tmp_p
         parent = subprocess.Popen([*command, *more], stderr=subprocess.PIPE, text=True)
         wait_for(run / "state" / "plan.json", [parent])
         parent.send_signal(number)
-        _, said = parent.communicate(timeout=60)
+        _, said = parent.communicate(timeout=SECONDS)
         assert parent.returncode == (130 if number == signal.SIGINT else 143), said
         assert "is lost" in said
         assert "Traceback" not in said
