@@ -12,7 +12,7 @@ from torch import nn
 from headstart.errors import RunError
 from headstart.models import serialization
 from headstart.models.serialization import load_state, save_state
-from headstart.training.trainer import optimiser_tensors, restore_optimiser
+from headstart.training.checkpoint import optimiser_tensors, restore_optimiser
 
 ODD = {
     "floats": torch.tensor([0.1, -0.0, float("inf"), 1e-45]),

@@ -91,6 +91,8 @@ def main() -> None:
     try:
         app()
     except HeadstartError as error:
+        if not process.speaks(error):
+            sys.exit(error.exit_code)
         _fail(render(str(error)), error.exit_code)
     except KeyboardInterrupt:
         _fail("Interrupted.", 130)

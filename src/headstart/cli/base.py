@@ -11,6 +11,7 @@ from typing import Annotated, Any, NamedTuple, TypedDict
 import typer
 
 import headstart
+from headstart.cli.process import speaks
 from headstart.core.events import Listener, Message
 from headstart.core.files import AS_IT_IS, Rows
 from headstart.core.text import json_text, line, printable
@@ -36,6 +37,13 @@ Config = Annotated[
 ]
 SaveConfig = Annotated[Path | None, option("Write the options as YAML for --config.", "--save-config", panel="Output")]
 Device = Annotated[str, option("auto, cpu, cuda, cuda:1 or mps.")]
+Devices = Annotated[
+    int | None,
+    option(
+        "Share the training among so many processes of this machine. Those of torchrun, SLURM and Kubernetes are"
+        " recognised without it.", panel="Machine",
+    ),
+]  # fmt: skip
 Texts = list[str] | None
 RunFolder = Annotated[Path, argument("RUN", "A run folder, as headstart train makes it.")]
 
@@ -64,7 +72,7 @@ def load(function: str, say: Say | None = None, *subject: object) -> None:
     """Import a public function of headstart. That takes a second or two, so the command is shown first; meanwhile the
     garbage collector is off, and later it skips the libraries' objects: an eighth of the time of a short command.
     """
-    if say:
+    if say and speaks():
         say["listener"](Message(printable(f"headstart {' '.join(map(str, (function, *subject)))} …")))
     if "torch" in sys.modules:  # an earlier command of this process loaded it
         return

@@ -11,6 +11,9 @@ import textwrap
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from headstart.core.launched import member
+from headstart.errors import HeadstartError
+
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
@@ -109,6 +112,15 @@ def _like_ctrl_c(number: int, frame: Any) -> None:
     if signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, signal.SIG_DFL, None):  # as in a shell's background
         raise KeyboardInterrupt
     signal.raise_signal(signal.SIGINT)
+
+
+def speaks(error: BaseException | None = None) -> bool:
+    """Whether this process is the one of several that prints; of an error about others, the error knows."""
+    try:
+        me = member()
+    except HeadstartError:
+        return True
+    return me is None or bool(getattr(error, "speaks", me.rank == 0))
 
 
 def exit_code(usual: int) -> int:

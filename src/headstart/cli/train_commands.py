@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import headstart as hs
-from headstart.cli.base import Device, Out, Overwrite, Say, Shown, Texts, argument, load, option
+from headstart.cli.base import Device, Devices, Out, Overwrite, Say, Shown, Texts, argument, load, option
 from headstart.cli.options import whole_numbers
 from headstart.core.text import joined, printable
 from headstart.errors import OptionError
@@ -25,17 +25,23 @@ def train(
     out: Out = None,
     resume: Annotated[Path | None, option("Resume an interrupted training.", panel="Output", metavar="RUN")] = None,
     overwrite: Overwrite = False,
+    devices: Devices = None,
     **options: Any,
 ) -> Shown:
     """Train the best classifier that these photos allow, and write its report."""
     if (data is None) == (resume is None):
         raise OptionError("Give DATA to train on, or --resume RUN to resume a training.", "headstart train photos/")
     if resume is not None and (out or overwrite or options):
-        raise OptionError("--resume takes no other options: it uses those of the run.", "Leave them out.")
+        raise OptionError(
+            "--resume takes no other options than --devices: it uses those of the run.", "Leave them out."
+        )
     load("train", say, data or resume)
     from headstart.evaluation.metrics import JUDGED, accuracies, format_report, judged_on, spread
 
-    run = hs.resume(resume, **say) if resume else hs.train(str(data), out=out, overwrite=overwrite, **say, **options)
+    if resume is not None:
+        run = hs.resume(resume, devices=devices, **say)
+    else:
+        run = hs.train(str(data), out=out, overwrite=overwrite, devices=devices, **say, **options)
     split = judged_on(run.metrics)
     figures, folds = run.metrics[split], run.metrics.get("folds")
     text = f"{format_report(figures, run.classifier.classes)}\n\n"

@@ -10,6 +10,7 @@ from functools import cache
 import torch
 
 from headstart.core.arguments import Device
+from headstart.core.world import World, here
 from headstart.errors import OptionError
 
 _IMPORTED_BY = os.getpid()
@@ -33,6 +34,8 @@ def find_machine(device: Device = "auto") -> Machine:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     ready_after_fork()
+    if here().size > 1:
+        device = own_device(str(device), here(), torch.cuda.device_count())
     try:
         found = torch.device(device)
         torch.empty(1, device=found)
@@ -46,6 +49,21 @@ def find_machine(device: Device = "auto") -> Machine:
         return Machine(found, torch.cuda.get_device_capability(found) >= (8, 0), torch.cuda.get_device_name(found))
     words = f"{found.type.upper()}, {os.cpu_count()} cores, {platform.processor() or platform.machine()}"
     return Machine(found, found.type == "cpu" and cpu_has_bf16(), words)
+
+
+def own_device(device: str, world: World, gpus: int) -> str:
+    """The device of one of several processes: each has a GPU of its host of its own. Where it sees one alone, its
+    starter gave it that. Raises OptionError.
+    """
+    if device not in ("cpu", "cuda"):
+        problem = f"`device={device!r}` with {world.size} processes: each takes its own GPU, or all the CPU."
+        raise OptionError(problem, "`device='cuda'` or `device='cpu'`.", option="device")
+    if device == "cpu" or gpus <= 1:
+        return device
+    if world.local >= gpus:
+        problem = f"Rank {world.rank} of {world.size} is process {world.local + 1} of its host, which has {gpus} GPUs."
+        raise OptionError(problem, f"Start {gpus} processes per host, or use `device='cpu'`.", option="device")
+    return f"cuda:{world.local}"
 
 
 def is_forked() -> bool:

@@ -20,9 +20,11 @@ from torch import nn
 
 from headstart.core.array_store import RowStore
 from headstart.core.events import OnProgress
+from headstart.core.world import ALONE, World
 from headstart.data.augment import View, render
 from headstart.data.images import DecodedImages
 from headstart.inference.device import Machine
+from headstart.inference.row_exchange import exchange_rows, own_share
 from headstart.inference.runner import FrozenNetwork
 from headstart.models.backbone import Backbone
 from headstart.models.preprocessing import Preprocessing
@@ -68,13 +70,18 @@ class FeatureExtractor:
     engine: str
     ready: dict[str, FrozenNetwork] = field(default_factory=dict, repr=False)
     stores: dict[str, RowStore] = field(default_factory=dict, repr=False)
+    world: World = ALONE  # whose processes share a pass: then all of them ask for the same rows
 
     def pooled(self, pixels: DecodedImages, progress: OnProgress | None = None) -> np.ndarray:
         """The backbone's features of every photo, float32 [N, D]: from rows with those of every stage, which one pass
         computes and which serve backbones with joined stages too.
         """
-        store = self._rows(self.backbone.joining_all(), ALL_STAGES, pixels, View(), "float32", progress)
+        store = self.computed(pixels, progress)
         return self.backbone.own_columns(store.gather([str(d) for d in pixels.digests]))
+
+    def computed(self, pixels: DecodedImages, progress: OnProgress | None = None) -> RowStore:
+        """The store with the rows that ``pooled`` reads."""
+        return self._rows(self.backbone.joining_all(), ALL_STAGES, pixels, View(), "float32", progress)
 
     def joining(self, stages: Sequence[str]) -> FeatureExtractor:
         """For the backbone with these stages joined; the prepared network is shared."""
@@ -112,7 +119,7 @@ class FeatureExtractor:
     ) -> RowStore:
         key = self._key(end)
         store = self._store(key.digest(view, pixels.key), dtype) if end == ALL_STAGES else None
-        return compute_rows(lambda: self.prepared(trunk, end), key, pixels, view, dtype, progress, store)
+        return compute_rows(lambda: self.prepared(trunk, end), key, pixels, view, dtype, progress, store, self.world)
 
     def _store(self, name: str, dtype: str) -> RowStore:
         """The store of a name, opened once."""
@@ -173,6 +180,7 @@ def compute_rows(
     dtype: str,
     progress: OnProgress | None = None,
     store: RowStore | None = None,
+    world: World = ALONE,
 ) -> RowStore:
     """The store of this trunk and view, with a row for every photo.
 
@@ -184,18 +192,20 @@ def compute_rows(
         dtype: of the rows, see ``as_rows``.
         progress: called with photos done, and all.
         store: the same, where it is open already.
+        world: its processes each compute a part of the rows that none of them has. With one folder as their cache that
+            is all; else they send each other what is missing, so that each has every row.
     """
     if store is None:
         store = RowStore(key.digest(view, pixels.key), dtype)
     missing = store.missing(pixels.digests)
     progress = progress or (lambda done, total: None)
-    done = len(pixels) - len(missing)
+    own = missing if world.size == 1 else own_share(missing, len(pixels), world)
+    done = len(pixels) - len(own)
     progress(done, len(pixels))
-    if not missing:
-        return store
-    ready = trunk()
-    for start in range(0, len(missing), SHARD):
-        part = missing[start : start + SHARD]
+    if own:
+        ready = trunk()
+    for start in range(0, len(own), SHARD):
+        part = own[start : start + SHARD]
         with store.writing() as writer:
             for batch, photos in photo_batches(pixels, part, key.preprocessing.image_size, view):
                 rows = as_rows(ready(torch.from_numpy(photos)), store.dtype)
@@ -203,6 +213,8 @@ def compute_rows(
                     writer.add(str(pixels.digests[i]), row)
                     done += 1
                     progress(done, len(pixels))
+    if world.size > 1:
+        exchange_rows(store, pixels.digests, world)
     return store
 
 

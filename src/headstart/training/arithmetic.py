@@ -19,6 +19,7 @@ import torch
 
 from headstart.core.events import Events
 from headstart.core.files import write_json
+from headstart.core.world import here
 from headstart.errors import HeadstartError, Interrupted
 from headstart.inference.device import Machine
 
@@ -41,7 +42,8 @@ def as_begun(state: Path, machine: Machine, events: Events) -> Iterator[None]:
         words = f"This began with other parts ({'; '.join(changed)})"
         events.warning(f"{words}: the last bits may differ from those of an uninterrupted training.")
     # Set also where it is the number already: a number that was set is kept to, the default may be lowered.
-    torch.set_num_threads(kept["threads"] if kept else threads)
+    same = kept is not None and kept.get("processes", "1") == now["processes"]  # else threads share other cores
+    torch.set_num_threads(kept["threads"] if kept and same else threads)
     try:
         yield
     except HeadstartError as error:
@@ -67,7 +69,9 @@ def facts(machine: Machine) -> dict[str, str]:
         with suppress(PackageNotFoundError):
             versions[package] = version(package)
     device = machine.words if machine.device.type == "cuda" else machine.device.type
-    return {**versions, "processor": f"{_processor()}, {torch.backends.cpu.get_cpu_capability()}", "device": device}
+    return {**versions, "processor": f"{_processor()}, {torch.backends.cpu.get_cpu_capability()}", "device": device} | {
+        "processes": str(here().size)
+    }
 
 
 def _processor() -> str:

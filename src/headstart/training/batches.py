@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from headstart.core.array_store import RowStore
+from headstart.core.world import ALONE, World
 from headstart.data.augment import Augmentation, draw_epoch, training_picture
 from headstart.data.images import DecodedImages
 from headstart.training.balance import even_order
@@ -25,14 +26,21 @@ class Source(Protocol):
 
     def __len__(self) -> int: ...
 
-    def batches(self, epoch: int, batch_size: int, start: int = 0) -> Iterator[Batch]:
-        """Batches ``start`` ... of one epoch as (input on the CPU, labels [B])."""
+    def batches(self, epoch: int, batch_size: int, start: int = 0, world: World = ALONE) -> Iterator[Batch]:
+        """Batches ``start`` ... of one epoch as (input on the CPU, labels [B]); of each, the part of this process among
+        those of ``world``.
+        """
 
 
 def batch_bounds(photos: int, batch_size: int) -> list[tuple[int, int]]:
     """Nearly equal batches of at most ``batch_size``, so that none holds one photo (which BatchNorm cannot take)."""
     count = max(1, -(-photos // batch_size))
     return list(pairwise(round(i * photos / count) for i in range(count + 1)))
+
+
+def own_bounds(photos: int, batch_size: int, world: World) -> list[tuple[int, int]]:
+    """Of each batch, the part of this process."""
+    return [world.part(first, last) for first, last in batch_bounds(photos, batch_size)]
 
 
 @dataclass(frozen=True)
@@ -52,9 +60,9 @@ class PictureSource:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def batches(self, epoch: int, batch_size: int, start: int = 0) -> Iterator[Batch]:
+    def batches(self, epoch: int, batch_size: int, start: int = 0, world: World = ALONE) -> Iterator[Batch]:
         order, draws = drawn(self.labels, self.seed, epoch, self.balanced)
-        bounds = batch_bounds(len(self), batch_size)
+        bounds = own_bounds(len(self), batch_size, world)
 
         def prepare(number: int) -> Batch:
             first, last = bounds[number]
@@ -88,9 +96,9 @@ class MapSource:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def batches(self, epoch: int, batch_size: int, start: int = 0) -> Iterator[Batch]:
+    def batches(self, epoch: int, batch_size: int, start: int = 0, world: World = ALONE) -> Iterator[Batch]:
         order, draws = drawn(self.labels, self.seed, epoch, self.balanced)
-        for first, last in batch_bounds(len(self), batch_size)[start:]:
+        for first, last in own_bounds(len(self), batch_size, world)[start:]:
             places = range(first, last)
             rows = [self.stores[int(draws[p, 0] * len(self.stores))].row(self.digests[order[p]]) for p in places]
             yield as_tensor(np.stack(rows)).float(), torch.from_numpy(self.labels[order[first:last]])
@@ -108,9 +116,9 @@ class ArraySource:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def batches(self, epoch: int, batch_size: int, start: int = 0) -> Iterator[Batch]:
+    def batches(self, epoch: int, batch_size: int, start: int = 0, world: World = ALONE) -> Iterator[Batch]:
         order, _ = drawn(self.labels, self.seed, epoch, self.balanced)
-        for first, last in batch_bounds(len(self), batch_size)[start:]:
+        for first, last in own_bounds(len(self), batch_size, world)[start:]:
             chosen = order[first:last]
             yield torch.from_numpy(self.rows[chosen]), torch.from_numpy(self.labels[chosen])
 

@@ -13,9 +13,10 @@ import torch
 from PIL import Image
 
 from headstart.core.text import brief
+from headstart.core.world import ALONE, World
 from headstart.data.images import DecodedImages, centre
 from headstart.errors import OptionError
-from headstart.training.batches import Batch, batch_bounds, drawn
+from headstart.training.batches import Batch, drawn, own_bounds
 
 Transform = Callable[[Image.Image], Any]
 
@@ -38,9 +39,9 @@ class TransformedSource:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def batches(self, epoch: int, batch_size: int, start: int = 0) -> Iterator[Batch]:
+    def batches(self, epoch: int, batch_size: int, start: int = 0, world: World = ALONE) -> Iterator[Batch]:
         order, _ = drawn(self.labels, self.seed, epoch, self.balanced)
-        for first, last in batch_bounds(len(self), batch_size)[start:]:
+        for first, last in own_bounds(len(self), batch_size, world)[start:]:
             photos = np.empty((last - first, self.size, self.size, 3), np.uint8)
             with _own_randomness():
                 for slot, place in enumerate(range(first, last)):

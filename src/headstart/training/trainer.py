@@ -7,11 +7,10 @@ randomness is a function of (seed, epoch) or (seed, step), and ``last.safetensor
 from __future__ import annotations
 
 import math
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from pathlib import Path
@@ -22,6 +21,8 @@ from torch import nn
 
 from headstart.core.events import Events
 from headstart.core.formats import DAMAGED, check_format, checked, warn_unknown
+from headstart.core.roll import RankError
+from headstart.core.world import ALONE, World
 from headstart.data.images import ChangedPhoto
 from headstart.errors import Interrupted, RunError, TrainingError
 from headstart.evaluation.objective import MULTICLASS, Objective, OnVal
@@ -31,6 +32,8 @@ from headstart.models.freeze import keep_statistics
 from headstart.models.serialization import load_state, save_state
 from headstart.training.batches import Source, batch_bounds
 from headstart.training.callbacks import AnyCallback, TrainingInfo, told
+from headstart.training.checkpoint import dtype_named, optimiser_tensors, restore_optimiser, stop_on_interrupt
+from headstart.training.exchange import Exchange, Piece, check_size, pieces
 from headstart.training.optimization import schedule
 from headstart.training.plan import Plan
 
@@ -114,7 +117,8 @@ class Trainer:
 
     ``network`` is trained in place, on the machine's device already; ``validate`` computes the figures on val (see
     ``OnVal``) for it as it is; ``groups`` are parameter groups with their peak rates (see ``optimization``);
-    ``weights`` [C]: of each class in the loss; ``callbacks``: see ``callbacks.Callback``.
+    ``weights`` [C]: of each class in the loss; ``callbacks``: see ``callbacks.Callback``; ``world``: of the processes
+    that train together, each on its part of every batch.
     """
 
     def __init__(
@@ -130,7 +134,11 @@ class Trainer:
         objective: Objective = MULTICLASS,
         weights: torch.Tensor | None = None,
         callbacks: Sequence[AnyCallback] = (),
+        world: World = ALONE,
     ) -> None:
+        self.world = world
+        if world.size > 1:
+            check_size(world, len(source), plan.batch_size)
         self.network, self.source, self.validate, self.plan, self.machine = network, source, validate, plan, machine
         self.folder, self.events, self.objective = state_folder, events or Events(), objective
         self.callbacks = callbacks
@@ -140,7 +148,7 @@ class Trainer:
         self.state = TrainerState(micro_batch=plan.batch_size)
         self.best: dict[str, torch.Tensor] = {}
         self.saved, self.save_cost = time.monotonic(), 0.0
-        self.stop = threading.Event()
+        self.stop, self.stopping = threading.Event(), False
         self.loss = objective.loss
         if weights is not None:
             self.loss = partial(objective.loss, weights=weights.to(machine.device))
@@ -153,16 +161,21 @@ class Trainer:
             Interrupted: Ctrl-C; the state is saved.
             ChangedPhoto: a photo that has to be read again has changed or is gone; the state is saved.
             RunError: the state belongs to another training, or cannot be written.
+            RankError: another process ended or failed; the state is saved.
             What a callback raises; the state is saved.
         """
         self.network.to(memory_format=torch.channels_last)
-        self._resume()  # after that order is set: the optimiser's moments take it on
-        with _stop_on_interrupt(self.stop):
+        if self.world.first:
+            self._resume()  # after that order is set: the optimiser's moments take it on
+        if self.world.size > 1:
+            self._share()
+            self.exchange = Exchange(self.world, self.network, self.machine.device)
+        with stop_on_interrupt(self.stop):
             try:
                 for epoch in range(self.state.epoch, self.plan.epochs):
                     if not self.state.stopped:
                         self._epoch(epoch)
-            except ChangedPhoto:  # met between two steps: the state is whole
+            except (ChangedPhoto, RankError):  # met between two steps: the state is whole
                 self._save()
                 raise
         self.network.load_state_dict(self.best)
@@ -174,22 +187,26 @@ class Trainer:
         self.network.train()  # frozen modules do not follow
         if self.plan.batchnorm == "kept":
             keep_statistics(self.network)
-        for x, y in self.source.batches(epoch, self.plan.batch_size, state.batch):
-            loss, correct = self._step(epoch, x, y)
-            state.loss_sum += loss * len(y)
+        apart = {"world": self.world} if self.world.size > 1 else {}
+        for x, y in self.source.batches(epoch, self.plan.batch_size, state.batch, **apart):
+            photos = self.bounds[state.batch][1] - self.bounds[state.batch][0] if apart else len(y)
+            loss, correct = self._step(epoch, x, y, photos)
+            state.loss_sum += loss * photos
             state.correct += correct
-            state.seen += len(y)
+            state.seen += photos
             state.batch += 1
             note = f"epoch {epoch + 1}/{self.plan.epochs}  loss {loss:.3f}"
             self.events.progress("training", epoch * batches + state.batch, self.plan.epochs * batches, note)
             self._tell("on_batch_end", epoch, loss)
             if state.stopped:
                 break
-            if self._due() or self.stop.is_set():
+            if self.world.size == 1:  # several agree on it, at one batch
+                self.stopping = self.stop.is_set()
+            if self._due() or self.stopping:
                 state.seconds += time.monotonic() - began
                 began = time.monotonic()
                 self._save()
-            if self.stop.is_set():
+            if self.stopping:
                 raise Interrupted("Stopped at a batch; nothing is lost.")
         state.seconds += time.monotonic() - began
         self._finish_epoch(epoch)
@@ -239,9 +256,9 @@ class Trainer:
             raise
         self.state.stopped = self.state.stopped or stopped
 
-    def _step(self, epoch: int, x: torch.Tensor, y: torch.Tensor) -> tuple[float, int]:
-        """One optimiser step: (mean loss, correct predictions). On exhausted memory the batch is halved, gradients
-        accumulated, and the step done again.
+    def _step(self, epoch: int, x: torch.Tensor, y: torch.Tensor, photos: int) -> tuple[float, int]:
+        """One optimiser step on a batch of so many ``photos``, of which x and y are this process's: (mean loss, correct
+        predictions). On exhausted memory the batch is halved, gradients accumulated, and the step done again.
         """
         step = epoch * len(self.bounds) + self.state.batch
         for group, peak in zip(self.optimiser.param_groups, self.peaks, strict=True):
@@ -249,7 +266,7 @@ class Trainer:
         while True:
             torch.manual_seed(self.plan.seed * 1_000_003 + step)  # dropout: a function of the step, so no state to keep
             try:
-                loss, correct = self._gradients(x, y)
+                loss, correct = self._gradients_of_all(x, y, photos)
                 break
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
@@ -261,25 +278,40 @@ class Trainer:
         self.optimiser.zero_grad(set_to_none=True)
         return loss, correct
 
-    def _gradients(self, x: torch.Tensor, y: torch.Tensor) -> tuple[float, int]:
-        """Gradients of the mean loss over a batch, ``micro_batch`` photos at a time."""
+    def _gradients_of_all(self, x: torch.Tensor, y: torch.Tensor, photos: int) -> tuple[float, int]:
+        if self.world.size == 1:
+            bounds = batch_bounds(len(y), self.state.micro_batch)
+            return self._gradients(x, y, [Piece(first, last, 0, last - first) for first, last in bounds], photos)
+        parts = pieces(photos, self.state.micro_batch, self.world)
+        with self.exchange.whole_or_undone():
+            loss, correct, self.stopping = self.exchange.step(
+                lambda: self._gradients(x, y, parts, photos), self.stop.is_set()
+            )
+        return loss, correct
+
+    def _gradients(self, x: torch.Tensor, y: torch.Tensor, parts: Sequence[Piece], photos: int) -> tuple[float, int]:
+        """Gradients of the mean loss over a batch of so many ``photos``, a piece at a time."""
         device = self.machine.device
         self.optimiser.zero_grad(set_to_none=True)
         total, correct = torch.zeros((), device=device), torch.zeros((), dtype=torch.long, device=device)
         x, y = x.to(device, non_blocking=True), y.to(device, non_blocking=True)
-        for first, last in batch_bounds(len(y), self.state.micro_batch):
-            with torch.autocast(device.type, torch.bfloat16, enabled=self.plan.precision == "bf16"):
+        for piece in parts:
+            first, last = piece.first, piece.last
+            as_one = self.exchange.as_one(piece) if self.world.size > 1 else nullcontext()
+            with torch.autocast(device.type, torch.bfloat16, enabled=self.plan.precision == "bf16"), as_one:
                 logits = self.network(x[first:last])
             logits, targets = logits.float(), y[first:last]
-            share = (last - first) / len(y)
-            loss = self.loss(logits, targets, self.plan.label_smoothing) * share
+            share = (last - first) / photos
+            # In small pieces some process may have no photo.
+            loss = self.loss(logits, targets, self.plan.label_smoothing) * share if last > first else logits.sum() * 0
             loss.backward()
             total += loss.detach()
             correct += self.objective.correct(logits.detach(), targets).sum()
         return total.item(), int(correct.item())
 
     def _halve(self, error: BaseException) -> None:
-        if self.state.micro_batch < 4:  # halves of fewer than four could leave BatchNorm a single photo
+        fewest = max(4, 2 * self.world.size)  # halves of fewer than four could leave BatchNorm a single photo
+        if self.state.micro_batch < fewest:
             problem = "There is not enough memory for a batch of two photos."
             hint = "Choose a smaller `image_size` or a smaller backbone."
             raise TrainingError(problem, hint, option="image_size") from error
@@ -291,7 +323,7 @@ class Trainer:
 
     def _not_finite(self, where: str) -> TrainingError:
         kept = ""
-        if self.state.best_epoch:
+        if self.state.best_epoch and self.world.first:
             good = self.folder / "best.safetensors"
             save_state(good, self.best, {"epoch": self.state.best_epoch})
             kept = f"The best weights so far (epoch {self.state.best_epoch}) are kept in {good}. "
@@ -307,9 +339,12 @@ class Trainer:
         return schedule(epoch * len(self.bounds) + batch, total, self.plan.warmup)
 
     def _due(self) -> bool:
-        return time.monotonic() - self.saved > max(CHECKPOINT_SECONDS, self.save_cost / CHECKPOINT_SHARE)
+        waited = time.monotonic() - self.saved
+        return self.world.first and waited > max(CHECKPOINT_SECONDS, self.save_cost / CHECKPOINT_SHARE)
 
     def _save(self) -> None:
+        if not self.world.first:
+            return
         began = time.monotonic()
         optimiser = optimiser_tensors(self.optimiser)
         parts = {"network": self.network.state_dict(), "optimiser": optimiser, "best": self.best}
@@ -339,43 +374,19 @@ class Trainer:
         self.state.micro_batch = self.state.micro_batch or self.plan.batch_size
         self.events.message(f"Resumed at epoch {self.state.epoch + 1}, batch {self.state.batch + 1}.")
 
-
-def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """The optimiser's state as named tensors: ``<index of parameter>.<name>``."""
-    state = optimiser.state_dict()["state"]
-    return {f"{i}.{name}": torch.as_tensor(value) for i, entry in state.items() for name, value in entry.items()}
-
-
-def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
-    """Put back what ``optimiser_tensors`` gave, each moment in the memory order of its parameter.
-
-    Fused AdamW walks parameters and moments by address: in two orders (channels_last and not) it would pair wrong
-    entries.
-    """
-    parameters = [p for group in optimiser.param_groups for p in group["params"]]
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for key, value in tensors.items():
-        index, name = key.split(".", 1)
-        like = parameters[int(index)]
-        if value.shape == like.shape:
-            value = torch.empty_like(like, dtype=value.dtype).copy_(value)
-        state.setdefault(int(index), {})[name] = value
-    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
-
-
-@contextmanager
-def _stop_on_interrupt(stop: threading.Event) -> Iterator[None]:
-    """Let the first Ctrl-C set ``stop``; a second one interrupts at once. Only the main thread can handle signals."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def first(signum: int, frame: Any) -> None:
-        stop.set()
-        signal.signal(signal.SIGINT, previous)
-
-    previous = signal.signal(signal.SIGINT, first)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
+    def _share(self) -> None:
+        """The network and its state as rank 0 has them: resumed, or at the beginning."""
+        facts = {name: [list(v.shape), str(v.dtype)] for name, v in optimiser_tensors(self.optimiser).items()}
+        told = self.world.tell({"state": asdict(self.state), "optimiser": facts, "best": bool(self.best)})
+        self.world.share(list(self.network.state_dict().values()))
+        moments = optimiser_tensors(self.optimiser)
+        if not self.world.first:
+            self.state = TrainerState.from_json(told["state"], self.plan.strategy)
+            kinds = told["optimiser"].items()
+            moments = {name: torch.zeros(shape, dtype=dtype_named(kind)) for name, (shape, kind) in kinds}
+            if told["best"]:
+                self.best = {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}
+        self.world.share([moments[name] for name in told["optimiser"]])
+        self.world.share(list(self.best.values()))
+        if not self.world.first:
+            restore_optimiser(self.optimiser, moments)

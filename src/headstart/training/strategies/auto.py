@@ -19,6 +19,7 @@ class Auto(Strategy):
     """The default. The result's plan is that of the part that was chosen."""
 
     summary = "a probe first, then what val decides"
+    parallel = True
     reads_train_features = True
 
     def settings(self, plan: Plan) -> frozenset[str]:
@@ -29,8 +30,11 @@ class Auto(Strategy):
 
     def fit(self, context: FitContext) -> FitResult:
         probe = Probe().fit(context.with_plan(context.plan_for("probe")))
-        plan, choice = context.plan_for("lp-ft"), _kept(context) or decide(context, probe)
-        context.remember("auto", list(choice))  # timings differ from run to run: a resumed run must not decide anew
+        plan = context.plan_for("lp-ft")
+        # Timings differ from run to run, and from process to process: nobody must decide anew.
+        found = _kept(context) or decide(context, probe) if context.world.first else None
+        choice = Choice(*context.world.tell(found and list(found)))
+        context.remember("auto", list(choice))
         context.events.message(f"auto: {choice.reason}.")
         if not choice.value:
             return replace(probe, decision=choice.reason)

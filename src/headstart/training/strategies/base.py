@@ -19,6 +19,7 @@ from torch import nn
 
 from headstart.core.choice import Choice
 from headstart.core.events import Events
+from headstart.core.world import ALONE, World
 from headstart.data.images import DecodedImages
 from headstart.data.schema import Fold, Split
 from headstart.evaluation.objective import MULTICLASS, Objective, OnVal
@@ -75,6 +76,7 @@ class FitContext:
     remember: Callable[[str, Any], None] = lambda *_: None  # keeps a decision that a resumed run must not make again
     recall: Callable[[str], Any] = lambda _: None  # a decision that was kept, or None
     deliberate_bugs: tuple[str, ...] = ()  # made by a study alone
+    world: World = ALONE  # the processes that do this work together, each with a context of its own
 
     def with_plan(self, plan: Plan) -> FitContext:
         """The same work by another plan."""
@@ -83,6 +85,14 @@ class FitContext:
     def features(self, split: Split) -> np.ndarray:
         """The frozen backbone's features of a split, float32 [N, D], from the cache where it has them."""
         return self.extractor.pooled(self.pixels[split], partial(self.events.progress, f"features of {split}"))
+
+    def among(self, world: World) -> FitContext:
+        """The same work by these processes."""
+        return replace(self, world=world, extractor=replace(self.extractor, world=world))
+
+    def compute(self, split: Split) -> None:
+        """Let all processes compute what ``features`` reads."""
+        self.extractor.computed(self.pixels[split], partial(self.events.progress, f"features of {split}"))
 
     def joining(self, stages: Sequence[str]) -> FitContext:
         """The same work on the backbone with these stages joined."""
@@ -156,6 +166,9 @@ class Strategy(ABC):
     """Whether it changes the backbone."""
     averages = False
     """Whether it trains a head on the frozen backbone alone, so that linear ones of several folds average to one."""
+    parallel = False
+    """Whether several processes can call ``fit`` at once, each of which does a part (``FitContext.world``). Where
+    ``averages`` holds, they share the frozen pass alone, and it need not."""
     reads_train_features = False
     """Whether a frozen network reads the training photos (which makes it worth converting that)."""
 

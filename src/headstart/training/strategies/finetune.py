@@ -16,8 +16,9 @@ from headstart.core.choice import Choice
 from headstart.data.augment import Augmentation, View
 from headstart.data.schema import Split
 from headstart.evaluation.objective import OnVal, on_val
-from headstart.inference.features import photo_batches
+from headstart.inference.features import BATCH, photo_batches
 from headstart.inference.memory import InParts, enough_memory
+from headstart.inference.row_exchange import in_order, own_of
 from headstart.inference.runner import Normalise
 from headstart.models.freeze import freeze, thaw
 from headstart.models.network import Network
@@ -41,6 +42,7 @@ class FineTune(Strategy):
     summary = "fine-tuning of the whole network"
     boundary = Boundary("optional", "start", "every stage is trained")
     trains_backbone = True
+    parallel = True
 
     def takes(self, plan: Plan) -> frozenset[str]:
         return frozenset({"transform", "loss", "callbacks"})
@@ -147,20 +149,22 @@ def fine_tune(
     # logits, so the classifier that is kept predicts what this network does.
     bugs = [nn.Sigmoid() for bug in context.deliberate_bugs if bug == "sigmoid"]
     trainee = nn.Sequential(Normalise(context.extractor.preprocessing), seen, head, *bugs)
-    source, read_val = _cached_outputs(context, trunk) if cached else _pictures(context)
+    source, read_val, at_a_time = _cached_outputs(context, trunk) if cached else _pictures(context)
     context.extractor.ready.clear()  # its memory is needed for the training
 
     logits = InParts(lambda inputs: _logits(trainee, inputs, context))
 
     def validate() -> OnVal:
-        found = np.concatenate([logits(inputs).numpy() for inputs in read_val()])
-        return on_val(context.objective, found, context.labels["val"])
+        found = [logits(inputs).numpy() for inputs in read_val()]
+        none = np.empty((0, context.classes), np.float32)  # of a process that has no batch of val
+        every = in_order(np.concatenate([none, *found]), len(context.labels["val"]), at_a_time, context.world)
+        return on_val(context.objective, every, context.labels["val"])
 
     groups = network_groups(tail, head, plan, network.backbone.facts.undecayed)
     state = context.state / plan.strategy
     trainer = Trainer(
         trainee, source, validate, plan, context.machine, state, groups, context.events, context.minimised,
-        context.class_weights(), context.callbacks,
+        context.class_weights(), context.callbacks, context.world,
     )  # fmt: skip
     averaged = start is not None and plan.average == "val"
     before = {name: tensor.clone() for name, tensor in trainee.state_dict().items()} if averaged else {}
@@ -180,8 +184,10 @@ def fine_tune(
     return FitResult(network, plan, val, trained.history, trained.best_epoch, probe, parts, decision)
 
 
-Reading = tuple[Source, Callable[[], Iterator[torch.Tensor]]]
-"""Batches for the epochs; and all of val, in order, as inputs on the CPU."""
+Reading = tuple[Source, Callable[[], Iterator[torch.Tensor]], int]
+"""Batches for the epochs; this process's batches of val, in order, as inputs on the CPU; and the photos of each."""
+MAPS = 64
+"""Cached outputs at a time, of val."""
 
 
 def _pictures(context: FitContext) -> Reading:
@@ -195,10 +201,10 @@ def _pictures(context: FitContext) -> Reading:
         source = TransformedSource(photos, labels, plan.image_size, context.transform, plan.seed, balanced)
 
     def read_val() -> Iterator[torch.Tensor]:
-        for batch, photos in photo_batches(val, range(len(val)), plan.image_size, View()):
+        for batch, photos in photo_batches(val, own_of(len(val), BATCH, context.world), plan.image_size, View()):
             yield torch.from_numpy(photos[: len(batch)])
 
-    return source, read_val
+    return source, read_val, BATCH
 
 
 def _cached_outputs(context: FitContext, trunk: nn.Module) -> Reading:
@@ -220,10 +226,11 @@ def _cached_outputs(context: FitContext, trunk: nn.Module) -> Reading:
     digests = list(map(str, context.pixels["val"].digests))
 
     def read_val() -> Iterator[torch.Tensor]:
-        for first in range(0, len(digests), 64):
-            yield as_tensor(val_store.gather(digests[first : first + 64])).float()
+        own = own_of(len(digests), MAPS, context.world)
+        for first in range(0, len(own), MAPS):
+            yield as_tensor(val_store.gather([digests[i] for i in own[first : first + MAPS]])).float()
 
-    return source, read_val
+    return source, read_val, MAPS
 
 
 @torch.inference_mode()

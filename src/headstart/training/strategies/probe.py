@@ -26,6 +26,7 @@ from headstart.training.plan import TRAINED_HEAD, TRAINING, Plan
 from headstart.training.rules import Facts
 from headstart.training.stages import Joining, choose_scale, column_scales
 from headstart.training.strategies.base import FitContext, FitResult, Strategy, part
+from headstart.training.strategies.together import by_first
 from headstart.training.trainer import Trainer
 
 
@@ -34,6 +35,7 @@ class Probe(Strategy):
 
     summary = "a linear probe on the frozen backbone"
     averages = True
+    parallel = True
     reads_train_features = True
 
     def settings(self, plan: Plan) -> frozenset[str]:
@@ -61,6 +63,9 @@ class Probe(Strategy):
         return "a new head on the frozen backbone" if plan.variant else self.summary
 
     def fit(self, context: FitContext) -> FitResult:
+        return self._fit(context) if context.world.size == 1 else by_first(self._fit, context)
+
+    def _fit(self, context: FitContext) -> FitResult:
         context, scale = _with_stages(context)
         train, val = ((context.features(split), context.labels[split]) for split in ("train", "val"))
         head = context.new_head()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
@@ -15,6 +15,7 @@ from headstart.core.events import Events, Listener
 from headstart.core.eviction import trim
 from headstart.core.files import write_json, write_rows, write_text
 from headstart.core.paths import Place, lasting
+from headstart.core.world import ALONE, here, joined
 from headstart.data.filenames import shown
 from headstart.data.images import ChangedPhoto
 from headstart.data.label_sets import joined_labels, label_columns
@@ -39,11 +40,13 @@ from headstart.training.own_transform import Transform
 from headstart.training.parts import OWN_AUGMENT, Parts, StrategyObject
 from headstart.training.plan import Plan
 from headstart.training.planning import plan_rows
-from headstart.training.preparation import Prepared, check_facts, prepare
+from headstart.training.preparation import Prepared, check_facts
 from headstart.training.strategies.base import FitResult
 from headstart.workflows.train.assess import Results, assess, fit_uncertainty, make_classifier, make_context
 from headstart.workflows.train.choose_backbone import with_backbone
+from headstart.workflows.train.devices import run_on, to_start
 from headstart.workflows.train.folds import of_split, strengths
+from headstart.workflows.train.processes import check_alone, prepare_together, take_part
 from headstart.workflows.train.result import Run
 
 _PLACES = ("data", "weights", "from_run")
@@ -62,6 +65,7 @@ def train(
     transform: Transform | None = None,
     loss: Loss | None = None,
     callbacks: Sequence[AnyCallback] = (),
+    devices: int | None = None,
     **options: Unpack[TrainOptionsDict],
 ) -> Run:
     """Train a classifier on labelled photos.
@@ -78,6 +82,9 @@ def train(
         loss: your own loss for strategies with gradient steps: called with logits [B, C] and targets [B], returns their
             mean loss.
         callbacks: called after each step or epoch; see ``headstart.training.callbacks.Callback``.
+        devices: so many processes of this machine share the training, each with its GPU or its part of the CPU. Those
+            that torchrun, SLURM or Kubernetes started are recognised without it; there, process 0 returns the run, and
+            the others end here.
         **options: see ``headstart.training.config.TrainOptionsDict``: strategy, backbone, shots, seed, …, and the
             settings of the plan (``epochs=5``). ``backbone`` also takes an ``nn.Module``, ``strategy`` an object.
 
@@ -92,8 +99,40 @@ def train(
         TrainingError: a loss that is not finite, or too little memory.
     """
     parts, named = Parts.of(options, transform, loss, callbacks)
+    in_memory = not isinstance(data, str | os.PathLike)
     with parts.known():
-        return _begin(TrainOptions.gather(data, out, named), parts, overwrite, quiet, listener)
+        if to_start(devices):
+            assert devices is not None
+            check_alone(parts, in_memory)
+            asked = TrainOptions.gather(data, out, named)
+            return _on(devices, {"data": asked.data, "overwrite": overwrite, "options": asked.given()}, quiet, listener)
+
+        def work() -> Run:
+            if here() is not ALONE:
+                check_alone(parts, in_memory)
+            return _begin(TrainOptions.gather(data, out, named), parts, overwrite, quiet, listener)
+
+        return _shared(work, devices)
+
+
+def _on(devices: int, request: dict[str, Any], quiet: bool, listener: Listener | None) -> Run:
+    """The run that so many processes of this machine make."""
+    with console_events(quiet, listener) as events:
+        path = run_on(devices, request, events)
+    return open_run(path)
+
+
+def _shared(work: Callable[[], Run], devices: int | None) -> Run:
+    """What ``work`` returns in rank 0, where it writes the run; other processes take part in its fit, and end."""
+    with joined(devices) as world:
+        if world.first:
+            run = work()
+        else:
+            take_part(world)
+        world.tell()  # all stay until rank 0 has evaluated and written
+    if not world.first:
+        raise SystemExit(0)
+    return run
 
 
 def _begin(asked: TrainOptions, parts: Parts, overwrite: bool, quiet: bool, listener: Listener | None) -> Run:
@@ -104,7 +143,9 @@ def _begin(asked: TrainOptions, parts: Parts, overwrite: bool, quiet: bool, list
         if not asked.out and path != usual:
             _tell_of_earlier(usual, path, events)
         asked = with_backbone(asked, events)
-        prepared = prepare(asked, events, parts)  # before the folder is made: a mistake leaves nothing behind
+        prepared = prepare_together(
+            asked, events, parts, here()
+        )  # before the folder is made: a mistake leaves nothing behind
         _refuse_to_delete(prepared, path)
         # With absolute paths: the run may be resumed from another folder.
         typed: dict[str, Any] = {name: place for name in _PLACES if (place := getattr(asked, name))}
@@ -173,6 +214,7 @@ def resume(
     transform: Transform | None = None,
     loss: Loss | None = None,
     callbacks: Sequence[AnyCallback] = (),
+    devices: int | None = None,
 ) -> Run:
     """Resume an interrupted training; a finished one is returned as it is.
 
@@ -185,26 +227,40 @@ def resume(
         transform: as for ``train``.
         loss: as for ``train``.
         callbacks: as for ``train``.
+        devices: as for ``train``; it need not be the number that the training began with.
 
     Returns:
-        The run, with the weights that it would have without the interruption.
+        The run, with the weights that it would have without the interruption (where as many processes go on as began
+        it; else but for rounding).
 
     Raises:
         RunError: no run there, or its photos, its plan or parts of your own have changed.
     """
     given = {"backbone": backbone, "strategy": strategy}
     parts, _ = Parts.of({name: part for name, part in given.items() if part is not None}, transform, loss, callbacks)
-    parts.check_resumed(os.fspath(run), RunFolder(Path(run)).parts)
-    with parts.known():
+    if to_start(devices):
+        assert devices is not None
+        check_alone(parts, in_memory=False)
+        parts.check_resumed(os.fspath(run), RunFolder(Path(run)).parts)
+        return _on(devices, {"run": os.fspath(run)}, quiet, listener)
+
+    def work() -> Run:
+        if here() is not ALONE:
+            check_alone(parts, in_memory=False)
+        parts.check_resumed(os.fspath(run), RunFolder(Path(run)).parts)
         return _go_on(*RunFolder.open(Path(run)), parts, quiet, listener)
+
+    with parts.known():
+        return _shared(work, devices)
 
 
 def _go_on(folder: RunFolder, options: TrainOptions, parts: Parts, quiet: bool, listener: Listener | None) -> Run:
     if folder.finished:
+        here().tell()
         return open_run(folder.path, network=parts.network)
     options = as_begun_with(folder, options)
     with console_events(quiet, listener) as events:
-        prepared = prepare(options, events, parts)
+        prepared = prepare_together(options, events, parts, here())
         prepared = unchanged(folder, prepared)
         # As they were typed, which is how the model and its report name them.
         kept = folder.recall("places")
@@ -288,7 +344,7 @@ def _train(folder: RunFolder, prepared: Prepared, events: Events, deliberate_bug
     tracker = Tracker(log, folder.path, prepared.plan.to_json()) if log else None
     listened = Events(*events.listeners, tracker.listen) if tracker else events
     context = make_context(prepared, folder.state, listened, folder)
-    fitted = fit(replace(context, deliberate_bugs=tuple(deliberate_bugs)))
+    fitted = fit(replace(context, deliberate_bugs=tuple(here().tell(list(deliberate_bugs)))))
     if tracker:
         tracker.strengths(strengths(fitted))
         tracker.close()

@@ -1,0 +1,269 @@
+"""One training by several processes: what one process does, by any strategy, and clear words where one is lost."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from helpers.ranks import SECONDS, Ended, ended, free_port, start, together
+from safetensors.torch import load_file
+
+import headstart as hs
+from headstart.core.array_store import RowStore
+from headstart.core.events import EpochEnd, Event, Message
+from headstart.errors import DataError, OptionError
+
+pytestmark = pytest.mark.slow
+# Statistics that move make a float32 training part from another by rounding alone; tests/training/test_exchange.py
+# compares them in float64.
+KEPT = ("--set", "batchnorm=kept")
+STRATEGIES: dict[str, tuple[str, ...]] = {
+    "probe": (), "probe of a cut": ("--cut", "layer3"), "a trained head": ("--head", "mlp:8", "--dropout", "0.5"),
+    "folds": ("--folds", "3"), "partial": KEPT, "finetune": (*KEPT, "--head", "mlp:8", "--dropout", "0.3,0.2"),
+    "lp-ft": (), "scratch": KEPT, "auto": ("--epochs", "2"),
+}  # fmt: skip
+SAME = ("probe", "probe of a cut", "a trained head", "folds")
+
+
+def words(photos: Path, weights: Path, out: Path, name: str, *more: object) -> list[object]:
+    strategy = name if name in ("partial", "finetune", "lp-ft", "scratch", "auto") else "probe"
+    first = () if strategy == "scratch" else ("--weights", weights)
+    return [
+        "train", photos, "--backbone", "starter", *first, "--precision", "float32", "--device", "cpu", "--out", out,
+        "--strategy", strategy, "--quiet", *(() if name == "auto" else ("--epochs", 3)), *STRATEGIES[name], *more,
+    ]  # fmt: skip
+
+
+def losses(run: Path) -> list[float]:
+    with (run / "history.csv").open() as file:
+        return [float(row[name]) for row in csv.DictReader(file) for name in ("train_loss", "val_loss")]
+
+
+def furthest(one: Path, other: Path) -> float:
+    mine, others = load_file(one / "model.safetensors"), load_file(other / "model.safetensors")
+    assert mine.keys() == others.keys()
+    return max(float((mine[name].double() - others[name].double()).abs().max()) for name in mine)
+
+
+# Several commands in one process, which imports everything once. In: commands as JSON.
+COMMANDS = """
+import json, sys
+from headstart.cli.app import main
+
+for words in json.loads(sys.argv[1]):
+    sys.argv = ["headstart", *words]
+    try:
+        main()
+    except SystemExit as end:
+        assert not end.code, (words, end.code)
+"""
+
+
+@pytest.fixture(scope="module")
+def runs(photos: Path, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """Size → a folder with a run of each strategy by so many processes; three share no cache."""
+    place = tmp_path_factory.mktemp("sizes")
+    (place / "commands.py").write_text(COMMANDS)
+    for size in (1, 2, 3):
+        asked = [[*map(str, words(photos, weights, place / str(size) / name, name))] for name in STRATEGIES]
+        port, processes = free_port(), []
+        for rank in range(size):
+            cache = {"HEADSTART_CACHE": str(place / f"cache{size}{rank if size == 3 else ''}")}
+            processes += start([place / "commands.py", json.dumps(asked)], [rank], size, port, cache)
+        done = ended(processes)
+        assert [one.code for one in done] == [0] * size, done
+        assert done[0].out.count("report: ") == len(STRATEGIES)
+        assert [one.out + one.err for one in done[1:]] == [""] * (size - 1)
+    return {size: place / str(size) for size in (1, 2, 3)}
+
+
+@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_processes_end_as_one(name: str, size: int, runs: dict[int, Path]) -> None:
+    one, run = runs[1] / name, runs[size] / name
+    assert losses(run) == pytest.approx(losses(one), abs=1e-5)
+    assert furthest(one, run) == 0 if name in SAME else furthest(one, run) <= 1e-4
+    assert name not in SAME or (run / "predictions.csv").read_bytes() == (one / "predictions.csv").read_bytes()
+
+
+def test_without_a_shared_cache_each_process_has_every_row(runs: dict[int, Path]) -> None:
+    rows = [sorted((runs[3].parent / f"cache3{rank}" / "rows").glob("features-*")) for rank in range(3)]
+    names = [[store.name for store in of_one] for of_one in rows]
+    assert names[0] == names[1] == names[2] != []
+    for stores in zip(*rows, strict=True):
+        known = [RowStore(store.name, "float32", store.parent) for store in stores]
+        assert len({frozenset(one._rows) for one in known}) == 1
+
+
+# -- interruptions --
+
+RESUMED = """
+import os, signal, sys
+from pathlib import Path
+import headstart as hs
+from headstart.core.events import EpochEnd
+from headstart.errors import Interrupted
+
+photos, weights, run, after = sys.argv[1:]
+heard = 0
+
+def listen(event):
+    global heard
+    heard += isinstance(event, EpochEnd)
+    if isinstance(event, EpochEnd) and event.row.epoch == int(after):
+        os.kill(os.getpid(), signal.SIGINT)
+
+settings = {"epochs": 4, "batch_size": 9, "precision": "float32", "batchnorm": "kept"}
+try:
+    if Path(run, "request.json").exists():
+        hs.resume(run, quiet=True, listener=listen)
+    else:
+        hs.train(photos, out=run, backbone="starter", weights=weights, strategy="finetune", device="cpu", quiet=True,
+                 listener=listen, settings=settings)
+    print("whole", heard)
+except Interrupted as error:
+    print("stopped", heard)
+"""
+
+
+def test_a_training_goes_on_in_another_number_of_processes(photos: Path, weights: Path, tmp_path: Path) -> None:
+    """Two stop after the first epoch, one goes on to the second, three end it: as one process that was not stopped."""
+    script = tmp_path / "part.py"
+    script.write_text(RESUMED)
+
+    def part(size: int, run: str, after: int) -> list[Ended]:
+        return together([script, photos, weights, tmp_path / run, after], size)
+
+    assert part(1, "whole", 0)[0].out == "whole 4\n"
+    first, second, third = (part(size, "run", after) for size, after in ((2, 1), (1, 2), (3, 0)))
+    assert [one.code for one in (*first, *second, *third)] == [0] * 6
+    assert (first[0].out, second[0].out) == ("stopped 1\n", "stopped 1\n")
+    assert third[0].out == "whole 2\n"
+    assert losses(tmp_path / "run") == pytest.approx(losses(tmp_path / "whole"), abs=1e-5)
+    assert furthest(tmp_path / "run", tmp_path / "whole") <= 1e-4
+
+
+LONG = ("--epochs", 400, "--batch-size", 9)
+
+
+def wait_for(what: Path, processes: list[Any]) -> None:
+    end = time.monotonic() + SECONDS
+    while not what.exists() and time.monotonic() < end and all(one.poll() is None for one in processes):
+        time.sleep(0.05)
+    time.sleep(6)  # the first steps
+    assert all(one.poll() is None for one in processes)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are others there")
+@pytest.mark.parametrize(("lost", "how"), [(1, "KILL"), (0, "KILL"), (1, "STOP")])
+def test_a_rank_that_is_lost_is_named(lost: int, how: str, photos: Path, weights: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    processes = start(words(photos, weights, run, "finetune", *LONG), range(2), 2, free_port())
+    wait_for(run / "state" / "plan.json", processes)
+    processes[lost].send_signal(getattr(signal, f"SIG{how}"))
+    other = processes[1 - lost]
+    _, said = other.communicate(timeout=SECONDS)
+    processes[lost].kill()
+    assert other.returncode == 2
+    assert "Traceback" not in said
+    assert f"Rank {lost} of 2" in said, said
+    assert f"process {processes[lost].pid}" in said
+    assert "--resume" in said or "resume" in said
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are others there")
+def test_a_signal_to_one_process_stops_all_at_a_batch(photos: Path, weights: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    processes = start(words(photos, weights, run, "finetune", *LONG), range(2), 2, free_port())
+    wait_for(run / "state" / "plan.json", processes)
+    time.sleep(1)
+    processes[1].send_signal(signal.SIGINT)
+    done = ended(processes)
+    assert [one.code for one in done] == [130, 130], done
+    assert f"nothing in {run} is lost" in done[0].err
+    assert done[1].err == ""
+
+
+# -- what is wrong --
+
+
+def test_data_that_differs_is_named(photos: Path, weights: Path, tmp_path: Path) -> None:
+    """Each process reads the photos by the same path, which need not be the same photos on every host."""
+    script = tmp_path / "other.py"
+    script.write_text(
+        "import sys, os\nfrom headstart.training import preparation\nown = preparation.facts_of\n"
+        "from dataclasses import replace\n"
+        "if os.environ['RANK'] == '1':\n"
+        "    preparation.facts_of = lambda *a: replace(own(*a), photos=3000)\n"
+        "from headstart.cli.app import main\nmain()\n"
+    )
+    done = together([script, *words(photos, weights, tmp_path / "run", "finetune")], 2)
+    assert [one.code for one in done] == [2, 2]
+    assert "Rank 1 has other `" in done[0].err
+    assert not (tmp_path / "run").exists()
+
+
+def test_more_processes_than_photos_of_a_batch(photos: Path, weights: Path, tmp_path: Path) -> None:
+    done = together(words(photos, weights, tmp_path / "run", "finetune", "--batch-size", 2), 3)
+    assert {one.code for one in done} == {2}
+    assert "3 processes, and a batch has 2 photos" in done[0].err
+
+
+def test_a_mistake_is_told_once(photos: Path, weights: Path, tmp_path: Path) -> None:
+    done = together(["train", tmp_path / "nowhere", "--out", tmp_path / "run"], 2)
+    assert [one.code for one in done] == [2, 2]
+    assert done[0].err.count("no such folder or file") == 1
+    assert done[1].err == ""
+
+
+# -- devices --
+
+
+def test_devices_start_processes(runs: dict[int, Path], photos: Path, weights: Path, tmp_path: Path) -> None:
+    one, heard = runs[1] / "finetune", list[Event]()
+    run = hs.train(
+        photos, out=tmp_path / "run", devices=2, backbone="starter", weights=str(weights), strategy="finetune",
+        device="cpu", quiet=True, listener=heard.append, head="mlp:8", dropout=(0.3, 0.2),
+        settings={"epochs": 3, "precision": "float32", "batchnorm": "kept"},
+    )  # fmt: skip
+    assert furthest(one, run.path) <= 1e-4
+    assert [event.row.epoch for event in heard if isinstance(event, EpochEnd)] == [1, 2, 3]
+    assert any("2 processes share this training" in event.text for event in heard if isinstance(event, Message))
+    assert not (run.path / "state").exists()
+
+
+def test_devices_that_make_no_sense(photos: Path, cli: Callable[..., Any], refused: Callable[..., None]) -> None:
+    refused(cli("train", photos, "--devices", 0), "--devices 0")
+    with pytest.raises(OptionError, match="loss"):
+        hs.train(photos, devices=2, loss=torch.nn.CrossEntropyLoss(), strategy="finetune", quiet=True)
+    with pytest.raises(OptionError, match="memory"):
+        hs.train(([], []), devices=2, quiet=True)
+
+
+def test_a_mistake_in_a_process_is_raised_here(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such folder"):
+        hs.train(tmp_path / "nowhere", out=tmp_path / "run", devices=2, quiet=True)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are others there")
+def test_ctrl_c_ends_the_processes_of_devices(photos: Path, weights: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "headstart", *map(str, words(photos, weights, run, "finetune", *LONG))]
+    for number in (signal.SIGINT, signal.SIGTERM):
+        more = ["--devices", "2"] if number == signal.SIGINT else ["--devices", "2", "--overwrite"]
+        parent = subprocess.Popen([*command, *more], stderr=subprocess.PIPE, text=True)
+        wait_for(run / "state" / "plan.json", [parent])
+        parent.send_signal(number)
+        _, said = parent.communicate(timeout=SECONDS)
+        assert parent.returncode == (130 if number == signal.SIGINT else 143), said
+        assert "is lost" in said
+        assert "Traceback" not in said
