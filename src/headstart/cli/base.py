@@ -36,6 +36,9 @@ Config = Annotated[
 ]
 SaveConfig = Annotated[Path | None, option("Write the options as YAML for --config.", "--save-config", panel="Output")]
 Device = Annotated[str, option("auto, cpu, cuda, cuda:1 or mps.")]
+Executor = Annotated[
+    str, option("Where it runs: local, or ray[:ADDRESS][,cpus=N][,gpus=N]: several at a time, on one machine or many.")
+]
 Texts = list[str] | None
 RunFolder = Annotated[Path, argument("RUN", "A run folder, as headstart train makes it.")]
 
