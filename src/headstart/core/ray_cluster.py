@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -13,7 +14,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,11 @@ def connected(address: str = "") -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
-    address = address or os.environ.get("RAY_ADDRESS", "")
+    stack, address = ExitStack(), address or os.environ.get("RAY_ADDRESS", "")
     how: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     place = None
     if not address:
+        stack.enter_context(_own_token())
         place = tempfile.mkdtemp(prefix="hs-ray-", dir=None if len(tempfile.gettempdir()) <= _SOCKETS else "/tmp")
         how |= {"include_dashboard": False, "object_store_memory": STORE_BYTES, "_temp_dir": place}
     elif address != "auto":
@@ -59,6 +61,23 @@ def connected(address: str = "") -> Iterator[Any]:
         ray.shutdown()
         if place:
             shutil.rmtree(place, ignore_errors=True)
+        stack.close()
+
+
+@contextmanager
+def _own_token() -> Iterator[None]:
+    """A Ray of this process alone takes work from nobody else; Ray itself would leave such a token in the home folder,
+    which later clusters on this machine would then ask for.
+    """
+    own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    if own.keys() & os.environ.keys():
+        own = {}
+    os.environ.update(own)
+    try:
+        yield
+    finally:
+        for name in own:
+            os.environ.pop(name, None)
 
 
 def _import_ray() -> Any:

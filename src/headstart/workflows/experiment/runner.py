@@ -19,7 +19,7 @@ from headstart.workflows.experiment.jobs import Job, work
 from headstart.workflows.experiment.results import JobResult
 from headstart.workflows.experiment.worker import Finished, Worker
 
-WATCH_SECONDS = 5
+WATCH_SECONDS = 2
 """How often the machines of a cluster are looked at while jobs run."""
 
 
