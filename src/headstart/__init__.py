@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from headstart.workflows.preview import photos
     from headstart.workflows.push import push
     from headstart.workflows.recommend.recommend import recommend
+    from headstart.workflows.shards.many import embed_shards, predict_shards
     from headstart.workflows.suggest.suggest import suggest
     from headstart.workflows.train.result import Run
     from headstart.workflows.train.train import open_run, resume, train
@@ -51,6 +52,7 @@ _HOMES = {
     "demo": "headstart.workflows.demo",
     "describe": "headstart.workflows.predict",
     "embed": "headstart.workflows.embed.embed",
+    "embed_shards": "headstart.workflows.shards.many",
     "evaluate": "headstart.workflows.predict",
     "explain": "headstart.workflows.explain.explain",
     "export": "headstart.workflows.export.export",
@@ -59,6 +61,7 @@ _HOMES = {
     "open_run": "headstart.workflows.train.train",
     "photos": "headstart.workflows.preview",
     "predict": "headstart.workflows.predict",
+    "predict_shards": "headstart.workflows.shards.many",
     "push": "headstart.workflows.push",
     "recommend": "headstart.workflows.recommend.recommend",
     "resume": "headstart.workflows.train.train",
@@ -72,8 +75,8 @@ _HOMES = {
 }
 __all__ = [
     "Classifier", "Prediction", "Run", "__version__", "backbones", "check", "compare", "demo", "describe", "embed",
-    "evaluate", "explain", "export", "forecast", "list_runs", "open_run", "photos", "predict", "push", "recommend",
-    "resume", "search", "serve", "studio", "study", "suggest", "train", "tune",
+    "embed_shards", "evaluate", "explain", "export", "forecast", "list_runs", "open_run", "photos", "predict",
+    "predict_shards", "push", "recommend", "resume", "search", "serve", "studio", "study", "suggest", "train", "tune",
 ]  # fmt: skip
 
 

@@ -1,7 +1,8 @@
 """Where jobs run: in this process, or on what another package offers.
 
-An executor takes what ``concurrent.futures.Executor.submit`` takes, so Python's own pools are executors. Work and job can
-be pickled. An executor of several machines is a ``Cluster``: it has to be reached first, and all must see the same files.
+An executor takes what ``concurrent.futures.Executor.submit`` takes, so Python's own pools are executors. Work and job
+can be pickled. An executor of several machines is a ``Cluster``: it has to be reached first, and all must see the same
+files.
 """
 
 from __future__ import annotations

@@ -69,14 +69,15 @@ def _own_token() -> Iterator[None]:
     """A Ray of this process alone takes work from nobody else; Ray itself would leave such a token in the home folder,
     which later clusters on this machine would then ask for.
     """
-    own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    if own.keys() & os.environ.keys():
-        own = {}
-    os.environ.update(own)
+    names = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+    if any(name in os.environ for name in names):
+        yield
+        return
+    os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     try:
         yield
     finally:
-        for name in own:
+        for name in names:  # Ray sets the mode
             os.environ.pop(name, None)
 
 

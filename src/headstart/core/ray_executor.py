@@ -48,8 +48,8 @@ class Request:
 
 @dataclass
 class RayExecutor:
-    """Jobs as tasks of a Ray cluster. ``address``: as of ``ray_cluster.connected``; ``cpus``, ``gpus``: for each job, by
-    default a core, or a GPU with its share of the cores where nodes have GPUs.
+    """Jobs as tasks of a Ray cluster. ``address``: as of ``ray_cluster.connected``; ``cpus``, ``gpus``: for each job,
+    by default a core, or a GPU with its share of the cores where nodes have GPUs.
     """
 
     address: str = ""
@@ -79,7 +79,7 @@ class RayExecutor:
 
     @contextmanager
     def session(self, device: str, events: Events) -> Iterator[None]:
-        """Connect; the request of the jobs follows from ``device`` and from what the nodes have. Raises HeadstartError."""
+        """Connect; each job's request follows from ``device`` and from what nodes have. Raises HeadstartError."""
         if device not in ("auto", "cpu", "cuda"):
             problem = f"`device={device!r}`: Ray gives each job its GPU."
             raise OptionError(problem, "Use auto, cpu or cuda.", option="device")
@@ -119,6 +119,19 @@ class RayExecutor:
         reference = self._task.remote(work, job, surroundings(), self.request.cpus)
         reference.future().add_done_callback(partial(_pass_on, outer, label))
         return outer
+
+    def stream(self, worker: Callable[[J], R], items: Sequence[J]) -> Iterator[R]:
+        """Results of ``worker(item)`` as they end, by actors of Ray Data that each keep the worker. Raises what the
+        worker raises for the user, and RunError where Ray gives up.
+        """
+        from headstart.core.ray_data import stream
+
+        try:
+            yield from stream(self._ray, worker, items, self.slots, self.request.cpus, self.request.gpus)
+        except HeadstartError:
+            raise
+        except Exception as error:  # noqa: BLE001 - Ray has many kinds
+            raise _for_user(error, "The work") from None
 
     def news(self) -> list[str]:
         """Nodes that came and went since the last call."""

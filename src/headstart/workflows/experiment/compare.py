@@ -33,11 +33,11 @@ from headstart.training.config import CompareOptions, TrainOptions
 from headstart.training.plan import check_overrides
 from headstart.training.strategies import STRATEGIES
 from headstart.workflows.experiment import analysis
-from headstart.workflows.experiment.runner import Runner
 from headstart.workflows.experiment.jobs import FOLDER, Experiment, Job
 from headstart.workflows.experiment.recipe import MAX_POINTS, MAX_SEEDS, Arm, Images, Recipe
 from headstart.workflows.experiment.results import FORMAT, Comparison, JobResult, group_name
 from headstart.workflows.experiment.rows import DifferenceRow
+from headstart.workflows.experiment.runner import Runner
 from headstart.workflows.experiment.worker import Worker
 
 ARMS = tuple(s for s in STRATEGIES.names() if s != "auto")

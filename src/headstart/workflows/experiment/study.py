@@ -23,9 +23,9 @@ from headstart.reporting.console import console_events
 from headstart.runs.folder import RunFolder
 from headstart.workflows.experiment import analysis
 from headstart.workflows.experiment.catalogue import load
-from headstart.workflows.experiment.runner import Runner
 from headstart.workflows.experiment.jobs import FOLDER, Experiment, Job, assign_paths, make_jobs
 from headstart.workflows.experiment.results import JobResult, Study
+from headstart.workflows.experiment.runner import Runner
 from headstart.workflows.experiment.worker import Worker
 
 OWN = {FOLDER, "study.json", "report.html", "pictures", "state"}
