@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ QUIET = {
 }  # fmt: skip
 STORE = 100 << 20
 PORT = 6379
+WORKING = (b"ray::there", b"ray::MapWorker")
+"""How Ray names processes that do a job of headstart's."""
 
 
 def namespaces_permitted() -> bool:
@@ -40,15 +42,14 @@ class InNamespaces:
 
     kind = "network namespaces"
 
-    def __init__(self, cpus: Sequence[int], others_path: str) -> None:
+    def __init__(self, cpus: Sequence[int]) -> None:
         self.names = [f"hs{os.getpid()}{side}" for side in "ab"]
         self.places = [Path(tempfile.mkdtemp(prefix="hsn", dir="/tmp")) for _ in self.names]
         self.address, self.other = f"10.77.0.1:{PORT}", "10.77.0.2"
         self._wire()
         head = ["--head", f"--port={PORT}", "--include-dashboard=false", "--node-ip-address=10.77.0.1"]
         self._start(0, [*head, f"--num-cpus={cpus[0]}"], os.environ.get("PYTHONPATH", ""))
-        self._start(1, [f"--address={self.address}", f"--node-ip-address={self.other}", f"--num-cpus={cpus[1]}"],
-                    others_path)  # fmt: skip
+        self._joining = [f"--address={self.address}", f"--node-ip-address={self.other}", f"--num-cpus={cpus[1]}"]
 
     def _wire(self) -> None:
         a, b = self.names
@@ -71,6 +72,20 @@ class InNamespaces:
         """What a command line begins with, to run on a node."""
         return ["ip", "netns", "exec", self.names[side]]
 
+    def fresh(self, path: str) -> None:
+        """The second node anew, with this PYTHONPATH."""
+        self.kill(1)
+        self._start(1, self._joining, path)
+
+    def busy(self) -> bool:
+        """Whether a job runs on the second node."""
+        found = subprocess.run(["ip", "netns", "pids", self.names[1]], capture_output=True, text=True, check=False)
+        for pid in found.stdout.split():
+            with suppress(OSError):
+                if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(WORKING):
+                    return True
+        return False
+
     def kill(self, side: int) -> None:
         """End every process of a node at once."""
         found = subprocess.run(["ip", "netns", "pids", self.names[side]], capture_output=True, text=True, check=False)
@@ -91,7 +106,7 @@ class InPorts:
 
     kind = "ports"
 
-    def __init__(self, cpus: Sequence[int], others_path: str) -> None:
+    def __init__(self, cpus: Sequence[int]) -> None:
         ray_cluster._import_ray()
         from ray.cluster_utils import Cluster
 
@@ -100,10 +115,20 @@ class InPorts:
         how: dict[str, Any] = {"object_store_memory": STORE, "include_dashboard": False}
         self._cluster = Cluster()
         head = self._cluster.add_node(num_cpus=cpus[0], temp_dir=self.place, **how)
-        os.environ["PYTHONPATH"] = others_path
-        self._nodes = [head, self._cluster.add_node(num_cpus=cpus[1], **how)]
+        self._nodes, self._second = [head], {"num_cpus": cpus[1], **how}
+        self.address, self.other = self._cluster.address, str(head.node_ip_address)
+
+    def fresh(self, path: str) -> None:
+        """The second node anew, with this PYTHONPATH."""
+        if len(self._nodes) > 1:
+            self.kill(1)
+        os.environ["PYTHONPATH"] = path
+        self._nodes.append(self._cluster.add_node(**self._second))
         os.environ["PYTHONPATH"] = self._env.get("PYTHONPATH", "")
-        self.address, self.other = self._cluster.address, str(self._nodes[1].node_ip_address)
+
+    def busy(self) -> bool:
+        """Taken for granted: processes of the two nodes look alike."""
+        return True
 
     def within(self, side: int = 0) -> list[str]:
         """What a command line begins with, to run on a node: nothing."""
@@ -111,7 +136,7 @@ class InPorts:
 
     def kill(self, side: int) -> None:
         """End a node at once."""
-        self._cluster.remove_node(self._nodes[side], allow_graceful=False)
+        self._cluster.remove_node(self._nodes.pop(side), allow_graceful=False)
 
     def close(self) -> None:
         self._cluster.shutdown()
@@ -121,24 +146,24 @@ class InPorts:
         shutil.rmtree(self.place, ignore_errors=True)
 
 
-def two_nodes(cpus: Sequence[int] = (1, 1), others_path: str | None = None) -> InNamespaces | InPorts:
-    """Start them, with so many CPUs; ``others_path``: PYTHONPATH of the second one."""
-    path = os.environ.get("PYTHONPATH", "") if others_path is None else others_path
+def one_node_of_two(cpus: Sequence[int] = (1, 1)) -> InNamespaces | InPorts:
+    """Start the head; ``fresh`` starts the other. HEADSTART_TEST_PORTS=1 declines namespaces."""
     kind = InNamespaces if namespaces_permitted() and not os.environ.get("HEADSTART_TEST_PORTS") else InPorts
-    return kind(cpus, path)
+    return kind(cpus)
 
 
-def begin(nodes: InNamespaces | InPorts, words: Sequence[object], env: Mapping[str, str], log: Path) -> Any:
-    """The command line of headstart on the first node: a process whose output goes to ``log`` (.out, .err)."""
-    asked = [*nodes.within(), sys.executable, "-m", "headstart", *map(str, words)]
+def begin(nodes: InNamespaces | InPorts, words: Sequence[object], log: Path) -> subprocess.Popen[bytes]:
+    """``python WORDS`` on the first node: a process whose output goes to ``log`` (.out, .err)."""
+    asked = [*nodes.within(), sys.executable, *map(str, words)]
     with log.with_suffix(".out").open("w") as out, log.with_suffix(".err").open("w") as err:
-        return subprocess.Popen(asked, stdout=out, stderr=err, env={**os.environ, **QUIET, **env})
+        return subprocess.Popen(asked, stdout=out, stderr=err, env={**os.environ, **QUIET})
 
 
-def wait_for(text: str, file: Path, process: Any, seconds: float = 90) -> None:
-    """Until a text is in a file that a process writes; fails where the process ends first."""
-    ends = time.monotonic() + seconds
-    while text not in file.read_text(encoding="utf-8"):
-        assert process.poll() is None, file.read_text(encoding="utf-8")
-        assert time.monotonic() < ends, file.read_text(encoding="utf-8")
-        time.sleep(0.05)
+def kill_when_busy(nodes: InNamespaces | InPorts, log: Path, process: subprocess.Popen[bytes], after: str) -> None:
+    """End the second node while it has a job, once the process has said ``after``."""
+    ends, err = time.monotonic() + 240, log.with_suffix(".err")
+    while after not in err.read_text(encoding="utf-8") or not nodes.busy():
+        assert process.poll() is None, err.read_text(encoding="utf-8")
+        assert time.monotonic() < ends, err.read_text(encoding="utf-8")
+        time.sleep(0.02)
+    nodes.kill(1)

@@ -83,12 +83,13 @@ def tune(
         str | None,
         option("File, or URL of a database, that several machines may share. [default: a file in --out]"),
     ] = None,
+    executor: Executor = "local",
     out: Out = None,
     **options: Any,
 ) -> Shown:
     """Search the plan's settings on val, and train a run by the best of them; the same command again goes on."""
     load("tune", say, data)
-    found = hs.tune(data, trials=trials, time=time, storage=storage, out=out, **say, **options)
+    found = hs.tune(data, trials=trials, time=time, storage=storage, executor=executor, out=out, **say, **options)
     return Shown(found.text, found.summary, f"{command_line('predict', found.run.path, {})} photo.jpg")
 
 

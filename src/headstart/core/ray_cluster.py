@@ -29,6 +29,10 @@ SECONDS_TO_LOOK = 90
 STORE_BYTES = 256 << 20
 """Ray's shared memory where it is of this process alone: jobs and results are small, photos are read from files."""
 PASSED_ON = ("HEADSTART_CACHE", "HEADSTART_DATA", "HEADSTART_MIRROR")
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}  # fmt: skip
+"""Read by Ray when it is imported; the last one, because Ray warns where it is not set."""
 _SOCKETS = 30
 """Longest name of a temporary folder in which Ray's sockets still have room below the 107 bytes of a socket's path."""
 
@@ -82,9 +86,9 @@ def _own_token() -> Iterator[None]:
 
 
 def _import_ray() -> Any:
-    """The package, told to send no statistics of its use. Raises OptionError."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray warns where this is not set
+    """The package, told to send no statistics of its use and to print nothing. Raises OptionError."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     try:
         import ray
     except ImportError:
@@ -94,7 +98,8 @@ def _import_ray() -> Any:
 
 def _start(ray: Any, address: str, how: Mapping[str, Any]) -> None:
     try:
-        ray.init(address=address, **how)
+        with _silent():
+            ray.init(address=address, **how)
     except Exception as error:  # noqa: BLE001 - of any kind, from a version that differs to a full disk
         words = brief(_first(error), 300).rstrip(".")
         hint = "This machine has to be a node of the cluster; docs/guides/ray.md says how."
@@ -104,6 +109,24 @@ def _start(ray: Any, address: str, how: Mapping[str, Any]) -> None:
         from ray._private import worker
 
         worker._worker_logs_enabled = False
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Nothing on standard error, also from Ray's C++: it tells how much it will tell."""
+    try:
+        before = os.dup(2)
+    except OSError:  # a program without a console
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
+        os.close(nowhere)
 
 
 def _refuse_unreachable(address: str) -> None:
