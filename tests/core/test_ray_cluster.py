@@ -181,6 +181,7 @@ def die(path: str) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="Ray calls other systems experimental")
 def test_jobs_on_a_ray_of_this_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
     """Results, errors and a killed process; what a node does not see; and nothing printed or left afterwards."""
     ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'headstart[ray]'")
