@@ -42,7 +42,7 @@ Ended = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Any]:
-    made = ray_nodes.one_node_of_two()
+    made = ray_nodes.TwoNodes()
     print(f"\ntwo nodes by {made.kind}")
     yield made
     made.close()
