@@ -142,9 +142,11 @@ def _refuse_unreachable(address: str) -> None:
     except (OSError, OverflowError) as error:
         said = getattr(error, "strerror", None) or str(error)
         raise RunError(f"No Ray cluster at {address}: {said}.", hint, option="executor") from None
-    asked = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
+    asked = [sys.executable, "-m", "ray.scripts.scripts", "health-check"]
+    there = {**os.environ, "RAY_ADDRESS": address}
     try:
-        answer = subprocess.run(asked, capture_output=True, text=True, timeout=SECONDS_TO_ANSWER, check=False)
+        limit = SECONDS_TO_ANSWER
+        answer = subprocess.run(asked, capture_output=True, text=True, timeout=limit, env=there, check=False)
     except subprocess.TimeoutExpired:
         problem = f"What listens at {address} has not answered as a Ray cluster within {SECONDS_TO_ANSWER} s."
         raise RunError(problem, hint, option="executor") from None
