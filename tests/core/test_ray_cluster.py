@@ -205,6 +205,8 @@ def test_jobs_on_a_ray_of_this_process(tmp_path: Path, monkeypatch: pytest.Monke
         executor.check([str(tmp_path)], tmp_path / "here")
         assert not list((tmp_path / "here").iterdir())
         _sees_less(executor, tmp_path, monkeypatch)
+    with ray_cluster.connected() as again:  # a process may do so more than once
+        assert again.cluster_resources()["CPU"] >= 1
     said = capfd.readouterr()
     assert (said.out, said.err) == ("", "")
     time.sleep(0.5)

@@ -33,6 +33,8 @@ _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }  # fmt: skip
 """Read by Ray when it is imported; the last one, because Ray warns where it is not set."""
+_TOKEN = secrets.token_hex(32)
+"""Of every Ray that this process begins: Ray reads a token once and keeps it."""
 _SOCKETS = 30
 """Longest name of a temporary folder in which Ray's sockets still have room below the 107 bytes of a socket's path."""
 
@@ -77,7 +79,7 @@ def _own_token() -> Iterator[None]:
     if any(name in os.environ for name in names):
         yield
         return
-    os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    os.environ["RAY_AUTH_TOKEN"] = _TOKEN
     try:
         yield
     finally:
