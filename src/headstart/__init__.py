@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from headstart.workflows.preview import photos
     from headstart.workflows.push import push
     from headstart.workflows.recommend.recommend import recommend
+    from headstart.workflows.shards.many import embed_shards, predict_shards
     from headstart.workflows.suggest.suggest import suggest
     from headstart.workflows.train.result import Run
     from headstart.workflows.train.train import open_run, resume, train
@@ -52,6 +53,7 @@ _HOMES = {
     "demo": "headstart.workflows.demo",
     "describe": "headstart.workflows.predict",
     "embed": "headstart.workflows.embed.embed",
+    "embed_shards": "headstart.workflows.shards.many",
     "evaluate": "headstart.workflows.predict",
     "explain": "headstart.workflows.explain.explain",
     "export": "headstart.workflows.export.export",
@@ -61,6 +63,7 @@ _HOMES = {
     "pack": "headstart.workflows.packing.packing",
     "photos": "headstart.workflows.preview",
     "predict": "headstart.workflows.predict",
+    "predict_shards": "headstart.workflows.shards.many",
     "push": "headstart.workflows.push",
     "recommend": "headstart.workflows.recommend.recommend",
     "resume": "headstart.workflows.train.train",
@@ -74,8 +77,8 @@ _HOMES = {
 }
 __all__ = [
     "Classifier", "Prediction", "Run", "__version__", "backbones", "check", "compare", "demo", "describe", "embed",
-    "evaluate", "explain", "export", "forecast", "list_runs", "open_run", "pack", "photos", "predict", "push",
-    "recommend", "resume", "search", "serve", "studio", "study", "suggest", "train", "tune",
+    "embed_shards", "evaluate", "explain", "export", "forecast", "list_runs", "open_run", "pack", "photos", "predict",
+    "predict_shards", "push", "recommend", "resume", "search", "serve", "studio", "study", "suggest", "train", "tune",
 ]  # fmt: skip
 
 

@@ -44,6 +44,9 @@ Devices = Annotated[
         " recognised without it.", panel="Machine",
     ),
 ]  # fmt: skip
+Executor = Annotated[
+    str, option("Where it runs: local, or ray[:ADDRESS][,cpus=N][,gpus=N]: several at a time, on one machine or many.")
+]
 Texts = list[str] | None
 RunFolder = Annotated[Path, argument("RUN", "A run folder, as headstart train makes it.")]
 

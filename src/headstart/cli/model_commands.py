@@ -9,6 +9,7 @@ import headstart as hs
 from headstart.cli import process
 from headstart.cli.base import (
     Device,
+    Executor,
     Overwrite,
     RunFolder,
     Say,
@@ -21,6 +22,7 @@ from headstart.cli.base import (
 )
 from headstart.cli.predict_command import PHOTOS, predict
 from headstart.core.text import joined, printable
+from headstart.errors import OptionError
 from headstart.inference.uses import NEAREST, NEIGHBOURS
 from headstart.reporting.command import command_line
 from headstart.training.config import HOST, PORT, STUDIO_PORT, SUGGESTED
@@ -121,14 +123,25 @@ def embed(
     run: Annotated[Path | None, option("A run folder, in place of a backbone.")] = None,
     out: Annotated[
         Path | None,
-        option("File: .npy (paths beside it), .parquet or .csv. [default: features.npy]", panel="Output"),
+        option(
+            "File: .npy (paths beside it), .parquet or .csv; or a folder of Parquet files, a part at a time, for many"
+            " photos: interrupted, the same command goes on. [default: features.npy]",
+            panel="Output",
+        ),
     ] = None,
     overwrite: Overwrite = False,
+    executor: Executor = "local",
     **options: Any,
 ) -> Shown:
     """Compute the features of photos by a pretrained backbone, or by that of a run."""
     load("embed", say, *data[:3])
     target = out or Path("features.npy")
+    if executor != "local" and target.suffix:
+        problem = f"`executor={executor!r}` writes Parquet files into a folder."
+        raise OptionError(problem, "Name one, without a suffix: `out=features`.", option="out")
+    if not target.suffix:
+        many = hs.embed_shards(data, target, run=run, overwrite=overwrite, executor=executor, **say, **options)
+        return Shown(many.text, many.summary, code=2 if many.unread else 0)
     made = hs.embed(data, run=run, out=target, overwrite=overwrite, **say, **options)
     return Shown(made.text, made.summary)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 import headstart as hs
 from headstart.cli.base import (
     Device,
+    Executor,
     RunFolder,
     Say,
     SomeUnread,
@@ -52,7 +53,12 @@ def predict(
     as_lines: Annotated[bool, option("One JSON object per photo and line.", "--jsonl", panel="Output")] = False,
     as_csv: Annotated[bool, option("CSV with a column per class.", "--csv", panel="Output")] = False,
     out: Annotated[
-        Path | None, option("Write a file that ends in .csv (as Excel reads it), .json or .jsonl.", panel="Output")
+        Path | None,
+        option(
+            "Write a file that ends in .csv (as Excel reads it), .json or .jsonl; or a folder of Parquet files, a part"
+            " at a time, for many photos: interrupted, the same command goes on.",
+            panel="Output",
+        ),
     ] = None,
     overwrite: Annotated[bool, option("Replace --out where it exists.", panel="Output")] = False,
     sort_into: Annotated[
@@ -62,8 +68,20 @@ def predict(
     every: Annotated[str, option("Of a video, the time from frame to frame: 0.5s, 10s, 1m.")] = EVERY,
     coverage: Annotated[float | None, option("Add conformal prediction sets of this coverage: 0.95.")] = None,
     device: Device = "auto",
+    executor: Executor = "local",
 ) -> None:
     """Classify new photos; those unlike the training photos (out of distribution) are marked unknown."""
+    if executor != "local" or (out is not None and not out.suffix):
+        _check_parts(out, executor, as_lines, as_csv, sort_into)
+        load("predict_shards", say, run, *files[:3])
+        made = hs.predict_shards(
+            run, files, str(out), coverage=coverage, every=every, overwrite=overwrite, device=device, executor=executor,
+            **say,
+        )  # fmt: skip
+        print_json(made.summary) if as_json else print(printable(made.text, keep="\n"))
+        if made.unread:
+            raise SomeUnread(2)
+        return
     form = _form(as_json, as_lines, as_csv, out)
     if out is not None and out.exists() and not (overwrite and out.is_file()):
         raise taken(out)
@@ -91,6 +109,18 @@ def predict(
         events.message(f"Predictions: {out}")
     if counts.unread:
         raise SomeUnread(2)
+
+
+def _check_parts(out: Path | None, executor: str, as_lines: bool, as_csv: bool, sort_into: Path | None) -> None:
+    """Refuse what has no meaning where predictions go into Parquet files. Raises OptionError."""
+    if out is None or out.suffix:
+        problem = f"`executor={executor!r}` writes Parquet files into a folder."
+        raise OptionError(problem, "Name one, without a suffix: `out=predictions`.", option="out")
+    for name, given in (("--jsonl", as_lines), ("--csv", as_csv), ("`sort_into`", sort_into is not None)):
+        if given:
+            raise OptionError(
+                f"{name} does not go with a folder of Parquet files in `out`.", "Leave out one of the two."
+            )
 
 
 def _form(as_json: bool, as_lines: bool, as_csv: bool, out: Path | None) -> Form:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import headstart as hs
-from headstart.cli.base import Device, Devices, Out, Overwrite, Say, Shown, Texts, argument, load, option
+from headstart.cli.base import Device, Devices, Executor, Out, Overwrite, Say, Shown, Texts, argument, load, option
 from headstart.cli.options import whole_numbers
 from headstart.core.text import joined, printable
 from headstart.errors import OptionError
@@ -64,6 +64,7 @@ def compare(
     arms: Annotated[str, option("Strategies to compare.")] = ",".join(ARMS),
     seeds: Annotated[int, option("Seeds per arm: each draws splits, shots, order and random weights anew.")] = SEEDS,
     shots: Annotated[str, option("Photos per class; several (5,10) give a table for each. [default: all]")] = "",
+    executor: Executor = "local",
     out: Out = None,
     overwrite: Overwrite = False,
     **options: Any,
@@ -72,7 +73,9 @@ def compare(
     load("compare", say, data)
     names: list[Any] = [name.strip() for name in arms.split(",") if name.strip()]
     numbers = whole_numbers("shots", shots)
-    found = hs.compare(data, arms=names, seeds=seeds, shots=numbers, out=out, overwrite=overwrite, **say, **options)
+    found = hs.compare(
+        data, arms=names, seeds=seeds, shots=numbers, out=out, overwrite=overwrite, executor=executor, **say, **options
+    )
     best = max(found.rows, key=lambda row: row["mean"])["arm"]
     no_use = {"partial": (), "scratch": ("boundary", "weights", "from_run")}.get(best, ("boundary",))
     asked = {name: value for name, value in options.items() if name not in no_use}
@@ -88,12 +91,13 @@ def tune(
         str | None,
         option("File, or URL of a database, that several machines may share. [default: a file in --out]"),
     ] = None,
+    executor: Executor = "local",
     out: Out = None,
     **options: Any,
 ) -> Shown:
     """Search the plan's settings on val, and train a run by the best of them; the same command again goes on."""
     load("tune", say, data)
-    found = hs.tune(data, trials=trials, time=time, storage=storage, out=out, **say, **options)
+    found = hs.tune(data, trials=trials, time=time, storage=storage, executor=executor, out=out, **say, **options)
     return Shown(found.text, found.summary, f"{command_line('predict', found.run.path, {})} photo.jpg")
 
 
@@ -108,6 +112,7 @@ def study(
     quick: Annotated[bool, option("A small version, to try it out.")] = False,
     settings: Annotated[Texts, option("Change the recipe: scratch.epochs=3, test_photos=500. May be repeated.")] = None,
     device: Device = "auto",
+    executor: Executor = "local",
     out: Out = None,
     overwrite: Overwrite = False,
 ) -> Shown:
@@ -125,7 +130,7 @@ def study(
     load("study", say, name)
     done = hs.study(
         name, data=_named(data or (), "data"), weights=_named(weights or (), "weights"), seeds=seeds, quick=quick,
-        settings=settings or (), out=out, overwrite=overwrite, device=device, **say,
+        settings=settings or (), out=out, overwrite=overwrite, device=device, executor=executor, **say,
     )  # fmt: skip
     return Shown(done.text, done.summary, "headstart compare photos/ does the same with photos of yours")
 

@@ -261,11 +261,20 @@ class Classifier(Uses):
             while part := list(islice(photos, AHEAD)):
                 yield from self.stream(part)
             return
+        for read, features in self.batches(photos):
+            # All rows of the batch, also those of no photo: a prediction does not depend on the others beside it.
+            answers = iter(self.answers(features) if len(features) else ())
+            for photo, was in read:
+                yield photo, was, next(answers) if was.pixels is not None else None
+
+    def batches(self, photos: Sequence[Ref]) -> Iterator[tuple[list[tuple[Ref, PhotoRead]], np.ndarray]]:
+        """(photos with what was read of each, features of those that could be), in order, in constant memory. The
+        features fill a whole batch, [32, D], whose last rows are of no photo; [0, D] where no photo could be read.
+        """
         self.prepare_for(len(photos))
-        size = self.preprocessing.image_size
+        size, how = self.preprocessing.image_size, self.preprocessing
         waiting: list[tuple[Ref, PhotoRead]] = []
         good: list[np.ndarray] = []
-        how = self.preprocessing
         reads = stream_photos(photos, how.resize, how.interpolation, ranges=how.ranges)
         for done, (photo, read) in enumerate(zip(photos, reads, strict=True), 1):
             waiting.append((photo, read))
@@ -273,14 +282,9 @@ class Classifier(Uses):
                 good.append(centre(read.pixels, size))
             if len(good) < BATCH and done < len(photos):
                 continue
-            answers: Iterator[Answer] = iter(())
-            if good:
-                # Always the same size: a prediction does not depend on the other photos of its batch.
-                batch = np.zeros((BATCH, size, size, 3), np.uint8)
-                batch[: len(good)] = good
-                answers = iter(self.answers(self.features(batch)))
-            for earlier, was in waiting:
-                yield earlier, was, next(answers) if was.pixels is not None else None
+            batch = np.zeros((BATCH if good else 0, size, size, 3), np.uint8)
+            batch[: len(good)] = good or batch
+            yield waiting, self.features(batch) if good else np.zeros((0, self.network.backbone.dim), np.float32)
             waiting, good = [], []
 
     def predictions(

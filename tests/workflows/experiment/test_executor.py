@@ -12,8 +12,8 @@ import pytest
 
 import headstart as hs
 from headstart.core.events import Event, Message, Progress
+from headstart.core.executor import EXECUTORS, LocalExecutor
 from headstart.errors import OptionError
-from headstart.workflows.experiment.executor import EXECUTORS, LocalExecutor
 from headstart.workflows.experiment.jobs import Job
 from headstart.workflows.experiment.results import Study
 from headstart.workflows.experiment.worker import Finished, Worker

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -164,3 +166,70 @@ def test_python_is_stopped_as_the_command_is(
     monkeypatch.setattr(searching, "fit", stop)
     with pytest.raises(Interrupted, match="0 trials of 2"):
         hs.tune(photos, trials=2, out=tmp_path / "t", backbone="starter", weights=weights, quiet=True)
+
+
+class Sent:
+    """Runs each job here at once, pickled and unpickled as for another machine."""
+
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+
+    def submit(self, work: Any, job: Any, /) -> Future[Any]:
+        future: Future[Any] = Future()
+        self.numbers.append(job)
+        future.set_result(pickle.loads(pickle.dumps(work))(job))
+        return future
+
+
+def test_searchers_of_an_executor_share_one_search(photos: Path, weights: Path, tmp_path: Path) -> None:
+    sent = Sent()
+    found = hs.tune(
+        photos, trials=3, strategy="finetune", epochs=1, backbone="starter", weights=weights, device="cpu",
+        out=tmp_path / "t", executor=sent, quiet=True,
+    )  # fmt: skip
+    assert sent.numbers == list(range(len(sent.numbers)))
+    assert len(found.trials) == 3
+    assert [one["state"] for one in found.trials].count("complete") >= 1
+    assert (tmp_path / "t" / "run" / "report.html").exists()
+
+
+def test_a_searcher_that_starts_again_takes_up_its_lost_trial(
+    photos: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine dies at the first trial, which is the plan's own settings: they are tried again all the same."""
+    real, died = searching.Search._train, list[int]()
+
+    def dying(self: searching.Search, trial: Any, settings: Any) -> Any:
+        if not died:
+            died.append(trial.number)
+            raise Died
+        return real(self, trial, settings)
+
+    class Died(BaseException):
+        """Nobody is left to tell Optuna."""
+
+    class Again(Sent):
+        def submit(self, work: Any, job: Any, /) -> Future[Any]:
+            with monkeypatch.context() as patch:
+                patch.setattr(optuna.Study, "tell", lambda *_, **__: None)
+                patch.setattr(optuna.Trial, "set_user_attr", keep_no_end)
+                with pytest.raises(Died):
+                    pickle.loads(pickle.dumps(work))(job)
+            return super().submit(work, job)
+
+    kept = optuna.Trial.set_user_attr
+
+    def keep_no_end(self: Any, name: str, value: Any) -> None:
+        if name != "interrupted":
+            kept(self, name, value)
+
+    monkeypatch.setattr(searching.Search, "_train", dying)
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    found = hs.tune(
+        photos, trials=2, strategy="finetune", epochs=1, backbone="starter", weights=weights, device="cpu",
+        out=tmp_path / "t", executor=Again(), quiet=True,
+    )  # fmt: skip
+    assert died == [0]
+    assert len(found.trials) == 2
+    assert found.default is not None
+    assert found.trials[0]["trial"] == 1  # the same settings, anew

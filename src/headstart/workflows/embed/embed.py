@@ -160,7 +160,7 @@ def embedded(found: Found, run: Model | None, asked: TrainOptions, events: Event
 
 
 @dataclass(frozen=True)
-class _Loose(Photo):
+class Loose(Photo):
     """A photo without a label, as whatever it is."""
 
     given: ImageRef = Path()
@@ -176,7 +176,7 @@ class _Loose(Photo):
 def _by_backbone(
     photos: Sequence[ImageRef], asked: TrainOptions, events: Events
 ) -> tuple[DecodedImages, np.ndarray, str, int]:
-    loose = tuple(_Loose(path_of(photo), "", given=photo) for photo in photos)
+    loose = tuple(Loose(path_of(photo), "", given=photo) for photo in photos)
     manifest = Manifest(Path.cwd(), "photos", "photos", loose)
     loaded, backbone, machine = read_for(asked, manifest, events, "defer")
     seen = embed_images(loaded, backbone, machine, asked, events)

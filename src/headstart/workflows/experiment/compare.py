@@ -17,6 +17,7 @@ from typing import Any, Unpack
 
 from headstart.core.arguments import typed
 from headstart.core.events import Listener
+from headstart.core.executor import Executor, find_executor, session
 from headstart.core.files import write_json
 from headstart.core.formats import check_format, known_only
 from headstart.core.paths import Place
@@ -32,11 +33,11 @@ from headstart.training.config import CompareOptions, TrainOptions
 from headstart.training.plan import check_overrides
 from headstart.training.strategies import STRATEGIES
 from headstart.workflows.experiment import analysis
-from headstart.workflows.experiment.executor import Executor, Runner, find_executor
 from headstart.workflows.experiment.jobs import FOLDER, Experiment, Job
 from headstart.workflows.experiment.recipe import MAX_POINTS, MAX_SEEDS, Arm, Images, Recipe
 from headstart.workflows.experiment.results import FORMAT, Comparison, JobResult, group_name
 from headstart.workflows.experiment.rows import DifferenceRow
+from headstart.workflows.experiment.runner import Runner
 from headstart.workflows.experiment.worker import Worker
 
 ARMS = tuple(s for s in STRATEGIES.names() if s != "auto")
@@ -68,7 +69,8 @@ def compare(
         overwrite: replace the comparison in ``out``.
         quiet: no progress and messages on standard error, warnings only.
         listener: called with each event (``headstart.core.events``); with ``quiet`` it alone hears of them.
-        executor: where trainings run: a name of ``EXECUTORS``, or an object with its ``submit``.
+        executor: where trainings run: "local", one after the other here; "ray" or "ray:HOST:PORT", on Ray; or an object
+            with the ``submit`` of ``concurrent.futures``.
         **options: see ``headstart.training.config.CompareOptions``; they hold for all arms, ``boundary`` for "partial".
 
     Returns:
@@ -89,7 +91,7 @@ def compare(
     recipe = make_recipe(arms, seeds, shots, boundary)
     jobs = _jobs(recipe, asked, path)
     chosen = {"arms": list(arms), "seeds": seeds, "shots": list(shots), "boundary": boundary}
-    with console_events(quiet, listener) as events:
+    with console_events(quiet, listener) as events, session(where, asked.device, events):
         from headstart.inference.device import find_machine
         from headstart.training.arithmetic import as_begun
         from headstart.workflows.experiment.report import comparison_report, write_page

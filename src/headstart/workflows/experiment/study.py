@@ -13,6 +13,7 @@ from typing import Any
 
 from headstart.core.arguments import Device, typed
 from headstart.core.events import Listener
+from headstart.core.executor import Executor, find_executor, session
 from headstart.core.files import write_json
 from headstart.core.paths import Place, lasting
 from headstart.core.text import printable
@@ -22,9 +23,9 @@ from headstart.reporting.console import console_events
 from headstart.runs.folder import RunFolder
 from headstart.workflows.experiment import analysis
 from headstart.workflows.experiment.catalogue import load
-from headstart.workflows.experiment.executor import Executor, Runner, find_executor
 from headstart.workflows.experiment.jobs import FOLDER, Experiment, Job, assign_paths, make_jobs
 from headstart.workflows.experiment.results import JobResult, Study
+from headstart.workflows.experiment.runner import Runner
 from headstart.workflows.experiment.worker import Worker
 
 OWN = {FOLDER, "study.json", "report.html", "pictures", "state"}
@@ -64,7 +65,8 @@ def study(
         quiet: no progress and messages on standard error, warnings only.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         listener: called with each event (``headstart.core.events``); with ``quiet`` it alone hears of them.
-        executor: where trainings run: a name of ``EXECUTORS``, or an object with its ``submit``.
+        executor: where trainings run: "local", one after the other here; "ray" or "ray:HOST:PORT", on Ray; or an object
+            with the ``submit`` of ``concurrent.futures``.
 
     Returns:
         The study: ``rows``, ``differences``, ``answer``, ``text``, and ``path`` with the report.
@@ -87,7 +89,7 @@ def study(
         found = f"{result.split} accuracy {result.accuracy:.3f}   {result.seconds:.0f} s"
         return "   ".join(filter(None, (f"  {number} of {len(jobs)}", f"{result.job.label}: {found}", left)))
 
-    with console_events(quiet, listener) as events:
+    with console_events(quiet, listener) as events, session(where, str(device), events):
         from headstart.inference.device import find_machine
         from headstart.training.arithmetic import as_begun
         from headstart.workflows.experiment.report import study_report, write_page

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 STARTUP = 5
 """Trials before any is pruned: the median of fewer says little."""
-_DEFAULT, _STOPPED, _LOSS, _PROBLEM = "default", "interrupted", "val_loss", "problem"
+_DEFAULT, _STOPPED, _LOSS, _PROBLEM, _BY = "default", "interrupted", "val_loss", "problem", "by"
 
 
 def import_optuna() -> Any:
@@ -76,26 +76,41 @@ def without_password(storage: str) -> str:
 
 @dataclass
 class Search:
-    """Trials of one study on prepared photos. ``space``: what varies; every trial has the user's own settings too."""
+    """Trials of one study on prepared photos. ``space``: what varies; every trial has the user's own settings too.
+    ``name``: of one search of several that share the study, unlike any other's; the same after it was started again.
+    """
 
     prepared: Prepared
     space: Mapping[str, Range]
     study: Study
     events: Events
+    name: str = ""
     _epochs: int = field(default=0, init=False)
 
     def run(self, trials: int, seconds: float | None) -> None:
         """Run trials until so many have ended, here or on other machines, or the time is over. The first has the plan's
         own settings. Raises Interrupted.
         """
-        plan, began = self.prepared.plan, time.monotonic()
-        default = {name: getattr(plan, name) for name in self.space}
-        self.study.enqueue_trial(default, user_attrs={_DEFAULT: True}, skip_if_exists=True)
+        began = time.monotonic()
+        self.begin()
         while (done := len(self.ended)) < trials:
             if seconds is not None and done and time.monotonic() - began > seconds:
                 self.events.message(f"The time is over: {done} of {plural(trials, 'trial')} have ended.")
                 return
             self._trial(self.study.ask(), done + 1, trials)
+
+    def begin(self) -> None:
+        """Queue the plan's own settings, and again what a search of this name was at when its process ended."""
+        state = import_optuna().trial.TrialState
+        default = {name: getattr(self.prepared.plan, name) for name in self.space}
+        self.study.enqueue_trial(default, user_attrs={_DEFAULT: True}, skip_if_exists=True)
+        for lost in self.study.get_trials(deepcopy=False, states=(state.RUNNING,)) if self.name else ():
+            if lost.user_attrs.get(_BY) != self.name:
+                continue
+            whose = {name: value for name, value in lost.user_attrs.items() if name == _DEFAULT}
+            self.study.enqueue_trial(lost.params or default, user_attrs=whose)
+            self.study._storage.set_trial_user_attr(lost._trial_id, _STOPPED, True)
+            self.study.tell(lost.number, state=state.FAIL)
 
     @property
     def ended(self) -> list[FrozenTrial]:
@@ -123,6 +138,8 @@ class Search:
     def _trial(self, trial: Trial, number: int, trials: int) -> None:
         optuna, words = import_optuna(), f"trial {number} of {trials}"
         state = optuna.trial.TrialState
+        if self.name:
+            trial.set_user_attr(_BY, self.name)
         try:
             settings = {name: one.suggest(trial, name) for name, one in self.space.items()}
             val = self._train(trial, settings)

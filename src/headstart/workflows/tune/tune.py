@@ -10,6 +10,7 @@ from typing import Any, Unpack
 
 from headstart.core.arguments import typed
 from headstart.core.events import Events, Listener
+from headstart.core.executor import Executor, LocalExecutor, find_executor, session
 from headstart.core.files import write_json
 from headstart.core.lengths import seconds_of
 from headstart.core.paths import Place
@@ -27,6 +28,7 @@ from headstart.workflows.train.result import Run
 from headstart.workflows.train.train import train
 from headstart.workflows.tune.search import Search, import_optuna, in_words, open_study, problem_of, without_password
 from headstart.workflows.tune.space import Range, space_of
+from headstart.workflows.tune.together import Together
 
 STRATEGY = "lp-ft"
 """What ``auto`` goes on with after its probe, and whose settings can be searched."""
@@ -85,6 +87,7 @@ def tune(
     time: str | float | None = None,
     storage: str | None = None,
     out: Place | None = None,
+    executor: str | Executor = "local",
     quiet: bool = False,
     listener: Listener | None = None,
     **options: Unpack[TuneOptions],
@@ -101,6 +104,8 @@ def tune(
         storage: where the search is kept: a file, or a database's URL (``sqlite:///tune.db``, ``postgresql://…``),
             which several machines may share; by default a file in ``out``.
         out: a folder; by default ``runs/<data>-<backbone>-<strategy>-tune``. The run is ``run`` in it.
+        executor: where trials run: "local", one after the other here; "ray" or "ray:HOST:PORT", several at a time on
+            Ray; or an object with the ``submit`` of ``concurrent.futures``. The run by the best is trained here.
         quiet: no progress and messages on standard error, warnings only.
         listener: called with each event (``headstart.core.events``); with ``quiet`` it alone hears of them.
         **options: as for ``train``; settings that are given are not searched.
@@ -114,6 +119,7 @@ def tune(
         Interrupted: the search can go on.
     """
     import_optuna()
+    where = find_executor(executor)
     if trials < 1:
         raise OptionError(f"`trials={trials}` must be at least 1.", option="trials")
     seconds = None if time is None else seconds_of(time)
@@ -122,7 +128,7 @@ def tune(
         asked = replace(asked, strategy=STRATEGY)
     folder = Path(asked.out) if asked.out else Path("runs") / f"{asked.run_name()}-tune"
     _refuse(folder)
-    with console_events(quiet, listener) as events:
+    with console_events(quiet, listener) as events, session(where, asked.device, events):
         asked = with_backbone(replace(asked, out=None), events)
         prepared = prepare(asked, events)
         if not len(prepared.labels["val"]):
@@ -138,7 +144,10 @@ def tune(
         search = Search(prepared, space, study, events)
         if earlier := len(search.ended):
             events.message(f"{plural(earlier, 'trial')} of this search are in {without_password(place)} already.")
-        search.run(trials, seconds)
+        if isinstance(where, LocalExecutor):
+            search.run(trials, seconds)
+        else:
+            Together(search, where, place, trials, seconds).run(folder)
         return _finish(search, folder, asked, events)
 
 

@@ -1,59 +1,26 @@
-"""Where the trainings of a study or a comparison run: in this process, or on what another package offers.
+"""Runs the trainings of a study or a comparison on an executor (``headstart.core.executor``), in their order.
 
-An executor takes what ``concurrent.futures.Executor.submit`` takes, so Python's own pools are executors. ``work`` and
-``job`` can be pickled; unpickled elsewhere, ``work`` keeps the decoded photos and the network for the next job there
-(see ``Worker``). A job is submitted only after the one that it starts from has ended.
+Unpickled elsewhere, the worker keeps the decoded photos and the network for the next job there (see ``Worker``). A job
+is submitted only after the one that it starts from has ended.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
-from typing import Protocol
 
 from headstart.core.estimate import Estimate, time_left
 from headstart.core.events import Event, Events, Progress, Warned
-from headstart.core.registry import Registry
-from headstart.errors import Interrupted, OptionError
+from headstart.core.executor import Cluster, Executor
+from headstart.errors import Interrupted
 from headstart.workflows.experiment.jobs import Job, work
 from headstart.workflows.experiment.results import JobResult
 from headstart.workflows.experiment.worker import Finished, Worker
 
-Work = Callable[[Job], Finished]
-
-
-class Executor(Protocol):
-    """Runs jobs."""
-
-    def submit(self, work: Work, job: Job, /) -> Future[Finished]:
-        """Begin ``work(job)``, now or when there is room, and return the future of its result."""
-        ...
-
-
-class LocalExecutor:
-    """One job after the other, in this process."""
-
-    def submit(self, work: Work, job: Job, /) -> Future[Finished]:
-        """Run the job to its end."""
-        future: Future[Finished] = Future()
-        future.set_result(work(job))
-        return future
-
-
-_LOCAL = {"local": "headstart.workflows.experiment.executor:LocalExecutor"}
-EXECUTORS: Registry[Executor] = Registry("executor", "headstart.executors", _LOCAL, option="executor")
-
-
-def find_executor(executor: str | Executor) -> Executor:
-    """An executor by its name, or the object itself. Raises OptionError."""
-    if not isinstance(executor, str) and not callable(getattr(executor, "submit", None)):
-        known = ", ".join(EXECUTORS.names())
-        problem = f"`executor` is of the type {type(executor).__name__}, which has no `submit`."
-        raise OptionError(
-            problem, f"Give a name ({known}), or an object as `concurrent.futures` has it.", option="executor"
-        )
-    return EXECUTORS.get(executor) if isinstance(executor, str) else executor
+WATCH_SECONDS = 2
+"""How often the machines of a cluster are looked at while jobs run."""
 
 
 class Runner:
@@ -68,7 +35,7 @@ class Runner:
         self.jobs, self.worker, self.executor, self.events, self._line = jobs, worker, executor, events, line
         weights = {job.folder: work(job, worker.library.manifest(job.arm.images)) for job in jobs}
         self.estimate = Estimate(weights, {job.folder: (job.arm.name, job.point) for job in jobs})
-        self._done, self._warned = 0, set[str]()
+        self._done, self._watched, self._warned = 0, time.monotonic(), set[str]()
         worker.listen = self._heard
 
     def run(self, where: Path) -> list[JobResult]:
@@ -78,6 +45,9 @@ class Runner:
             Interrupted: by Ctrl-C; trainings that have ended are kept in ``where``.
         """
         results: dict[Path, JobResult] = {}
+        if isinstance(self.executor, Cluster):
+            where.mkdir(parents=True, exist_ok=True)
+            self.executor.check(self._paths(), where)
         self._progress("")
         try:
             for job, finished in self._finished():
@@ -87,7 +57,7 @@ class Runner:
                     self._warn(warning)
                 self.estimate.finished(job.folder, finished.seconds)
                 if finished.seconds is not None:
-                    left = time_left(self.estimate.seconds_left()) if self._done < len(self.jobs) else ""
+                    left = time_left(self._seconds_left()) if self._done < len(self.jobs) else ""
                     self.events.message(self._line(finished.result, self._done, left))
                 self._progress("")
         except (KeyboardInterrupt, Interrupted):
@@ -108,11 +78,35 @@ class Runner:
                 if ready is not None:
                     waiting.remove(ready)
                     running[self.executor.submit(self.worker, ready)] = ready
-                for future in wait(running, 0 if ready else None, FIRST_COMPLETED).done:
+                for future in wait(running, 0 if ready else self._patience, FIRST_COMPLETED).done:
                     yield running.pop(future), future.result()
+                self._watch()
         finally:
             for future in running:
                 future.cancel()
+
+    @property
+    def _patience(self) -> float | None:
+        """Seconds to wait for a job before the machines are looked at."""
+        return WATCH_SECONDS if isinstance(self.executor, Cluster) else None
+
+    def _watch(self) -> None:
+        """Tell what has happened to the machines of a cluster."""
+        if isinstance(self.executor, Cluster) and time.monotonic() - self._watched > WATCH_SECONDS:
+            for words in self.executor.news():
+                self.events.warning(words)
+            self._watched = time.monotonic()
+
+    def _paths(self) -> list[str]:
+        """What the jobs read: photos and weights."""
+        named = [path for job in self.jobs for path in (job.options.data, job.options.weights, job.options.images)]
+        return [*self.worker.experiment.places.values(), *filter(None, named)]
+
+    def _seconds_left(self) -> float | None:
+        """The estimate, where several jobs run at a time."""
+        left = self.estimate.seconds_left()
+        slots = self.executor.slots if isinstance(self.executor, Cluster) else 1
+        return None if left is None else left / max(1, min(slots, len(self.jobs) - self._done))
 
     def _heard(self, job: Job, event: Event) -> None:
         """Pass on progress and warnings of a job that runs in this process. Its messages are left out: they would be
@@ -133,4 +127,4 @@ class Runner:
             self.events.send(Warned(text))
 
     def _progress(self, note: str) -> None:
-        self.events.progress("trainings", self._done, len(self.jobs), note, self.estimate.seconds_left())
+        self.events.progress("trainings", self._done, len(self.jobs), note, self._seconds_left())

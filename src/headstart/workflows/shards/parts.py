@@ -1,0 +1,125 @@
+"""One part of many photos: read, run through a network, and left as one Parquet file. In: a part. Out: its file, which
+appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from headstart.core.files import replacing
+from headstart.data.schema import ImageRef
+from headstart.errors import HeadstartError
+from headstart.inference.classifier import Classifier, Prediction, name_of
+from headstart.workflows.predict import probability_columns
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Kind = Literal["predictions", "features"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Photos that are computed together; ``number``: which part of all it is."""
+
+    number: int
+    photos: tuple[ImageRef, ...]
+
+    @property
+    def label(self) -> str:
+        return f"part {self.number}"
+
+    @property
+    def file(self) -> str:
+        return f"part-{self.number:06d}.parquet"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A part whose file is written: how many photos, how many of them could not be read, and the seconds of both."""
+
+    number: int
+    photos: int
+    unread: int
+    seconds: float
+
+
+@dataclass
+class PartWorker:
+    """Computes parts with one network, which stays prepared from part to part.
+
+    ``kind``: what of each photo is wanted; ``folder``: where the files go; ``coverage``: as of ``predict``.
+    """
+
+    classifier: Classifier
+    kind: Kind
+    folder: Path
+    coverage: float | None = None
+
+    def __call__(self, part: Part) -> Ended:
+        """Compute a part and write its file. Raises HeadstartError."""
+        from pyarrow import parquet
+
+        began = time.monotonic()
+        try:
+            made = self._predicted(part) if self.kind == "predictions" else self._embedded(part)
+        except HeadstartError as error:
+            raise type(error)(f"{part.label}: {error.problem}", error.hint, option=error.option) from None
+        with replacing(self.folder / part.file) as temporary:
+            parquet.write_table(made, temporary)
+        unread = len(made) - made.column("problem").null_count
+        return Ended(part.number, len(made), unread, time.monotonic() - began)
+
+    def _predicted(self, part: Part) -> pa.Table:
+        """A row per photo: the columns of ``Predictions.frame``, of fixed types whatever the photos are."""
+        import pyarrow as pa
+
+        found = list(self.classifier.predictions(part.photos, self.coverage))
+        columns: dict[str, Any] = {
+            "path": pa.array(texts([one.name for one in found]), pa.string()),
+            "label": pa.array([one.label for one in found], pa.string()),
+            "confidence": pa.array([one.confidence for one in found], pa.float32()),
+            "problem": pa.array([one.problem for one in found], pa.string()),
+            "unknown": pa.array([one.unknown for one in found], pa.bool_()),
+            "distance": pa.array([one.distance for one in found], pa.float32()),
+        }
+        if self.coverage is not None or self.classifier.objective.several:
+            columns["labels"] = pa.array([one.labels for one in found], pa.list_(pa.string()))
+        classes = self.classifier.classes
+        for i, name in enumerate(probability_columns(classes)):
+            columns[name] = pa.array([_probability(one, i) for one in found], pa.float32())
+        return pa.table(columns)
+
+    def _embedded(self, part: Part) -> pa.Table:
+        """A row per photo: ``path``, ``features`` (a list of fixed size), ``problem``."""
+        import pyarrow as pa
+
+        names, problems, rows = list[str](), list[str | None](), list[np.ndarray]()
+        for read, features in self.classifier.batches(part.photos):
+            taken = 0
+            for photo, was in read:
+                names.append(name_of(photo))
+                problems.append(None if was.pixels is not None else str(was.problem))
+                rows.append(features[taken] if was.pixels is not None else np.zeros(features.shape[1], np.float32))
+                taken += was.pixels is not None
+        values = pa.array(np.concatenate(rows), pa.float32())
+        unread = pa.array([problem is not None for problem in problems])
+        lists = pa.FixedSizeListArray.from_arrays(values, len(rows[0]), mask=unread)
+        return pa.table({
+            "path": pa.array(texts(names), pa.string()), "features": lists, "problem": pa.array(problems, pa.string()),
+        })  # fmt: skip
+
+
+def _probability(one: Prediction, i: int) -> float | None:
+    return one.probabilities[i] if one.probabilities else None
+
+
+def texts(names: Sequence[str]) -> list[str]:
+    """Names as Unicode: bytes of a file's name that are no UTF-8 are escaped."""
+    return [name.encode("utf-8", "backslashreplace").decode() for name in names]
