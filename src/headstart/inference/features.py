@@ -21,6 +21,7 @@ from headstart.core.events import OnProgress
 from headstart.data.augment import View, render
 from headstart.data.images import DecodedImages
 from headstart.inference.device import Machine
+from headstart.inference.int8 import INT8
 from headstart.inference.runner import FrozenNetwork
 from headstart.models.backbone import Backbone
 from headstart.models.preprocessing import Preprocessing
@@ -32,6 +33,16 @@ SHARD = 2048
 FORMAT = 1
 ALL_STAGES = "every stage"
 """The end of a trunk that computes the features with all stages joined."""
+
+
+CALIBRATION = 128
+"""Photos that int8 is calibrated on: whole batches, spread over those of train."""
+
+
+def some_for_calibration(pixels: DecodedImages) -> DecodedImages | None:
+    """``CALIBRATION`` photos from all over these; None where there are too few for a batch."""
+    number = min(CALIBRATION, len(pixels) // BATCH * BATCH)
+    return pixels.take(np.linspace(0, len(pixels) - 1, number).astype(int).tolist()) if number else None
 
 
 @dataclass(frozen=True)
@@ -56,7 +67,8 @@ class FeatureExtractor:
     """One frozen backbone and how it is computed; features come from the cache if it has them.
 
     ``ready``: the network that was prepared last (folded, converted), by its end. Splits, views and ``joining`` share
-    it, because preparing one takes seconds.
+    it, because preparing one takes seconds. ``calibration``: photos that int8 takes the ranges of activations from;
+    without them, and for outputs that a network is trained on, OpenVINO computes instead of it.
     """
 
     backbone: Backbone
@@ -65,6 +77,7 @@ class FeatureExtractor:
     precision: str
     engine: str
     ready: dict[str, FrozenNetwork] = field(default_factory=dict, repr=False)
+    calibration: DecodedImages | None = field(default=None, repr=False)
 
     def pooled(self, pixels: DecodedImages, progress: OnProgress | None = None) -> np.ndarray:
         """The backbone's features of every photo, float32 [N, D]: from rows with those of every stage, which one pass
@@ -94,16 +107,34 @@ class FeatureExtractor:
         """The network that computes the outputs up to ``end``."""
         if end not in self.ready:
             self.ready.clear()  # two at a time would not fit in memory
-            network = FrozenNetwork(module, self.preprocessing, self.machine, self.precision, self.engine)
-            self.ready[end] = network
+            self.ready[end] = FrozenNetwork(
+                module, self.preprocessing, self.machine, self.precision, self.engine, self._calibration(end)
+            )
         return self.ready[end]
+
+    def _calibrated(self, end: str) -> bool:
+        return self.engine == INT8 and end == ALL_STAGES and self.calibration is not None
+
+    def _calibration(self, end: str) -> np.ndarray | None:
+        """Whole batches of photos, uint8 [K, S, S, 3]."""
+        if self.calibration is None or not self._calibrated(end):
+            return None
+        pixels, size = self.calibration, self.preprocessing.image_size
+        return np.concatenate([photos for _, photos in photo_batches(pixels, range(len(pixels)), size, View())])
 
     def _rows(
         self, trunk: nn.Module, end: str, pixels: DecodedImages, view: View, dtype: str, progress: OnProgress | None
     ) -> RowStore:
-        device, weights = self.machine.device.type, self.backbone.weights_digest + self.backbone.facts.fingerprint
-        key = FeatureKey(weights, end, self.preprocessing, self.precision, device, self.engine)
+        key = self._key(end)
         return compute_rows(lambda: self.prepared(trunk, end), key, pixels, view, dtype, progress)
+
+    def _key(self, end: str) -> FeatureKey:
+        device, weights = self.machine.device.type, self.backbone.weights_digest + self.backbone.facts.fingerprint
+        engine = self.engine if self.engine != INT8 else "openvino"
+        if self._calibrated(end) and self.calibration is not None:
+            seen = hashlib.blake2b("".join(map(str, self.calibration.digests)).encode(), digest_size=12)
+            engine = f"{INT8} {seen.hexdigest()}"
+        return FeatureKey(weights, end, self.preprocessing, self.precision, device, engine)
 
 
 def compute_rows(

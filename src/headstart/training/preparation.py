@@ -23,7 +23,7 @@ from headstart.evaluation.metrics import uneven
 from headstart.evaluation.objective import OBJECTIVES, Objective
 from headstart.inference.classifier import load_backbone
 from headstart.inference.device import Machine, find_machine
-from headstart.inference.features import FeatureExtractor
+from headstart.inference.features import FeatureExtractor, some_for_calibration
 from headstart.inference.openvino import has_openvino
 from headstart.models.backbone import Backbone
 from headstart.models.factory import create
@@ -139,7 +139,9 @@ def split(
         events.warning(_imbalance(dataset, plan))
     backbone.split_at(plan.boundary)  # raises for an unknown boundary before training
     preprocessing = backbone.preprocessing.at(plan.image_size, plan.resize, photos.pixels.ranges)
-    extractor = FeatureExtractor(backbone, preprocessing, machine, plan.precision, plan.engine)
+    extractor = FeatureExtractor(
+        backbone, preprocessing, machine, plan.precision, plan.engine, calibration=some_for_calibration(pixels["train"])
+    )
     if parts.loss is not None:
         some = torch.from_numpy(labels["train"][:8])
         parts = replace(parts, loss=checked_loss(parts.loss, len(dataset.classes), some, machine.device))
