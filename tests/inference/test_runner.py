@@ -167,7 +167,7 @@ def test_a_network_that_cannot_be_converted_is_left_to_pytorch(
     def fails(*_: Any) -> Any:
         raise RuntimeError("no such operation")
 
-    monkeypatch.setattr(openvino, "_graph", fails)
+    monkeypatch.setattr(openvino, "to_graph", fails)
     forward, photos = forward_of(moving_backbone, moving_backbone), photos_of(2)
     assert (forward.asked, forward.engine) == ("openvino", "torch")
     assert torch.allclose(

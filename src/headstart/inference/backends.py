@@ -22,7 +22,10 @@ class Compiled(Protocol):
 
 
 class Backend(Protocol):
-    """An inference engine. Outputs of all but PyTorch's are compared with PyTorch's before they are used."""
+    """An inference engine. Outputs of all but PyTorch's are compared with PyTorch's before they are used. One with an
+    attribute ``calibrates`` that is true gets ``compile``'s fifth argument: photos as the network will see them, uint8
+    [K, S, S, 3].
+    """
 
     def check(self, machine: Machine) -> None:
         """Raises OptionError if it is not installed, or does not run on this machine."""
@@ -36,7 +39,11 @@ class Backend(Protocol):
 BACKENDS: Registry[Backend] = Registry(
     "engine",
     "headstart.backends",
-    {"openvino": "headstart.inference.openvino:OpenVinoBackend", "torch": "headstart.inference.runner:TorchBackend"},
+    {
+        "openvino": "headstart.inference.openvino:OpenVinoBackend",
+        "torch": "headstart.inference.runner:TorchBackend",
+        "int8": "headstart.inference.int8:Int8Backend",
+    },
     option="engine",
 )
 ENGINES = BACKENDS.names()

@@ -24,6 +24,7 @@ from headstart.core.world import ALONE, World
 from headstart.data.augment import View, render
 from headstart.data.images import DecodedImages
 from headstart.inference.device import Machine
+from headstart.inference.int8 import INT8
 from headstart.inference.row_exchange import exchange_rows, own_share
 from headstart.inference.runner import FrozenNetwork
 from headstart.models.backbone import Backbone
@@ -36,6 +37,16 @@ SHARD = 2048
 FORMAT = 1
 ALL_STAGES = "every stage"
 """The end of a trunk that computes the features with all stages joined."""
+
+
+CALIBRATION = 128
+"""Photos that int8 is calibrated on: whole batches, spread over those of train."""
+
+
+def some_for_calibration(pixels: DecodedImages) -> DecodedImages | None:
+    """``CALIBRATION`` photos from all over these; None where there are too few for a batch."""
+    number = min(CALIBRATION, len(pixels) // BATCH * BATCH)
+    return pixels.take(np.linspace(0, len(pixels) - 1, number).astype(int).tolist()) if number else None
 
 
 @dataclass(frozen=True)
@@ -61,6 +72,8 @@ class FeatureExtractor:
 
     ``ready``: the network that was prepared last (folded, converted), by its end. Splits, views and ``joining`` share
     it, because preparing one takes seconds; ``stores``: those of features, which take as long to open for many photos.
+    ``calibration``: photos that int8 takes the ranges of activations from; without them, and for outputs that a network
+    is trained on, OpenVINO computes instead of it.
     """
 
     backbone: Backbone
@@ -71,6 +84,7 @@ class FeatureExtractor:
     ready: dict[str, FrozenNetwork] = field(default_factory=dict, repr=False)
     stores: dict[str, RowStore] = field(default_factory=dict, repr=False)
     world: World = ALONE  # whose processes share a pass: then all of them ask for the same rows
+    calibration: DecodedImages | None = field(default=None, repr=False)
 
     def pooled(self, pixels: DecodedImages, progress: OnProgress | None = None) -> np.ndarray:
         """The backbone's features of every photo, float32 [N, D]: from rows with those of every stage, which one pass
@@ -110,9 +124,20 @@ class FeatureExtractor:
         """The network that computes the outputs up to ``end``."""
         if end not in self.ready:
             self.ready.clear()  # two at a time would not fit in memory
-            network = FrozenNetwork(module, self.preprocessing, self.machine, self.precision, self.engine)
-            self.ready[end] = network
+            self.ready[end] = FrozenNetwork(
+                module, self.preprocessing, self.machine, self.precision, self.engine, self._calibration(end)
+            )
         return self.ready[end]
+
+    def _calibrated(self, end: str) -> bool:
+        return self.engine == INT8 and end == ALL_STAGES and self.calibration is not None
+
+    def _calibration(self, end: str) -> np.ndarray | None:
+        """Whole batches of photos, uint8 [K, S, S, 3]."""
+        if self.calibration is None or not self._calibrated(end):
+            return None
+        pixels, size = self.calibration, self.preprocessing.image_size
+        return np.concatenate([photos for _, photos in photo_batches(pixels, range(len(pixels)), size, View())])
 
     def _rows(
         self, trunk: nn.Module, end: str, pixels: DecodedImages, view: View, dtype: str, progress: OnProgress | None
@@ -132,7 +157,11 @@ class FeatureExtractor:
 
     def _key(self, end: str) -> FeatureKey:
         device, weights = self.machine.device.type, self.backbone.weights_digest + self.backbone.facts.fingerprint
-        return FeatureKey(weights, end, self.preprocessing, self.precision, device, self.engine)
+        engine = self.engine if self.engine != INT8 else "openvino"
+        if self._calibrated(end) and self.calibration is not None:
+            seen = hashlib.blake2b("".join(map(str, self.calibration.digests)).encode(), digest_size=12)
+            engine = f"{INT8} {seen.hexdigest()}"
+        return FeatureKey(weights, end, self.preprocessing, self.precision, device, engine)
 
 
 @dataclass

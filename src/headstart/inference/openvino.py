@@ -42,16 +42,14 @@ class OpenVinoBackend:
             raise OptionError(f"{_ASKED}: OpenVINO is not installed.", f"pip install openvino. {hint}", option="engine")
 
     def compile(self, module: nn.Module, preprocessing: Preprocessing, machine: Machine, precision: str) -> OpenVino:
-        return OpenVino(module, preprocessing, precision)
+        return OpenVino(*to_graph(module, preprocessing), preprocessing.image_size, precision)
 
 
 class OpenVino:
-    """A module run by OpenVINO on the CPU, normalisation inside its graph."""
+    """A graph of uint8 photos of ``size`` px, run by OpenVINO; ``weights``: their owner (see ``to_graph``)."""
 
-    def __init__(self, module: nn.Module, preprocessing: Preprocessing, precision: str) -> None:
-        import_openvino()
-        self.graph, self.weights = _graph(module, preprocessing)
-        self.size = preprocessing.image_size
+    def __init__(self, graph: Any, weights: Any, size: int, precision: str) -> None:
+        self.graph, self.weights, self.size = graph, weights, size
         self.options: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
@@ -97,12 +95,14 @@ def import_openvino() -> Any:
     return sys.modules["openvino"]
 
 
-def _graph(module: nn.Module, preprocessing: Preprocessing) -> tuple[Any, Any]:
-    """The module as an OpenVINO graph with uint8 photos as its input, and the owner of the weights that it shares.
+def to_graph(module: nn.Module, preprocessing: Preprocessing) -> tuple[Any, Any]:
+    """The module as an OpenVINO graph with uint8 photos as its input, normalisation inside, and the owner of the
+    weights that it shares.
 
     ``openvino.convert_model`` would do it in one call, but reports each conversion to its vendor unless the user
     has opted out; the front end that it calls does not.
     """
+    import_openvino()
     from openvino import Layout, Type
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder

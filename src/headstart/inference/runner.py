@@ -12,27 +12,35 @@ from torch import nn
 
 from headstart.inference.backends import BACKENDS, Compiled
 from headstart.inference.device import Machine
+from headstart.inference.int8 import INT8
 from headstart.inference.memory import InParts
 from headstart.models.preprocessing import Preprocessing
 
 TOLERANCE = {"bf16": 0.1, "float32": 0.01}
 """The largest relative distance of a converted network's outputs: rounding stays a factor of ten below, and a network
 that was converted wrongly is far above."""
+QUANTISED = 0.25
+"""Likewise of an int8 network, on the photos that it was calibrated with, where 0.07 is usual."""
 
 
 class FrozenNetwork:
     """A copy of a module in eval mode, ready for inference.
 
     ``__call__``: uint8 photos [N, S, S, 3] -> outputs on the CPU. ``engine`` computes them: PyTorch if the one that was
-    ``asked`` for cannot run the network. A batch that memory does not hold is computed in parts. Raises TrainingError.
+    ``asked`` for cannot run the network. A batch that memory does not hold is computed in parts. ``photos``:
+    uint8 [K, S, S, 3], that int8 takes the ranges of activations from; without them OpenVINO computes instead. Raises
+    TrainingError.
     """
 
     def __init__(
-        self, module: nn.Module, preprocessing: Preprocessing, machine: Machine, precision: str, engine: str = "torch"
-    ) -> None:
+        self, module: nn.Module, preprocessing: Preprocessing, machine: Machine, precision: str,
+        engine: str = "torch", photos: np.ndarray | None = None,
+    ) -> None:  # fmt: skip
         self.machine, self.precision, self.asked, self.process = machine, precision, engine, os.getpid()
+        if engine == INT8 and photos is None:
+            engine = "openvino"
         folded = fold(module)
-        run = _checked(engine, folded, preprocessing, machine, precision) if engine != "torch" else None
+        run = _checked(engine, folded, preprocessing, machine, precision, photos) if engine != "torch" else None
         self.engine = engine if run else "torch"
         self.run = run or BACKENDS.get("torch").compile(folded, preprocessing, machine, precision)
         self.in_parts = InParts(self.run)
@@ -99,8 +107,9 @@ def fold(trunk: nn.Module) -> nn.Module:
 
 
 def _checked(
-    engine: str, module: nn.Module, preprocessing: Preprocessing, machine: Machine, precision: str
-) -> Compiled | None:
+    engine: str, module: nn.Module, preprocessing: Preprocessing, machine: Machine, precision: str,
+    given: np.ndarray | None,
+) -> Compiled | None:  # fmt: skip
     """The module compiled by an engine, or None if the engine cannot do it or its outputs differ from PyTorch's.
 
     Raises:
@@ -110,16 +119,17 @@ def _checked(
     backend.check(machine)
     log = logging.getLogger("headstart")
     noise = np.random.default_rng(0).integers(0, 256, (2, *[preprocessing.image_size] * 2, 3), dtype=np.uint8)
-    photos = torch.from_numpy(noise)
+    calibrates = getattr(backend, "calibrates", False)
+    photos = torch.from_numpy(given[:8] if calibrates and given is not None else noise)
     try:
-        compiled = backend.compile(module, preprocessing, machine, precision)
+        compiled = backend.compile(module, preprocessing, machine, precision, *([given] if calibrates else []))
         with torch.inference_mode():
             wanted = module(Normalise(preprocessing)(photos)).float()
             distance = float((compiled(photos).float() - wanted).norm() / wanted.norm().clamp_min(1e-12))
     except Exception as error:  # noqa: BLE001 - whatever a converter cannot do, PyTorch can
         log.info("%s cannot run this network (%s); PyTorch does.", engine, error)
         return None
-    if not distance <= TOLERANCE[precision]:  # NaN is not
+    if not distance <= (QUANTISED if calibrates else TOLERANCE[precision]):  # NaN is not
         log.warning("The outputs of %s are %.3g away from PyTorch's; PyTorch is used.", engine, distance)
         return None
     return compiled

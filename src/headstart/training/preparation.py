@@ -23,7 +23,8 @@ from headstart.evaluation.metrics import uneven
 from headstart.evaluation.objective import OBJECTIVES, Objective
 from headstart.inference.classifier import load_backbone
 from headstart.inference.device import Machine, find_machine
-from headstart.inference.features import FeatureExtractor, FeatureVisitor
+from headstart.inference.features import FeatureExtractor, FeatureVisitor, some_for_calibration
+from headstart.inference.int8 import INT8
 from headstart.inference.openvino import has_openvino
 from headstart.models.backbone import Backbone
 from headstart.models.factory import create
@@ -116,6 +117,8 @@ def _visitor(
         return []
     facts = replace(facts_of(manifest, len(manifest.photos), 2, backbone, machine), strategy=options.strategy)
     plan = resolve(facts, options.seed, None, options.settings)
+    if plan.engine == INT8:  # it needs photos that are read already
+        return []
     expected = backbone.preprocessing.at(plan.image_size, plan.resize, None)
     extractor = FeatureExtractor(backbone, expected, machine, plan.precision, plan.engine)
     return [extractor.visiting(reading_key(resize, backbone.preprocessing.interpolation))]
@@ -156,7 +159,9 @@ def split(
         events.warning(_imbalance(dataset, plan))
     backbone.split_at(plan.boundary)  # raises for an unknown boundary before training
     preprocessing = backbone.preprocessing.at(plan.image_size, plan.resize, photos.pixels.ranges)
-    extractor = FeatureExtractor(backbone, preprocessing, machine, plan.precision, plan.engine)
+    extractor = FeatureExtractor(
+        backbone, preprocessing, machine, plan.precision, plan.engine, calibration=some_for_calibration(pixels["train"])
+    )
     if parts.loss is not None:
         some = torch.from_numpy(labels["train"][:8])
         parts = replace(parts, loss=checked_loss(parts.loss, len(dataset.classes), some, machine.device))

@@ -18,9 +18,10 @@ from headstart.core.registry import Registry
 from headstart.core.text import json_text, printable
 from headstart.data.schema import ImageRef
 from headstart.errors import OptionError, option
+from headstart.inference.int8 import quiet
 from headstart.inference.openvino import import_openvino, openvino_core
 from headstart.workflows.export.graph import WholeClassifier
-from headstart.workflows.export.quantize import quantise_onnx, quantise_openvino, quiet
+from headstart.workflows.export.quantize import quantise_onnx, quantise_openvino
 
 OPSET = 18
 """ONNX operators of 2023: what onnxruntime 1.15 and later read, in browsers too."""

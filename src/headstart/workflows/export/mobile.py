@@ -14,10 +14,10 @@ import numpy as np
 import torch
 
 from headstart.core.text import json_text
+from headstart.inference.int8 import quiet
 from headstart.models.preprocessing import Preprocessing
 from headstart.workflows.export.formats import Exporter, Runner, traced
 from headstart.workflows.export.graph import OnCanvas, WholeClassifier
-from headstart.workflows.export.quantize import quiet
 
 MARGIN = 4
 """The largest photo has so many times the pixels per side that the graph resizes to: see docs/decisions/0042."""

@@ -5,12 +5,7 @@ Only convolutions and products with weights become int8; preprocessing and softm
 
 from __future__ import annotations
 
-import logging
-import os
-import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
-from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,6 +14,7 @@ import numpy as np
 from headstart.core.ranges import Ranges
 from headstart.data.images import full_size
 from headstart.data.schema import ImageRef
+from headstart.inference.int8 import quantised, quiet
 from headstart.inference.openvino import import_openvino, openvino_core
 
 CALIBRATION = 200
@@ -58,27 +54,9 @@ def quantise_onnx(source: Path, target: Path, photos: Sequence[ImageRef], ranges
 def quantise_openvino(source: Path, target: Path, photos: Sequence[ImageRef], ranges: Ranges | None) -> None:
     """By NNCF, OpenVINO's tool: per-channel weights, activations by their range."""
     with quiet():
-        openvino = import_openvino()
-        os.environ.setdefault("NNCF_CI", "1")  # NNCF's switch for not reporting
-        import nncf
-
-        model = openvino_core().read_model(str(source))
-        made = nncf.quantize(model, nncf.Dataset(list(_inputs(photos, ranges))), subset_size=len(photos))
-        openvino.save_model(made, str(target), compress_to_fp16=True)
+        made = quantised(openvino_core().read_model(str(source)), list(_inputs(photos, ranges)))
+        import_openvino().save_model(made, str(target), compress_to_fp16=True)
 
 
 def _inputs(photos: Sequence[ImageRef], ranges: Ranges | None) -> Iterator[np.ndarray]:
     return (full_size(photo, ranges)[None] for photo in photos)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silence what exporters report on standard output, in logs and in warnings; errors still come through."""
-    disabled = logging.root.manager.disable
-    with warnings.catch_warnings(), redirect_stdout(StringIO()):
-        warnings.simplefilter("ignore")
-        logging.disable(logging.WARNING)
-        try:
-            yield
-        finally:
-            logging.disable(disabled)
