@@ -85,6 +85,8 @@ FIXED: dict[str, dict[str, Any]] = {
     "evaluate": {"run": "no run", "data": "nowhere"}, "explain": {"run": "no run", "photos": "none.jpg"},
     "predict": {"run": "no run", "files": "none.jpg"}, "push": {"run": "no run", "repo": "a/b"},
     "embed": {"photos": "none.jpg"}, "search": {"photo": np.zeros((8, 8, 3), np.uint8), "within": "none.jpg"},
+    "pack": {"data": "nowhere", "out": "shards"}, "embed_shards": {"photos": "none.jpg", "out": "shards"},
+    "predict_shards": {"run": "no run", "files": "none.jpg", "out": "shards"},
     "suggest": {"data": "nowhere", "pool": "none.jpg"},
     "study": {"recipe": "animals"}, "backbones": {}, "list_runs": {}, "studio": {"folder": "nowhere"},
     **{name: {"run": "no run"} for name in ("resume", "open_run", "describe", "export", "serve")},

@@ -20,7 +20,6 @@ from helpers.earlier import (
     Answer,
     Earlier,
     Headstart,
-    assert_same_answers,
     assert_same_weights,
     files_below,
     read,
@@ -161,7 +160,11 @@ def test_a_run_with_what_export_added_is_replaced_when_that_is_asked_and_not_bef
     said = again("run", "--overwrite")
     assert said.code == 0, said.err
     assert not list(run.glob("model.xml*"))
-    assert_same_answers(run, rows(STORED / "run" / "predictions.csv"))
+    # Trained again, by today's rules: a probe with few val photos chooses its L2 otherwise, and is surer or less so.
+    own = ("path", "split", "label", "predicted")
+    assert [[row[name] for name in own] for row in rows(run / "predictions.csv")] == [
+        [row[name] for name in own] for row in rows(STORED / "run" / "predictions.csv")
+    ]
 
 
 def test_an_exported_file_answers_as_its_run_did(earlier: Earlier, recorded: dict[str, Any], tmp_path: Path) -> None:

@@ -78,10 +78,12 @@ def test_every_strategy_is_scaled_and_says_by_how_much(
     mine = [p for p in answers if p.path.relative_to(photos).as_posix() in own]
     rows = np.log([p.probabilities for p in mine])
     labels = np.array([run.classifier.classes.index(p.path.parent.name) for p in mine])
-    # Refitted on the raw logits, log p · T but for a constant per photo, it is found again.
-    assert temperature(torch.from_numpy(rows * said), torch.from_numpy(labels)) == pytest.approx(said, rel=0.03)
+    closed_form = strategy == "probe" and head == "linear"
+    if not closed_form:  # whose temperature is fitted on photos of train too, where val is small
+        # Refitted on the raw logits, log p · T but for a constant per photo, it is found again.
+        assert temperature(torch.from_numpy(rows * said), torch.from_numpy(labels)) == pytest.approx(said, rel=0.03)
     before = run.metrics["val"]["calibration"]["before"]
-    if strategy == "probe" and head == "linear":  # raw is what the fit gave, not what had been scaled once already
+    if closed_form:  # raw is what the fit gave, not what had been scaled once already
         assert min(abs(run.history().val_loss - before["log_loss"])) < 1e-5
     assert before["log_loss"] == pytest.approx(sklearn_log_loss(labels, softmax(rows * said)), abs=1e-4)
     assert run.metrics["val"]["log_loss"] == pytest.approx(sklearn_log_loss(labels, np.exp(rows)), abs=1e-4)

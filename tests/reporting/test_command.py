@@ -27,7 +27,7 @@ def test_the_command_asks_for_exactly_this(
         arrived.append(asked)
         raise OptionError("far enough")
 
-    monkeypatch.setattr(module, "prepare", stop)
+    monkeypatch.setattr(module, "prepare_together", stop)
     words = shlex.split(command_line("train", options.data, options.given()))
     assert words[:2] == ["headstart", "train"]
     assert "far enough" in cli(*words[1:]).err

@@ -86,7 +86,7 @@ def test_predictions_on_two_nodes_of_which_one_is_killed(
     nodes.fresh(SOURCE)
     asked = ["-c", MANY, probe_run, photos, tmp_path / "there", nodes.address]
     process = ray_nodes.begin(nodes, asked, tmp_path / "log")
-    ray_nodes.kill_when_busy(nodes, tmp_path / "log", process, "Ray: 2 nodes")
+    ray_nodes.kill_when_busy(nodes, tmp_path / "log", process, " nodes, ")
     code, out, err = ended(process, tmp_path / "log")
     assert code == 0, err
     assert "36 photos in 12 Parquet files" in out

@@ -191,8 +191,11 @@ def check_nodes(ray: Any, nodes: Sequence[Mapping[str, Any]], paths: Sequence[st
         for node in nodes:
             there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             task = look.options(num_cpus=0, max_retries=0, scheduling_strategy=there)
-            asked.append((node["NodeManagerAddress"], task.remote(surroundings(), seen_here, str(mark))))
-        problems = [words for name, answer in asked if (words := _answer(ray, name, answer, folder))]
+            asked.append((node, task.remote(surroundings(), seen_here, str(mark))))
+        said = [(node, _answer(ray, node["NodeManagerAddress"], answer, folder)) for node, answer in asked]
+        # A node may have ended meanwhile, which is no reason not to work on the others.
+        left = {node["NodeID"] for node in alive(ray)} if any(words for _, words in said) else set()
+        problems = [words for node, words in said if words and node["NodeID"] in left]
     finally:
         mark.unlink(missing_ok=True)
     if problems:

@@ -129,7 +129,9 @@ class Roll:
         said = json.loads(self.store.get("failed"))
         rank = said["rank"]
         problem = f"Rank {rank} of {self.me.size} ({said['host']}) failed: {said['problem']}"
-        return self._spoken(RankError(problem, said["hint"], lines=said["lines"]), rank)
+        error = RankError(problem, said["hint"], lines=said["lines"])
+        error.speaks = self.me.rank == 0  # which, where it failed itself, tells its own error
+        return error
 
     def _listen(self) -> None:
         now = time.monotonic()

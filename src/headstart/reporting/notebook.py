@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 SIDE = 112
 MOST = 24
 """Classes, or predictions, that are shown."""
+_ANY_TEXT = ("mode.string_storage", "python")
+"""An option of pandas: pyarrow, in which it keeps text where that is installed, refuses names that no encoding has."""
 _TEXTS = ("path", "split", "label", "predicted", "strategy")
 """Columns of a run's tables that hold text, whatever it looks like."""
 _TILE = "display:inline-block;margin:0 8px 8px 0;vertical-align:top;font-size:12px;line-height:1.35"
@@ -37,16 +39,20 @@ def html(text: object) -> str:
 
 def frame(rows: Iterable[Mapping[str, Any]]) -> DataFrame:
     """Rows as a pandas frame. Raises OptionError where pandas is not installed."""
-    return _pandas().DataFrame(list(rows))
+    pandas = _pandas()
+    with pandas.option_context(*_ANY_TEXT):
+        return pandas.DataFrame(list(rows))
 
 
 def read_frame(path: Path) -> DataFrame:
     """One of a run's tables as a pandas frame. Raises OptionError where pandas is not installed."""
     # Only an empty cell is missing: "NA" may be a class, and so may "001" and "True".
-    found = _pandas().read_csv(
-        path, keep_default_na=False, na_values=[""], encoding_errors="surrogateescape", dtype=dict.fromkeys(_TEXTS, str)
-    )
-    return found.map(lambda cell: unguarded(cell) if isinstance(cell, str) else cell)
+    pandas, texts = _pandas(), dict.fromkeys(_TEXTS, str)
+    with pandas.option_context(*_ANY_TEXT):
+        found = pandas.read_csv(
+            path, keep_default_na=False, na_values=[""], encoding_errors="surrogateescape", dtype=texts
+        )
+        return found.map(lambda cell: unguarded(cell) if isinstance(cell, str) else cell)
 
 
 def _pandas() -> Any:

@@ -387,6 +387,7 @@ class Trainer:
             if told["best"]:
                 self.best = {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}
         self.world.share([moments[name] for name in told["optimiser"]])
-        self.world.share(list(self.best.values()))
+        if self.best:  # by the network's order: a checkpoint has one of its own
+            self.world.share([self.best[name] for name in self.network.state_dict()])
         if not self.world.first:
             restore_optimiser(self.optimiser, moments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import signal
 import subprocess
@@ -12,13 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from helpers.ranks import SECONDS, Ended, ended, free_port, start, together
 from safetensors.torch import load_file
 
 import headstart as hs
-from headstart.core.array_store import RowStore
+from headstart.core.array_store import INDEX, RowStore
 from headstart.core.events import EpochEnd, Event, Message
 from headstart.errors import DataError, OptionError
 
@@ -100,8 +102,16 @@ def test_without_a_shared_cache_each_process_has_every_row(runs: dict[int, Path]
     names = [[store.name for store in of_one] for of_one in rows]
     assert names[0] == names[1] == names[2] != []
     for stores in zip(*rows, strict=True):
-        known = [RowStore(store.name, "float32", store.parent) for store in stores]
-        assert len({frozenset(one._rows) for one in known}) == 1
+        first, second, third = (set(RowStore(store.name, kind_of(store), store.parent)._rows) for store in stores)
+        assert second == third <= first
+        assert len(first) - len(second) in (0, 6)  # the photos of test, which rank 0 may read alone, at the end
+
+
+def kind_of(store: Path) -> str:
+    """Maps of a boundary are kept as bfloat16, features as float32."""
+    content = next(store.glob(f"*{INDEX}")).read_bytes()
+    with np.load(io.BytesIO(content[content.index(b"PK") :]), allow_pickle=False) as saved:
+        return str(saved["dtype"])
 
 
 # -- interruptions --
@@ -145,7 +155,7 @@ def test_a_training_goes_on_in_another_number_of_processes(photos: Path, weights
 
     assert part(1, "whole", 0)[0].out == "whole 4\n"
     first, second, third = (part(size, "run", after) for size, after in ((2, 1), (1, 2), (3, 0)))
-    assert [one.code for one in (*first, *second, *third)] == [0] * 6
+    assert [one.code for one in (*first, *second, *third)] == [0] * 6, third
     assert (first[0].out, second[0].out) == ("stopped 1\n", "stopped 1\n")
     assert third[0].out == "whole 2\n"
     assert losses(tmp_path / "run") == pytest.approx(losses(tmp_path / "whole"), abs=1e-5)
@@ -208,7 +218,7 @@ def test_data_that_differs_is_named(photos: Path, weights: Path, tmp_path: Path)
     )
     done = together([script, *words(photos, weights, tmp_path / "run", "finetune")], 2)
     assert [one.code for one in done] == [2, 2]
-    assert "Rank 1 has other `" in done[0].err
+    assert "Rank 1 has other --batch-size than rank 0" in done[0].err
     assert not (tmp_path / "run").exists()
 
 
