@@ -65,7 +65,7 @@ def compare(assets: Path, name: str, network: str, most: int) -> str:
         seconds[engine] = time.perf_counter() - began
         features[engine] = {s: prepared.extractor.pooled(prepared.pixels[s]) for s in SPLITS}
         labels = prepared.labels
-    rates = speeds(ready)
+    rates, held = speeds(ready), len(labels["test"])
     probes = {
         e: fit_probe((f["train"], labels["train"]), (f["val"], labels["val"]), int(labels["train"].max()) + 1)
         for e, f in features.items()
@@ -77,7 +77,7 @@ def compare(assets: Path, name: str, network: str, most: int) -> str:
     return (
         f"{rates['openvino']:.0f} and {rates['int8']:.0f} photos/s ({rates['int8'] / rates['openvino']:.2f} times), "
         f"conversion {seconds['openvino']:.1f} and {seconds['int8']:.1f} s, accuracy {accuracy['openvino']:.4f} and "
-        f"{accuracy['int8']:.4f} on {len(labels["test"])}, same {same:.4f}, later {kept_later:.4f}"
+        f"{accuracy['int8']:.4f} on {held}, same {same:.4f}, later {kept_later:.4f}"
     )
 
 

@@ -32,7 +32,7 @@ class Plan:
     image_size: int = 224  # px
     resize: int = 224  # of the shorter side, px
     precision: str = "float32"  # or "bf16"
-    engine: str = "torch"  # what computes frozen networks; or "openvino"
+    engine: str = "torch"  # what computes frozen networks; or "openvino", "int8"
     batch_size: int = 32
     epochs: int = 1
     lr: float = 1e-3  # peak, of the head
