@@ -34,6 +34,7 @@ from headstart.evaluation.ood import unit_rows
 from headstart.reporting.plots import Key, Plot, new_figure, percent_axis, standalone
 from headstart.reporting.svg import COLOURS, to_svg
 from headstart.training.config import TrainOptions
+from headstart.training.cross_validation import folds_beside
 from headstart.training.embeddings import embed_dataset
 from headstart.training.linear_probe import fit_probe
 from headstart.training.strengths import USUAL_L2
@@ -110,7 +111,8 @@ def accuracy(data: Data, labelled: np.ndarray, test: np.ndarray, seed: int, fold
     if folds:
         probe = fit_few(x, y, classes, list(range(len(y))))
     elif val.any():
-        probe = fit_probe((x[train], y[train]), (x[val], y[val]), classes)
+        beside = folds_beside(y[train], np.arange(int(train.sum())), int(val.sum()), seed)
+        probe = fit_probe((x[train], y[train]), (x[val], y[val]), classes, folds=beside)
     else:
         probe = fit_probe((x, y), (x, y), classes, (USUAL_L2,))
     return float((probabilities(probe, data.features[test]).argmax(1) == data.labels[test]).mean())
