@@ -3,9 +3,9 @@
     python benchmarks/claims/l2_choice.py DATA --weights FILE [--image-size 224] [--seeds 8] [--small]
 
 Prints, per number of shots, the mean test accuracy and log loss of: the lowest val loss; the strength with the most
-correct val photos; the one that a probe chooses, which with fewer than 100 val photos asks those of train too; and the
-best in hindsight. With ``--small`` the labelled photos are few, 15 % of them val, and classes even or uneven (1, 2 or 4
-parts in turn), as somebody's first labels are.
+correct val photos; that with the most correct photos of val and of train, each by a probe that has not seen it (which a
+probe takes where val has fewer than 100); and the best in hindsight. With ``--small`` the labelled photos are few, 15 %
+of them val, and classes even or uneven (1, 2 or 4 parts in turn), as somebody's first labels are.
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ def compare(draws: Drawn) -> tuple[int, dict[str, np.ndarray]]:
         by_val = fit_probe(train, val, classes)
         lowest = min(by_val.path, key=lambda step: step.val_loss).l2
         best = max(fit_probe(train, test, classes).path, key=lambda step: step.val_accuracy).l2
-        folds = folds_beside(train[1], np.arange(len(train[1])), len(val[1]), 0)
+        folds = folds_beside(train[1], np.arange(len(train[1])), 0, 0)
         rules = {
             "lowest val loss": fit_probe(train, val, classes, (lowest,)),
             "most val photos": by_val,
-            "chosen": fit_probe(train, val, classes, folds=folds),
+            "of val and train": fit_probe(train, val, classes, folds=folds),
             "hindsight": fit_probe(train, val, classes, (best,)),
         }
         for rule, probe in rules.items():

@@ -10,6 +10,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 
+from headstart.training import cross_validation
 from headstart.training.cross_validation import FEW_VAL, folds_beside
 from headstart.training.linear_probe import Probe, fit_probe
 
@@ -71,7 +72,7 @@ def test_the_score_is_that_of_scikit_learn_fold_by_fold(balanced: bool) -> None:
 
 
 def test_a_class_of_one_photo_says_nothing_of_a_strength() -> None:
-    """Its only photo is wrong whatever the strength: it must not count, in the score or in the temperature."""
+    """Its only photo is wrong whatever the strength: it must not count."""
     train, val, _ = problem(0)
     more = (np.concatenate([train[0], train[0][:1]]), np.append(train[1], 3))
     folds = folds_beside(more[1], np.arange(len(more[1])), 7, 0)
@@ -107,6 +108,21 @@ def test_folds_are_made_for_a_small_val_alone_and_keep_units_whole() -> None:
     assert all(len(set(folds[units == unit])) == 1 for unit in range(10))
     assert folds_beside(labels, units, FEW_VAL, 0) is None
     assert folds_beside(labels, np.zeros(40, dtype=int), 5, 0) is None  # one unit: nothing to hold out
+
+
+def test_of_a_large_train_some_photos_are_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A given val of few photos beside a large train must not cost five fits of all of it."""
+    monkeypatch.setattr(cross_validation, "MOST_BESIDE", 12)
+    train, val, _ = problem(4)
+    folds = folds_beside(train[1], np.arange(len(train[1])), len(val[1]), 0)
+    assert folds is not None
+    assert (folds == 0).sum() == pytest.approx(12, abs=1)
+    assert set(folds) == {0, cross_validation.NEVER_OUT}
+    (step,) = fit_probe(train, val, 3, (0.2,), folds=folds).path
+    asked = (train[0][folds == 0], train[1][folds == 0])
+    one = fit_probe((train[0][folds != 0], train[1][folds != 0]), asked, 3, (0.2,))
+    said = np.concatenate([predicted(fit_probe(train, val, 3, (0.2,)), val[0]), predicted(one, asked[0])])
+    assert step.cv_score == pytest.approx(np.mean(said == np.concatenate([val[1], asked[1]])))  # even enough
 
 
 def test_a_run_says_how_its_strength_was_chosen(probe_run: Path) -> None:

@@ -15,8 +15,12 @@ from headstart.training.strengths import prior_penalty
 
 FOLDS = 5
 FEW_VAL = 100
-"""Photos of val below which a choice by them alone is a gamble, so that those of train take part in it: from here on
-that changed no accuracy (benchmarks/claims/l2_choice.py)."""
+"""Photos of val below which a choice by them alone is a gamble, so that those of train take part in it
+(benchmarks/claims/l2_choice.py compares the two)."""
+MOST_BESIDE = 2000
+"""Photos of train that take part: more say little more, and would cost time and memory."""
+NEVER_OUT = -1
+"""The fold of a photo that every probe of a cross-validation is trained on."""
 STRENGTHS = (2.0, 0.2, 0.02)  # L2 of the probe, strong to weak: the usual one and a decade to either side
 
 
@@ -27,7 +31,8 @@ def assign_folds(labels: Sequence[str], units: Sequence[int], seed: int, folds: 
 
 def folds_beside(targets: np.ndarray, units: np.ndarray, val: int, seed: int) -> np.ndarray | None:
     """The fold of each photo of train [N], where ``val`` has so few photos that those of train are to count beside
-    them; None where it has enough, or train has too few units for folds.
+    them; None where it has enough, or train has too few units for folds. Of more than ``MOST_BESIDE`` photos, so many
+    are one fold, and the others ``NEVER_OUT``.
 
     Args:
         targets: classes [N], or which labels a photo has [N, C].
@@ -37,12 +42,28 @@ def folds_beside(targets: np.ndarray, units: np.ndarray, val: int, seed: int) ->
     """
     if val >= FEW_VAL:
         return None
+    share = MOST_BESIDE / max(1, len(targets))
+    parts = [1 / FOLDS] * FOLDS if share >= 1 else [share, 1 - share]
     if targets.ndim == 2:
         several = [[str(label) for label in np.flatnonzero(row)] for row in targets]
-        folds = np.array(assign_several(several, units.tolist(), [1 / FOLDS] * FOLDS, seed))
+        folds = np.array(assign_several(several, units.tolist(), parts, seed))
     else:
-        folds = assign_folds([str(label) for label in targets.tolist()], units.tolist(), seed)
-    return folds if len(np.unique(folds)) > 1 else None
+        folds = np.array(assign([str(label) for label in targets.tolist()], units.tolist(), parts, seed))
+    if len(np.unique(folds)) < 2:
+        return None
+    return folds if share >= 1 else np.where(folds == 0, 0, NEVER_OUT)
+
+
+def judgeable(targets: np.ndarray, folds: np.ndarray, classes: int) -> np.ndarray:
+    """Whether a cross-validation says something of each photo [N]: it is in a fold, and where photos have one class,
+    other folds have photos of it, without which no probe can get it right.
+    """
+    judged = folds != NEVER_OUT
+    if targets.ndim == 1:
+        own = np.zeros((folds.max() + 1, classes), np.int64)
+        np.add.at(own, (folds[judged], targets[judged]), 1)
+        judged &= np.bincount(targets, minlength=classes)[targets] > own[folds, targets]
+    return np.asarray(judged)
 
 
 @dataclass(frozen=True)
@@ -76,13 +97,14 @@ def cross_validate(
     weights: torch.Tensor | None = None,
 ) -> CrossValidated:
     """A probe of features [N, D] per fold and strength, its logits for the photos that it has not seen; ``labels`` [N],
-    or targets [N, C] of 0 and 1; ``scales`` as of ``Rows``, ``weights`` as of ``solve``.
+    or targets [N, C] of 0 and 1; ``scales`` as of ``Rows``, ``weights`` as of ``solve``. Logits of photos that are
+    never held out are 0.
     """
     x, y = torch.from_numpy(np.ascontiguousarray(features)), torch.from_numpy(labels)
     y = y.double() if y.ndim == 2 else y.long()
     logits = np.zeros((len(strengths), len(labels), classes), dtype=np.float32)
     dtype = precise_enough(x.numel(), len(strengths), classes)
-    for fold in np.unique(folds):
+    for fold in np.unique(folds[folds != NEVER_OUT]):
         out = torch.from_numpy(folds == fold)
         rows = Rows(x[~out], dtype, scales=scales)
         asked = Rows(x[out], dtype, like=rows)

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from headstart.evaluation.multilabel import MULTILABEL
 from headstart.evaluation.objective import MULTICLASS, OnVal, balanced_if_uneven, on_val
 from headstart.training.balance import class_weights, label_weights
-from headstart.training.cross_validation import cross_validate
+from headstart.training.cross_validation import cross_validate, judgeable
 from headstart.training.logistic_regression import Rows, precise_enough, solve
 from headstart.training.strengths import L2_GRID, USUAL_L2, USUAL_L2_BALANCED, prior_penalty
 
@@ -110,7 +110,7 @@ def fit_probe(
 
 @dataclass(frozen=True)
 class _Beside:
-    """Photos of train that count beside val: for each strength the logits [n, C], float64, by the probe that has not
+    """Photos of train that count beside val: for each strength the logits [n, C] by the probe that has not
     seen a photo's fold, and what is true of them.
     """
 
@@ -122,20 +122,12 @@ class _Beside:
         cls, train: tuple[np.ndarray, np.ndarray], classes: int, grid: Sequence[float], weights: torch.Tensor | None,
         scales: np.ndarray | None, folds: np.ndarray | None,
     ) -> _Beside:  # fmt: skip
-        """Those of every fold; without folds there are none. A photo whose class the other folds lack is left out: no
-        strength can get it right.
-        """
+        """Those of every fold that other folds can judge; without folds there are none."""
         if folds is None:
             return cls({}, train[1][:0])
         found = cross_validate(*train, classes, folds, grid, scales=scales, weights=weights)
-        kept = np.ones(len(folds), dtype=bool)
-        if train[1].ndim == 1:
-            kept = np.array(
-                [bool(np.any((folds != fold) & (train[1] == y))) for fold, y in zip(folds, train[1], strict=True)]
-            )
-        return cls(
-            {l2: one[kept].astype(np.float64) for l2, one in zip(grid, found.logits, strict=True)}, train[1][kept]
-        )
+        kept = judgeable(train[1], folds, classes)
+        return cls({l2: one[kept] for l2, one in zip(grid, found.logits, strict=True)}, train[1][kept])
 
     def joined(self, l2: float, logits: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Those of a strength, after the logits and targets of val."""

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from headstart.core.choice import Choice
+from headstart.core.text import plural
 from headstart.data.schema import Split
 from headstart.evaluation.objective import on_val
 from headstart.inference.device import Machine
@@ -18,7 +19,7 @@ from headstart.models.heads import head_kind
 from headstart.models.network import Network, head_logits
 from headstart.training import rules
 from headstart.training.batches import ArraySource
-from headstart.training.cross_validation import FOLDS, folds_beside
+from headstart.training.cross_validation import NEVER_OUT, folds_beside
 from headstart.training.linear_probe import fit_probe
 from headstart.training.logistic_regression import standardiser
 from headstart.training.optimization import parameter_groups
@@ -123,8 +124,9 @@ def _solve(context: FitContext, head: nn.Module, train: Rows, val: Rows, scales:
     assert isinstance(head, nn.Linear)  # what Head.closed_form promises
     folds = folds_beside(train[1], _units(context, ["train"]), len(val[1]), context.plan.seed)
     if folds is not None:
+        asked = plural(int((folds != NEVER_OUT).sum()), "photo")
         context.events.message(
-            f"L2: chosen by {FOLDS}-fold cross-validation on train beside val, which has {len(val[1])} photos."
+            f"L2: chosen by cross-validation on {asked} of train beside val, which has {len(val[1])}."
         )
     balanced = context.plan.balance != "none"
     probe = fit_probe(train, val, context.classes, balanced=balanced, scales=scales, folds=folds)
