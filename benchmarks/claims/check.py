@@ -30,7 +30,7 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from headstart.core.events import Events
 from headstart.data.duplicates.fingerprints import Fingerprints, fingerprints
-from headstart.data.duplicates.pairs import near_duplicates, nearest_pairs
+from headstart.data.duplicates.pairs import near_duplicates, upright_pairs
 from headstart.data.duplicates.verify import alignment, typical_similarity
 from headstart.data.images import read_photos
 from headstart.data.sources.detect import scan
@@ -211,7 +211,7 @@ def margins(asked: argparse.Namespace) -> None:
         same, _ = near_duplicates(prints, seen.pixels.digests, seen.features)
         known = {tuple(pair) for pair in (*planted_pairs.tolist(), *same.tolist())}
         first = {digest: i for i, digest in reversed(list(enumerate(map(str, seen.pixels.digests))))}
-        near = nearest_pairs(prints, seen.features)
+        near = map(tuple, upright_pairs(prints, seen.features).tolist())
         digests = seen.pixels.digests
         others = [p for p in near if p not in known and digests[p[0]] != digests[p[1]]]
         others = [p for p in others if first[str(digests[p[0]])] == p[0] and first[str(digests[p[1]])] == p[1]]

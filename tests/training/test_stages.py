@@ -25,7 +25,7 @@ def drawn(signal: str, n: int = 240, seed: int = 0) -> tuple[np.ndarray, np.ndar
 )
 def test_earlier_stages_are_read_where_they_say_something(signal: str, scales: tuple[float, ...]) -> None:
     features, labels = drawn(signal)
-    found = choose_scale(features, LAST, labels, 3, np.arange(len(labels)), 0)
+    found = choose_scale([features], LAST, labels, 3, np.arange(len(labels)), 0)
     assert found.scale in scales
     assert "240 photos" in found.reason
 
@@ -34,7 +34,7 @@ def test_noise_is_hardly_ever_chosen() -> None:
     chosen = []
     for seed in range(20):
         features, labels = drawn("last", 120, seed)
-        chosen.append(choose_scale(features, LAST, labels, 3, np.arange(len(labels)), seed).scale)
+        chosen.append(choose_scale([features], LAST, labels, 3, np.arange(len(labels)), seed).scale)
     assert np.count_nonzero(chosen) <= 3
 
 
@@ -47,20 +47,20 @@ def test_photos_of_one_unit_do_not_speak_for_each_other() -> None:
     features = np.repeat(np.concatenate([4 * own, last], 1), 4, 0).astype(np.float32)
     features[:, 60:] += rng.normal(size=(240, LAST))
     labels, units = np.repeat(labels, 4), np.repeat(np.arange(60), 4)
-    assert choose_scale(features, LAST, labels, 3, np.arange(240), 0).scale > 0
-    assert choose_scale(features, LAST, labels, 3, units, 0).scale == 0
+    assert choose_scale([features], LAST, labels, 3, np.arange(240), 0).scale > 0
+    assert choose_scale([features], LAST, labels, 3, units, 0).scale == 0
 
 
 def test_too_few_photos_leave_the_last_stage() -> None:
     features, labels = drawn("earlier", 3 * (FEWEST - 1))
-    found = choose_scale(features, LAST, labels, 3, np.arange(len(labels)), 0)
+    found = choose_scale([features], LAST, labels, 3, np.arange(len(labels)), 0)
     assert found.scale == 0
     assert "too few" in found.reason
 
 
 def test_of_many_photos_a_sample_decides() -> None:
     features, labels = drawn("earlier", 3000)
-    found = choose_scale(features, LAST, labels, 3, np.arange(len(labels)), 0)
+    found = choose_scale([features], LAST, labels, 3, np.arange(len(labels)), 0)
     assert found.scale > 0
     assert "999 photos" in found.reason  # 333 of each class
 

@@ -31,6 +31,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from headstart.core import large_arrays
 from headstart.core.paths import cache_dir
 from headstart.core.temporary import delete_left, ending
 from headstart.errors import RunError
@@ -186,7 +187,12 @@ class RowStore:
 
     def gather(self, digests: Sequence[str]) -> np.ndarray:
         """Rows of equal shape as one array [len(digests), ...]."""
-        return np.stack([self.row(d) for d in digests]) if digests else np.empty((0,), self.dtype)
+        if not digests:
+            return np.empty((0,), self.dtype)
+        found = large_arrays.empty((len(digests), *self.row(digests[0]).shape), self.dtype)
+        for place, digest in enumerate(digests):
+            found[place] = self.row(digest)
+        return found
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[ShardWriter]:

@@ -21,6 +21,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from headstart.core import large_arrays
+
 LARGE = 1e8
 """Photos x features x strengths x classes from which products are taken in float32: half the time and memory, and an
 error far below the tolerance (on small sets float64 costs nothing)."""
@@ -105,7 +107,9 @@ def solve(
     several = y.ndim == 2
     axes, spread = principal_axes(rows)
     # The rows in their principal axes [N, R + 1]; the last column, of ones, is for the bias.
-    z, first, narrow = torch.ones(len(rows), axes.shape[1] + 1, dtype=rows.dtype), 0, axes.to(rows.dtype)
+    numpy_type = np.float32 if rows.dtype == torch.float32 else np.float64
+    z = torch.from_numpy(large_arrays.empty((len(rows), axes.shape[1] + 1), numpy_type))
+    z[:, -1], first, narrow = 1.0, 0, axes.to(rows.dtype)
     for part in rows.chunks():
         torch.matmul(part, narrow, out=z[first : first + len(part), :-1])
         first += len(part)

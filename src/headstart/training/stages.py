@@ -6,6 +6,7 @@ Evci et al. (2022), "Head2Toe: utilizing intermediate representations for better
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,13 +41,13 @@ def column_scales(scale: float, columns: int, last: int) -> np.ndarray:
 
 
 def choose_scale(
-    features: np.ndarray, last: int, labels: np.ndarray, classes: int, units: np.ndarray, seed: int
+    features: Sequence[np.ndarray], last: int, labels: np.ndarray, classes: int, units: np.ndarray, seed: int
 ) -> Joining:
     """At which scale a probe is to read the joined stages: the one with the lowest cross-validated loss per photo, of
     those that lower it by more than ``MARGIN`` standard errors.
 
     Args:
-        features: of train and val photos, all stages joined [N, D].
+        features: of train and of val photos, all stages joined [n, D]; together N rows.
         last: how many of the columns, the last ones, are the last stage's.
         labels: classes [N].
         classes: how many there are.
@@ -54,18 +55,21 @@ def choose_scale(
         seed: of sample and folds.
     """
     names = [str(label) for label in labels.tolist()]
+    kept = np.ones(len(labels), bool)
     if len(labels) > SAMPLE:
         kept = np.array(assign(names, units.tolist(), [SAMPLE / len(labels), 1 - SAMPLE / len(labels)], seed)) == 0
-        features, labels, units = features[kept], labels[kept], units[kept]
+        labels, units = labels[kept], units[kept]
         names = [str(label) for label in labels.tolist()]
+    parts = np.split(kept, np.cumsum([len(part) for part in features])[:-1])
+    rows = np.concatenate([part[own] for part, own in zip(features, parts, strict=True)])
     held = np.bincount(labels, minlength=classes)
     folds = assign_folds(names, units.tolist(), seed)
     if held[held > 0].min() < FEWEST or len(np.unique(folds)) < FOLDS:
         return Joining(0.0, f"{len(labels):,} photos of train and val are too few to compare more stages")
-    alone = best = _losses(features[:, features.shape[1] - last :], labels, classes, folds, None)
+    alone = best = _losses(rows[:, rows.shape[1] - last :], labels, classes, folds, None)
     chosen = 0.0
     for scale in SCALES[1:]:
-        losses = _losses(features, labels, classes, folds, column_scales(scale, features.shape[1], last))
+        losses = _losses(rows, labels, classes, folds, column_scales(scale, rows.shape[1], last))
         gain = alone - losses
         if gain.mean() > MARGIN * gain.std() / len(gain) ** 0.5 and losses.mean() < best.mean():
             best, chosen = losses, scale

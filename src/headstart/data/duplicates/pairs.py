@@ -7,7 +7,7 @@ spectra of ``turned``, which compares them at every angle.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -17,6 +17,7 @@ import torch
 from headstart.core.array_store import RowStore
 from headstart.core.text import listed
 from headstart.data.duplicates.fingerprints import BITS, Fingerprints, fingerprints
+from headstart.data.duplicates.neighbours import nearest_pairs
 from headstart.data.duplicates.turned import spectra, turned_alignment
 from headstart.data.duplicates.verify import SAME, SAME_SMALL, alignment, too_plain
 from headstart.data.filenames import shown
@@ -24,8 +25,6 @@ from headstart.data.images import DecodedImages
 from headstart.data.schema import Manifest
 from headstart.data.stratify import groups, linked
 
-NEAREST = 5
-"""Nearest photos that are compared with each photo, by each measure."""
 HAMMING = 12
 """Bits of 64 in which the hashes of duplicates may differ; those of other photos differ in 32 ± 4."""
 COSINE = 0.75
@@ -37,7 +36,6 @@ FEW = 50
 """Photos below which their mean spectrum says little; all are compared."""
 TURNED, TURNED_SMALL = 0.72, 0.85
 """Correlation at the best turn from which a pair is a duplicate: of many turns, the best is high by chance."""
-CHUNK = 1024
 FORMAT = 3
 
 
@@ -59,23 +57,24 @@ def near_duplicates(
     duplicates are missed. No pairs are found where pictures are too plain to compare: see ``too_plain``.
     """
     chosen = np.sort(np.unique(np.array([str(d) for d in digests]), return_index=True)[1])
-    if too_plain(seen.thumbs[chosen]):
+    own = seen if len(chosen) == len(seen) else seen.take(chosen)  # a million thumbnails are a gigabyte
+    if too_plain(own.thumbs):
         return np.zeros((0, 2), np.int64), np.zeros(0, np.float32)
-    own = seen.take(chosen)
-    upright = _array(nearest_pairs(own, features[chosen] if features is not None else None))
-    similarity = alignment(own.thumbs, upright)
-    same = similarity >= np.where(own.small[upright].any(1), SAME_SMALL, SAME)
-    found = dict(zip(map(tuple, upright[same].tolist()), similarity[same].tolist(), strict=True))
-    other = _array(turned_pairs(own) - found.keys())
-    similarity = turned_alignment(own.thumbs, own.aspects, other)
-    same = similarity >= np.where(own.small[other].any(1), TURNED_SMALL, TURNED)
-    found |= zip(map(tuple, other[same].tolist()), similarity[same].tolist(), strict=True)
-    pairs = _array(found.keys())
-    return chosen[pairs], np.array([found[i, j] for i, j in pairs.tolist()], dtype=np.float32)
+    upright = upright_pairs(own, features[chosen] if features is not None else None)
+    likeness = alignment(own.thumbs, upright)
+    same = likeness >= np.where(own.small[upright].any(1), SAME_SMALL, SAME)
+    pairs, similarity = upright[same], likeness[same]
+    other = _without(turned_pairs(own), pairs, len(own))
+    likeness = turned_alignment(own.thumbs, own.aspects, other)
+    same = likeness >= np.where(own.small[other].any(1), TURNED_SMALL, TURNED)
+    pairs, similarity = np.concatenate([pairs, other[same]]), np.concatenate([similarity, likeness[same]])
+    order = np.lexsort(pairs.T[::-1])
+    return chosen[pairs[order]], similarity[order]
 
 
-def _array(pairs: Iterable[tuple[int, int]]) -> np.ndarray:
-    return np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2)
+def _without(pairs: np.ndarray, known: np.ndarray, count: int) -> np.ndarray:
+    """The pairs [P, 2] of ``count`` photos that are not among the known ones."""
+    return pairs[~np.isin(pairs @ [count, 1], known @ [count, 1])]
 
 
 def groups_of(count: int, pairs: np.ndarray) -> list[list[int]]:
@@ -83,39 +82,20 @@ def groups_of(count: int, pairs: np.ndarray) -> list[list[int]]:
     return groups(linked(count, pairs.tolist()))
 
 
-def nearest_pairs(seen: Fingerprints, features: np.ndarray | None) -> set[tuple[int, int]]:
-    """Pairs (i < j) to compare: each photo's nearest by hash, mirrored or not, and by features [N, D]."""
-    found: set[tuple[int, int]] = set()
-    signs = torch.from_numpy(seen.hashes.astype(np.float32) * 2 - 1)  # products of -1 and 1 give the Hamming distance
-    for start in range(0, len(signs), CHUNK):
-        part = signs[start : start + CHUNK, 0]
-        agree = torch.maximum(part @ signs[:, 0].T, part @ signs[:, 1].T)
-        found |= _best_pairs(agree, start, BITS - 2 * HAMMING)
-    if features is not None:
-        rows = torch.nn.functional.normalize(torch.from_numpy(features))
-        for start in range(0, len(rows), CHUNK):
-            found |= _best_pairs(rows[start : start + CHUNK] @ rows.T, start, COSINE)
-    return found
+def upright_pairs(seen: Fingerprints, features: np.ndarray | None) -> np.ndarray:
+    """Pairs (i < j) [P, 2] to compare: each photo's nearest by hash, mirrored or not, and by features [N, D]."""
+    signs = torch.from_numpy(seen.hashes.astype(np.float32) * 2 - 1) / BITS**0.5  # products give the Hamming distance
+    found = nearest_pairs(signs[:, 0], 1 - 2 * HAMMING / BITS, mirrored=signs[:, 1])
+    if features is None:
+        return found
+    rows = torch.nn.functional.normalize(torch.from_numpy(features))
+    return np.unique(np.concatenate([found, nearest_pairs(rows, COSINE)]), axis=0)
 
 
-def turned_pairs(seen: Fingerprints) -> set[tuple[int, int]]:
-    """Pairs (i < j) to compare at every angle: each photo's nearest by spectra."""
-    rows, found = spectra(seen.thumbs, seen.aspects), set[tuple[int, int]]()
-    for start in range(0, len(rows), CHUNK):
-        found |= _best_pairs(rows[start : start + CHUNK] @ rows.T, start, SPECTRAL if len(rows) >= FEW else -1.0)
-    return found
-
-
-def _best_pairs(similarity: torch.Tensor, start: int, least: float) -> set[tuple[int, int]]:
-    """The nearest others of rows ``start`` and following [B, N] that reach ``least``, as pairs (i < j)."""
-    rows = torch.arange(len(similarity))
-    similarity[rows, rows + start] = -torch.inf
-    values, others = similarity.topk(min(NEAREST, similarity.shape[1]), dim=1)
-    near = torch.nonzero(values >= least)
-    return {
-        (min(i + start, j), max(i + start, j))
-        for i, j in zip(near[:, 0].tolist(), others[near[:, 0], near[:, 1]].tolist(), strict=True)
-    }
+def turned_pairs(seen: Fingerprints) -> np.ndarray:
+    """Pairs (i < j) [P, 2] to compare at every angle: each photo's nearest by spectra."""
+    rows = spectra(seen.thumbs, seen.aspects)
+    return nearest_pairs(rows, SPECTRAL if len(rows) >= FEW else -1.0)
 
 
 def near_pairs(images: DecodedImages, name: str) -> np.ndarray:

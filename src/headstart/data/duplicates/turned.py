@@ -28,38 +28,38 @@ def discs(thumbs: np.ndarray, aspects: np.ndarray, fine: bool) -> torch.Tensor:
     circles = torch.stack([angle.cos(), angle.sin()], 1) * RADII[:, None, None]
     wide = torch.from_numpy(np.asarray(aspects, np.float32))
     squeeze = torch.stack([1 / wide.clamp_min(1), wide.clamp_max(1)], 1)
-    found = []
     with one_thread():
-        for start in range(0, len(thumbs), CHUNK):
-            part = torch.from_numpy(thumbs[start : start + CHUNK]).float()
-            grid = circles * squeeze[start : start + CHUNK, None, None]
-            image = (details(part) if fine else part)[:, None]
-            found.append(F.grid_sample(image, grid, padding_mode="border", align_corners=False)[:, 0])
-    return torch.cat(found)
+        images = torch.from_numpy(thumbs).float()
+        images = (details(images) if fine else images)[:, None]
+        return F.grid_sample(images, circles * squeeze[:, None, None], padding_mode="border", align_corners=False)[:, 0]
 
 
 def spectra(thumbs: np.ndarray, aspects: np.ndarray) -> torch.Tensor:
     """A row of length one for each photo [N, D], less the mean of all: the amplitudes of its circles' frequencies,
     which no turn and no flip changes.
     """
-    amplitudes = torch.fft.rfft(discs(thumbs, aspects, False), dim=2).abs()[:, :, 1 : FREQUENCIES + 1]
-    rows = F.normalize((amplitudes * RADII[:, None]).sqrt().flatten(1))
-    return F.normalize(rows - rows.mean(0))
+    parts = []
+    for start in range(0, len(thumbs), CHUNK):
+        rings = discs(thumbs[start : start + CHUNK], aspects[start : start + CHUNK], False)
+        amplitudes = torch.fft.rfft(rings, dim=2).abs()[:, :, 1 : FREQUENCIES + 1]
+        parts.append(F.normalize((amplitudes * RADII[:, None]).sqrt().flatten(1)))
+    rows = torch.cat(parts)
+    rows -= rows.mean(0)
+    return F.normalize(rows, out=rows)
 
 
 def turned_alignment(thumbs: np.ndarray, aspects: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     """The correlation [P] of the details of pairs [P, 2] at the best turn, flipped or not, from -1 to 1."""
-    if not len(pairs):
-        return np.zeros(0, np.float32)
-    seen, where = np.unique(pairs, return_inverse=True)
-    rings = discs(thumbs[seen], aspects[seen], True)
     area = RADII.square()[:, None] / (RADII.square().sum() * ANGLES)
-    rings = rings - (rings * area).sum((1, 2), keepdim=True)
-    rings = rings / (rings.square() * area).sum((1, 2), keepdim=True).sqrt().clamp_min(0.5)  # gray levels; flat is flat
-    found = []
-    for part in np.split(where.reshape(-1, 2), range(CHUNK, len(pairs), CHUNK)):
+    found = np.zeros(len(pairs), np.float32)
+    for start in range(0, len(pairs), CHUNK):
+        seen, where = np.unique(pairs[start : start + CHUNK], return_inverse=True)
+        rings = discs(thumbs[seen], aspects[seen], True)
+        rings -= (rings * area).sum((1, 2), keepdim=True)
+        rings /= (rings.square() * area).sum((1, 2), keepdim=True).sqrt().clamp_min(0.5)  # gray levels; flat is flat
+        part = where.reshape(-1, 2)
         one, other = torch.fft.rfft(rings[part[:, 0]] * area), torch.fft.rfft(rings[part[:, 1]])
         # The conjugate of a real signal's spectrum is that of the reversed signal: a flip.
         both = torch.stack([(one * other.conj()).sum(1), (one * other).sum(1)])
-        found.append(torch.fft.irfft(both, n=ANGLES).amax((0, 2)))
-    return torch.cat(found).numpy()
+        found[start : start + CHUNK] = torch.fft.irfft(both, n=ANGLES).amax((0, 2)).numpy()
+    return found

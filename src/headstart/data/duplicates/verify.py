@@ -8,7 +8,7 @@ frequencies of light and colour that all skies over the sea share.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -38,12 +38,11 @@ def alignment(thumbs: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     """The correlation [P] of the details of pairs [P, 2] of thumbnails (uint8 [N, S, S]), from -1 to 1; 0 where they do
     not match roughly.
     """
-    small = torch.from_numpy(thumbs).float()
     found = np.zeros(len(pairs), np.float32)
     with one_thread():
-        rough = _correlations(F.avg_pool2d(small, 2), pairs)
+        rough = _correlations(thumbs, pairs, lambda part: F.avg_pool2d(part, 2))
         close = np.flatnonzero(rough >= ROUGHLY)
-        found[close] = _correlations(details(small), pairs[close])
+        found[close] = _correlations(thumbs, pairs[close], details)
     return found
 
 
@@ -66,7 +65,7 @@ def typical_similarity(thumbs: np.ndarray, seed: int = 0) -> float | None:
     chosen = np.concatenate([first, (first + draw.integers(1, len(thumbs), SAMPLED)) % len(thumbs)])
     pairs = np.arange(2 * SAMPLED).reshape(2, -1).T
     with one_thread():
-        found = _correlations(details(torch.from_numpy(thumbs[chosen]).float()), pairs)
+        found = _correlations(thumbs[chosen], pairs, details)
     others = found[found < ALIKE]
     return float(np.median(others)) if len(others) else 0.0
 
@@ -95,11 +94,14 @@ def details(thumbs: torch.Tensor) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def _correlations(images: torch.Tensor, pairs: np.ndarray) -> np.ndarray:
-    """The highest correlation of each pair [P]."""
-    chunks = (pairs[first : first + CHUNK] for first in range(0, len(pairs), CHUNK))
-    parts = [_best(images[chunk[:, 0]], images[chunk[:, 1]]) for chunk in chunks]
-    return torch.cat(parts).numpy() if parts else np.zeros(0, np.float32)
+def _correlations(thumbs: np.ndarray, pairs: np.ndarray, made_of: Callable[[torch.Tensor], torch.Tensor]) -> np.ndarray:
+    """The highest correlation of each pair [P], by what is ``made_of`` its thumbnails."""
+    found = np.zeros(len(pairs), np.float32)
+    for first in range(0, len(pairs), CHUNK):
+        chunk = pairs[first : first + CHUNK]
+        images = made_of(torch.from_numpy(thumbs[chunk.T.ravel()]).float())
+        found[first : first + CHUNK] = _best(images[: len(chunk)], images[len(chunk) :]).numpy()
+    return found
 
 
 def _best(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

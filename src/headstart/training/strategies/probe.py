@@ -94,7 +94,7 @@ def _with_stages(context: FitContext) -> tuple[FitContext, float]:
     else:
         both: tuple[Split, ...] = ("train", "val")
         found = choose_scale(
-            np.concatenate([every.features(split) for split in both]), context.backbone.facts.dim,
+            [every.features(split) for split in both], context.backbone.facts.dim,
             np.concatenate([context.labels[split] for split in both]), context.classes,
             _units(context, both), plan.seed,
         )  # fmt: skip
