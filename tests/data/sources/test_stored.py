@@ -19,7 +19,7 @@ from helpers.shards import FORMS, arrow_folder, members, parquet_file, seen, tar
 from headstart.core.array_store import RowStore
 from headstart.data.filenames import shown
 from headstart.data.schema import ReadOptions
-from headstart.data.sources import columns, tar_shards
+from headstart.data.sources import columns, stored, tar_shards
 from headstart.data.sources.columns import StoredPhotos
 from headstart.data.sources.detect import scan
 from headstart.data.sources.stores import expanded
@@ -84,6 +84,13 @@ def test_a_shard_is_indexed_once(photos: Path, tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(tar_shards, "index", kept)
     tar(shards / "photos-003.tar", {"owl/new.png": b"new", "owl/new.json": b'{"label": "owl"}'})
     assert len(scan(shards).photos) == 31
+
+
+def test_the_cache_is_opened_once_for_all_shards(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shards, opened = web_shards(photos, tmp_path / "shards"), []
+    monkeypatch.setattr(stored, "RowStore", lambda *args: opened.append(args) or RowStore(*args))
+    scan(shards)
+    assert len(opened) == 1
 
 
 def test_photos_are_columns_and_not_objects(photos: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from headstart.data.filenames import IMAGE_SUFFIXES, is_companion, is_hidden, sp
 from headstart.data.schema import AS_FOUND, Manifest, ReadOptions
 from headstart.data.sources import arrow_folder, parquet_shards, tar_shards
 from headstart.data.sources.base import local
-from headstart.data.sources.columns import Columns, Row, StoredPhotos
+from headstart.data.sources.columns import Columns, Reader, Row, StoredPhotos
 from headstart.data.sources.packed import ARCHIVE, FOREIGN
 from headstart.data.sources.remote_folder import remote_manifest
 from headstart.data.sources.shard_facts import Shard, resolved, split_of_shard, without_label
@@ -62,7 +62,7 @@ class StoredSource:
         if form is None:
             assert isinstance(found.store, Elsewhere)
             return remote_manifest(found, found.store, data, options)
-        shards = form(found, files, options, progress or (lambda done, total: None))
+        shards = _indexed(files, form(found, options), options, progress or (lambda done, total: None))
         others = [file for file in found.files if file not in set(files)]
         return leave_out(_together(found, shards, others, data, LAYOUTS[form]), options.ignore, data)
 
@@ -78,7 +78,9 @@ def _together(found: Listing, shards: list[Shard], others: list[StoredFile], dat
     return Manifest(found.root, found.name, layout, photos, tuple(bad), tuple(notes))
 
 
-Form = Callable[[Listing, Sequence[StoredFile], ReadOptions, OnProgress], list[Shard]]
+Opened = Callable[[StoredFile], tuple[Reader, Callable[[], Iterable[Row]]]]
+"""What reads the photos of a shard, and what lists them."""
+Form = Callable[[Listing, ReadOptions], Opened]
 
 
 def _listed(data: str) -> Listing:
@@ -155,47 +157,52 @@ def _form(found: Listing, data: str) -> tuple[Form | None, list[StoredFile]]:
         )
     if not isinstance(found.store, Elsewhere):
         raise DataError(
-            f"{data} names no shards (.tar, .parquet)", "Name a folder, or shards: `photos-{{000..099}}.tar`."
+            f"{data} names no shards (.tar, .parquet)", "Name a folder, or shards: `photos-{000..099}.tar`."
         )
     return None, []
 
 
-def _tars(found: Listing, files: Sequence[StoredFile], options: ReadOptions, told: OnProgress) -> list[Shard]:
-    shards = []
-    for number, file in enumerate(files, 1):
-        rows = _cached(file, options, partial(tar_shards.index, file, found.store, options))
-        shards.append(Shard(file, rows, tar_shards.TarReader(found.store, file.path)))
-        told(number, len(files))
-    return shards
+def _tars(found: Listing, options: ReadOptions) -> Opened:
+    return lambda file: (
+        tar_shards.TarReader(found.store, file.path),
+        partial(tar_shards.index, file, found.store, options),
+    )
 
 
-def _parquets(found: Listing, files: Sequence[StoredFile], options: ReadOptions, told: OnProgress) -> list[Shard]:
-    groups, shards = parquet_shards.RowGroups(found.store, options), []
-    for number, file in enumerate(files, 1):
-        rows = _cached(file, options, partial(parquet_shards.index, file, found.store, options, split_of_shard(file)))
-        shards.append(Shard(file, rows, parquet_shards.ParquetReader(groups, file)))
-        told(number, len(files))
-    return shards
+def _parquets(found: Listing, options: ReadOptions) -> Opened:
+    groups = parquet_shards.RowGroups(found.store, options)
+    return lambda file: (
+        parquet_shards.ParquetReader(groups, file),
+        partial(parquet_shards.index, file, found.store, options, split_of_shard(file)),
+    )
 
 
-def _arrows(found: Listing, files: Sequence[StoredFile], options: ReadOptions, told: OnProgress) -> list[Shard]:
+def _arrows(found: Listing, options: ReadOptions) -> Opened:
     if isinstance(found.store, Elsewhere):
         problem = f"{found.root}: Arrow files are mapped from a disk, and cannot be read in place elsewhere"
         raise DataError(problem, "Write them as Parquet (`Dataset.to_parquet`), or copy the folder here.")
-    shards = []
-    for number, file in enumerate(files, 1):
+
+    def opened(file: StoredFile) -> tuple[Reader, Callable[[], Iterable[Row]]]:
         reader = arrow_folder.ArrowReader(file, options)
-        split = split_of(file.name.rpartition("/")[0].rpartition("/")[2])
-        shards.append(Shard(file, _cached(file, options, partial(reader.rows, split)), reader))
-        told(number, len(files))
+        return reader, partial(reader.rows, split_of(file.name.rpartition("/")[0].rpartition("/")[2]))
+
+    return opened
+
+
+def _indexed(files: Sequence[StoredFile], opened: Opened, options: ReadOptions, progress: OnProgress) -> list[Shard]:
+    """The shards with their rows: from the cache, which is opened once, where it has them."""
+    store, shards = RowStore(f"shards-v{FORMAT}", "uint8"), []
+    for number, file in enumerate(files, 1):
+        reader, rows = opened(file)
+        shards.append(Shard(file, _cached(store, file, options, rows), reader))
+        progress(number, len(files))
     return shards
 
 
-def _cached(file: StoredFile, options: ReadOptions, rows: Callable[[], Iterable[Row]]) -> Columns:
+def _cached(store: RowStore, file: StoredFile, options: ReadOptions, rows: Callable[[], Iterable[Row]]) -> Columns:
     """The rows of a shard, from the cache where it has them: by the file's path, size and time of change or tag."""
     asked = (FORMAT, file.name, options.label_column, options.split_column, options.group_column, options.path_column)
     key = hashlib.blake2b(repr((file.key, *asked, options.several)).encode(errors="surrogateescape"), digest_size=16)
-    store = RowStore(f"shards-v{FORMAT}", "uint8")
     kept = store.get(digest := key.hexdigest()) if file.stamp else None
     if kept is not None:
         return Columns.from_bytes(kept)
