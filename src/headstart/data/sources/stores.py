@@ -13,11 +13,11 @@ import re
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import product
+from itertools import product, takewhile
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -53,6 +53,9 @@ class Store(Protocol):
     def open(self, path: str, size: int) -> IO[bytes]:
         """A file of ``size`` bytes, to read and seek in."""
 
+    def size(self, path: str) -> int | None:
+        """The bytes of a file; None where it is not there, or not to be read. Raises DownloadError."""
+
 
 @dataclass(frozen=True)
 class StoredFile:
@@ -77,13 +80,14 @@ class StoredFile:
 @dataclass(frozen=True)
 class Listing:
     """The files that some data names, in natural order, without hidden ones; ``root``: what their names are below;
-    ``single``: one file was named.
+    ``single``: one file was named; ``whole``: a folder was, and these are all of its files.
     """
 
     root: Path
     files: tuple[StoredFile, ...]
     store: Store
     single: bool = False
+    whole: bool = False
 
     @property
     def name(self) -> str:
@@ -91,6 +95,18 @@ class Listing:
         if self.single:
             return self.files[0].name.rpartition("/")[2].partition(".")[0]
         return self.root.name or "photos"
+
+    def find(self, names: Sequence[str]) -> StoredFile | None:
+        """The first file of such a name, in any folder; where a pattern or one file was named, beside these."""
+        for file in self.files:
+            if file.name.rpartition("/")[2].casefold() in names:
+                return file
+        first = self.files[0]
+        folder = first.path[: -len(first.name)]
+        for path in (folder + name for name in names if not self.whole):
+            if (size := self.store.size(path)) is not None:
+                return StoredFile(path.removeprefix(folder), path, size, "")
+        return None
 
 
 def scheme_of(data: str) -> str | None:
@@ -148,7 +164,7 @@ def _here(path: Path, data: str) -> Listing:
         facts = one.stat()
         name = one.relative_to(root).as_posix()
         files.append(StoredFile(name, str(one), facts.st_size, str(facts.st_mtime_ns)))
-    return _listing(root, files, Here(), data, path.is_file())
+    return _listing(root, files, Here(), data, path.is_file(), path.is_dir())
 
 
 def _walk(path: Path) -> Iterator[tuple[str, list[str], list[str]]]:
@@ -165,11 +181,11 @@ def _common(paths: list[str]) -> Path:
     return Path(os.path.commonpath([os.path.dirname(path) for path in paths]))
 
 
-def _listing(root: Path, files: list[StoredFile], store: Store, data: str, single: bool) -> Listing:
+def _listing(root: Path, files: list[StoredFile], store: Store, data: str, single: bool, whole: bool) -> Listing:
     shown = [f for f in files if not any(map(is_hidden, f.name.split("/")))]
     if not shown:
         raise DataError(f"{data}: no files there", "Check the spelling, and that you may list what is there.")
-    return Listing(root, tuple(sorted(shown, key=lambda f: natural_key(f.name))), store, single)
+    return Listing(root, tuple(sorted(shown, key=lambda f: natural_key(f.name))), store, single, whole)
 
 
 class Here:
@@ -182,6 +198,9 @@ class Here:
 
     def open(self, path: str, size: int) -> IO[bytes]:
         return open_regular(Path(path))
+
+    def size(self, path: str) -> int | None:
+        return os.path.getsize(path) if os.path.isfile(path) else None
 
 
 def _remote(data: str) -> Listing:
@@ -200,7 +219,7 @@ def _remote(data: str) -> Listing:
     root = root if not single else names[0].rpartition("/")[0]
     files = [_stored(name, root, fact) for name, fact in facts.items() if fact.get("type") == "file"]
     shown = root if root.startswith(scheme) else scheme + root.lstrip("/")
-    return _listing(Path(shown), files, Elsewhere(system), data, single)
+    return _listing(Path(shown), files, Elsewhere(system), data, single, not (single or several))
 
 
 def _facts_below(system: Any, name: str) -> tuple[dict[str, Any], str]:
@@ -227,10 +246,9 @@ def _facts_of(system: Any, names: list[str]) -> dict[str, Any]:
 
 
 def _shared(names: list[str]) -> str:
-    parts = [name.split("/")[:-1] for name in names]
-    same = [one[0] for one in zip(*parts, strict=False) if len(set(one)) == 1]
-    first = parts[0] if parts else []
-    return "/".join(first[: len(same)])
+    """The folder that all of these are below."""
+    levels = zip(*(name.split("/")[:-1] for name in names), strict=False)
+    return "/".join(level[0] for level in takewhile(lambda level: len(set(level)) == 1, levels))
 
 
 def _stored(path: str, root: str, facts: dict[str, Any]) -> StoredFile:
@@ -339,6 +357,15 @@ class Elsewhere:
     def whole(self, path: str) -> bytes:
         """A file as it is. Raises DownloadError."""
         return self._asked(path, {})
+
+    def size(self, path: str) -> int | None:
+        with told(path):
+            try:
+                return int(_retried(self.system, partial(self.system.info, path)).get("size") or 0)
+            except (FileNotFoundError, PermissionError) as error:  # without the right to list, S3 says the latter
+                if getattr(error.__cause__, "status", 404) not in (403, 404):
+                    raise
+                return None
 
     def open(self, path: str, size: int) -> IO[bytes]:
         return io.BufferedReader(Blocks(partial(self.read, path), size), 1 << 16)
