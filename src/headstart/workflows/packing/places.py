@@ -39,7 +39,7 @@ class Place(Protocol):
         """A context with a temporary file, which becomes the file of that name when it ends without an error."""
 
     def delete(self, names: Iterable[str]) -> None:
-        """Delete files, those that are there."""
+        """Delete files, those that are there, in this order."""
 
 
 def place_of(out: str) -> Place:
@@ -130,5 +130,6 @@ class Bucket:
     def delete(self, names: Iterable[str]) -> None:
         there = self.names()
         with told(self.shown):
-            for name in there & set(names):
-                self.system.rm_file(f"{self.root}/{name}")
+            for name in names:
+                if name in there:
+                    self.system.rm_file(f"{self.root}/{name}")
