@@ -18,6 +18,7 @@ from helpers.shards import FORMS, arrow_folder, members, parquet_file, seen, tar
 
 from headstart.core.array_store import RowStore
 from headstart.data.filenames import shown, split_in_name
+from headstart.data.images import where_is
 from headstart.data.schema import ReadOptions
 from headstart.data.sources import columns, stored, tar_shards
 from headstart.data.sources.columns import StoredPhotos
@@ -136,6 +137,11 @@ def test_photos_are_columns_and_not_objects(photos: Path, tmp_path: Path) -> Non
     again = columns.Columns.from_bytes(some.to_bytes())
     assert [again.name(i) for i in range(36)] == [some.name(i) for i in range(36)]
     assert np.array_equal(again.at, some.at)
+
+
+def test_a_message_names_the_shard_of_a_photo(photos: Path, tmp_path: Path) -> None:
+    first = scan(web_shards(photos, tmp_path / "shards")).photos[0]
+    assert where_is(first) == "photos-000.tar: cat/cat_00.png"
 
 
 def test_a_key_of_the_json_is_chosen_by_label_column(tmp_path: Path) -> None:
@@ -380,11 +386,11 @@ def test_class_folders_with_such_a_file_are_class_folders(name: str, class_folde
     assert (found.source, len(found.photos)) == ("folder", 12)
 
 
-def test_a_pattern_without_files_is_told_with_an_example(tmp_path: Path) -> None:
-    (tmp_path / "a.tar").mkdir()
-    with pytest.raises(DataError) as error:
-        scan(tmp_path / "{a}.tar")
-    assert "{{" not in str(error.value)
+def test_a_data_set_without_files_is_told_with_an_example(photos: Path, tmp_path: Path) -> None:
+    folder = arrow_folder(photos, tmp_path / "a")
+    (folder / "data-00000-of-00001.arrow").rename(folder / "cache-0.arrow")
+    with pytest.raises(DataError, match=r"`photos-\{000\.\.099\}\.tar`"):
+        scan(folder)
 
 
 def test_nothing_is_unpickled(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
