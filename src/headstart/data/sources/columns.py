@@ -164,7 +164,7 @@ class StoredPhotos(Sequence[Photo]):
 
     def __init__(self, root: Path, shards: Sequence[Columns], readers: Sequence[Reader], titles: Sequence[str]) -> None:
         self.readers, self.titles, self.prefix = tuple(readers), tuple(titles), f"{root}/"
-        self.table, self.shard = joined(shards)
+        self.table, self.shard = _joined(shards)
         names = [self.table.name(i) for i in range(len(self.table))]
         self.order = np.array(sorted(range(len(names)), key=lambda i: natural_key(names[i])), dtype=np.int64)
 
@@ -197,7 +197,7 @@ class StoredPhotos(Sequence[Photo]):
         )  # fmt: skip
 
 
-def joined(shards: Sequence[Columns]) -> tuple[Columns, np.ndarray]:
+def _joined(shards: Sequence[Columns]) -> tuple[Columns, np.ndarray]:
     """One table of all shards, and the shard of each photo."""
     label_names, groups_all = _Codes(), _Codes()
     labels, groups, ends, before = [], [], [], 0

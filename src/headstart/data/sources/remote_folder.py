@@ -61,7 +61,7 @@ def _laid_out(here: Path, found: Listing, store: Elsewhere, data: str) -> dict[s
     no file here can have.
     """
     here.mkdir()
-    numbers = {}
+    numbers: dict[str, int] = {}
     for number, file in enumerate(found.files):
         parts = safe_parts(file.name, data)
         target = here.joinpath(*parts)

@@ -15,6 +15,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import product, takewhile
@@ -207,7 +208,7 @@ def _remote(data: str) -> Listing:
     system, scheme = file_system(data), f"{scheme_of(data)}://"
     system.invalidate_cache()
     plain = data.rstrip("/")
-    with told(data):
+    with store_errors(data):
         names = [system._strip_protocol(one) for one in expanded(plain)]
         several = len(names) > 1 or bool(re.search(r"[*?\[]", plain))
         if several:
@@ -278,19 +279,15 @@ def file_system(data: str) -> Any:
         ) from error
 
 
-class told:  # noqa: N801 - it reads as what it does
+@contextmanager
+def store_errors(where: str) -> Iterator[None]:
     """Turns whatever a store raises into a DownloadError of one line; nothing of its requests is shown."""
-
-    def __init__(self, where: str) -> None:
-        self.where = where
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if error is None or not isinstance(error, Exception) or isinstance(error, DataError | DownloadError):
-            return
-        raise DownloadError(f"{self.where} cannot be read: {_reason(error)}.", _hint(error)) from None
+    try:
+        yield
+    except (DataError, DownloadError):
+        raise
+    except Exception as error:  # noqa: BLE001 - each store has errors of its own
+        raise DownloadError(f"{where} cannot be read: {_reason(error)}.", _hint(error)) from None
 
 
 def _reason(error: Exception) -> str:
@@ -359,7 +356,7 @@ class Elsewhere:
         return self._asked(path, {})
 
     def size(self, path: str) -> int | None:
-        with told(path):
+        with store_errors(path):
             try:
                 return int(_retried(self.system, partial(self.system.info, path)).get("size") or 0)
             except (FileNotFoundError, PermissionError) as error:  # without the right to list, S3 says the latter
@@ -398,5 +395,5 @@ class Elsewhere:
         return found
 
     def _asked(self, path: str, part: dict[str, int]) -> bytes:
-        with told(path):
+        with store_errors(path):
             return bytes(_retried(self.system, partial(self.system.cat_file, path, **part)))

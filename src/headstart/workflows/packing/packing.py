@@ -10,7 +10,7 @@ import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import Any, Unpack
 
@@ -30,8 +30,7 @@ from headstart.data.sources.unlabelled import tell_skipped
 from headstart.errors import OptionError, option
 from headstart.reporting.console import console_events
 from headstart.training.config import SHARD_MB, PackOptions, ShardFormat, TrainOptions
-from headstart.workflows.packing.places import STATE, place_of
-from headstart.workflows.packing.places import Place as Target
+from headstart.workflows.packing.places import STATE, Target, target_of
 from headstart.workflows.packing.shard_files import WRITERS, Packed, check_package
 
 CLASSES = "classes.txt"
@@ -135,7 +134,7 @@ def pack(
         raise OptionError(f"{option('shard_mb', shard_mb)} must be at least 1.", option="shard_mb")
     check_package(format)
     asked = TrainOptions.gather(data, None, options, "pack")
-    target = place_of(str(out))
+    target = target_of(str(out))
     with console_events(quiet, listener) as events:
         manifest = find_photos(asked.data, events, False, asked.read_options)
         tell_skipped(manifest, events)
@@ -230,14 +229,14 @@ class _Packing:
     def run(self, state: State) -> PackedSet:
         if not state.finished:
             if not self.target.state():
-                self.target.save(_plain(state))
+                self.target.save(asdict(state))
             for shard in self._shards(state.shards):
                 state = replace(state, shards=(*state.shards, shard))
-                self.target.save(_plain(state))
+                self.target.save(asdict(state))
             with self.target.writing(CLASSES) as file:
                 file.write_text("".join(f"{label}\n" for label in self.classes), encoding="utf-8")
             state = replace(state, finished=True)
-            self.target.save(_plain(state))
+            self.target.save(asdict(state))
         return PackedSet(self.target.shown, self.form, state.shards, self.classes, self._bad(state))
 
     def _shards(self, done: Sequence[Shard]) -> Iterator[Shard]:
@@ -311,8 +310,3 @@ def _content(photo: Photo) -> bytes | BadPhoto:
         return read_file(photo)
     except BadPhoto as bad:
         return bad
-
-
-def _plain(state: State) -> dict[str, Any]:
-    shards = [{**vars(one), "left_out": list(one.left_out)} for one in state.shards]
-    return {**vars(state), "shards": shards}
