@@ -310,7 +310,7 @@ def test_a_parquet_table_of_paths_is_still_a_table(photos: Path, tmp_path: Path)
     assert scan(tmp_path / "table.parquet").source == "table"
 
 
-def test_damaged_parquet_and_arrow(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damaged_parquet_and_arrow(photos: Path, tmp_path: Path) -> None:
     file = parquet_file(photos, tmp_path / "p" / "data.parquet")
     whole = file.read_bytes()
     for content in (whole[:1000], whole[:-10], b"PAR1" + bytes(100) + b"PAR1"):

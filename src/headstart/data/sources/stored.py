@@ -180,9 +180,11 @@ def _shards(found: Listing, data: str, ignore: Sequence[str]) -> dict[Form, list
         parquets = [file for file in parquets if _is_parquet_of_images(found.store, file.path, file.size)]
         if shards := tars or parquets:
             raise _unclear(data, photo, shards[0])
-    saved = any(file.name.rpartition("/")[2] == arrow_folder.STATE for file in found.files)
-    arrows = [file for file in found.files if saved and file.suffix == arrow_folder.SUFFIX]
-    return {_tars: tars, _parquets: parquets, _arrows: arrows}
+    kinds = {file.suffix for file in found.files}
+    if arrow_folder.SUFFIX in kinds and any(file.name.endswith(arrow_folder.STATE) for file in found.files):
+        problem = f"{data}: Arrow files are mapped from a disk, and cannot be read in place elsewhere"
+        raise DataError(problem, "Write them as Parquet (`Dataset.to_parquet`), or copy the folder here.")
+    return {_tars: tars, _parquets: parquets}
 
 
 def _unclear(data: str, photo: str, shard: StoredFile) -> DataError:
@@ -209,10 +211,6 @@ def _parquets(found: Listing, options: ReadOptions) -> Opened:
 
 
 def _arrows(found: Listing, options: ReadOptions) -> Opened:
-    if isinstance(found.store, Elsewhere):
-        problem = f"{found.root}: Arrow files are mapped from a disk, and cannot be read in place elsewhere"
-        raise DataError(problem, "Write them as Parquet (`Dataset.to_parquet`), or copy the folder here.")
-
     def opened(file: StoredFile) -> tuple[Reader, Callable[[], Iterable[Row]]]:
         reader = arrow_folder.ArrowReader(file, options)
         return reader, partial(reader.rows, split_of_shard(file))

@@ -102,11 +102,10 @@ class Listing:
         for file in self.files:
             if file.name.rpartition("/")[2].casefold() in names:
                 return file
-        first = self.files[0]
-        folder = first.path[: -len(first.name)]
-        for path in (folder + name for name in names if not self.whole):
-            if (size := self.store.size(path)) is not None:
-                return StoredFile(path.removeprefix(folder), path, size, "")
+        folder = self.files[0].path[: -len(self.files[0].name)]
+        for name in () if self.whole else names:
+            if (size := self.store.size(folder + name)) is not None:
+                return StoredFile(name, folder + name, size, "")
         return None
 
 
