@@ -151,7 +151,8 @@ def main() -> None:
     for home, name, phase in (
         (preparation, "find_photos", "index"), (loading, "read_photos", "read, check, fingerprints, features"),
         (loading, "near_pairs", "near-duplicates"), (preparation, "draw_splits", "splits"),
-        (features.FeatureExtractor, "pooled", "features of a split"), (train, "_write", "head evaluated, run written"),
+        (features.FeatureExtractor, "pooled", "features of a split"),
+        (train, "write_files", "head evaluated, run written"),
     ):  # fmt: skip
         setattr(home, name, meter.timed(phase, getattr(home, name)))
     if asked.stand_in:

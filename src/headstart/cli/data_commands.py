@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import headstart as hs
 from headstart.cli.base import Overwrite, Say, Shown, Texts, argument, load, option
 from headstart.cli.options import whole_numbers
-from headstart.data.schema import TABLE_OPTIONS
 from headstart.reporting.command import command_line
-from headstart.training.config import BAND_LEVEL, SAMPLE, SHARD_MB, ShardFormat
+from headstart.training.config import BAND_LEVEL, SAMPLE, SHARD_MB, DataOptions, ShardFormat
 
 _BUDGET = "Budget"
 
@@ -27,9 +27,8 @@ def check(
     """Audit a dataset: duplicates, label errors, outliers, bad files. Exits with 1 if it should not be trained on."""
     load("check", say, data)
     found = hs.check(data, out=out, fix=fix, quick=quick, overwrite=overwrite, **say, **options)
-    kind = {"labels": options["labels"]} if "labels" in options else {}
-    asked = {**kind, **{name: options[name] for name in TABLE_OPTIONS if name in options}}
-    then = command_line("train", fix or data, kind if fix else asked)
+    asked = _reading(options)
+    then = command_line("train", fix or data, {"labels": options.get("labels")} if fix else asked)
     if not found.fit and not fix:
         then = command_line("check", data, {"fix": "clean.csv", **asked})
     return Shown(found.text(3), found.summary, then, 0 if found.fit else 1)
@@ -81,9 +80,8 @@ def forecast(
     numbers = whole_numbers("more", more)
     load("forecast", say, data)
     found = hs.forecast(data, more=numbers, target=target, level=level, out=out, overwrite=overwrite, **say, **options)
-    asked = {name: options[name] for name in TABLE_OPTIONS if name in options}
     of_run = (Path(data) / "request.json").is_file()
-    return Shown(found.text, found.summary, "" if of_run else command_line("train", data, asked))
+    return Shown(found.text, found.summary, "" if of_run else command_line("train", data, _reading(options)))
 
 
 def pack(
@@ -98,7 +96,12 @@ def pack(
     """Write photos into shards, which every command reads in place. Run again, it goes on where it was stopped."""
     load("pack", say, data)
     made = hs.pack(data, out, format=format, shard_mb=shard_mb, overwrite=overwrite, **say, **options)
-    return Shown(made.text, made.summary, command_line("train", made.out, {}))
+    return Shown(made.text, made.summary, command_line("train", made.out, {"labels": options.get("labels")}))
+
+
+def _reading(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that say how the photos are read: the next command needs them, too."""
+    return {name: options[name] for name in (*DataOptions.__annotations__, "labels") if name in options}
 
 
 COMMANDS = (check, recommend, forecast, pack)

@@ -131,7 +131,7 @@ class RowStore:
         else:
             for digest, place in zip(shard.index.digests, places, strict=True):
                 self._rows.setdefault(digest, place)
-        shard.index.digests.clear()
+        shard.index.digests.clear()  # the keys of ``_rows`` are the same texts
 
     def __contains__(self, digest: str) -> bool:
         """Whether there is a row, by the index: its remark can be used, and ``get`` may still find it damaged."""

@@ -54,6 +54,12 @@ _SIGNATURES = {
     b"MM\x00*": "TIFF", b"%PDF": "PDF", b"PK\x03\x04": "ZIP", b"\x1f\x8b": "GZIP", b"%!PS": "PostScript",
 }  # fmt: skip
 
+KIND_SUFFIXES = {
+    "JPEG": ".jpg", "PNG": ".png", "GIF": ".gif", "BMP": ".bmp", "TIFF": ".tif", "WEBP": ".webp", "AVIF": ".avif",
+    "HEIC": ".heic",
+}  # fmt: skip
+"""The usual suffix of each kind of photo, as ``content_kind`` names it."""
+
 
 def natural_key(text: str) -> tuple[str, str]:
     """Sort key of the natural order: ``2`` before ``10``, case ignored, ties broken by the exact text.

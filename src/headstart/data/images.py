@@ -167,8 +167,8 @@ def full_size(photo: ImageRef, ranges: Ranges | None = None) -> np.ndarray:
 
 
 def where_is(photo: ImageRef) -> str:
-    """How a message names a photo: by its path, where it has one."""
-    return str(getattr(photo, "path", photo))
+    """How a message names a photo: by its shard and name, or its path, where it has one."""
+    return getattr(photo, "where", "") or str(getattr(photo, "path", photo))
 
 
 def centre(row: np.ndarray, size: int) -> np.ndarray:

@@ -17,9 +17,10 @@ import pytest
 from helpers.shards import FORMS, arrow_folder, members, parquet_file, seen, tar, web_shards
 
 from headstart.core.array_store import RowStore
-from headstart.data.filenames import shown
+from headstart.data.filenames import shown, split_in_name
+from headstart.data.images import where_is
 from headstart.data.schema import ReadOptions
-from headstart.data.sources import columns, tar_shards
+from headstart.data.sources import columns, stored, tar_shards
 from headstart.data.sources.columns import StoredPhotos
 from headstart.data.sources.detect import scan
 from headstart.data.sources.stores import expanded
@@ -75,6 +76,40 @@ def test_splits_are_those_of_the_names_of_shards(place: str, class_folder: Calla
     assert sorted((p.label, p.split, p.open().read()) for p in found.photos) == expected
 
 
+SPLITS_OF_NAMES = [
+    (("train-00000-of-00002", "train-00001-of-00002", "test-00000-of-00001-0a1b2c3d"), ("train", "train", "test")),
+    (("train-000", "extra-000"), ("train", "train")),
+    (("photos", "test"), ("train", "test")),
+    (("photos", "test-photos"), ("train", "test")),
+    (("photos", "our-test-run"), (None, None)),
+    (("cat-0", "dev-board-0"), (None, None)),
+    (("flowers_train", "flowers_test"), ("train", "test")),
+]
+
+
+@pytest.mark.parametrize(("names", "splits"), SPLITS_OF_NAMES)
+@pytest.mark.parametrize("form", ["tar", "parquet"])
+def test_names_of_shards_that_say_a_split(
+    form: str, names: tuple[str, ...], splits: tuple[str | None, ...], class_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    for seed, name in enumerate(names):
+        folder, to = class_folder(f"photos-{seed}", seed=seed), tmp_path / "shards" / f"{name}.{form}"
+        if form == "tar":
+            tar(to, {f"{p.parent.name}/{p.name}": p.read_bytes() for p in members(folder)})
+        else:
+            parquet_file(folder, to)
+    found = scan(tmp_path / "shards")
+    of_shards = [(p.where.partition(".")[0], p.split) for p in found.photos]  # type: ignore[attr-defined]
+    seen_in = {name: {split for shard, split in of_shards if shard == name} for name in names}
+    assert seen_in == {name: {split} for name, split in zip(names, splits, strict=True)}
+    assert len(found.notes) == (any(split_in_name(name) for name in names) and not all(map(split_in_name, names)))
+
+
+def test_the_name_of_one_file_says_no_split(photos: Path, tmp_path: Path) -> None:
+    found = scan(parquet_file(photos, tmp_path / "test-photos.parquet"))
+    assert {p.split for p in found.photos} == {None}
+
+
 def test_a_shard_is_indexed_once(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shards = web_shards(photos, tmp_path / "shards")
     first = seen(scan(shards))
@@ -86,6 +121,13 @@ def test_a_shard_is_indexed_once(photos: Path, tmp_path: Path, monkeypatch: pyte
     assert len(scan(shards).photos) == 31
 
 
+def test_the_cache_is_opened_once_for_all_shards(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shards, opened = web_shards(photos, tmp_path / "shards"), []
+    monkeypatch.setattr(stored, "RowStore", lambda *args: opened.append(args) or RowStore(*args))
+    scan(shards)
+    assert len(opened) == 1
+
+
 def test_photos_are_columns_and_not_objects(photos: Path, tmp_path: Path) -> None:
     found = scan(web_shards(photos, tmp_path / "shards"))
     assert isinstance(found.photos, StoredPhotos)
@@ -95,6 +137,11 @@ def test_photos_are_columns_and_not_objects(photos: Path, tmp_path: Path) -> Non
     again = columns.Columns.from_bytes(some.to_bytes())
     assert [again.name(i) for i in range(36)] == [some.name(i) for i in range(36)]
     assert np.array_equal(again.at, some.at)
+
+
+def test_a_message_names_the_shard_of_a_photo(photos: Path, tmp_path: Path) -> None:
+    first = scan(web_shards(photos, tmp_path / "shards")).photos[0]
+    assert where_is(first) == "photos-000.tar: cat/cat_00.png"
 
 
 def test_a_key_of_the_json_is_chosen_by_label_column(tmp_path: Path) -> None:
@@ -195,6 +242,20 @@ def test_hostile_tars(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _refused("more than 2 files", {"1.png": b"x", "1.cls": b"a", "2.png": b"x"}, tmp_path)
 
 
+@pytest.mark.parametrize("data", ["photos-{000..003}.tar", "photos-00[0-3].tar", "photos-000.tar"])
+def test_classes_are_named_beside_the_shards_that_a_pattern_names(data: str, photos: Path, tmp_path: Path) -> None:
+    web_shards(photos, tmp_path / "s", 36 if data == "photos-000.tar" else 10, "cls")
+    assert seen(scan(tmp_path / "s" / data)) == seen(scan(photos))
+
+
+def test_photos_that_are_left_out_leave_columns(photos: Path, tmp_path: Path) -> None:
+    shards = web_shards(photos, tmp_path / "s")
+    found = scan(shards, options=ReadOptions(ignore=("owl",)))
+    assert isinstance(scan(shards).photos, StoredPhotos)
+    assert isinstance(found.photos, StoredPhotos)
+    assert seen(found) == [row for row in seen(scan(photos)) if row[1] != "owl"]
+
+
 def test_a_photo_larger_than_any_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shard = tar(tmp_path / "s" / "0.tar", {"1.png": b"x" * 500, "1.cls": b"a", "2.png": b"y", "2.cls": b"b"}).parent
     monkeypatch.setattr(columns, "MAX_BYTES", 100)
@@ -249,7 +310,7 @@ def test_a_parquet_table_of_paths_is_still_a_table(photos: Path, tmp_path: Path)
     assert scan(tmp_path / "table.parquet").source == "table"
 
 
-def test_damaged_parquet_and_arrow(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damaged_parquet_and_arrow(photos: Path, tmp_path: Path) -> None:
     file = parquet_file(photos, tmp_path / "p" / "data.parquet")
     whole = file.read_bytes()
     for content in (whole[:1000], whole[:-10], b"PAR1" + bytes(100) + b"PAR1"):
@@ -303,6 +364,35 @@ def test_data_sets_that_hugging_face_writes(photos: Path, tmp_path: Path, monkey
     assert len({p.path for p in found.photos}) == 72
 
 
+def test_other_arrow_files_are_no_photos(photos: Path, tmp_path: Path) -> None:
+    folder = arrow_folder(photos, tmp_path / "a")
+    data = folder / "data-00000-of-00001.arrow"
+    (folder / "cache-0123456789abcdef.arrow").write_bytes(data.read_bytes())
+    assert seen(scan(folder)) == seen(scan(photos))
+    (folder / "other.arrow").write_bytes(data.read_bytes())
+    state = folder / "state.json"
+    state.write_text(json.dumps({"_data_files": [{"filename": data.name}]}), encoding="utf-8")
+    assert seen(scan(folder)) == seen(scan(photos))
+    state.write_text(json.dumps({"_data_files": [{"filename": "data-1.arrow"}]}), encoding="utf-8")
+    with pytest.raises(DataError, match=r"names files that are not there: data-1\.arrow"):
+        scan(folder)
+
+
+@pytest.mark.parametrize("name", ["state.json", "dataset_dict.json"])
+def test_class_folders_with_such_a_file_are_class_folders(name: str, class_folder: Callable[..., Path]) -> None:
+    folder = class_folder()
+    (folder / name).write_text("{}", encoding="utf-8")
+    found = scan(folder)
+    assert (found.source, len(found.photos)) == ("folder", 12)
+
+
+def test_a_data_set_without_files_is_told_with_an_example(photos: Path, tmp_path: Path) -> None:
+    folder = arrow_folder(photos, tmp_path / "a")
+    (folder / "data-00000-of-00001.arrow").rename(folder / "cache-0.arrow")
+    with pytest.raises(DataError, match=r"`photos-\{000\.\.099\}\.tar`"):
+        scan(folder)
+
+
 def test_nothing_is_unpickled(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import pickle
 
@@ -315,7 +405,7 @@ def test_nothing_is_unpickled(photos: Path, tmp_path: Path, monkeypatch: pytest.
 def test_the_index_in_the_cache_may_be_lost(photos: Path, tmp_path: Path) -> None:
     shards = web_shards(photos, tmp_path / "shards")
     scan(shards)
-    for file in RowStore("shards-v1", "uint8").folder.glob("*.values"):
+    for file in RowStore(f"shards-v{stored.FORMAT}", "uint8").folder.glob("*.values"):
         file.write_bytes(bytes(file.stat().st_size))
     assert seen(scan(shards)) == seen(scan(photos))
 

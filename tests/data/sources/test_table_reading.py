@@ -146,9 +146,12 @@ def test_parquet(folder):
         for data in (folder / "metadata.parquet", folder):
             with pytest.raises(DataError, match="needs pyarrow") as error:
                 scan(data)
-            assert error.value.hint == "pip install pyarrow"
+            assert error.value.hint == "pip install 'headstart[parquet]'"
         return
     parquet.write_table(pa.Table.from_pylist(OBJECTS), folder / "metadata.parquet")
+    assert counts(scan(folder)) == BOTH
+    rows, digest = pa.Table.from_pylist(OBJECTS), pa.array([bytes(16)] * len(OBJECTS), pa.binary(16))
+    parquet.write_table(rows.append_column("md5", digest), folder / "metadata.parquet")  # bytes, but no photos
     assert counts(scan(folder)) == BOTH
     inside = [{"image": {"bytes": b"x", "path": f"{n}.png"}, "label": n} for n in range(4)]  # shards, not a table
     parquet.write_table(pa.Table.from_pylist(inside), folder / "photos.parquet")

@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from safetensors.numpy import load_file
 import headstart as hs
 from headstart.cli.app import main
 from headstart.core.array_store import RowStore
-from headstart.data.schema import ReadOptions
+from headstart.data.schema import BadFile, Photo, ReadOptions
 from headstart.data.sources.detect import scan
 from headstart.errors import DownloadError, OptionError, RunError
 from headstart.workflows.packing import packing, shard_files
@@ -137,6 +138,37 @@ def test_a_finished_packing_is_not_done_again(photos: Path, tmp_path: Path, monk
     assert seen(scan(tmp_path / "out")) == seen(scan(photos))
 
 
+def test_photos_that_have_changed_are_packed_again(class_folder: Callable[..., Path], tmp_path: Path) -> None:
+    folder = class_folder()
+    hs.pack(folder, tmp_path / "out", quiet=True)
+    changed, other = sorted(folder.rglob("*.png"))[:2]
+    changed.write_bytes(other.read_bytes())
+    with pytest.raises(OptionError, match="have changed"):
+        hs.pack(folder, tmp_path / "out", quiet=True)
+    hs.pack(folder, tmp_path / "out", overwrite=True, quiet=True)
+    assert seen(scan(tmp_path / "out")) == seen(scan(folder))
+
+
+def test_no_shard_of_a_stopped_packing_stays_among_those_of_another(
+    photos: Path, class_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packing, "MB", 10_000)
+    whole = hs.pack(photos, tmp_path / "out", shard_mb=2, quiet=True)
+    (tmp_path / "out" / whole.shards[0].file).unlink()
+    write = packing._Packing._write
+
+    def once(self: packing._Packing, name: str, *more: Any) -> packing.Shard:
+        return write(self, name, *more) if name == whole.shards[0].file else pytest.fail("stopped")
+
+    monkeypatch.setattr(packing._Packing, "_write", once)
+    with pytest.raises(pytest.fail.Exception):
+        hs.pack(photos, tmp_path / "out", shard_mb=2, quiet=True)
+    monkeypatch.undo()
+    other = class_folder()
+    hs.pack(other, tmp_path / "out", overwrite=True, quiet=True)
+    assert seen(scan(tmp_path / "out")) == seen(scan(other))
+
+
 def test_other_files_are_not_replaced(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
@@ -165,14 +197,25 @@ def test_a_damaged_state_is_told(photos: Path, tmp_path: Path) -> None:
             hs.pack(photos, tmp_path / "out", quiet=True)
 
 
-def test_files_that_cannot_be_read_are_named(class_folder: Callable[..., Path], tmp_path: Path) -> None:
+def test_files_that_cannot_be_read_are_named(
+    class_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = class_folder()
     (folder / "cat" / "cat_000.png").unlink()
     (folder / "cat" / "cat_000.png").mkdir()
     (folder / "dog" / "lost.png").symlink_to(tmp_path / "nothing.png")
+    lost = folder / "cat" / "cat_001.png"
+    read = packing.read_file
+    monkeypatch.setattr(packing, "read_file", lambda photo: read(Photo(tmp_path, "") if photo.path == lost else photo))
     made = hs.pack(folder, tmp_path / "out", quiet=True)
-    assert made.photos == 11
-    assert scan(tmp_path / "out").photos[0].label == "cat"
+    assert made.photos == 10
+    assert [(bad.path, "cannot be read" in bad.reason) for bad in made.bad] == [(lost, True)]
+    assert made.summary["bad"] == [{"path": str(lost), "reason": made.bad[0].reason}]
+    assert "1 photo left out" in made.text
+    assert hs.pack(folder, tmp_path / "out", quiet=True).bad == (BadFile(lost, "cannot be read"),)
+    assert {p.path.name for p in scan(tmp_path / "out").photos} == {
+        p.name for p in folder.rglob("*.png") if p.is_file()
+    } - {lost.name}
 
 
 def test_a_store_that_stops_answering_stops_the_packing(
@@ -208,6 +251,19 @@ def test_the_command(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     code, _, said = said_by(main, capsys)
     assert code == 2
     assert "--overwrite" in said
+
+
+def test_the_next_command_reads_several_labels(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    rows = "".join(f"{file},cat|dog\n" for file in sorted(photos.rglob("*.png"))[:4])
+    (tmp_path / "table.csv").write_text("file,kinds\n" + rows, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    asked = ["table.csv", "out", "--labels", "multi", "--path-column", "file", "--label-column", "kinds"]
+    monkeypatch.setattr(sys, "argv", ["headstart", "pack", *asked])
+    code, _, said = said_by(main, capsys)
+    assert code == 0
+    assert "next: headstart train out --labels multi\n" in said
 
 
 def test_shards_are_the_same_bytes_wherever_the_photos_are(photos: Path, tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ class ArchiveSource:
         path = local(data)
         folder, notes = unpack(path)
         try:
-            found = folder_manifest(folder, within=folder, options=options)
+            found = folder_manifest(folder, within=folder, options=options, title=str(path))
         except DataError as error:  # what was left out may be the reason
             raise DataError(error.problem, error.hint, lines=(*error.lines, *notes)) from error
         name, layout = ARCHIVE.sub("", path.name), f"archive of {found.layout}"
@@ -363,7 +363,7 @@ def safe_parts(name: str, path: Path | str) -> tuple[str, ...]:
     absolute = name[:1] in ("/", "\\") or re.match(r"[A-Za-z]:", name)
     if absolute or ".." in parts or "\0" in name or any(re.fullmatch(r"[A-Za-z]:", part) for part in parts):
         raise DataError(
-            f"{path} has a file that would be written outside its folder ({quoted(name)}); it was not unpacked",
+            f"{path} names a file outside its folder ({quoted(name)}), and is not read",
             "Do not trust it.",
         )
     return tuple(part for part in parts if part not in ("", "."))

@@ -130,9 +130,11 @@ def _class_names(feature: Any) -> tuple[str, ...]:
 
 
 def rows_of(
-    table: Any, chosen: Chosen, options: ReadOptions, first: int, given: Split | None, at: Sequence[int]
+    table: Any, chosen: Chosen, options: ReadOptions, first: int, part: Split | None, at: Sequence[int]
 ) -> Iterator[Row]:
-    """The photos of a table of facts. ``first``: the number of the first one in its file; ``at``: their places."""
+    """The photos of a table of facts. ``first``: the number of the first one in its file; ``part``: a folder for those
+    whose names are bare, where no column says their split; ``at``: their places.
+    """
 
     def cells(column: str | None) -> list[Any]:
         if column is None:
@@ -142,10 +144,10 @@ def rows_of(
     paths = _paths(table, chosen)
     columns = (cells(chosen.label), cells(chosen.split), cells(chosen.group))
     for i, (label, split, group) in enumerate(zip(*columns, strict=True)):
-        word = split_of(split) if isinstance(split, str) else given
+        word = split_of(split) if isinstance(split, str) else None
         text = _label(label, chosen.names, options.several)
         kind, group = "" if text is None else "column", None if group is None else str(group)
-        yield Row(_name(paths[i], text, word, first + i), text, word, group, at[i], kind=kind)
+        yield Row(_name(paths[i], text, word or part, first + i), text, word, group, at[i], kind=kind)
 
 
 def _paths(table: Any, chosen: Chosen) -> list[Any]:

@@ -4,20 +4,62 @@ datasets is not needed, and nothing of such a folder is run.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
+from headstart.core.files import read_json
+from headstart.core.text import listed
 from headstart.data.schema import ReadOptions, Split
 from headstart.data.sources.arrow_columns import Chosen, choose, rows_of
 from headstart.data.sources.columns import Row
 from headstart.data.sources.parquet_shards import reading
 from headstart.data.sources.stores import StoredFile
+from headstart.errors import DataError
 
-MARKS = ("state.json", "dataset_dict.json")
-"""Files by which such a folder is known."""
+STATE, PARTS = "state.json", "dataset_dict.json"
+"""Files by which such a folder is known: of one set, and of several parts, each in a folder of its own."""
 SUFFIX = ".arrow"
+
+
+def is_saved_set(folder: Path) -> bool:
+    """Whether ``save_to_disk`` wrote a folder: other programs write a ``state.json`` too."""
+    with suppress(OSError):
+        names = os.listdir(folder)
+        if STATE in names and any(name.endswith(SUFFIX) for name in names):
+            return True
+        return PARTS in names and any((folder / name / STATE).is_file() for name in names)
+    return False
+
+
+def files_of_set(files: Sequence[StoredFile]) -> list[StoredFile]:
+    """The Arrow files that the ``state.json`` beside them names: others are what the package datasets computed of the
+    set (``cache-….arrow``). Raises DataError where one is missing, RunError for a damaged ``state.json``.
+    """
+    folders: dict[str, dict[str, StoredFile]] = {}
+    for file in files:
+        folder, _, name = file.name.rpartition("/")
+        folders.setdefault(folder, {})[name] = file
+    found = []
+    for there in (beside for beside in folders.values() if STATE in beside):
+        state = Path(there[STATE].path)
+        arrows = [name for name in there if name.endswith(SUFFIX) and not name.startswith("cache-")]
+        named = list(dict.fromkeys(_named(state))) or arrows
+        if missing := [name for name in named if name not in there]:
+            raise DataError(f"{state} names files that are not there: {listed(missing)}", "Copy or save the set again.")
+        found += [there[name] for name in named]
+    return found
+
+
+def _named(state: Path) -> list[str]:
+    held = read_json(state)
+    data_files = held.get("_data_files") if isinstance(held, dict) else None
+    names = [one.get("filename") for one in data_files if isinstance(one, dict)] if isinstance(data_files, list) else []
+    return [name for name in names if isinstance(name, str)]
 
 
 @dataclass
@@ -47,13 +89,13 @@ class ArrowReader:
             with pyarrow.memory_map(self.file.path) as mapped, pyarrow.ipc.open_stream(mapped) as stream:
                 return choose(stream.schema, self.options, self.file.path)
 
-    def rows(self, split: Split | None) -> Iterator[Row]:
+    def rows(self, part: Split | None) -> Iterator[Row]:
         """Every photo: ``at`` is its batch and its place in it."""
         first = 0
         for number, batch in enumerate(self.batches):
             at = [(number << 32) | i for i in range(batch.num_rows)]
             with reading(self.file.path):
-                yield from rows_of(self._facts(batch), self.chosen, self.options, first, split, at)
+                yield from rows_of(self._facts(batch), self.chosen, self.options, first, part, at)
             first += batch.num_rows
 
     def read(self, at: int, size: int) -> bytes:

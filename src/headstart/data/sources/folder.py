@@ -31,7 +31,7 @@ from headstart.data.sources.levels import (
 )
 from headstart.data.sources.packed import note_on_archives
 from headstart.data.sources.tree import Folders, is_output, leave_out
-from headstart.errors import DataError
+from headstart.errors import DataError, HeadstartError
 
 __all__ = ["FolderSource", "Folders", "folder_manifest"]
 
@@ -54,17 +54,26 @@ class FolderSource:
         return folder_manifest(path, options=options)
 
 
-def folder_manifest(root: Path, within: Path | None = None, options: ReadOptions = AS_FOUND) -> Manifest:
+def folder_manifest(
+    root: Path, within: Path | None = None, options: ReadOptions = AS_FOUND, title: str = ""
+) -> Manifest:
     """A folder's manifest: by its layout, else by its tables or the one folder in it, else by labels in file names.
 
-    ``within``: refuse paths of a table that lead out of this folder.
+    ``within``: refuse paths of a table that lead out of this folder; ``title``: what errors call the folder, where the
+    user named something else, of which it was made.
     """
     folders = Folders(root, options)
     try:
-        return _manifest(folders, root, within)
-    except DataError:
-        folders.refuse_unmatched()  # a misspelt one may be the reason
-        raise
+        try:
+            return _manifest(folders, root, within)
+        except DataError:
+            folders.refuse_unmatched()  # a misspelt one may be the reason
+            raise
+    except HeadstartError as error:
+        if not title:
+            raise
+        problem, hint, *lines = (text.replace(str(root), title) for text in (error.problem, error.hint, *error.lines))
+        raise type(error)(problem, hint, lines=lines, option=error.option) from error
 
 
 def _manifest(folders: Folders, root: Path, within: Path | None, wrapped: int = 0) -> Manifest:

@@ -21,7 +21,7 @@ from headstart.core.cached_folders import RECORD, open_folder
 from headstart.core.eviction import FOLDERS
 from headstart.core.files import work_folder, write_text
 from headstart.core.paths import Place, cache_dir, place, told
-from headstart.data.filenames import content_kind
+from headstart.data.filenames import KIND_SUFFIXES, content_kind
 from headstart.data.pictures import picture
 from headstart.data.schema import ReadOptions
 from headstart.data.sources.in_memory import (
@@ -59,10 +59,6 @@ else:
 TABLE = "photos.jsonl"
 IMAGES = "images"
 _HOME = "given-"
-_SUFFIXES = {
-    "JPEG": ".jpg", "PNG": ".png", "GIF": ".gif", "BMP": ".bmp", "TIFF": ".tif", "WEBP": ".webp", "AVIF": ".avif",
-    "HEIC": ".heic",
-}  # fmt: skip
 
 
 def named(data: Any, argument: str = "data") -> str:
@@ -172,7 +168,7 @@ class _Writing:
             data = one.encoded(1)
         except OSError as error:
             raise DataError(f"{option(self.argument)}: image {number} cannot be read: {error}.") from None
-        name = f"{IMAGES}/{number:06d}{_SUFFIXES.get(content_kind(data[:64]), '')}"
+        name = f"{IMAGES}/{number:06d}{KIND_SUFFIXES.get(content_kind(data[:64]), '')}"
         self.digest.update(hashlib.blake2b(data, digest_size=16).digest())
         (self.folder / IMAGES).mkdir(exist_ok=True)
         (self.folder / name).write_bytes(data)

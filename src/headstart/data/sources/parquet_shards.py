@@ -15,7 +15,7 @@ from headstart.core.text import brief
 from headstart.data.schema import ReadOptions, Split
 from headstart.data.sources.arrow_columns import choose, holds_images, rows_of
 from headstart.data.sources.columns import Row
-from headstart.data.sources.stores import Here, Store, StoredFile
+from headstart.data.sources.stores import Store, StoredFile
 from headstart.errors import DataError, DownloadError
 
 SUFFIXES = (".parquet", ".pq")
@@ -39,16 +39,18 @@ def reading(where: str) -> Iterator[None]:
         raise DataError(f"{where} cannot be read ({brief(error)[:160]})", "Download or write it again.") from error
 
 
-def has_images(path: str, size: int) -> bool:
-    """Whether a Parquet file here holds encoded images. Raises DataError where it cannot be read."""
-    with reading(path), Here().open(path, size) as file:
+def has_images(store: Store, path: str, size: int) -> bool:
+    """Whether a Parquet file holds encoded images. Raises DataError where it cannot be read."""
+    with reading(path), store.open(path, size) as file:
         from pyarrow import parquet
 
         return holds_images(parquet.read_schema(file))
 
 
-def index(file: StoredFile, store: Store, options: ReadOptions, split: Split | None) -> Iterator[Row]:
-    """Every photo of a file: ``at`` is its row group and its place in it. Raises DataError, OptionError."""
+def index(file: StoredFile, store: Store, options: ReadOptions, part: Split | None) -> Iterator[Row]:
+    """Every photo of a file: ``at`` is its row group and its place in it; ``part``: see ``rows_of``. Raises DataError,
+    OptionError.
+    """
     with reading(file.path), store.open(file.path, file.size) as stream:
         from pyarrow import parquet
 
@@ -58,7 +60,7 @@ def index(file: StoredFile, store: Store, options: ReadOptions, split: Split | N
             count = found.metadata.row_group(group).num_rows
             table = found.read_row_group(group, columns=chosen.of_facts)
             at = [(group << _SHIFT) | i for i in range(count)]
-            yield from rows_of(_with_rows(table, count), chosen, options, first, split, at)
+            yield from rows_of(_with_rows(table, count), chosen, options, first, part, at)
             first += count
 
 

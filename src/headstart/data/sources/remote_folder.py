@@ -14,6 +14,7 @@ from headstart.data.schema import BadFile, Manifest, ReadOptions
 from headstart.data.sources.archive import safe_parts
 from headstart.data.sources.columns import Columns, Row, StoredPhotos
 from headstart.data.sources.folder import folder_manifest
+from headstart.data.sources.packed import ARCHIVE, FOREIGN
 from headstart.data.sources.stores import Elsewhere, Listing
 from headstart.data.sources.table_reading import SUFFIXES
 from headstart.errors import DataError
@@ -41,23 +42,37 @@ def remote_manifest(found: Listing, store: Elsewhere, data: str, options: ReadOp
         raise DataError(problem, "Pack them into shards first: `hs.pack(DATA, OUT)`.")
     with tempfile.TemporaryDirectory(prefix="headstart-") as work:
         here = Path(work) / (found.root.name or "photos")
-        here.mkdir()
-        for file in found.files:
-            target = here.joinpath(*safe_parts(file.name, data))
-            target.parent.mkdir(parents=True, exist_ok=True)
-            table = target.suffix.lower() in SUFFIXES and file.size <= LARGEST_TABLE
-            if table or is_image_name(file.name):
-                target.write_bytes(store.whole(file.path) if table else b"")
-        told = folder_manifest(here, within=here, options=options)
-        by_name = {file.name: (number, file.size) for number, file in enumerate(found.files)}
+        by_name = _laid_out(here, found, store, data)
+        told = folder_manifest(here, within=here, options=options, title=data.rstrip("/"))
         rows = []
         for photo in told.photos:
-            name = shown(photo.path, here)
-            at, size = by_name[name]
-            rows.append(Row(name, photo.label, photo.split, photo.group, at, size))
+            number = by_name[name := shown(photo.path, here)]
+            rows.append(Row(name, photo.label, photo.split, photo.group, number, found.files[number].size))
         skipped = tuple(BadFile(found.root / shown(bad.path, here), bad.reason, bad.label) for bad in told.skipped)
     reader = FileReader(store, tuple(file.path for file in found.files))
     photos = StoredPhotos(found.root, [Columns.of(rows)], [reader], [""]) if rows else ()
     return replace(
         told, root=found.root, name=found.name, layout=f"{told.layout}, read in place", photos=photos, skipped=skipped
     )
+
+
+def _laid_out(here: Path, found: Listing, store: Elsewhere, data: str) -> dict[str, int]:
+    """Write the files' names below ``here``; returns their numbers by the names there. Raises DataError for a name that
+    no file here can have.
+    """
+    here.mkdir()
+    numbers: dict[str, int] = {}
+    for number, file in enumerate(found.files):
+        parts = safe_parts(file.name, data)
+        target = here.joinpath(*parts)
+        table = target.suffix.lower() in SUFFIXES and file.size <= LARGEST_TABLE
+        if not (table or is_image_name(file.name) or ARCHIVE.search(file.name) or FOREIGN.search(file.name)):
+            continue
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(store.whole(file.path) if table else b"")
+        except OSError as error:
+            raise DataError(f"{data}: no file here can be named {file.name} ({error.strerror or error})") from error
+        if numbers.setdefault("/".join(parts), number) != number:
+            raise DataError(f"{data} holds two files {'/'.join(parts)}", "Give each a name of its own.")
+    return numbers

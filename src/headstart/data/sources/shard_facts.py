@@ -5,6 +5,7 @@ columns of each shard as they were indexed. Out: the same, resolved; what has no
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from headstart.core.text import listed, plural, quoted
 from headstart.data.filenames import clean_label, split_in_name, split_of
 from headstart.data.schema import SPLITS, BadFile, Split
 from headstart.data.sources.columns import KINDS, Columns, Reader
-from headstart.data.sources.stores import Store, StoredFile
+from headstart.data.sources.stores import Listing, StoredFile
 from headstart.errors import DataError
 
 CLASS_LISTS = ("classes.txt", "labels.txt", "classnames.txt", "class_names.txt")
@@ -23,6 +24,8 @@ CLASS_LISTS = ("classes.txt", "labels.txt", "classnames.txt", "class_names.txt")
 LARGEST_LIST = 1 << 20
 CAPTIONS = 0.5
 """Share of different texts from which ``.txt`` files are captions rather than classes."""
+_NUMBERS = re.compile(r"[-_.]?\d+([-_.]of[-_.]\d+)?([-_.][0-9a-f]{6,})?$")
+"""The end of a shard's name: ``-000``, ``-00000-of-00002``, and what the hub writes after it."""
 _WORDS = {
     "json": "a key of its .json",
     "cls": "its .cls",
@@ -41,25 +44,31 @@ class Shard:
     reader: Reader
 
 
-def split_of_shard(file: StoredFile) -> Split | None:
-    """The split that a shard's name says (``train-0001.tar``), or the folder that it is in."""
+def split_of_shard(file: StoredFile, sure: bool = False) -> Split | None:
+    """The split that a shard's name says: ``train-0001.tar``, ``train-00000-of-00002.parquet``, ``train/0001.tar``; if
+    it need not be ``sure``, also ``photos-train-1.tar``, whose other words may be of a class.
+    """
     folder, _, base = file.name.rpartition("/")
-    named = split_in_name(os.path.splitext(base)[0])
-    return named[0] if named else split_of(folder.rpartition("/")[2])
+    stem = os.path.splitext(base)[0]
+    named = split_of(_NUMBERS.sub("", stem)) or split_of(folder.rpartition("/")[2])
+    if sure or named:
+        return named
+    somewhere = split_in_name(stem)
+    return somewhere[0] if somewhere else None
 
 
-def resolved(
-    shards: Sequence[Shard], others: Sequence[StoredFile], store: Store, data: str
-) -> tuple[list[Shard], list[str]]:
+def resolved(shards: Sequence[Shard], found: Listing, data: str) -> tuple[list[Shard], list[str]]:
     """The shards with one kind of label and with the splits of their names, and notes. Raises DataError."""
     kind = _kind(shards, data)
     notes: list[str] = []
     if kind == "cls":
-        shards, notes = _named_classes(shards, others, store, data)
+        shards, notes = _named_classes(shards, found, data)
     elif kind == "txt":
         _refuse_captions(shards, data)
-    shards, told = _with_splits(shards)
-    return _unique(shards, data), [*notes, *told]
+    if not found.single:  # as the name of a folder that is the data says no split
+        shards, told = _with_splits(shards)
+        notes = [*notes, *told]
+    return _unique(shards, data), notes
 
 
 def _kind(shards: Sequence[Shard], data: str) -> str:
@@ -83,21 +92,19 @@ def _kind(shards: Sequence[Shard], data: str) -> str:
     return there[0]
 
 
-def _named_classes(
-    shards: Sequence[Shard], others: Sequence[StoredFile], store: Store, data: str
-) -> tuple[list[Shard], list[str]]:
+def _named_classes(shards: Sequence[Shard], found: Listing, data: str) -> tuple[list[Shard], list[str]]:
     """Numbers of classes by the list beside the shards, if there is one. Names stay what they are."""
     labels = {label for one in shards for label in one.rows.label_names}
     if not all(label.isdigit() for label in labels):
         return list(shards), []
-    beside = next((file for file in others if file.name.rpartition("/")[2].casefold() in CLASS_LISTS), None)
+    beside = found.find(CLASS_LISTS)
     if beside is None:
         return list(shards), [
             f"classes are numbers without names; a {CLASS_LISTS[0]} beside the shards would name them"
         ]
     if beside.size > LARGEST_LIST:
         raise DataError(f"{beside.path} has {beside.size:,} bytes, too many for a list of classes")
-    text = store.read(beside.path, 0, beside.size).decode("utf-8", "backslashreplace")
+    text = found.store.read(beside.path, 0, beside.size).decode("utf-8", "backslashreplace")
     names = [clean_label(line) for line in text.splitlines() if line.strip()]
     if lacking := sorted((label for label in labels if int(label) >= len(names)), key=int):
         raise DataError(
@@ -125,24 +132,27 @@ def _refuse_captions(shards: Sequence[Shard], data: str) -> None:
 
 
 def _with_splits(shards: Sequence[Shard]) -> tuple[list[Shard], list[str]]:
-    """Photos without a split of their own get that of their shard's name, where every such shard's name says one."""
-    bare = [one for one in shards if len(one.rows) and (one.rows.splits < 0).any()]
-    named = [one for one in bare if split_of_shard(one.file)]
-    if not named:
-        return list(shards), []
-    if len(named) < len(bare):
-        other = next(one for one in bare if not split_of_shard(one.file))
-        words = f"{named[0].file.name} names a split and {other.file.name} does not: no split is taken from names"
-        return list(shards), [words]
+    """Photos without a split of their own get that of their shard's name. Where some names say none, those that surely
+    do count, and the others are train; without such, no name counts.
+    """
+    bare = [one.file for one in shards if len(one.rows) and (one.rows.splits < 0).any()]
+    saying = [file for file in bare if split_of_shard(file)]
+    splits = {file.name: split_of_shard(file, sure=len(saying) < len(bare)) for file in bare}
+    others = [name for name, split in splits.items() if split is None]
+    if len(others) == len(bare):
+        names = [f"{file.name} names a split and {others[0]} does not: no split is taken from names" for file in saying]
+        return list(shards), names[:1]
 
     def given(one: Shard) -> Shard:
-        split = split_of_shard(one.file)
-        if split is None:
+        if one.file.name not in splits:
             return one
-        splits = np.where(one.rows.splits < 0, np.int8(SPLITS.index(split)), one.rows.splits)
-        return replace(one, rows=replace(one.rows, splits=splits))
+        split = SPLITS.index(splits[one.file.name] or "train")
+        return replace(
+            one, rows=replace(one.rows, splits=np.where(one.rows.splits < 0, np.int8(split), one.rows.splits))
+        )
 
-    return list(map(given, shards)), []
+    notes = [f"taken as train, as their names say no split: {listed(others)}"] if others else []
+    return list(map(given, shards)), notes
 
 
 def _unique(shards: Sequence[Shard], data: str) -> list[Shard]:

@@ -14,21 +14,30 @@ from pathlib import Path
 
 from headstart.core.array_store import RowStore
 from headstart.core.events import OnProgress
-from headstart.core.text import listed
-from headstart.data.filenames import IMAGE_SUFFIXES, is_companion, is_hidden, split_of
+from headstart.core.text import listed, plural
+from headstart.data.filenames import IMAGE_SUFFIXES, is_companion, is_hidden, is_image_name, split_of
 from headstart.data.schema import AS_FOUND, Manifest, ReadOptions
 from headstart.data.sources import arrow_folder, parquet_shards, tar_shards
 from headstart.data.sources.base import local
-from headstart.data.sources.columns import Columns, Row, StoredPhotos
+from headstart.data.sources.columns import Columns, Reader, Row, StoredPhotos
 from headstart.data.sources.packed import ARCHIVE, FOREIGN
 from headstart.data.sources.remote_folder import remote_manifest
 from headstart.data.sources.shard_facts import Shard, resolved, split_of_shard, without_label
-from headstart.data.sources.stores import Elsewhere, Here, Listing, StoredFile, is_pattern, list_files, scheme_of
-from headstart.data.sources.tree import leave_out
+from headstart.data.sources.stores import (
+    Elsewhere,
+    Here,
+    Listing,
+    Store,
+    StoredFile,
+    is_pattern,
+    list_files,
+    scheme_of,
+)
+from headstart.data.sources.tree import is_ignored, leave_out
 from headstart.errors import DataError
 
 SHARDS = (".tar", *parquet_shards.SUFFIXES)
-FORMAT = 1
+FORMAT = 2
 """Increased when a shard of the same bytes gives other rows than before."""
 
 
@@ -40,14 +49,12 @@ class StoredSource:
             return True
         path = local(data)
         if os.path.isdir(path):  # unlike Path.is_dir, no error for a name that no file can have
-            return (
-                arrow_folder.MARKS[0] in (names := _names(path)) or arrow_folder.MARKS[1] in names or _only_shards(path)
-            )
+            return arrow_folder.is_saved_set(path) or _only_shards(path)
         if not os.path.isfile(path):
             return False
         size = path.stat().st_size
         if path.suffix.lower() in parquet_shards.SUFFIXES:
-            return parquet_shards.has_images(str(path), size)
+            return parquet_shards.has_images(Here(), str(path), size)
         if path.suffix.lower() != ".tar":
             return False
         with Here().open(str(path), size) as file:
@@ -58,18 +65,19 @@ class StoredSource:
             problem = f"{data} is an address of an archive, which cannot be read in place"
             raise DataError(problem, "Download it first, then name the file.")
         found = _listed(data)
-        form, files = _form(found, data)
+        form, files = _form(found, data, options.ignore)
         if form is None:
             assert isinstance(found.store, Elsewhere)
             return remote_manifest(found, found.store, data, options)
-        shards = form(found, files, options, progress or (lambda done, total: None))
-        others = [file for file in found.files if file not in set(files)]
-        return leave_out(_together(found, shards, others, data, LAYOUTS[form]), options.ignore, data)
+        shards = _indexed(files, form(found, options), options, progress or (lambda done, total: None))
+        return leave_out(_together(found, shards, data, LAYOUTS[form]), options.ignore, data)
 
 
-def _together(found: Listing, shards: list[Shard], others: list[StoredFile], data: str, layout: str) -> Manifest:
+def _together(found: Listing, shards: list[Shard], data: str, layout: str) -> Manifest:
     """One manifest of all shards. Raises DataError."""
-    shards, notes = resolved(shards, others, found.store, data)
+    shards, notes = resolved(shards, found, data)
+    if pictures := sum(is_image_name(file.name) for file in found.files):
+        notes.append(f"{plural(pictures, 'picture')} beside the shards not read")
     shards, bad = without_label(shards, found.root)
     shards = [one for one in shards if len(one.rows)]
     photos = StoredPhotos(
@@ -78,7 +86,9 @@ def _together(found: Listing, shards: list[Shard], others: list[StoredFile], dat
     return Manifest(found.root, found.name, layout, photos, tuple(bad), tuple(notes))
 
 
-Form = Callable[[Listing, Sequence[StoredFile], ReadOptions, OnProgress], list[Shard]]
+Opened = Callable[[StoredFile], tuple[Reader, Callable[[], Iterable[Row]]]]
+"""What reads the photos of a shard, and what lists them."""
+Form = Callable[[Listing, ReadOptions], Opened]
 
 
 def _listed(data: str) -> Listing:
@@ -121,7 +131,7 @@ def _only_shards(path: Path) -> bool:
             elif suffix == ".tar":
                 any_shard = True
             elif suffix in parquet_shards.SUFFIXES:
-                if not _is_parquet_of_images(folder / name):
+                if not _is_parquet_of_images(Here(), str(folder / name), (folder / name).stat().st_size):
                     return False
                 any_shard = True
             elif not is_companion(name):
@@ -129,20 +139,15 @@ def _only_shards(path: Path) -> bool:
     return any_shard
 
 
-def _is_parquet_of_images(path: Path) -> bool:
+def _is_parquet_of_images(store: Store, path: str, size: int) -> bool:
     with suppress(DataError, OSError):  # among photos it may be anything
-        return parquet_shards.has_images(str(path), path.stat().st_size)
+        return parquet_shards.has_images(store, path, size)
     return False
 
 
-def _form(found: Listing, data: str) -> tuple[Form | None, list[StoredFile]]:
+def _form(found: Listing, data: str, ignore: Sequence[str]) -> tuple[Form | None, list[StoredFile]]:
     """How the files are to be read, and which of them are shards; None for photos in folders elsewhere."""
-    kinds = {
-        _tars: [f for f in found.files if f.suffix == ".tar"],
-        _parquets: [f for f in found.files if f.suffix in parquet_shards.SUFFIXES],
-        _arrows: [f for f in found.files if f.suffix == arrow_folder.SUFFIX],
-    }
-    there = {form: files for form, files in kinds.items() if files}
+    there = {form: files for form, files in _shards(found, data, ignore).items() if files}
     if len(there) > 1:
         names = listed([files[0].name for files in there.values()])
         raise DataError(f"{data} has shards of several kinds ({names})", "Name those of one kind: `photos/*.tar`.")
@@ -155,47 +160,78 @@ def _form(found: Listing, data: str) -> tuple[Form | None, list[StoredFile]]:
         )
     if not isinstance(found.store, Elsewhere):
         raise DataError(
-            f"{data} names no shards (.tar, .parquet)", "Name a folder, or shards: `photos-{{000..099}}.tar`."
+            f"{data} names no shards (.tar, .parquet)", "Name a folder, or shards: `photos-{000..099}.tar`."
         )
     return None, []
 
 
-def _tars(found: Listing, files: Sequence[StoredFile], options: ReadOptions, told: OnProgress) -> list[Shard]:
-    shards = []
-    for number, file in enumerate(files, 1):
-        rows = _cached(file, options, partial(tar_shards.index, file, found.store, options))
-        shards.append(Shard(file, rows, tar_shards.TarReader(found.store, file.path)))
-        told(number, len(files))
-    return shards
-
-
-def _parquets(found: Listing, files: Sequence[StoredFile], options: ReadOptions, told: OnProgress) -> list[Shard]:
-    groups, shards = parquet_shards.RowGroups(found.store, options), []
-    for number, file in enumerate(files, 1):
-        rows = _cached(file, options, partial(parquet_shards.index, file, found.store, options, split_of_shard(file)))
-        shards.append(Shard(file, rows, parquet_shards.ParquetReader(groups, file)))
-        told(number, len(files))
-    return shards
-
-
-def _arrows(found: Listing, files: Sequence[StoredFile], options: ReadOptions, told: OnProgress) -> list[Shard]:
-    if isinstance(found.store, Elsewhere):
-        problem = f"{found.root}: Arrow files are mapped from a disk, and cannot be read in place elsewhere"
+def _shards(found: Listing, data: str, ignore: Sequence[str]) -> dict[Form, list[StoredFile]]:
+    """The shards among the files. Raises DataError where photos lie beside them in a store: either may be the data. On
+    the hub they are pictures of the README.
+    """
+    tars = [file for file in found.files if file.suffix == ".tar"]
+    parquets = [file for file in found.files if file.suffix in parquet_shards.SUFFIXES]
+    if not isinstance(found.store, Elsewhere):
+        return {_tars: tars, _parquets: parquets, _arrows: arrow_folder.files_of_set(found.files)}
+    photo = next((file.name for file in found.files if is_image_name(file.name)), None)
+    if photo is not None and scheme_of(data) != "hf":
+        tars = [file for file in tars if not is_ignored(file.name, ignore)]
+        parquets = [file for file in parquets if not is_ignored(file.name, ignore)]
+        parquets = [file for file in parquets if _is_parquet_of_images(found.store, file.path, file.size)]
+        if shards := tars or parquets:
+            raise _unclear(data, photo, shards[0])
+    kinds = {file.suffix for file in found.files}
+    if arrow_folder.SUFFIX in kinds and any(file.name.endswith(arrow_folder.STATE) for file in found.files):
+        problem = f"{data}: Arrow files are mapped from a disk, and cannot be read in place elsewhere"
         raise DataError(problem, "Write them as Parquet (`Dataset.to_parquet`), or copy the folder here.")
-    shards = []
-    for number, file in enumerate(files, 1):
+    return {_tars: tars, _parquets: parquets}
+
+
+def _unclear(data: str, photo: str, shard: StoredFile) -> DataError:
+    every = "/".join(filter(None, (data.rstrip("/"), shard.name.rpartition("/")[0], f"*{shard.suffix}")))
+    return DataError(
+        f"{data} holds photos ({photo}) and shards ({shard.name}): which of them are the data is not clear",
+        f"Name the shards, `{every}`, or leave them out: `ignore='*{shard.suffix}'`.",
+    )
+
+
+def _tars(found: Listing, options: ReadOptions) -> Opened:
+    return lambda file: (
+        tar_shards.TarReader(found.store, file.path),
+        partial(tar_shards.index, file, found.store, options),
+    )
+
+
+def _parquets(found: Listing, options: ReadOptions) -> Opened:
+    groups = parquet_shards.RowGroups(found.store, options)
+    return lambda file: (
+        parquet_shards.ParquetReader(groups, file),
+        partial(parquet_shards.index, file, found.store, options, split_of_shard(file)),
+    )
+
+
+def _arrows(found: Listing, options: ReadOptions) -> Opened:
+    def opened(file: StoredFile) -> tuple[Reader, Callable[[], Iterable[Row]]]:
         reader = arrow_folder.ArrowReader(file, options)
-        split = split_of(file.name.rpartition("/")[0].rpartition("/")[2])
-        shards.append(Shard(file, _cached(file, options, partial(reader.rows, split)), reader))
-        told(number, len(files))
+        return reader, partial(reader.rows, split_of_shard(file))
+
+    return opened
+
+
+def _indexed(files: Sequence[StoredFile], opened: Opened, options: ReadOptions, progress: OnProgress) -> list[Shard]:
+    """The shards with their rows: from the cache, which is opened once, where it has them."""
+    store, shards = RowStore(f"shards-v{FORMAT}", "uint8"), []
+    for number, file in enumerate(files, 1):
+        reader, rows = opened(file)
+        shards.append(Shard(file, _cached(store, file, options, rows), reader))
+        progress(number, len(files))
     return shards
 
 
-def _cached(file: StoredFile, options: ReadOptions, rows: Callable[[], Iterable[Row]]) -> Columns:
+def _cached(store: RowStore, file: StoredFile, options: ReadOptions, rows: Callable[[], Iterable[Row]]) -> Columns:
     """The rows of a shard, from the cache where it has them: by the file's path, size and time of change or tag."""
     asked = (FORMAT, file.name, options.label_column, options.split_column, options.group_column, options.path_column)
     key = hashlib.blake2b(repr((file.key, *asked, options.several)).encode(errors="surrogateescape"), digest_size=16)
-    store = RowStore(f"shards-v{FORMAT}", "uint8")
     kept = store.get(digest := key.hexdigest()) if file.stamp else None
     if kept is not None:
         return Columns.from_bytes(kept)

@@ -13,11 +13,12 @@ import re
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import product
+from itertools import product, takewhile
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -53,6 +54,9 @@ class Store(Protocol):
     def open(self, path: str, size: int) -> IO[bytes]:
         """A file of ``size`` bytes, to read and seek in."""
 
+    def size(self, path: str) -> int | None:
+        """The bytes of a file; None where it is not there, or not to be read. Raises DownloadError."""
+
 
 @dataclass(frozen=True)
 class StoredFile:
@@ -77,13 +81,14 @@ class StoredFile:
 @dataclass(frozen=True)
 class Listing:
     """The files that some data names, in natural order, without hidden ones; ``root``: what their names are below;
-    ``single``: one file was named.
+    ``single``: one file was named; ``whole``: a folder was, and these are all of its files.
     """
 
     root: Path
     files: tuple[StoredFile, ...]
     store: Store
     single: bool = False
+    whole: bool = False
 
     @property
     def name(self) -> str:
@@ -91,6 +96,17 @@ class Listing:
         if self.single:
             return self.files[0].name.rpartition("/")[2].partition(".")[0]
         return self.root.name or "photos"
+
+    def find(self, names: Sequence[str]) -> StoredFile | None:
+        """The first file of such a name, in any folder; where a pattern or one file was named, beside these."""
+        for file in self.files:
+            if file.name.rpartition("/")[2].casefold() in names:
+                return file
+        folder = self.files[0].path[: -len(self.files[0].name)]
+        for name in () if self.whole else names:
+            if (size := self.store.size(folder + name)) is not None:
+                return StoredFile(name, folder + name, size, "")
+        return None
 
 
 def scheme_of(data: str) -> str | None:
@@ -148,7 +164,7 @@ def _here(path: Path, data: str) -> Listing:
         facts = one.stat()
         name = one.relative_to(root).as_posix()
         files.append(StoredFile(name, str(one), facts.st_size, str(facts.st_mtime_ns)))
-    return _listing(root, files, Here(), data, path.is_file())
+    return _listing(root, files, Here(), data, path.is_file(), path.is_dir())
 
 
 def _walk(path: Path) -> Iterator[tuple[str, list[str], list[str]]]:
@@ -165,11 +181,11 @@ def _common(paths: list[str]) -> Path:
     return Path(os.path.commonpath([os.path.dirname(path) for path in paths]))
 
 
-def _listing(root: Path, files: list[StoredFile], store: Store, data: str, single: bool) -> Listing:
+def _listing(root: Path, files: list[StoredFile], store: Store, data: str, single: bool, whole: bool) -> Listing:
     shown = [f for f in files if not any(map(is_hidden, f.name.split("/")))]
     if not shown:
         raise DataError(f"{data}: no files there", "Check the spelling, and that you may list what is there.")
-    return Listing(root, tuple(sorted(shown, key=lambda f: natural_key(f.name))), store, single)
+    return Listing(root, tuple(sorted(shown, key=lambda f: natural_key(f.name))), store, single, whole)
 
 
 class Here:
@@ -183,12 +199,15 @@ class Here:
     def open(self, path: str, size: int) -> IO[bytes]:
         return open_regular(Path(path))
 
+    def size(self, path: str) -> int | None:
+        return os.path.getsize(path) if os.path.isfile(path) else None
+
 
 def _remote(data: str) -> Listing:
     system, scheme = file_system(data), f"{scheme_of(data)}://"
     system.invalidate_cache()
     plain = data.rstrip("/")
-    with told(data):
+    with store_errors(data):
         names = [system._strip_protocol(one) for one in expanded(plain)]
         several = len(names) > 1 or bool(re.search(r"[*?\[]", plain))
         if several:
@@ -200,7 +219,7 @@ def _remote(data: str) -> Listing:
     root = root if not single else names[0].rpartition("/")[0]
     files = [_stored(name, root, fact) for name, fact in facts.items() if fact.get("type") == "file"]
     shown = root if root.startswith(scheme) else scheme + root.lstrip("/")
-    return _listing(Path(shown), files, Elsewhere(system), data, single)
+    return _listing(Path(shown), files, Elsewhere(system), data, single, not (single or several))
 
 
 def _facts_below(system: Any, name: str) -> tuple[dict[str, Any], str]:
@@ -227,10 +246,9 @@ def _facts_of(system: Any, names: list[str]) -> dict[str, Any]:
 
 
 def _shared(names: list[str]) -> str:
-    parts = [name.split("/")[:-1] for name in names]
-    same = [one[0] for one in zip(*parts, strict=False) if len(set(one)) == 1]
-    first = parts[0] if parts else []
-    return "/".join(first[: len(same)])
+    """The folder that all of these are below."""
+    levels = zip(*(name.split("/")[:-1] for name in names), strict=False)
+    return "/".join(level[0] for level in takewhile(lambda level: len(set(level)) == 1, levels))
 
 
 def _stored(path: str, root: str, facts: dict[str, Any]) -> StoredFile:
@@ -260,19 +278,15 @@ def file_system(data: str) -> Any:
         ) from error
 
 
-class told:  # noqa: N801 - it reads as what it does
+@contextmanager
+def store_errors(where: str) -> Iterator[None]:
     """Turns whatever a store raises into a DownloadError of one line; nothing of its requests is shown."""
-
-    def __init__(self, where: str) -> None:
-        self.where = where
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if error is None or not isinstance(error, Exception) or isinstance(error, DataError | DownloadError):
-            return
-        raise DownloadError(f"{self.where} cannot be read: {_reason(error)}.", _hint(error)) from None
+    try:
+        yield
+    except (DataError, DownloadError):
+        raise
+    except Exception as error:  # noqa: BLE001 - each store has errors of its own
+        raise DownloadError(f"{where} cannot be read: {_reason(error)}.", _hint(error)) from None
 
 
 def _reason(error: Exception) -> str:
@@ -340,6 +354,15 @@ class Elsewhere:
         """A file as it is. Raises DownloadError."""
         return self._asked(path, {})
 
+    def size(self, path: str) -> int | None:
+        with store_errors(path):
+            try:
+                return int(_retried(self.system, partial(self.system.info, path)).get("size") or 0)
+            except (FileNotFoundError, PermissionError) as error:  # without the right to list, S3 says the latter
+                if getattr(error.__cause__, "status", 404) not in (403, 404):
+                    raise
+                return None
+
     def open(self, path: str, size: int) -> IO[bytes]:
         return io.BufferedReader(Blocks(partial(self.read, path), size), 1 << 16)
 
@@ -371,5 +394,5 @@ class Elsewhere:
         return found
 
     def _asked(self, path: str, part: dict[str, int]) -> bytes:
-        with told(path):
+        with store_errors(path):
             return bytes(_retried(self.system, partial(self.system.cat_file, path, **part)))

@@ -11,7 +11,8 @@ from itertools import islice
 from pathlib import Path
 
 from headstart.core.text import plural
-from headstart.data.sources.table_json import json_rows
+from headstart.data.sources.arrow_columns import holds_images
+from headstart.data.sources.table_json import cell_of, json_rows
 from headstart.errors import DataError
 
 TEXT_SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".psv"})
@@ -156,13 +157,12 @@ def _parquet(path: Path) -> Table:
     try:
         from pyarrow import parquet
     except ImportError:
-        raise DataError(f"{path} is a Parquet file, which needs pyarrow", "pip install pyarrow") from None
+        raise DataError(f"{path} is a Parquet file, which needs pyarrow", "pip install 'headstart[parquet]'") from None
     try:
         found = parquet.ParquetFile(path)
-        nested = [field.name for field in found.schema_arrow if hasattr(field.type, "num_fields") and _has_bytes(field)]
-        if nested:
+        if holds_images(found.schema_arrow):
             raise DataError(
-                f"{path} holds the photos themselves (column {nested[0]}), not their names",
+                f"{path} holds the photos themselves, not their names",
                 "Name the file itself as the data: its photos are read in place.",
             )
         table = found.read()
@@ -171,18 +171,8 @@ def _parquet(path: Path) -> Table:
         raise
     except (OSError, ValueError, RuntimeError, LookupError) as error:  # of damaged files, pyarrow raises its own kinds
         raise DataError(f"{path} is not a Parquet file that can be read ({str(error)[:120]})") from error
-    cells = ([_cell(value) for value in row] for row in zip(*columns, strict=True))
+    cells = ([cell_of(value) for value in row] for row in zip(*columns, strict=True))
     return Table(path, names, list(enumerate(cells, 1)), "Parquet", sure=True)
-
-
-def _has_bytes(field: object) -> bool:
-    return "binary" in str(getattr(field, "type", ""))
-
-
-def _cell(value: object) -> str:
-    from headstart.data.sources.table_json import cell_of
-
-    return cell_of(value)
 
 
 def sample(values: list[str], most: int = 60) -> list[str]:

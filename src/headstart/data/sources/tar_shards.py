@@ -59,7 +59,7 @@ def is_labelled(file: IO[bytes], path: str) -> bool:
             key, kind = split_key(member.name)
             known = names.setdefault(key, set())
             known.add("image" if is_image_name(member.name) else kind)
-            if "image" in known and known & {"json", "cls", "txt"}:
+            if "image" in known and known & {*_SIDECARS}:
                 return True
     except (DataError, OSError):
         pass

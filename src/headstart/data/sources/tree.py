@@ -26,6 +26,7 @@ from headstart.data.filenames import (
     shown,
 )
 from headstart.data.schema import AS_FOUND, BadFile, Manifest, ReadOptions
+from headstart.data.sources.columns import StoredPhotos
 from headstart.errors import DataError, did_you_mean, option
 
 PHOTO_KINDS = frozenset({"JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "HEIC"})
@@ -282,15 +283,19 @@ def leave_out(found: Manifest, ignore: Sequence[str], data: str = "") -> Manifes
     Raises DataError where there are none such, unless ``data`` is empty: then they may be about folders.
     """
     patterns = tuple(pattern.strip("/").removeprefix("./") for pattern in ignore)
-    kept = tuple(photo for photo in found.photos if not _any_part(shown(photo.path, found.root), patterns))
+    if not patterns:
+        return found
+    kept = [i for i, photo in enumerate(found.photos) if not is_ignored(shown(photo.path, found.root), patterns)]
     if len(kept) == len(found.photos):
-        if patterns and data:
+        if data:
             raise DataError(f"{option('ignore', listed(patterns))} matches no photo of {data}", option="ignore")
         return found
     note = f"left out as asked: {plural(len(found.photos) - len(kept), 'photo')} ({listed(patterns)})"
-    return replace(found, photos=kept, notes=(*found.notes, note))
+    photos = found.photos.take(kept) if isinstance(found.photos, StoredPhotos) else [found.photos[i] for i in kept]
+    return replace(found, photos=photos, notes=(*found.notes, note))
 
 
-def _any_part(relative: str, patterns: tuple[str, ...]) -> bool:
+def is_ignored(relative: str, patterns: Sequence[str]) -> bool:
+    """Whether a path below the data, or a folder that it is in, has one of these names, paths or globs."""
     parts = relative.split("/")
     return any(ignored_by("/".join(parts[:end]), patterns) for end in range(1, len(parts) + 1))

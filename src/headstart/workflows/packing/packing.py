@@ -5,35 +5,39 @@ or Parquet files, with labels, splits, groups and names kept.
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from typing import Any, Unpack
 
 from headstart.core.arguments import typed
 from headstart.core.events import Events, Listener
 from headstart.core.formats import checked
-from headstart.core.paths import Place
+from headstart.core.paths import Place, cache_dir
 from headstart.core.text import joined, plural
 from headstart.data.bounds import BadPhoto, read_file
 from headstart.data.filenames import natural_key, shown
 from headstart.data.images import reader_threads
 from headstart.data.loading import find_photos
 from headstart.data.schema import SPLITS, BadFile, Manifest, Photo, Split
+from headstart.data.sources.columns import StoredPhoto
 from headstart.data.sources.given import Data
 from headstart.data.sources.unlabelled import tell_skipped
 from headstart.errors import OptionError, option
 from headstart.reporting.console import console_events
 from headstart.training.config import SHARD_MB, PackOptions, ShardFormat, TrainOptions
-from headstart.workflows.packing.places import STATE, place_of
-from headstart.workflows.packing.places import Place as Target
+from headstart.workflows.packing.places import STATE, Target, target_of
 from headstart.workflows.packing.shard_files import WRITERS, Packed, check_package
 
 CLASSES = "classes.txt"
 CHUNK = 16
 MB = 1_000_000
 FORMAT = 1
+_SHARD = re.compile(r"(train|val|test|photos)-\d{6,}\.(tar|parquet)")
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,7 @@ def pack(
         raise OptionError(f"{option('shard_mb', shard_mb)} must be at least 1.", option="shard_mb")
     check_package(format)
     asked = TrainOptions.gather(data, None, options, "pack")
-    target = place_of(str(out))
+    target = target_of(str(out))
     with console_events(quiet, listener) as events:
         manifest = find_photos(asked.data, events, False, asked.read_options)
         tell_skipped(manifest, events)
@@ -152,13 +156,27 @@ def _in_order(manifest: Manifest) -> list[tuple[Split | None, int]]:
 
 
 def _digest(manifest: Manifest, order: Sequence[tuple[Split | None, int]], form: str, shard_mb: int) -> str:
-    """A digest of what is packed, by names and labels, and of how."""
+    """A digest of what is packed, by names, labels and the files' times of change, and of how."""
     found = hashlib.blake2b(f"{FORMAT} {form} {shard_mb} {manifest.several}".encode(), digest_size=16)
+    cache = f"{cache_dir()}{os.sep}"
     for _, i in order:
         photo = manifest.photos[i]
-        text = repr((shown(photo.path, manifest.root), photo.label, photo.split, photo.group))
+        text = repr((shown(photo.path, manifest.root), photo.label, photo.split, photo.group, *_stamp(photo, cache)))
         found.update(text.encode(errors="surrogateescape"))
     return found.hexdigest()
+
+
+def _stamp(photo: Photo, cache: str) -> tuple[int, ...]:
+    """Numbers that differ where the photo's bytes do; folders in the cache are named by what they hold, and made again
+    with other times.
+    """
+    if isinstance(photo, StoredPhoto):
+        return photo.at, photo.size
+    try:
+        facts = os.stat(photo.path)
+    except OSError:
+        return ()
+    return (facts.st_size,) if str(photo.path).startswith(cache) else (facts.st_size, facts.st_mtime_ns)
 
 
 def _begun(target: Target, digest: str, overwrite: bool) -> State:
@@ -171,15 +189,27 @@ def _begun(target: Target, digest: str, overwrite: bool) -> State:
             if target.size(one.file) != one.bytes:
                 break
             whole.append(one)
-        return replace(state, shards=tuple(whole), finished=state.finished and len(whole) == len(state.shards))
+        state = replace(state, shards=tuple(whole), finished=state.finished and len(whole) == len(state.shards))
+        if not state.finished:
+            target.delete(_shard_names(target) - {one.file for one in whole})
+        return state
     there = target.names()
     if there and not (overwrite and held is not None):
-        what = "shards of other photos, or in another form" if held is not None else "files"
+        what = (
+            "shards of other photos, of photos that have changed since, or in another form"
+            if held is not None
+            else "files"
+        )
         hint = "Choose another name, or use `overwrite=True`." if held is not None else "Choose another name."
         raise OptionError(f"{target.shown} holds {what}.", hint, option="out")
     if held is not None:
-        target.delete([*(one.file for one in state.shards), CLASSES, STATE])
+        target.delete([*_shard_names(target), CLASSES, STATE])
     return State(digest)
+
+
+def _shard_names(target: Target) -> set[str]:
+    """The files there that have the name of a shard: one that was written when the packing stopped is in no state."""
+    return {name for name in target.names() if _SHARD.fullmatch(name)}
 
 
 class _Packing:
@@ -194,18 +224,19 @@ class _Packing:
         labels = {label for photo in manifest.photos for label in manifest.labels_of(photo)}
         self.classes = tuple(sorted(labels, key=natural_key))
         self.reasons: dict[int, str] = {}
+        self.ends = {split: place + 1 for place, (split, _) in enumerate(order)}
 
     def run(self, state: State) -> PackedSet:
         if not state.finished:
             if not self.target.state():
-                self.target.save(_plain(state))
+                self.target.save(asdict(state))
             for shard in self._shards(state.shards):
                 state = replace(state, shards=(*state.shards, shard))
-                self.target.save(_plain(state))
+                self.target.save(asdict(state))
             with self.target.writing(CLASSES) as file:
                 file.write_text("".join(f"{label}\n" for label in self.classes), encoding="utf-8")
             state = replace(state, finished=True)
-            self.target.save(_plain(state))
+            self.target.save(asdict(state))
         return PackedSet(self.target.shown, self.form, state.shards, self.classes, self._bad(state))
 
     def _shards(self, done: Sequence[Shard]) -> Iterator[Shard]:
@@ -254,17 +285,15 @@ class _Packing:
         def read(places: range) -> list[tuple[int, Photo, bytes | BadPhoto]]:
             return [(p, photo := self.manifest.photos[self.order[p][1]], _content(photo)) for p in places]
 
-        last = first
-        while last < len(self.order) and self.order[last][0] == split:
-            last += 1
-        chunks = deque(range(i, min(i + CHUNK, last)) for i in range(first, last, CHUNK))
+        last = self.ends[split]
+        chunks = (range(i, min(i + CHUNK, last)) for i in range(first, last, CHUNK))
         with ThreadPoolExecutor(reader_threads()) as pool:
-            waiting: deque[Future[list[tuple[int, Photo, bytes | BadPhoto]]]] = deque()
+            waiting = deque(pool.submit(read, chunk) for chunk in islice(chunks, reader_threads()))
             try:
-                while chunks or waiting:
-                    while chunks and len(waiting) < reader_threads():
-                        waiting.append(pool.submit(read, chunks.popleft()))
-                    yield from waiting.popleft().result()
+                while waiting:
+                    found = waiting.popleft().result()
+                    waiting.extend(pool.submit(read, chunk) for chunk in islice(chunks, 1))
+                    yield from found
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
 
@@ -281,8 +310,3 @@ def _content(photo: Photo) -> bytes | BadPhoto:
         return read_file(photo)
     except BadPhoto as bad:
         return bad
-
-
-def _plain(state: State) -> dict[str, Any]:
-    shards = [{**vars(one), "left_out": list(one.left_out)} for one in state.shards]
-    return {**vars(state), "shards": shards}

@@ -12,13 +12,13 @@ from typing import Any, Protocol
 
 from headstart.core.files import LARGEST_JSON, read_json, replacing, write_json
 from headstart.core.formats import parsed
-from headstart.data.sources.stores import file_system, scheme_of, told
+from headstart.data.sources.stores import file_system, scheme_of, store_errors
 from headstart.errors import RunError
 
 STATE = "pack.json"
 
 
-class Place(Protocol):
+class Target(Protocol):
     """A folder for shards."""
 
     shown: str
@@ -39,10 +39,10 @@ class Place(Protocol):
         """A context with a temporary file, which becomes the file of that name when it ends without an error."""
 
     def delete(self, names: Iterable[str]) -> None:
-        """Delete files, those that are there."""
+        """Delete files, those that are there, in this order."""
 
 
-def place_of(out: str) -> Place:
+def target_of(out: str) -> Target:
     """The place that ``out`` names. Raises DataError for a scheme that is not known, RunError for a file."""
     return Bucket(out.rstrip("/")) if scheme_of(out) else Folder(Path(out))
 
@@ -90,7 +90,7 @@ class Bucket:
 
     def names(self) -> set[str]:
         self.system.invalidate_cache()
-        with told(self.shown):
+        with store_errors(self.shown):
             try:
                 return {str(name).rpartition("/")[2] for name in self.system.ls(self.root, detail=False)}
             except FileNotFoundError:
@@ -98,14 +98,14 @@ class Bucket:
 
     def size(self, name: str) -> int | None:
         self.system.invalidate_cache()
-        with told(self.shown):
+        with store_errors(self.shown):
             try:
                 return int(self.system.info(f"{self.root}/{name}")["size"])
             except FileNotFoundError:
                 return None
 
     def state(self) -> Any:
-        with told(self.shown):
+        with store_errors(self.shown):
             try:
                 text = self.system.cat_file(f"{self.root}/{STATE}", start=0, end=LARGEST_JSON)
             except FileNotFoundError:
@@ -116,7 +116,7 @@ class Bucket:
             raise RunError(f"{self.shown}/{STATE} is damaged.", "Delete it, or choose another place.") from None
 
     def save(self, state: Any) -> None:
-        with told(self.shown):
+        with store_errors(self.shown):
             self.system.pipe_file(f"{self.root}/{STATE}", json.dumps(state, indent=1).encode())
 
     @contextmanager
@@ -124,11 +124,12 @@ class Bucket:
         with tempfile.TemporaryDirectory(prefix="headstart-") as work:
             temporary = Path(work) / name
             yield temporary
-            with told(self.shown):
+            with store_errors(self.shown):
                 self.system.put_file(str(temporary), f"{self.root}/{name}")
 
     def delete(self, names: Iterable[str]) -> None:
         there = self.names()
-        with told(self.shown):
-            for name in there & set(names):
-                self.system.rm_file(f"{self.root}/{name}")
+        with store_errors(self.shown):
+            for name in names:
+                if name in there:
+                    self.system.rm_file(f"{self.root}/{name}")

@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from headstart.core.files import AS_IT_IS
-from headstart.data.filenames import content_kind, is_image_name
+from headstart.data.filenames import KIND_SUFFIXES, content_kind, is_image_name
 from headstart.data.label_sets import labels_in
 from headstart.data.schema import Split
 from headstart.errors import OptionError
 
 GROUP_BYTES, GROUP_ROWS = 16 << 20, 10_000
 """Images of one row group of a Parquet file, which is read at once."""
-_SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "GIF": ".gif", "BMP": ".bmp", "TIFF": ".tif", "WEBP": ".webp"}
 
 
 class Packed(NamedTuple):
@@ -137,4 +136,4 @@ def check_package(form: str) -> None:
 def suffix_of(photo: Packed) -> str:
     """The suffix of a photo's file: that of its name, else of its content."""
     own = os.path.splitext(photo.name)[1].lower()
-    return own if is_image_name(photo.name) else _SUFFIXES.get(content_kind(photo.content[:64]), ".jpg")
+    return own if is_image_name(photo.name) else KIND_SUFFIXES.get(content_kind(photo.content[:64]), ".jpg")
