@@ -62,5 +62,9 @@ def _write_parquet(names: Sequence[str], features: np.ndarray, path: Path) -> No
     from pyarrow import parquet
 
     rows = pa.FixedSizeListArray.from_arrays(pa.array(features.reshape(-1), pa.float32()), features.shape[1])
-    texts = [name.encode("utf-8", "backslashreplace").decode() for name in names]
-    parquet.write_table(pa.table({"path": pa.array(texts, pa.string()), "features": rows}), path)
+    parquet.write_table(pa.table({"path": pa.array(texts(names), pa.string()), "features": rows}), path)
+
+
+def texts(names: Sequence[str]) -> list[str]:
+    """Names as Unicode: bytes of a file's name that are no UTF-8 are escaped."""
+    return [name.encode("utf-8", "backslashreplace").decode() for name in names]
