@@ -29,10 +29,8 @@ SECONDS_TO_LOOK = 90
 STORE_BYTES = 256 << 20
 """Ray's shared memory where it is of this process alone: jobs and results are small, photos are read from files."""
 PASSED_ON = ("HEADSTART_CACHE", "HEADSTART_DATA", "HEADSTART_MIRROR")
-_ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-}  # fmt: skip
-"""Read by Ray when it is imported; the last one, because Ray warns where it is not set."""
+_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
+"""Read by Ray when it is imported."""
 _TOKEN = secrets.token_hex(32)
 """Of every Ray that this process begins: Ray reads a token once and keeps it."""
 _SOCKETS = 30
