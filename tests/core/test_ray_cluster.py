@@ -235,7 +235,8 @@ def wait_long(path: str) -> None:
     """Works until it is stopped, and says that it was."""
     Path(path).touch()
     try:
-        time.sleep(300)
+        for _ in range(3000):
+            time.sleep(0.1)  # an interruption from within the process is seen between two of them
     except KeyboardInterrupt:
         Path(f"{path}-stopped").touch()
         raise
