@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import builtins
 import os
 import socket
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
-from headstart.core import ray_cluster
+from headstart.core import ray_cluster, ray_executor
 from headstart.core.events import Event, Events
 from headstart.core.executor import EXECUTORS, LocalExecutor, find_executor
 from headstart.core.ray_executor import RayExecutor, Request
@@ -40,7 +42,13 @@ def test_address_and_request_follow_the_name(text: str, address: str, cpus: int 
     assert found is not EXECUTORS.get("ray")  # the next call may name another address
 
 
-@pytest.mark.parametrize("text", ["ray,cpu=2", "ray:h:1,cpus=0", "ray,cpus=two", "ray,gpus=-1", "ray,", "local:here"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ray,cpu=2", "ray:h:1,cpus=0", "ray,cpus=two", "ray,", "local:here",
+        *[f"ray,gpus={number}" for number in ("-1", "nan", "inf", "1.5")],
+    ],
+)  # fmt: skip
 def test_what_cannot_be_read_after_the_name_is_refused(text: str) -> None:
     with pytest.raises(OptionError) as caught:
         find_executor(text)
@@ -72,15 +80,20 @@ def test_part_of_a_gpu_gets_part_of_its_cores() -> None:
     assert (found, found.fits(FIRST)) == (Request(2, 0.5), 4)
 
 
+def test_a_job_on_a_gpu_asks_for_one() -> None:
+    with pytest.raises(OptionError, match="needs a GPU"), RayExecutor(gpus=0.0).session("cuda", Events()):
+        pass
+
+
+@pytest.mark.parametrize(("gpus", "seen"), [(0.0, ""), (0.5, "1"), (1.0, "1")])
+def test_a_job_without_a_gpu_sees_none(gpus: float, seen: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    ray_cluster.keep_to(torch.get_num_threads(), gpus)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == seen
+
+
 def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def lacking(name: str, *more: Any) -> Any:
-        if name == "ray":
-            raise ImportError(name)
-        return real(name, *more)
-
-    monkeypatch.setattr(builtins, "__import__", lacking)
+    monkeypatch.setitem(sys.modules, "ray", None)  # type: ignore[arg-type]
     with pytest.raises(OptionError, match=r"pip install 'headstart\[ray\]'"), ray_cluster.connected():
         pass
 
@@ -92,7 +105,7 @@ def silent_port() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-def test_a_port_where_nothing_listens_is_told_with_the_address(silent_port: int) -> None:
+def test_a_port_where_nothing_listens_is_told_with_the_address() -> None:
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'headstart[ray]'")
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
@@ -112,6 +125,18 @@ def test_what_is_no_cluster_is_told_within_seconds(silent_port: int, monkeypatch
 def test_an_address_is_host_and_port(address: str) -> None:
     with pytest.raises(OptionError, match="is no HOST:PORT of a cluster"):
         ray_cluster._refuse_unreachable(address)
+
+
+def test_an_address_in_the_environment_is_told_as_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'headstart[ray]'")
+    monkeypatch.setenv("RAY_ADDRESS", "ray://head:10001")
+    with pytest.raises(OptionError, match=r"^RAY_ADDRESS: 'ray://head:10001' is no HOST:PORT"), ray_cluster.connected():
+        pass
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
+    with pytest.raises(RunError, match=rf"No Ray cluster at 127.0.0.1:{port} \(RAY_ADDRESS\)"), ray_cluster.connected():
+        pass
 
 
 def test_the_command_line_tells_it_in_one_message(cli: Any, refused: Any, photos: Path, tmp_path: Path) -> None:
@@ -134,24 +159,58 @@ def test_a_node_without_a_package_is_recognised(error: Exception, words: str) ->
     assert ray_cluster.trouble(error) == words
 
 
-class FakeRay:
-    """Runs tasks here, as nodes of the given surroundings would."""
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("WorkerCrashedError", "its process ended again and again"),
+        ("ActorDiedError", "its process ended again and again"),
+        ("RaySystemError", "Ray could not run it (RaySystemError: "),
+    ],
+)
+def test_only_of_a_process_that_ended_it_is_said(name: str, words: str) -> None:
+    of_ray = pytest.importorskip("ray.exceptions", reason="Ray is not installed: pip install 'headstart[ray]'")
+    error = getattr(of_ray, name)(*(["the object store is gone"] if name == "RaySystemError" else []))
+    assert f"part 3: {words}" in str(ray_executor._for_user(error, "part 3"))
 
-    def __init__(self, nodes: list[dict[str, Any]], answers: dict[str, Any]) -> None:
-        self._nodes, self.answers = nodes, answers
+
+class FakeRay:
+    """What executors ask Ray for, of these nodes. A task is its own reference, and never ends."""
+
+    def __init__(self, nodes: list[dict[str, Any]]) -> None:
+        self._nodes, self.cancelled = nodes, list[Any]()
 
     def nodes(self) -> list[dict[str, Any]]:
         return [{**node, "Alive": True} for node in self._nodes]
 
+    def remote(self, *_: Any) -> Any:
+        inner: Future[Any] = Future()
+        return SimpleNamespace(future=lambda: inner)
+
+    def cancel(self, reference: Any) -> None:
+        self.cancelled.append(reference)
+
+
+def test_a_cancelled_job_is_cancelled_on_ray_too() -> None:
+    executor, fake = RayExecutor(), FakeRay([])
+    executor._ray = executor._task = fake
+    first, second = executor.submit(abs, 1), executor.submit(abs, 2)
+    assert first.cancel()
+    second.set_result(2)
+    assert len(fake.cancelled) == 1
+    late = executor.submit(abs, 3)
+    executor._ray = None  # the session is over, and Ray has ended its jobs
+    assert late.cancel()
+    assert len(fake.cancelled) == 1
+
 
 def test_news_tell_nodes_that_left_and_came() -> None:
     executor = RayExecutor()
-    executor._ray, executor._known = FakeRay([SECOND], {}), {"a": "10.0.0.1", "b": "10.0.0.2"}
+    executor._ray, executor._known = FakeRay([SECOND]), {"a": "10.0.0.1", "b": "10.0.0.2"}
     assert executor.news() == ["The node 10.0.0.1 has left the Ray cluster: its jobs start again on another."]
     assert (executor.news(), executor.slots) == ([], 4)
-    executor._ray = FakeRay([], {})
+    executor._ray = FakeRay([])
     assert executor.news()[-1] == "No node has 1 core for a job now: waiting for one."
-    executor._ray = FakeRay([FIRST], {})
+    executor._ray = FakeRay([FIRST])
     assert executor.news() == ["The node 10.0.0.1 has joined the Ray cluster."]
 
 
@@ -170,6 +229,32 @@ def half(number: int) -> int:
     if number % 2:
         fail(number)
     return number // 2
+
+
+def wait_long(path: str) -> None:
+    """Works until it is stopped, and says that it was."""
+    Path(path).touch()
+    try:
+        for _ in range(3000):
+            time.sleep(0.1)  # an interruption from within the process is seen between two of them
+    except KeyboardInterrupt:
+        Path(f"{path}-stopped").touch()
+        raise
+
+
+def cancel(executor: RayExecutor, path: Path) -> None:
+    """A job that runs ends."""
+    future = executor.submit(wait_long, str(path))
+    appears(path)
+    assert future.cancel()
+    appears(path.with_name(f"{path.name}-stopped"))
+
+
+def appears(path: Path) -> None:
+    ends = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < ends, f"{path} has not appeared"
+        time.sleep(0.05)
 
 
 def die(path: str) -> str:
@@ -201,6 +286,7 @@ def test_jobs_on_a_ray_of_this_process(tmp_path: Path, monkeypatch: pytest.Monke
             executor.submit(break_, None).result(60)
         with pytest.raises(HeadstartError, match="This cannot be"):
             list(executor.stream(half, [2, 4, 1]))
+        cancel(executor, tmp_path / "waits")
         (tmp_path / "here").mkdir()
         executor.check([str(tmp_path)], tmp_path / "here")
         assert not list((tmp_path / "here").iterdir())

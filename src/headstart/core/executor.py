@@ -96,3 +96,10 @@ def session(executor: Executor, device: str, events: Events) -> Iterator[None]:
         return
     with executor.session(device, events):
         yield
+
+
+def tell_news(executor: Executor, events: Events) -> None:
+    """Warn of what has happened to the machines of a cluster since the last call."""
+    if isinstance(executor, Cluster):
+        for words in executor.news():
+            events.warning(words)

@@ -29,10 +29,8 @@ SECONDS_TO_LOOK = 90
 STORE_BYTES = 256 << 20
 """Ray's shared memory where it is of this process alone: jobs and results are small, photos are read from files."""
 PASSED_ON = ("HEADSTART_CACHE", "HEADSTART_DATA", "HEADSTART_MIRROR")
-_ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-}  # fmt: skip
-"""Read by Ray when it is imported; the last one, because Ray warns where it is not set."""
+_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
+"""Read by Ray when it is imported."""
 _TOKEN = secrets.token_hex(32)
 """Of every Ray that this process begins: Ray reads a token once and keeps it."""
 _SOCKETS = 30
@@ -51,7 +49,8 @@ def connected(address: str = "") -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
-    stack, address = ExitStack(), address or os.environ.get("RAY_ADDRESS", "")
+    stack, named = ExitStack(), "" if address else "RAY_ADDRESS"
+    address = address or os.environ.get("RAY_ADDRESS", "")
     how: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     place = None
     if not address:
@@ -59,7 +58,7 @@ def connected(address: str = "") -> Iterator[Any]:
         place = tempfile.mkdtemp(prefix="hs-ray-", dir=None if len(tempfile.gettempdir()) <= _SOCKETS else "/tmp")
         how |= {"include_dashboard": False, "object_store_memory": STORE_BYTES, "_temp_dir": place}
     elif address != "auto":
-        _refuse_unreachable(address)
+        _refuse_unreachable(address, named)
     try:
         _start(ray, address or "local", how)
         yield ray
@@ -103,9 +102,13 @@ def _start(ray: Any, address: str, how: Mapping[str, Any]) -> None:
         with _silent():
             ray.init(address=address, **how)
     except Exception as error:  # noqa: BLE001 - of any kind, from a version that differs to a full disk
-        words = brief(_first(error), 300).rstrip(".")
+        words = brief(first_line(error), 300).rstrip(".")
+        problem = f"The Ray cluster {address!r} cannot be used: {words}."
         hint = "This machine has to be a node of the cluster; docs/guides/ray.md says how."
-        raise RunError(f"The Ray cluster {address!r} cannot be used: {words}.", hint, option="executor") from None
+        if address == "local":
+            problem = f"Ray cannot begin on this machine: {words}."
+            hint = "Is it overloaded, or its disk or memory full? Without Ray it is `executor='local'`."
+        raise RunError(problem, hint, option="executor") from None
     # Ray prints what happens to its processes, on standard output too, which is the result's; ``news`` tells the user.
     with suppress(ImportError, AttributeError):
         from ray._private import worker
@@ -131,33 +134,38 @@ def _silent() -> Iterator[None]:
         os.close(nowhere)
 
 
-def _refuse_unreachable(address: str) -> None:
-    """Raise RunError unless a cluster answers there: Ray itself would try for minutes, and print as long."""
+def _refuse_unreachable(address: str, named: str = "") -> None:
+    """Raise RunError unless a cluster answers there: Ray itself would try for minutes, and print as long. ``named``:
+    the variable that has the address, where the option has none.
+    """
     hint = "Is it running there, and may this machine reach it? An address is HOST:PORT, as `ray start` told it."
     host, _, port = address.rpartition(":")
     if "://" in address or not host or not port.isdecimal():
-        problem = f"`executor='ray:{brief(address)}'`: {brief(address)!r} is no HOST:PORT of a cluster."
+        asked = named or f"`executor='ray:{brief(address)}'`"
+        problem = f"{asked}: {brief(address)!r} is no HOST:PORT of a cluster."
         raise OptionError(problem, "The port is 6379 unless another was chosen; auto is the cluster of this machine.",
                           option="executor")  # fmt: skip
+    where = f"{address} ({named})" if named else address
     try:
         socket.create_connection((host, int(port)), 8).close()
     except (OSError, OverflowError) as error:
         said = getattr(error, "strerror", None) or str(error)
-        raise RunError(f"No Ray cluster at {address}: {said}.", hint, option="executor") from None
-    asked = [sys.executable, "-m", "ray.scripts.scripts", "health-check"]
+        raise RunError(f"No Ray cluster at {where}: {said}.", hint, option="executor") from None
+    command = [sys.executable, "-m", "ray.scripts.scripts", "health-check"]
     there = {**os.environ, "RAY_ADDRESS": address}
     try:
         limit = SECONDS_TO_ANSWER
-        answer = subprocess.run(asked, capture_output=True, text=True, timeout=limit, env=there, check=False)
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=limit, env=there, check=False)
     except subprocess.TimeoutExpired:
-        problem = f"What listens at {address} has not answered as a Ray cluster within {SECONDS_TO_ANSWER} s."
+        problem = f"What listens at {where} has not answered as a Ray cluster within {SECONDS_TO_ANSWER} s."
         raise RunError(problem, hint, option="executor") from None
     if answer.returncode:
         last = [*(answer.stderr or answer.stdout).strip().splitlines(), "it said nothing"][-2:][0]
-        raise RunError(f"The Ray cluster at {address} cannot be used: {brief(last, 300)}.", hint, option="executor")
+        raise RunError(f"The Ray cluster at {where} cannot be used: {brief(last, 300)}.", hint, option="executor")
 
 
-def _first(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """The first line that an error says, or its name."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
@@ -176,6 +184,15 @@ def settle(where: Mapping[str, str]) -> None:
     os.environ.update({name: value for name, value in where.items() if name in PASSED_ON})
     with suppress(OSError):
         os.chdir(where["cwd"])
+
+
+def keep_to(threads: int, gpus: float) -> None:
+    """Let a process of Ray's compute with so many threads; Ray shows it all GPUs, also if its job asked for none."""
+    import torch
+
+    torch.set_num_threads(threads)
+    if not gpus:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 def check_nodes(ray: Any, nodes: Sequence[Mapping[str, Any]], paths: Sequence[str], folder: Path) -> None:
@@ -217,7 +234,7 @@ def _answer(ray: Any, name: str, answer: Any, folder: Path) -> str:
     try:
         version, missing, sees = ray.get(answer, timeout=SECONDS_TO_LOOK)
     except Exception as error:  # noqa: BLE001 - Ray has many kinds
-        return f"{name}: {trouble(error) or brief(_first(error), 300)}"
+        return f"{name}: {trouble(error) or brief(first_line(error), 300)}"
     if version != __version__:
         return f"{name} has headstart {version}; here it is {__version__}."
     if missing:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from headstart.core.ray_cluster import settle, surroundings
+from headstart.core.ray_cluster import keep_to, settle, surroundings
 from headstart.errors import HeadstartError
 
 J = TypeVar("J")
@@ -21,12 +21,11 @@ R = TypeVar("R")
 class Holder:
     """An actor's state: the worker, unpickled once."""
 
-    def __init__(self, worker: Any, where: Mapping[str, str], threads: int) -> None:
+    def __init__(self, worker: Any, where: Mapping[str, str], threads: int, gpus: float) -> None:
         import ray
-        import torch
 
         settle(where)
-        torch.set_num_threads(threads)
+        keep_to(threads, gpus)
         self._worker: Callable[[Any], Any] = ray.get(worker)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
@@ -55,7 +54,7 @@ def stream(ray: Any, worker: Callable[[J], R], items: Sequence[J], actors: int, 
         logging.getLogger(name).setLevel(logging.CRITICAL)
     given = data.from_items([{"item": pickle.dumps(item)} for item in items], override_num_blocks=len(items))
     made = given.map_batches(
-        Holder, fn_constructor_args=(ray.put(worker), surroundings(), cpus), batch_size=1, num_cpus=cpus,
+        Holder, fn_constructor_args=(ray.put(worker), surroundings(), cpus, gpus), batch_size=1, num_cpus=cpus,
         num_gpus=gpus or None, compute=data.ActorPoolStrategy(min_size=1, max_size=max(1, min(actors, len(items)))),
     )  # fmt: skip
     for row in made.iter_rows():

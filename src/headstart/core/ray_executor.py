@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from headstart.core.events import Events
-from headstart.core.ray_cluster import alive, check_nodes, connected, settle, surroundings, trouble
+from headstart.core.ray_cluster import alive, check_nodes, connected, first_line, keep_to, settle, surroundings, trouble
 from headstart.core.text import brief, plural
 from headstart.errors import HeadstartError, OptionError, RunError
 
@@ -72,9 +72,12 @@ class RayExecutor:
             except (KeyError, ValueError):
                 problem = f"`executor='ray{brief(text)}'`: {brief(one)!r} is neither cpus=NUMBER nor gpus=NUMBER."
                 raise OptionError(problem, "Write it like 'ray:10.0.0.1:6379,cpus=2'.", option="executor") from None
-            if found[name] < (1 if name == "cpus" else 0):
+            if name == "cpus" and found[name] < 1:
                 problem = f"`executor='ray{brief(text)}'`: {one} is too little."
                 raise OptionError(problem, "A job needs a core at least.", option="executor")
+            if name == "gpus" and not (0 <= found[name] <= 1 or (found[name] > 1 and found[name].is_integer())):
+                problem = f"`executor='ray{brief(text)}'`: {one} is neither a part of a GPU nor a number of GPUs."
+                raise OptionError(problem, "Write it like gpus=0.5 or gpus=1.", option="executor")
         return replace(self, **found)
 
     @contextmanager
@@ -83,6 +86,9 @@ class RayExecutor:
         if device not in ("auto", "cpu", "cuda"):
             problem = f"`device={device!r}`: Ray gives each job its GPU."
             raise OptionError(problem, "Use auto, cpu or cuda.", option="device")
+        if device == "cuda" and self.gpus == 0:
+            raise OptionError("`device='cuda'` needs a GPU, and `executor` asks for none.",
+                              "Leave out gpus=0, or use `device='cpu'`.", option="executor")  # fmt: skip
         with connected(self.address) as ray:
             nodes = alive(ray)
             self._ray, self._known = ray, {node["NodeID"]: node["NodeManagerAddress"] for node in nodes}
@@ -116,9 +122,15 @@ class RayExecutor:
         """Hand the job to Ray. The future's error is that of the work, or a RunError where Ray gave it up."""
         outer: Future[R] = Future()
         label = str(getattr(job, "label", "a job"))
-        reference = self._task.remote(work, job, surroundings(), self.request.cpus)
+        reference = self._task.remote(work, job, surroundings(), self.request.cpus, self.request.gpus)
         reference.future().add_done_callback(partial(_pass_on, outer, label))
+        outer.add_done_callback(partial(self._cancel, reference))
         return outer
+
+    def _cancel(self, reference: Any, outer: Future[Any]) -> None:
+        """Where the future was cancelled, so is the task: a running one gets a KeyboardInterrupt."""
+        if outer.cancelled() and self._ray is not None:
+            self._ray.cancel(reference)
 
     def stream(self, worker: Callable[[J], R], items: Sequence[J]) -> Iterator[R]:
         """Results of ``worker(item)`` as they end, by actors of Ray Data that each keep the worker. Raises what the
@@ -148,12 +160,10 @@ class RayExecutor:
         return told
 
 
-def there(work: Callable[[J], R], job: J, where: Mapping[str, str], threads: int) -> R | HeadstartError:
+def there(work: Callable[[J], R], job: J, where: Mapping[str, str], threads: int, gpus: float) -> R | HeadstartError:
     """In a process of Ray's: the result of ``work(job)`` by so many threads, or the error for the user."""
-    import torch
-
     settle(where)
-    torch.set_num_threads(threads)
+    keep_to(threads, gpus)
     try:
         return work(job)
     except HeadstartError as error:
@@ -181,6 +191,15 @@ def _for_user(error: BaseException, label: str) -> BaseException:
     cause = getattr(error, "cause", None)
     if isinstance(cause, BaseException):
         return cause
-    first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    problem = f"{label}: its process ended again and again ({type(error).__name__}: {brief(first, 200).rstrip('.')})."
-    return RunError(problem, "Does it need more memory than its node has? The same call goes on with what is missing.")
+    said = f"({type(error).__name__}: {brief(first_line(error), 200).rstrip('.')})"
+    if _is_end_of_process(error):
+        hint = "Does it need more memory than its node has? The same call goes on with what is missing."
+        return RunError(f"{label}: its process ended again and again {said}.", hint)
+    return RunError(f"{label}: Ray could not run it {said}.", "The same call goes on with what is missing.")
+
+
+def _is_end_of_process(error: BaseException) -> bool:
+    from ray import exceptions as of_ray
+
+    kinds = (of_ray.WorkerCrashedError, of_ray.RayActorError, of_ray.NodeDiedError, of_ray.LocalRayletDiedError)
+    return isinstance(error, (*kinds, of_ray.OutOfMemoryError))

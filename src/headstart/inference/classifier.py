@@ -29,9 +29,8 @@ from headstart.evaluation.multilabel import MultiLabel
 from headstart.evaluation.objective import MULTICLASS, Objective
 from headstart.evaluation.uncertainty import Uncertainty, is_unknown
 from headstart.inference.answers import Answer, Decided
-from headstart.inference.backends import choose_engine
+from headstart.inference.backends import BATCH, choose_engine
 from headstart.inference.device import Machine, find_machine, ready_after_fork
-from headstart.inference.features import BATCH
 from headstart.inference.hub import PREFIX, fetched
 from headstart.inference.model_files import FORMAT, published, read_description
 from headstart.inference.network_files import load_network, outputs_for_one, size_problem

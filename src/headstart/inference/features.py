@@ -23,6 +23,7 @@ from headstart.core.events import OnProgress
 from headstart.core.world import ALONE, World
 from headstart.data.augment import View, render
 from headstart.data.images import DecodedImages
+from headstart.inference.backends import BATCH
 from headstart.inference.device import Machine
 from headstart.inference.int8 import INT8
 from headstart.inference.row_exchange import exchange_rows, own_share
@@ -30,15 +31,11 @@ from headstart.inference.runner import FrozenNetwork
 from headstart.models.backbone import Backbone
 from headstart.models.preprocessing import Preprocessing
 
-BATCH = 32
-"""Photos per forward pass of a frozen trunk: on CPUs the rate is flat from 16 on, and 32 of 224 px fit its caches."""
 SHARD = 2048
 """Rows per published shard of the cache, and so the most that an interruption can lose."""
 FORMAT = 1
 ALL_STAGES = "every stage"
 """The end of a trunk that computes the features with all stages joined."""
-
-
 CALIBRATION = 128
 """Photos that int8 is calibrated on: whole batches, spread over those of train."""
 

@@ -20,13 +20,13 @@ import numpy as np
 from torch import nn
 
 from headstart.errors import OptionError, option
+from headstart.inference.backends import BATCH
 from headstart.inference.device import Machine
-from headstart.inference.openvino import OpenVino, OpenVinoBackend, import_openvino, to_graph
+from headstart.inference.openvino import OpenVino, check_openvino, import_openvino, to_graph
 from headstart.models.preprocessing import Preprocessing
 
 INT8 = "int8"
 """Its name as an engine."""
-BATCH = 32
 
 
 class Int8Backend:
@@ -35,7 +35,7 @@ class Int8Backend:
     calibrates = True
 
     def check(self, machine: Machine) -> None:
-        OpenVinoBackend().check(machine)
+        check_openvino(INT8, machine)
         if not has_nncf():
             problem = f"{option('engine', repr(INT8))}: NNCF, which quantises networks for OpenVINO, is not installed."
             raise OptionError(problem, "pip install 'headstart[int8]'. Or use `engine='openvino'`.", option="engine")

@@ -15,8 +15,6 @@ from headstart.errors import OptionError, option
 from headstart.inference.device import Machine, is_forked
 from headstart.models.preprocessing import Preprocessing
 
-_ASKED = option("engine", "'openvino'")
-
 
 def has_openvino() -> bool:
     """Whether OpenVINO is installed, and can compute in this process: in a forked one, its threads are missing."""
@@ -28,18 +26,23 @@ def _is_installed() -> bool:
     return find_spec("openvino") is not None
 
 
+def check_openvino(engine: str, machine: Machine) -> None:
+    """Raise OptionError where OpenVINO, by which ``engine`` computes, cannot run."""
+    asked, hint = option("engine", repr(engine)), "Use `engine='torch'`."
+    if machine.device.type != "cpu":
+        raise OptionError(f"{asked} is for CPUs, not for {machine.device}.", hint, option="engine")
+    if is_forked():
+        problem = f"{asked}: OpenVINO does not compute in a forked process."
+        raise OptionError(problem, f"{hint[:-1]}, or start the process by spawn.", option="engine")
+    if not has_openvino():
+        raise OptionError(f"{asked}: OpenVINO is not installed.", f"pip install openvino. {hint}", option="engine")
+
+
 class OpenVinoBackend:
     """OpenVINO, the faster engine on CPUs (docs/explanation/performance.md), after a conversion of the network."""
 
     def check(self, machine: Machine) -> None:
-        hint = "Use `engine='torch'`."
-        if machine.device.type != "cpu":
-            raise OptionError(f"{_ASKED} is for CPUs, not for {machine.device}.", hint, option="engine")
-        if is_forked():
-            problem = f"{_ASKED}: OpenVINO does not compute in a forked process."
-            raise OptionError(problem, f"{hint[:-1]}, or start the process by spawn.", option="engine")
-        if not has_openvino():
-            raise OptionError(f"{_ASKED}: OpenVINO is not installed.", f"pip install openvino. {hint}", option="engine")
+        check_openvino("openvino", machine)
 
     def compile(self, module: nn.Module, preprocessing: Preprocessing, machine: Machine, precision: str) -> OpenVino:
         return OpenVino(*to_graph(module, preprocessing), preprocessing.image_size, precision)

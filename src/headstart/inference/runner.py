@@ -29,7 +29,7 @@ class FrozenNetwork:
     ``__call__``: uint8 photos [N, S, S, 3] -> outputs on the CPU. ``engine`` computes them: PyTorch if the one that was
     ``asked`` for cannot run the network. A batch that memory does not hold is computed in parts. ``photos``:
     uint8 [K, S, S, 3], that int8 takes the ranges of activations from; without them OpenVINO computes instead. Raises
-    TrainingError.
+    OptionError for an engine that is not installed or does not run on this machine, TrainingError.
     """
 
     def __init__(
@@ -37,6 +37,7 @@ class FrozenNetwork:
         engine: str = "torch", photos: np.ndarray | None = None,
     ) -> None:  # fmt: skip
         self.machine, self.precision, self.asked, self.process = machine, precision, engine, os.getpid()
+        BACKENDS.get(engine).check(machine)
         if engine == INT8 and photos is None:
             engine = "openvino"
         folded = fold(module)
@@ -110,13 +111,8 @@ def _checked(
     engine: str, module: nn.Module, preprocessing: Preprocessing, machine: Machine, precision: str,
     given: np.ndarray | None,
 ) -> Compiled | None:  # fmt: skip
-    """The module compiled by an engine, or None if the engine cannot do it or its outputs differ from PyTorch's.
-
-    Raises:
-        OptionError: no such engine, or one that is not installed or does not run on this machine.
-    """
+    """The module compiled by an engine, or None if the engine cannot do it or its outputs differ from PyTorch's."""
     backend = BACKENDS.get(engine)
-    backend.check(machine)
     log = logging.getLogger("headstart")
     noise = np.random.default_rng(0).integers(0, 256, (2, *[preprocessing.image_size] * 2, 3), dtype=np.uint8)
     calibrates = getattr(backend, "calibrates", False)

@@ -133,11 +133,7 @@ def predict(
         DataError: a name that matches nothing.
         OptionError: a coverage outside (0, 1); coverage or ``sort_into`` with a model for any number of labels.
     """
-    if coverage is not None:
-        check_coverage(coverage)
-    classifier = Classifier.of(run, device)
-    classifier.refuse_several(coverage=coverage, sort_into=sort_into)
-    promise = None if coverage is None else classifier.known_uncertainty.promise(coverage)
+    classifier, promise = opened(run, device, coverage, sort_into=sort_into)
     seconds = seconds_of(every, "every")
     found = find_files(files, every=seconds)
     predicted = classifier.predictions(found.photos, coverage)
@@ -145,6 +141,17 @@ def predict(
     total = len(found.photos) if isinstance(found.photos, list) else None
     several = classifier.objective.several
     return Predictions(predicted, classifier.classes, promise, found.skipped, found.notes, total, copies, several)
+
+
+def opened(run: Model, device: Device, coverage: float | None, **others: Any) -> tuple[Classifier, str | None]:
+    """The classifier, and what its prediction sets guarantee, where a coverage is asked for. ``others``: options that
+    presume one class per photo, too. Raises RunError, OptionError.
+    """
+    if coverage is not None:
+        check_coverage(coverage)
+    classifier = Classifier.of(run, device)
+    classifier.refuse_several(coverage=coverage, **others)
+    return classifier, None if coverage is None else classifier.known_uncertainty.promise(coverage)
 
 
 @typed

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-import builtins
 import json
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import pickle
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import headstart as hs
+from headstart.core.events import Events
+from headstart.core.executor import LocalExecutor
+from headstart.data.pictures import Encoded
 from headstart.errors import DataError, Interrupted, OptionError, RunError
+from headstart.evaluation.multilabel import MultiLabel
+from headstart.inference.classifier import Classifier
+from headstart.inference.device import Machine, find_machine
 from headstart.workflows.shards import many
-from headstart.workflows.shards.parts import PartWorker
+from headstart.workflows.shards import parts as parts_module
+from headstart.workflows.shards.parts import Kind, Part, PartWorker
+from headstart.workflows.shards.request import request_of
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed: pip install pyarrow")
 Cli = Callable[..., Any]
@@ -120,6 +133,113 @@ def test_a_folder_of_other_work_is_refused(probe_run: Path, photos: Path, tmp_pa
         hs.predict_shards(probe_run, photos, tmp_path / "other", quiet=True)
 
 
+def test_pictures_in_memory_are_told_by_their_content(probe_run: Path, tmp_path: Path) -> None:
+    """All of them are called image 1, image 2 and so on."""
+    dark, light = ([np.full((40, 40, 3), level + i, np.uint8) for i in range(3)] for level in (0, 200))
+    asked: dict[str, Any] = {"out": tmp_path / "out", "quiet": True}
+    hs.predict_shards(probe_run, dark, **asked)
+    assert hs.predict_shards(probe_run, dark, **asked).computed == 0
+    with pytest.raises(RunError, match="is of other work: photos"):
+        hs.predict_shards(probe_run, light, **asked)
+    encoded = [Encoded(Path("image 1"), content) for content in (b"one", b"another")]
+    worker = PartWorker(Classifier.load(probe_run, "cpu"), "predictions", tmp_path)
+    assert request_of(worker, encoded[:1], 1) != request_of(worker, encoded[1:], 1)
+
+
+def test_the_same_names_in_another_folder_are_other_photos(
+    probe_run: Path, class_folder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class_folder()
+    for name in ("one", "two"):
+        shutil.copytree(tmp_path / "photos", tmp_path / name / "photos")
+    monkeypatch.chdir(tmp_path / "one")
+    asked: dict[str, Any] = {"files": "photos", "out": tmp_path / "out", "quiet": True}
+    hs.predict_shards(probe_run, **asked)
+    monkeypatch.chdir(tmp_path / "two")
+    with pytest.raises(RunError, match="is of other work: photos"):
+        hs.predict_shards(probe_run, **asked)
+
+
+def test_all_that_an_answer_depends_on_is_in_the_request(probe_run: Path, photos: Path) -> None:
+    known = Classifier.load(probe_run, "cpu")
+    assert known.certainty is not None
+    farther = replace(known.certainty, far=known.certainty.far * 0.9)
+    others = [
+        replace(known, classes=("a", "b", "c")), replace(known, certainty=farther), replace(known, certainty=None),
+        replace(known, objective=MultiLabel((0.5, 0.5, 0.5))), replace(known, objective=MultiLabel((0.5, 0.5, 0.6))),
+        replace(known, precision="bf16"), replace(known, preprocessing=known.preprocessing.at(64, 72)),
+    ]  # fmt: skip
+    paths = sorted(photos.rglob("*.png"))[:2]
+
+    def asked(classifier: Classifier, kind: Kind) -> str:
+        return json.dumps(request_of(PartWorker(classifier, kind, photos), paths, 2))
+
+    assert len({asked(one, "predictions") for one in [known, *others]}) == 1 + len(others)
+    assert asked(replace(known, provenance={"at": "another time"}), "predictions") == asked(known, "predictions")
+    assert len({asked(one, "features") for one in [known, *others]}) == 3  # known, its precision, its preprocessing
+
+
+def test_a_worker_that_was_sent_finds_its_own_device(
+    probe_run: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sender computes on a device that the other machine may lack."""
+    worker = PartWorker(Classifier.load(probe_run, "cpu"), "predictions", tmp_path, None, "auto")
+    worker.classifier._machine = Machine(torch.device("meta"), False, "a device of the sender's")
+    sent, asked = pickle.loads(pickle.dumps(worker)), list[str]()
+
+    def found(device: str) -> Machine:
+        asked.append(device)
+        return find_machine("cpu")
+
+    monkeypatch.setattr(parts_module, "find_machine", found)
+    paths = tuple(sorted(photos.rglob("*.png"))[:2])
+    assert [sent(Part(number, paths)) for number in range(2)] == [2, 2]
+    assert asked == ["auto"]
+    assert worker.classifier._machine.device.type == "meta"
+
+
+class OneMachine:
+    """A cluster whose only node runs each job at once."""
+
+    slots = 1
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    @contextmanager
+    def session(self, device: str, events: Events) -> Iterator[None]:
+        yield
+
+    def check(self, paths: Sequence[str], folder: Path) -> None:
+        self.seen = list(paths)
+
+    def news(self) -> list[str]:
+        return ["The node 10.0.0.9 has joined the Ray cluster."]
+
+    def submit(self, work: Any, job: Any, /) -> Future[Any]:
+        return LocalExecutor().submit(work, job)
+
+
+def test_a_cluster_is_watched_and_sees_some_folders(
+    probe_run: Path, class_folder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[Any] = []
+    cluster, photos = OneMachine(), class_folder()
+    monkeypatch.setattr(many, "FOLDERS", 1)
+    assert len({path.parent for path in photos.rglob("*.png")}) > 1
+    hs.predict_shards(probe_run, photos, tmp_path / "out", executor=cluster, quiet=True, listener=heard.append)
+    assert len(cluster.seen) == 1
+    assert "The node 10.0.0.9 has joined the Ray cluster." in [getattr(event, "text", "") for event in heard]
+
+
+@pytest.mark.parametrize("number", [1, 5, 6, 9, 10, 11, 14, 15])
+def test_of_many_folders_at_most_so_many_are_looked_at(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(many, "FOLDERS", 5)
+    photos = [Path(f"/folder-{i}/photo.png") for i in range(number)]
+    seen = many.Many(PartWorker(None, "predictions", Path()), photos, 2, LocalExecutor(), Events())._folders()  # type: ignore[arg-type]
+    assert min(number, 3) <= len(seen) <= 5
+
+
 def test_a_pool_of_pythons_own_computes_parts(probe_run: Path, photos: Path, tmp_path: Path, parts: list[int]) -> None:
     with ThreadPoolExecutor(1) as pool:
         found = hs.predict_shards(probe_run, photos, tmp_path / "out", part=10, executor=pool, quiet=True)
@@ -184,12 +304,5 @@ def test_what_does_not_go_together(
 def test_without_ray_the_command_says_what_to_install(
     cli: Cli, refused: Refused, probe_run: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = builtins.__import__
-
-    def lacking(name: str, *more: Any) -> Any:
-        if name == "ray":
-            raise ImportError(name)
-        return real(name, *more)
-
-    monkeypatch.setattr(builtins, "__import__", lacking)
+    monkeypatch.setitem(sys.modules, "ray", None)  # type: ignore[arg-type]
     refused(cli("predict", probe_run, photos, "--out", tmp_path / "x", "--executor", "ray"), "headstart[ray]")

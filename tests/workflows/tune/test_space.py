@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import builtins
-from typing import Any
+import sys
 
 import pytest
 
@@ -32,14 +31,7 @@ def test_what_is_fixed_or_unused_is_not_searched() -> None:
 
 
 def test_without_optuna_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def lacking(name: str, *more: Any) -> Any:
-        if name == "optuna":
-            raise ImportError(name)
-        return real(name, *more)
-
-    monkeypatch.setattr(builtins, "__import__", lacking)
+    monkeypatch.setitem(sys.modules, "optuna", None)  # type: ignore[arg-type]
     with pytest.raises(OptionError) as error:
         import_optuna()
     assert "pip install 'headstart[tune]'" in str(error.value)

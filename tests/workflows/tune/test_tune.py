@@ -7,16 +7,19 @@ import pickle
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 import headstart as hs
+from headstart.core.events import Events
 from headstart.errors import Interrupted
 from headstart.training import trainer
 from headstart.workflows.train import assess
 from headstart.workflows.tune import search as searching
+from headstart.workflows.tune.together import Together
 
 optuna = pytest.importorskip("optuna", reason="Optuna is not installed: pip install 'headstart[tune]'")
 Cli = Callable[..., Any]
@@ -191,6 +194,39 @@ def test_searchers_of_an_executor_share_one_search(photos: Path, weights: Path, 
     assert len(found.trials) == 3
     assert [one["state"] for one in found.trials].count("complete") >= 1
     assert (tmp_path / "t" / "run" / "report.html").exists()
+
+
+def test_each_trial_is_told_once_though_a_later_one_ends_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    said, futures, ended = list[str](), list[Future[int]](), list[Any]()
+
+    def trial(number: int) -> Any:
+        state = SimpleNamespace(name="COMPLETE")
+        return SimpleNamespace(number=number, value=number / 10, state=state, params={"epochs": number}, user_attrs={})
+
+    def heard(event: Any) -> None:
+        if text := getattr(event, "text", ""):
+            said.append(text)
+            if not futures[0].done():
+                ended.insert(0, trial(0))
+                futures[0].set_result(0)
+
+    class Slow:
+        def submit(self, work: Any, job: int, /) -> Future[int]:
+            futures.append(Future())
+            if job == 1:
+                ended.append(trial(1))
+                futures[1].set_result(1)
+            return futures[job]
+
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    prepared, study = SimpleNamespace(options=None), SimpleNamespace(study_name="s")
+    search: Any = SimpleNamespace(
+        prepared=prepared, study=study, space={}, ended=ended, events=Events(heard), begin=lambda: None
+    )
+    Together(search, Slow(), "storage", 2, None).run(Path("unused"))
+    assert [text.split("   ") for text in said] == [
+        ["trial 1 of 2: complete val 0.100", "epochs 1"], ["trial 2 of 2: complete val 0.000", "epochs 0"],
+    ]  # fmt: skip
 
 
 def test_a_searcher_that_starts_again_takes_up_its_lost_trial(

@@ -16,7 +16,8 @@ from headstart.core.choice import Choice
 from headstart.data.augment import Augmentation, View
 from headstart.data.schema import Split
 from headstart.evaluation.objective import OnVal, on_val
-from headstart.inference.features import BATCH, photo_batches
+from headstart.inference.backends import BATCH
+from headstart.inference.features import photo_batches
 from headstart.inference.memory import InParts, enough_memory
 from headstart.inference.row_exchange import in_order, own_of
 from headstart.inference.runner import Normalise

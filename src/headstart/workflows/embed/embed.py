@@ -137,9 +137,7 @@ def gathered(run: Model | None, options: EmbedOptions) -> TrainOptions:
 
 def embedded(found: Found, run: Model | None, asked: TrainOptions, events: Events) -> Embedded:
     """The features of photos that were found. Raises DataError where none can be read."""
-    photos = list(found.photos)
-    if not photos:
-        raise DataError("There are no photos.", "Give some in `photos`.")
+    photos = listed_photos(found)
     if run is None:
         pixels, features, network, size = _by_backbone(photos, asked, events)
     else:
@@ -159,6 +157,14 @@ def embedded(found: Found, run: Model | None, asked: TrainOptions, events: Event
     return Embedded(tuple(names[i] for i in good), features, network, size, bad, (), tuple(good), pixels.take(good))
 
 
+def listed_photos(found: Found) -> list[ImageRef]:
+    """The photos, all of them known. Raises DataError where there is none."""
+    photos = list(found.photos)
+    if not photos:
+        raise DataError("There are no photos.", "Name a folder of photos.")
+    return photos
+
+
 @dataclass(frozen=True)
 class Loose(Photo):
     """A photo without a label, as whatever it is."""
@@ -173,11 +179,15 @@ class Loose(Photo):
         return self.given.open(mode)
 
 
+def loose(photos: Sequence[ImageRef]) -> Manifest:
+    """Photos without labels as something to read."""
+    found = tuple(Loose(path_of(photo), "", given=photo) for photo in photos)
+    return Manifest(Path.cwd(), "photos", "photos", found)
+
+
 def _by_backbone(
     photos: Sequence[ImageRef], asked: TrainOptions, events: Events
 ) -> tuple[DecodedImages, np.ndarray, str, int]:
-    loose = tuple(Loose(path_of(photo), "", given=photo) for photo in photos)
-    manifest = Manifest(Path.cwd(), "photos", "photos", loose)
-    loaded, backbone, machine = read_for(asked, manifest, events, "defer")
+    loaded, backbone, machine = read_for(asked, loose(photos), events, "defer")
     seen = embed_images(loaded, backbone, machine, asked, events)
     return loaded.pixels, seen.features, backbone.name, seen.plan.image_size

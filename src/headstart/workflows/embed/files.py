@@ -24,9 +24,8 @@ def check_target(out: Place | None, overwrite: bool) -> Path | None:
     if path.suffix.lower() not in SUFFIXES:
         raise OptionError(f"{asked} is no file of features.", f"End it in {', '.join(SUFFIXES)}.", option="out")
     if path.suffix.lower() == ".parquet" and find_spec("pyarrow") is None:
-        raise OptionError(
-            f"{asked}: Parquet needs pyarrow.", "pip install 'headstart[parquet]', or write .npy.", option="out"
-        )
+        hint = "pip install 'headstart[parquet]', or write .npy."
+        raise OptionError(f"{asked}: Parquet needs pyarrow.", hint, option="out")
     for one in (path, paths_beside(path)):
         if one.is_dir() or (one.exists() and not overwrite and (one == path or path.suffix.lower() == ".npy")):
             raise taken(one)
@@ -64,5 +63,9 @@ def _write_parquet(names: Sequence[str], features: np.ndarray, path: Path) -> No
     from pyarrow import parquet
 
     rows = pa.FixedSizeListArray.from_arrays(pa.array(features.reshape(-1), pa.float32()), features.shape[1])
-    texts = [name.encode("utf-8", "backslashreplace").decode() for name in names]
-    parquet.write_table(pa.table({"path": pa.array(texts, pa.string()), "features": rows}), path)
+    parquet.write_table(pa.table({"path": pa.array(texts(names), pa.string()), "features": rows}), path)
+
+
+def texts(names: Sequence[str]) -> list[str]:
+    """Names as Unicode: bytes of a file's name that are no UTF-8 are escaped."""
+    return [name.encode("utf-8", "backslashreplace").decode() for name in names]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from headstart.core.estimate import Estimate, time_left
 from headstart.core.events import Event, Events, Progress, Warned
-from headstart.core.executor import Cluster, Executor
+from headstart.core.executor import Cluster, Executor, tell_news
 from headstart.errors import Interrupted
 from headstart.workflows.experiment.jobs import Job, work
 from headstart.workflows.experiment.results import JobResult
@@ -92,9 +92,8 @@ class Runner:
 
     def _watch(self) -> None:
         """Tell what has happened to the machines of a cluster."""
-        if isinstance(self.executor, Cluster) and time.monotonic() - self._watched > WATCH_SECONDS:
-            for words in self.executor.news():
-                self.events.warning(words)
+        if time.monotonic() - self._watched > WATCH_SECONDS:
+            tell_news(self.executor, self.events)
             self._watched = time.monotonic()
 
     def _paths(self) -> list[str]:

@@ -20,8 +20,8 @@ from headstart.data.sampling import choosable, sampled
 from headstart.data.schema import Manifest
 from headstart.data.sources.given import Data
 from headstart.errors import OptionError, WeightsError
+from headstart.inference.backends import BATCH
 from headstart.inference.device import Machine, find_machine
-from headstart.inference.features import BATCH
 from headstart.inference.runner import FrozenNetwork
 from headstart.reporting.command import command_line
 from headstart.reporting.console import console_events

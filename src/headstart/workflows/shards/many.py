@@ -4,7 +4,6 @@ here or on Ray. Called again, they go on with the parts that are missing.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -17,30 +16,31 @@ from torch import nn
 
 from headstart.core.arguments import Device, typed
 from headstart.core.events import Events, Listener
-from headstart.core.executor import Cluster, Executor, find_executor, session
+from headstart.core.executor import Cluster, Executor, find_executor, session, tell_news
 from headstart.core.lengths import seconds_of
 from headstart.core.paths import Place
 from headstart.core.ray_executor import RayExecutor
 from headstart.core.text import plural
-from headstart.data.schema import ImageRef, Manifest
-from headstart.data.sources.unlabelled import Found, find_files, tell_skipped
-from headstart.errors import DataError, Interrupted, OptionError
-from headstart.evaluation.conformal import check_coverage
-from headstart.inference.classifier import Classifier, Model, name_of, path_of
+from headstart.data.schema import ImageRef
+from headstart.data.sources.unlabelled import find_files, tell_skipped
+from headstart.errors import Interrupted, OptionError
+from headstart.inference.classifier import Classifier, Model, path_of
 from headstart.inference.uses import EVERY
 from headstart.models.network import Network
 from headstart.reporting.console import console_events
 from headstart.training.config import EmbedOptions, TrainOptions
 from headstart.training.embeddings import plan_of
 from headstart.training.preparation import read_for
-from headstart.workflows.embed.embed import Loose, gathered
-from headstart.workflows.shards.parts import Ended, Kind, Part, PartWorker, texts
-from headstart.workflows.shards.result import FORMAT, Shards, counted, missing, open_folder
+from headstart.workflows.embed.embed import gathered, listed_photos, loose
+from headstart.workflows.predict import opened
+from headstart.workflows.shards.parts import Part, PartWorker
+from headstart.workflows.shards.request import request_of
+from headstart.workflows.shards.result import Shards, counted, missing, open_folder
 
 PART = 4096
 """Photos of a file, and so the most that an interruption of one worker can lose: about a minute of a CPU's work."""
 SAMPLE = 512
-"""Photos that the plan of a pretrained backbone is made from: their sizes decide its input size."""
+"""Photos that the plan of a pretrained backbone is made from, at most: their sizes decide its input size."""
 FOLDERS = 200
 """Folders of photos that each node of a cluster must see before work begins, at most."""
 
@@ -84,18 +84,13 @@ def predict_shards(
         OptionError: an option that cannot be, or a package that is missing. Interrupted: the same call goes on.
     """
     where = _checked(executor, part)
-    if coverage is not None:
-        check_coverage(coverage)
-    classifier = Classifier.of(run, device)
-    classifier.refuse_several(coverage=coverage)
-    if coverage is not None:
-        classifier.known_uncertainty.promise(coverage)
+    classifier, _ = opened(run, device, coverage)
     found = find_files(files, every=seconds_of(every, "every"))
     with console_events(quiet, listener) as events:
         tell_skipped(found, events)
-        photos = _listed(found)
-        worker = PartWorker(classifier, "predictions", Path(os.path.abspath(out)), coverage)
-        return Many(worker, photos, part, where, events).run(Path(out), overwrite, str(device))
+        photos = listed_photos(found)
+        worker = PartWorker(classifier, "predictions", Path(os.path.abspath(out)), coverage, str(device))
+        return Many(worker, photos, part, where, events).run(Path(out), overwrite)
 
 
 @typed
@@ -134,10 +129,10 @@ def embed_shards(
     found = find_files(photos, "photos")
     with console_events(quiet, listener) as events:
         tell_skipped(found, events)
-        every = _listed(found)
+        every = listed_photos(found)
         network = Classifier.of(run, asked.device) if run is not None else _of_backbone(every, asked, events)
-        worker = PartWorker(network, "features", Path(os.path.abspath(out)))
-        return Many(worker, every, part, where, events).run(Path(out), overwrite, str(asked.device))
+        worker = PartWorker(network, "features", Path(os.path.abspath(out)), None, str(asked.device))
+        return Many(worker, every, part, where, events).run(Path(out), overwrite)
 
 
 class Many:
@@ -150,18 +145,18 @@ class Many:
         cuts = range(0, len(photos), size)
         self.parts = [Part(i, tuple(photos[start : start + size])) for i, start in enumerate(cuts)]
 
-    def run(self, out: Path, overwrite: bool, device: str) -> Shards:
+    def run(self, out: Path, overwrite: bool) -> Shards:
         """Compute what is missing in ``out``. Raises HeadstartError."""
-        kind, began = self.worker.kind, time.monotonic()
-        with session(self.executor, device, self.events):
-            open_folder(out, self._request(kind), overwrite)
+        began = time.monotonic()
+        with session(self.executor, self.worker.device, self.events):
+            open_folder(out, request_of(self.worker, self.photos, self.size), overwrite)
             left = missing(out, self.parts)
             if (there := len(self.parts) - len(left)) and left:
                 self.events.message(
                     f"{plural(there, 'part')} of {len(self.parts)} {'is' if there == 1 else 'are'} there."
                 )
             computed = self._compute(left, out) if left else 0
-        unread, counts = counted(out, self.parts, kind == "predictions")
+        unread, counts = counted(out, self.parts, self.worker.kind == "predictions")
         if unread:
             self.events.warning(f"{plural(unread, 'photo')} cannot be read: the column problem says why.")
         spent = time.monotonic() - began
@@ -173,9 +168,10 @@ class Many:
         if isinstance(self.executor, Cluster):
             self.executor.check(self._folders(), out)
         try:
-            for ended in self._ended(left):
-                computed += ended.photos
+            for photos in self._ended(left):
+                computed += photos
                 self.events.progress("photos", done + computed, total)
+                tell_news(self.executor, self.events)
         except (KeyboardInterrupt, Interrupted):
             problem = (
                 f"Stopped; {done + computed:,} of {plural(total, 'photo')} are done, and nothing in {out} is lost."
@@ -183,21 +179,18 @@ class Many:
             raise Interrupted(problem, "Start it again with the same options to go on.") from None
         return computed
 
-    def _ended(self, left: Sequence[Part]) -> Iterator[Ended]:
-        """Parts as they end."""
+    def _ended(self, left: Sequence[Part]) -> Iterator[int]:
+        """How many photos each part has, as they end."""
         if isinstance(self.executor, RayExecutor):
             yield from self.executor.stream(self.worker, left)
             return
-        running = dict[Future[Ended], Part]()
+        running, waiting = set[Future[int]](), list(reversed(left))
         try:
-            for part in left:
-                running[self.executor.submit(self.worker, part)] = part
-                for future in wait(running, 0, FIRST_COMPLETED).done:
-                    running.pop(future)
-                    yield future.result()
-            while running:
-                for future in wait(running, None, FIRST_COMPLETED).done:
-                    running.pop(future)
+            while waiting or running:
+                if waiting:
+                    running.add(self.executor.submit(self.worker, waiting.pop()))
+                done, running = wait(running, 0 if waiting else None, FIRST_COMPLETED)
+                for future in done:
                     yield future.result()
         finally:
             for future in running:
@@ -206,19 +199,7 @@ class Many:
     def _folders(self) -> list[str]:
         """Where photos are."""
         found = dict.fromkeys(os.path.dirname(os.path.abspath(path_of(photo))) for photo in self.photos)
-        step = max(1, len(found) // FOLDERS)
-        return list(found)[::step]
-
-    def _request(self, kind: Kind) -> dict[str, Any]:
-        """What decides the content of the files: work with another one is other work."""
-        names = hashlib.blake2b("\n".join(texts([name_of(one) for one in self.photos])).encode(), digest_size=16)
-        network = hashlib.blake2b(repr(self.worker.classifier.preprocessing).encode(), digest_size=16)
-        for name, tensor in self.worker.classifier.network.state_dict().items():
-            network.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
-        return {
-            "format": FORMAT, "kind": kind, "model": network.hexdigest(), "coverage": self.worker.coverage,
-            "photos": names.hexdigest(), "part": self.size,
-        }  # fmt: skip
+        return list(found)[:: -(-len(found) // FOLDERS)]
 
 
 def _checked(executor: str | Executor, part: int) -> Executor:
@@ -229,18 +210,9 @@ def _checked(executor: str | Executor, part: int) -> Executor:
     return find_executor(executor)
 
 
-def _listed(found: Found) -> list[ImageRef]:
-    """The photos, all of them known. Raises DataError where there is none."""
-    photos = list(found.photos)
-    if not photos:
-        raise DataError("There are no photos.", "Name a folder of photos.")
-    return photos
-
-
 def _of_backbone(photos: Sequence[ImageRef], asked: TrainOptions, events: Events) -> Classifier:
     """A pretrained backbone as something that computes features; a plan for all photos, made from some of them."""
-    some = photos[:: max(1, len(photos) // SAMPLE)]
-    sample = Manifest(Path.cwd(), "photos", "photos", tuple(Loose(path_of(one), "", given=one) for one in some))
+    sample = loose(photos[:: -(-len(photos) // SAMPLE)])
     loaded, backbone, machine = read_for(asked, sample, events, "defer")
     plan = plan_of(sample, len(photos), 1, backbone, machine, asked)
     seen = backbone.preprocessing.at(plan.image_size, plan.resize, loaded.pixels.ranges)

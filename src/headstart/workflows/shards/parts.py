@@ -4,9 +4,7 @@ appears whole or not at all.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,6 +14,8 @@ from headstart.core.files import replacing
 from headstart.data.schema import ImageRef
 from headstart.errors import HeadstartError
 from headstart.inference.classifier import Classifier, Prediction, name_of
+from headstart.inference.device import find_machine
+from headstart.workflows.embed.files import texts
 from headstart.workflows.predict import probability_columns
 
 if TYPE_CHECKING:
@@ -40,41 +40,39 @@ class Part:
         return f"part-{self.number:06d}.parquet"
 
 
-@dataclass(frozen=True)
-class Ended:
-    """A part whose file is written: how many photos, how many of them could not be read, and the seconds of both."""
-
-    number: int
-    photos: int
-    unread: int
-    seconds: float
-
-
 @dataclass
 class PartWorker:
     """Computes parts with one network, which stays prepared from part to part.
 
-    ``kind``: what of each photo is wanted; ``folder``: where the files go; ``coverage``: as of ``predict``.
+    ``kind``: what of each photo is wanted; ``folder``: where the files go; ``coverage``: as of ``predict``; ``device``:
+    as it was asked for. Unpickled in another process, it finds that device there.
     """
 
     classifier: Classifier
     kind: Kind
     folder: Path
     coverage: float | None = None
+    device: str = "auto"
+    _sent: bool = field(default=False, init=False, repr=False)
 
-    def __call__(self, part: Part) -> Ended:
-        """Compute a part and write its file. Raises HeadstartError."""
+    def __getstate__(self) -> dict[str, Any]:
+        """On the CPU, which every machine has."""
+        return {**self.__dict__, "classifier": Classifier.apart(self.classifier), "_sent": True}
+
+    def __call__(self, part: Part) -> int:
+        """Compute a part and write its file; returns how many photos it has. Raises HeadstartError."""
         from pyarrow import parquet
 
-        began = time.monotonic()
+        if self._sent:
+            self.classifier.to(find_machine(self.device))
+            self._sent = False
         try:
             made = self._predicted(part) if self.kind == "predictions" else self._embedded(part)
         except HeadstartError as error:
             raise type(error)(f"{part.label}: {error.problem}", error.hint, option=error.option) from None
         with replacing(self.folder / part.file) as temporary:
             parquet.write_table(made, temporary)
-        unread = len(made) - made.column("problem").null_count
-        return Ended(part.number, len(made), unread, time.monotonic() - began)
+        return len(part.photos)
 
     def _predicted(self, part: Part) -> pa.Table:
         """A row per photo: the columns of ``Predictions.frame``, of fixed types whatever the photos are."""
@@ -118,8 +116,3 @@ class PartWorker:
 
 def _probability(one: Prediction, i: int) -> float | None:
     return one.probabilities[i] if one.probabilities else None
-
-
-def texts(names: Sequence[str]) -> list[str]:
-    """Names as Unicode: bytes of a file's name that are no UTF-8 are escaped."""
-    return [name.encode("utf-8", "backslashreplace").decode() for name in names]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headstart.core.events import Events
-from headstart.core.executor import Cluster, Executor
+from headstart.core.executor import Cluster, Executor, tell_news
 from headstart.core.text import plural
 from headstart.errors import Interrupted
 from headstart.training.config import TrainOptions
@@ -61,8 +61,8 @@ class Together:
             prepared.options, self.search.space, storage, study.study_name, self.trials, self.seconds,
             uuid.uuid4().hex[:8],
         )  # fmt: skip
-        told = len(self.search.ended)
-        if told >= self.trials:
+        told = {trial.number for trial in self.search.ended}
+        if len(told) >= self.trials:
             return
         several = self.executor.slots if isinstance(self.executor, Cluster) else os.cpu_count() or 1
         if isinstance(self.executor, Cluster):
@@ -71,11 +71,11 @@ class Together:
             self.executor.check([path for path in read if path], folder)
         self.search.begin()  # before they start: one trial is of the plan's own settings, not one of each searcher
         running = {
-            self.executor.submit(searcher, number) for number in range(min(several, self.trials - told))
+            self.executor.submit(searcher, number) for number in range(min(several, self.trials - len(told)))
         }  # fmt: skip
         try:
             while running:
-                told = self._wait(running, told)
+                self._wait(running, told)
         except (KeyboardInterrupt, Interrupted):
             kept = f"Stopped; {plural(len(self.search.ended), 'trial')} of {self.trials} are kept."
             raise Interrupted(kept, "The same command goes on.") from None
@@ -83,19 +83,18 @@ class Together:
             for future in running:
                 future.cancel()
 
-    def _wait(self, running: set[Future[int]], told: int) -> int:
-        """Wait for a moment, and tell what happened meanwhile: how many trials have been told now."""
+    def _wait(self, running: set[Future[int]], told: set[int]) -> None:
+        """Wait for a moment, and tell what happened meanwhile; trials do not end in the order of their numbers."""
         events = self.search.events
         for future in wait(running, WATCH_SECONDS, FIRST_COMPLETED).done:
             running.remove(future)
             future.result()
-        if isinstance(self.executor, Cluster):
-            for words in self.executor.news():
-                events.warning(words)
-        ended = self.search.ended
-        for number, trial in enumerate(ended[told:], told + 1):
+        tell_news(self.executor, events)
+        for trial in self.search.ended:
+            if trial.number in told:
+                continue
+            told.add(trial.number)
             value = "" if trial.value is None else f" val {trial.value:.3f}"
             words = problem_of(trial) or f"{trial.state.name.lower()}{value}"
-            events.message(f"trial {number} of {self.trials}: {words}   {in_words(trial.params)}")
-        events.progress("trials", min(len(ended), self.trials), self.trials)
-        return max(told, len(ended))
+            events.message(f"trial {len(told)} of {self.trials}: {words}   {in_words(trial.params)}")
+        events.progress("trials", min(len(told), self.trials), self.trials)
