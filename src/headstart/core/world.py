@@ -25,6 +25,11 @@ _FOREVER = timedelta(days=7)
 """Rank 0 may evaluate for hours: beats find who has ended, not this."""
 
 
+def nth_part(count: int, n: int, parts: int) -> tuple[int, int]:
+    """The bounds of part ``n`` (from 0) of places 0 to ``count``, in ``parts`` of nearly equal size."""
+    return count * n // parts, count * (n + 1) // parts
+
+
 class World:
     """``rank`` (from 0) of ``size`` processes; ``local``: the rank among those of this host."""
 
@@ -37,8 +42,8 @@ class World:
 
     def part(self, first: int, last: int) -> tuple[int, int]:
         """Of places ``first`` to ``last``, those of this process: nearly equal, and in the order of the ranks."""
-        count = last - first
-        return first + count * self.rank // self.size, first + count * (self.rank + 1) // self.size
+        start, end = nth_part(last - first, self.rank, self.size)
+        return first + start, first + end
 
     def tell(self, value: Any = None) -> Any:
         """The JSON value of rank 0, for all."""
