@@ -123,8 +123,10 @@ class Together(World):
 
     def share(self, tensors: Sequence[torch.Tensor], rank: int = 0) -> None:
         for tensor in tensors:
-            sent = tensor.detach().contiguous()
-            self._wait(self.dist.broadcast(sent, rank, async_op=True), tensor.is_cuda)
+            # By way of main memory: of one process they may lie on the GPU (moments that were resumed), of another not,
+            # and what lies on a GPU and what does not goes by another backend.
+            sent = tensor.detach().cpu().contiguous()
+            self._wait(self.dist.broadcast(sent, rank, async_op=True))
             if sent.data_ptr() != tensor.data_ptr():
                 with torch.no_grad():
                     tensor.copy_(sent)
