@@ -98,14 +98,12 @@ class Roll:
         try:
             if failed := self.failure():
                 raise failed
-            self._listen()
+            quiet = self._quiet(still)
+            lost = [rank for rank in quiet if not self.store.check([f"ended/{rank}"])]
         except RuntimeError as error:
             host = "The process that started the ranks" if self.me.hosted else f"Rank 0 of {self.me.size}{self._who(0)}"
             raise self._spoken(RankError(f"{host} has ended: it cannot be reached any more.", _HINT), 0) from error
-        now = time.monotonic()
-        quiet = [rank for rank, (_, heard) in enumerate(self._heard) if now - heard > still and rank != self.me.rank]
-        lost = [rank for rank in quiet if not self.store.check([f"ended/{rank}"])]
-        if lost or quiet:
+        if quiet:
             rank = (lost or quiet)[0]
             silent = RankError(f"Rank {rank} of {self.me.size}{self._who(rank)} has ended, or hangs.", _HINT)
             raise self._spoken(silent, rank)
@@ -133,13 +131,15 @@ class Roll:
         error.speaks = self.me.rank == 0  # which, where it failed itself, tells its own error
         return error
 
-    def _listen(self) -> None:
+    def _quiet(self, seconds: float) -> list[int]:
+        """The other ranks without a new beat for so long."""
         now = time.monotonic()
         for rank, (beat, _) in enumerate(self._heard):
             name = f"beat/{rank}"
             new = self.store.get(name) if self.store.check([name]) else b""
             if new != beat:
                 self._heard[rank] = (new, now)
+        return [rank for rank, (_, heard) in enumerate(self._heard) if now - heard > seconds and rank != self.me.rank]
 
     def _spoken(self, error: RankError, of: int) -> RankError:
         """One of those that are left tells it: rank 0, or the next where it is about rank 0."""

@@ -83,14 +83,14 @@ ALONE = World()
 
 
 class Together(World):
-    """Several processes. Every call but ``part`` and ``in_turn`` is one that all ranks make, in the same order. Each
-    raises RankError where a rank has ended, failed, or hangs.
+    """Several processes. All ranks call the same methods in the same order (``part``, which exchanges nothing, when
+    they like). Each raises RankError where a rank has ended, failed, or hangs.
     """
 
     def __init__(self, me: Member, roll: Roll) -> None:
         import torch.distributed as dist
 
-        self.me, self.roll, self.dist = me, roll, dist
+        self.roll, self.dist, self.turns = roll, dist, 0
         self.rank, self.size, self.local = me.rank, me.size, me.local
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
         seconds = timedelta(seconds=coming_seconds())
@@ -154,34 +154,26 @@ class Together(World):
 
     @contextmanager
     def in_turn(self) -> Iterator[None]:
-        host = self.roll.hosts[self.rank].rpartition(", ")[0]
+        self.turns += 1
+        key = f"done/{self.turns}/{self.roll.hosts[self.rank].rpartition(', ')[0]}"
         if self.local:
-            self.roll.wait_for(f"done/{host}")
+            self.roll.wait_for(key)
         yield
         if not self.local:
-            self.roll.tell(f"done/{host}")
+            self.roll.tell(key)
 
     def _wait(self, work: Any, cuda: bool = False) -> None:
         """Until an exchange has ended, asking meanwhile whether the others still live."""
-        if cuda:
-            return self._poll(work)
-        while True:
-            try:
-                work.wait(_LOOK_S)
-                return
-            except RuntimeError as error:
-                if work.is_completed():  # not merely late
-                    raise self.roll.broken(error) from error
-            self.roll.check()
-
-    def _poll(self, work: Any) -> None:
-        """For a GPU, whose ``wait`` only orders its streams and cannot end."""
         asked = time.monotonic()
         while not work.is_completed():
+            if cuda:  # its ``wait`` only orders the GPU's streams
+                time.sleep(0.0001)
+            else:
+                with suppress(RuntimeError):  # it is late, or has failed, which is told below
+                    work.wait(_LOOK_S)
             if time.monotonic() - asked > _LOOK_S.total_seconds():
                 self.roll.check()
                 asked = time.monotonic()
-            time.sleep(0.0001)
         try:
             work.wait()
         except RuntimeError as error:
