@@ -195,6 +195,8 @@ def _set_timeout(dist: Any) -> None:
 
 
 _here: World = ALONE
+_failed = False
+"""Whether a world of this process has failed. Its connections stay, since exchanges may still wait in them."""
 
 
 def here() -> World:
@@ -208,20 +210,20 @@ def joined(wanted: int | None = None) -> Iterator[World]:
 
     ``wanted``: how many there are to be. Raises OptionError, RankError.
     """
-    global _here
+    global _here, _failed
     me = member()
     if me is None or _here is not ALONE:
         yield _here
         return
     if wanted is not None and wanted != me.size:
-        problem = f"`devices={wanted}`, and {me.by} started {me.size} processes."
+        problem = f"`devices={wanted}`, and {me.by} says that there are {me.size} processes."
         raise OptionError(problem, "Leave it out: they are recognised.", option="devices")
     world = _met(me)
     _here = world
     try:
         yield world
     except BaseException as error:
-        _here = ALONE
+        _here, _failed = ALONE, True
         world.leave(error)
         raise
     _here = ALONE
@@ -233,6 +235,8 @@ def _met(me: Member) -> Together:
 
     if not dist.is_available():
         raise OptionError("This PyTorch was built without torch.distributed.", "Start one process.")
+    if dist.is_initialized() and _failed:
+        raise OptionError("The training that this process shared before has failed.", "Start all processes again.")
     if dist.is_initialized():
         raise OptionError("This process uses torch.distributed already.", "Leave its start to headstart.")
     roll = answer(me)
