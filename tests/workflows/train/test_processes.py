@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from helpers.ranks import SECONDS, Ended, ended, free_port, start, together
 from safetensors.torch import load_file
 
@@ -206,6 +207,23 @@ def test_a_signal_to_one_process_stops_all_at_a_batch(photos: Path, weights: Pat
     assert [one.code for one in done] == [130, 130], done
     assert f"nothing in {run} is lost" in done[0].err
     assert done[1].err == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no sh")
+def test_pods_that_start_again_resume(tmp_path: Path) -> None:
+    """The command of deploy/train-kubernetes.yaml."""
+    text = (Path(__file__).parents[3] / "deploy" / "train-kubernetes.yaml").read_text(encoding="utf-8")
+    _, job = yaml.safe_load_all(text)
+    shell, flag, script = job["spec"]["template"]["spec"]["containers"][0]["command"]
+    script = script.replace("/data", str(tmp_path)).replace("exec python", "echo")
+
+    def said() -> str:
+        return subprocess.run([shell, flag, script], capture_output=True, text=True, check=True).stdout.strip()
+
+    assert said() == f"-m headstart train {tmp_path}/photos --out {tmp_path}/run --strategy finetune"
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "request.json").touch()
+    assert said() == f"-m headstart train --resume {tmp_path}/run"
 
 
 # -- what is wrong --
