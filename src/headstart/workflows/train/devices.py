@@ -112,6 +112,7 @@ class Processes:
         environment = {"OMP_NUM_THREADS": threads, **os.environ, "PYTHONPATH": places} | {
             "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1",
             "MASTER_PORT": str(self.store.port), "TORCHELASTIC_USE_AGENT_STORE": "True",
+            "TORCHELASTIC_RESTART_COUNT": "0",
         }  # fmt: skip
         apart: dict[str, Any] = {"start_new_session": True}  # Ctrl-C reaches this process, which passes it on once
         if os.name == "nt":
