@@ -28,9 +28,8 @@ from headstart.training.trainer import Trainer
 class Short(nn.Module):  # memory that holds so many rows in one of the processes
     def __init__(self, rank):
         super().__init__()
-        self.most, self.tried = 3 if rank == 1 else 1000, []
+        self.most = 3 if rank == 1 else 1000
     def forward(self, x):
-        self.tried.append(len(x))
         if len(x) > self.most:
             raise RuntimeError("CUDA out of memory. Tried to allocate")
         return x
