@@ -30,6 +30,8 @@ from headstart.training.trainer import EpochRow
 WORKER = "headstart.workflows.train.worker"
 MOST = 256
 """Processes of one machine."""
+COMING = "120"
+"""Seconds that they wait for each other: all were started, and on a busy machine imports take long."""
 ENDING_S = 30.0
 """After the first process has ended, the others have so long."""
 TOLD = (0, 1, 2, 130)
@@ -109,7 +111,7 @@ class Processes:
     def _start(self, rank: int, count: int) -> subprocess.Popen[str]:
         places = os.pathsep.join(path for path in sys.path if path)  # this process may run from a checkout
         threads = str(max(1, (os.cpu_count() or 1) // count))
-        environment = {"OMP_NUM_THREADS": threads, **os.environ, "PYTHONPATH": places} | {
+        environment = {"OMP_NUM_THREADS": threads, "HEADSTART_WAIT": COMING, **os.environ, "PYTHONPATH": places} | {
             "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1",
             "MASTER_PORT": str(self.store.port), "TORCHELASTIC_USE_AGENT_STORE": "True",
             "TORCHELASTIC_RESTART_COUNT": "0",
