@@ -199,9 +199,9 @@ def test_a_rank_that_is_lost_is_named(lost: int, how: str, photos: Path, weights
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are others there")
 def test_a_signal_to_one_process_stops_all_at_a_batch(photos: Path, weights: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    processes = start(words(photos, weights, run, "finetune", *LONG), range(2), 2, free_port())
-    wait_for(run / "state" / "plan.json", processes)
-    time.sleep(1)
+    longer = ("--epochs", 4000, "--batch-size", 9)
+    processes = start(words(photos, weights, run, "finetune", *longer), range(2), 2, free_port())
+    wait_for(run / "state" / "finetune" / "last.safetensors", processes)  # before the first step each would just end
     processes[1].send_signal(signal.SIGINT)
     done = ended(processes)
     assert [one.code for one in done] == [130, 130], done
