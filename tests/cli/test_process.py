@@ -13,6 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.commands import said_by
+
+import headstart as hs
+from headstart.cli.app import main
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="shells, devices and signals are others there")
 
@@ -195,3 +199,28 @@ def test_a_shell_completes_commands_and_options() -> None:
 
     assert completed("headstart pre", 1) == "predict"
     assert completed("headstart predict --sort", 2) == "--sort-into"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["train"], ""), (["train", "photos"], ""),  # rank 0 tells the same
+        (["predict", "nowhere", "photos"], "nowhere"), (["describe", "nowhere"], "nowhere"),
+    ],
+)  # fmt: skip
+def test_only_a_training_is_silent_after_the_first_process(
+    words: list[str], told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A pod or a cluster's shell has such variables whatever runs there."""
+
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(hs, "train", stopped)
+    monkeypatch.setattr(sys, "argv", ["headstart", *words])
+    code, out, err = said_by(main, capsys)
+    assert code == (130 if words[1:] == ["photos"] else 2)
+    assert out == ""
+    assert told in err if told else err == ""

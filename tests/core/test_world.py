@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from helpers.ranks import ended, free_port, start, together
 
 from headstart.core.launched import Member, first_host, member
-from headstart.core.world import ALONE
+from headstart.core.roll import RankError, Roll
+from headstart.core.world import ALONE, Together, joined
 from headstart.errors import OptionError
 
 TORCH = {"RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "MASTER_ADDR": "node1", "MASTER_PORT": "1234"}
@@ -27,11 +31,11 @@ POD = {"JOB_COMPLETION_INDEX": "2", "WORLD_SIZE": "3", "MASTER_ADDR": "job-0.job
         (TORCH | {"WORLD_SIZE": "1", "RANK": "0"}, None),
         ({"SLURM_PROCID": "0", "SLURM_NTASKS": "8"}, None),  # a batch script
         ({"JOB_COMPLETION_INDEX": "2"}, None),  # an Indexed Job of other work
-        (TORCH, Member(1, 4, 1, "node1", 1234, "RANK")),
+        (TORCH, Member(1, 4, 1, "node1", 1234, "WORLD_SIZE")),
         (TORCH | {"TORCHELASTIC_RUN_ID": "x", "TORCHELASTIC_USE_AGENT_STORE": "True"},
          Member(1, 4, 1, "node1", 1234, "torchrun", hosted=True)),
         (SLURM, Member(5, 8, 1, "gpu03", 15007, "SLURM", "0.0")),
-        (SLURM | TORCH, Member(1, 4, 1, "node1", 1234, "RANK")),  # torchrun under srun
+        (SLURM | TORCH, Member(1, 4, 1, "node1", 1234, "WORLD_SIZE")),  # torchrun under srun
         (POD, Member(2, 3, 0, "job-0.job", 29500, "Kubernetes")),
     ],
 )  # fmt: skip
@@ -66,6 +70,60 @@ def test_a_process_on_its_own_exchanges_nothing() -> None:
     assert (ALONE.part(3, 9), ALONE.tell({"a": 1}), ALONE.each(2)) == ((3, 9), {"a": 1}, [2])
 
 
+class Late:
+    """An exchange that ends just after the wait for it."""
+
+    def __init__(self, problem: str = "") -> None:
+        self.problem, self.done = problem, False
+
+    def is_completed(self) -> bool:
+        return self.done
+
+    def wait(self, at_most: timedelta | None = None) -> None:
+        self.done, before = True, self.done
+        if self.problem or not before:
+            raise RuntimeError(self.problem if before else "Operation timed out!")
+
+
+def test_what_is_late_is_not_broken() -> None:
+    world, roll = (
+        Together.__new__(Together),
+        SimpleNamespace(check=lambda: None, broken=lambda cause: RankError(str(cause))),
+    )
+    world.roll = roll  # type: ignore[assignment]
+    world._wait(Late())
+    with pytest.raises(RankError, match="reset by peer"):
+        world._wait(Late("Connection reset by peer"))
+
+
+class Leaving:
+    """A store that goes away once it has been asked for the beats."""
+
+    def check(self, keys: list[str]) -> bool:
+        if keys[0].startswith("ended/"):
+            raise RuntimeError("Broken pipe")
+        return False
+
+
+def test_a_store_that_goes_away_at_any_moment_is_told() -> None:
+    store: Any = Leaving()
+    roll = Roll(Member(1, 3, 1, "node1", 1234, "SLURM"), store, store, _heard=[(b"", 0.0)] * 3)
+    with pytest.raises(RankError, match="Rank 0 of 3 has ended: it cannot be reached"):
+        roll.check(-1.0)
+
+
+def test_after_a_failure_a_process_cannot_meet_the_others_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch.distributed as dist
+
+    for name, value in TORCH.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    for mine, word in ((True, "before has failed"), (False, "uses torch.distributed already")):
+        monkeypatch.setattr("headstart.core.world._failed", mine)
+        with pytest.raises(OptionError, match=word), joined():
+            pass
+
+
 SCRIPT = """
 import sys
 import numpy as np, torch
@@ -83,6 +141,9 @@ try:
             rows = world.gather(np.full((r, 2), r, np.int16))
             assert [one.tolist() for one in rows] == [[[i, i]] * i for i in range(n)] and rows[0].dtype == np.int16
             assert world.copy(np.arange(4.0)[None] if r == 1 else None, 1).tolist() == [[0, 1, 2, 3]]
+            for _ in range(2):
+                with world.in_turn():
+                    pass
             moved = torch.full((2, 3, 2, 2), float(r)).to(memory_format=torch.channels_last)
             world.share([moved])
             assert not moved.any()

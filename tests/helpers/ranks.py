@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 SECONDS = 300
@@ -55,10 +54,3 @@ def ended(processes: Sequence[subprocess.Popen[str]]) -> list[Ended]:
 def together(words: Sequence[object], size: int, more: Mapping[str, str] | None = None) -> list[Ended]:
     """All of them, to their end."""
     return ended(start(words, range(size), size, free_port(), more))
-
-
-def tensors(run: Path) -> dict[str, object]:
-    """The weights of a run."""
-    from safetensors.torch import load_file
-
-    return dict(load_file(run / "model.safetensors"))

@@ -28,9 +28,8 @@ from headstart.training.trainer import Trainer
 class Short(nn.Module):  # memory that holds so many rows in one of the processes
     def __init__(self, rank):
         super().__init__()
-        self.most, self.tried = 3 if rank == 1 else 1000, []
+        self.most = 3 if rank == 1 else 1000
     def forward(self, x):
-        self.tried.append(len(x))
         if len(x) > self.most:
             raise RuntimeError("CUDA out of memory. Tried to allocate")
         return x
@@ -129,15 +128,63 @@ def test_statistics_are_batch_norms(shape: tuple[int, ...]) -> None:
         assert torch.allclose(one, other, rtol=1e-12)
 
 
-@pytest.mark.parametrize("layer", [nn.Dropout(0.4), nn.Dropout2d(0.4)])
-def test_each_process_has_its_part_of_one_mask(layer: nn.Module) -> None:
-    x = torch.ones(7, 5, 3, 3)
+ROW, MAP = (5,), (5, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (nn.Dropout(0.4), ROW), (nn.Dropout(0.4), MAP), (nn.Dropout1d(0.4), (5, 3)), (nn.Dropout2d(0.4), MAP),
+        (nn.Dropout3d(0.4), (5, 3, 2, 2)), (nn.AlphaDropout(0.4), MAP), (nn.FeatureAlphaDropout(0.4), MAP),
+    ],
+)  # fmt: skip
+def test_each_process_has_its_part_of_one_mask(layer: nn.Module, shape: tuple[int, ...]) -> None:
+    x = torch.ones(7, *shape)
+    if len(shape) == 3:  # a network is trained in this order of memory, and a mask is drawn in it
+        x = x.to(memory_format=torch.channels_last)
     torch.manual_seed(3)
     whole, parts, first = layer(x), [], 0
-    for size in (3, 4):
+    for size in (3, 0, 4):
         exchange = Exchange(Rank(0, 2), layer, torch.device("cpu"))
         torch.manual_seed(3)
         with exchange.as_one(Piece(0, size, first, 7)):
             parts.append(layer(x[first : first + size]))
         first += size
     assert torch.equal(torch.cat(parts), whole)
+    assert not torch.equal(parts[0], x[:3])
+
+
+class Told(Rank):
+    """Keeps what this process says of itself: whether its memory is short."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 2)
+        self.said = list[float]()
+
+    def stack(self, tensor: torch.Tensor) -> torch.Tensor:
+        self.said.append(float(tensor[0]))
+        return torch.stack([tensor, torch.zeros_like(tensor)])
+
+
+def test_memory_that_is_short_for_the_gradients_together_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others, were they told that all is well, would wait for gradients that never come."""
+
+    def short(*_: object) -> torch.Tensor:
+        raise RuntimeError("CUDA out of memory. Tried to allocate")
+
+    world = Told()
+    exchange = Exchange(world, nn.Linear(2, 2), torch.device("cpu"))
+    monkeypatch.setattr(torch, "cat", short)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        exchange.step(lambda: (1.0, 1), False)
+    assert world.said == [1.0]
+
+
+def test_a_parameter_that_no_process_used_has_no_gradient() -> None:
+    network = nn.ModuleList([nn.Linear(2, 1, bias=False), nn.Linear(2, 1, bias=False)])
+    exchange = Exchange(Told(), network, torch.device("cpu"))
+    used, unused = network[0].weight, network[1].weight
+    used.grad = torch.ones_like(used)
+    exchange.step(lambda: (1.0, 1), False)
+    assert used.grad.tolist() == [[1, 1]]
+    assert unused.grad is None

@@ -56,8 +56,8 @@ class _Commands(TyperGroup):
                 done = super().invoke(ctx)
             sys.stdout.flush()  # here, where what cannot be written is told
             return done
-        except KeyboardInterrupt:
-            _fail("Interrupted.", 130)
+        except KeyboardInterrupt as error:
+            _end(error, "Interrupted.", 130)
 
 
 app = typer.Typer(
@@ -91,11 +91,9 @@ def main() -> None:
     try:
         app()
     except HeadstartError as error:
-        if not process.speaks(error):
-            sys.exit(error.exit_code)
-        _fail(render(str(error)), error.exit_code)
-    except KeyboardInterrupt:
-        _fail("Interrupted.", 130)
+        _end(error, render(str(error)), error.exit_code)
+    except KeyboardInterrupt as error:
+        _end(error, "Interrupted.", 130)
     except SystemExit as stop:
         if stop.code == 2 and _as_json() and not isinstance(stop, SomeUnread):  # a mistyped option
             _print_error("the command line was not understood: see standard error", 2)
@@ -124,6 +122,13 @@ def _clean_logs() -> None:
     plain = warnings.formatwarning
     if plain.__module__ == "warnings":
         warnings.formatwarning = lambda *about, **more: printable(plain(*about, **more), keep="\n")
+
+
+def _end(error: BaseException, message: str, code: int) -> NoReturn:
+    """End with a message that one of the processes of a training prints for all."""
+    if not process.speaks(error):
+        sys.exit(process.exit_code(code))
+    _fail(message, code)
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -115,12 +115,14 @@ def _like_ctrl_c(number: int, frame: Any) -> None:
 
 
 def speaks(error: BaseException | None = None) -> bool:
-    """Whether this process is the one of several that prints; of an error about others, the error knows."""
+    """Whether this process prints: of several that share a training, the first one does; of an error about others, the
+    error knows. Variables of several processes mean nothing to commands that no processes share.
+    """
     try:
-        me = member()
+        me = member() if sys.argv[1:2] == ["train"] else None
     except HeadstartError:
         return True
-    return me is None or bool(getattr(error, "speaks", me.rank == 0))
+    return bool(getattr(error, "speaks", me is None or me.rank == 0))
 
 
 def exit_code(usual: int) -> int:

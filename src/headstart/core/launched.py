@@ -23,7 +23,7 @@ do not meet."""
 @dataclass(frozen=True)
 class Member:
     """A process of several. ``rank`` counts from 0 to ``size`` - 1, ``local`` among those of its host; rank 0 is met at
-    ``address`` and ``port``. ``by``: what started it; ``attempt``: how often that has started them anew; ``hosted``:
+    ``address`` and ``port``. ``by``: what says so; ``attempt``: how often that has started them anew; ``hosted``:
     the meeting place is the starter's own, and not rank 0's.
     """
 
@@ -48,7 +48,7 @@ def member(variables: Mapping[str, str] = os.environ) -> Member | None:
     else:
         return None
     if not 0 <= found.rank < found.size:
-        problem = f"{found.by} says that this is rank {found.rank} of {found.size}: ranks count from 0 to the size - 1."
+        problem = f"This is rank {found.rank} of {found.size}, by {found.by}: ranks count from 0 to the size - 1."
         raise OptionError(problem, "Correct the number of processes where they are started.")
     return found if found.size > 1 else None
 
@@ -58,7 +58,7 @@ def _from_torch(variables: Mapping[str, str]) -> Member:
     completion index.
     """
     indexed = "RANK" not in variables
-    by = "torchrun" if "TORCHELASTIC_RUN_ID" in variables else "Kubernetes" if indexed else "RANK"
+    by = "torchrun" if "TORCHELASTIC_RUN_ID" in variables else "Kubernetes" if indexed else "WORLD_SIZE"
     rank, size = _number(variables, "JOB_COMPLETION_INDEX" if indexed else "RANK"), _number(variables, "WORLD_SIZE")
     address = variables.get("MASTER_ADDR", "")
     if size > 1 and not address:

@@ -11,7 +11,7 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -98,14 +98,12 @@ class Roll:
         try:
             if failed := self.failure():
                 raise failed
-            self._listen()
+            quiet = self._quiet(still)
+            lost = [rank for rank in quiet if not self.store.check([f"ended/{rank}"])]
         except RuntimeError as error:
             host = "The process that started the ranks" if self.me.hosted else f"Rank 0 of {self.me.size}{self._who(0)}"
             raise self._spoken(RankError(f"{host} has ended: it cannot be reached any more.", _HINT), 0) from error
-        now = time.monotonic()
-        quiet = [rank for rank, (_, heard) in enumerate(self._heard) if now - heard > still and rank != self.me.rank]
-        lost = [rank for rank in quiet if not self.store.check([f"ended/{rank}"])]
-        if lost or quiet:
+        if quiet:
             rank = (lost or quiet)[0]
             silent = RankError(f"Rank {rank} of {self.me.size}{self._who(rank)} has ended, or hangs.", _HINT)
             raise self._spoken(silent, rank)
@@ -133,13 +131,15 @@ class Roll:
         error.speaks = self.me.rank == 0  # which, where it failed itself, tells its own error
         return error
 
-    def _listen(self) -> None:
+    def _quiet(self, seconds: float) -> list[int]:
+        """The other ranks without a new beat for so long."""
         now = time.monotonic()
         for rank, (beat, _) in enumerate(self._heard):
             name = f"beat/{rank}"
             new = self.store.get(name) if self.store.check([name]) else b""
             if new != beat:
                 self._heard[rank] = (new, now)
+        return [rank for rank, (_, heard) in enumerate(self._heard) if now - heard > seconds and rank != self.me.rank]
 
     def _spoken(self, error: RankError, of: int) -> RankError:
         """One of those that are left tells it: rank 0, or the next where it is about rank 0."""
@@ -168,8 +168,8 @@ class Roll:
     def leave(self, error: BaseException | None) -> None:
         """Say how this rank ended; where one failed, or all are done, rank 0 leaves last of those that still speak."""
         with suppress(RuntimeError):
-            if error is not None and not isinstance(error, RankError) and not self.store.check(["failed"]):
-                self.store.set("failed", json.dumps(_told_of(error, self.me)))
+            if error is not None and not isinstance(error, RankError):
+                _report(self.store, _told_of(error, self.me.rank))
             self.store.set(f"ended/{self.me.rank}", "1")
             others = range(1, self.me.size) if self.me.rank == 0 else (0,) if error is not None else ()
             patience = LEAVING_S if error is None or self.me.rank else BROKEN_S
@@ -180,15 +180,34 @@ class Roll:
 _HINT = "What was saved is whole: `resume` goes on with it, also with another number of processes."
 
 
-def _told_of(error: BaseException, me: Member) -> dict[str, Any]:
+def report_killed(store: Any, rank: int) -> None:
+    """For the process that started the ranks, and is their meeting place: one of them was killed, and cannot say so."""
+    with suppress(RuntimeError):
+        _report(distributed().PrefixStore(_prefix("0.0"), store), _told(rank, "it was killed.", _HINT))
+
+
+def _report(store: Any, told: dict[str, Any]) -> None:
+    """The first failure is kept: others follow from it."""
+    if not store.check(["failed"]):
+        store.set("failed", json.dumps(told))
+
+
+def _told(rank: int, problem: str, hint: str = "", lines: Sequence[str] = ()) -> dict[str, Any]:
+    return {"rank": rank, "host": platform.node(), "problem": problem, "hint": hint, "lines": list(lines[:20])}
+
+
+def _told_of(error: BaseException, rank: int) -> dict[str, Any]:
     if isinstance(error, HeadstartError):
-        problem, hint, lines = error.problem, error.hint, list(error.lines)
-    elif isinstance(error, KeyboardInterrupt):
-        problem, hint, lines = "it was interrupted.", _HINT, []
-    else:
-        first = (str(error).splitlines() or [""])[0][:300]
-        problem, hint, lines = f"{type(error).__name__}: {first}", "", []
-    return {"rank": me.rank, "host": platform.node(), "problem": problem, "hint": hint, "lines": lines[:20]}
+        return _told(rank, error.problem, error.hint, error.lines)
+    if isinstance(error, KeyboardInterrupt):
+        return _told(rank, "it was interrupted.", _HINT)
+    first = (str(error).splitlines() or [""])[0][:300]
+    return _told(rank, f"{type(error).__name__}: {first}")
+
+
+def _prefix(attempt: str) -> str:
+    """Of the keys of one meeting: the starter's count of attempts, and this process's count of meetings."""
+    return f"headstart/{attempt}"
 
 
 def _absent(missing: list[int], me: Member) -> RankError:
@@ -227,7 +246,7 @@ def answer(me: Member) -> Roll:
     own = me.rank == 0 and not me.hosted
     stores = [_connected(me, seconds, own, "work"), _connected(me, seconds, False, "beats")]
     prefixed: Any = distributed().PrefixStore
-    roll = Roll(me, *(prefixed(f"headstart/{me.attempt}", store) for store in stores))
+    roll = Roll(me, *(prefixed(_prefix(me.attempt), store) for store in stores))
     try:
         roll.begin()
     except RuntimeError as error:  # the store went away: rank 0 gave up

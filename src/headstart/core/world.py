@@ -25,6 +25,11 @@ _FOREVER = timedelta(days=7)
 """Rank 0 may evaluate for hours: beats find who has ended, not this."""
 
 
+def nth_part(count: int, n: int, parts: int) -> tuple[int, int]:
+    """The bounds of part ``n`` (from 0) of places 0 to ``count``, in ``parts`` of nearly equal size."""
+    return count * n // parts, count * (n + 1) // parts
+
+
 class World:
     """``rank`` (from 0) of ``size`` processes; ``local``: the rank among those of this host."""
 
@@ -37,8 +42,8 @@ class World:
 
     def part(self, first: int, last: int) -> tuple[int, int]:
         """Of places ``first`` to ``last``, those of this process: nearly equal, and in the order of the ranks."""
-        count = last - first
-        return first + count * self.rank // self.size, first + count * (self.rank + 1) // self.size
+        start, end = nth_part(last - first, self.rank, self.size)
+        return first + start, first + end
 
     def tell(self, value: Any = None) -> Any:
         """The JSON value of rank 0, for all."""
@@ -78,14 +83,14 @@ ALONE = World()
 
 
 class Together(World):
-    """Several processes. Every call but ``part`` and ``in_turn`` is one that all ranks make, in the same order. Each
-    raises RankError where a rank has ended, failed, or hangs.
+    """Several processes. All ranks call the same methods in the same order (``part``, which exchanges nothing, when
+    they like). Each raises RankError where a rank has ended, failed, or hangs.
     """
 
     def __init__(self, me: Member, roll: Roll) -> None:
         import torch.distributed as dist
 
-        self.me, self.roll, self.dist = me, roll, dist
+        self.roll, self.dist, self.turns = roll, dist, 0
         self.rank, self.size, self.local = me.rank, me.size, me.local
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
         seconds = timedelta(seconds=coming_seconds())
@@ -118,8 +123,10 @@ class Together(World):
 
     def share(self, tensors: Sequence[torch.Tensor], rank: int = 0) -> None:
         for tensor in tensors:
-            sent = tensor.detach().contiguous()
-            self._wait(self.dist.broadcast(sent, rank, async_op=True), tensor.is_cuda)
+            # By way of main memory: of one process they may lie on the GPU (moments that were resumed), of another not,
+            # and what lies on a GPU and what does not goes by another backend.
+            sent = tensor.detach().cpu().contiguous()
+            self._wait(self.dist.broadcast(sent, rank, async_op=True))
             if sent.data_ptr() != tensor.data_ptr():
                 with torch.no_grad():
                     tensor.copy_(sent)
@@ -147,34 +154,26 @@ class Together(World):
 
     @contextmanager
     def in_turn(self) -> Iterator[None]:
-        host = self.roll.hosts[self.rank].rpartition(", ")[0]
+        self.turns += 1
+        key = f"done/{self.turns}/{self.roll.hosts[self.rank].rpartition(', ')[0]}"
         if self.local:
-            self.roll.wait_for(f"done/{host}")
+            self.roll.wait_for(key)
         yield
         if not self.local:
-            self.roll.tell(f"done/{host}")
+            self.roll.tell(key)
 
     def _wait(self, work: Any, cuda: bool = False) -> None:
         """Until an exchange has ended, asking meanwhile whether the others still live."""
-        if cuda:
-            return self._poll(work)
-        while True:
-            try:
-                work.wait(_LOOK_S)
-                return
-            except RuntimeError as error:
-                if work.is_completed():  # not merely late
-                    raise self.roll.broken(error) from error
-            self.roll.check()
-
-    def _poll(self, work: Any) -> None:
-        """For a GPU, whose ``wait`` only orders its streams and cannot end."""
         asked = time.monotonic()
         while not work.is_completed():
+            if cuda:  # its ``wait`` only orders the GPU's streams
+                time.sleep(0.0001)
+            else:
+                with suppress(RuntimeError):  # it is late, or has failed, which is told below
+                    work.wait(_LOOK_S)
             if time.monotonic() - asked > _LOOK_S.total_seconds():
                 self.roll.check()
                 asked = time.monotonic()
-            time.sleep(0.0001)
         try:
             work.wait()
         except RuntimeError as error:
@@ -196,6 +195,8 @@ def _set_timeout(dist: Any) -> None:
 
 
 _here: World = ALONE
+_failed = False
+"""Whether a world of this process has failed. Its connections stay, since exchanges may still wait in them."""
 
 
 def here() -> World:
@@ -209,20 +210,20 @@ def joined(wanted: int | None = None) -> Iterator[World]:
 
     ``wanted``: how many there are to be. Raises OptionError, RankError.
     """
-    global _here
+    global _here, _failed
     me = member()
     if me is None or _here is not ALONE:
         yield _here
         return
     if wanted is not None and wanted != me.size:
-        problem = f"`devices={wanted}`, and {me.by} started {me.size} processes."
+        problem = f"`devices={wanted}`, and {me.by} says that there are {me.size} processes."
         raise OptionError(problem, "Leave it out: they are recognised.", option="devices")
     world = _met(me)
     _here = world
     try:
         yield world
     except BaseException as error:
-        _here = ALONE
+        _here, _failed = ALONE, True
         world.leave(error)
         raise
     _here = ALONE
@@ -234,6 +235,8 @@ def _met(me: Member) -> Together:
 
     if not dist.is_available():
         raise OptionError("This PyTorch was built without torch.distributed.", "Start one process.")
+    if dist.is_initialized() and _failed:
+        raise OptionError("The training that this process shared before has failed.", "Start all processes again.")
     if dist.is_initialized():
         raise OptionError("This process uses torch.distributed already.", "Leave its start to headstart.")
     roll = answer(me)

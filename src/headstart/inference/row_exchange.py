@@ -54,7 +54,7 @@ def _send(
                     writer.add(name, row)
 
 
-def own_of(photos: int, batch: int, world: World) -> list[int]:
+def own_photos(photos: int, batch: int, world: World) -> list[int]:
     """The photos of this process, where every ``size``-th batch is its: all batches but the last are full."""
     return [
         i
@@ -65,7 +65,7 @@ def own_of(photos: int, batch: int, world: World) -> list[int]:
 
 
 def in_order(rows: np.ndarray, photos: int, batch: int, world: World) -> np.ndarray:
-    """The rows [photos, ...] of all, from those that each computed of ``own_of``. All processes call it."""
+    """The rows [photos, ...] of all, from those that each computed of ``own_photos``. All processes call it."""
     if world.size == 1:
         return rows
     number = np.arange(photos) // batch % world.size

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -17,7 +18,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from headstart.core.world import World
+from headstart.core.world import World, nth_part
 from headstart.errors import OptionError
 from headstart.inference.memory import is_out_of_memory
 from headstart.training.batches import batch_bounds
@@ -37,9 +38,9 @@ class Piece(NamedTuple):
 def pieces(photos: int, at_most: int, world: World) -> list[Piece]:
     """This process's part of a batch, in as many pieces as one process would compute it in."""
     number, found = len(batch_bounds(photos, at_most)), []
-    sizes = [photos * (r + 1) // world.size - photos * r // world.size for r in range(world.size)]
+    shares = [nth_part(photos, rank, world.size) for rank in range(world.size)]
     for i in range(number):
-        bounds = [(size * i // number, size * (i + 1) // number) for size in sizes]
+        bounds = [nth_part(last - first, i, number) for first, last in shares]
         counts = [last - first for first, last in bounds]
         found.append(Piece(*bounds[world.rank], sum(counts[: world.rank]), sum(counts)))
     return found
@@ -53,7 +54,7 @@ def check_size(world: World, photos: int, batch_size: int) -> None:
         raise OptionError(problem, "Start fewer, or choose a larger `batch_size`.", option="batch_size")
 
 
-MOST = 2048
+CHANNELS = 2048
 """Channels whose statistics are sent at a time."""
 
 
@@ -68,8 +69,9 @@ class Exchange:
         self.world, self.device = world, device
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         self.buffers = list(network.buffers())
+        self.kept = [buffer.clone() for buffer in self.buffers]
         widest = max((len(p) for p in network.buffers() if p.ndim == 1), default=1)
-        self.room = 2 * min(widest, MOST) + 1
+        self.room = 2 * min(widest, CHANNELS) + 1
 
     def step(self, compute: Callable[[], tuple[float, int]], stop: bool) -> tuple[float, int, bool]:
         """(loss, correct predictions, whether one wants to stop), each added up over the processes; ``compute`` gives
@@ -77,15 +79,15 @@ class Exchange:
 
         Raises what ``compute`` raises, and in all processes what is_out_of_memory knows where one has too little.
         """
-        try:
+        try:  # all that takes memory: once gradients are added, no process may do the step again
             loss, correct = compute()
+            tail = [loss, float(correct), float(stop), *(float(p.grad is not None) for p in self.parameters)]
+            flat = torch.cat([*self._gradients(), torch.tensor(tail, device=self.device)])
         except (MemoryError, RuntimeError) as error:
             if is_out_of_memory(error) and not isinstance(error, ElsewhereError):
                 self._sent(torch.zeros(0, device=self.device), failed=True)
             raise
         self._sent(torch.zeros(0, device=self.device))
-        tail = [loss, float(correct), float(stop), *(float(p.grad is not None) for p in self.parameters)]
-        flat = torch.cat([*self._gradients(), torch.tensor(tail, device=self.device)])
         self.world.add(flat)
         loss, correct, stops, *present = flat[-len(tail) :].tolist()
         self._put_back(flat, present)
@@ -94,11 +96,12 @@ class Exchange:
     @contextmanager
     def whole_or_undone(self) -> Iterator[None]:
         """Where the block, a step, fails (memory, another process), statistics are again what they were before it."""
-        before = [buffer.clone() for buffer in self.buffers]
+        for buffer, kept in zip(self.buffers, self.kept, strict=True):
+            kept.copy_(buffer)
         try:
             yield
         except BaseException:
-            for buffer, kept in zip(self.buffers, before, strict=True):
+            for buffer, kept in zip(self.buffers, self.kept, strict=True):
                 buffer.copy_(kept)
             raise
 
@@ -120,16 +123,18 @@ class Exchange:
 
     def _gradients(self) -> Iterator[torch.Tensor]:
         for p in self.parameters:
-            yield torch.zeros_like(p).reshape(-1) if p.grad is None else p.grad.reshape(-1)
+            p.grad = torch.zeros_like(p) if p.grad is None else p.grad
+            yield p.grad.reshape(-1)
 
     def _put_back(self, flat: torch.Tensor, present: Sequence[float]) -> None:
         start = 0
         for p, there in zip(self.parameters, present, strict=True):
             found = flat[start : start + p.numel()].view(p.shape)
             start += p.numel()
-            if there:  # a parameter that no process used has no gradient, which is not one of zeros
-                p.grad = torch.empty_like(p) if p.grad is None else p.grad
+            if there and p.grad is not None:
                 p.grad.copy_(found)
+            else:  # a parameter that no process used has no gradient, which is not one of zeros
+                p.grad = None
 
     @contextmanager
     def as_one(self, piece: Piece) -> Iterator[None]:
@@ -140,6 +145,9 @@ class Exchange:
             yield
 
 
+_DROPOUTS = (F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout)
+
+
 class _WholeBatch(TorchFunctionMode):
     """Replaces functions while a network is called, so that a network of any make needs no change."""
 
@@ -147,8 +155,8 @@ class _WholeBatch(TorchFunctionMode):
         super().__init__()
         self.exchange, self.piece = exchange, piece
         self.handlers: Mapping[Any, Callable[..., Any]] = {
-            F.batch_norm: self.batch_norm, F.dropout: self.dropout, torch.Tensor.bernoulli_: self.bernoulli,
-            F.dropout1d: self.channels, F.dropout2d: self.channels, F.dropout3d: self.channels,
+            F.batch_norm: self.batch_norm, torch.Tensor.bernoulli_: self.bernoulli,
+            **{dropout: partial(self.dropout, dropout) for dropout in _DROPOUTS},
         }  # fmt: skip
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -172,30 +180,22 @@ class _WholeBatch(TorchFunctionMode):
         found = found if bias is None else found + bias.view(shape)
         return found.to(x.dtype)
 
-    def dropout(self, x: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> torch.Tensor:
-        if not training or not 0 < p < 1 or not self._of_piece(x):
-            return F.dropout(x, p, training, inplace)
-        return x * self._mask(x, x.shape[1:], p)
-
-    def channels(self, x: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> torch.Tensor:
-        if not training or not 0 < p < 1 or not self._of_piece(x):
-            return F.dropout2d(x, p, training, inplace)
-        return x * self._mask(x, (x.shape[1], *[1] * (x.ndim - 2)), p)
+    def dropout(self, layer: Callable[..., torch.Tensor], x: torch.Tensor, *how: Any, **more: Any) -> torch.Tensor:
+        """Of a batch that has zeros in place of the photos of others: its mask is drawn as that of the whole one."""
+        if not (how[0] if how else more.get("p", 0.5)) or not self._of_piece(x):
+            return layer(x, *how, **more)
+        first, last = self.piece.offset, self.piece.offset + len(x)
+        whole = F.pad(x, [*[0, 0] * (x.ndim - 1), first, self.piece.photos - last])
+        return layer(whole, *how, **more)[first:last]
 
     def bernoulli(self, x: torch.Tensor, p: Any = 0.5, **more: Any) -> torch.Tensor:
         if isinstance(p, torch.Tensor) or more or not self._of_piece(x):
             return x.bernoulli_(p, **more)
-        return x.copy_(self._drawn(x, x.shape[1:], p))
+        drawn = torch.empty((self.piece.photos, *x.shape[1:]), dtype=x.dtype, device=x.device).bernoulli_(p)
+        return x.copy_(drawn[self.piece.offset : self.piece.offset + len(x)])
 
     def _of_piece(self, x: torch.Tensor) -> bool:
         return x.ndim > 0 and len(x) == self.piece.last - self.piece.first
-
-    def _mask(self, x: torch.Tensor, shape: Sequence[int], p: float) -> torch.Tensor:
-        return self._drawn(x, shape, 1 - p).div_(1 - p)
-
-    def _drawn(self, x: torch.Tensor, shape: Sequence[int], p: float) -> torch.Tensor:
-        drawn = torch.empty((self.piece.photos, *shape), dtype=x.dtype, device=x.device).bernoulli_(p)
-        return drawn[self.piece.offset : self.piece.offset + len(x)]
 
 
 def statistics(x: torch.Tensor, piece: Piece, exchange: Exchange) -> tuple[torch.Tensor, torch.Tensor, int]:

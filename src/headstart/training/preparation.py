@@ -11,6 +11,7 @@ import torch
 
 from headstart.core.events import Events
 from headstart.core.text import listed, plural, quoted
+from headstart.core.world import here
 from headstart.data.duplicates.pairs import Leak, in_words, leaks
 from headstart.data.filenames import shown
 from headstart.data.folds import without_val
@@ -111,9 +112,10 @@ def _visitor(
     options: TrainOptions, manifest: Manifest, backbone: Backbone, machine: Machine, resize: int
 ) -> list[FeatureVisitor]:
     """What computes features while the photos are read, where the strategy will ask for those of a probe. The plan is
-    that of about as many photos: should it differ from the final one, the features are computed again.
+    that of about as many photos: should it differ from the final one, the features are computed again. Several
+    processes divide the pass, once all know the photos.
     """
-    if options.strategy not in OF_PROBES:
+    if options.strategy not in OF_PROBES or here().size > 1:
         return []
     facts = replace(facts_of(manifest, len(manifest.photos), 2, backbone, machine), strategy=options.strategy)
     plan = resolve(facts, options.seed, None, options.settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import io
 import json
 import signal
@@ -16,13 +17,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from helpers.ranks import SECONDS, Ended, ended, free_port, start, together
 from safetensors.torch import load_file
 
 import headstart as hs
 from headstart.core.array_store import INDEX, RowStore
-from headstart.core.events import EpochEnd, Event, Message
-from headstart.errors import DataError, OptionError
+from headstart.core.events import EpochEnd, Event, Events, Message
+from headstart.core.world import World
+from headstart.data.loading import find_photos
+from headstart.errors import DataError, Interrupted, OptionError
+from headstart.training import preparation
+from headstart.training.config import TrainOptions
 
 pytestmark = pytest.mark.slow
 # Statistics that move make a float32 training part from another by rounding alone; tests/training/test_exchange.py
@@ -187,20 +193,37 @@ def test_a_rank_that_is_lost_is_named(lost: int, how: str, photos: Path, weights
     assert "Traceback" not in said
     assert f"Rank {lost} of 2" in said, said
     assert f"process {processes[lost].pid}" in said
-    assert "--resume" in said or "resume" in said
+    assert "--resume goes on" in said
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are others there")
 def test_a_signal_to_one_process_stops_all_at_a_batch(photos: Path, weights: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    processes = start(words(photos, weights, run, "finetune", *LONG), range(2), 2, free_port())
-    wait_for(run / "state" / "plan.json", processes)
-    time.sleep(1)
+    longer = ("--epochs", 4000, "--batch-size", 9)
+    processes = start(words(photos, weights, run, "finetune", *longer), range(2), 2, free_port())
+    wait_for(run / "state" / "finetune" / "last.safetensors", processes)  # before the first step each would just end
     processes[1].send_signal(signal.SIGINT)
     done = ended(processes)
     assert [one.code for one in done] == [130, 130], done
     assert f"nothing in {run} is lost" in done[0].err
     assert done[1].err == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no sh")
+def test_pods_that_start_again_resume(tmp_path: Path) -> None:
+    """The command of deploy/train-kubernetes.yaml."""
+    text = (Path(__file__).parents[3] / "deploy" / "train-kubernetes.yaml").read_text(encoding="utf-8")
+    _, job = yaml.safe_load_all(text)
+    shell, flag, script = job["spec"]["template"]["spec"]["containers"][0]["command"]
+    script = script.replace("/data", str(tmp_path)).replace("exec python", "echo")
+
+    def said() -> str:
+        return subprocess.run([shell, flag, script], capture_output=True, text=True, check=True).stdout.strip()
+
+    assert said() == f"-m headstart train {tmp_path}/photos --out {tmp_path}/run --strategy finetune"
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "request.json").touch()
+    assert said() == f"-m headstart train --resume {tmp_path}/run"
 
 
 # -- what is wrong --
@@ -265,15 +288,71 @@ def test_a_mistake_in_a_process_is_raised_here(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are others there")
-def test_ctrl_c_ends_the_processes_of_devices(photos: Path, weights: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_ends_the_processes_of_devices(
+    number: int, code: int, photos: Path, weights: Path, tmp_path: Path
+) -> None:
     run = tmp_path / "run"
     command = [sys.executable, "-m", "headstart", *map(str, words(photos, weights, run, "finetune", *LONG))]
-    for number in (signal.SIGINT, signal.SIGTERM):
-        more = ["--devices", "2"] if number == signal.SIGINT else ["--devices", "2", "--overwrite"]
-        parent = subprocess.Popen([*command, *more], stderr=subprocess.PIPE, text=True)
-        wait_for(run / "state" / "plan.json", [parent])
-        parent.send_signal(number)
-        _, said = parent.communicate(timeout=SECONDS)
-        assert parent.returncode == (130 if number == signal.SIGINT else 143), said
-        assert "is lost" in said
-        assert "Traceback" not in said
+    parent = subprocess.Popen([*command, "--devices", "2"], stderr=subprocess.PIPE, text=True)
+    wait_for(run / "state" / "plan.json", [parent])
+    parent.send_signal(number)
+    _, said = parent.communicate(timeout=SECONDS)
+    assert parent.returncode == code, said
+    assert "is lost" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are others there")
+def test_ctrl_c_is_heard_while_an_event_is_passed_on(photos: Path, weights: Path, tmp_path: Path) -> None:
+    def listen(event: Event) -> None:
+        if isinstance(event, EpochEnd) and event.row.epoch == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises((Interrupted, KeyboardInterrupt)) as found:  # the latter would end pytest
+        hs.train(
+            photos, out=tmp_path / "run", devices=2, backbone="starter", weights=str(weights), strategy="finetune",
+            device="cpu", quiet=True, listener=listen, settings={"epochs": 400, "batch_size": 9},
+        )  # fmt: skip
+    assert "is lost" in str(found.value)
+    assert (tmp_path / "run" / "state" / "finetune" / "last.safetensors").exists()
+
+
+def test_where_one_process_cannot_be_started_none_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started, real = list[subprocess.Popen[str]](), subprocess.Popen
+
+    def popen(*words: Any, **more: Any) -> subprocess.Popen[str]:
+        if started:
+            raise OSError(11, "Resource temporarily unavailable")
+        started.append(real(*words, **more))
+        return started[0]
+
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    with pytest.raises(OSError, match="Resource"):
+        hs.train(tmp_path / "nowhere", out=tmp_path / "run", devices=2, quiet=True)
+    assert started[0].poll() is not None
+
+
+def test_the_run_of_devices_is_opened_on_the_device_asked_for(probe_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, opened = importlib.import_module("headstart.workflows.train.train"), list[str]()
+    monkeypatch.setattr(module, "run_on", lambda *_: probe_run)
+    monkeypatch.setattr(module, "open_run", lambda path, device="auto": opened.append(device))
+    hs.train("photos", devices=2, device="cpu", quiet=True)
+    asked = json.loads((probe_run / "request.json").read_text())["options"]["device"]
+    hs.resume(probe_run, devices=2, quiet=True)
+    assert opened == ["cpu", asked]
+
+
+def test_several_processes_do_not_each_compute_all_features(
+    photos: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While they read, they do not know yet which photos the others have."""
+    visitors = list[int]()
+    monkeypatch.setattr(preparation, "read", lambda *given: visitors.append(len(given[-1])))
+    options = TrainOptions(str(photos), backbone="starter", weights=str(weights), device="cpu")
+    manifest, several = find_photos(options.data, Events()), World()
+    several.size = 2
+    for world in (World(), several):
+        monkeypatch.setattr(preparation, "here", lambda world=world: world, raising=False)
+        preparation.read_for(options, manifest, Events())
+    assert visitors == [1, 0]

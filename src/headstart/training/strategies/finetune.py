@@ -19,7 +19,7 @@ from headstart.evaluation.objective import OnVal, on_val
 from headstart.inference.backends import BATCH
 from headstart.inference.features import photo_batches
 from headstart.inference.memory import InParts, enough_memory
-from headstart.inference.row_exchange import in_order, own_of
+from headstart.inference.row_exchange import in_order, own_photos
 from headstart.inference.runner import Normalise
 from headstart.models.freeze import freeze, thaw
 from headstart.models.network import Network
@@ -202,7 +202,7 @@ def _pictures(context: FitContext) -> Reading:
         source = TransformedSource(photos, labels, plan.image_size, context.transform, plan.seed, balanced)
 
     def read_val() -> Iterator[torch.Tensor]:
-        for batch, photos in photo_batches(val, own_of(len(val), BATCH, context.world), plan.image_size, View()):
+        for batch, photos in photo_batches(val, own_photos(len(val), BATCH, context.world), plan.image_size, View()):
             yield torch.from_numpy(photos[: len(batch)])
 
     return source, read_val, BATCH
@@ -227,7 +227,7 @@ def _cached_outputs(context: FitContext, trunk: nn.Module) -> Reading:
     digests = list(map(str, context.pixels["val"].digests))
 
     def read_val() -> Iterator[torch.Tensor]:
-        own = own_of(len(digests), MAPS, context.world)
+        own = own_photos(len(digests), MAPS, context.world)
         for first in range(0, len(own), MAPS):
             yield as_tensor(val_store.gather([digests[i] for i in own[first : first + MAPS]])).float()
 

@@ -36,7 +36,6 @@ class Probe(Strategy):
 
     summary = "a linear probe on the frozen backbone"
     averages = True
-    parallel = True
     reads_train_features = True
 
     def settings(self, plan: Plan) -> frozenset[str]:

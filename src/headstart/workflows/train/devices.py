@@ -22,11 +22,16 @@ from typing import IO, Any
 from headstart import errors
 from headstart.core.events import EpochEnd, Event, Events, Finding, Message, Progress, Table, Warned
 from headstart.core.launched import member
+from headstart.core.roll import report_killed
 from headstart.errors import HeadstartError, OptionError, TrainingError
+from headstart.training.checkpoint import stop_on_interrupt
 from headstart.training.trainer import EpochRow
 
 WORKER = "headstart.workflows.train.worker"
 MOST = 256
+"""Processes of one machine."""
+COMING = "120"
+"""Seconds that they wait for each other: all were started, and on a busy machine imports take long."""
 ENDING_S = 30.0
 """After the first process has ended, the others have so long."""
 TOLD = (0, 1, 2, 130)
@@ -36,13 +41,13 @@ _KINDS: dict[str, type] = {
 }  # fmt: skip
 
 
-def to_start(devices: int | None) -> bool:
-    """Whether this process is to start others. Raises OptionError for a number that makes no sense."""
+def to_start(devices: int | None) -> int:
+    """How many processes this one is to start. Raises OptionError for a number that makes no sense."""
     if devices is None or member() is not None:
-        return False
+        return 0
     if not 1 <= devices <= MOST:
         raise OptionError(f"`devices={devices}`: from 1 to {MOST}.", option="devices")
-    return devices > 1
+    return devices if devices > 1 else 0
 
 
 def as_json(event: Event) -> dict[str, Any]:
@@ -64,18 +69,28 @@ def from_json(values: Mapping[str, Any]) -> Event:
 
 
 def run_on(devices: int, request: Mapping[str, Any], events: Events) -> Path:
-    """Start the processes, and wait. Raises what the first of them raised, and TrainingError where one was killed."""
-    processes = Processes(devices, request)
+    """Start the processes, and wait. The first Ctrl-C asks them to stop at a batch, a second one kills them.
+
+    Raises what the first of them raised, and TrainingError where one was killed.
+    """
+    processes = Processes()
     try:
-        return Path(processes.follow(events))
+        with stop_on_interrupt(processes.stop):
+            processes.start(devices, request)
+            return Path(processes.follow(events))
+    except HeadstartError:  # which the first process said: all end by themselves
+        raise
+    except BaseException:
+        processes.kill()
+        raise
     finally:
         processes.end()
 
 
 class Processes:
-    """The processes of one training, and what the first says."""
+    """The processes of one training, and what the first says. ``stop``: set it to ask them to stop."""
 
-    def __init__(self, count: int, request: Mapping[str, Any]) -> None:
+    def __init__(self) -> None:
         from datetime import timedelta
 
         import torch.distributed
@@ -83,17 +98,23 @@ class Processes:
         dist: Any = torch.distributed
         self.store = dist.TCPStore("127.0.0.1", 0, None, True, timeout=timedelta(seconds=10), wait_for_workers=False)
         self.lines: queue.Queue[str | None] = queue.Queue()
-        self.children = [self._start(rank, count) for rank in range(count)]
-        for child in self.children:
-            self._write(child, json.dumps(request))
+        self.children: list[subprocess.Popen[str]] = []
+        self.stop = threading.Event()
+
+    def start(self, count: int, request: Mapping[str, Any]) -> None:
+        """Start so many, and send them the request. Raises OSError."""
+        for rank in range(count):
+            self.children.append(self._start(rank, count))
+        self._write(json.dumps(request))
         threading.Thread(target=self._read, args=(self.children[0].stdout,), daemon=True).start()
 
     def _start(self, rank: int, count: int) -> subprocess.Popen[str]:
         places = os.pathsep.join(path for path in sys.path if path)  # this process may run from a checkout
         threads = str(max(1, (os.cpu_count() or 1) // count))
-        environment = {"OMP_NUM_THREADS": threads, **os.environ, "PYTHONPATH": places} | {
+        environment = {"OMP_NUM_THREADS": threads, "HEADSTART_WAIT": COMING, **os.environ, "PYTHONPATH": places} | {
             "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1",
             "MASTER_PORT": str(self.store.port), "TORCHELASTIC_USE_AGENT_STORE": "True",
+            "TORCHELASTIC_RESTART_COUNT": "0",
         }  # fmt: skip
         apart: dict[str, Any] = {"start_new_session": True}  # Ctrl-C reaches this process, which passes it on once
         if os.name == "nt":
@@ -103,11 +124,12 @@ class Processes:
             stdout=subprocess.PIPE if rank == 0 else subprocess.DEVNULL, **apart,
         )  # fmt: skip
 
-    def _write(self, child: subprocess.Popen[str], line: str) -> None:
-        with suppress(OSError, ValueError):
-            assert child.stdin is not None
-            child.stdin.write(f"{line}\n")
-            child.stdin.flush()
+    def _write(self, line: str) -> None:
+        for child in self.children:
+            with suppress(OSError, ValueError):
+                assert child.stdin is not None
+                child.stdin.write(f"{line}\n")
+                child.stdin.flush()
 
     def _read(self, stream: IO[str]) -> None:
         for line in stream:
@@ -116,19 +138,15 @@ class Processes:
 
     def follow(self, events: Events) -> str:
         """Pass on events until the first process has ended: the run's folder."""
-        interrupted = False
+        asked = False
         while True:
+            if self.stop.is_set() and not asked:
+                asked = True
+                self._write("stop")
             try:
                 line = self.lines.get(timeout=0.2)
             except queue.Empty:
                 self._look()
-                continue
-            except KeyboardInterrupt:
-                if interrupted:
-                    raise
-                interrupted = True
-                for child in self.children:
-                    self._write(child, "stop")
                 continue
             if line is None:
                 raise self._killed() or TrainingError("The first process ended without a word.")
@@ -141,11 +159,9 @@ class Processes:
 
     def _look(self) -> None:
         """Tell the others at once of a process that was killed: they would find out by its silence."""
-        killed = self._killed()
-        with suppress(RuntimeError):
-            if killed is not None and not self.store.check(["headstart/0.0/failed"]):
-                said = {"rank": self._first_killed(), "host": "this machine", "problem": "it was killed."}
-                self.store.set("headstart/0.0/failed", json.dumps({**said, "hint": killed.hint, "lines": []}))
+        rank = self._first_killed()
+        if rank is not None:
+            report_killed(self.store, rank)
 
     def _first_killed(self) -> int | None:
         return next((r for r, child in enumerate(self.children) if child.poll() not in (None, *TOLD)), None)
@@ -159,6 +175,11 @@ class Processes:
         problem = f"Rank {rank} of {len(self.children)} (process {child.pid}) was ended {how}."
         return TrainingError(problem, "What was saved is whole: `resume` goes on with it, also with other `devices`.")
 
+    def kill(self) -> None:
+        """End all at once."""
+        for child in self.children:
+            child.kill()
+
     def end(self) -> None:
         """Wait for all; what goes on then is killed."""
         end = time.monotonic() + ENDING_S
@@ -168,8 +189,7 @@ class Processes:
                     child.wait(max(0.0, end - time.monotonic()))
         finally:
             for child in self.children:
-                if child.poll() is None:
-                    child.kill()
+                child.kill()
                 child.wait()
                 for stream in (child.stdin, child.stdout):
                     with suppress(OSError):

@@ -93,11 +93,11 @@ def train(
     parts, named = Parts.of(options, transform, loss, callbacks)
     in_memory = not isinstance(data, str | os.PathLike)
     with parts.known():
-        if to_start(devices):
-            assert devices is not None
+        if count := to_start(devices):
             check_alone(parts, in_memory)
             asked = TrainOptions.gather(data, out, named)
-            return _on(devices, {"data": asked.data, "overwrite": overwrite, "options": asked.given()}, quiet, listener)
+            request = {"data": asked.data, "overwrite": overwrite, "options": asked.given()}
+            return _on(count, request, asked.device, quiet, listener)
 
         def work() -> Run:
             if here() is not ALONE:
@@ -107,11 +107,11 @@ def train(
         return _shared(work, devices)
 
 
-def _on(devices: int, request: dict[str, Any], quiet: bool, listener: Listener | None) -> Run:
+def _on(count: int, request: dict[str, Any], device: Device, quiet: bool, listener: Listener | None) -> Run:
     """The run that so many processes of this machine make."""
     with console_events(quiet, listener) as events:
-        path = run_on(devices, request, events)
-    return open_run(path)
+        path = run_on(count, request, events)
+    return open_run(path, device)
 
 
 def _shared(work: Callable[[], Run], devices: int | None) -> Run:
@@ -230,11 +230,11 @@ def resume(
     """
     given = {"backbone": backbone, "strategy": strategy}
     parts, _ = Parts.of({name: part for name, part in given.items() if part is not None}, transform, loss, callbacks)
-    if to_start(devices):
-        assert devices is not None
+    if count := to_start(devices):
         check_alone(parts, in_memory=False)
-        parts.check_resumed(os.fspath(run), RunFolder(Path(run)).parts)
-        return _on(devices, {"run": os.fspath(run)}, quiet, listener)
+        folder, options = RunFolder.open(Path(run))
+        parts.check_resumed(os.fspath(run), folder.parts)
+        return _on(count, {"run": os.fspath(run)}, options.device, quiet, listener)
 
     def work() -> Run:
         if here() is not ALONE:
