@@ -224,3 +224,16 @@ def test_only_a_training_is_silent_after_the_first_process(
     assert code == (130 if words[1:] == ["photos"] else 2)
     assert out == ""
     assert told in err if told else err == ""
+
+
+@pytest.mark.parametrize("command", ["compare", "study", "tune"])
+def test_several_processes_share_one_training_and_not_several(
+    command: str, photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}.items():
+        monkeypatch.setenv(name, value)
+    recipe = "few-shot" if command == "study" else str(photos)
+    monkeypatch.setattr(sys, "argv", ["headstart", command, recipe, "--quiet"])
+    code, out, err = said_by(main, capsys)
+    assert (code, out) == (2, "")
+    assert "This is process 2 of 2, says WORLD_SIZE" in err

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from headstart.core.events import Events
+from headstart.core.launched import member
 from headstart.core.registry import Registry
 from headstart.core.text import brief
 from headstart.errors import OptionError
@@ -66,8 +67,11 @@ EXECUTORS: Registry[Executor] = Registry("executor", "headstart.executors", _OWN
 
 def find_executor(executor: str | Executor) -> Executor:
     """An executor by its name, or the object itself. What follows a colon or a comma after the name goes to its method
-    ``at``: an address, and options. Raises OptionError.
+    ``at``: an address, and options. Raises OptionError, also in one of several processes: each would do every job.
     """
+    if (me := member()) is not None:
+        problem = f"This is process {me.rank + 1} of {me.size}, says {me.by}: they share one training, not several."
+        raise OptionError(problem, "Start one process; `executor='ray'` runs trainings side by side.")
     if not isinstance(executor, str):
         if callable(getattr(executor, "submit", None)):
             return executor

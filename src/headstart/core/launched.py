@@ -24,7 +24,7 @@ do not meet."""
 class Member:
     """A process of several. ``rank`` counts from 0 to ``size`` - 1, ``local`` among those of its host; rank 0 is met at
     ``address`` and ``port``. ``by``: what says so; ``attempt``: how often that has started them anew; ``hosted``:
-    the meeting place is the starter's own, and not rank 0's.
+    that keeps the meeting place itself, and not rank 0.
     """
 
     rank: int

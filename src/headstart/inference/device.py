@@ -52,8 +52,8 @@ def find_machine(device: Device = "auto") -> Machine:
 
 
 def own_device(device: str, world: World, gpus: int) -> str:
-    """The device of one of several processes: each has a GPU of its host of its own. Where it sees one alone, its
-    starter gave it that. Raises OptionError.
+    """The device of one of several processes: each has a GPU of its host of its own. Where it sees one alone, what
+    started it gave it that. Raises OptionError.
     """
     if device not in ("cpu", "cuda"):
         problem = f"`device={device!r}` with {world.size} processes: each takes its own GPU, or all the CPU."
