@@ -1,12 +1,11 @@
 """Time and memory of a training on many small photos in shards, phase by phase.
 
-    python benchmarks/many_photos.py 50000 --work DIR [--near]
+    python benchmarks/many_photos.py 50000 --work DIR [--stand-in]
 
 Draws that many 32 px photos of ten classes into WebDataset shards (once per number), then trains a probe of the starter
 backbone on them with a cache in which pixels are not kept. Prints, for each phase, seconds and the peak of this
-process's memory. The search for near-duplicates compares all pairs; without ``--near`` it is left out. ``--stand-in``
-puts random numbers in the place of decoding and of the network, whose time and memory per photo do not depend on how
-many there are: what is left is what headstart itself keeps of each photo.
+process's memory. ``--stand-in`` puts random numbers in the place of decoding and of the network, whose time and memory
+per photo do not depend on how many there are: what is left is what headstart itself keeps of each photo.
 """
 
 from __future__ import annotations
@@ -127,7 +126,6 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("number", type=int)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--near", action="store_true")
     parser.add_argument("--stand-in", action="store_true")
     asked = parser.parse_args()
     shards = asked.work / f"shards-{asked.number}"
@@ -146,8 +144,6 @@ def main() -> None:
     from headstart.workflows.train import train
 
     meter = Meter()
-    if not asked.near:
-        loading.near_pairs = lambda images, name: np.zeros((0, 2), np.int64)
     for home, name, phase in (
         (preparation, "find_photos", "index"), (loading, "read_photos", "read, check, fingerprints, features"),
         (loading, "near_pairs", "near-duplicates"), (preparation, "draw_splits", "splits"),

@@ -45,12 +45,16 @@ def test_a_file_gives_its_weights_and_its_name(tmp_path: Path) -> None:
     assert (short.dim, short.cut, short.source) == (64, "layer2.0", "file mine.safetensors")
 
 
-def test_the_starter_is_small_and_made_for_32_px() -> None:
-    backbone = create("starter", pretrained=False)
+@pytest.mark.parametrize(
+    ("name", "millions", "stem", "side"),
+    [("starter", 1.3, ("conv1", "bn1", "act1", "maxpool"), 16), ("starter_large", 2.8, ("conv1", "bn1", "act1"), 32)],
+)
+def test_starters_are_small_and_made_for_32_px(name: str, millions: float, stem: tuple[str, ...], side: int) -> None:
+    backbone = create(name, pretrained=False)
     assert backbone(photos(32)).shape == (2, 256)
-    assert sum(p.numel() for p in backbone.parameters()) < 1.5e6
-    assert backbone.stage_names() == ("conv1", "bn1", "act1", "maxpool", "layer1", "layer2", "layer3", "layer4", "pool")
-    assert backbone.split_at("layer1")[0](photos(32)).shape == (2, 32, 16, 16)
+    assert sum(p.numel() for p in backbone.parameters()) < millions * 1e6
+    assert backbone.stage_names() == (*stem, "layer1", "layer2", "layer3", "layer4", "pool")
+    assert backbone.split_at("layer1")[0](photos(32)).shape == (2, 32, side, side)
 
 
 def test_a_starter_without_its_weights_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def test_unknown_names_and_tags_get_the_nearest() -> None:
 
 
 def test_the_catalogue_finds_by_part_and_by_wildcard() -> None:
-    assert [(info.name, info.at_hand) for info in backbones("starter")] == [("starter", True)]
+    assert [(info.name, info.at_hand) for info in backbones("starter")] == [("starter", True), ("starter_large", True)]
     by_part = [info.name for info in backbones("resnet18")]
     assert by_part[0] == "resnet18"
     assert "resnet18.a1_in1k" in by_part

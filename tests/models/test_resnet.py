@@ -13,7 +13,7 @@ from torch import nn
 from headstart.inference.runner import fold
 from headstart.models.factory import create
 from headstart.models.resnet import TORCHVISION_RESNETS
-from headstart.models.starter import CHANNELS
+from headstart.models.starter import BLOCKS, CHANNELS, POOLED
 
 from .conftest import photos, shaken
 
@@ -22,9 +22,11 @@ def timms_resnet(name: str) -> nn.Module:
     return timm.create_model(f"{name}.tv_in1k", num_classes=0)
 
 
-def timms_starter(_: str) -> nn.Module:
-    """The starter from timm's parts: what its weights were trained as."""
-    net = theirs.ResNet(theirs.BasicBlock, (1, 1, 1, 1), channels=CHANNELS, num_classes=0)
+def timms_starter(name: str) -> nn.Module:
+    """A starter from timm's parts: what its weights were trained as."""
+    net = theirs.ResNet(theirs.BasicBlock, list(BLOCKS[name]), channels=CHANNELS, num_classes=0)
+    if name != POOLED:
+        net.maxpool = nn.Identity()
     net.conv1 = nn.Conv2d(3, CHANNELS[0], kernel_size=3, padding=1, bias=False)
     net.bn1 = nn.BatchNorm2d(CHANNELS[0])
     net.layer1 = nn.Sequential(theirs.BasicBlock(CHANNELS[0], CHANNELS[0]))
@@ -37,7 +39,7 @@ def seeded(make: Callable[[], nn.Module]) -> nn.Module:
     return make()
 
 
-BUILDERS = [("starter", timms_starter), ("resnet18", timms_resnet), ("resnet50", timms_resnet)]
+BUILDERS = [*((name, timms_starter) for name in BLOCKS), ("resnet18", timms_resnet), ("resnet50", timms_resnet)]
 
 
 @pytest.mark.parametrize(("name", "build"), BUILDERS)

@@ -27,6 +27,7 @@ class Known(NamedTuple):
 
 KNOWN: dict[str, Known] = {
     "starter": Known(1_226_400),
+    "starter_large": Known(2_776_480),
     "resnet18": Known(11_176_512, 69.8),
     "resnet34": Known(21_284_672, 73.3),
     "resnet50": Known(23_508_032, 76.1),

@@ -23,8 +23,8 @@ def create(
     """The backbone of that name, in eval mode.
 
     Args:
-        name: ``starter``, ``resnet18`` ... ``resnet152`` (torchvision's weights), or any timm name, with or without the
-            weights' tag, and with options after a colon (``mobilenetv2_100:pad_type=same``).
+        name: ``starter``, ``starter_large``, ``resnet18`` ... ``resnet152`` (torchvision's weights), or any timm name,
+            with or without the weights' tag, and with options after a colon (``mobilenetv2_100:pad_type=same``).
         pretrained: False for random weights (from torch's global generator: seed it first).
         weights: a local checkpoint to use instead of the published weights.
         cut: the last stage or block to keep.

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from headstart.errors import WeightsError
 from headstart.models.backbone import Backbone
+from headstart.models.starter import BLOCKS
 
 State = Mapping[str, Tensor]
 Rules = tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]
@@ -184,7 +185,8 @@ def guess_resnet(state: State) -> str | None:
         return None
     blocks = tuple(len({k.split(".")[1] for k in state if k.startswith(f"layer{stage}.")}) for stage in (1, 2, 3, 4))
     shape = (blocks, "layer1.0.conv3.weight" in state)
-    return next((name for name, known in {**RESNETS, "starter": ((1, 1, 1, 1), False)}.items() if known == shape), None)
+    starters = {name: (counts, False) for name, counts in BLOCKS.items()}
+    return next((name for name, known in {**RESNETS, **starters}.items() if known == shape), None)
 
 
 _OWNERS = (

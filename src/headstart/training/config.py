@@ -121,9 +121,9 @@ class BackboneOptions(TypedDict, total=False):
     backbone: Annotated[
         str | Module,
         _model(
-            "resnet18 … resnet152 (torchvision's ImageNet weights), starter (ships with headstart), or any timm name,"
-            " with options for timm after a colon (mobilenetv2_100:pad_type=same). train takes auto: chosen by the"
-            " photos, of the weights on this machine."
+            "resnet18 … resnet152 (torchvision's ImageNet weights), starter and starter_large (for 32 px, ship with"
+            " headstart), or any timm name, with options for timm after a colon (mobilenetv2_100:pad_type=same). train"
+            " takes auto: chosen by the photos, of the weights on this machine."
         ),
     ]
     weights: Annotated[Place, _model("A checkpoint file of the backbone (.safetensors, .pth) instead of a download.")]
