@@ -23,7 +23,7 @@ from headstart.core.paths import Place, cache_dir
 if TYPE_CHECKING:
     from headstart.workflows.experiment.results import Comparison
 
-SHOTS = (5, 10)
+SHOTS, SEEDS = (3, 5), 5
 EPOCHS = 15
 """For every arm that trains: enough for each to level off, and the whole demo within a minute."""
 PER_CLASS = 100
@@ -32,7 +32,7 @@ PER_CLASS = 100
 
 @typed
 def demo(out: Place | None = None, quiet: bool = False, listener: Listener | None = None) -> Comparison:
-    """Compare probe, fine-tuning and scratch on handwritten digits, at 5 and 10 images per class over 3 seeds.
+    """Compare probe, fine-tuning and scratch on handwritten digits, at 3 and 5 images per class over 5 seeds.
 
     Args:
         out: a folder for the report, by default ``runs/demo``; an earlier demo there is replaced.
@@ -48,7 +48,7 @@ def demo(out: Place | None = None, quiet: bool = False, listener: Listener | Non
     from headstart.workflows.experiment.compare import compare
 
     return compare(
-        demo_digits(), shots=SHOTS,
+        demo_digits(), shots=SHOTS, seeds=SEEDS,
         out=out or Path("runs") / "demo", overwrite=True, quiet=quiet, listener=listener, backbone="starter", test=0.6,
         augment="crop", epochs=EPOCHS,
     )  # fmt: skip
