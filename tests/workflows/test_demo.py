@@ -14,7 +14,7 @@ from headstart.workflows import demo as module
 
 def test_the_demo_ends_with_a_report_and_can_be_given_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
-    for name, value in {"SHOTS": (2,), "EPOCHS": 1}.items():
+    for name, value in {"SHOTS": (2,), "SEEDS": 2, "EPOCHS": 1}.items():
         monkeypatch.setattr(module, name, value)
     for _ in range(2):
         found = hs.demo(tmp_path / "demo", quiet=True)
