@@ -6,15 +6,14 @@ import pytest
 import timm
 import torch
 
-from headstart.models.catalogue import KNOWN
+from headstart.models.catalogue import KNOWN, STARTERS
 from headstart.models.factory import create
 from headstart.models.providers import backbones
-from headstart.models.starter import BLOCKS
 
 
 @pytest.mark.parametrize("name", KNOWN)
 def test_parameters_are_those_of_the_network(name: str) -> None:
-    if name in BLOCKS:
+    if name in STARTERS:
         net: torch.nn.Module = create(name, pretrained=False)
     else:
         with torch.device("meta"):

@@ -11,9 +11,10 @@ from timm.models import resnet as theirs
 from torch import nn
 
 from headstart.inference.runner import fold
+from headstart.models.catalogue import STARTERS
 from headstart.models.factory import create
 from headstart.models.resnet import TORCHVISION_RESNETS
-from headstart.models.starter import BLOCKS, CHANNELS, POOLED
+from headstart.models.starter import CHANNELS, POOLED
 
 from .conftest import photos, shaken
 
@@ -24,7 +25,7 @@ def timms_resnet(name: str) -> nn.Module:
 
 def timms_starter(name: str) -> nn.Module:
     """A starter from timm's parts: what its weights were trained as."""
-    net = theirs.ResNet(theirs.BasicBlock, list(BLOCKS[name]), channels=CHANNELS, num_classes=0)
+    net = theirs.ResNet(theirs.BasicBlock, list(STARTERS[name]), channels=CHANNELS, num_classes=0)
     if name != POOLED:
         net.maxpool = nn.Identity()
     net.conv1 = nn.Conv2d(3, CHANNELS[0], kernel_size=3, padding=1, bias=False)
@@ -39,7 +40,7 @@ def seeded(make: Callable[[], nn.Module]) -> nn.Module:
     return make()
 
 
-BUILDERS = [*((name, timms_starter) for name in BLOCKS), ("resnet18", timms_resnet), ("resnet50", timms_resnet)]
+BUILDERS = [*((name, timms_starter) for name in STARTERS), ("resnet18", timms_resnet), ("resnet50", timms_resnet)]
 
 
 @pytest.mark.parametrize(("name", "build"), BUILDERS)

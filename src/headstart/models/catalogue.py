@@ -25,6 +25,9 @@ class Known(NamedTuple):
         return self.parameters * 4 / 1e6
 
 
+STARTERS = {"starter": (1, 1, 1, 1), "starter_large": (1, 2, 2, 2)}
+"""The networks that ship, and the blocks in their stages."""
+
 KNOWN: dict[str, Known] = {
     "starter": Known(1_226_400),
     "starter_large": Known(2_776_480),

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from headstart.errors import WeightsError
 from headstart.models.backbone import Backbone
-from headstart.models.starter import BLOCKS
+from headstart.models.catalogue import STARTERS
 
 State = Mapping[str, Tensor]
 Rules = tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]
@@ -185,7 +185,7 @@ def guess_resnet(state: State) -> str | None:
         return None
     blocks = tuple(len({k.split(".")[1] for k in state if k.startswith(f"layer{stage}.")}) for stage in (1, 2, 3, 4))
     shape = (blocks, "layer1.0.conv3.weight" in state)
-    starters = {name: (counts, False) for name, counts in BLOCKS.items()}
+    starters = {name: (counts, False) for name, counts in STARTERS.items()}
     return next((name for name, known in {**RESNETS, **starters}.items() if known == shape), None)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headstart.errors import WeightsError
+from headstart.models.catalogue import STARTERS
 from headstart.models.options import Values
 from headstart.models.preprocessing import Preprocessing
 from headstart.models.providers import BackboneInfo, Entry
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 NAME = "starter"
 WEIGHTS = "headstart's starter (CIFAR-100)"
-BLOCKS = {"starter": (1, 1, 1, 1), "starter_large": (1, 2, 2, 2)}
-"""Blocks per stage of each."""
 POOLED = "starter"
 IMAGE_SIZE = 32
 CHANNELS = (32, 64, 128, 256)
@@ -39,10 +38,10 @@ class Starter:
     options: Mapping[str, Values] = {}
 
     def resolve(self, name: str) -> Entry | None:
-        return Entry(name, name, NAME, WEIGHTS) if name in BLOCKS else None
+        return Entry(name, name, NAME, WEIGHTS) if name in STARTERS else None
 
     def names(self) -> tuple[str, ...]:
-        return tuple(BLOCKS)
+        return tuple(STARTERS)
 
     def describe(self, name: str) -> BackboneInfo:
         return BackboneInfo(name, IMAGE_SIZE, WEIGHTS, "resnet", "MIT")
@@ -58,7 +57,7 @@ class Starter:
 
         from headstart.models.resnet import BasicBlock, ResNet, as_backbone
 
-        net = ResNet(BasicBlock, BLOCKS[entry.name], CHANNELS)
+        net = ResNet(BasicBlock, STARTERS[entry.name], CHANNELS)
         stem = CHANNELS[0]  # a ResNet's own stem is 64 wide whatever the stages are
         net.conv1 = nn.Conv2d(3, stem, kernel_size=3, padding=1, bias=False)
         net.bn1 = nn.BatchNorm2d(stem)

@@ -6,9 +6,8 @@ from dataclasses import replace
 
 from headstart.core.events import Events
 from headstart.errors import OptionError
-from headstart.models.catalogue import KNOWN
+from headstart.models.catalogue import KNOWN, STARTERS
 from headstart.models.providers import PROVIDERS, resolve
-from headstart.models.starter import BLOCKS
 from headstart.training.config import AUTO_BACKBONE, DEFAULT_BACKBONE, SAMPLE, TrainOptions, taken_by
 from headstart.training.strategies import STRATEGIES
 from headstart.workflows.recommend.candidates import Candidate
@@ -38,7 +37,7 @@ def with_backbone(options: TrainOptions, events: Events) -> TrainOptions:
         events.message(f"Backbone: {DEFAULT_BACKBONE}: training from scratch uses no pretrained weights.")
         return replace(options, backbone=DEFAULT_BACKBONE)
     names = [name for name in KNOWN if _at_hand(name)]
-    if not set(names) - set(BLOCKS):
+    if not set(names) - set(STARTERS):
         events.message(f"Backbone: {DEFAULT_BACKBONE}: no other pretrained weights are on this machine.")
         return replace(options, backbone=DEFAULT_BACKBONE)
     if len(names) == 1:
