@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from headstart.core import large_arrays
 from headstart.training import linear_probe as probe
 from headstart.training import logistic_regression as logistic
 from headstart.training.linear_probe import ProbeStep, fit_probe
@@ -210,6 +211,7 @@ def test_memory_is_the_features_and_one_copy_of_them(monkeypatch: pytest.MonkeyP
     from torch.profiler import ProfilerActivity, profile
 
     monkeypatch.setattr(logistic, "CHUNK_ENTRIES", 2**14)
+    monkeypatch.setattr(large_arrays, "empty", lambda shape, dtype: torch.empty(shape, dtype=torch.float64).numpy())
     features, labels = blobs(4000, 64, 2)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as seen:
         fit_probe((features, labels), (features[:100], labels[:100]), 2, (0.1,))

@@ -179,7 +179,7 @@ DRIVER = '''
 """Train in forked children that are killed at chosen moments, resume, and print the digest of the weights each time."""
 import hashlib, json, os, signal, sys
 import headstart as hs
-from headstart.workflows.train import train as orchestration
+from headstart.workflows.train import files
 from headstart.core.array_store import RowStore
 from headstart.inference.classifier import Classifier
 from headstart.models import serialization
@@ -245,7 +245,7 @@ MOMENTS = {
     "a state was written": (loop, "save_state", 5, False, None),
     "a file is renamed": (os, "replace", 7, False, None),
     "the weights are written": (Classifier, "save", 1, False, None),
-    "the report is about to be written": (orchestration, "write_text", 1, True, None),
+    "the report is about to be written": (files, "write_text", 1, True, None),
 }
 
 
