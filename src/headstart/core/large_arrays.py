@@ -24,7 +24,7 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
         folder = cache_dir()
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
-            if hasattr(os, "posix_fallocate"):
+            if hasattr(os, "posix_fallocate"):  # a disk without room says so here; later it would end the process
                 os.posix_fallocate(file.fileno(), 0, size)
             return np.asarray(np.memmap(file, dtype, "w+", shape=shape))
     except OSError:
