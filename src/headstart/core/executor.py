@@ -70,7 +70,7 @@ def find_executor(executor: str | Executor) -> Executor:
     ``at``: an address, and options. Raises OptionError, also in one of several processes: each would do every job.
     """
     if (me := member()) is not None:
-        problem = f"This is process {me.rank + 1} of {me.size}, says {me.by}: they share one training, and nothing else."
+        problem = f"This is process {me.rank + 1} of {me.size}, says {me.by}: they share a training, and nothing else."
         raise OptionError(problem, "Start one process; `executor='ray'` divides the work among machines.")
     if not isinstance(executor, str):
         if callable(getattr(executor, "submit", None)):
