@@ -16,6 +16,7 @@ from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from starlette.exceptions import HTTPException
 
 from headstart._version import __version__
+from headstart.core.text import plural
 from headstart.data.filenames import content_kind
 from headstart.errors import HeadstartError, RunError
 from headstart.serving.guard import HEADERS, Guard
@@ -26,6 +27,7 @@ from headstart.workbench.access import Token
 from headstart.workbench.desk import Desk
 from headstart.workbench.project import Project, describe
 from headstart.workbench.reading import read_photo
+from headstart.workbench.store import Store
 from headstart.workbench.tasks import TASKS
 
 KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
@@ -53,6 +55,7 @@ def make_app(desk: Desk, token: str | None = None, hosts: tuple[str, ...] = ()) 
     app.add_middleware(Guard, hosts=hosts)
     _projects(app, desk)
     _photos(app, desk)
+    _pictures(app, desk)
     _jobs(app, desk)
     _runs(app, desk)
     _page(app)
@@ -204,26 +207,28 @@ def _photos(app: FastAPI, desk: Desk) -> None:
         ids = asked.get("ids")
         if not isinstance(ids, list) or not all(type(number) is int for number in ids):
             raise Refused(422, "Not a list of photos.")
-        many = "1 photo" if len(ids) == 1 else f"{len(ids):,} photos"
+        return {"changed": await desk.change(name, lambda project: _changed(project.store, ids, asked))}
 
-        def work(project: Project) -> int:
-            store = project.store
-            match asked:
-                case {"do": "label", "label": str(label)} if label in store.classes():
-                    return store.label(ids, label, f"Labelled {many} {label}")
-                case {"do": "label", "label": None}:
-                    return store.label(ids, None, f"Took the label of {many} away")
-                case {"do": "leave_out"}:
-                    return store.leave_out(ids, f"Left {many} out")
-                case {"do": "bring_back"}:
-                    return store.bring_back(ids, f"Brought {many} back")
-                case {"do": "keep", "finding": str(finding)}:
-                    store.keep(finding, ids, f"Kept {many} as labelled")
-                    return len(ids)
-            raise Refused(422, "Not a change of photos.")
 
-        return {"changed": await desk.change(name, work)}
+def _changed(store: Store, ids: list[int], asked: dict[str, Any]) -> int:
+    """How many of the photos a change has changed."""
+    many = plural(len(ids), "photo")
+    match asked:
+        case {"do": "label", "label": str(label)} if label in store.classes():
+            return store.label(ids, label, f"Labelled {many} {label}")
+        case {"do": "label", "label": None}:
+            return store.label(ids, None, f"Took the label of {many} away")
+        case {"do": "leave_out"}:
+            return store.leave_out(ids, f"Left {many} out")
+        case {"do": "bring_back"}:
+            return store.bring_back(ids, f"Brought {many} back")
+        case {"do": "keep", "finding": str(finding)}:
+            store.keep(finding, ids, f"Kept {many} as labelled")
+            return len(ids)
+    raise Refused(422, "Not a change of photos.")
 
+
+def _pictures(app: FastAPI, desk: Desk) -> None:
     @app.get("/api/projects/{name}/thumbnails/{number}")
     async def thumbnail(name: str, number: int) -> Response:
         folder, row = await desk.use(name, lambda project: (project.folder, project.store.photo(number)))
