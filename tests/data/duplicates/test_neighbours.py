@@ -69,13 +69,13 @@ def test_many_rows_are_compared_within_cells(mirrored: bool, monkeypatch: pytest
     assert compared < len(rows) ** 2 * (0.7 if mirrored else 0.35)
 
 
-def test_a_row_that_is_a_member_of_two_cells_is_one_neighbour(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_cells_are_a_comparison_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row that is a member of two cells is one neighbour; seen twice it would push another out."""
     monkeypatch.setattr(neighbours, "EXACT", 10)
-    equal = NEAREST + 1
-    rows, other = (torch.from_numpy(with_copies(100, 0, seed)).repeat_interleave(equal, dim=0) for seed in (0, 1))
-    pairs = set(map(tuple, nearest_pairs(rows, 0.99, other).tolist()))
-    groups = range(0, len(rows), equal)
-    assert {(first, first + more) for first in groups for more in range(1, equal)} <= pairs
+    monkeypatch.setattr(neighbours, "PROBED", 1000)
+    rows, other = with_copies(500, 100), with_copies(500, 100, seed=1)
+    pairs = nearest_pairs(torch.from_numpy(rows), -1.0, torch.from_numpy(other))
+    assert set(map(tuple, pairs.tolist())) == by_numpy(rows, -1.0, other)
 
 
 def test_centres_have_length_one_and_stay_where_no_row_is() -> None:
