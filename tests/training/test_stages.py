@@ -63,6 +63,8 @@ def test_of_many_photos_a_sample_decides() -> None:
     found = choose_scale([features], LAST, labels, 3, np.arange(len(labels)), 0)
     assert found.scale > 0
     assert "999 photos" in found.reason  # 333 of each class
+    parts = [features[:2500], features[2500:]]  # train and val
+    assert choose_scale(parts, LAST, labels, 3, np.arange(len(labels)), 0) == found
 
 
 def test_scales_are_of_the_earlier_columns() -> None:
