@@ -204,8 +204,7 @@ class Trial:
 def trained(trial: Trial) -> dict[str, str]:
     """The cells that take a run. A batch has as many photos as there are, and pages, alike for all, are left out."""
     with (
-        patch("headstart.inference.features.BATCH", 4),
-        patch("headstart.inference.classifier.BATCH", 4),
+        patch("headstart.inference.device.BATCH", 4),
         patch("headstart.workflows.train.report.run_page", return_value=""),
     ):
         return of_runs(trial)

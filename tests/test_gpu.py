@@ -18,8 +18,7 @@ from safetensors.torch import load_file
 import headstart as hs
 from headstart.core.events import EpochEnd, Event, Message
 from headstart.errors import HeadstartError, Interrupted, OptionError, TrainingError
-from headstart.inference.backends import BATCH
-from headstart.inference.device import find_machine
+from headstart.inference.device import BATCH, find_machine
 from headstart.inference.runner import FrozenNetwork
 from headstart.models.factory import create
 

@@ -26,8 +26,7 @@ from headstart.data.filenames import natural_key
 from headstart.data.images import centre
 from headstart.data.schema import Photo
 from headstart.data.sources.detect import scan
-from headstart.inference.backends import BATCH
-from headstart.inference.device import find_machine
+from headstart.inference.device import BATCH, find_machine
 from headstart.inference.runner import FrozenNetwork, Normalise
 from headstart.models.backbone import Backbone
 from headstart.models.factory import create

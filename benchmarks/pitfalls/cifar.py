@@ -33,7 +33,7 @@ from input import NORMALISATIONS
 from torch import nn
 
 from headstart.evaluation.statistics import Interval, wilson
-from headstart.inference.backends import BATCH
+from headstart.inference.device import BATCH
 from headstart.inference.runner import Normalise
 from headstart.models.backbone import Backbone
 from headstart.models.factory import create

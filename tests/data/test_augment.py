@@ -98,9 +98,18 @@ def test_each_level_crops_deeper_than_the_one_before() -> None:
     assert (right - left) * (bottom - top) == pytest.approx(6000)
 
 
+def test_crops_of_many_photos_are_those_of_each() -> None:
+    u = np.random.default_rng(4).random((50, 4))
+    width, height = np.random.default_rng(5).integers(20, 90, (2, 50))
+    every = crop_box(width, height, 0.35, u)
+    assert every.shape == (50, 4)
+    for i in range(50):
+        assert np.allclose(every[i], crop_box(int(width[i]), int(height[i]), 0.35, u[i]), rtol=1e-12)
+
+
 def test_cut_out_of_the_whole_is_a_resize() -> None:
     flat = np.full((20, 30, 3), 77, np.uint8)
-    assert np.array_equal(cut_out(flat, (0, 0, 30, 20), 8, False), np.full((8, 8, 3), 77))
+    assert np.array_equal(cut_out(flat, np.array([0, 0, 30, 20]), 8, False), np.full((8, 8, 3), 77))
 
 
 def test_recolour_in_the_middle_changes_nothing_and_stays_in_range() -> None:

@@ -15,8 +15,8 @@ import headstart as hs
 from headstart.data.images import read_photos
 from headstart.errors import OptionError
 from headstart.inference import int8
-from headstart.inference.backends import BACKENDS, BATCH
-from headstart.inference.device import Machine
+from headstart.inference.backends import BACKENDS
+from headstart.inference.device import BATCH, Machine
 from headstart.inference.features import ALL_STAGES, FeatureExtractor, some_for_calibration
 from headstart.inference.openvino import has_openvino
 from headstart.inference.runner import FrozenNetwork

@@ -14,8 +14,7 @@ import torch
 import headstart as hs
 from headstart.errors import TrainingError
 from headstart.inference import runner
-from headstart.inference.backends import BATCH
-from headstart.inference.device import Machine
+from headstart.inference.device import BATCH, Machine
 from headstart.inference.memory import InParts, is_out_of_memory
 from headstart.inference.runner import FrozenNetwork
 from headstart.inference.saliency import Explainer

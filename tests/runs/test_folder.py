@@ -18,7 +18,7 @@ from headstart.runs import folder as module
 from headstart.runs.folder import CONTENTS, RunFolder, write_history
 from headstart.training.config import TrainOptions
 from headstart.training.linear_probe import ProbeStep
-from headstart.training.trainer import EpochRow
+from headstart.training.trainer_state import EpochRow
 
 ASKED = TrainOptions("photos", seed=4)
 

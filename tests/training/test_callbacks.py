@@ -16,7 +16,8 @@ from headstart.training.batches import ArraySource
 from headstart.training.callbacks import StopTraining, TrainingInfo
 from headstart.training.optimization import parameter_groups
 from headstart.training.plan import Plan
-from headstart.training.trainer import Trainer, TrainerResult
+from headstart.training.trainer import Trainer
+from headstart.training.trainer_state import TrainerResult
 
 PHOTOS, BATCH = 40, 8
 STEPS = PHOTOS // BATCH

@@ -29,7 +29,7 @@ from headstart.training.strategies.base import FitContext, FitResult
 from headstart.training.strategies.finetune import fine_tune
 from headstart.training.strategies.probe import Probe
 from headstart.training.throughput import seconds_per_step
-from headstart.training.trainer import EpochRow
+from headstart.training.trainer_state import EpochRow
 
 MakeTask = Callable[..., FitContext]
 ALL = STRATEGIES.names()

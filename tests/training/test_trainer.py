@@ -26,7 +26,8 @@ from headstart.training import trainer as module
 from headstart.training.batches import ArraySource, Batch, batch_bounds
 from headstart.training.optimization import parameter_groups, schedule
 from headstart.training.plan import Plan
-from headstart.training.trainer import Trainer, TrainerState
+from headstart.training.trainer import Trainer
+from headstart.training.trainer_state import TrainerState
 
 MakePlan = Callable[..., Plan]
 

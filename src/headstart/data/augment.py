@@ -13,6 +13,8 @@ from PIL import Image
 
 from headstart.data.images import centre
 
+Size = int | np.ndarray
+
 LEVELS = ("none", "flip", "crop", "mild", "light", "strong")
 """none: the centre. flip: and its mirror image. crop: random crops, never mirrored (text, digits). mild: crops of
 most of the photo and mirror. light: smaller crops and mirror. strong: smaller still, and colour.
@@ -58,23 +60,25 @@ def render(row: np.ndarray, size: int, view: View, digest: str) -> np.ndarray:
     return cut_out(row, crop_box(row.shape[1], row.shape[0], view.smallest, rng.random(4)), size, mirror)
 
 
-def crop_box(width: int, height: int, smallest: float, u: np.ndarray) -> tuple[float, float, float, float]:
-    """A random crop (left, top, right, bottom) in px from four uniform numbers: area in [smallest, 1], aspect ratio in
-    [3/4, 4/3].
+def crop_box(width: Size, height: Size, smallest: float, u: np.ndarray) -> np.ndarray:
+    """A random crop (left, top, right, bottom) in px, [..., 4], from four uniform numbers [..., 4]: area in
+    [smallest, 1], aspect ratio in [3/4, 4/3]; of one photo, or of many at once.
 
     Inception's random resized crop (Szegedy et al. 2015, "Going deeper with convolutions", section 6), without its
     rejection loop: a box that exceeds the photo is clipped.
     """
-    area = width * height * (smallest + (1 - smallest) * u[0])
-    aspect = math.exp((2 * u[1] - 1) * math.log(4 / 3))
-    w, h = min(width, math.sqrt(area * aspect)), min(height, math.sqrt(area / aspect))
-    left, top = (width - w) * u[2], (height - h) * u[3]
-    return left, top, left + w, top + h
+    area = width * height * (smallest + (1 - smallest) * u[..., 0])
+    aspect = np.exp((2 * u[..., 1] - 1) * math.log(4 / 3))
+    w, h = np.minimum(width, np.sqrt(area * aspect)), np.minimum(height, np.sqrt(area / aspect))
+    left, top = (width - w) * u[..., 2], (height - h) * u[..., 3]
+    return np.stack([left, top, left + w, top + h], axis=-1)
 
 
-def cut_out(row: np.ndarray, box: tuple[float, float, float, float], size: int, mirror: bool) -> np.ndarray:
-    """The box of a photo, resized to ``size`` x ``size`` (bilinear, antialiased), as uint8."""
-    pixels = np.asarray(Image.fromarray(row).resize((size, size), Image.Resampling.BILINEAR, box=box))
+def cut_out(row: np.ndarray, box: np.ndarray, size: int, mirror: bool) -> np.ndarray:
+    """The box [4] of a photo, resized to ``size`` x ``size`` (bilinear, antialiased), as uint8."""
+    left, top, right, bottom = box.tolist()
+    picture = Image.fromarray(row).resize((size, size), Image.Resampling.BILINEAR, box=(left, top, right, bottom))
+    pixels = np.asarray(picture)
     return pixels[:, ::-1] if mirror else pixels
 
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import deque
 from collections.abc import Callable, Container, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
@@ -18,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import PIL
 
+from headstart.core.ahead import ahead
 from headstart.core.array_store import RowStore, limit_bytes
 from headstart.core.events import OnProgress
 from headstart.core.ranges import Ranges
@@ -274,17 +273,9 @@ def stream_photos(
     def read_chunk(chunk: Sequence[ImageRef]) -> list[PhotoRead]:
         return [_read_one(photo, resize, interpolation, known, with_pixels, ranges, measure) for photo in chunk]
 
-    chunks = deque(photos[i : i + CHUNK] for i in range(0, len(photos), CHUNK))
-    with ThreadPoolExecutor(reader_threads()) as pool:
-        waiting: deque[Future[list[PhotoRead]]] = deque()
-        try:
-            while chunks or waiting:
-                while chunks and len(waiting) < reader_threads() * 3:  # bounds the decoded photos that wait in memory
-                    waiting.append(pool.submit(read_chunk, chunks.popleft()))
-                yield from waiting.popleft().result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    chunks = (photos[i : i + CHUNK] for i in range(0, len(photos), CHUNK))
+    for reads in ahead(read_chunk, chunks, reader_threads(), 3 * reader_threads()):
+        yield from reads
 
 
 def _read_one(

@@ -47,8 +47,6 @@ BACKENDS: Registry[Backend] = Registry(
     option="engine",
 )
 ENGINES = BACKENDS.names()
-BATCH = 32
-"""Photos per forward pass of a frozen trunk: on CPUs the rate is flat from 16 on, and 32 of 224 px fit its caches."""
 MULTIPLICATIONS_PER_WEIGHT = 170
 """Of a convolutional network at 224 px: ResNet-18 163, ResNet-50 174, MobileNetV2 136."""
 CONVERSION_PAYS = 5e11

@@ -29,7 +29,7 @@ from headstart.evaluation.multilabel import MultiLabel
 from headstart.evaluation.objective import MULTICLASS, Objective
 from headstart.evaluation.uncertainty import Uncertainty, is_unknown
 from headstart.inference.answers import Answer, Decided
-from headstart.inference.backends import BATCH, choose_engine
+from headstart.inference.backends import choose_engine
 from headstart.inference.device import Machine, find_machine, ready_after_fork
 from headstart.inference.hub import PREFIX, fetched
 from headstart.inference.model_files import FORMAT, published, read_description
@@ -268,9 +268,9 @@ class Classifier(Uses):
 
     def batches(self, photos: Sequence[Ref]) -> Iterator[tuple[list[tuple[Ref, PhotoRead]], np.ndarray]]:
         """(photos with what was read of each, features of those that could be), in order, in constant memory. The
-        features fill a whole batch, [32, D], whose last rows are of no photo; [0, D] where no photo could be read.
+        features fill a whole batch, [B, D], whose last rows are of no photo; [0, D] where no photo could be read.
         """
-        self.prepare_for(len(photos))
+        machine = self.prepare_for(len(photos)).machine
         size, how = self.preprocessing.image_size, self.preprocessing
         waiting: list[tuple[Ref, PhotoRead]] = []
         good: list[np.ndarray] = []
@@ -279,9 +279,9 @@ class Classifier(Uses):
             waiting.append((photo, read))
             if read.pixels is not None:
                 good.append(centre(read.pixels, size))
-            if len(good) < BATCH and done < len(photos):
+            if len(good) < machine.batch and done < len(photos):
                 continue
-            batch = np.zeros((BATCH if good else 0, size, size, 3), np.uint8)
+            batch = machine.zeros(machine.batch if good else 0, size, size, 3)
             batch[: len(good)] = good or batch
             yield waiting, self.features(batch) if good else np.zeros((0, self.network.backbone.dim), np.float32)
             waiting, good = [], []

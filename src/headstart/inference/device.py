@@ -7,6 +7,7 @@ import platform
 from dataclasses import dataclass
 from functools import cache
 
+import numpy as np
 import torch
 
 from headstart.core.arguments import Device
@@ -14,6 +15,10 @@ from headstart.core.world import World, here
 from headstart.errors import OptionError
 
 _IMPORTED_BY = os.getpid()
+BATCH = 32
+"""Photos per forward pass of a frozen trunk on a CPU: its rate is flat from 16 on, and 32 of 224 px fit its caches."""
+GPU_BATCH = 256
+"""On any other device: its many cores need that many to be busy."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,15 @@ class Machine:
     device: torch.device
     fast_bf16: bool
     words: str
+
+    @property
+    def batch(self) -> int:
+        """Photos per forward pass of a frozen network."""
+        return BATCH if self.device.type == "cpu" else GPU_BATCH
+
+    def zeros(self, *shape: int) -> np.ndarray:
+        """An array of uint8 that this device reads fastest: for CUDA in memory that the system does not move."""
+        return torch.zeros(shape, dtype=torch.uint8, pin_memory=self.device.type == "cuda").numpy()
 
 
 def find_machine(device: Device = "auto") -> Machine:

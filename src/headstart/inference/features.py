@@ -9,22 +9,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import nn
 
+from headstart.core.ahead import ahead
 from headstart.core.array_store import RowStore
 from headstart.core.events import OnProgress
 from headstart.core.world import ALONE, World
 from headstart.data.augment import View, render
-from headstart.data.images import DecodedImages
-from headstart.inference.backends import BATCH
-from headstart.inference.device import Machine
+from headstart.data.images import DecodedImages, reader_threads
+from headstart.inference.device import BATCH, Machine
 from headstart.inference.int8 import INT8
 from headstart.inference.row_exchange import exchange_rows, own_share
 from headstart.inference.runner import FrozenNetwork
@@ -107,15 +106,17 @@ class FeatureExtractor:
     def uncached(self, pixels: DecodedImages) -> np.ndarray:
         """Like ``pooled``, for a backbone that is used once: the cache is neither read nor filled."""
         network, size, rows = self.prepared(self.backbone.joining_all(), ALL_STAGES), self.preprocessing.image_size, []
-        for batch, photos in photo_batches(pixels, range(len(pixels)), size, View()):
-            rows.append(network(torch.from_numpy(photos)).float().numpy()[: len(batch)])
+        batches = photo_batches(pixels, range(len(pixels)), size, View(), self.machine)
+        for batch, outputs in forward_passes(network, batches):
+            rows.append(outputs.float().numpy()[: len(batch)])
         return self.backbone.own_columns(np.concatenate(rows))
 
     def visiting(self, read: str) -> FeatureVisitor:
         """Computes what ``pooled`` will ask for while photos are ``read`` so (``DecodedImages.key``)."""
         trunk = self.backbone.joining_all()
         store = RowStore(self._key(ALL_STAGES).digest(View(), read), "float32")
-        return FeatureVisitor(store, lambda: self.prepared(trunk, ALL_STAGES), self.preprocessing.image_size)
+        size = self.preprocessing.image_size
+        return FeatureVisitor(store, lambda: self.prepared(trunk, ALL_STAGES), size, self.machine.batch)
 
     def prepared(self, module: nn.Module, end: str) -> FrozenNetwork:
         """The network that computes the outputs up to ``end``."""
@@ -134,7 +135,8 @@ class FeatureExtractor:
         if self.calibration is None or not self._calibrated(end):
             return None
         pixels, size = self.calibration, self.preprocessing.image_size
-        return np.concatenate([photos for _, photos in photo_batches(pixels, range(len(pixels)), size, View())])
+        batches = photo_batches(pixels, range(len(pixels)), size, View(), self.machine)
+        return np.concatenate([photos for _, photos in batches])
 
     def _rows(
         self, trunk: nn.Module, end: str, pixels: DecodedImages, view: View, dtype: str, progress: OnProgress | None
@@ -168,6 +170,7 @@ class FeatureVisitor:
     store: RowStore
     network: Callable[[], FrozenNetwork]
     size: int
+    batch: int
 
     def __contains__(self, digest: object) -> bool:
         return str(digest) in self.store
@@ -177,7 +180,7 @@ class FeatureVisitor:
 
     @contextmanager
     def writing(self) -> Iterator[Callable[[str, np.ndarray, Any], None]]:
-        photos, digests = np.zeros((BATCH, self.size, self.size, 3), np.uint8), list[str]()
+        photos, digests = np.zeros((self.batch, self.size, self.size, 3), np.uint8), list[str]()
         with self.store.writing() as writer:
 
             def compute() -> None:
@@ -190,7 +193,7 @@ class FeatureVisitor:
             def add(digest: str, pixels: np.ndarray, facts: Any) -> None:
                 photos[len(digests)] = render(pixels, self.size, View(), digest)
                 digests.append(digest)
-                if len(digests) == BATCH:
+                if len(digests) == self.batch:
                     compute()
 
             yield add
@@ -233,9 +236,9 @@ def compute_rows(
     for start in range(0, len(own), SHARD):
         part = own[start : start + SHARD]
         with store.writing() as writer:
-            for batch, photos in photo_batches(pixels, part, key.preprocessing.image_size, view):
-                rows = as_rows(ready(torch.from_numpy(photos)), store.dtype)
-                for i, row in zip(batch, rows, strict=False):  # the last rows are padding
+            batches = photo_batches(pixels, part, key.preprocessing.image_size, view, ready.machine)
+            for batch, outputs in forward_passes(ready, batches):
+                for i, row in zip(batch, as_rows(outputs, store.dtype), strict=False):  # the last rows are padding
                     writer.add(str(pixels.digests[i]), row)
                     done += 1
                     progress(done, len(pixels))
@@ -252,20 +255,31 @@ def as_rows(outputs: torch.Tensor, dtype: np.dtype) -> np.ndarray:
 
 
 def photo_batches(
-    pixels: DecodedImages, indices: Sequence[int], size: int, view: View
+    pixels: DecodedImages, indices: Sequence[int], size: int, view: View, machine: Machine
 ) -> Iterator[tuple[Sequence[int], np.ndarray]]:
-    """Batches of exactly ``BATCH`` photos, the next one rendered while the network works on this one."""
+    """Batches of exactly ``machine.batch`` photos, the next ones rendered while the network works on this one."""
+    many = machine.batch
 
     def prepare(start: int) -> tuple[Sequence[int], np.ndarray]:
-        batch = indices[start : start + BATCH]
-        photos = np.zeros((BATCH, size, size, 3), np.uint8)
+        batch = indices[start : start + many]
+        photos = machine.zeros(many, size, size, 3)
         for slot, i in enumerate(batch):
             photos[slot] = render(pixels.row(i), size, view, str(pixels.digests[i]))
         return batch, photos
 
-    with ThreadPoolExecutor(1) as pool:
-        ahead = pool.submit(prepare, 0)
-        for start in range(BATCH, len(indices) + BATCH, BATCH):
-            ready = ahead.result()
-            ahead = pool.submit(prepare, start)
-            yield ready
+    threads = 1 if machine.device.type == "cpu" else reader_threads()
+    return ahead(prepare, range(0, len(indices), many), threads, threads + 1)
+
+
+T = TypeVar("T")
+
+
+def forward_passes(network: FrozenNetwork, batches: Iterator[tuple[T, np.ndarray]]) -> Iterator[tuple[T, torch.Tensor]]:
+    """The network's outputs of batches of photos, with what came beside each. A GPU gets the next batch before it has
+    finished one, so that it never waits for work.
+    """
+
+    def one(batch: tuple[T, np.ndarray]) -> tuple[T, torch.Tensor]:
+        return batch[0], network(torch.from_numpy(batch[1]))
+
+    return map(one, batches) if network.machine.device.type == "cpu" else ahead(one, batches, 2, 3)

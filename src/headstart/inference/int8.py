@@ -20,8 +20,7 @@ import numpy as np
 from torch import nn
 
 from headstart.errors import OptionError, option
-from headstart.inference.backends import BATCH
-from headstart.inference.device import Machine
+from headstart.inference.device import BATCH, Machine
 from headstart.inference.openvino import OpenVino, check_openvino, import_openvino, to_graph
 from headstart.models.preprocessing import Preprocessing
 

@@ -74,7 +74,7 @@ class _Torch:
 
     @torch.inference_mode()
     def __call__(self, photos: torch.Tensor, /) -> torch.Tensor:
-        out: torch.Tensor = self.module(self.normalise(photos.to(self.device)).to(self.dtype))
+        out: torch.Tensor = self.module(self.normalise(photos.to(self.device, non_blocking=True)).to(self.dtype))
         return out.cpu()
 
 

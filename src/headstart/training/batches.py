@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
@@ -12,6 +10,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from headstart.core.ahead import ahead
 from headstart.core.array_store import RowStore
 from headstart.core.world import ALONE, World
 from headstart.data.augment import Augmentation, draw_epoch, training_picture
@@ -71,14 +70,7 @@ class PictureSource:
                 photos[slot] = training_picture(self.pixels.row(int(order[place])), self.size, self.how, draws[place])
             return torch.from_numpy(photos), torch.from_numpy(self.labels[order[first:last]])
 
-        with ThreadPoolExecutor(self.workers) as pool:
-            waiting: deque[Future[Batch]] = deque()
-            for number in range(start, len(bounds)):
-                waiting.append(pool.submit(prepare, number))
-                if len(waiting) > 2 * self.workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+        return ahead(prepare, range(start, len(bounds)), self.workers, 2 * self.workers + 1)
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,11 @@ def check_callbacks(given: Sequence[Any]) -> None:
             raise OptionError(problem, hint, option="callbacks")
 
 
+def hear_batches(callbacks: Sequence[Any]) -> bool:
+    """Whether one is called after each step."""
+    return any(hasattr(one, METHODS[0]) for one in callbacks)
+
+
 def told(callbacks: Sequence[Any], method: str, info: TrainingInfo) -> str:
     """Call ``method`` of each callback that has it. Returns who wants the training to end, and why; "" for nobody. All
     are called, also after one that wants it.

@@ -9,18 +9,17 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
 from headstart.core.events import Events
-from headstart.core.formats import DAMAGED, check_format, checked, warn_unknown
 from headstart.core.roll import RankError
 from headstart.core.world import ALONE, World
 from headstart.data.images import ChangedPhoto
@@ -31,85 +30,30 @@ from headstart.inference.memory import free_memory, is_out_of_memory
 from headstart.models.freeze import keep_statistics
 from headstart.models.serialization import load_state, save_state
 from headstart.training.batches import Source, batch_bounds
-from headstart.training.callbacks import AnyCallback, TrainingInfo, told
+from headstart.training.callbacks import AnyCallback, TrainingInfo, hear_batches, told
 from headstart.training.checkpoint import dtype_named, optimiser_tensors, restore_optimiser, stop_on_interrupt
 from headstart.training.exchange import Exchange, Piece, check_size, pieces
 from headstart.training.optimization import schedule
 from headstart.training.plan import Plan
+from headstart.training.recorded import RecordedStep
+from headstart.training.trainer_state import FORMAT, EpochRow, TrainerResult, TrainerState
 
-FORMAT = 1  # of ``last.safetensors``; a file without a number is older and reads the same
 CHECKPOINT_SECONDS = 20.0  # time between states on disk: about the most work that a kill can cost
 CHECKPOINT_SHARE = 0.02
 """Part of the time that writing states may take: a large network on a slow disk is written less often."""
+READ_EVERY = 50
+"""Steps of a GPU between two readings of the loss: each reading waits until all that was started is done."""
 
 
-@dataclass(frozen=True)
-class EpochRow:
-    """One line of history.csv. Losses are means over photos (train: as trained, smoothing and augmentation included);
-    ``lr`` is the highest rate of the last step.
+class _Step(NamedTuple):
+    """The figures of a step, which on a GPU are read later: its mean loss and correct predictions, of so many
+    ``photos``, as batch number ``batch`` of its epoch.
     """
 
-    strategy: str
-    epoch: int
-    train_loss: float
-    train_accuracy: float
-    val_loss: float
-    val_accuracy: float
-    lr: float
-    seconds: float
-    val_balanced_accuracy: float | None = None  # where the classes of val are uneven
-    val_map: float | None = None  # where photos have any number of labels
-
-    def to_json(self) -> dict[str, Any]:
-        """Without what does not apply."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
-
-
-@dataclass
-class TrainerState:
-    """The state of a training without its tensors. ``epoch`` and ``batch`` count from 0, ``best_epoch`` from 1 (0: none
-    has ended); ``best`` is its score on val (see ``OnVal``); ``micro_batch``: photos at a time, where memory is short;
-    ``stopped``: by which callback.
-    """
-
-    epoch: int = 0
-    batch: int = 0
-    loss_sum: float = 0.0
-    correct: int = 0
-    seen: int = 0
-    seconds: float = 0.0
-    micro_batch: int = 0
-    stopped: str = ""
-    best_epoch: int = 0
-    best: tuple[float, float] = (-1.0, -math.inf)
-    history: list[dict[str, Any]] = field(default_factory=list)
-
-    @classmethod
-    def from_json(cls, facts: Mapping[str, Any], strategy: str) -> TrainerState:
-        """Read ``last.safetensors``: missing facts get a default, unknown ones are ignored with a warning. Raises
-        RunError where the format is newer.
-        """
-        file = "last.safetensors"
-        check_format(file, facts, FORMAT)
-        known = {f.name for f in fields(cls)}
-        if unknown := sorted(facts.keys() - known - {"format"}):
-            warn_unknown("The state of this training holds facts", tuple(unknown))
-        state = checked(file, {name: value for name, value in facts.items() if name in known}, cls)
-        if min(state.epoch, state.batch, state.seen, state.best_epoch, state.micro_batch) < 0:
-            raise RunError(f"{file}: a count is negative.", DAMAGED)
-        # 0.1 had another name for a probe with a trained head. One state is of one strategy.
-        rows = [{**row, "strategy": strategy} for row in state.history]
-        state.history = [row.to_json() for row in checked(file, rows, list[EpochRow])]
-        return state
-
-
-@dataclass
-class TrainerResult:
-    """The network holds the weights of ``best_epoch`` (1-based). ``stopped``: by which callback, before the last."""
-
-    history: list[EpochRow]
-    best_epoch: int
-    stopped: str = ""
+    loss: torch.Tensor | float
+    correct: torch.Tensor | int
+    photos: int
+    batch: int
 
 
 class Trainer:
@@ -118,7 +62,8 @@ class Trainer:
     ``network`` is trained in place, on the machine's device already; ``validate`` computes the figures on val (see
     ``OnVal``) for it as it is; ``groups`` are parameter groups with their peak rates (see ``optimization``);
     ``weights`` [C]: of each class in the loss; ``callbacks``: see ``callbacks.Callback``; ``world``: of the processes
-    that train together, each on its part of every batch.
+    that train together, each on its part of every batch; ``recordable``: network and loss compute the same in every
+    step, so that a GPU may record it (see ``recorded``).
     """
 
     def __init__(
@@ -135,6 +80,7 @@ class Trainer:
         weights: torch.Tensor | None = None,
         callbacks: Sequence[AnyCallback] = (),
         world: World = ALONE,
+        recordable: bool = False,
     ) -> None:
         self.world = world
         if world.size > 1:
@@ -148,6 +94,11 @@ class Trainer:
         self.state = TrainerState(micro_batch=plan.batch_size)
         self.best: dict[str, torch.Tensor] = {}
         self.saved, self.save_cost = time.monotonic(), 0.0
+        self.pending: list[_Step] = []
+        alone_on_gpu = machine.device.type == "cuda" and world.size == 1
+        self.read_every = READ_EVERY if alone_on_gpu and not hear_batches(callbacks) else 1
+        self.last_loss: float | None = None
+        self.recorded = RecordedStep(self._whole_batch, network) if alone_on_gpu and recordable else None
         self.stop, self.stopping = threading.Event(), False
         self.loss = objective.loss
         if weights is not None:
@@ -190,11 +141,11 @@ class Trainer:
         apart = {"world": self.world} if self.world.size > 1 else {}
         for x, y in self.source.batches(epoch, self.plan.batch_size, state.batch, **apart):
             photos = self.bounds[state.batch][1] - self.bounds[state.batch][0] if apart else len(y)
-            loss, correct = self._step(epoch, x, y, photos)
-            state.loss_sum += loss * photos
-            state.correct += correct
-            state.seen += photos
+            self._step(epoch, x, y, photos)
             state.batch += 1
+            if len(self.pending) >= self.read_every or self.last_loss is None:
+                self._read()
+            loss = self.last_loss or 0.0
             note = f"epoch {epoch + 1}/{self.plan.epochs}  loss {loss:.3f}"
             self.events.progress("training", epoch * batches + state.batch, self.plan.epochs * batches, note)
             self._tell("on_batch_end", epoch, loss)
@@ -213,6 +164,7 @@ class Trainer:
 
     def _finish_epoch(self, epoch: int) -> None:
         state, began = self.state, time.monotonic()
+        self._read()
         val = OnVal.of(self.validate())
         if not math.isfinite(val[0]):  # the last step burst the weights, which no later batch would show
             raise self._not_finite(f"on the validation set after epoch {epoch + 1}")
@@ -256,40 +208,66 @@ class Trainer:
             raise
         self.state.stopped = self.state.stopped or stopped
 
-    def _step(self, epoch: int, x: torch.Tensor, y: torch.Tensor, photos: int) -> tuple[float, int]:
-        """One optimiser step on a batch of so many ``photos``, of which x and y are this process's: (mean loss, correct
-        predictions). On exhausted memory the batch is halved, gradients accumulated, and the step done again.
+    def _step(self, epoch: int, x: torch.Tensor, y: torch.Tensor, photos: int) -> None:
+        """One optimiser step on a batch of so many ``photos``, of which x and y are this process's. On exhausted memory
+        the batch is halved, gradients accumulated, and the step done again.
         """
         step = epoch * len(self.bounds) + self.state.batch
         for group, peak in zip(self.optimiser.param_groups, self.peaks, strict=True):
             group["lr"] = peak * self._rate(epoch, self.state.batch)
+        seed = self.plan.seed * 1_000_003 + step  # of dropout: a function of the step, so no state to keep
         while True:
-            torch.manual_seed(self.plan.seed * 1_000_003 + step)  # dropout: a function of the step, so no state to keep
+            torch.manual_seed(seed)
             try:
-                loss, correct = self._gradients_of_all(x, y, photos)
+                loss, correct = self._gradients_of_all(x, y, photos, seed)
                 break
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
                 self._halve(error)
-        if not math.isfinite(loss):
-            raise self._not_finite(f"in epoch {epoch + 1}, batch {self.state.batch + 1}")
+        self.pending.append(_Step(loss, correct, photos, self.state.batch))
+        if self.read_every == 1:
+            self._read()  # a loss that is not finite must not reach the weights
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
-        return loss, correct
 
-    def _gradients_of_all(self, x: torch.Tensor, y: torch.Tensor, photos: int) -> tuple[float, int]:
+    def _read(self) -> None:
+        """Add up the figures of the steps since the last time: a GPU is waited for. Raises TrainingError."""
+        for one in self.pending:
+            loss = float(one.loss)
+            if not math.isfinite(loss):
+                self.pending.clear()
+                raise self._not_finite(f"in epoch {self.state.epoch + 1}, batch {one.batch + 1}")
+            self.state.loss_sum += loss * one.photos
+            self.state.correct += int(one.correct)
+            self.state.seen += one.photos
+            self.last_loss = loss
+        self.pending.clear()
+
+    def _gradients_of_all(
+        self, x: torch.Tensor, y: torch.Tensor, photos: int, seed: int
+    ) -> tuple[torch.Tensor | float, torch.Tensor | int]:
         if self.world.size == 1:
-            bounds = batch_bounds(len(y), self.state.micro_batch)
-            return self._gradients(x, y, [Piece(first, last, 0, last - first) for first, last in bounds], photos)
-        parts = pieces(photos, self.state.micro_batch, self.world)
+            if self.recorded is None or self.state.micro_batch < len(y):
+                return self._whole_batch(x, y)
+            device = self.machine.device
+            return self.recorded(x.to(device, non_blocking=True), y.to(device, non_blocking=True), seed)
+
+        def own() -> tuple[float, int]:
+            loss, correct = self._gradients(x, y, pieces(photos, self.state.micro_batch, self.world), photos)
+            return loss.item(), int(correct.item())
+
         with self.exchange.whole_or_undone():
-            loss, correct, self.stopping = self.exchange.step(
-                lambda: self._gradients(x, y, parts, photos), self.stop.is_set()
-            )
+            loss, correct, self.stopping = self.exchange.step(own, self.stop.is_set())
         return loss, correct
 
-    def _gradients(self, x: torch.Tensor, y: torch.Tensor, parts: Sequence[Piece], photos: int) -> tuple[float, int]:
+    def _whole_batch(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        bounds = batch_bounds(len(y), self.state.micro_batch)
+        return self._gradients(x, y, [Piece(first, last, 0, last - first) for first, last in bounds], len(y))
+
+    def _gradients(
+        self, x: torch.Tensor, y: torch.Tensor, parts: Sequence[Piece], photos: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Gradients of the mean loss over a batch of so many ``photos``, a piece at a time."""
         device = self.machine.device
         self.optimiser.zero_grad(set_to_none=True)
@@ -307,7 +285,7 @@ class Trainer:
             loss.backward()
             total += loss.detach()
             correct += self.objective.correct(logits.detach(), targets).sum()
-        return total.item(), int(correct.item())
+        return total, correct
 
     def _halve(self, error: BaseException) -> None:
         fewest = max(4, 2 * self.world.size)  # halves of fewer than four could leave BatchNorm a single photo
@@ -316,6 +294,8 @@ class Trainer:
             hint = "Choose a smaller `image_size` or a smaller backbone."
             raise TrainingError(problem, hint, option="image_size") from error
         self.state.micro_batch //= 2
+        if self.recorded is not None:
+            self.recorded.forget()
         self.optimiser.zero_grad(set_to_none=True)
         free_memory()
         now = f"from here on {self.state.micro_batch} at a time, with accumulated gradients"
@@ -346,6 +326,7 @@ class Trainer:
         if not self.world.first:
             return
         began = time.monotonic()
+        self._read()
         optimiser = optimiser_tensors(self.optimiser)
         parts = {"network": self.network.state_dict(), "optimiser": optimiser, "best": self.best}
         tensors = {f"{part}/{name}": value for part, named in parts.items() for name, value in named.items()}

@@ -23,7 +23,7 @@ def test_a_shipped_study_runs_in_its_quick_form(
     name: str, quick_forms: dict[str, Any],
 ) -> None:  # fmt: skip
     monkeypatch.setattr(
-        "headstart.inference.features.BATCH", 4
+        "headstart.inference.device.BATCH", 4
     )  # batches are always full: with four photos 32 cost eight times
     sets, backbones, changes = quick_forms[name]
     changes = [*changes, "test_photos=4"]

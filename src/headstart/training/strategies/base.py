@@ -35,7 +35,7 @@ from headstart.training.own_loss import Loss, OwnLoss
 from headstart.training.own_transform import Transform
 from headstart.training.plan import TRAINING, Plan
 from headstart.training.rules import Facts
-from headstart.training.trainer import EpochRow
+from headstart.training.trainer_state import EpochRow
 
 LAST = "last"
 """As a default boundary: the network's last stage, whatever that is called. A plan never holds it."""

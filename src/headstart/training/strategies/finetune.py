@@ -14,9 +14,9 @@ from torch import nn
 from headstart.core.array_store import RowStore
 from headstart.core.choice import Choice
 from headstart.data.augment import Augmentation, View
+from headstart.data.images import DecodedImages, reader_threads
 from headstart.data.schema import Split
 from headstart.evaluation.objective import OnVal, on_val
-from headstart.inference.backends import BATCH
 from headstart.inference.features import photo_batches
 from headstart.inference.memory import InParts, enough_memory
 from headstart.inference.row_exchange import in_order, own_photos
@@ -26,6 +26,7 @@ from headstart.models.network import Network
 from headstart.training import rules
 from headstart.training.averaging import average_weights, mixture
 from headstart.training.batches import MapSource, PictureSource, Source, as_tensor
+from headstart.training.device_pictures import DevicePictures, fits
 from headstart.training.optimization import network_groups
 from headstart.training.own_transform import TransformedSource
 from headstart.training.plan import TRAINING, Plan
@@ -166,6 +167,7 @@ def fine_tune(
     trainer = Trainer(
         trainee, source, validate, plan, context.machine, state, groups, context.events, context.minimised,
         context.class_weights(), context.callbacks, context.world,
+        recordable=context.loss is None and not network.backbone.facts.module,
     )  # fmt: skip
     averaged = start is not None and plan.average == "val"
     before = {name: tensor.clone() for name, tensor in trainee.state_dict().items()} if averaged else {}
@@ -196,16 +198,27 @@ def _pictures(context: FitContext) -> Reading:
     photos, labels, balanced = context.pixels["train"], context.labels["train"], plan.balance == "sampler"
     source: Source
     if context.transform is None:
-        how = Augmentation.named(plan.augment)
-        source = PictureSource(photos, labels, plan.image_size, how, plan.seed, balanced=balanced)
+        source = _augmented(context, photos, labels, balanced)
     else:
         source = TransformedSource(photos, labels, plan.image_size, context.transform, plan.seed, balanced)
+    many = context.machine.batch
 
     def read_val() -> Iterator[torch.Tensor]:
-        for batch, photos in photo_batches(val, own_photos(len(val), BATCH, context.world), plan.image_size, View()):
+        own = own_photos(len(val), many, context.world)
+        for batch, photos in photo_batches(val, own, plan.image_size, View(), context.machine):
             yield torch.from_numpy(photos[: len(batch)])
 
-    return source, read_val, BATCH
+    return source, read_val, many
+
+
+def _augmented(context: FitContext, photos: DecodedImages, labels: np.ndarray, balanced: bool) -> Source:
+    """Photos that the plan augments: on the device itself, if it is a GPU that holds them."""
+    plan, device = context.plan, context.machine.device
+    how = Augmentation.named(plan.augment)
+    if fits(photos, context.machine):
+        return DevicePictures.of(photos, labels, plan.image_size, how, plan.seed, balanced, device)
+    threads = max(2, reader_threads() // 2) if device.type == "cuda" else 2
+    return PictureSource(photos, labels, plan.image_size, how, plan.seed, threads, balanced)
 
 
 def _cached_outputs(context: FitContext, trunk: nn.Module) -> Reading:

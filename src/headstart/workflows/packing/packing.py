@@ -7,13 +7,11 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from itertools import islice
 from typing import Any, Unpack
 
+from headstart.core.ahead import ahead
 from headstart.core.arguments import typed
 from headstart.core.events import Events, Listener
 from headstart.core.formats import checked
@@ -287,15 +285,8 @@ class _Packing:
 
         last = self.ends[split]
         chunks = (range(i, min(i + CHUNK, last)) for i in range(first, last, CHUNK))
-        with ThreadPoolExecutor(reader_threads()) as pool:
-            waiting = deque(pool.submit(read, chunk) for chunk in islice(chunks, reader_threads()))
-            try:
-                while waiting:
-                    found = waiting.popleft().result()
-                    waiting.extend(pool.submit(read, chunk) for chunk in islice(chunks, 1))
-                    yield from found
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+        for found in ahead(read, chunks, reader_threads(), reader_threads()):
+            yield from found
 
     def _bad(self, state: State) -> tuple[BadFile, ...]:
         places = [place for one in state.shards for place in one.left_out]

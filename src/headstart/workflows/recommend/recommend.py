@@ -20,7 +20,6 @@ from headstart.data.sampling import choosable, sampled
 from headstart.data.schema import Manifest
 from headstart.data.sources.given import Data
 from headstart.errors import OptionError, WeightsError
-from headstart.inference.backends import BATCH
 from headstart.inference.device import Machine, find_machine
 from headstart.inference.runner import FrozenNetwork
 from headstart.reporting.command import command_line
@@ -61,8 +60,8 @@ class Recommendation:
     @property
     def text(self) -> str:
         """The table, the answer and the command, for a terminal."""
-        photos, of, machine = (self.measured[name] for name in ("photos", "of", "machine"))
-        what = f"{photos} photos of {of}; ms/photo: the network alone, batches of {BATCH}, {machine}"
+        photos, of, batch, machine = (self.measured[name] for name in ("photos", "of", "batch", "machine"))
+        what = f"{photos} photos of {of}; ms/photo: the network alone, batches of {batch}, {machine}"
         return joined([*table(self.rows, self.over, self.left_out), "", what, "", self.answer, "", self.command])
 
     def frame(self) -> DataFrame:
@@ -214,7 +213,7 @@ class Ranking:
         plan = plan_of(self.everything, every, classes, backbone, self.machine, options)
         seen = backbone.preprocessing.at(size, resize, photos.pixels.ranges)
         ready = FrozenNetwork(backbone.joining_all(), seen, self.machine, plan.precision, plan.engine)
-        rate = photos_per_second(ready, size, BATCH)
+        rate = photos_per_second(ready, size, self.machine.batch)
         row: Row = {
             "backbone": candidate.name, "images_per_second": rate, "ms": 1000 / rate, "seconds": every / rate,
             "mb": megabytes(backbone), "parameters": sum(p.numel() for p in backbone.parameters()),
@@ -260,6 +259,6 @@ class Ranking:
             tuple(rows), tuple(self.over), tuple(self.left_out), words,
             command_line("train", self.options.data, options),
             {"photos": len(self.units), "of": self.allowed, "data": self.everything.name,
-             "machine": self.machine.words, "seed": self.options.seed},
+             "machine": self.machine.words, "batch": self.machine.batch, "seed": self.options.seed},
             selected,
         )  # fmt: skip

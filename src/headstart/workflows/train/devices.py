@@ -25,7 +25,7 @@ from headstart.core.launched import member
 from headstart.core.roll import report_killed
 from headstart.errors import HeadstartError, OptionError, TrainingError
 from headstart.training.checkpoint import stop_on_interrupt
-from headstart.training.trainer import EpochRow
+from headstart.training.trainer_state import EpochRow
 
 WORKER = "headstart.workflows.train.worker"
 MOST = 256
