@@ -107,7 +107,7 @@ def put_stand_ins() -> None:
 
     Network.dim = 1024
     images._read_one = read
-    fingerprints.row_of = lambda pixels: pixels.reshape(-1)[:1040].copy()
+    fingerprints.rows_of = lambda photos: np.stack([pixels.reshape(-1)[:1040] for pixels in photos])
     features.render = lambda pixels, size, view, digest: 0
     prepared = features.FeatureExtractor.prepared
 

@@ -17,10 +17,17 @@ from safetensors.torch import load_file
 
 import headstart as hs
 from headstart.core.events import EpochEnd, Event, Message
+from headstart.data.augment import Augmentation
+from headstart.data.duplicates.neighbours import nearest_pairs
+from headstart.data.images import read_photos
 from headstart.errors import HeadstartError, Interrupted, OptionError, TrainingError
 from headstart.inference.device import BATCH, find_machine
 from headstart.inference.runner import FrozenNetwork
 from headstart.models.factory import create
+from headstart.training.batches import PictureSource
+from headstart.training.device_pictures import DevicePictures
+from headstart.training.linear_probe import fit_probe
+from headstart.training.recorded import RecordedStep
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 
@@ -160,6 +167,83 @@ def test_a_gpu_that_is_not_there_is_said() -> None:
         find_machine("cuda:99")
 
 
+# -- what is faster on a GPU gives the same --
+
+
+def test_a_recorded_step_trains_as_the_step_does(fit: Callable[..., hs.Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[tuple[int, ...]] = []
+    replay = RecordedStep._replay
+
+    def watched(self: RecordedStep, graph: Any, photos: torch.Tensor, labels: torch.Tensor) -> Any:
+        used.append(tuple(photos.shape))
+        return replay(self, graph, photos, labels)
+
+    monkeypatch.setattr(RecordedStep, "_replay", watched)
+    longer = {"precision": "float32", "epochs": 5, "batch_size": 5}
+    recorded = fit("finetune", "recorded", settings=longer, dropout=[0.3])
+    assert len(used) > 10
+    assert len(set(used)) == 2  # batches of two sizes
+    monkeypatch.setattr(RecordedStep, "_try", lambda self, *_: None)
+    usual = fit("finetune", "usual", settings=longer, dropout=[0.3])
+    count = len(used)
+    mine, theirs = (load_file(run.path / "model.safetensors") for run in (recorded, usual))
+    assert len(used) == count
+    for name, tensor in theirs.items():
+        if tensor.is_floating_point():
+            assert torch.allclose(mine[name], tensor, atol=0.02, rtol=0.05), name
+
+
+def test_a_step_that_waits_for_the_gpu_is_not_recorded() -> None:
+    network = torch.nn.Linear(3, 2).cuda()
+
+    def compute(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        loss = network(x).square().mean()
+        loss.backward()
+        return loss.detach() * float(x.sum() > 0), y.sum()
+
+    step = RecordedStep(compute, network)
+    for _ in range(4):
+        loss, _ = step(torch.ones(4, 3).cuda(), torch.ones(4).cuda(), 0)
+        network.zero_grad()
+    assert not step.usable
+    assert float(loss) > 0
+
+
+def test_photos_are_augmented_as_on_the_cpu(photos: Path) -> None:
+    files = sorted(photos.rglob("*.jpg")) or sorted(photos.rglob("*.png"))
+    shown = read_photos(files, 48)
+    labels = np.arange(len(files)) % 3
+    how = Augmentation.named("strong")
+    for size in (48, 32):
+        usual = PictureSource(shown, labels, size, how, 1)
+        own = DevicePictures.of(shown, labels, size, how, 1, False, torch.device("cuda"))
+        for (x, y), (wanted, targets) in zip(own.batches(0, 8), usual.batches(0, 8), strict=True):
+            assert torch.equal(y.cpu(), targets)
+            assert (x.cpu().int() - wanted.int()).abs().float().mean() < 0.5
+
+
+@pytest.mark.parametrize("photos_of", [2000, 70_000])  # beyond 65,536 by cells
+def test_neighbours_are_those_of_the_cpu(photos_of: int) -> None:
+    rows = torch.nn.functional.normalize(torch.randn(photos_of, 24, generator=torch.Generator().manual_seed(0)))
+    rows[1::50] = torch.nn.functional.normalize(rows[::50][: len(rows[1::50])] + 0.05)
+    pairs = [set(map(tuple, nearest_pairs(one, 0.9).tolist())) for one in (rows, rows.cuda())]
+    assert len(pairs[0]) >= photos_of // 50
+    assert len(pairs[0] ^ pairs[1]) <= 0.01 * len(pairs[0])
+
+
+def test_a_probe_is_that_of_the_cpu() -> None:
+    draw = np.random.default_rng(0)
+    truth = draw.normal(size=(40, 4))
+    x = draw.normal(size=(3000, 40)).astype(np.float32)
+    y = (x @ truth + draw.gumbel(size=(3000, 4))).argmax(1)
+    own, usual = (
+        fit_probe((x[:2000], y[:2000]), (x[2000:], y[2000:]), 4, device=torch.device(kind)) for kind in ("cuda", "cpu")
+    )
+    assert own.l2 == usual.l2
+    assert torch.allclose(own.weight, usual.weight, atol=1e-4)
+    assert torch.allclose(own.bias, usual.bias, atol=1e-4)
+
+
 # -- memory that is really exhausted --
 
 
@@ -187,7 +271,10 @@ def test_no_memory_for_one_photo_is_one_message(resnets: dict[str, Path]) -> Non
 
 
 @pytest.mark.parametrize("strategy", ["finetune", "lp-ft"])
-def test_fine_tuning_goes_on_in_parts(fit: Callable[..., hs.Run], resnets: dict[str, Path], strategy: str) -> None:
+def test_fine_tuning_goes_on_in_parts(
+    fit: Callable[..., hs.Run], resnets: dict[str, Path], strategy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headstart.inference.device.GPU_BATCH", 4)  # so that it is the training that takes the most
     said: list[str] = []
 
     def listen(event: Event) -> None:

@@ -71,6 +71,7 @@ def measure(asked: argparse.Namespace, until: float) -> None:
 def train(assets: Path, network: str, name: str, shots: str, seed: int, strategy: str) -> dict[str, Any]:
     """What one training came to."""
     import headstart as hs
+    from headstart.inference.device import find_machine
 
     with tempfile.TemporaryDirectory() as out:
         run = hs.train(
@@ -84,6 +85,7 @@ def train(assets: Path, network: str, name: str, shots: str, seed: int, strategy
         "seconds": round(training["seconds"]["training"], 1),
         "settings": {name: getattr(run.plan, name) for name in SETTINGS},
         "decision": training.get("decision", ""),
+        "machine": find_machine().words,
     }
 
 

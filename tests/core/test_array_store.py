@@ -115,10 +115,10 @@ def test_a_cache_that_cannot_be_made_is_said(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_: int) -> None:
+    def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cache.os, "fsync", full)
+    monkeypatch.setattr(cache.os, "replace", full)
     store = RowStore("k", "float32", tmp_path)
     with pytest.raises(RunError, match="No space left") as caught, store.writing() as writer:
         writer.add("a", np.ones(1, np.float32))

@@ -14,7 +14,7 @@ from headstart.core.events import OnProgress
 from headstart.data.augment import View, render
 from headstart.data.images import DecodedImages, centre, read_photos
 from headstart.inference.device import Machine
-from headstart.inference.features import FeatureKey, as_rows, compute_rows
+from headstart.inference.features import FeatureKey, as_rows, compute_rows, shards
 from headstart.inference.runner import FrozenNetwork, Normalise
 from headstart.models.backbone import Backbone
 from headstart.training.batches import as_tensor
@@ -121,10 +121,11 @@ def test_copies_are_computed_once(backbone: Backbone, pixels: DecodedImages) -> 
     assert np.array_equal(found[0], found[2])
 
 
-def test_progress_counts_to_the_end(backbone: Backbone, pixels: DecodedImages) -> None:
+def test_progress_counts_to_the_end(backbone: Backbone, pixels: DecodedImages, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headstart.inference.device.BATCH", 2)
     seen: list[tuple[int, int]] = []
     extract(trunk_of(backbone), key_of(backbone), pixels.take([0, 1, 2]), progress=lambda *done: seen.append(done))
-    assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
+    assert seen == [(0, 3), (2, 3), (3, 3)]
 
 
 def test_maps_are_kept_as_bfloat16_and_come_back(backbone: Backbone, pixels: DecodedImages) -> None:
@@ -164,3 +165,14 @@ def test_views_are_rendered_before_the_trunk_reads_them(backbone: Backbone, pixe
 def test_rows_of_pooled_bf16_outputs_are_float32() -> None:
     rows = as_rows(torch.ones(2, 3, dtype=torch.bfloat16), np.dtype("float32"))
     assert rows.dtype == np.float32
+
+
+@pytest.mark.parametrize("sizes", [[], [3], [32] * 5, [32, 32, 7], [100, 1, 1]])
+def test_batches_are_written_in_shards(sizes: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headstart.inference.features.SHARD", 64)
+    batches = [(list(range(size)), number) for number, size in enumerate(sizes)]
+    found = [list(some) for some in shards(iter(batches))]
+    assert [one for some in found for one in some] == batches
+    lengths = [sum(len(photos) for photos, _ in some) for some in found]
+    assert all(length >= 64 for length in lengths[:-1])
+    assert all(length < 64 + 100 for length in lengths)

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 
 import numpy as np
+import torch
 
 from headstart.core.events import Events
 from headstart.core.text import plural
 from headstart.data.decode import NEARLY_BLACK, header_size
 from headstart.data.deep import chosen
 from headstart.data.duplicates.fingerprints import Fingerprinting
-from headstart.data.duplicates.pairs import near_pairs
+from headstart.data.duplicates.pairs import CPU, near_pairs
 from headstart.data.filenames import shown
 from headstart.data.images import DecodedImages, Visitor, read_photos, reading_key
 from headstart.data.readable import by_cause, refuse_lost
@@ -33,13 +34,15 @@ MOST = 40
 class LoadedImages:
     """A manifest's photos, decoded before they are split: seeds and shots do not change them.
 
-    ``bad``: photos that cannot be decoded; ``conversions``: photos converted while reading, by kind.
+    ``bad``: photos that cannot be decoded; ``conversions``: photos converted while reading, by kind; ``device``: that
+    near-duplicates are looked for on.
     """
 
     manifest: Manifest
     pixels: DecodedImages
     bad: tuple[BadFile, ...]
     conversions: dict[str, int]
+    device: torch.device = CPU
 
     @property
     def digest(self) -> str:
@@ -52,7 +55,7 @@ class LoadedImages:
     @cached_property
     def near(self) -> np.ndarray:
         """Pairs of near-duplicates [P, 2], by their indices in the manifest."""
-        return near_pairs(self.pixels, self.digest)
+        return near_pairs(self.pixels, self.digest, self.device)
 
     @property
     def alike(self) -> list[int]:

@@ -281,7 +281,7 @@ class Classifier(Uses):
                 good.append(centre(read.pixels, size))
             if len(good) < machine.batch and done < len(photos):
                 continue
-            batch = machine.zeros(machine.batch if good else 0, size, size, 3)
+            batch = np.zeros((machine.batch if good else 0, size, size, 3), np.uint8)
             batch[: len(good)] = good or batch
             yield waiting, self.features(batch) if good else np.zeros((0, self.network.backbone.dim), np.float32)
             waiting, good = [], []

@@ -34,9 +34,14 @@ class Machine:
         """Photos per forward pass of a frozen network."""
         return BATCH if self.device.type == "cpu" else GPU_BATCH
 
-    def zeros(self, *shape: int) -> np.ndarray:
+    @property
+    def products(self) -> torch.device:
+        """Where products of large matrices are computed: MPS has no float64."""
+        return self.device if self.device.type == "cuda" else torch.device("cpu")
+
+    def empty(self, *shape: int) -> np.ndarray:
         """An array of uint8 that this device reads fastest: for CUDA in memory that the system does not move."""
-        return torch.zeros(shape, dtype=torch.uint8, pin_memory=self.device.type == "cuda").numpy()
+        return torch.empty(shape, dtype=torch.uint8, pin_memory=self.device.type == "cuda").numpy()
 
 
 def find_machine(device: Device = "auto") -> Machine:

@@ -71,11 +71,23 @@ class _Torch:
         self.module = module.to(self.device, self.dtype)
         self.module.to(memory_format=torch.channels_last)
         self.normalise = Normalise(preprocessing).to(self.device)
+        self.copying = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
 
     @torch.inference_mode()
     def __call__(self, photos: torch.Tensor, /) -> torch.Tensor:
-        out: torch.Tensor = self.module(self.normalise(photos.to(self.device, non_blocking=True)).to(self.dtype))
+        out: torch.Tensor = self.module(self.normalise(self._on_device(photos)).to(self.dtype))
         return out.cpu()
+
+    def _on_device(self, photos: torch.Tensor) -> torch.Tensor:
+        """A GPU copies a batch beside its work on the one before."""
+        if self.copying is None:
+            return photos.to(self.device)
+        computing = torch.cuda.current_stream(self.device)
+        with torch.cuda.stream(self.copying):
+            there = photos.to(self.device, non_blocking=True)
+        computing.wait_stream(self.copying)
+        there.record_stream(computing)  # its memory is used again only behind what is computed from it
+        return there
 
 
 class Normalise(nn.Module):

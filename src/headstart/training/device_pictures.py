@@ -46,18 +46,18 @@ class DevicePictures:
         device: torch.device,
     ) -> DevicePictures:  # fmt: skip
         """Copy the photos to a device. Raises ChangedPhoto."""
-        shape = np.array([photos.row(i).shape[:2] for i in range(len(photos))]).reshape(-1, 2)
-        ends = np.cumsum(shape.prod(1))
-        pixels = torch.empty((int(ends[-1]), 3), dtype=torch.uint8, device=device)
 
-        def chunk(start: int) -> np.ndarray:
-            return np.concatenate([photos.row(i).reshape(-1, 3) for i in range(len(photos))[start : start + CHUNK]])
+        def chunk(start: int) -> tuple[np.ndarray, list[tuple[int, ...]]]:
+            rows = [photos.row(i) for i in range(len(photos))[start : start + CHUNK]]
+            return np.concatenate([row.reshape(-1, 3) for row in rows]), [row.shape[:2] for row in rows]
 
-        place, threads = 0, reader_threads()
-        for rows in ahead(chunk, range(0, len(photos), CHUNK), threads, threads):
-            pixels[place : place + len(rows)] = torch.from_numpy(rows)
-            place += len(rows)
-        return cls(pixels, ends - shape.prod(1), shape, labels, size, how, seed, balanced)
+        parts, shapes, threads = list[torch.Tensor](), list[tuple[int, ...]](), reader_threads()
+        for pixels, some in ahead(chunk, range(0, len(photos), CHUNK), threads, threads):
+            parts.append(torch.from_numpy(pixels).to(device))
+            shapes += some
+        shape = np.array(shapes, dtype=np.int64)
+        first = np.cumsum(shape.prod(1)) - shape.prod(1)
+        return cls(torch.cat(parts), first, shape, labels, size, how, seed, balanced)
 
     def __len__(self) -> int:
         return len(self.labels)

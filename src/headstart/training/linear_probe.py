@@ -20,7 +20,7 @@ from headstart.evaluation.multilabel import MULTILABEL
 from headstart.evaluation.objective import MULTICLASS, OnVal, balanced_if_uneven, on_val
 from headstart.training.balance import class_weights, label_weights
 from headstart.training.cross_validation import cross_validate, judgeable
-from headstart.training.logistic_regression import Rows, precise_enough, solve
+from headstart.training.logistic_regression import CPU, Rows, precise_enough, solve
 from headstart.training.strengths import L2_GRID, USUAL_L2, USUAL_L2_BALANCED, prior_penalty
 
 PATIENCE = 2
@@ -72,11 +72,13 @@ def fit_probe(
     balanced: bool = False,
     scales: np.ndarray | None = None,
     folds: np.ndarray | None = None,
+    device: torch.device = CPU,
 ) -> Probe:
     """Fit the grid on ``train`` and choose on ``val``; each is (features [N, D] float, labels [N] int), or for any
     number of labels (features, targets [N, C] of 0 and 1): then each label has a logistic regression of its own, and
     all have one strength. ``balanced``: each class has the same part in the loss; ``scales`` [D] as of ``Rows``;
-    ``folds`` [N] of train, by which its photos take part in the choices of strength and temperature.
+    ``folds`` [N] of train, by which its photos take part in the choices of strength and temperature; ``device``: as of
+    ``solve``.
     """
     dtype = precise_enough(train[0].size, len(l2_grid), classes)
     rows, y = Rows(torch.from_numpy(train[0]), dtype, scales=scales), _targets(train[1])
@@ -87,7 +89,7 @@ def fit_probe(
     usual, grid = USUAL_L2_BALANCED if balanced else USUAL_L2, sorted(l2_grid, reverse=True)
     beside = _Beside.of(train, classes, grid, weights, scales, folds)
     photos = len(val_y) + len(beside.targets)
-    for together in solve(rows, y, classes, grid, weights=weights):
+    for together in solve(rows, y, classes, grid, weights=weights, device=device):
         for l2, weight, bias in together:
             fit, on_val = (_figures(*of, weight, bias) for of in ((rows, y), (val_rows, val_y)))
             step = ProbeStep(l2, *fit, *on_val, on_val.balanced, on_val.mean_ap)

@@ -15,6 +15,7 @@ by the Hessian's own diagonal every few steps: on features of photos this saves 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -29,6 +30,9 @@ error far below the tolerance (on small sets float64 costs nothing)."""
 CHUNK_ENTRIES = 2**25  # logits, or features, held at a time, so that memory does not grow with the photos
 GROUP_ENTRIES = 2**22
 """Weights (strengths x dimensions x classes) solved at once: L-BFGS keeps two dozen copies of them."""
+SHARE = 0.5
+"""Of the free memory of a GPU: what the features may take."""
+CPU = torch.device("cpu")
 STEP = 4096  # photos whose squares are held at a time
 RENEW = 5  # steps after which the Hessian's diagonal is computed anew, which costs half a step
 Solution = tuple[float, torch.Tensor, torch.Tensor]
@@ -95,6 +99,7 @@ def solve(
     strengths: Sequence[float],
     tolerance: float = 1e-5,
     weights: torch.Tensor | None = None,
+    device: torch.device = CPU,
 ) -> Iterator[list[Solution]]:
     """Minimise the regularised loss of features [N, D] with labels ``y`` [N], for as many strengths of L2 at once as
     fit into memory, then for the next ones, which start from the last solution: strengths go from strong to weak.
@@ -103,16 +108,14 @@ def solve(
 
     With targets ``y`` [N, C] of 0 and 1, each of the C labels is a problem of its own: its mean binary cross-entropy
     and its L2; ``weights`` are then of each photo and label [N, C].
+
+    ``device``: where the products are taken, if its memory holds the features; solutions are on the CPU.
     """
     several = y.ndim == 2
     axes, spread = principal_axes(rows)
-    # The rows in their principal axes [N, R + 1]; the last column, of ones, is for the bias.
-    numpy_type = np.float32 if rows.dtype == torch.float32 else np.float64
-    z = torch.from_numpy(large_arrays.empty((len(rows), axes.shape[1] + 1), numpy_type))
-    z[:, -1], first, narrow = 1.0, 0, axes.to(rows.dtype)
-    for part in rows.chunks():
-        torch.matmul(part, narrow, out=z[first : first + len(part), :-1])
-        first += len(part)
+    z = _in_axes(rows, axes, device)
+    y, spread = y.to(z.device), spread.to(z.device)
+    weights = weights if weights is None else weights.to(z.device)
     if several:  # of a sigmoid the bound is 1/4, times the largest weight
         spread = 0.5 * spread * (1.0 if weights is None else float(weights.max()))
     elif weights is not None:  # the diagonal of Boehning's bound under weights; it is no longer all of it
@@ -127,13 +130,27 @@ def solve(
     start = spread.new_zeros(1, len(curvature), classes)
     together = max(1, GROUP_ENTRIES // start.numel())
     for first in range(0, len(strengths), together):
-        l2 = torch.tensor(strengths[first : first + together], dtype=torch.float64)
+        l2 = torch.tensor(strengths[first : first + together], dtype=torch.float64, device=z.device)
         penalty = torch.cat([l2[:, None].expand(-1, len(spread)), l2.new_zeros(len(l2), 1)], 1)[:, :, None]
         objective = (_Labels if several else _Objective)(z, y, penalty, weights)  # penalty [G, R + 1, 1]
         inverse = 1.0 / (curvature[None, :, None] + penalty)
         solved = _lbfgs(objective, start.repeat(len(l2), 1, 1), inverse, tolerance)
         start = solved[-1:]
-        yield [(strength, (axes @ w[:-1]).T, w[-1]) for strength, w in zip(l2.tolist(), solved, strict=True)]
+        yield [(strength, (axes @ w[:-1]).T, w[-1]) for strength, w in zip(l2.tolist(), solved.cpu(), strict=True)]
+
+
+def _in_axes(rows: Rows, axes: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """The rows in their principal axes, [N, R + 1]: the last column, of ones, is for the bias."""
+    shape, narrow = (len(rows), axes.shape[1] + 1), axes.to(rows.dtype)
+    if device.type == "cuda" and math.prod(shape) * narrow.element_size() < SHARE * torch.cuda.mem_get_info(device)[0]:
+        z, narrow = torch.empty(shape, dtype=rows.dtype, device=device), narrow.to(device)
+    else:
+        z = torch.from_numpy(large_arrays.empty(shape, np.float32 if rows.dtype == torch.float32 else np.float64))
+    z[:, -1], first = 1.0, 0
+    for part in rows.chunks():
+        torch.matmul(part.to(z.device), narrow, out=z[first : first + len(part), :-1])
+        first += len(part)
+    return z
 
 
 def principal_axes(rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
@@ -161,7 +178,7 @@ class _Objective:
         self, z: torch.Tensor, y: torch.Tensor, penalty: torch.Tensor, weights: torch.Tensor | None = None
     ) -> None:
         self.z, self.y, self.penalty = z, y, penalty
-        every = torch.ones(len(y), dtype=z.dtype) if weights is None else weights.to(z.dtype)
+        every = torch.ones(len(y), dtype=z.dtype, device=z.device) if weights is None else weights.to(z.dtype)
         self.weights = every[:, None] if every.ndim == 1 else every  # [N, 1], or [N, C]
         self.slack = 1e-13 if z.dtype == torch.float64 else 1e-7  # what rounding can do to a loss
 
@@ -231,7 +248,7 @@ def _lbfgs(
     ``inverse``: a first guess of the inverse Hessian's diagonal [G, R + 1, 1], from an upper bound of the Hessian.
     """
     solved, least = w.clone(), 1e-3 / inverse  # where a class is certain its curvature is next to nothing
-    rows = torch.arange(len(w))
+    rows = torch.arange(len(w), device=w.device)
     loss, gradient = objective(w, rows)
     pairs: list[tuple[torch.Tensor, ...]] = []
     for step in range(steps):

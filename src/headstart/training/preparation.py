@@ -105,7 +105,7 @@ def read_for(
     backbone.check_image_size(size)
     visitor = _visitor(options, manifest, backbone, machine, resize)
     photos = read(manifest, resize, backbone.preprocessing.interpolation, on_bad or options.on_bad, events, visitor)
-    return photos, backbone, machine
+    return replace(photos, device=machine.products), backbone, machine
 
 
 def _visitor(

@@ -94,7 +94,7 @@ def test_turned_alignment_of_a_flat_picture_is_nothing() -> None:
 
 def test_small_pictures_are_held_to_more(scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("headstart.data.duplicates.pairs.alignment", lambda thumbs, pairs: np.full(len(pairs), 0.75))
-    monkeypatch.setattr("headstart.data.duplicates.pairs.turned_pairs", lambda seen: np.zeros((0, 2), np.int64))
+    monkeypatch.setattr("headstart.data.duplicates.pairs.turned_pairs", lambda *_: np.zeros((0, 2), np.int64))
     for size, found in (((160, 120), 1), ((48, 36), 0)):
         pictures = [scene(i).resize(size) for i in range(PHOTOS)]
         seen, digests = prints_of(tmp_path / str(size[0]), [*pictures, COPIES["brighter"](pictures[7])])

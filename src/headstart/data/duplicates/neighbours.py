@@ -29,11 +29,12 @@ CHUNK = 1024
 def nearest_pairs(rows: torch.Tensor, least: float, mirrored: torch.Tensor | None = None) -> np.ndarray:
     """Pairs (i < j) [P, 2] of rows of length one [N, D], sorted: each row and its ``NEAREST`` others, as far as their
     cosine similarity reaches ``least``. ``mirrored`` [N, D]: another form of each row; the more similar one counts.
+    They are compared on the device that the rows are on.
     """
-    count = len(rows)
-    best = torch.full((count, NEAREST), -torch.inf)
-    found = torch.full((count, NEAREST), -1)
-    for asking, members in [_everything(count)] if count <= EXACT else _cells(rows, mirrored):
+    count, device = len(rows), rows.device
+    best = torch.full((count, NEAREST), -torch.inf, device=device)
+    found = torch.full((count, NEAREST), -1, device=device)
+    for asking, members in [_everything(rows)] if count <= EXACT else _cells(rows, mirrored):
         forms = [form[members].T for form in (rows, mirrored) if form is not None]
         for part in asking.split(CHUNK):
             values, others = _best(rows[part], forms, part, members)
@@ -43,13 +44,14 @@ def nearest_pairs(rows: torch.Tensor, least: float, mirrored: torch.Tensor | Non
             best[part], chosen = both.topk(NEAREST, dim=1)
             found[part] = torch.cat([found[part], others], 1).gather(1, chosen)
     row, place = torch.nonzero(best >= least, as_tuple=True)
-    pairs = torch.stack([row, found[row, place]], 1).sort(1).values.numpy()
+    pairs = torch.stack([row, found[row, place]], 1).sort(1).values.cpu().numpy()
     codes = np.unique(pairs[:, 0] * count + pairs[:, 1])
     return np.stack([codes // count, codes % count], 1) if count else np.zeros((0, 2), np.int64)
 
 
-def _everything(count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.arange(count), torch.arange(count)
+def _everything(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    every = torch.arange(len(rows), device=rows.device)
+    return every, every
 
 
 def _best(
@@ -92,7 +94,7 @@ def _inverted(cells: torch.Tensor, count: int) -> tuple[torch.Tensor, ...]:
     flat = cells.flatten()
     order = torch.argsort(flat, stable=True)
     lengths = torch.bincount(flat, minlength=count)
-    return torch.tensor_split(order // cells.shape[1], lengths.cumsum(0)[:-1])
+    return torch.tensor_split(order // cells.shape[1], lengths.cumsum(0)[:-1].cpu())
 
 
 def k_means(rows: torch.Tensor, count: int, seed: int = 0) -> torch.Tensor:
@@ -101,7 +103,7 @@ def k_means(rows: torch.Tensor, count: int, seed: int = 0) -> torch.Tensor:
     members keeps its centre.
     """
     drawn = np.random.default_rng(seed).permutation(len(rows))[: count * SAMPLED]
-    sample = rows[torch.from_numpy(np.sort(drawn))]
+    sample = rows[torch.from_numpy(np.sort(drawn)).to(rows.device)]
     centres = sample[:: max(1, len(sample) // count)][:count].clone()
     for _ in range(ROUNDS):
         home = _nearest_cells(sample, centres, 1)[:, 0]

@@ -37,6 +37,7 @@ FEW = 50
 TURNED, TURNED_SMALL = 0.72, 0.85
 """Correlation at the best turn from which a pair is a duplicate: of many turns, the best is high by chance."""
 FORMAT = 3
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -49,22 +50,26 @@ class Leak:
 
 
 def near_duplicates(
-    seen: Fingerprints, digests: Sequence[str | None], features: np.ndarray | None = None
+    seen: Fingerprints,
+    digests: Sequence[str | None],
+    features: np.ndarray | None = None,
+    device: torch.device = CPU,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of photos with the same picture in different bytes: (indices [P, 2], the lower first; similarity [P]).
 
     Only the first of several exact duplicates (by ``digests``) is compared. Without ``features`` [N, D] most cropped
-    duplicates are missed. No pairs are found where pictures are too plain to compare: see ``too_plain``.
+    duplicates are missed. No pairs are found where pictures are too plain to compare: see ``too_plain``. ``device``:
+    where each photo is compared with all others.
     """
     chosen = np.sort(np.unique(np.array([str(d) for d in digests]), return_index=True)[1])
     own = seen if len(chosen) == len(seen) else seen.take(chosen)  # a million thumbnails are a gigabyte
     if too_plain(own.thumbs):
         return np.zeros((0, 2), np.int64), np.zeros(0, np.float32)
-    upright = upright_pairs(own, features[chosen] if features is not None else None)
+    upright = upright_pairs(own, features[chosen] if features is not None else None, device)
     likeness = alignment(own.thumbs, upright)
     same = likeness >= np.where(own.small[upright].any(1), SAME_SMALL, SAME)
     pairs, similarity = upright[same], likeness[same]
-    other = _without(turned_pairs(own), pairs, len(own))
+    other = _without(turned_pairs(own, device), pairs, len(own))
     likeness = turned_alignment(own.thumbs, own.aspects, other)
     same = likeness >= np.where(own.small[other].any(1), TURNED_SMALL, TURNED)
     pairs, similarity = np.concatenate([pairs, other[same]]), np.concatenate([similarity, likeness[same]])
@@ -82,23 +87,24 @@ def groups_of(count: int, pairs: np.ndarray) -> list[list[int]]:
     return groups(linked(count, pairs.tolist()))
 
 
-def upright_pairs(seen: Fingerprints, features: np.ndarray | None) -> np.ndarray:
+def upright_pairs(seen: Fingerprints, features: np.ndarray | None, device: torch.device = CPU) -> np.ndarray:
     """Pairs (i < j) [P, 2] to compare: each photo's nearest by hash, mirrored or not, and by features [N, D]."""
-    signs = torch.from_numpy(seen.hashes.astype(np.float32) * 2 - 1) / BITS**0.5  # products give the Hamming distance
+    # Products of the hashes as signs give their Hamming distance.
+    signs = torch.from_numpy(seen.hashes.astype(np.float32) * 2 - 1).to(device) / BITS**0.5
     found = nearest_pairs(signs[:, 0], 1 - 2 * HAMMING / BITS, mirrored=signs[:, 1])
     if features is None:
         return found
-    rows = torch.nn.functional.normalize(torch.from_numpy(features))
+    rows = torch.nn.functional.normalize(torch.from_numpy(features).to(device))
     return np.unique(np.concatenate([found, nearest_pairs(rows, COSINE)]), axis=0)
 
 
-def turned_pairs(seen: Fingerprints) -> np.ndarray:
+def turned_pairs(seen: Fingerprints, device: torch.device = CPU) -> np.ndarray:
     """Pairs (i < j) [P, 2] to compare at every angle: each photo's nearest by spectra."""
-    rows = spectra(seen.thumbs, seen.aspects)
+    rows = spectra(seen.thumbs, seen.aspects).to(device)
     return nearest_pairs(rows, SPECTRAL if len(rows) >= FEW else -1.0)
 
 
-def near_pairs(images: DecodedImages, name: str) -> np.ndarray:
+def near_pairs(images: DecodedImages, name: str, device: torch.device = CPU) -> np.ndarray:
     """Pairs of near-duplicates [P, 2], by index: found by hash and pixels alone, fast enough for every training, and
     cached for the same photos (``name``: their digest).
     """
@@ -107,7 +113,7 @@ def near_pairs(images: DecodedImages, name: str) -> np.ndarray:
     order = members[np.argsort([str(images.digests[i]) for i in members], kind="stable")]
     if store.missing([name]):
         pixels = images.take(order.tolist())
-        pairs, _ = near_duplicates(fingerprints(pixels), pixels.digests)
+        pairs, _ = near_duplicates(fingerprints(pixels), pixels.digests, device=device)
         with store.writing() as writer:
             writer.add(name, np.concatenate([[[0, 0]], pairs]))  # a row is never empty
     return np.asarray(order[store.row(name)[1:]])

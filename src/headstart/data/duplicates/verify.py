@@ -15,6 +15,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from headstart.core.ahead import ahead
+from headstart.data.images import reader_threads
+
 ROUGHLY = 0.8
 """Correlation of 16 px thumbnails from which a pair is compared in detail: duplicates of all kinds have 0.9 and more,
 and one in sixty pairs of other neighbours passes."""
@@ -72,7 +75,7 @@ def typical_similarity(thumbs: np.ndarray, seed: int = 0) -> float | None:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Run with one thread: these convolutions are so small that more threads are slower."""
+    """Run each operation with one thread: these convolutions are so small that more would be slower."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -93,15 +96,16 @@ def details(thumbs: torch.Tensor) -> torch.Tensor:
     return torch.cat(found)
 
 
-@torch.inference_mode()
 def _correlations(thumbs: np.ndarray, pairs: np.ndarray, made_of: Callable[[torch.Tensor], torch.Tensor]) -> np.ndarray:
     """The highest correlation of each pair [P], by what is ``made_of`` its thumbnails."""
-    found = np.zeros(len(pairs), np.float32)
-    for first in range(0, len(pairs), CHUNK):
-        chunk = pairs[first : first + CHUNK]
+
+    @torch.inference_mode()  # of each thread
+    def best(chunk: np.ndarray) -> np.ndarray:
         images = made_of(torch.from_numpy(thumbs[chunk.T.ravel()]).float())
-        found[first : first + CHUNK] = _best(images[: len(chunk)], images[len(chunk) :]).numpy()
-    return found
+        return np.asarray(_best(images[: len(chunk)], images[len(chunk) :]).numpy())
+
+    chunks, threads = (pairs[first : first + CHUNK] for first in range(0, len(pairs), CHUNK)), reader_threads()
+    return np.concatenate([np.zeros(0, np.float32), *ahead(best, chunks, threads, 2 * threads)])
 
 
 def _best(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

@@ -128,7 +128,8 @@ def _solve(context: FitContext, head: nn.Module, train: Rows, val: Rows, scales:
             f"L2: chosen by cross-validation on {asked} of train beside val, which has {len(val[1])}."
         )
     balanced = context.plan.balance != "none"
-    probe = fit_probe(train, val, context.classes, balanced=balanced, scales=scales, folds=folds)
+    products = context.machine.products
+    probe = fit_probe(train, val, context.classes, balanced=balanced, scales=scales, folds=folds, device=products)
     head.weight.copy_(probe.weight)
     head.bias.copy_(probe.bias)
     return {"probe": probe, "temperature": probe.temperature}

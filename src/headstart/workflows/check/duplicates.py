@@ -26,7 +26,7 @@ def duplicates_in(context: Context) -> Duplicates:
     context.events.message(f"Looking for duplicates among {plural(len(context.members), 'photo')}.")
     digests = context.pixels.digests
     same = [(group[0], other) for group in groups(digests) for other in group[1:]]
-    near, similarity = near_duplicates(context.fingerprints, digests, context.features)
+    near, similarity = near_duplicates(context.fingerprints, digests, context.features, context.photos.device)
     pairs = np.concatenate([np.array(same, dtype=np.int64).reshape(-1, 2), near])
     return Duplicates(pairs, np.concatenate([np.ones(len(same)), similarity]), np.arange(len(pairs)) < len(same))
 
