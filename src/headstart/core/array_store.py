@@ -134,6 +134,9 @@ class RowStore:
                 self._rows.setdefault(digest, place)
         shard.index.digests.clear()  # the keys of ``_rows`` are the same texts
 
+    def __len__(self) -> int:
+        return len(self._rows)
+
     def __contains__(self, digest: str) -> bool:
         """Whether there is a row, by the index: its remark can be used, and ``get`` may still find it damaged."""
         return digest in self._rows

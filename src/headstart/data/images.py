@@ -7,10 +7,10 @@ them later decodes again. Only speed depends on the cache.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -20,6 +20,7 @@ from headstart.core.ahead import ahead
 from headstart.core.array_store import RowStore, limit_bytes
 from headstart.core.events import OnProgress
 from headstart.core.ranges import Ranges
+from headstart.data import readers
 from headstart.data.bounds import BadPhoto, read_file
 from headstart.data.chosen import chosen
 from headstart.data.decode import decode, misnamed
@@ -28,6 +29,7 @@ from headstart.data.schema import ImageRef
 from headstart.errors import DataError
 
 T = TypeVar("T")
+CRASHED = "cannot be decoded: its decoder crashed, or ran out of memory"
 CHUNK = 32
 """Photos per task of the thread pool: large enough that the overhead of a task is negligible."""
 SHARD = 4096
@@ -42,7 +44,7 @@ Decoders change between Pillow's major versions.
 
 def reader_threads() -> int:
     """Threads that decode: Pillow releases the GIL, so all cores are used."""
-    return max(2, min(16, os.cpu_count() or 2))
+    return max(2, min(16, readers.cores()))
 
 
 class ChangedPhoto(DataError):  # noqa: N818 - it names the photo, as the user meets it
@@ -85,7 +87,7 @@ class DecodedImages:
         kept = self.store.get(digest) if self.store is not None and digest is not None else None
         if kept is not None:
             return kept
-        read = _read_one(self.photos[i], self.resize, self.interpolation, (), True, self.ranges)
+        read = read_one(self.photos[i], (), self.resize, self.interpolation, True, self.ranges)
         if read.pixels is None or read.digest != digest:
             what = (
                 f"was read before, and now {read.problem}" if read.digest is None else "has changed since it was read"
@@ -153,6 +155,10 @@ class _Visited(Container[str]):
     def __init__(self, visitors: Sequence[Visitor]) -> None:
         self.visitors = visitors
 
+    def __bool__(self) -> bool:
+        """Whether there can be one."""
+        return all(getattr(visitor, "store", True) for visitor in self.visitors)
+
     def __contains__(self, digest: object) -> bool:
         return all(digest in visitor for visitor in self.visitors)
 
@@ -197,12 +203,11 @@ def read_photos(
     pixels.store = store if estimate <= limit_bytes() * 0.8 else None
     visitors = [_Keeping(pixels.store)] if pixels.store is not None else visitors
     seen = _Visited(visitors) if visitors else ()
-    for start in range(0, len(photos), SHARD):
-        part, measure = pixels.photos[start : start + SHARD], ranges is None
-        reads = stream_photos(
-            part, resize, interpolation, seen, with_pixels=bool(visitors), ranges=ranges, measure=measure
-        )
-        _add(pixels, reads, visitors, progress)
+    reads = stream_photos(
+        pixels.photos, resize, interpolation, seen, with_pixels=bool(visitors), ranges=ranges, measure=ranges is None
+    )
+    for _ in range(0, len(photos), SHARD):
+        _add(pixels, islice(reads, SHARD), visitors, progress)
     return pixels
 
 
@@ -264,24 +269,30 @@ def stream_photos(
     ranges: Ranges | None = None,
     measure: bool = False,
 ) -> Iterator[PhotoRead]:
-    """Read photos with all cores and yield them in order, a bounded number ahead; ``known`` photos are hashed only.
+    """Read photos with all cores and yield them in order, a bounded number ahead; ``known`` photos are hashed only,
+    which one process does.
 
     ``with_pixels=False`` checks that photos can be decoded, and drops the pixels. ``ranges``, ``measure``: see
     ``decode``.
     """
 
-    def read_chunk(chunk: Sequence[ImageRef]) -> list[PhotoRead]:
-        return [_read_one(photo, resize, interpolation, known, with_pixels, ranges, measure) for photo in chunk]
-
+    how: dict[str, Any] = {"resize": resize, "interpolation": interpolation, "with_pixels": with_pixels}
+    how |= {"ranges": ranges, "measure": measure}
     chunks = (photos[i : i + CHUNK] for i in range(0, len(photos), CHUNK))
-    for reads in ahead(read_chunk, chunks, reader_threads(), 3 * reader_threads()):
+    if not known and readers.pays(photos):
+        found = readers.read_by_processes(chunks, how, PhotoRead(None, CRASHED))
+    else:
+        threads = reader_threads()
+        found = ahead(lambda chunk: [read_one(p, known, **how) for p in chunk], chunks, threads, 3 * threads)
+    for reads in found:
         yield from reads
 
 
-def _read_one(
-    photo: ImageRef, resize: int, interpolation: str, known: Container[str], with_pixels: bool,
+def read_one(
+    photo: ImageRef, known: Container[str], resize: int, interpolation: str, with_pixels: bool,
     ranges: Ranges | None = None, measure: bool = False,
 ) -> PhotoRead:  # fmt: skip
+    """One photo; where its digest is ``known``, that alone."""
     try:
         content = read_file(photo)
     except BadPhoto as bad:

@@ -52,7 +52,7 @@ def write_files(
         events.message(caution)
     folder.close()
     with contextlib.suppress(RunError):
-        trim(keep=[store.folder for store in [prepared.photos.pixels.store] if store])
+        trim(keep=[store.folder for store in [prepared.photos.pixels.store] if store is not None])
     events.message(f"Report: {path / 'report.html'}")
     return metrics
 

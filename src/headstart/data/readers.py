@@ -1,0 +1,117 @@
+"""Processes that read photos. Threads would do where photos are large; of small ones a machine of many cores reads no
+more with sixteen threads than with two, because each waits for Python's lock a dozen times per photo.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any, cast
+
+from headstart.core.ahead import ahead
+from headstart.data.schema import ImageRef, Photo
+
+MANY_CORES, MANY_PHOTOS = 4, 2000
+"""From where on processes are used: each takes half a second to start, and 60 MB."""
+MOST = 16
+
+
+def cores() -> int:
+    """Those that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS, Windows
+        return os.cpu_count() or 2
+
+
+def pays(photos: Sequence[ImageRef]) -> bool:
+    """Whether there are enough photos and cores, and the photos mean the same in another process."""
+    return cores() >= MANY_CORES and len(photos) >= MANY_PHOTOS and type(photos[0]) in (Photo, type(Path()))
+
+
+def read_by_processes(chunks: Iterator[Sequence[ImageRef]], how: dict[str, Any], crashed: Any) -> Iterator[list[Any]]:
+    """What ``images.read_one`` makes of each chunk of photos, in their order.
+
+    Args:
+        chunks: of the photos.
+        how: its keyword arguments.
+        crashed: what is returned for a photo whose decoder ends the process that reads it.
+    """
+    count = min(MOST, cores())
+    with _Pool(how, count) as pool:
+
+        def read(chunk: Sequence[ImageRef]) -> list[Any]:
+            found = pool.ask(list(chunk))
+            if found is not None:
+                return found
+            alone = (pool.ask([photo]) for photo in chunk)
+            return [crashed if one is None else one[0] for one in alone]
+
+        yield from ahead(read, chunks, count, 3 * count)
+
+
+class _Pool:
+    """Processes, each of which answers one request at a time."""
+
+    def __init__(self, how: dict[str, Any], count: int) -> None:
+        self.how, self.count = how, count
+        self.every: set[subprocess.Popen[bytes]] = set()
+        self.free: queue.SimpleQueue[subprocess.Popen[bytes] | None] = queue.SimpleQueue()
+        self.lock, self.closed = threading.Lock(), False
+
+    def __enter__(self) -> _Pool:
+        for _ in range(self.count):
+            self._add()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self.lock:
+            self.closed = True
+        self.free.put(None)
+        for process in self.every:
+            process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                with suppress(OSError, ValueError):
+                    cast(IO[bytes], pipe).close()
+
+    def _add(self) -> None:
+        # The paths of this process, which may run from a checkout; -P: nothing from the working folder.
+        paths = os.pathsep.join(path for path in sys.path if path)
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "headstart.data.read_worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"},
+            start_new_session=True,  # Ctrl-C reaches this process alone, which then ends them
+        )  # fmt: skip
+        self.every.add(process)
+        with suppress(OSError):  # one that ends at once is met when it is asked
+            pickle.dump(self.how, cast(IO[bytes], process.stdin), protocol=5)
+        self.free.put(process)
+
+    def ask(self, photos: list[ImageRef]) -> list[Any] | None:
+        """What was read of the photos; None where the process has ended before it could answer."""
+        process = self.free.get()
+        if process is None:  # all have ended; whoever else waits is to know it too
+            self.free.put(None)
+            return None
+        try:
+            pickle.dump(photos, cast(IO[bytes], process.stdin), protocol=5)
+            cast(IO[bytes], process.stdin).flush()
+            found: list[Any] = pickle.load(cast(IO[bytes], process.stdout))
+        except (EOFError, OSError, ValueError, pickle.UnpicklingError):
+            process.kill()
+            process.wait()
+            with self.lock:
+                if not self.closed:  # else all were ended, this one too
+                    self.every.discard(process)
+                    self._add()
+            return None
+        self.free.put(process)
+        return found

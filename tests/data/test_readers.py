@@ -1,0 +1,118 @@
+"""Photos that processes read are those that threads read; whatever a decoder does costs one photo."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from headstart.data import images, readers
+from headstart.data.images import CRASHED, DecodedImages, PhotoRead, read_photos, stream_photos
+from headstart.data.schema import Photo
+
+
+@pytest.fixture
+def many(draw_photo: Callable[..., Path], tmp_path: Path) -> list[Path]:
+    """70 photos, of which one is no photo, one is missing and two are the same."""
+    rng = np.random.default_rng(0)
+    made = [draw_photo(tmp_path / f"{i:03}.png", i % 5, rng) for i in range(70)]
+    made[10].write_bytes(b"no photo")
+    made[11].unlink()
+    made[12].write_bytes(made[13].read_bytes())
+    return made
+
+
+@pytest.fixture
+def by_processes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Two cores and few photos are enough; how many photos each pool was asked for."""
+    asked: list[int] = []
+    real = readers.read_by_processes
+
+    def watched(chunks: Any, how: Any, crashed: Any) -> Any:
+        asked.append(1)
+        return real(chunks, how, crashed)
+
+    monkeypatch.setattr(readers, "MANY_CORES", 1)
+    monkeypatch.setattr(readers, "MANY_PHOTOS", 20)
+    monkeypatch.setattr(readers, "read_by_processes", watched)
+    return asked
+
+
+def same(a: DecodedImages, b: DecodedImages) -> None:
+    for name in ("digests", "problems", "sizes", "remarks"):
+        assert getattr(a, name) == getattr(b, name)
+    for i, digest in enumerate(a.digests):
+        if digest is not None:
+            assert np.array_equal(a.row(i), b.row(i))
+
+
+@pytest.mark.parametrize("kind", [Path, lambda path: Photo(path, "cat", "train", "g")])
+def test_processes_read_what_threads_read(
+    many: list[Path], by_processes: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: Callable[..., Any]
+) -> None:
+    monkeypatch.setattr(images, "SHARD", 32)  # of which the later ones are read by the same processes
+    photos, counted = [kind(path) for path in many], []
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "one"))
+    found = read_photos(photos, 24, progress=lambda done, total: counted.append((done, total)))
+    assert by_processes == [1]
+    assert counted == [(i, 70) for i in range(1, 71)]
+    monkeypatch.setattr(readers, "MANY_PHOTOS", 1000)
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "other"))
+    same(found, read_photos(photos, 24))
+    assert by_processes == [1]
+    assert found.problems[10] is not None
+    assert found.problems[11] is not None
+    assert found.digests[12] == found.digests[13]
+
+
+def test_what_is_cached_is_hashed_here(many: list[Path], by_processes: list[int]) -> None:
+    first = read_photos(many, 24)
+    same(first, read_photos(many, 24))
+    assert by_processes == [1]
+
+
+def test_a_photo_that_crashes_its_decoder_costs_itself_alone(many: list[Path], by_processes: list[int]) -> None:
+    class Dying(type(Path())):  # type: ignore[misc]
+        """Ends the process that unpickles it."""
+
+        def __reduce__(self) -> Any:
+            import os
+
+            return os._exit, (3,)
+
+    found = list(readers.read_by_processes(
+        iter([many[:3], [many[20], Dying(many[21]), many[22]], many[30:32]]),
+        {"resize": 24, "interpolation": "bilinear", "with_pixels": True}, PhotoRead(None, CRASHED),
+    ))  # fmt: skip
+    assert [len(chunk) for chunk in found] == [3, 3, 2]
+    problems = [one.problem for chunk in found for one in chunk]
+    assert problems == [None, None, None, None, CRASHED, None, None, None]
+
+
+def test_photos_of_a_callers_own_kind_are_read_here(many: list[Path], by_processes: list[int]) -> None:
+    class Own(Photo):
+        pass
+
+    reads = list(stream_photos([Own(path, "cat") for path in many], 24))
+    assert len(reads) == 70
+    assert by_processes == []
+
+
+def test_processes_end_where_nobody_asks_on(many: list[Path], by_processes: list[int]) -> None:
+    pools: list[readers._Pool] = []
+    real = readers._Pool.__enter__
+
+    def entered(self: readers._Pool) -> readers._Pool:
+        pools.append(self)
+        return real(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(readers._Pool, "__enter__", entered)
+        reads = stream_photos(many, 24)
+        next(reads)
+        reads.close()  # type: ignore[attr-defined]
+    assert pools[0].every
+    assert all(process.poll() is not None for process in pools[0].every)
