@@ -108,6 +108,47 @@ def test_history_tells_of_each_epoch(tmp_path: Path, machine: Machine, plan: Mak
     assert 0 < trained.history[-1].lr < trained.history[0].lr <= 0.05
 
 
+@pytest.mark.parametrize("every", [2, 50])
+def test_losses_that_are_read_later_change_nothing(
+    tmp_path: Path, machine: Machine, plan: MakePlan, every: int
+) -> None:
+    """As on a GPU, which is not waited for at each step."""
+    found = []
+    for read_every in (1, every):
+        net = network(0.3, norm=True)
+        loop = make_loop(tmp_path / str(read_every), machine, plan(lr=0.05), net, validate=better_each_time())
+        loop.read_every = read_every
+        found.append((net, [asdict(row) | {"seconds": 0} for row in loop.run().history]))
+    assert same_bits(found[0][0], found[1][0])
+    assert found[0][1] == found[1][1]
+
+
+def test_a_training_whose_losses_are_read_later_goes_on_as_it_was(
+    tmp_path: Path, machine: Machine, plan: MakePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(folder: Path, stop: int | None) -> tuple[nn.Module, list[dict[str, Any]]]:
+        net = network(0.3)
+        events = Events(after_each_batch(lambda step: step.done == stop and os.kill(os.getpid(), signal.SIGINT)))
+        loop = make_loop(folder, machine, plan(lr=0.05), net, events=events)
+        loop.read_every = 50
+        return net, [asdict(row) | {"seconds": 0} for row in loop.run().history]
+
+    whole = run(tmp_path / "whole", None)
+    with pytest.raises(Interrupted):
+        run(tmp_path / "parts", 5)
+    resumed = run(tmp_path / "parts", None)
+    assert same_bits(whole[0], resumed[0])
+    assert whole[1] == resumed[1]
+
+
+def test_a_loss_that_is_no_number_is_named_when_it_is_read(tmp_path: Path, machine: Machine, plan: MakePlan) -> None:
+    loop = make_loop(tmp_path, machine, plan(lr=0.05), network(), Poisoned(1, 1), validate=better_each_time())
+    loop.read_every = 50
+    with pytest.raises(TrainingError, match=r"not a finite number in epoch 2, batch 2\."):
+        loop.run()
+    assert all(torch.isfinite(t).all() for t in load_state(tmp_path / "best.safetensors")[0].values())
+
+
 @pytest.mark.parametrize(
     ("figures", "best"),
     [
