@@ -7,13 +7,13 @@ RAY_TMPDIR=$(mktemp -d /tmp/hsrXXXX) RAY_AUTH_MODE=token RAY_AUTH_TOKEN=$(od -An
 export RAY_TMPDIR RAY_AUTH_MODE RAY_AUTH_TOKEN
 end() {
     for node in $a $b; do
-        ip netns pids "$node" | xargs -r kill -9
-        ip netns del "$node"
+        ip netns pids "$node" 2>/dev/null | xargs -r kill -9
+        ip netns del "$node" 2>/dev/null || true
     done
     rm -rf "$RAY_TMPDIR"
 }
-ip netns add "$a" && ip netns add "$b"
 trap end EXIT
+ip netns add "$a" && ip netns add "$b"
 ip link add va type veth peer name vb && ip link set va netns "$a" && ip link set vb netns "$b"
 ip -n "$a" addr add 10.77.0.1/24 dev va && ip -n "$b" addr add 10.77.0.2/24 dev vb
 for card in "$a va" "$a lo" "$b vb" "$b lo"; do ip -n "${card% *}" link set "${card#* }" up; done

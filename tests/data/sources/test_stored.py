@@ -9,6 +9,7 @@ import json
 import os
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from helpers.shards import FORMS, arrow_folder, members, parquet_file, seen, tar
 from headstart.core.array_store import RowStore
 from headstart.data.filenames import shown, split_in_name
 from headstart.data.images import where_is
-from headstart.data.schema import ReadOptions
+from headstart.data.schema import AS_FOUND, ReadOptions
 from headstart.data.sources import columns, stored, tar_shards
 from headstart.data.sources.columns import StoredPhotos
 from headstart.data.sources.detect import scan
@@ -102,6 +103,8 @@ def test_names_of_shards_that_say_a_split(
     of_shards = [(p.where.partition(".")[0], p.split) for p in found.photos]  # type: ignore[attr-defined]
     seen_in = {name: {split for shard, split in of_shards if shard == name} for name in names}
     assert seen_in == {name: {split} for name, split in zip(names, splits, strict=True)}
+    unused = scan(tmp_path / "shards", options=replace(AS_FOUND, split_column="none"))
+    assert {p.split for p in unused.photos} == {None}
     assert len(found.notes) == (any(split_in_name(name) for name in names) and not all(map(split_in_name, names)))
 
 

@@ -57,15 +57,19 @@ def split_of_shard(file: StoredFile, sure: bool = False) -> Split | None:
     return somewhere[0] if somewhere else None
 
 
-def resolved(shards: Sequence[Shard], found: Listing, data: str) -> tuple[list[Shard], list[str]]:
-    """The shards with one kind of label and with the splits of their names, and notes. Raises DataError."""
+def resolved(
+    shards: Sequence[Shard], found: Listing, data: str, by_name: bool = True
+) -> tuple[list[Shard], list[str]]:
+    """The shards with one kind of label and, ``by_name``, with the splits of their names, and notes. Raises
+    DataError.
+    """
     kind = _kind(shards, data)
     notes: list[str] = []
     if kind == "cls":
         shards, notes = _named_classes(shards, found, data)
     elif kind == "txt":
         _refuse_captions(shards, data)
-    if not found.single:  # as the name of a folder that is the data says no split
+    if by_name and not found.single:  # as the name of a folder that is the data says no split
         shards, told = _with_splits(shards)
         notes = [*notes, *told]
     return _unique(shards, data), notes

@@ -16,7 +16,7 @@ from headstart.core.array_store import RowStore
 from headstart.core.events import OnProgress
 from headstart.core.text import listed, plural
 from headstart.data.filenames import IMAGE_SUFFIXES, is_companion, is_hidden, is_image_name, split_of
-from headstart.data.schema import AS_FOUND, Manifest, ReadOptions
+from headstart.data.schema import AS_FOUND, Manifest, ReadOptions, Split
 from headstart.data.sources import arrow_folder, parquet_shards, tar_shards
 from headstart.data.sources.base import local
 from headstart.data.sources.columns import Columns, Reader, Row, StoredPhotos
@@ -70,12 +70,12 @@ class StoredSource:
             assert isinstance(found.store, Elsewhere)
             return remote_manifest(found, found.store, data, options)
         shards = _indexed(files, form(found, options), options, progress or (lambda done, total: None))
-        return leave_out(_together(found, shards, data, LAYOUTS[form]), options.ignore, data)
+        return leave_out(_together(found, shards, data, LAYOUTS[form], options), options.ignore, data)
 
 
-def _together(found: Listing, shards: list[Shard], data: str, layout: str) -> Manifest:
+def _together(found: Listing, shards: list[Shard], data: str, layout: str, options: ReadOptions) -> Manifest:
     """One manifest of all shards. Raises DataError."""
-    shards, notes = resolved(shards, found, data)
+    shards, notes = resolved(shards, found, data, options.split_column != "none")
     if pictures := sum(is_image_name(file.name) for file in found.files):
         notes.append(f"{plural(pictures, 'picture')} beside the shards not read")
     shards, bad = without_label(shards, found.root)
@@ -202,18 +202,22 @@ def _tars(found: Listing, options: ReadOptions) -> Opened:
     )
 
 
+def _part(file: StoredFile, options: ReadOptions) -> Split | None:
+    return None if options.split_column == "none" else split_of_shard(file)
+
+
 def _parquets(found: Listing, options: ReadOptions) -> Opened:
     groups = parquet_shards.RowGroups(found.store, options)
     return lambda file: (
         parquet_shards.ParquetReader(groups, file),
-        partial(parquet_shards.index, file, found.store, options, split_of_shard(file)),
+        partial(parquet_shards.index, file, found.store, options, _part(file, options)),
     )
 
 
 def _arrows(found: Listing, options: ReadOptions) -> Opened:
     def opened(file: StoredFile) -> tuple[Reader, Callable[[], Iterable[Row]]]:
         reader = arrow_folder.ArrowReader(file, options)
-        return reader, partial(reader.rows, split_of_shard(file))
+        return reader, partial(reader.rows, _part(file, options))
 
     return opened
 

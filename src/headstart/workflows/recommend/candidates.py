@@ -65,7 +65,7 @@ CURATED = (
     *(Candidate(f"vit_{size}_patch14_dinov2.lvd142m", image_size=224) for size in ("small", "base")),
     *map(Candidate, (
         "vit_small_patch16_dinov3.lvd1689m", "vit_base_patch16_dinov3.lvd1689m",
-        "vit_base_patch16_siglip_224.v2_webli", "vit_base_patch32_clip_224.datacompxl", "starter",
+        "vit_base_patch16_siglip_224.v2_webli", "vit_base_patch32_clip_224.datacompxl", "starter", "starter_large",
     )),
 )  # fmt: skip
 """Networks of different kinds and sizes, with weights that are public, for a CPU or a small GPU. The tags of their
