@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,30 @@ def test_photos_of_a_callers_own_kind_are_read_here(many: list[Path], by_process
 
     reads = list(stream_photos([Own(path, "cat") for path in many], 24))
     assert len(reads) == 70
+    assert by_processes == []
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ({}, 12), ({"OMP_NUM_THREADS": "3"}, 3), ({"OMP_NUM_THREADS": "40"}, 12), ({"OMP_NUM_THREADS": "3,2"}, 12),
+        ({"OMP_NUM_THREADS": "1", "LOCAL_WORLD_SIZE": "4"}, 3), ({"LOCAL_WORLD_SIZE": "99"}, 1),
+    ],
+)  # fmt: skip
+def test_cores_that_are_this_processs(given: dict[str, str], found: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OMP_NUM_THREADS", "LOCAL_WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(12)), raising=False)
+    assert readers.cores() == found
+
+
+def test_photos_of_several_kinds_are_read_here(many: list[Path], by_processes: list[int]) -> None:
+    class Own(Photo):
+        pass
+
+    assert len(list(stream_photos([*many, Own(many[0], "cat")], 24))) == 71
     assert by_processes == []
 
 

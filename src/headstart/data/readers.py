@@ -21,19 +21,32 @@ from headstart.data.schema import ImageRef, Photo
 MANY_CORES, MANY_PHOTOS = 4, 2000
 """From where on processes are used: each takes half a second to start, and 60 MB."""
 MOST = 16
+KINDS = (Photo, type(Path()))
 
 
 def cores() -> int:
-    """Those that this process may use."""
+    """Those that this process may use: its part of the host's where several train together, and as many as
+    OMP_NUM_THREADS says, by which Ray tells a task how many are its own.
+    """
     try:
-        return len(os.sched_getaffinity(0))
+        every = len(os.sched_getaffinity(0))
     except AttributeError:  # macOS, Windows
-        return os.cpu_count() or 2
+        every = os.cpu_count() or 2
+    if together := _number("LOCAL_WORLD_SIZE"):  # torchrun sets OMP_NUM_THREADS to 1 then
+        return max(1, every // together)
+    return min(every, _number("OMP_NUM_THREADS") or every)
+
+
+def _number(name: str) -> int:
+    text = os.environ.get(name, "")
+    return int(text) if text.isdigit() else 0
 
 
 def pays(photos: Sequence[ImageRef]) -> bool:
     """Whether there are enough photos and cores, and the photos mean the same in another process."""
-    return cores() >= MANY_CORES and len(photos) >= MANY_PHOTOS and type(photos[0]) in (Photo, type(Path()))
+    if cores() < MANY_CORES or len(photos) < MANY_PHOTOS or type(photos[0]) not in KINDS:
+        return False
+    return all(type(photo) in KINDS for photo in photos)
 
 
 def read_by_processes(chunks: Iterator[Sequence[ImageRef]], how: dict[str, Any], crashed: Any) -> Iterator[list[Any]]:

@@ -57,9 +57,7 @@ def split_of_shard(file: StoredFile, sure: bool = False) -> Split | None:
     return somewhere[0] if somewhere else None
 
 
-def resolved(
-    shards: Sequence[Shard], found: Listing, data: str, by_name: bool = True
-) -> tuple[list[Shard], list[str]]:
+def resolved(shards: Sequence[Shard], found: Listing, data: str, by_name: bool = True) -> tuple[list[Shard], list[str]]:
     """The shards with one kind of label and, ``by_name``, with the splits of their names, and notes. Raises
     DataError.
     """
