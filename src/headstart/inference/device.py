@@ -17,8 +17,9 @@ from headstart.errors import OptionError
 _IMPORTED_BY = os.getpid()
 BATCH = 32
 """Photos per forward pass of a frozen trunk on a CPU: its rate is flat from 16 on, and 32 of 224 px fit its caches."""
-GPU_BATCH = 256
-"""On any other device: its many cores need that many to be busy."""
+GPU_BATCH, MPS_BATCH = 256, 64
+"""On a GPU, whose many cores need so many (benchmarks/gpu.py: 64 reach 0.85 to 0.94 of the rate of 256); and on Apple
+silicon, where they share the memory of everything else."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Machine:
     @property
     def batch(self) -> int:
         """Photos per forward pass of a frozen network."""
-        return BATCH if self.device.type == "cpu" else GPU_BATCH
+        return {"cpu": BATCH, "mps": MPS_BATCH}.get(self.device.type, GPU_BATCH)
 
     @property
     def products(self) -> torch.device:
