@@ -100,6 +100,7 @@ class _Pool:
         paths = os.pathsep.join(path for path in sys.path if path)
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "headstart.data.read_worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # what a decoder prints of a broken file is no message of headstart's
             env={**os.environ, "PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"},
             start_new_session=True,  # Ctrl-C reaches this process alone, which then ends them
         )  # fmt: skip
