@@ -32,9 +32,9 @@ def by_processes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     asked: list[int] = []
     real = readers.read_by_processes
 
-    def watched(chunks: Any, how: Any, crashed: Any) -> Any:
+    def watched(*given: Any) -> Any:
         asked.append(1)
-        return real(chunks, how, crashed)
+        return real(*given)
 
     monkeypatch.setattr(readers, "MANY_CORES", 1)
     monkeypatch.setattr(readers, "MANY_PHOTOS", 20)
@@ -86,11 +86,26 @@ def test_a_photo_that_crashes_its_decoder_costs_itself_alone(many: list[Path], b
 
     found = list(readers.read_by_processes(
         iter([many[:3], [many[20], Dying(many[21]), many[22]], many[30:32]]),
-        {"resize": 24, "interpolation": "bilinear", "with_pixels": True}, PhotoRead(None, CRASHED),
+        {"resize": 24, "interpolation": "bilinear", "with_pixels": True}, pytest.fail, PhotoRead(None, CRASHED),
     ))  # fmt: skip
     assert [len(chunk) for chunk in found] == [3, 3, 2]
     problems = [one.problem for chunk in found for one in chunk]
     assert problems == [None, None, None, None, CRASHED, None, None, None]
+
+
+@pytest.mark.parametrize("python", ["/bin/false", "/no/such/python"])
+def test_where_no_process_starts_photos_are_read_here(
+    many: list[Path], by_processes: list[int], monkeypatch: pytest.MonkeyPatch, python: str
+) -> None:
+    monkeypatch.setattr(readers.sys, "executable", python)
+    reads = list(stream_photos(many, 24))
+    assert by_processes == [1]
+    assert [read.problem for read in reads] == [read.problem for read in map_of(many)]
+    assert sum(read.problem is None for read in reads) == 68
+
+
+def map_of(photos: list[Path]) -> list[PhotoRead]:
+    return [images.read_one(photo, (), 24, "bilinear", True) for photo in photos]
 
 
 def test_photos_of_a_callers_own_kind_are_read_here(many: list[Path], by_processes: list[int]) -> None:

@@ -279,11 +279,14 @@ def stream_photos(
     how: dict[str, Any] = {"resize": resize, "interpolation": interpolation, "with_pixels": with_pixels}
     how |= {"ranges": ranges, "measure": measure}
     chunks = (photos[i : i + CHUNK] for i in range(0, len(photos), CHUNK))
+
+    def read_chunk(chunk: Sequence[ImageRef]) -> list[PhotoRead]:
+        return [read_one(photo, known, **how) for photo in chunk]
+
     if not known and readers.pays(photos):
-        found = readers.read_by_processes(chunks, how, PhotoRead(None, CRASHED))
+        found = readers.read_by_processes(chunks, how, read_chunk, PhotoRead(None, CRASHED))
     else:
-        threads = reader_threads()
-        found = ahead(lambda chunk: [read_one(p, known, **how) for p in chunk], chunks, threads, 3 * threads)
+        found = ahead(read_chunk, chunks, reader_threads(), 3 * reader_threads())
     for reads in found:
         yield from reads
 

@@ -1,6 +1,7 @@
 """A process that reads photos, from standard input to standard output, for ``readers``, which starts it.
 
-In: how to read, then lists of photos, each pickled. Out: for each list what was read of its photos, pickled.
+In: how to read, then lists of photos, each pickled. Out: None once it has started; for each list what was read of its
+photos, pickled.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from headstart.data.images import read_one
 def work(source: IO[bytes], sink: IO[bytes]) -> None:
     """Answer until the input ends, as it does when the process that asks ends."""
     how = pickle.load(source)
+    pickle.dump(None, sink)
+    sink.flush()
     while True:
         try:
             photos = pickle.load(source)
