@@ -75,19 +75,17 @@ def test_what_is_cached_is_hashed_here(many: list[Path], by_processes: list[int]
     assert by_processes == [1]
 
 
-def test_a_photo_that_crashes_its_decoder_costs_itself_alone(many: list[Path], by_processes: list[int]) -> None:
-    class Dying(type(Path())):  # type: ignore[misc]
-        """Ends the process that unpickles it."""
+def test_a_photo_that_crashes_its_decoder_costs_itself_alone(many: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    real = readers._Pool.ask
 
-        def __reduce__(self) -> Any:
-            import os
+    def deadly(self: Any, paths: list[bytes]) -> Any:
+        """A path of no bytes ends the process that is sent it."""
+        return real(self, [b"\0" if os.fsdecode(path) == str(many[21]) else path for path in paths])
 
-            return os._exit, (3,)
-
-    found = list(readers.read_by_processes(
-        iter([many[:3], [many[20], Dying(many[21]), many[22]], many[30:32]]),
-        {"resize": 24, "interpolation": "bilinear", "with_pixels": True}, pytest.fail, PhotoRead(None, CRASHED),
-    ))  # fmt: skip
+    monkeypatch.setattr(readers._Pool, "ask", deadly)
+    how = {"resize": 24, "interpolation": "bilinear", "with_pixels": True, "ranges": None, "measure": False}
+    chunks = iter([many[:3], many[20:23], many[30:32]])
+    found = list(readers.read_by_processes(chunks, how, PhotoRead, pytest.fail, PhotoRead(None, CRASHED)))
     assert [len(chunk) for chunk in found] == [3, 3, 2]
     problems = [one.problem for chunk in found for one in chunk]
     assert problems == [None, None, None, None, CRASHED, None, None, None]

@@ -284,7 +284,7 @@ def stream_photos(
         return [read_one(photo, known, **how) for photo in chunk]
 
     if not known and readers.pays(photos):
-        found = readers.read_by_processes(chunks, how, read_chunk, PhotoRead(None, CRASHED))
+        found = readers.read_by_processes(chunks, how, PhotoRead, read_chunk, PhotoRead(None, CRASHED))
     else:
         found = ahead(read_chunk, chunks, reader_threads(), 3 * reader_threads())
     for reads in found:

@@ -1,31 +1,40 @@
 """A process that reads photos, from standard input to standard output, for ``readers``, which starts it.
 
-In: how to read, then lists of photos, each pickled. Out: None once it has started; for each list what was read of its
-photos, pickled.
+In, as its argument: how to read, as JSON. Then requests, each a length (``<I``) and as many bytes of MessagePack: the
+paths of photos. Out: an empty answer once it has started, and one for each request, of the same form: what was read of
+its photos.
 """
 
 from __future__ import annotations
 
-import pickle
+import json
+import os
 import sys
+from pathlib import Path
 from typing import IO
 
+import msgspec
+
+from headstart.core.ranges import Ranges
 from headstart.data.images import read_one
+from headstart.data.readers import LENGTH, as_bytes
 
 
-def work(source: IO[bytes], sink: IO[bytes]) -> None:
+def work(source: IO[bytes], sink: IO[bytes], text: str) -> None:
     """Answer until the input ends, as it does when the process that asks ends."""
-    how = pickle.load(source)
-    pickle.dump(None, sink)
-    sink.flush()
+    how = json.loads(text)
+    how["ranges"] = Ranges(*how["ranges"]) if how["ranges"] else None
+    answer: list[object] = []
     while True:
-        try:
-            photos = pickle.load(source)
-        except EOFError:
-            return
-        pickle.dump([read_one(photo, (), **how) for photo in photos], sink, protocol=5)
+        content = as_bytes(answer)
+        sink.write(LENGTH.pack(len(content)))
+        sink.write(content)
         sink.flush()
+        if len(head := source.read(LENGTH.size)) < LENGTH.size:
+            return
+        paths = msgspec.msgpack.decode(source.read(LENGTH.unpack(head)[0]), type=list[bytes])
+        answer = [read_one(Path(os.fsdecode(path)), (), **how) for path in paths]
 
 
 if __name__ == "__main__":
-    work(sys.stdin.buffer, sys.stdout.buffer)
+    work(sys.stdin.buffer, sys.stdout.buffer, sys.argv[1])

@@ -4,24 +4,32 @@ more with sixteen threads than with two, because each waits for Python's lock a 
 
 from __future__ import annotations
 
+import json
 import os
-import pickle
 import queue
+import struct
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, Generic, TypeVar, cast
+
+import msgspec
+import numpy as np
 
 from headstart.core.ahead import ahead
 from headstart.data.schema import ImageRef, Photo
 
+T = TypeVar("T")
+Process = subprocess.Popen[bytes]
 MANY_CORES, MANY_PHOTOS = 4, 2000
 """From where on processes are used: each takes half a second to start, and 60 MB."""
 MOST = 16
 KINDS = (Photo, type(Path()))
+"""Photos that are read by their path alone."""
+LENGTH = struct.Struct("<I")
 
 
 def cores() -> int:
@@ -52,26 +60,28 @@ def pays(photos: Sequence[ImageRef]) -> bool:
 
 
 def read_by_processes(
-    chunks: Iterator[Sequence[ImageRef]], how: dict[str, Any], here: Callable[[Sequence[ImageRef]], list[Any]],
-    crashed: Any,
-) -> Iterator[list[Any]]:  # fmt: skip
+    chunks: Iterator[Sequence[ImageRef]], how: dict[str, Any], kind: type[T],
+    here: Callable[[Sequence[ImageRef]], list[T]], crashed: T,
+) -> Iterator[list[T]]:  # fmt: skip
     """What ``images.read_one`` makes of each chunk of photos, in their order.
 
     Args:
         chunks: of the photos.
         how: its keyword arguments.
+        kind: the dataclass that it returns.
         here: reads a chunk in this process, where no other can be started.
         crashed: what is returned for a photo whose decoder ends the process that reads it.
     """
     count = min(MOST, cores())
-    with _Pool(how, count) as pool:
+    with _Pool(how, kind, count) as pool:
 
-        def read(chunk: Sequence[ImageRef]) -> list[Any]:
+        def read(chunk: Sequence[ImageRef]) -> list[T]:
+            paths = [os.fsencode(cast(Path, getattr(photo, "path", photo))) for photo in chunk]
             try:
-                found = pool.ask(list(chunk))
+                found = pool.ask(paths)
                 if found is not None:
                     return found
-                alone = [pool.ask([photo]) for photo in chunk]
+                alone = [pool.ask([path]) for path in paths]
             except _NoStart:
                 return [] if pool.closed else here(chunk)
             return [crashed if one is None else one[0] for one in alone]
@@ -79,21 +89,30 @@ def read_by_processes(
         yield from ahead(read, chunks, count, 3 * count)
 
 
+def as_bytes(value: object) -> bytes:
+    """MessagePack; an array of uint8 as its shape and its bytes."""
+    return msgspec.msgpack.encode(value, enc_hook=lambda array: (array.shape, array.tobytes()))
+
+
+def _array(kind: type, value: Any) -> np.ndarray:
+    return np.frombuffer(value[1], np.uint8).reshape(value[0])
+
+
 class _NoStart(Exception):  # noqa: N818 - it names what happened
     """A process ended before it had started, as all would."""
 
 
-class _Pool:
+class _Pool(Generic[T]):
     """Processes, each of which answers one request at a time."""
 
-    def __init__(self, how: dict[str, Any], count: int) -> None:
-        self.how, self.count = how, count
-        self.every: set[subprocess.Popen[bytes]] = set()
-        self.started: set[subprocess.Popen[bytes]] = set()
-        self.free: queue.SimpleQueue[subprocess.Popen[bytes] | None] = queue.SimpleQueue()
+    def __init__(self, how: dict[str, Any], kind: type[T], count: int) -> None:
+        self.how, self.count = json.dumps(how), count
+        self.decoder = msgspec.msgpack.Decoder(list[kind], dec_hook=_array)  # type: ignore[valid-type]
+        self.every, self.started = set[Process](), set[Process]()
+        self.free: queue.SimpleQueue[Process | None] = queue.SimpleQueue()
         self.lock, self.closed = threading.Lock(), False
 
-    def __enter__(self) -> _Pool:
+    def __enter__(self) -> _Pool[T]:
         for _ in range(self.count):
             self._add()
         return self
@@ -114,7 +133,7 @@ class _Pool:
         paths = os.pathsep.join(path for path in sys.path if path)
         try:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "headstart.data.read_worker"], stdin=subprocess.PIPE,
+                [sys.executable, "-P", "-m", "headstart.data.read_worker", self.how], stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,  # what a decoder prints of a broken file is no message of headstart's
                 env={**os.environ, "PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"},
@@ -124,39 +143,38 @@ class _Pool:
             self.free.put(None)
             return
         self.every.add(process)
-        with suppress(OSError):  # one that ends at once is met when it is asked
-            pickle.dump(self.how, cast(IO[bytes], process.stdin), protocol=5)
         self.free.put(process)
 
-    def _has_started(self, process: subprocess.Popen[bytes]) -> bool:
-        try:
-            cast(IO[bytes], process.stdin).flush()
-            pickle.load(cast(IO[bytes], process.stdout))
-        except (EOFError, OSError, ValueError, pickle.UnpicklingError):
-            return False
-        self.started.add(process)
-        return True
-
-    def ask(self, photos: list[ImageRef]) -> list[Any] | None:
-        """What was read of the photos; None where the process has ended before it could answer. Raises _NoStart."""
+    def ask(self, paths: list[bytes]) -> list[T] | None:
+        """What was read of the photos; None where the process ended before it had answered. Raises _NoStart."""
         process = self.free.get()
-        if process is None:  # all have ended, or none starts; whoever else waits is to know it too
-            self.free.put(None)
+        if process is None or (process not in self.started and self._answer(process) is None):
+            self.free.put(None)  # all have ended, or none starts; whoever else waits is to know it too
             raise _NoStart
-        if process not in self.started and not self._has_started(process):
-            self.free.put(None)
-            raise _NoStart
-        try:
-            pickle.dump(photos, cast(IO[bytes], process.stdin), protocol=5)
-            cast(IO[bytes], process.stdin).flush()
-            found: list[Any] = pickle.load(cast(IO[bytes], process.stdout))
-        except (EOFError, OSError, ValueError, pickle.UnpicklingError):
-            process.kill()
-            process.wait()
-            with self.lock:
-                if not self.closed:  # else all were ended, this one too
-                    self.every.discard(process)
-                    self._add()
-            return None
-        self.free.put(process)
-        return found
+        self.started.add(process)
+        content = as_bytes(paths)
+        with suppress(OSError, ValueError):
+            pipe = cast(IO[bytes], process.stdin)
+            pipe.write(LENGTH.pack(len(content)) + content)
+            pipe.flush()
+        found = self._answer(process)
+        if found is not None:
+            self.free.put(process)
+            return found
+        process.kill()
+        process.wait()
+        with self.lock:
+            if not self.closed:  # else all were ended, this one too
+                self.every.discard(process)
+                self._add()
+        return None
+
+    def _answer(self, process: Process) -> list[T] | None:
+        pipe = cast(IO[bytes], process.stdout)
+        with suppress(OSError, ValueError):
+            if len(head := pipe.read(LENGTH.size)) == LENGTH.size:
+                length = LENGTH.unpack(head)[0]
+                if len(content := pipe.read(length)) == length:
+                    found: list[T] = self.decoder.decode(content)
+                    return found
+        return None

@@ -348,9 +348,15 @@ def test_several_processes_do_not_each_compute_all_features(
 ) -> None:
     """While they read, they do not know yet which photos the others have."""
     visitors = list[int]()
-    monkeypatch.setattr(preparation, "read", lambda *given: visitors.append(len(given[-1])))
     options = TrainOptions(str(photos), backbone="starter", weights=str(weights), device="cpu")
     manifest, several = find_photos(options.data, Events()), World()
+    real = preparation.read
+
+    def watched(*given: Any) -> Any:
+        visitors.append(len(given[-1]))
+        return real(*given)
+
+    monkeypatch.setattr(preparation, "read", watched)
     several.size = 2
     for world in (World(), several):
         monkeypatch.setattr(preparation, "here", lambda world=world: world, raising=False)
