@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -14,6 +15,7 @@ from headstart.core.shell import positional, shell_word
 from headstart.core.text import elided, printable
 
 if TYPE_CHECKING:
+    from jinja2 import Template
     from markupsafe import Markup
 
 LONGEST = 500
@@ -27,6 +29,13 @@ def render_markdown(template: str, front_matter: Mapping[str, Any], **shown: Any
     """A document with YAML in front. What an expression of the template puts in is escaped, unless it is a number or
     comes from the filters ``code``, ``shell`` and ``python``.
     """
+    data = yaml.safe_dump(_plain(front_matter), sort_keys=False, allow_unicode=True, width=10 * LONGEST)
+    return f"---\n{data}---\n\n{_compiled(template).render(**shown)}"
+
+
+@cache
+def _compiled(template: str) -> Template:
+    """Compiling takes longer than filling in."""
     from jinja2 import Environment, StrictUndefined
 
     page = Environment(
@@ -36,8 +45,7 @@ def render_markdown(template: str, front_matter: Mapping[str, Any], **shown: Any
         "f4": "{:.4f}".format, "percent": lambda share, digits=0: f"{share:.{digits}%}", "code": code,
         "shell": lambda text: _raw(shell_word(positional(text))), "python": _python,
     }  # fmt: skip
-    data = yaml.safe_dump(_plain(front_matter), sort_keys=False, allow_unicode=True, width=10 * LONGEST)
-    return f"---\n{data}---\n\n{page.from_string(template).render(**shown)}"
+    return page.from_string(template)
 
 
 def escape(text: object) -> Markup:
