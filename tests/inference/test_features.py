@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from headstart.core.array_store import RowStore
 from headstart.core.events import OnProgress
 from headstart.data.augment import View, render
 from headstart.data.images import DecodedImages, centre, read_photos
 from headstart.inference.device import Machine
-from headstart.inference.features import FeatureKey, as_rows, compute_rows, shards
+from headstart.inference.features import FeatureKey, as_rows, compute_rows
 from headstart.inference.runner import FrozenNetwork, Normalise
 from headstart.models.backbone import Backbone
 from headstart.training.batches import as_tensor
@@ -167,12 +169,23 @@ def test_rows_of_pooled_bf16_outputs_are_float32() -> None:
     assert rows.dtype == np.float32
 
 
-@pytest.mark.parametrize("sizes", [[], [3], [32] * 5, [32, 32, 7], [100, 1, 1]])
-def test_batches_are_written_in_shards(sizes: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headstart.inference.features.SHARD", 64)
-    batches = [(list(range(size)), number) for number, size in enumerate(sizes)]
-    found = [list(some) for some in shards(iter(batches))]
-    assert [one for some in found for one in some] == batches
-    lengths = [sum(len(photos) for photos, _ in some) for some in found]
-    assert all(length >= 64 for length in lengths[:-1])
-    assert all(length < 64 + 100 for length in lengths)
+@pytest.mark.parametrize(
+    ("shard", "lengths"), [(4, [4, 4, 3]), (5, [4, 4, 3]), (8, [8, 3]), (1, [2] * 5 + [1]), (99, [11])]
+)
+def test_batches_are_written_in_shards(
+    backbone: Backbone, pixels: DecodedImages, monkeypatch: pytest.MonkeyPatch, shard: int, lengths: list[int]
+) -> None:
+    monkeypatch.setattr("headstart.inference.device.BATCH", 2)
+    monkeypatch.setattr("headstart.inference.features.SHARD", shard)
+    written: list[int] = []
+    publish = RowStore._add
+
+    def watched(self: RowStore, found: Any, replacing: bool) -> None:
+        if replacing:
+            written.append(len(found.index.digests))
+        publish(self, found, replacing)
+
+    monkeypatch.setattr(RowStore, "_add", watched)
+    found = extract(trunk_of(backbone), key_of(backbone, end=f"in shards of {shard}"), pixels.take(range(11)))
+    assert written == lengths
+    assert len(found) == 11

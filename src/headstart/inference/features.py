@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
@@ -239,9 +240,10 @@ def compute_rows(
     if own:
         ready = trunk()
         passed = forward_passes(ready, photo_batches(pixels, own, key.preprocessing.image_size, view, ready.machine))
-        for some in shards(passed):
+        at_once = max(1, SHARD // ready.machine.batch)
+        for _ in range(0, len(own), at_once * ready.machine.batch):
             with store.writing() as writer:
-                for batch, outputs in some:
+                for batch, outputs in islice(passed, at_once):
                     for i, row in zip(batch, as_rows(outputs, store.dtype), strict=False):  # the last are padding
                         writer.add(str(pixels.digests[i]), row)
                         done += 1
@@ -249,20 +251,6 @@ def compute_rows(
     if world.size > 1:
         exchange_rows(store, pixels.digests, world)
     return store
-
-
-def shards(batches: Iterator[tuple[Sequence[int], T]]) -> Iterator[Iterator[tuple[Sequence[int], T]]]:
-    """The same batches, in runs of ``SHARD`` photos or little more: each is to be used up before the next."""
-
-    def until_full(first: tuple[Sequence[int], T]) -> Iterator[tuple[Sequence[int], T]]:
-        photos = len(first[0])
-        yield first
-        while photos < SHARD and (one := next(batches, None)) is not None:
-            photos += len(one[0])
-            yield one
-
-    while (first := next(batches, None)) is not None:
-        yield until_full(first)
 
 
 def as_rows(outputs: torch.Tensor, dtype: np.dtype) -> np.ndarray:
