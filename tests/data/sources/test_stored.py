@@ -313,6 +313,23 @@ def test_a_parquet_table_of_paths_is_still_a_table(photos: Path, tmp_path: Path)
     assert scan(tmp_path / "table.parquet").source == "table"
 
 
+def test_bytes_that_are_no_photos_make_no_photos(photos: Path, tmp_path: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    files = members(photos)
+    rows = {"path": [str(p) for p in files], "label": [p.parent.name for p in files]}
+    digests = [bytes([i]) * 5 for i in range(len(files))]
+    parquet.write_table(pa.table({**rows, "digest": digests}), tmp_path / "table.parquet")
+    assert scan(tmp_path / "table.parquet").source == "table"
+    encoded = [None, *(p.read_bytes() for p in files[1:])]  # of a name that says nothing, and one is missing
+    parquet.write_table(pa.table({"label": rows["label"], "content": encoded}), tmp_path / "photos.parquet")
+    assert len(scan(tmp_path / "photos.parquet").photos) == len(files)
+    both = {"label": rows["label"], "content": encoded, "digest": digests}
+    parquet.write_table(pa.table(both), tmp_path / "both.parquet")
+    assert len(scan(tmp_path / "both.parquet", options=ReadOptions(path_column="content")).photos) == len(files)
+
+
 def test_damaged_parquet_and_arrow(photos: Path, tmp_path: Path) -> None:
     file = parquet_file(photos, tmp_path / "p" / "data.parquet")
     whole = file.read_bytes()

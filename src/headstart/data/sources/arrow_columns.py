@@ -12,7 +12,7 @@ from typing import Any
 
 from headstart.core.formats import parsed
 from headstart.core.text import listed
-from headstart.data.filenames import clean_label, is_image_name, split_of
+from headstart.data.filenames import KIND_SUFFIXES, clean_label, content_kind, is_image_name, split_of
 from headstart.data.label_sets import SEPARATOR
 from headstart.data.schema import ReadOptions, Split
 from headstart.data.sources.columns import Row
@@ -21,6 +21,8 @@ from headstart.errors import DataError, OptionError, option
 LABELS = ("label", "labels", "class", "class_name", "category", "target", "fine_label", "cls", "y")
 """Names of columns with labels, in the order in which they are looked for."""
 _IMAGES = ("image", "img", "photo", "picture", "jpg", "png", "bytes", "image_bytes")
+FIRST = 8
+"""Rows that are looked at."""
 _SPLIT_COLUMN = "split"
 _GROUP_COLUMN = "group"
 
@@ -50,9 +52,19 @@ class Chosen:
         return f"{self.image}.bytes" if self.nested else self.image
 
 
-def holds_images(schema: Any) -> bool:
-    """Whether a table has a column of encoded images."""
-    return bool(_image_columns(schema, _features(schema)))
+def holds_images(file: Any) -> bool:
+    """Whether a ``ParquetFile`` has a column of encoded images, by its features, type or name, or else by its first
+    values: digests and embeddings are bytes too.
+    """
+    schema = file.schema_arrow
+    named, others = _image_columns(schema, _features(schema))
+    return bool(named) or any(_begins_with_images(file, name) for name in others)
+
+
+def _begins_with_images(file: Any, column: str) -> bool:
+    batch = next(file.iter_batches(batch_size=FIRST, columns=[column]), None)
+    values = [value for value in batch.column(0).to_pylist() if value] if batch is not None else []
+    return bool(values) and all(content_kind(value[:64]) in KIND_SUFFIXES for value in values)
 
 
 def choose(schema: Any, options: ReadOptions, where: str) -> Chosen:
@@ -62,7 +74,8 @@ def choose(schema: Any, options: ReadOptions, where: str) -> Chosen:
         given = getattr(options, asked)
         if given not in (None, "none", *names):
             raise OptionError(f"{option(asked, given)}: {where} has {listed(names)}.", option=asked)
-    images = _image_columns(schema, features)
+    named, others = _image_columns(schema, features)
+    images = named or others
     if options.path_column:
         images = [name for name in images if name == options.path_column]
     if len(images) != 1:
@@ -93,17 +106,19 @@ def _features(schema: Any) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _image_columns(schema: Any, features: Mapping[str, Any]) -> list[str]:
+def _image_columns(schema: Any, features: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """(the columns of images by their features, type or name, where there are none, those of bytes)."""
     known = [
         name for name in schema.names if isinstance(features.get(name), dict) and features[name].get("_type") == "Image"
     ]
     if known:
-        return known
+        return known, []
     structs = [field.name for field in schema if _is_struct(field.type) and field.type.get_field_index("bytes") >= 0]
     if structs:
-        return structs
+        return structs, []
     binary = [field.name for field in schema if str(field.type) in ("binary", "large_binary", "binary_view")]
-    return [name for name in binary if name.lower() in _IMAGES][:1] or binary
+    named = [name for name in binary if name.lower() in _IMAGES][:1]
+    return named, [] if named else binary
 
 
 def _is_struct(kind: Any) -> bool:

@@ -44,7 +44,7 @@ def has_images(store: Store, path: str, size: int) -> bool:
     with reading(path), store.open(path, size) as file:
         from pyarrow import parquet
 
-        return holds_images(parquet.read_schema(file))
+        return holds_images(parquet.ParquetFile(file))
 
 
 def index(file: StoredFile, store: Store, options: ReadOptions, part: Split | None) -> Iterator[Row]:

@@ -160,7 +160,7 @@ def _parquet(path: Path) -> Table:
         raise DataError(f"{path} is a Parquet file, which needs pyarrow", "pip install 'headstart[parquet]'") from None
     try:
         found = parquet.ParquetFile(path)
-        if holds_images(found.schema_arrow):
+        if holds_images(found):
             raise DataError(
                 f"{path} holds the photos themselves, not their names",
                 "Name the file itself as the data: its photos are read in place.",
