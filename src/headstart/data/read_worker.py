@@ -37,4 +37,6 @@ def work(source: IO[bytes], sink: IO[bytes], text: str) -> None:
 
 
 if __name__ == "__main__":
-    work(sys.stdin.buffer, sys.stdout.buffer, sys.argv[1])
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a decoder prints is no answer
+    work(sys.stdin.buffer, answers, sys.argv[1])

@@ -171,7 +171,7 @@ class _Pool(Generic[T]):
 
     def _answer(self, process: Process) -> list[T] | None:
         pipe = cast(IO[bytes], process.stdout)
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, msgspec.MsgspecError):
             if len(head := pipe.read(LENGTH.size)) == LENGTH.size:
                 length = LENGTH.unpack(head)[0]
                 if len(content := pipe.read(length)) == length:
