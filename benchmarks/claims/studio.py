@@ -1,8 +1,10 @@
-"""What the studio costs: scrolling through 10,000 photos, and the keys that it takes to mend wrong labels.
+"""What the studio costs: its start, scrolling through 10,000 photos, and the keys that it takes to mend wrong labels.
 
+    python benchmarks/claims/studio.py start
     python benchmarks/claims/studio.py scroll
     python benchmarks/claims/studio.py labels ASSETS [--photos 1000 --wrong 50 --network resnet18]
 
+``start`` prints the seconds from the command to the first screen, five times, in a Chromium that runs already.
 ``scroll`` draws 10,000 photos of 256 px, opens them in headless Chromium and scrolls for some seconds, once while the
 thumbnails are made and once more: frames per second, the longest frame, and the memory (resident, of the server and its
 processes) beside that of an idle studio. ``labels`` takes photos of three kinds of animals, gives some a wrong class,
@@ -80,6 +82,17 @@ def memory(pid: int) -> float:
 
 def children(pid: int) -> list[int]:
     return [int(c) for t in Path(f"/proc/{pid}/task").iterdir() for c in (t / "children").read_text().split()]
+
+
+def start(times: int = 5) -> None:
+    with page("about:blank") as seen, tempfile.TemporaryDirectory() as folder:
+        for number in range(times):
+            began = time.monotonic()
+            with studio(Path(folder) / str(number)) as (address, _):
+                answered = time.monotonic() - began
+                seen.goto(address)
+                seen.locator("h1").first.wait_for()
+                print(f"address after {answered:.2f} s, first screen after {time.monotonic() - began:.2f} s")
 
 
 SCROLL = """seconds => new Promise(done => {
@@ -180,14 +193,16 @@ def _table(file: Path) -> dict[str, str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("scroll", "labels"))
+    parser.add_argument("what", choices=("start", "scroll", "labels"))
     parser.add_argument("assets", type=Path, nargs="?")
     parser.add_argument("--photos", type=int)
     parser.add_argument("--wrong", type=int, default=50)
     parser.add_argument("--network", default="resnet18")
     parser.add_argument("--seconds", type=float, default=10)
     asked = parser.parse_args()
-    if asked.what == "scroll":
+    if asked.what == "start":
+        start()
+    elif asked.what == "scroll":
         scroll(asked.photos or 10_000, asked.seconds)
     elif asked.assets is None:
         parser.error("labels needs ASSETS, the folder with data/ and weights/")
