@@ -31,7 +31,7 @@ from headstart.errors import DataError
 T = TypeVar("T")
 CRASHED = "cannot be decoded: its decoder crashed, or ran out of memory"
 CHUNK = 32
-"""Photos per task of the thread pool: large enough that the overhead of a task is negligible."""
+"""Photos per task of a thread or process: large enough that the overhead of a task is negligible."""
 SHARD = 4096
 """Photos per published shard: a killed process loses the reading of at most so many photos."""
 FORMAT = 4
@@ -43,7 +43,7 @@ Decoders change between Pillow's major versions.
 
 
 def reader_threads() -> int:
-    """Threads that decode: Pillow releases the GIL, so all cores are used."""
+    """Threads that decode, where processes do not pay (see ``readers``): Pillow releases Python's lock meanwhile."""
     return max(2, min(16, readers.cores()))
 
 
@@ -132,7 +132,9 @@ class PhotoRead:
 
 
 class Visitor(Protocol):
-    """Computes something of each photo while it is read, where its pixels are not kept."""
+    """Computes something of each photo while it is read, where its pixels are not kept; ``store`` holds the results."""
+
+    store: RowStore
 
     def __contains__(self, digest: object, /) -> bool:
         """Whether the cache has it already."""
@@ -157,7 +159,7 @@ class _Visited(Container[str]):
 
     def __bool__(self) -> bool:
         """Whether there can be one."""
-        return all(getattr(visitor, "store", True) for visitor in self.visitors)
+        return all(len(visitor.store) for visitor in self.visitors)
 
     def __contains__(self, digest: object) -> bool:
         return all(digest in visitor for visitor in self.visitors)
@@ -269,8 +271,7 @@ def stream_photos(
     ranges: Ranges | None = None,
     measure: bool = False,
 ) -> Iterator[PhotoRead]:
-    """Read photos with all cores and yield them in order, a bounded number ahead; ``known`` photos are hashed only,
-    which one process does.
+    """Read photos with all cores and yield them in order, a bounded number ahead; ``known`` photos are hashed only.
 
     ``with_pixels=False`` checks that photos can be decoded, and drops the pixels. ``ranges``, ``measure``: see
     ``decode``.

@@ -1,5 +1,7 @@
-"""Processes that read photos. Threads would do where photos are large; of small ones a machine of many cores reads no
-more with sixteen threads than with two, because each waits for Python's lock a dozen times per photo.
+"""Processes that read photos. In: photos that are files, and how to read them. Out: what was read of each, in order.
+
+Threads would do where photos are large; of small ones sixteen threads read no more than two, because each waits for
+Python's lock a dozen times per photo (docs/explanation/performance.md).
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from headstart.data.schema import ImageRef, Photo
 T = TypeVar("T")
 Process = subprocess.Popen[bytes]
 MANY_CORES, MANY_PHOTOS = 4, 2000
-"""From where on processes are used: each takes half a second to start, and 60 MB."""
+"""From where on processes are used: each has to start, and takes 40 MB."""
 MOST = 16
 KINDS = (Photo, type(Path()))
 """Photos that are read by their path alone."""

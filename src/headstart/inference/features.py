@@ -37,7 +37,7 @@ FORMAT = 1
 ALL_STAGES = "every stage"
 """The end of a trunk that computes the features with all stages joined."""
 RENDERERS = 8
-"""Threads that make batches for a GPU: each copies some 4,000 photos of 224 px per second."""
+"""Threads that make batches for a GPU, at the most: more would wait for Python's lock."""
 CALIBRATION = 128
 """Photos that int8 is calibrated on: whole batches, spread over those of train."""
 

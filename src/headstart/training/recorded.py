@@ -24,7 +24,7 @@ WARM_UP = 3
 MOST = 2
 """Batches of one epoch have two sizes, one photo apart."""
 TOLERANCE = 0.05
-"""The relative distance of the gradients: rounding in bf16 and sums in another order stay a factor of ten below."""
+"""The largest relative distance of the gradients: above the rounding of bf16, below what a wrong graph would give."""
 
 
 @dataclass
