@@ -17,6 +17,7 @@ import headstart as hs
 from headstart.cli.app import main
 from headstart.evaluation.multilabel import MultiLabel
 from headstart.workflows.export.export import LabelParity, compare
+from headstart.workflows.export.formats import EXPORTERS
 
 
 @pytest.fixture
@@ -26,15 +27,23 @@ def own_run(several_run: Path, tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-@pytest.mark.parametrize("form", ["torch", "onnx"])
-def test_an_exported_file_gives_each_label_its_probability(own_run: Path, form: Any) -> None:
-    if form == "onnx":
-        pytest.importorskip("onnxruntime")
-        pytest.importorskip("onnxscript")
-    made = hs.export(own_run, format=form, quiet=True)
-    assert made.parity.same == made.parity.photos > 0
+@pytest.mark.parametrize(
+    ("form", "int8"),
+    [(form, int8) for form in sorted({*EXPORTERS} - {"web"}) for int8 in (False, True)
+     if not int8 or EXPORTERS.get(form).quantise],
+)  # fmt: skip
+def test_an_exported_file_gives_each_label_its_probability(own_run: Path, form: Any, int8: bool) -> None:
+    exporter = EXPORTERS.get(form)
+    for package in (*exporter.needs, *(exporter.int8_needs if int8 else ())):
+        pytest.importorskip(package)
+    made = hs.export(own_run, format=form, int8=int8, quiet=True)
+    assert made.parity.photos > 0
+    assert made.parity.same >= (0.95 if int8 else 1.0) * made.parity.photos
     assert "the same labels as the classifier" in made.text
-    facts = json.loads(made.path.with_name(made.path.name + ".json").read_text(encoding="utf-8"))
+    if made.int8 is not None:
+        assert made.int8["after"]["bytes"] < made.int8["before"]["bytes"]
+        assert made.int8["after"]["accuracy"] == pytest.approx(made.int8["before"]["accuracy"], abs=0.05)
+    facts = json.loads(exporter.about(made.path).read_text(encoding="utf-8"))
     assert facts["labels"] == json.loads((own_run / "model.json").read_text(encoding="utf-8"))["labels"]
     assert "labels.thresholds or more" in facts["output"]
 

@@ -20,9 +20,9 @@ from headstart.models.backbone import Backbone
 from headstart.models.heads import build_head
 from headstart.models.network import Network
 from headstart.workflows.export import formats
-from headstart.workflows.export.formats import EXPORTERS
+from headstart.workflows.export.formats import EXPORTERS, INPUT
 from headstart.workflows.export.graph import OnCanvas, WholeClassifier
-from headstart.workflows.export.mobile import canvas_side, shrunk
+from headstart.workflows.export.mobile import _of_one, canvas_side, shrunk
 
 FORMATS = {"litert": "litert_torch", "executorch": "executorch"}
 
@@ -73,6 +73,13 @@ def test_a_large_photo_is_resized_to_as_many_pixels_as_before(size: tuple[int, i
     assert max(rows, columns) <= side
     assert resize * max(rows, columns) // min(rows, columns) == resize * max(size) // min(size)
     assert columns / rows == pytest.approx(size[1] / size[0], rel=0.01)
+
+
+def test_the_facts_of_a_file_for_one_photo_keep_what_the_caller_has_to_do() -> None:
+    facts = {"input": f"{INPUT}; of I;16 v, scaled", "output": "p: [photos, classes]; labels.thresholds", "name": "n"}
+    told = _of_one(facts, "images: [1, 8, 8, 3]")
+    output = "p: [1, classes]; labels.thresholds"
+    assert told == {"input": "images: [1, 8, 8, 3]; of I;16 v, scaled", "output": output, "name": "n"}
 
 
 @pytest.mark.slow

@@ -230,13 +230,18 @@ def test_the_command_replaces_its_own_folder(
 
 
 @pytest.fixture
-def site(made: hs.Exported, tmp_path: Path) -> Path:
-    """The folder with the true onnxruntime-web."""
+def true_runtime() -> Path:
     web = os.environ.get("ONNXRUNTIME_WEB")
     if not web:
         pytest.skip("ONNXRUNTIME_WEB does not name the dist folder of the npm package onnxruntime-web")
+    return Path(web)
+
+
+@pytest.fixture
+def site(made: hs.Exported, true_runtime: Path, tmp_path: Path) -> Path:
+    """The folder with the true onnxruntime-web."""
     folder = Path(shutil.copytree(made.path, tmp_path / "site"))
-    for name, file in web_runtime.runtime_files(Path(web), Events()).items():
+    for name, file in web_runtime.runtime_files(true_runtime, Events()).items():
         shutil.copy(file, folder / RUNTIME[name])
     return folder
 
@@ -295,6 +300,23 @@ def test_the_page_answers_as_the_classifier_does(
         assert (row["file"], row["label"], row["unknown"]) == (one.path.name, one.label, one.unknown)
         assert list(row["probabilities"].values()) == pytest.approx(one.probabilities, abs=0.02)
         assert row["distance"] == pytest.approx(one.distance, rel=0.1)
+
+
+@pytest.mark.slow
+def test_the_page_gives_a_photo_any_number_of_labels(
+    several_run: Path, true_runtime: Path, browser: Any, tmp_path: Path
+) -> None:
+    made = hs.export(several_run, format="web", out=tmp_path / "site", web_runtime=true_runtime, quiet=True)
+    names = sorted((several_run.parent / "photos").iterdir())[:8]
+    wanted = [one.labels for one in hs.predict(several_run, names)]
+    assert {len(labels or ()) for labels in wanted} >= {0, 2}
+    with serving(made.path) as address, visited(browser, address) as page:
+        assert "any number of them per photo" in page.text_content("#about")
+        page.set_input_files("#choose", [str(name) for name in names])
+        rows = predicted(page)
+        shown = [card.strip() for card in page.locator(".card .label").all_text_contents()]
+    assert [tuple(row["labels"]) for row in rows] == wanted
+    assert shown == [", ".join(labels or ()) or "no label" for labels in wanted]
 
 
 @pytest.mark.slow

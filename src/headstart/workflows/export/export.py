@@ -32,7 +32,7 @@ from headstart.runs.figures import short_figures
 from headstart.runs.folder import record
 from headstart.runs.images import RunPhoto, evenly, run_photos
 from headstart.workflows.export.files import move, put, target
-from headstart.workflows.export.formats import EXPORTERS, Exporter
+from headstart.workflows.export.formats import EXPORTERS, INPUT, Exporter
 from headstart.workflows.export.graph import WholeClassifier
 from headstart.workflows.export.quantize import CALIBRATION
 
@@ -214,7 +214,7 @@ def _facts(run: Model, classifier: Classifier) -> dict[str, Any]:
     return {
         "name": PurePath(name_of_run(run)).name,
         "classes": described["classes"],
-        "input": f"images: uint8 RGB photos of any one size [photos, height, width, 3], upright{_scaling(classifier)}",
+        "input": INPUT + _scaling(classifier),
         "output": f"probabilities: float32 [photos, classes], in the order of the classes{_deciding(classifier)}",
         **{
             name: described[name]

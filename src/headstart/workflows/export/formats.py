@@ -25,6 +25,8 @@ from headstart.workflows.export.quantize import quantise_onnx, quantise_openvino
 
 OPSET = 18
 """ONNX operators of 2023: what onnxruntime 1.15 and later read, in browsers too."""
+INPUT = "images: uint8 RGB photos of any one size [photos, height, width, 3], upright"
+"""What a file takes, as its metadata says; some formats have words of their own."""
 Runner = Callable[[np.ndarray], np.ndarray]
 """uint8 photos [N, H, W, 3] -> probabilities float32 [N, C]."""
 

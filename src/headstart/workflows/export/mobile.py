@@ -16,7 +16,7 @@ import torch
 from headstart.core.text import json_text
 from headstart.inference.int8 import quiet
 from headstart.models.preprocessing import Preprocessing
-from headstart.workflows.export.formats import Exporter, Runner, traced
+from headstart.workflows.export.formats import INPUT, Exporter, Runner, traced
 from headstart.workflows.export.graph import OnCanvas, WholeClassifier
 
 MARGIN = 4
@@ -74,19 +74,23 @@ def _write_litert(graph: WholeClassifier, path: Path, facts: dict[str, Any]) -> 
     with torch.no_grad(), quiet():
         model = litert_torch.convert(OnCanvas(graph).eval(), sample_kwargs=dict(zip(INPUTS, example, strict=True)))
         model.export(str(path))
-    told = {
-        **facts,
-        "input": f"images: uint8 RGB [1, {side}, {side}, 3], the upright photo in the upper left corner, the rest any"
-        " value; size: int32 [1, 2], the photo's height and width",
-        "output": "probabilities: float32 [1, classes], in the order of the classes",
-    }
+    takes = (
+        f"images: uint8 RGB [1, {side}, {side}, 3], the upright photo in the upper left corner, the rest any value;"
+        " size: int32 [1, 2], the photo's height and width"
+    )
     # After the model's own bytes, where the readers of metadata look for files.
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(FACTS, json_text(told))
+        archive.writestr(FACTS, json_text(_of_one(facts, takes)))
         archive.writestr("labels.txt", "\n".join(facts["classes"]))
 
 
 INPUTS = ("images", "size")
+
+
+def _of_one(facts: dict[str, Any], takes: str) -> dict[str, Any]:
+    """The facts of a file that takes this input, one photo at a time; what they say beyond its shape stays."""
+    output = facts["output"].replace("[photos, classes]", "[1, classes]")
+    return {**facts, "input": takes + facts["input"].removeprefix(INPUT), "output": output}
 
 
 def _open_litert(path: Path) -> Runner:
@@ -112,11 +116,7 @@ def _write_executorch(graph: WholeClassifier, path: Path, facts: dict[str, Any])
     from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
 
     side = canvas_side(graph.preprocessing)
-    told = {
-        **facts,
-        "input": f"images: uint8 RGB [1, height, width, 3], an upright photo of 2 to {side} pixels per side",
-        "output": "probabilities: float32 [1, classes], in the order of the classes",
-    }
+    told = _of_one(facts, f"images: uint8 RGB [1, height, width, 3], an upright photo of 2 to {side} pixels per side")
     with quiet():
         edge = to_edge_transform_and_lower(
             traced(graph, photos=1, at_most=side), partitioner=[XnnpackPartitioner()],
