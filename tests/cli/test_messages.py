@@ -34,6 +34,8 @@ RENDERED = {
     "`hs.predict(RUN, ['a.jpg', 'b c.jpg'])`": "headstart predict RUN a.jpg 'b c.jpg'",
     '`hs.train("it\'s", overwrite=True)`': """headstart train 'it'"'"'s' --overwrite""",
     "`hs.backbones()` lists them": "headstart backbones lists them",
+    "`hs.forecast` estimates it": "headstart forecast estimates it",
+    "as `hs.resume`": "as headstart train --resume",
     "`$HOME/x`, `out=$(rm -rf x)`": "`$HOME/x`, --out '$(rm -rf x)'",
     "`out='~/{a,b}'` exists": "--out '~/{a,b}' exists",
     r"`hs.resume('two\nlines\x1b[2J')`": r"headstart train --resume $'two\nlines\x1b[2J'",
@@ -44,7 +46,7 @@ LEFT = (
     "no code at all", "`resnet18` and `model.json`", "`Prediction.labels`", "`overwrite=False`", "`print(1)`",
     "`hs.open_run('x')`", "`hs.photos('x')`", "`hs.check(`", "`hs.check() + hs.train()`", "`unknown_option=3`", "``",
     "`", "a`b", "`shots=0", "`shots\n=0`", "`a(" + "(" * 300 + ")`", "`hs.check('\0')`", "`hs.train(*data)(1)`",
-    "`os.system('x')`", "`runs`",
+    "`os.system('x')`", "`runs`", "`hs.Run`", "`hs.open_run`", "`forecast`",
 )  # fmt: skip
 
 

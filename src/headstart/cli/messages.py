@@ -14,7 +14,7 @@ OPTIONS: set[str] = set()
 """Names of all commands, and of the parameters of any of them: filled where the commands are made."""
 _CODE = re.compile(r"`([^`\n]+)`")
 _OPTION = re.compile(r"([a-z]\w*)(?:=(.+))?")
-_CALL = re.compile(r"(?:hs\.)?[a-z]\w*\(.*\)")
+_CALL = re.compile(r"(?:hs\.)?[a-z]\w*\(.*\)|hs\.[a-z]\w*")
 
 
 def render(text: str) -> str:
@@ -50,11 +50,11 @@ def _value(text: str) -> object:
 
 
 def _call(code: str) -> str:
-    """A call of headstart as a command; empty where the code is none."""
+    """A call of headstart, or a function of its without one, as a command; empty where the code is none."""
     if not _CALL.fullmatch(code):
         return ""
     try:
-        call = ast.parse(code, mode="eval").body
+        call = ast.parse(code if code.endswith(")") else f"{code}()", mode="eval").body
     except (SyntaxError, ValueError):
         return ""
     if not isinstance(call, ast.Call):

@@ -16,7 +16,7 @@ import pytest
 from helpers.shards import Bucket, Files, arrow_folder, parquet_file, seen, web_shards
 
 from headstart.data.schema import ReadOptions
-from headstart.data.sources import stores
+from headstart.data.sources import remote_folder, stores
 from headstart.data.sources.detect import scan
 from headstart.errors import DataError, DownloadError, HeadstartError
 from headstart.runs.images import run_photos
@@ -47,6 +47,19 @@ def test_a_table_in_a_bucket(bucket: Bucket, photos: Path, tmp_path: Path) -> No
         lines.append(f"{number}.png,{photo.parent.name}")
     (place / "labels.csv").write_text("\n".join(lines), encoding="utf-8")
     assert seen(scan(bucket.put(place, "flat"))) == seen(scan(place))
+
+
+def test_a_table_that_is_too_large_is_not_passed_over(
+    bucket: Bucket, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may hold the labels that the folders' names would be taken for."""
+    folder = bucket.put(photos, "photos")
+    bucket.client.put_object(Bucket=bucket.name, Key="photos/more/notes.csv", Body=b"path,label\n" + b"\n" * (2 << 20))
+    monkeypatch.setattr(remote_folder, "LARGEST_TABLE", 1 << 20)
+    with pytest.raises(DataError, match=r"a table of 2 MB \(more/notes\.csv\); at most 1 are read") as error:
+        scan(folder)
+    assert "ignore='more/notes.csv'" in error.value.hint
+    assert len(scan(folder, options=ReadOptions(ignore=("more/notes.csv",))).photos) == 36
 
 
 def test_shards_among_photos_in_a_bucket_are_not_taken_for_the_data(

@@ -5,6 +5,7 @@ temporary folder, tables among them whole, and what reads folders reads that. Ph
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,11 +18,13 @@ from headstart.data.sources.folder import folder_manifest
 from headstart.data.sources.packed import ARCHIVE, FOREIGN
 from headstart.data.sources.stores import Elsewhere, Listing
 from headstart.data.sources.table_reading import SUFFIXES
+from headstart.data.sources.tree import is_ignored
 from headstart.errors import DataError
 
 MOST = 1_000_000
 """Files of a folder elsewhere: each is one request."""
-LARGEST_TABLE = 64 << 20
+LARGEST_TABLE = 256 << 20
+"""Bytes: a line for each of so many files."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ def remote_manifest(found: Listing, store: Elsewhere, data: str, options: ReadOp
         raise DataError(problem, "Pack them into shards first: `hs.pack(DATA, OUT)`.")
     with tempfile.TemporaryDirectory(prefix="headstart-") as work:
         here = Path(work) / (found.root.name or "photos")
-        by_name = _laid_out(here, found, store, data)
+        by_name = _laid_out(here, found, store, data, options.ignore)
         told = folder_manifest(here, within=here, options=options, title=data.rstrip("/"))
         rows = []
         for photo in told.photos:
@@ -56,21 +59,26 @@ def remote_manifest(found: Listing, store: Elsewhere, data: str, options: ReadOp
     )
 
 
-def _laid_out(here: Path, found: Listing, store: Elsewhere, data: str) -> dict[str, int]:
+def _laid_out(here: Path, found: Listing, store: Elsewhere, data: str, ignore: Sequence[str]) -> dict[str, int]:
     """Write the files' names below ``here``; returns their numbers by the names there. Raises DataError for a name that
-    no file here can have.
+    no file here can have, and for a table that is too large to fetch: it may hold the labels.
     """
     here.mkdir()
     numbers: dict[str, int] = {}
     for number, file in enumerate(found.files):
         parts = safe_parts(file.name, data)
         target = here.joinpath(*parts)
-        table = target.suffix.lower() in SUFFIXES and file.size <= LARGEST_TABLE
+        table = target.suffix.lower() in SUFFIXES
+        if table and file.size > LARGEST_TABLE and not is_ignored(file.name, ignore):
+            raise DataError(
+                f"{data} holds a table of {file.size >> 20:,} MB ({file.name}); at most {LARGEST_TABLE >> 20} are read",
+                f"Name a smaller table as the data, or leave it out: `ignore={file.name!r}`.",
+            )
         if not (table or is_image_name(file.name) or ARCHIVE.search(file.name) or FOREIGN.search(file.name)):
             continue
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(store.whole(file.path) if table else b"")
+            target.write_bytes(store.whole(file.path) if table and file.size <= LARGEST_TABLE else b"")
         except OSError as error:
             raise DataError(f"{data}: no file here can be named {file.name} ({error.strerror or error})") from error
         if numbers.setdefault("/".join(parts), number) != number:
