@@ -26,7 +26,7 @@ help:  ## print this list
 
 venv: $(DEV_STAMP)  ## make the virtual environment and install headstart with its development tools
 
-demo: $(USER_STAMP)  ## see it work in under a minute, offline: probe, fine-tuning and training from scratch on handwritten digits
+demo: $(USER_STAMP)  ## see it work in about a minute, offline: probe, fine-tuning and training from scratch on handwritten digits
 	@$(BIN)/headstart demo $(ARGS)
 
 test: $(DEV_STAMP)  ## run the tests (those that need real photos: HEADSTART_ASSETS, see CONTRIBUTING.md)

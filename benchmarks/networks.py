@@ -239,7 +239,7 @@ def cut(backbone: Backbone) -> None:
 def maps(backbone: Backbone) -> None:
     """Where the features read their last maps, for a photo of a small size."""
     if not maps_boundary(backbone, backbone.fitting_size(max(96, backbone.facts.trial_size))):
-        raise OptionError("it makes its features of no maps that headstart can read")
+        raise OptionError("it has no feature maps that headstart can read")
 
 
 def outcome(work: Callable[[], Any]) -> str:

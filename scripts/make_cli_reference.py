@@ -28,12 +28,12 @@ Results go to standard output, everything else (the plan, progress, notes, error
 | exit code | meaning |
 |---|---|
 | 0 | done |
-| 1 | a defect of headstart itself, with a traceback: please report it |
+| 1 | a bug in headstart, with a traceback: please report it |
 | 2 | something about the request or the data: one message says what, where, and what to do |
-| 130 | interrupted with Ctrl-C (143: by SIGTERM; 129: by SIGHUP): the message says how to go on |
+| 130 | interrupted with Ctrl-C (143: by SIGTERM; 129: by SIGHUP): the message says how to continue |
 
 `check` ends with 1 where photos should not be trained on as they are, and prints why.
-`predict` also ends with 2 when a photo could not be read: it names that photo and answers for the others.
+`predict` also ends with 2 when a photo could not be read: it lists that photo and predicts the others.
 With `--json`, an error is printed as `{"error": …, "exit_code": …}` on standard output too.
 """
 

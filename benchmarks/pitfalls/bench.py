@@ -136,7 +136,7 @@ def probe(x: np.ndarray, y: np.ndarray, per_class: int, seed: int) -> Probe:
 
 
 def right(fitted: Probe, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Which rows a probe names correctly, bool [N]."""
+    """Which rows a probe classifies correctly, bool [N]."""
     return (x @ fitted.weight.numpy().T + fitted.bias.numpy()).argmax(1) == y
 
 

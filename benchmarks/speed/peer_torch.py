@@ -82,7 +82,7 @@ def train_epoch(net: nn.Module, loader: Any, optimiser: torch.optim.Optimizer, s
 
 @torch.inference_mode()
 def accuracy_of(net: nn.Module, loader: Any, size: int) -> float:
-    """The share of photos that the network names correctly."""
+    """The share of photos that the network classifies correctly."""
     net.eval()
     right = []
     for x, y in loader:

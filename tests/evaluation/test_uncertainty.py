@@ -74,7 +74,10 @@ def test_the_test_photos_tell_how_it_does(cli: Cli, sure_run: Path) -> None:
     again = hs.evaluate(sure_run, own(sure_run), quiet=True)["certainty"]
     assert [row["coverage"] for row in again["sets"]] == [0.8, 0.9, 0.95]
     assert 0 < again["unknown"] < 0.2
-    assert f"unlike the training photos: {again['unknown']:.1%}" in cli("evaluate", sure_run, own(sure_run)).out
+    assert (
+        f"marked unknown (unlike the training photos): {again['unknown']:.1%}"
+        in cli("evaluate", sure_run, own(sure_run)).out
+    )
 
 
 def test_a_photo_of_another_world_is_marked(cli: Cli, sure_run: Path, foreign: Path) -> None:

@@ -46,7 +46,7 @@ def test_equal_figures_take_the_middle() -> None:
 
 @pytest.mark.parametrize(("better", "share"), [(0.9, 0.5), (1.1, 1.0)])
 def test_one_photo_does_not_outweigh_the_middle(better: float, share: float) -> None:
-    """The tuned weights, two steps from the middle, name so many of 100 photos more correctly than any average."""
+    """The tuned weights, two steps from the middle, classify so many of 100 photos more correctly than any average."""
     tuned, val = network(4.0), OnVal(1.0, 0.5 + better / 100)
     _, found = average_weights(tuned, network(0.0).state_dict(), lambda: (1.0, 0.5), val, 100)
     assert found == share

@@ -40,12 +40,12 @@ Device = Annotated[str, option("auto, cpu, cuda, cuda:1 or mps.")]
 Devices = Annotated[
     int | None,
     option(
-        "Share the training among so many processes of this machine. Those of torchrun, SLURM and Kubernetes are"
-        " recognised without it.", panel="Machine",
+        "Number of processes of this machine that share the training. Not needed under torchrun, SLURM or"
+        " Kubernetes.", panel="Machine",
     ),
 ]  # fmt: skip
 Executor = Annotated[
-    str, option("Where it runs: local, or ray[:ADDRESS][,cpus=N][,gpus=N]: several at a time, on one machine or many.")
+    str, option("Where the work runs: local, or ray[:ADDRESS][,cpus=N][,gpus=N], several jobs at a time.")
 ]
 Texts = list[str] | None
 RunFolder = Annotated[Path, argument("RUN", "A run folder, as headstart train makes it.")]

@@ -93,7 +93,7 @@ def pack(
     overwrite: Annotated[bool, option("Replace the shards of other photos in OUT.")] = False,
     **options: Any,
 ) -> Shown:
-    """Write photos into shards, which every command reads in place. Run again, it goes on where it was stopped."""
+    """Write photos into shards, which every command reads in place. Repeat an interrupted command to continue."""
     load("pack", say, data)
     made = hs.pack(data, out, format=format, shard_mb=shard_mb, overwrite=overwrite, **say, **options)
     return Shown(made.text, made.summary, command_line("train", made.out, {"labels": options.get("labels")}))

@@ -46,7 +46,7 @@ def evaluate(
         f"\n{accuracies(figures, lines=True)}\non {figures['photos']} photos of {printable(figures['data'])}"
     )
     if figures.get("certainty", {}).get("unknown") is not None:
-        text += f"\nunlike the training photos: {figures['certainty']['unknown']:.1%}"
+        text += f"\nmarked unknown (unlike the training photos): {figures['certainty']['unknown']:.1%}"
     if caution := few_per_class(figures):
         text += f"\n{caution}"
     for bad in figures["bad"]:
@@ -124,8 +124,8 @@ def embed(
     out: Annotated[
         Path | None,
         option(
-            "File: .npy (paths beside it), .parquet or .csv; or a folder of Parquet files, a part at a time, for many"
-            " photos: interrupted, the same command goes on. [default: features.npy]",
+            "File: .npy (paths beside it), .parquet or .csv; or, for many photos, a folder of Parquet files (repeat"
+            " an interrupted command to continue). [default: features.npy]",
             panel="Output",
         ),
     ] = None,
@@ -165,7 +165,9 @@ def suggest(
     data: Annotated[str, argument("DATA | RUN", "Labelled photos as for train, or a run's folder.")],
     pool: Annotated[list[str], argument("POOL", "Photos without labels, as for predict.")],
     count: Annotated[int, option("How many to suggest.")] = SUGGESTED,
-    alike: Annotated[int, option("Look-alikes to list beside each, at most, to label at once.")] = 0,
+    alike: Annotated[
+        int, option("At most this many similar photos to list with each suggestion, to label together.")
+    ] = 0,
     method: Annotated[
         str, option("coverage (uncertain photos that stand for many others), margin (the most uncertain) or random.")
     ] = "coverage",
@@ -205,7 +207,7 @@ def serve(
         list[str], option("A name by which clients reach it, behind a proxy for example (repeatable).", metavar="NAME")
     ] = [],  # noqa: B006 - typer's form
     allow_origin: Annotated[list[str], option("Another site whose pages may use it (repeatable).", metavar="URL")] = [],  # noqa: B006 - typer's form
-    root_path: Annotated[str, option("The path below which a proxy shows it: /pets.", metavar="PATH")] = "",
+    root_path: Annotated[str, option("URL path under which a proxy publishes the server: /pets.", metavar="PATH")] = "",
     api_key: Annotated[
         str | None,
         option("The key that requests must send: a file, or env:NAME for a variable.", metavar="FILE|env:NAME"),

@@ -55,8 +55,8 @@ def predict(
     out: Annotated[
         Path | None,
         option(
-            "Write a file that ends in .csv (as Excel reads it), .json or .jsonl; or a folder of Parquet files, a part"
-            " at a time, for many photos: interrupted, the same command goes on.",
+            "Write a file that ends in .csv (as Excel reads it), .json or .jsonl; or, for many photos, a folder of"
+            " Parquet files (repeat an interrupted command to continue).",
             panel="Output",
         ),
     ] = None,
@@ -65,7 +65,7 @@ def predict(
         Path | None,
         option("Copy each photo to the folder of its class there; nothing is moved or overwritten.", panel="Output"),
     ] = None,
-    every: Annotated[str, option("Of a video, the time from frame to frame: 0.5s, 10s, 1m.")] = EVERY,
+    every: Annotated[str, option("For videos, the time between frames: 0.5s, 10s, 1m.")] = EVERY,
     coverage: Annotated[float | None, option("Add conformal prediction sets of this coverage: 0.95.")] = None,
     device: Device = "auto",
     executor: Executor = "local",

@@ -95,7 +95,7 @@ def tune(
     out: Out = None,
     **options: Any,
 ) -> Shown:
-    """Search the plan's settings on val, and train a run by the best of them; the same command again goes on."""
+    """Search for better settings of the plan on val, then train a run with the best. Repeat the command to continue."""
     load("tune", say, data)
     found = hs.tune(data, trials=trials, time=time, storage=storage, executor=executor, out=out, **say, **options)
     return Shown(found.text, found.summary, f"{command_line('predict', found.run.path, {})} photo.jpg")
@@ -116,7 +116,7 @@ def study(
     out: Out = None,
     overwrite: Overwrite = False,
 ) -> Shown:
-    """Reproduce a published experiment from its recipe: several arms over seeds, published beside measured figures."""
+    """Reproduce a published experiment from its recipe: several arms over seeds, with the published figures beside."""
     from headstart.workflows.experiment.catalogue import find, shipped
 
     if list_all:
@@ -132,7 +132,7 @@ def study(
         name, data=_named(data or (), "data"), weights=_named(weights or (), "weights"), seeds=seeds, quick=quick,
         settings=settings or (), out=out, overwrite=overwrite, device=device, executor=executor, **say,
     )  # fmt: skip
-    return Shown(done.text, done.summary, "headstart compare photos/ does the same with photos of yours")
+    return Shown(done.text, done.summary, "headstart compare photos/ compares strategies on your own photos")
 
 
 def _named(given: Sequence[str], option: str) -> dict[str, str]:
@@ -165,7 +165,7 @@ def backbones(
 
 
 def demo(say: Say, out: Out = None) -> Shown:
-    """See it work, offline: probe, fine-tuning and training from scratch on handwritten digits, in under a minute."""
+    """See it work, offline: probe, fine-tuning and training from scratch on handwritten digits, in about a minute."""
     load("demo", say)
     found = hs.demo(out=out, **say)
     return Shown(found.text, found.summary, "headstart check photos/, then headstart train photos/")

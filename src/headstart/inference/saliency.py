@@ -37,7 +37,7 @@ class Explainer:
         backbone = classifier.network.backbone
         boundary = maps_boundary(backbone, classifier.preprocessing.image_size)
         if not boundary:
-            problem = f"{backbone.name} makes its features of no maps that headstart can read: no saliency maps"
+            problem = f"{backbone.name} has no feature maps that headstart can read: no saliency maps"
             raise OptionError(problem, "Networks of convolutions, and most transformers, have them.")
         self.head = classifier.network.head
         self.prefix_tokens = backbone.facts.prefix_tokens

@@ -78,9 +78,9 @@ class DataOptions(TypedDict, total=False):
 
     ignore: Annotated[
         Sequence[str],
-        _photos("Leave out what has this name, path below DATA, or glob (test, raw/*.png). May be repeated."),
+        _photos("Leave out files and folders: name, path below DATA, or glob (test, raw/*.png). May be repeated."),
     ]
-    class_folders: Annotated[ClassFolders, _photos("Of nested folders: the outer or the inner ones are the classes.")]
+    class_folders: Annotated[ClassFolders, _photos("Which of nested folders are the classes: outer or inner.")]
     path_column: Annotated[str, _photos("The column of a table that names the photos. [default: by names and values]")]
     label_column: Annotated[str, _photos("The column of the classes. [default: by names and values]")]
     split_column: Annotated[
@@ -171,7 +171,7 @@ class CompareOptions(ForecastOptions, total=False):
     ]
     fraction: Annotated[float, _photos("Train on this fraction of the training photos.")]
     min_per_class: Annotated[
-        int, _photos("Leave out classes with fewer photos to train and choose on; duplicates count once.")
+        int, _photos("Leave out classes with fewer photos than this in train and val; duplicates count once.")
     ]
     leakage: Annotated[
         Leakage,
@@ -228,12 +228,12 @@ class TrainOptionsDict(TuneOptions, total=False):
     folds: Annotated[
         int,
         _photos(
-            "Cross-validate with so many folds: judge each photo by the probe that was not trained on it, and keep the"
-            " average of the probes. For few photos."
+            "Number of folds of a cross-validation: each photo is tested by a probe that was not trained on it, and the"
+            " average of the probes is kept. For few photos."
         ),
     ]
     budget_minutes: Annotated[
-        float, _training("What auto may spend on fine-tuning: 20m, 1h30m. [default: 10m, 5m on a GPU]")
+        float, _training("Time limit for the fine-tuning of auto: 20m, 1h30m. [default: 10m, 5m on a GPU]")
     ]
 
 

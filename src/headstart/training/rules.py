@@ -93,7 +93,7 @@ def epochs(facts: Facts, least: int = 4, most: int = 60, wanted: int = 450) -> C
 
 def augment(facts: Facts) -> Choice:
     """Small crops of a small photo, which most often shows its object alone, leave out what names it: on CIFAR-10 fewer
-    photos are named correctly after them (benchmarks/claims/fine_tuning.py, docs/explanation/studies.md).
+    photos are classified correctly after them (benchmarks/claims/fine_tuning.py, docs/explanation/studies.md).
     """
     if facts.side <= SMALL_PHOTO:
         return Choice("mild", f"photos of {facts.side} px show little beside the object: crops of most of the photo")

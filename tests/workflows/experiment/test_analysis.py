@@ -293,24 +293,26 @@ def answer(found: Recipe, results: Sequence[JobResult]) -> str:
 def test_the_answer_is_the_first_pairs() -> None:
     found = parse({**AB.raw, "pairs": [["b", "a"]]}, "own.yaml")
     assert answer(found, runs(found, a=[36, 37, 35], b=[20, 21, 20])) == (
-        "a is better: it names 90.0% of the photos correctly, b 50.8%."
+        "a is better: it classifies 90.0% of the photos correctly, b 50.8%."
     )
     unsure = answer(found, runs(found, a=[20, 30, 25], b=[29, 20, 24]))
-    assert unsure == "Not yet clear: a names 62.5% of the photos correctly, b 60.8%; run it with 5 seeds."
+    assert unsure == "Not yet clear: a classifies 62.5% of the photos correctly, b 60.8%; run it with 5 seeds."
     few = answer(found, runs(found, a=[36], b=[20]))
     assert few.startswith(
-        "a is better in this one run: it names 90.0% of the photos correctly, b 50.0%; other runs may"
+        "a is better in this one run: it classifies 90.0% of the photos correctly, b 50.0%; other runs may"
     )
 
 
 def test_without_pairs_the_answer_is_the_best_arm() -> None:
     alone = recipe({"a": {"shots": [1, 5]}})
     results = [result(alone, "a", 0, 20, "1"), result(alone, "a", 0, 30, "5")]
-    assert answer(alone, results) == "a at 5 names 75.0% of 40 photos correctly."
+    assert answer(alone, results) == "a at 5 classifies 75.0% of 40 photos correctly."
 
 
 def test_of_a_sweep_the_answer_is_a_point_that_it_names() -> None:
     found = parse({**SWEPT.raw, "pairs": [["a", "b"]]}, "own.yaml")
     one = [("a", "10", 30), ("b", "10", 20), ("a", "5", 15), ("b", "5", 25)]
     said = answer(found, [result(found, arm, 0, n, point) for arm, point, n in one])
-    assert said.startswith("a at 10 is better in this one run: it names 75.0% of the photos correctly, b at 10 50.0%; ")
+    assert said.startswith(
+        "a at 10 is better in this one run: it classifies 75.0% of the photos correctly, b at 10 50.0%; "
+    )

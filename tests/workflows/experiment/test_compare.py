@@ -272,7 +272,7 @@ def said(**accuracies: list[float]) -> Comparison:
         ({"probe": [0.9, 0.91, 0.92], "scratch": [0.5, 0.52, 0.51]}, "Pretraining helps: probe names 91.0%", "better"),
         (
             {"probe": [0.9, 0.5, 0.7], "scratch": [0.6, 0.8, 0.65]},
-            "Not yet clear: probe names 70.0% of the test photos correctly, training from scratch 68.3%; run it",
+            "Not yet clear: probe classifies 70.0% of the test photos correctly, training from scratch 68.3%; run it",
             "not yet clear",
         ),
         ({"probe": [0.5, 0.52, 0.51], "scratch": [0.9, 0.91, 0.92]}, "scratch does best: ", "better"),
@@ -304,11 +304,11 @@ def test_best_of_several_is_said_only_where_it_is_better_than_each() -> None:
     found = said(probe=[0.9, 0.91, 0.9], finetune=[0.9, 0.9, 0.9], partial=[0.4, 0.41, 0.4])
     assert [gap["verdict"] for gap in found.differences] == ["not yet clear", "better", "better"]
     assert found.answer.startswith(
-        "Not yet clear: probe names 90.3% of the test photos correctly, finetune 90.0%, part"
+        "Not yet clear: probe classifies 90.3% of the test photos correctly, finetune 90.0%, part"
     )
     assert "verdicts with Holm's correction for 3" in found.text
     assert [gap["p_holm"] >= gap["p_value"] for gap in found.differences] == [True] * 3
 
 
 def test_an_arm_alone_is_only_described() -> None:
-    assert said(probe=[0.9, 0.9, 0.9]).answer == "probe names 90.0% of the test photos correctly."
+    assert said(probe=[0.9, 0.9, 0.9]).answer == "probe classifies 90.0% of the test photos correctly."

@@ -70,7 +70,7 @@ def test_the_request_and_the_plan_say_it(run: Run) -> None:
 def test_the_words_say_what_the_number_is(run: Run) -> None:
     page = (run.path / "report.html").read_text(encoding="utf-8")
     share = f"{run.metrics['folds']['accuracy']['value']:.1%}"
-    assert f"{share} of 36 photos are named correctly by a model that did not see them" in page
+    assert f"{share} of 36 photos are classified correctly by a model that did not see them" in page
     assert "4 models, each trained on 3/4 of the photos" in page
     assert "own accuracy is not measured" in page
     assert 'id="folds"' in page

@@ -8,7 +8,7 @@ export const T = {
   studio: "headstart studio",
   steps: {
     photos: "Photos", problems: "Problems", train: "Train", results: "Results", try: "Try it", next: "Label next",
-    export: "Take it away",
+    export: "Export",
   },
   close: "Close", undo: "Undo", stop: "Stop", resume: "Resume", copy: "Copy", copied: "Copied",
   projects: "Projects", open: "Open", loading: "Loading…",

@@ -192,13 +192,13 @@ def answer(recipe: Recipe, rows: Sequence[ArmRow], found: Sequence[DifferenceRow
 def _answer(recipe: Recipe, rows: Sequence[ArmRow], found: Sequence[DifferenceRow]) -> str:
     if not found:
         best = max(rows, key=lambda row: row.mean)
-        return f"{_named(best.arm, best.point)} names {best.mean:.1%} of {best.judged} photos correctly."
+        return f"{_named(best.arm, best.point)} classifies {best.mean:.1%} of {best.judged} photos correctly."
     gap = found[-1] if recipe.arm(found[0].first).sweep else found[0]
     values = {(row.arm, row.point): row.values for row in rows}
     first, second = ((arm, gap.point if recipe.arm(arm).sweep else "") for arm in (gap.first, gap.second))
     seeds = min(len(values[first]), len(values[second]))  # those that were compared
     a, b = (_mean(values[each][:seeds]) for each in (first, second))
-    better, figures = _named(*first), f"names {a:.1%} of the photos correctly, {_named(*second)} {b:.1%}"
+    better, figures = _named(*first), f"classifies {a:.1%} of the photos correctly, {_named(*second)} {b:.1%}"
     return sentence(gap.settled, seeds, f"{better} is better", better, figures)
 
 

@@ -233,7 +233,7 @@ def _answer(rows: Sequence[dict[str, Any]], gaps: Sequence[DifferenceRow]) -> st
     group, seeds = rows[0]["group"], len(rows[0]["values"])
     mine = sorted((row for row in rows if row["group"] == group), key=lambda row: -row["mean"])
     best, others, where = mine[0], mine[1:], f" at {group}" if group else ""
-    correctly = f"names {best['mean']:.1%} of the {best['split']} photos correctly"
+    correctly = f"classifies {best['mean']:.1%} of the {best['split']} photos correctly"
     if not others:
         return f"{best['arm']} {correctly}{where}."
     against = [row for row in others if row["arm"] == "scratch"]

@@ -158,14 +158,12 @@ def _answer(metrics: dict[str, Any]) -> str:
             f" {found['low']:.1%} to {found['high']:.1%}); {right:.1%} of the photos get exactly their labels."
         )
     how_sure = f"(95 % confidence interval {found['low']:.1%} to {found['high']:.1%})"
+    over = "" if name == "accuracy" else "Averaged over the classes, "
     if split == "folds":
-        over = "" if name == "accuracy" else "Averaged over the classes, "
-        seen = f"{found['value']:.1%} of {metrics[split]['photos']} photos are named correctly"
+        seen = f"{found['value']:.1%} of {metrics[split]['photos']} photos are classified correctly"
         return f"{over}{seen} by a model that did not see them {how_sure}."
-    if name == "accuracy":
-        return f"The classifier names {found['value']:.1%} of {metrics[split]['photos']} {which} correctly {how_sure}."
-    seen = f"{found['value']:.1%} of the {which} correctly"
-    return f"Averaged over the classes, the classifier names {seen} {how_sure}."
+    every = f"{metrics[split]['photos']} {which}" if name == "accuracy" else f"the {which}"
+    return f"{over}{found['value']:.1%} of {every} are classified correctly {how_sure}."
 
 
 def _caveats(prepared: Prepared, plan: Plan, metrics: dict[str, Any]) -> list[str]:
