@@ -18,21 +18,24 @@ DEV_STAMP   := $(VENV)/.headstart-dev
 BENCH_STAMP := $(VENV)/.headstart-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check bench fuzz docs clean
+.PHONY: help venv demo test test-all check bench fuzz docs clean
 
 help:  ## print this list
 	@echo "headstart: make TARGET"
-	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/  \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/  \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
 
 venv: $(DEV_STAMP)  ## make the virtual environment and install headstart with its development tools
 
 demo: $(USER_STAMP)  ## see it work in about a minute, offline: probe, fine-tuning and training from scratch on handwritten digits
 	@$(BIN)/headstart demo $(ARGS)
 
-test: $(DEV_STAMP)  ## run the tests (those that need real photos: HEADSTART_ASSETS, see CONTRIBUTING.md)
+test: $(DEV_STAMP)  ## run the tests, without the slow ones (those that need real photos: HEADSTART_ASSETS, see CONTRIBUTING.md)
+	@$(PY) -m pytest $(SPREAD) -m "not slow" $(ARGS)
+
+test-all: $(DEV_STAMP)  ## run all tests: also the slow ones, several processes, Ray, notebooks, browsers
 	@$(PY) -m pytest $(SPREAD) $(ARGS)
 
-check: $(DEV_STAMP)  ## lint, format, types, import contracts, documents generated from the code, tests
+check: $(DEV_STAMP)  ## lint, format, types, import contracts, documents generated from the code, all tests
 	$(PY) -m ruff check src tests benchmarks scripts notebooks
 	$(PY) -m ruff format --check src tests benchmarks scripts notebooks
 	$(PY) -m mypy
