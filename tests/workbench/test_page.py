@@ -116,8 +116,8 @@ def test_from_an_empty_folder_to_an_exported_model(page: Any, studio: Any, kinds
     page.get_by_role("button", name="Nearest training photos").click()
     page.locator("figure.near").first.wait_for(timeout=LONG)
 
-    page.get_by_role("link", name="Take it away").click()
-    page.get_by_label("Take it away").select_option("torch")
+    page.get_by_role("link", name="Export").click()
+    page.get_by_label("Export").select_option("torch")
     page.get_by_role("button", name="Make").click()
     with page.expect_download(timeout=LONG) as download:
         page.get_by_role("link", name="Download:").click(timeout=LONG)

@@ -269,7 +269,7 @@ def said(**accuracies: list[float]) -> Comparison:
 @pytest.mark.parametrize(
     ("accuracies", "words", "verdict"),
     [
-        ({"probe": [0.9, 0.91, 0.92], "scratch": [0.5, 0.52, 0.51]}, "Pretraining helps: probe names 91.0%", "better"),
+        ({"probe": [0.9, 0.91, 0.92], "scratch": [0.5, 0.52, 0.51]}, "Pretraining helps: probe classifies 91.0%", "better"),
         (
             {"probe": [0.9, 0.5, 0.7], "scratch": [0.6, 0.8, 0.65]},
             "Not yet clear: probe classifies 70.0% of the test photos correctly, training from scratch 68.3%; run it",
@@ -280,7 +280,7 @@ def said(**accuracies: list[float]) -> Comparison:
         ({"probe": [0.9, 0.92, 0.91, 0.9, 0.91], "finetune": [0.9] * 5}, "run it with 10 seeds.", "not yet clear"),
         (
             {"probe": [0.9], "scratch": [0.5]},
-            "Pretraining helps in this one run: probe names",
+            "Pretraining helps in this one run: probe classifies",
             "better in this one run",
         ),
         (
@@ -288,7 +288,7 @@ def said(**accuracies: list[float]) -> Comparison:
             "; other runs may differ (run it with 5 seeds).",
             "better in these 2",
         ),
-        ({"probe": [0.9, 0.8], "scratch": [0.8, 0.9]}, "Not yet clear: probe names 85.0%", "not yet clear"),
+        ({"probe": [0.9, 0.8], "scratch": [0.8, 0.9]}, "Not yet clear: probe classifies 85.0%", "not yet clear"),
     ],
 )
 def test_the_answer_says_what_the_runs_say(accuracies: dict[str, list[float]], words: str, verdict: str) -> None:
