@@ -50,7 +50,7 @@ def main() -> None:
     neighbours.EXACT = 0
     k_means = neighbours.k_means
     for cells in (round(2 * len(seen) ** 0.5), 2000):
-        neighbours.k_means = partial(lambda number, rows, _: k_means(rows, number), cells)
+        neighbours.k_means = partial(lambda number, rows, _, form: k_means(rows, number, form), cells)
         began = time.process_time()
         found = set(map(tuple, near_duplicates(seen, pixels.digests)[0].tolist()))
         lost = whole.keys() - found

@@ -78,6 +78,21 @@ def test_all_cells_are_a_comparison_of_all(monkeypatch: pytest.MonkeyPatch) -> N
     assert set(map(tuple, pairs.tolist())) == by_numpy(rows, -1.0, other)
 
 
+@pytest.mark.parametrize("exact", [10, 10_000], ids=["cells", "all"])
+def test_rows_may_be_kept_as_bits(exact: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As signs / 8, they are rows of length one, whose products tell the Hamming distance."""
+    monkeypatch.setattr(neighbours, "EXACT", exact)
+    bits = np.random.default_rng(0).random((2000, 2, 64)) < 0.5
+    bits[1000:1100] = bits[:100]
+    bits[1000:1100, 0, :3] ^= True
+    rows = (bits * 2.0 - 1).astype(np.float32) / 8
+    wanted = nearest_pairs(torch.from_numpy(rows[:, 0]), 0.8, torch.from_numpy(rows[:, 1]))
+    kept = torch.from_numpy(bits)
+    found = nearest_pairs(kept[:, 0], 0.8, kept[:, 1], form=lambda some: (some.float() * 2 - 1) / 8)
+    assert found.tolist() == wanted.tolist()
+    assert {(i, 1000 + i) for i in range(100)} <= set(map(tuple, found.tolist()))
+
+
 def test_centres_have_length_one_and_stay_where_no_row_is() -> None:
     rows = torch.from_numpy(unit(np.eye(4, 8)).astype(np.float32)).repeat(5, 1)
     centres = k_means(rows, 6)

@@ -180,4 +180,4 @@ def test_fingerprints_are_computed_once(scene: Scene, tmp_path: Path, monkeypatc
     second, _ = prints_of(tmp_path / "photos", pictures)
     assert np.array_equal(first.hashes, second.hashes)
     assert np.array_equal(first.thumbs, second.thumbs)
-    assert first.take([2, 0]).thumbs.shape == (2, 32, 32)
+    assert np.array_equal(first.take([2, 0]).thumbs, first.thumbs[[2, 0]])

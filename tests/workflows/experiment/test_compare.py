@@ -269,7 +269,11 @@ def said(**accuracies: list[float]) -> Comparison:
 @pytest.mark.parametrize(
     ("accuracies", "words", "verdict"),
     [
-        ({"probe": [0.9, 0.91, 0.92], "scratch": [0.5, 0.52, 0.51]}, "Pretraining helps: probe classifies 91.0%", "better"),
+        (
+            {"probe": [0.9, 0.91, 0.92], "scratch": [0.5, 0.52, 0.51]},
+            "Pretraining helps: probe classifies 91.0%",
+            "better",
+        ),
         (
             {"probe": [0.9, 0.5, 0.7], "scratch": [0.6, 0.8, 0.65]},
             "Not yet clear: probe classifies 70.0% of the test photos correctly, training from scratch 68.3%; run it",

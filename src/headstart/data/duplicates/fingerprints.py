@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from headstart.core import large_arrays
 from headstart.core.ahead import ahead
 from headstart.core.array_store import RowStore
 from headstart.core.events import OnProgress
@@ -41,7 +42,9 @@ class Fingerprints:
 
     def take(self, members: Sequence[int] | np.ndarray) -> Fingerprints:
         """The fingerprints of some photos."""
-        return Fingerprints(self.hashes[members], self.thumbs[members], self.small[members], self.aspects[members])
+        thumbs = large_arrays.empty((len(members), *self.thumbs.shape[1:]), self.thumbs.dtype)
+        self.thumbs.take(members, axis=0, out=thumbs, mode="clip")  # which alone writes to ``out`` without a copy
+        return Fingerprints(self.hashes[members], thumbs, self.small[members], self.aspects[members])
 
 
 def fingerprints(pixels: DecodedImages, progress: OnProgress | None = None) -> Fingerprints:
@@ -60,7 +63,7 @@ def fingerprints(pixels: DecodedImages, progress: OnProgress | None = None) -> F
                 if progress is not None:
                     progress(done, len(missing))
     rows = store.gather(digests).reshape(len(digests), -1)
-    bits = np.unpackbits(rows[:, : 2 * BITS // 8], axis=1).astype(bool)
+    bits = np.unpackbits(rows[:, : 2 * BITS // 8], axis=1).view(bool)
     small = np.array([min(size) < 2 * SIDE for size in pixels.sizes], dtype=bool)
     aspects = np.array([width / height for width, height in pixels.sizes], dtype=np.float32)
     return Fingerprints(bits.reshape(-1, 2, BITS), rows[:, 2 * BITS // 8 :].reshape(-1, SIDE, SIDE), small, aspects)

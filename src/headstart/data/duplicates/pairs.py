@@ -62,7 +62,7 @@ def near_duplicates(
     where each photo is compared with all others.
     """
     chosen = np.sort(np.unique(np.array([str(d) for d in digests]), return_index=True)[1])
-    own = seen if len(chosen) == len(seen) else seen.take(chosen)  # a million thumbnails are a gigabyte
+    own = seen if len(chosen) == len(seen) else seen.take(chosen)
     if too_plain(own.thumbs):
         return np.zeros((0, 2), np.int64), np.zeros(0, np.float32)
     upright = upright_pairs(own, features[chosen] if features is not None else None, device)
@@ -89,13 +89,17 @@ def groups_of(count: int, pairs: np.ndarray) -> list[list[int]]:
 
 def upright_pairs(seen: Fingerprints, features: np.ndarray | None, device: torch.device = CPU) -> np.ndarray:
     """Pairs (i < j) [P, 2] to compare: each photo's nearest by hash, mirrored or not, and by features [N, D]."""
-    # Products of the hashes as signs give their Hamming distance. In place: a million photos have half a gigabyte.
-    signs = torch.from_numpy(seen.hashes).to(device, torch.float32).mul_(2).sub_(1).div_(BITS**0.5)
-    found = nearest_pairs(signs[:, 0], 1 - 2 * HAMMING / BITS, mirrored=signs[:, 1])
+    hashes = torch.from_numpy(seen.hashes).to(device)
+    found = nearest_pairs(hashes[:, 0], 1 - 2 * HAMMING / BITS, mirrored=hashes[:, 1], form=_signs)
     if features is None:
         return found
     rows = torch.nn.functional.normalize(torch.from_numpy(features).to(device))
     return np.unique(np.concatenate([found, nearest_pairs(rows, COSINE)]), axis=0)
+
+
+def _signs(hashes: torch.Tensor) -> torch.Tensor:
+    """Rows of length one whose products give the Hamming distance of the hashes, bool [n, 64]."""
+    return hashes.float().mul_(2).sub_(1).div_(BITS**0.5)
 
 
 def turned_pairs(seen: Fingerprints, device: torch.device = CPU) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from headstart.core import large_arrays
 from headstart.data.duplicates.verify import details, one_thread
 
 ANGLES = 64
@@ -38,12 +39,11 @@ def spectra(thumbs: np.ndarray, aspects: np.ndarray) -> torch.Tensor:
     """A row of length one for each photo [N, D], less the mean of all: the amplitudes of its circles' frequencies,
     which no turn and no flip changes.
     """
-    parts = []
+    rows = torch.from_numpy(large_arrays.empty((len(thumbs), len(RADII) * FREQUENCIES), np.float32))
     for start in range(0, len(thumbs), CHUNK):
         rings = discs(thumbs[start : start + CHUNK], aspects[start : start + CHUNK], False)
         amplitudes = torch.fft.rfft(rings, dim=2).abs()[:, :, 1 : FREQUENCIES + 1]
-        parts.append(F.normalize((amplitudes * RADII[:, None]).sqrt().flatten(1)))
-    rows = torch.cat(parts)
+        rows[start : start + CHUNK] = F.normalize((amplitudes * RADII[:, None]).sqrt().flatten(1))
     rows -= rows.mean(0)
     return F.normalize(rows, out=rows)
 
