@@ -135,6 +135,12 @@ def test_what_follows_the_probe(
     assert words in choice.reason
 
 
+@pytest.mark.parametrize(("photos", "native", "few"), [(100, 224, True), (101, 224, False), (30, 32, False)])
+def test_few_photos_of_a_large_network_are_left_to_the_probe(photos: int, native: int, few: bool) -> None:
+    choice = rules.too_few_to_tune(photos, native)
+    assert (choice is not None and choice.value == 0 and str(photos) in choice.reason) is few
+
+
 def test_epochs_that_a_user_chose_are_all_or_none() -> None:
     assert rules.epochs_after_probe(50, 100, 0.61, 100, 10, 10, fewest=10).value == 0
 

@@ -76,7 +76,7 @@ def fit_probe(
 ) -> Probe:
     """Fit the grid on ``train`` and choose on ``val``; each is (features [N, D] float, labels [N] int), or for any
     number of labels (features, targets [N, C] of 0 and 1): then each label has a logistic regression of its own, and
-    all have one strength. ``balanced``: each class has the same part in the loss; ``scales`` [D] as of ``Rows``;
+    all have one strength. ``balanced``: classes have the same total weight in the loss; ``scales`` [D] as of ``Rows``;
     ``folds`` [N] of train, by which its photos take part in the choices of strength and temperature; ``device``: as of
     ``solve``.
     """

@@ -109,7 +109,7 @@ def balance(facts: Facts) -> Choice:
     if facts.largest < UNEVEN * facts.smallest:
         return Choice("none", f"no class has {UNEVEN} times the training photos of another")
     ratio = f"{facts.largest:,} training photos of the largest class, {facts.smallest:,} of the smallest"
-    return Choice("weights", f"{ratio}: each class gets the same part in the loss")
+    return Choice("weights", f"{ratio}: each class gets the same total weight in the loss")
 
 
 def rates(facts: Facts) -> dict[str, Choice]:
@@ -145,6 +145,18 @@ def rates_after_probe(facts: Facts) -> dict[str, Choice]:
 
 FEWEST_STEPS = 150
 """Fewer steps of fine-tuning than these are not worth their time, unless the plan asks for no more."""
+TOO_FEW_TO_TUNE = 100
+"""Training photos up to which fine-tuning an ImageNet network changed the probe's test accuracy by -0.006 to +0.005
+(seven trainings of ResNet-18 on animals, imagewoof, TrashNet and CIFAR-10: benchmarks/claims/fine_tuning.jsonl)."""
+
+
+def too_few_to_tune(photos: int, native_size: int) -> Choice | None:
+    """What ``auto`` decides of so few training photos; None of more, and of networks for small images, which gain."""
+    if photos > TOO_FEW_TO_TUNE or native_size <= 64:
+        return None
+    return Choice(
+        0, f"of {photos} training photos fine-tuning learns no more than the probe (`strategy=lp-ft` tries it)"
+    )
 
 
 def epochs_after_probe(

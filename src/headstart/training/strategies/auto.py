@@ -1,4 +1,6 @@
-"""``auto``: a probe; then lp-ft from it, where val still has errors and the time allows; the better of both on val."""
+"""``auto``: a probe; then lp-ft from it, where there are photos enough, val still has errors and the time allows; the
+better of both on val.
+"""
 
 from __future__ import annotations
 
@@ -53,10 +55,13 @@ class Auto(Strategy):
 def decide(context: FitContext, probe: FitResult) -> Choice:
     """For how many epochs to go on after the probe. A training step is timed only where the probe leaves errors."""
     photos, plan = len(context.labels["val"]), context.plan_for("lp-ft")
+    photos_to_learn, native = len(context.labels["train"]), context.backbone.facts.preprocessing.image_size
+    if plan.reasons.get("epochs") != YOURS and (few := rules.too_few_to_tune(photos_to_learn, native)):
+        return few
     val = OnVal.of(probe.val)
     right = val.score[0] if val.mean_ap is None else val[1]  # where classes are uneven, as if they were even
     errors = round((1 - right) * photos)
-    steps = math.ceil(len(context.labels["train"]) / plan.batch_size)
+    steps = math.ceil(photos_to_learn / plan.batch_size)
     fewest = plan.epochs if plan.reasons.get("epochs") == YOURS else 1
 
     def after(seconds: float) -> Choice:
