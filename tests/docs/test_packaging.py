@@ -19,7 +19,7 @@ from headstart import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = {
-    "models/starter.safetensors", "py.typed", "reporting/templates/style.css", "serving/page/index.html",
+    "models/starter.safetensors", "py.typed", "reporting/templates/style.css", "serving/page/docs.html.j2",
     "reporting/templates/page.js", "workflows/digits.npz", "workflows/experiment/recipes/animals.yaml",
     "workflows/export/page/sw.js", "workflows/train/run.html.j2",
 }  # fmt: skip

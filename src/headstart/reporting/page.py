@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 
+PREDICT = "reporting/templates/predict.html.j2"
+"""The page that predicts photos: of a server, or (``local``) in the browser alone. Its script is page.js."""
+
+
 @dataclass(frozen=True)
 class Fact:
     """A tile at the top of the page: "training", "38 s", "2 CPU cores, bf16"."""

@@ -25,6 +25,7 @@ from headstart.data.label_sets import joined_labels
 from headstart.evaluation.uncertainty import is_unknown
 from headstart.inference.answers import Answer
 from headstart.inference.classifier import Classifier
+from headstart.reporting.page import PREDICT, render_page
 from headstart.serving.guard import HEADERS, Guard
 from headstart.serving.keys import HEADER, Locked
 from headstart.serving.limits import Refused, too_busy
@@ -33,7 +34,7 @@ from headstart.serving.service import Service
 from headstart.serving.uploads import FIELD, Upload, read_uploads
 
 PAGE = {
-    "/": ("serving/page/index.html", "text/html"),
+    "/": (PREDICT, "text/html"),
     "/page.css": ("reporting/templates/page.css", "text/css"),
     "/page.js": ("reporting/templates/page.js", "text/javascript"),
 }
@@ -131,7 +132,7 @@ def make_app(
     _predictions(app, service)
     _about(app, service)
     for path, (name, kind) in PAGE.items():
-        content = (files("headstart") / name).read_bytes()
+        content = render_page(name, local=False) if name == PREDICT else (files("headstart") / name).read_bytes()
         response = Response(
             content, media_type=kind, headers={"Cache-Control": "no-cache"}
         )  # itself an app that sends the same each time

@@ -22,20 +22,21 @@ from headstart.core.events import Events
 from headstart.core.files import write_text
 from headstart.core.ranges import Ranges
 from headstart.data.schema import ImageRef
+from headstart.reporting.page import PREDICT, render_page
 from headstart.workflows.export.formats import Exporter, Runner, open_onnx, write_onnx
 from headstart.workflows.export.graph import WholeClassifier, WithDistance
 from headstart.workflows.export.quantize import quantise_onnx
 from headstart.workflows.export.web_runtime import BINARY, SCRIPT, runtime_files
 
 OWN_FILES = {
-    **{name: f"workflows/export/page/{name}" for name in ("index.html", "local.js", "worker.js", "licences.txt")},
+    **{name: f"workflows/export/page/{name}" for name in ("local.js", "worker.js", "licences.txt")},
     **{name: f"reporting/templates/{name}" for name in ("page.js", "page.css")},
 }
 """Files of the folder that are the same for every model, by where they are in the package."""
 # Names that every web server sends with the right media type.
 RUNTIME = {SCRIPT: "ort.js", BINARY: "ort.wasm"}
-MODEL, OFFLINE = "model.onnx", "sw.js"
-HOLDS = (*OWN_FILES, *RUNTIME.values(), MODEL, "model.json", OFFLINE)
+PAGE, MODEL, OFFLINE = "index.html", "model.onnx", "sw.js"
+HOLDS = (PAGE, *OWN_FILES, *RUNTIME.values(), MODEL, "model.json", OFFLINE)
 
 
 def _ready(given: Path | None, events: Events) -> Exporter:
@@ -44,6 +45,7 @@ def _ready(given: Path | None, events: Events) -> Exporter:
 
 def _write(runtime: Mapping[str, Path], graph: WholeClassifier, folder: Path, facts: dict[str, Any]) -> None:
     folder.mkdir()
+    write_text(folder / PAGE, render_page(PREDICT, local=True))
     for name, place in OWN_FILES.items():
         (folder / name).write_bytes((files("headstart") / place).read_bytes())
     for name, file in runtime.items():
