@@ -53,6 +53,37 @@ def test_comments_between_rows_and_breaks_in_cells(folder):
     assert "list.csv: 2 lines that begin with # left out, as comments" in found.notes
 
 
+@pytest.mark.parametrize(
+    ("changes", "line", "after"),
+    [
+        ({5: ',"unclosed note', 20: ',a 5" one'}, 7, 15),
+        ({5: ',"unclosed note'}, 7, 18),  # to the end of the file
+        ({5: ',"unclosed note', 20: ',"closed" here'}, 7, 15),
+        ({5: ',"unclosed note', 20: ',5"'}, 7, 15),  # closed where a cell may end: nothing is wrong but what it holds
+        ({23: ',"unclosed'}, 25, 0),
+        ({5: f',"{"x" * 200_000}'}, 7, 0),  # more than a cell may hold
+    ],
+)
+def test_a_quotation_mark_that_takes_in_rows_is_named(folder, changes, line, after):
+    rows = [f"{r.name}.png,{r.label}{changes.get(i, ',')}" for i, r in enumerate(ROWS)]
+    path = text(folder / "list.csv", "path,label,remark\n" + "\n".join(rows) + "\n")
+    words = f"line {line} of .*list.csv: a quotation mark is not closed" + (
+        f", .* the {after} lines" if after else r"\n"
+    )
+    with pytest.raises(DataError, match=words) as error:
+        scan(path)
+    assert '""' in error.value.hint
+
+
+def test_quotes_that_only_look_odd_are_read(folder):
+    rows = [f'"{r.name}.png" ,{r.label},5" or "6"' for r in ROWS[1:]]
+    long = '"a cat,\nwhich is grey, and\nold"'
+    path = text(
+        folder / "list.csv", "\n".join(["path,label,remark", f"{ROWS[0].name}.png,{ROWS[0].label},{long}", *rows])
+    )
+    assert sum(counts(scan(path)).values()) == len(ROWS)
+
+
 def test_decimal_commas(folder):
     path = text(folder / "list.csv", "path;label;w\n" + "".join(f"{r.name}.png;{r.label};{r.number},5\n" for r in ROWS))
     assert counts(scan(path)) == BOTH

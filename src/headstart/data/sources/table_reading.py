@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 from headstart.core.text import plural
+from headstart.data.filenames import is_image_name
 from headstart.data.sources.arrow_columns import holds_images
 from headstart.data.sources.table_json import cell_of, json_rows
 from headstart.errors import DataError
@@ -71,10 +72,7 @@ def read(path: Path) -> Table:
     if suffix in JSON_SUFFIXES:
         header, rows = json_rows(path, _decoded(data)[0])
         return Table(path, header, rows, "JSON", sure=True)
-    try:
-        return _text_table(path, data)
-    except csv.Error as error:
-        raise DataError(f"{path} is not a table that can be read ({error})", HINT) from error
+    return _text_table(path, data)
 
 
 def _text_table(path: Path, data: bytes) -> Table:
@@ -88,8 +86,7 @@ def _text_table(path: Path, data: bytes) -> Table:
         rows = ((number, [match[1].strip(), match[2]]) for number, match in matches if match)
         rows = () if (found := list(rows)) and all(_NUMBERS.fullmatch(" ".join(c)) for _, c in found) else found
     else:
-        reader = csv.reader(lines, delimiter=delimiter)
-        rows = ((skipped + reader.line_num, cells) for cells in reader)
+        rows = _quoted_rows(path, lines.readlines(), delimiter, skipped)
     kept = [(number, cells) for number, cells in rows if any(c.strip() for c in cells)]
     if not kept:
         return Table(path, [], [], notes=tuple(notes))
@@ -100,6 +97,52 @@ def _text_table(path: Path, data: bytes) -> Table:
     while header and not header[-1].strip() and not any(len(c) >= len(header) and c[len(header) - 1] for _, c in kept):
         header = header[:-1]  # a delimiter at the end of each line
     return Table(path, header, kept, line=line, notes=tuple(notes))
+
+
+def _quoted_rows(path: Path, lines: Sequence[str], delimiter: str, skipped: int) -> list[Row]:
+    """The rows of these lines, which follow the first ``skipped`` of the file. Raises DataError for a quotation mark
+    that takes in the rows after it.
+    """
+    reader = csv.reader(lines, delimiter=delimiter)
+    rows, before = list[Row](), 0
+    try:
+        for cells in reader:
+            rows.append((skipped + reader.line_num, cells))
+            if any("\n" in cell or "\r" in cell for cell in cells):
+                within = [line for cell in cells for line in cell.splitlines()[1:]]
+                own = lines[before : reader.line_num]
+                if not _is_closed(own, delimiter) or _are_rows(within, delimiter, len(rows[0][1])):
+                    raise _unclosed(path, skipped + before + 1, len(own) - 1)
+            before = reader.line_num
+    except csv.Error:  # a cell of more than 128 kB
+        raise _unclosed(path, skipped + before + 1, reader.line_num - before - 1) from None
+    return rows
+
+
+def _unclosed(path: Path, line: int, after: int) -> DataError:
+    rows = f", and takes in the {plural(after, 'line')} after it" if after > 0 else ""
+    return DataError(
+        f"line {line} of {path}: a quotation mark is not closed{rows}",
+        'Close it, write "" for a mark within a quoted cell, or remove it.',
+    )
+
+
+def _is_closed(lines: Sequence[str], delimiter: str) -> bool:
+    try:
+        list(csv.reader(lines, delimiter=delimiter, strict=True))
+    except csv.Error:
+        return False
+    return True
+
+
+def _are_rows(lines: Sequence[str], delimiter: str, width: int) -> bool:
+    """Whether the further lines of a cell look like rows of the table, and not like a text of several lines. Its last
+    line is the beginning of the row in which the mark was closed.
+    """
+    *inner, last = [line.split(delimiter) for line in lines]
+    whole = all(len(part) == width for part in inner) and len(last) <= width
+    names = [cell for part in (*inner, last[:-1]) for cell in part]  # a name may itself hold a line break, and end here
+    return width > 1 and whole and (len(lines) > 3 or any(is_image_name(cell.strip()) for cell in names))
 
 
 def _without_comments(rows: list[Row], width: int) -> tuple[list[Row], int]:

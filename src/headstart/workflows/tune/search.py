@@ -45,7 +45,8 @@ def open_study(storage: str, name: str, seed: int | None) -> Study:
     on at the same time. Raises RunError.
     """
     optuna = import_optuna()
-    storage = storage if "://" in storage else os.path.expanduser(storage)
+    # Absolute: Optuna's lock is a link to the file, and one that leads nowhere is waited for without an end.
+    storage = storage if "://" in storage else os.path.abspath(os.path.expanduser(storage))
     try:
         if "://" in storage:
             kept: Any = storage
