@@ -49,8 +49,9 @@ def test_a_saved_command_repeats_the_training(cli: Cli, photos: Path, starter: t
 def test_every_text_reads_back_as_it_was(tmp_path: Path) -> None:
     odd = ["no", "1e3", "007", "~", "a: b", "größe", "x # y", "- z", "{", "0.5", "null", "two\nlines", "", "'", '"']
     asked = {"ignore": tuple(odd), "label_column": "5", "seed": 7, "settings": {"epochs": 3}, "dropout": (0.5, 0.25)}
-    save(tmp_path / "a.yaml", "train", "007", asked)
-    found = with_file(tmp_path / "a.yaml", "train", {})
+    save(tmp_path / "a.yaml", "train", "007", asked, {"devices": 2})
+    found, own = with_file(tmp_path / "a.yaml", "train", {}, {}, {"devices": int | None})
+    assert own == {"devices": 2}
     assert found == {"data": "007", **asked, "ignore": odd, "dropout": [0.5, 0.25]}
 
 
@@ -76,7 +77,7 @@ def test_what_is_wrong_in_a_file_is_named(
 
 def test_files_that_are_none(cli: Cli, refused: Refused, photos: Path, tmp_path: Path) -> None:
     refused(cli("train", photos, "--config", tmp_path / "none.yaml"), "none.yaml", "cannot be read")
-    refused(cli("train", photos, "--config", tmp_path), "request.json")
+    refused(cli("train", photos, "--config", tmp_path), "holds no request.json", "run folder")
     (tmp_path / "own.yaml").write_text("mine", encoding="utf-8")
     refused(cli("train", photos, "--strategy", "probe", "--save-config", tmp_path / "own.yaml"), "exists")
     assert (tmp_path / "own.yaml").read_text() == "mine"
@@ -95,6 +96,40 @@ def test_other_commands_take_a_file_too(
     assert cli("embed", photos, *words, "-q").code == 0
     (tmp_path / "own.yaml").write_text("shots: 5\n")
     refused(cli("embed", photos, *words), "embed takes no option 'shots'")
+
+
+def test_what_a_command_saves_is_the_whole_command(
+    cli: Cli, photos: Path, starter: tuple[str, ...], tmp_path: Path
+) -> None:
+    saved = tmp_path / "c.yaml"
+    asked = ("--arms", "probe,scratch", "--seeds", 1, "--epochs", 1, "--shots", 5, *starter)
+    assert cli("compare", photos, *asked, "--out", tmp_path / "a", "--save-config", saved, "-q").code == 0
+    answer = cli("compare", "--config", saved, "--seeds", 2, "--out", tmp_path / "b", "-q", "--json")  # typed: it wins
+    assert answer.code == 0, answer
+    rows = json.loads(answer.out)["arms"]
+    found = {(row["arm"], row["group"], len(row["values"])) for row in rows}
+    assert found == {("probe", "5 per class", 2), ("scratch", "5 per class", 2)}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    {
+        "arms: [probe, scratch]\nseeds: many\n": ("seeds is 'many' there, not a number",),
+        "out: runs/x\nseed: 1\n": ("'out' is given with the command, not in a file.",),
+        "epoch: 1\n": ("Did you mean 'epochs'?\n",),
+    }.items(),
+)
+def test_wrong_values_of_a_commands_own_options(
+    cli: Cli, refused: Refused, photos: Path, tmp_path: Path, text: str, words: tuple[str, ...]
+) -> None:
+    (tmp_path / "own.yaml").write_text(text, encoding="utf-8")
+    refused(cli("compare", photos, "--config", tmp_path / "own.yaml", "--out", tmp_path / "c"), *words)
+
+
+@pytest.mark.parametrize("command", ["compare", "tune", "check", "recommend", "forecast", "embed"])
+def test_a_file_without_photos_is_told(cli: Cli, refused: Refused, tmp_path: Path, command: str) -> None:
+    (tmp_path / "own.yaml").write_text("device: cpu\n" if command in ("compare", "tune") else "", encoding="utf-8")
+    refused(cli(command, "--config", tmp_path / "own.yaml"), "Give DATA", f"headstart {command}")
 
 
 def test_messages_name_the_time() -> None:

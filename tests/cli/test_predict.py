@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -84,6 +85,16 @@ def test_a_csv_file_is_one_that_excel_and_headstart_read(
     assert "Predictions: " in cli("predict", probe_run, mixed, "--out", table, "--overwrite").err
     printed = cli("predict", probe_run, mixed, "--csv").out
     assert printed == table.read_text(encoding="utf-8-sig")  # a program gets the same, without the mark
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names of files are text there")
+def test_a_csv_file_keeps_the_bytes_of_a_name(cli: Cli, probe_run: Path, photos: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    name = os.fsencode(folder) + b"/\xff\xfe.png"
+    shutil.copy(photos / "cat" / "cat_00.png", name)
+    assert cli("predict", probe_run, folder, "--out", tmp_path / "p.csv").code == 0
+    assert b"\xff\xfe.png,cat," in (tmp_path / "p.csv").read_bytes()
 
 
 def test_json_files(cli: Cli, refused: Refused, probe_run: Path, mixed: Path, tmp_path: Path) -> None:

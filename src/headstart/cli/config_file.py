@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from headstart.core.files import read_json, write_text
 from headstart.core.text import brief, elided
@@ -18,24 +18,31 @@ from headstart.training.typed_text import READ
 
 _NOT_ASKED = ("out",)
 """Where a run is: a request.json is read to train another one."""
+OF_A_CALL = ("out", "overwrite", "resume")
+"""What a file does not hold: it says where one run is."""
 
 
-def with_file(file: Path, command: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+def with_file(
+    file: Path, command: str, asked: Mapping[str, Any], typed: Mapping[str, Any], kinds: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """The options of the file with those that were ``asked`` over them; ``data`` among them, where the file names it.
-    Settings of the plan are replaced one by one. Raises OptionError.
+    Settings of the plan are replaced one by one. And the command's own options likewise, with those that were ``typed``
+    over them; ``kinds``: their types. Raises OptionError.
     """
-    found = _known(_read(file), command, file)
+    found, own = _known(_read(file), command, file, kinds)
     settings = {**found.get("settings", {}), **asked.get("settings", {})}
     for name in asked.keys() - {"settings"}:  # of a setting that the file holds and --epochs, the latter counts
         settings.pop(name, None)
-    return {**found, **asked, **({"settings": settings} if settings else {})}
+    return {**found, **asked, **({"settings": settings} if settings else {})}, {**own, **typed}
 
 
-def save(file: Path, command: str, data: Any, asked: Mapping[str, Any]) -> None:
-    """Write the options as YAML. Raises OptionError where they are impossible, or the file holds something else."""
+def save(file: Path, command: str, data: Any, asked: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    """Write the options as YAML, ``own``: those of this command alone. Raises OptionError where they are impossible, or
+    the file holds something else.
+    """
     if isinstance(data, str):
         TrainOptions.gather(data, None, asked, command)
-    values = {**({} if data is None else {"data": _plain(data)}), **{name: _plain(v) for name, v in asked.items()}}
+    values = {**({} if data is None else {"data": _plain(data)}), **{n: _plain(v) for n, v in {**own, **asked}.items()}}
     text = f"# headstart {command} --config {elided(file.name)}\n{_yaml(values)}"
     try:
         same = file.read_bytes() == text.encode() if file.exists() else True
@@ -55,6 +62,8 @@ def _read(file: Path) -> dict[str, Any]:
         values = _mapping(read_json(place), place)
     except OSError as error:
         problem = f"{place} cannot be read: {error.strerror or error}."
+        if file.is_dir() and not place.exists():  # a comparison, a study, any folder
+            problem = f"{file} holds no request.json, as a run does."
         raise OptionError(problem, "Give a YAML file, a request.json or a run folder.", option="config") from None
     except RunError as error:
         raise OptionError(error.problem, error.hint, option="config") from None
@@ -91,24 +100,52 @@ def _yaml_of(place: Path) -> Any:
         raise OptionError(f"{place} is no text in UTF-8.", option="config") from None
 
 
-def _known(values: Mapping[str, Any], command: str, file: Path) -> dict[str, Any]:
-    """The values by the names of Python. Raises OptionError that names every key that the command does not take."""
+def _known(
+    values: Mapping[str, Any], command: str, file: Path, kinds: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The values by the names of Python, and those of the command's own options. Raises OptionError that names every
+    key that the command does not take.
+    """
     known, names = taken_by(command), {words.strip("-"): name for name, words in FLAGS.items()}
-    found: dict[str, Any] = {}
+    found, own = dict[str, Any](), dict[str, Any]()
     wrong = []
     for key, value in values.items():
         name = names.get(key, key.replace("-", "_"))
-        if name != "data" and name not in known:
-            words = f"{command} takes no option {brief(key)!r}. {did_you_mean(name, ['data', *known])}".strip()
+        if (plain := key.replace("-", "_")) in kinds:  # first: of tune, ``time`` is its own
+            own |= {} if value is None else {plain: _of_kind(value, kinds[plain], f"{file}: {brief(key)}")}
+        elif name in OF_A_CALL:
+            wrong.append(f"{brief(key)!r} is given with the command, not in a file")
+        elif name != "data" and name not in known:
+            words = f"{command} takes no option {brief(key)!r}. {did_you_mean(name, ['data', *known, *kinds])}".strip()
             wrong.append(words.removesuffix("."))
         elif value is not None:
             typed = isinstance(value, str) or key in names  # as the command line has it
             found[name] = READ[name](name, str(value)) if name in READ and typed else value
     if wrong:
-        raise OptionError(f"{file}: {'; '.join(wrong)}.", option="config")
+        every = "; ".join(wrong)
+        raise OptionError(f"{file}: {every}{'' if every.endswith('?') else '.'}", option="config")
     if not isinstance(found.get("settings", {}), dict):
         raise OptionError(f"{file}: settings are names with values.", "Write settings: {epochs: 5}.", option="config")
-    return found
+    return found, own
+
+
+def _of_kind(value: Any, kind: Any, where: str) -> Any:
+    """A value of a file as the command line would give it to an option of this type. Raises OptionError."""
+    kinds = {one for one in (get_origin(k) or k for k in (get_args(kind) or (kind,))) if one is not type(None)}
+    if list in kinds or get_origin(kind) is list:
+        return [str(one) for one in (value if isinstance(value, list) else [value])]
+    if bool in kinds:
+        fits = isinstance(value, bool)
+    elif kinds & {int, float}:
+        fits = isinstance(value, int | (float if float in kinds else int)) and not isinstance(value, bool)
+    else:
+        fits = isinstance(value, str | int | float | list)
+        text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        value = Path(text).expanduser() if Path in kinds else text
+    if not fits:
+        wanted = "true or false" if bool in kinds else "a number" if kinds & {int, float} else "a text"
+        raise OptionError(f"{where} is {brief(value)!r} there, not {wanted}.", option="config")
+    return value
 
 
 def _plain(value: Any) -> Any:

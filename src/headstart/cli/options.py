@@ -12,6 +12,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+from typer import Context
 from typer.models import OptionInfo
 
 from headstart.cli import config_file, messages
@@ -30,7 +31,8 @@ def command(function: Callable[..., Shown | None]) -> Callable[..., None]:
     """What typer makes a command of. To the function's own parameters it adds
 
     - where it takes ``**options``: the options of a training that its namesake in Python takes, and ``--config`` and
-      ``--save-config``; the function gets those that were typed, or that the file holds.
+      ``--save-config``; the function gets those that were typed, or that the file holds. So it is with its own options,
+      and with ``data``, if no other argument comes after it.
     - where it takes ``say``: ``--quiet``; the function gets the arguments that send events to the command's console.
     - where it returns ``Shown``: ``--json``, and prints it.
     """
@@ -39,6 +41,10 @@ def command(function: Callable[..., Shown | None]) -> Callable[..., None]:
     own = dict(signature.parameters)
     shared = [p for one, hint in taken_by(name).items() if (p := _parameter(one, hint))]
     says, _ = own.pop("say", None), own.pop("options", None)
+    kept = {p.name: get_args(p.annotation)[0] for p in own.values() if shared and _is_kept(p)}
+    fills = bool(shared) and [p.name for p in own.values() if not _is_option(p)][-1:] == ["data"]
+    if fills and own["data"].default is inspect.Parameter.empty:
+        own["data"] = own["data"].replace(default=None, annotation=_optional(own["data"].annotation))
     prints = signature.return_annotation is Shown
     parameters = [
         *own.values(),
@@ -47,6 +53,7 @@ def command(function: Callable[..., Shown | None]) -> Callable[..., None]:
         *shared,
         *(inspect.Parameter(n, KEYWORD, default=None, annotation=kind) for n, kind in _FILES.items() if shared),
     ]
+    context = inspect.Parameter("context", KEYWORD, annotation=Context)
     for p in parameters:
         info = get_args(p.annotation)[1]
         if isinstance(info, OptionInfo):
@@ -57,7 +64,7 @@ def command(function: Callable[..., Shown | None]) -> Callable[..., None]:
             shown = flag(p.name) if isinstance(info, OptionInfo) else str(info.metavar).strip("[]")
             info.parser = _path(p.name, shown, Path if Path in (kind, *get_args(kind)) else str)
 
-    def run(**given: Any) -> None:
+    def run(context: Context, **given: Any) -> None:
         from headstart.reporting.console import Console
 
         quiet, as_json = given.pop("quiet", False), given.pop("as_json", False) if prints else False
@@ -67,14 +74,17 @@ def command(function: Callable[..., Shown | None]) -> Callable[..., None]:
         if says:
             given["say"] = {"quiet": True, "listener": console}
         try:
-            options = _typed(asked)
+            options, typed = _typed(asked), {n: given[n] for n in kept if _was_typed(context, n)}
             if config is not None:
-                options = config_file.with_file(config, name, options)
+                options, typed = config_file.with_file(config, name, options, typed, kept)
                 held = options.pop("data", None)
                 if given.get("data") is None and given.get("resume") is None:
                     given["data"] = held
+                given |= typed
+            if fills and given["data"] is None and "resume" not in given:
+                raise OptionError("Give DATA: labelled photos, as for train.", f"headstart {name} photos/")
             if keep is not None:
-                config_file.save(keep, name, given.get("data"), options)
+                config_file.save(keep, name, given.get("data"), options, typed)
             shown = function(**given, **options)
         finally:
             console.close()
@@ -88,6 +98,7 @@ def command(function: Callable[..., Shown | None]) -> Callable[..., None]:
             sys.exit(shown.code)
 
     messages.COMMANDS.add(name)
+    parameters.append(context)
     run.__signature__ = inspect.Signature([p.replace(kind=KEYWORD) for p in parameters])  # type: ignore[attr-defined]
     run.__annotations__ = {p.name: p.annotation for p in parameters}
     run.__name__, run.__doc__ = name, function.__doc__
@@ -95,6 +106,24 @@ def command(function: Callable[..., Shown | None]) -> Callable[..., None]:
 
 
 _FILES = {"config": Config, "save_config": SaveConfig}
+
+
+def _is_option(p: inspect.Parameter) -> bool:
+    return isinstance(get_args(p.annotation)[1], OptionInfo)
+
+
+def _is_kept(p: inspect.Parameter) -> bool:
+    return _is_option(p) and p.name not in config_file.OF_A_CALL
+
+
+def _was_typed(context: Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _optional(annotation: Any) -> Any:
+    kind, *rest = get_args(annotation)
+    return Annotated[(kind | None, *rest)]
 
 
 def _names_files(kind: Any, info: Any) -> bool:

@@ -24,7 +24,7 @@ from headstart.cli.base import (
     told,
 )
 from headstart.core.events import Events
-from headstart.core.files import Rows, replacing
+from headstart.core.files import AS_IT_IS, Rows, replacing
 from headstart.core.paths import taken
 from headstart.core.text import elided, json_text, plural, printable
 from headstart.errors import OptionError
@@ -215,7 +215,8 @@ def _file(out: Path | None, form: Form) -> Iterator[TextIO | None]:
     if out is None:
         yield None
         return
-    with replacing(out) as work, work.open("w", encoding=_EXCEL if form == "csv" else "utf-8", newline="") as file:
+    encoding = _EXCEL if form == "csv" else "utf-8"
+    with replacing(out) as work, work.open("w", encoding=encoding, errors=AS_IT_IS, newline="") as file:
         yield file
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -146,6 +147,26 @@ def test_several_machines_work_on_one_search(tune: Cli, photos: Path, weights: P
         )  # fmt: skip
         assert len(found.trials) == 3
         assert not (tmp_path / f"one{len(storage)}" / "search.journal").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the lock there is no link")
+def test_the_lock_of_a_process_that_is_gone_leads_to_the_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Optuna takes over a lock that nobody renews; of a link that leads nowhere it would wait for ever."""
+    monkeypatch.chdir(tmp_path)
+    locks = list[Path]()
+    take = optuna.storages.journal.JournalFileSymlinkLock.acquire
+
+    def acquired(lock: Any) -> Any:
+        found = take(lock)
+        locks.extend(Path().glob("runs/*.lock"))
+        assert all(lock.exists() for lock in locks)
+        return found
+
+    monkeypatch.setattr(optuna.storages.journal.JournalFileSymlinkLock, "acquire", acquired)
+    searching.open_study("runs/search.journal", "s", 0)
+    assert locks
 
 
 def test_what_cannot_be(tune: Cli, cli: Cli, refused: Refused, photos: Path, tmp_path: Path) -> None:
