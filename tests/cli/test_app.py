@@ -8,12 +8,14 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from headstart.data.split_table import read_splits
 from headstart.runs.folder import CONTENTS
 
 Cli = Callable[..., Any]
@@ -123,14 +125,23 @@ def test_evaluate_is_the_accuracy_on_these_photos(cli: Cli, probe_run: Path, pho
     found = json.loads(cli("evaluate", probe_run, photos, "--json", "-q").out)
     assert (found["photos"], found["split"]) == (36, "all")
     assert found["accuracy"]["value"] > 0.9
-    assert "on 36 photos of photos" in cli("evaluate", probe_run, photos).out
+    answer = cli("evaluate", probe_run, photos)
+    assert "on 36 photos of photos" in answer.out
+    own = Counter(row.split for row in read_splits(probe_run / "splits.csv"))
+    assert found["learned"] == {"train": own["train"], "val": own["val"]}
+    words = f"Of these 36 photos {own['train']} were trained on and {own['val']} were used for choices"
+    assert words in " ".join(answer.err.split())
 
 
 def test_evaluate_takes_fewer_classes_and_one_split(
     cli: Cli, probe_run: Path, class_folder: Callable[..., Path]
 ) -> None:
     data = class_folder(splits=("train", "test"), per_class=3)
-    assert json.loads(cli("evaluate", probe_run, data, "--json", "-q").out)["photos"] == 6
+    found = json.loads(cli("evaluate", probe_run, data, "--json", "-q").out)
+    assert found["photos"] == 6
+    assert "learned" not in found
+    answer = cli("evaluate", probe_run, data, "--split", "val")
+    assert "--split all takes every photo" in " ".join(answer.err.split())
     assert json.loads(cli("evaluate", probe_run, data, "--json", "-q", "--split", "all").out)["photos"] == 12
 
 

@@ -122,6 +122,20 @@ def test_a_module_that_stays_whole_is_saved_and_read_as_well(train: Train, photo
     assert [p.probabilities for p in again.predict(files)] == [p.probabilities for p in run.predict(files)]
 
 
+class Means(nn.Module):
+    """A network that has nothing to learn."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.adaptive_avg_pool2d(x, 4).flatten(1)
+
+
+def test_a_module_without_parameters_can_be_probed(train: Train, photos: Path) -> None:
+    run = train(backbone=Means(), image_size=32, strategy="probe")
+    assert (run.path / "report.html").is_file()
+    assert "own-Means" in hs.describe(run)
+    assert hs.resume(run, backbone=Means()).metrics == run.metrics
+
+
 def test_a_run_in_memory_is_described_explained_and_searched(train: Train, photos: Path, tmp_path: Path) -> None:
     run = train(strategy="probe")
     file = sorted(photos.rglob("*.png"))[0]

@@ -17,7 +17,17 @@ from torch import nn
 
 from headstart.errors import OptionError
 from headstart.models.blocks import REFUSALS
-from headstart.models.chain import Block, Chain, GlobalPool, Inlined, dry_run, eval_mode, is_channels_last, prefix_of
+from headstart.models.chain import (
+    Block,
+    Chain,
+    GlobalPool,
+    Inlined,
+    device_of,
+    dry_run,
+    eval_mode,
+    is_channels_last,
+    prefix_of,
+)
 from headstart.models.preprocessing import Preprocessing
 from headstart.models.sections import POOL
 from headstart.models.stages import blocks_under, boundary_index, cut_index, joinable, last_stage, stage_names
@@ -124,8 +134,8 @@ class Backbone(Chain):
         }
         taps: dict[str, Tap] = {}
         means: dict[str, torch.Tensor] = {}
-        device = next((p.device for p in self.parameters()), torch.device("cpu"))
-        x = torch.randn(1, 3, *[self.facts.trial_size] * 2, generator=torch.Generator().manual_seed(0)).to(device)
+        x = torch.randn(1, 3, *[self.facts.trial_size] * 2, generator=torch.Generator().manual_seed(0))
+        x = x.to(device_of(self))
         with torch.no_grad(), eval_mode(self):
             for name, block in self.named_blocks():
                 x = block(x)

@@ -10,6 +10,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 import torch
@@ -159,8 +160,13 @@ def dry_call(module: nn.Module, x: Any) -> Any:
         return module(x)
 
 
+def device_of(module: nn.Module) -> torch.device:
+    """Where a module computes: where its parameters or buffers are; the CPU for one that has none."""
+    tensors = (*islice(module.parameters(), 1), *islice(module.buffers(), 1))
+    return tensors[0].device if tensors else torch.device("cpu")
+
+
 def dry_run(module: nn.Module, size: int) -> Tensor:
     """The module's output for one random photo [1, 3, size, size], in eval mode."""
-    device = next((p.device for p in module.parameters()), torch.device("cpu"))
-    out: Tensor = dry_call(module, photo(size).to(device))
+    out: Tensor = dry_call(module, photo(size).to(device_of(module)))
     return out

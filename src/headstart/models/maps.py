@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from headstart.models.backbone import Backbone
-from headstart.models.chain import eval_mode, is_channels_last, photo, prefix_of
+from headstart.models.chain import device_of, eval_mode, is_channels_last, photo, prefix_of
 
 _FOUND: WeakKeyDictionary[Backbone, dict[int, str]] = WeakKeyDictionary()
 
@@ -39,9 +39,8 @@ def by_position(outputs: Tensor, prefix_tokens: int) -> Tensor | None:
 
 
 def _search(backbone: Backbone, size: int) -> str:
-    device = next(backbone.parameters()).device
     blocks = [block for _, block in backbone.named_blocks()]
-    outputs = [photo(size).to(device)]
+    outputs = [photo(size).to(device_of(backbone))]
     with torch.no_grad():
         for block in blocks:
             outputs.append(block(outputs[-1]))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from headstart.models.backbone import Backbone
-from headstart.models.chain import eval_mode
+from headstart.models.chain import device_of, eval_mode
 from headstart.models.network import head_logits
 from headstart.models.stages import blocks_under, boundary_index
 from headstart.models.undivided import BODY
@@ -65,7 +65,7 @@ def stage_rows(backbone: Backbone, head: nn.Module, boundary: str) -> list[Stage
 def _shapes(backbone: Backbone) -> list[tuple[int, ...]]:
     """Each block's output for one black photo, as [C, H, W], [L, C] or [C]."""
     size = backbone.preprocessing.image_size
-    x: Tensor = torch.zeros(1, 3, size, size, device=next(backbone.parameters()).device)
+    x: Tensor = torch.zeros(1, 3, size, size, device=device_of(backbone))
     shapes = []
     with eval_mode(backbone):
         for _, block in backbone.named_blocks():

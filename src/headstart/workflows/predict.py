@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
@@ -12,7 +14,7 @@ from headstart.core.arguments import Device, typed
 from headstart.core.events import Listener
 from headstart.core.lengths import seconds_of
 from headstart.core.paths import Place
-from headstart.core.text import elided
+from headstart.core.text import elided, plural
 from headstart.data.copies import Copies
 from headstart.data.filenames import natural_key, shown
 from headstart.data.label_sets import label_columns
@@ -20,7 +22,8 @@ from headstart.data.schema import BadFile, Manifest, Photo
 from headstart.data.sources.detect import scan
 from headstart.data.sources.given import Data
 from headstart.data.sources.unlabelled import find_files
-from headstart.errors import DataError, OptionError
+from headstart.data.split_table import read_splits
+from headstart.errors import DataError, OptionError, RunError
 from headstart.evaluation.conformal import check_coverage
 from headstart.inference.classifier import Classifier, Model, Prediction
 from headstart.inference.uses import EVERY
@@ -179,7 +182,8 @@ def evaluate(
     Returns:
         The figures of ``metrics.json`` for these photos (see ``headstart.evaluation.metrics.evaluate``, and for any
         number of labels ``headstart.evaluation.multilabel_metrics.evaluate_labels``), with ``data``, ``split`` and
-        ``bad``.
+        ``bad``; and with ``learned``, how many of the photos the run was trained on (``train``) or chose by (``val``),
+        where there are such.
 
     Raises:
         DataError: a class that the model does not know, or nothing that can be read.
@@ -199,7 +203,7 @@ def evaluate(
             f"{manifest.name} has classes that the model does not know: {', '.join(map(elided, unknown[:5]))}.",
             f"The model knows: {', '.join(map(elided, classifier.classes[:20]))}.",
         )
-    found, bad = [], []
+    found, bad, own_splits, seen = [], [], _own_splits(run), Counter[str]()
     labels: list[Any] = []
     with console_events(quiet, listener) as events:
         for done, (photo, read, prediction) in enumerate(classifier.stream(photos), 1):
@@ -208,8 +212,11 @@ def evaluate(
                 bad.append(BadFile(photo.path, str(read.problem)))
             else:
                 found.append(prediction)
+                seen[own_splits.get(str(read.digest), "")] += 1
                 own = [index[label] for label in manifest.labels_of(photo)]
                 labels.append(own if objective.several else own[0])
+        if words := " and ".join(f"{seen[part]} {what}" for part, what in _LEARNED.items() if seen[part]):
+            events.warning(f"Of these {plural(len(found), 'photo')} {words}: the figures are too good.")
     if not found:
         first = f"The first: {bad[0].path}: {bad[0].reason}."
         raise DataError(f"None of the {len(photos)} photos in {manifest.name} can be read.", first)
@@ -219,7 +226,23 @@ def evaluate(
     if classifier.certainty is not None:
         figures["certainty"] = classifier.certainty.measured([one.distance for one in found], probabilities, true)
     named_bad = [{"path": shown(b.path, manifest.root), "reason": b.reason} for b in (*manifest.skipped, *bad)]
-    return {"data": manifest.name, "split": chosen, "classes": list(classifier.classes), **figures, "bad": named_bad}
+    learned = {part: seen[part] for part in _LEARNED if seen[part]}
+    return {
+        "data": manifest.name, "split": chosen, "classes": list(classifier.classes), **figures, "bad": named_bad,
+        **({"learned": learned} if learned else {}),
+    }  # fmt: skip
+
+
+_LEARNED = {"train": "were trained on", "val": "were used for choices"}
+
+
+def _own_splits(run: Model) -> dict[str, str]:
+    """The splits of the run's own photos, by digest; none of a model without that table."""
+    try:
+        table = Path(os.fspath(run)) / "splits.csv"
+        return {row.digest: row.split for row in read_splits(table)} if table.is_file() else {}
+    except RunError:  # a classifier in memory, a table that somebody edited
+        return {}
 
 
 def _chosen(manifest: Manifest, split: str | None) -> tuple[list[Photo], str]:
@@ -228,7 +251,8 @@ def _chosen(manifest: Manifest, split: str | None) -> tuple[list[Photo], str]:
     photos = [photo for photo in manifest.photos if chosen == "all" or photo.split == chosen]
     if not photos:
         splits = ", ".join(sorted(str(s) for s in given if s)) or "no splits"
-        raise DataError(f"{manifest.name} has no {chosen} split.", f"It has: {splits}.")
+        hint = f"It has: {splits}. `split='all'` takes every photo; a run's own splits are in its splits.csv."
+        raise DataError(f"{manifest.name} has no {chosen} split.", hint)
     return photos, chosen
 
 
