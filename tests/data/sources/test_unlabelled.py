@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.shards import arrow_folder, parquet_file, web_shards
 
 import headstart as hs
 from headstart.data.sources.detect import scan
@@ -55,6 +56,27 @@ def test_a_folder_is_to_predict_what_it_is_to_train(odd: Path) -> None:
     everything = names(odd)
     below = [name for name in everything if Path(name).parent != odd]  # a glob's files first, then those in its folders
     assert names(f"{odd}/*") == [name for name in everything if name not in below] + below
+
+
+@pytest.mark.parametrize("form", ["tars", "one tar", "pattern", "parquet", "one parquet", "saved"])
+def test_photos_of_shards(photos: Path, tmp_path: Path, form: str) -> None:
+    """As a training reads them, in place; nothing is said of what the shards themselves are."""
+    if form in ("tars", "one tar", "pattern"):
+        folder = web_shards(photos, tmp_path / "shards")
+        given = {"tars": folder, "one tar": folder / "photos-000.tar", "pattern": f"{folder}/photos-{{000..003}}.tar"}[
+            form
+        ]
+    elif form == "saved":
+        given = arrow_folder(photos, tmp_path / "saved")
+    else:
+        file = parquet_file(photos, tmp_path / "shards" / "p.parquet")
+        given = file if form == "one parquet" else file.parent
+    found = find_files(given)
+    read = [photo.open("rb").read() for photo in found.photos]
+    wanted = {photo.read_bytes() for photo in photos.rglob("*.png")}
+    assert len(read) == (10 if form == "one tar" else len(wanted))
+    assert set(read) <= wanted
+    assert found.skipped == []
 
 
 def test_predict_explain_export_and_evaluate_read_the_same_files(

@@ -1,8 +1,9 @@
 """Photos without labels, for prediction: what a caller gives, as images that can be read. Every command that takes such
 photos asks here.
 
-A folder gives the files that a training would take from it (``Folders``); an archive those within it; a table those
-that it lists, and ``-`` those whose paths standard input lists, each in that order.
+A folder gives the files that a training would take from it (``Folders``), or those of its shards; an archive or a
+shard those within it; a table those that it lists, and ``-`` those whose paths standard input lists, each in that
+order.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from headstart.data.pictures import HINT, is_picture, picture, pictures
 from headstart.data.schema import BadFile, ImageRef
 from headstart.data.sources.archive import is_archive, unpack
 from headstart.data.sources.in_memory import content_of, image_column, is_dataset, is_frame, rows_of, text_of
+from headstart.data.sources.stored import SHARDS, StoredSource
+from headstart.data.sources.stores import is_pattern, scheme_of
 from headstart.data.sources.table import Reader, listed_paths
 from headstart.data.sources.table_reading import SUFFIXES, Table
 from headstart.data.sources.tree import PHOTO_KINDS, Folders
@@ -170,15 +173,32 @@ class _Finding:
         """One name; only where it is ``alone`` does it list others: a shell's glob also names the table of a folder."""
         path = Path(name)
         if os.path.isdir(path):  # unlike Path.is_dir, no error for a name that no file can have
-            if not self._folder(path):
+            before = len(self.found.skipped)
+            if self._folder(path):
+                return
+            if self._shards(name):
+                del self.found.skipped[before:]  # "not an image" was said of the shards
+            else:
                 self.missing.append(f"{name} (a folder without photos)")
         elif name == STANDARD_INPUT and alone:
             lines = [(line, Path(os.path.expanduser(line))) for line in _standard_input()]
             self._listed(lines, "Standard input")
         elif os.path.exists(path):
-            self._file(path, alone)
-        else:
+            if not (path.suffix.lower() in SHARDS and self._shards(name)):
+                self._file(path, alone)
+        elif not (is_pattern(name) and self._shards(name)):
             self._glob(name)
+
+    def _shards(self, name: str) -> bool:
+        """The photos of shards with labels here, which are read in place; whether it is such. Raises DataError."""
+        source = StoredSource()
+        if scheme_of(name) is not None or not source.accepts(name):
+            return False
+        manifest = source.manifest(name)
+        self.photos += manifest.photos
+        self.found.skipped += manifest.skipped
+        self.found.notes += manifest.notes
+        return True
 
     def _glob(self, pattern: str) -> None:
         """The photos that match, and those in matching folders: not the other files beside them."""
