@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headstart.core.text import brief, duration, joined, json_text, line, listed, plural, printable, quoted
+from headstart.core.text import brief, duration, joined, json_text, line, listed, numbered, plural, printable, quoted
 
 
 @pytest.mark.parametrize(
@@ -97,3 +97,10 @@ def test_json_says_the_same_and_shows_what_it_says(value: object) -> None:
         assert text.isascii() or not ascii_only
     assert json_text({"größe": "写真"}, None) == '{"größe": "写真"}'
     assert json_text([math.nan, -math.inf, 1.5], None) == "[null, null, 1.5]"
+
+
+def test_a_name_that_is_taken_gets_a_number() -> None:
+    names: dict[str, int] = {}
+    for _ in range(3):
+        names[numbered("image.jpg", names)] = 0
+    assert list(names) == ["image.jpg", "image.jpg (2)", "image.jpg (3)"]

@@ -121,6 +121,13 @@ def test_photos_are_taken_and_shown(client: Any, pets: str, desk: Desk) -> None:
     assert (desk.home / "pets" / "labels.csv").read_text().count("cat") == 4  # in the path, and as the label
 
 
+def test_numbers_and_names_that_no_project_has(client: Any, pets: str) -> None:
+    assert client.get(f"{pets}/thumbnails/{10**23}").status_code == 404
+    response = client.post(f"{pets}/photos?label=a%00", files=[("files", ("a.png", png()))])
+    assert response.status_code == 422
+    assert [one["name"] for one in client.get(pets).json()["classes"]] == ["cat", "dog"]
+
+
 def test_a_photo_that_is_gone_says_so(client: Any, pets: str, desk: Desk) -> None:
     drop(client, pets, png())
     with desk.project("pets") as project:
@@ -147,12 +154,28 @@ def test_too_much_is_refused(client: Any, pets: str) -> None:
         ("/pets/classes", {"do": "rename", "name": "cat", "to": ""}), ("/pets/jobs", {"kind": "explode"}),
         ("/pets/jobs", {"kind": "train", "options": []}), ("/none/classes", {"do": "add", "name": "x"}),
         ("/../pets/undo", {}), ("/pets/change", {"do": "leave_out", "ids": "all"}),
+        ("/pets/change", {"do": "leave_out", "ids": [10**26]}), ("/pets/settings", {"training": 5}),
+        ("/pets/settings", {"auto": "x"}),
     ],
 )  # fmt: skip
 def test_what_makes_no_sense_is_refused_in_a_sentence(client: Any, pets: str, path: str, body: Any) -> None:
     response = client.post(f"/api/projects{path}", json=body)
     assert response.status_code in (404, 405, 422), response.text
     assert "defect" not in response.json()["error"]
+
+
+def test_every_file_that_is_refused_is_named(client: Any, pets: str) -> None:
+    """Phones send image.jpg many times."""
+    names = [("files", ("image.jpg", content)) for content in (png(), b"", b"none", png())]
+    told = client.post(f"{pets}/photos?label=cat", files=names).json()
+    assert len(told["added"]) == 1
+    assert sorted(told["refused"]) == ["image.jpg", "image.jpg (2)", "image.jpg (3)"]
+    assert "already" in told["refused"]["image.jpg (3)"]
+
+
+def test_a_photo_named_twice_is_changed_once(client: Any, pets: str) -> None:
+    drop(client, pets, png())
+    assert client.post(f"{pets}/change", json={"do": "leave_out", "ids": [1, 1, 1]}).json() == {"changed": 1}
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"1", b"[" * 100_000, b"\xff"])

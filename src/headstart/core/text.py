@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
 from headstart._printable import as_written, brief, elided, escaped, line, printable, quoted
 
 __all__ = [
-    "as_written", "brief", "count", "duration", "elided", "escaped", "joined", "json_text", "line", "listed", "plural",
-    "printable", "quoted",
+    "as_written", "brief", "count", "duration", "elided", "escaped", "joined", "json_text", "line", "listed",
+    "numbered", "plural", "printable", "quoted",
 ]  # fmt: skip
 _FAR = re.compile(r"[^\x20-\x7e\xa1-\xac\xae-\u05ff]+")
 """Where characters may be that cannot be shown; the letters nearby are passed over quickly."""
@@ -32,6 +32,15 @@ def listed(items: Sequence[str], most: int = 5, separator: str = ", ") -> str:
     """The first ``most`` items and the number of the others: "a, b and 3 more"."""
     rest = len(items) - most
     return separator.join(items[:most]) + (f"{separator.strip(' ,')} and {count(rest)} more" if rest > 0 else "")
+
+
+def numbered(name: str, taken: Container[str]) -> str:
+    """The name, or "name (2)" and so on where it is taken: phones call every photo image.jpg."""
+    number, found = 1, name
+    while found in taken:
+        number += 1
+        found = f"{name} ({number})"
+    return found
 
 
 def duration(seconds: float) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from headstart.core.text import numbered
 from headstart.inference.answers import Answer
 from headstart.inference.classifier import Classifier
 from headstart.inference.saliency import Explainer, has_maps
@@ -73,7 +74,10 @@ class Service:
                 return await self.decoders.decode(upload)
 
         found = await asyncio.gather(*map(decoded, uploads))
-        bad = {u.name: photo for u, photo in zip(uploads, found, strict=True) if isinstance(photo, str)}
+        bad: dict[str, str] = {}
+        for upload, photo in zip(uploads, found, strict=True):
+            if isinstance(photo, str):
+                bad[numbered(upload.name, bad)] = photo
         if bad:
             name, reason = next(iter(bad.items()))
             raise Refused(422, f"{name} cannot be read as a photo: {reason}.", bad)

@@ -16,7 +16,7 @@ from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from starlette.exceptions import HTTPException
 
 from headstart._version import __version__
-from headstart.core.text import plural
+from headstart.core.text import numbered, plural
 from headstart.data.filenames import content_kind
 from headstart.errors import HeadstartError, RunError
 from headstart.serving.guard import HEADERS, Guard
@@ -25,16 +25,15 @@ from headstart.serving.uploads import read_uploads
 from headstart.workbench import results
 from headstart.workbench.access import Token
 from headstart.workbench.desk import Desk
-from headstart.workbench.project import Project, describe
+from headstart.workbench.project import Project, class_name, describe
 from headstart.workbench.reading import read_photo
+from headstart.workbench.requests import SETTINGS, json_of, photo_ids
 from headstart.workbench.store import Store
 from headstart.workbench.tasks import TASKS
 
 KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 KEPT = {"Cache-Control": "private, max-age=3600"}
 """Of pictures, whose addresses hold the project's id: ids of photos begin at 1 in each."""
-LARGEST = 10 << 20
-"""Bytes of a request of JSON."""
 _POLL_S = 0.25
 _BROWSERS = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "GIF": "image/gif", "AVIF": "image/avif"}
 
@@ -82,7 +81,7 @@ def _projects(app: FastAPI, desk: Desk) -> None:
 
     @app.post("/api/projects")
     async def create(request: Request) -> dict[str, Any]:
-        match await _json(request):
+        match await json_of(request):
             case {"name": str(name)}:
                 return {"name": await asyncio.to_thread(desk.create, name, None)}
             case {"data": str(data)} if data.strip():
@@ -100,11 +99,14 @@ def _projects(app: FastAPI, desk: Desk) -> None:
 
     @app.post("/api/projects/{name}/settings")
     async def settings(name: str, request: Request) -> dict[str, Any]:
-        asked = await _json(request)
+        asked = await json_of(request)
 
         def work(project: Project) -> None:
-            for key in asked.keys() & {"auto", "training"}:
+            for key in asked.keys() & SETTINGS.keys():
                 project.store.set_setting(key, asked[key])
+
+        if wrong := [key for key in asked.keys() & SETTINGS.keys() if type(asked[key]) is not SETTINGS[key]]:
+            raise Refused(422, f"Not a setting: {wrong[0]}.")
 
         await desk.use(name, work)
         await desk.auto(name)
@@ -112,7 +114,7 @@ def _projects(app: FastAPI, desk: Desk) -> None:
 
     @app.post("/api/projects/{name}/classes")
     async def classes(name: str, request: Request) -> dict[str, Any]:
-        asked = await _json(request)
+        asked = await json_of(request)
 
         def work(project: Project) -> dict[str, Any]:
             match asked:
@@ -189,24 +191,25 @@ def _photos(app: FastAPI, desk: Desk) -> None:
 
     @app.post("/api/projects/{name}/photos")
     async def drop(name: str, request: Request, label: str | None = None) -> dict[str, Any]:
+        label = class_name(label) if label else None
         with desk.memory.hold() as take:
             uploads = await read_uploads(request, desk.limits, take)
-            whole, refused = [], {}
+            whole, refused = [], dict[str, str]()
             for upload in uploads:
                 made = await desk.thumbnails.decode(upload.name, upload.content)
                 if isinstance(made, str):
-                    refused[upload.name] = made
+                    refused[numbered(upload.name, refused)] = made
                 else:
                     whole.append((upload.name, upload.content))
-            added, known = await desk.change(name, lambda project: project.drop(whole, label or None))
-        return {"added": added, "refused": {**refused, **known}}
+            added, known = await desk.change(name, lambda project: project.drop(whole, label))
+        for upload_name, reason in known:
+            refused[numbered(upload_name, refused)] = reason
+        return {"added": added, "refused": refused}
 
     @app.post("/api/projects/{name}/change")
     async def change(name: str, request: Request) -> dict[str, Any]:
-        asked = await _json(request)
-        ids = asked.get("ids")
-        if not isinstance(ids, list) or not all(type(number) is int for number in ids):
-            raise Refused(422, "Not a list of photos.")
+        asked = await json_of(request)
+        ids = photo_ids(asked)
         return {"changed": await desk.change(name, lambda project: _changed(project.store, ids, asked))}
 
 
@@ -262,7 +265,7 @@ def _pictures(app: FastAPI, desk: Desk) -> None:
 def _jobs(app: FastAPI, desk: Desk) -> None:
     @app.post("/api/projects/{name}/jobs")
     async def start(name: str, request: Request) -> dict[str, Any]:
-        asked = await _json(request)
+        asked = await json_of(request)
         kind, options = asked.get("kind"), asked.get("options", {})
         if kind not in TASKS or not isinstance(options, dict):
             raise Refused(422, "Not a job.")
@@ -341,24 +344,6 @@ def _runs(app: FastAPI, desk: Desk) -> None:
 
 _REPORT = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox"
 """Reports carry their style and pictures inside; nothing in them runs."""
-
-
-async def _json(request: Request) -> dict[str, Any]:
-    """The JSON object of a request. Its type is asked for, which a form of another site cannot send."""
-    if request.headers.get("content-type", "").partition(";")[0] != "application/json":
-        raise Refused(415, "Send JSON.")
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > LARGEST:
-            raise Refused(413, "Too large.")
-    try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        raise Refused(400, "Not a JSON object.")
-    return found
 
 
 def _errors(app: FastAPI) -> None:

@@ -99,19 +99,19 @@ class Project:
 
     # -- photos
 
-    def drop(self, files: Sequence[tuple[str, bytes]], label: str | None) -> tuple[list[int], dict[str, str]]:
-        """Store photos (name and content) that were dropped at once; returns their ids, and by name the reason why one
+    def drop(self, files: Sequence[tuple[str, bytes]], label: str | None) -> tuple[list[int], list[tuple[str, str]]]:
+        """Store photos (name and content) that were dropped at once; returns their ids, and (name, reason) of each that
         is not taken. One that was left out before is brought back.
         """
         place = self.folder / PHOTOS / folder_name(label or NO_CLASS)
         place.mkdir(parents=True, exist_ok=True)
         rows: dict[str, tuple[str, str | None, str | None, str | None]] = {}
-        back, refused = [], {}
+        back, refused = [], list[tuple[str, str]]()
         for name, content in files:
             digest = hashlib.blake2b(content, digest_size=16).hexdigest()
             known = self.store.of_digest(digest)
             if digest in rows or (known is not None and not known.left_out):
-                refused[name] = "the same file is in the project already"
+                refused.append((name, "the same file is in the project already"))
             elif known is not None:
                 back.append(known.id)
             else:

@@ -91,7 +91,7 @@ class Store:
 
     def photo(self, number: int) -> Row | None:
         """One photo by its id."""
-        return next(iter(self.photos("id = ?", (number,))), None)
+        return next(iter(self.photos("id = ?", (number,))), None) if 0 < number < 2**63 else None
 
     def of_digest(self, digest: str) -> Row | None:
         """The photo whose file has this digest."""

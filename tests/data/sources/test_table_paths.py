@@ -56,6 +56,16 @@ def test_how_a_photo_was_found_is_said(tmp_path):
     assert any(note.startswith("24 photos of 'a/b' in list.csv found in other folders") for note in scan(path).notes)
 
 
+def test_one_name_in_several_folders_is_named_with_them(tmp_path):
+    photos(tmp_path, lambda r: f"{'x' if r.label == 'cat' else 'y'}/{r.number}.png")
+    path = table(tmp_path / "list.csv", "id,label", lambda r: (f"{r.number}.png", r.label))
+    with pytest.raises(DataError, match="24 of the 24 rows") as error:
+        scan(path)
+    names = (os.path.join("x", "0.png"), os.path.join("y", "0.png"))
+    assert all(name in str(error.value) for name in names)
+    assert error.value.hint.startswith("All of them: 2 files fit it. Write the folders into the table")
+
+
 @pytest.mark.parametrize("above", ["", "/data/set/"])
 def test_a_photo_that_is_gone_is_never_another_of_its_name(tmp_path, above):
     photos(tmp_path, lambda r: f"{r.label}/{r.number:03d}.png")

@@ -123,6 +123,13 @@ def test_json(folder, suffix, content):
     assert found.layout == "JSON"
 
 
+def test_a_damaged_line_of_json_is_named(folder):
+    lines = [json.dumps(one) for one in OBJECTS]
+    lines[6] = '{"file_name": '
+    with pytest.raises(DataError, match=r"not JSON that can be read \(line 7: Expecting value at character 15\)"):
+        scan(text(folder / "list.jsonl", "\n".join(lines)))
+
+
 def test_numbers_as_labels_in_json(folder):
     content = "\n".join(json.dumps({**one, "label": int(one["label"] == "cat")}) for one in OBJECTS)
     assert counts(scan(text(folder / "metadata.jsonl", content))) == {"0": 12, "1": 12}

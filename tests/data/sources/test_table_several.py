@@ -50,6 +50,20 @@ def test_a_column_of_zero_and_one_for_each_label(
     assert read(one_hot_table(tmp_path / "some.csv", rows)) == wanted
 
 
+def test_minus_one_beside_zero_is_not_guessed(tmp_path: Path, rows: list[tuple[str, list[str]]]) -> None:
+    """In some tables of X-rays it means "uncertain", in others of faces "no"."""
+    table = one_hot_table(tmp_path / "t.csv", rows)
+    lines = table.read_text(encoding="utf-8").splitlines()
+    cells = [line.split(",") for line in lines[1:]]
+    signs = [",".join([name, *("1" if mark == "1" else "-1" for mark in marks)]) for name, *marks in cells]
+    table.write_text("\n".join([lines[0], *signs]), encoding="utf-8")
+    assert len(scan(table, options=MULTI).photos) == len(rows)
+    table.write_text("\n".join([lines[0], *signs[:5], *lines[6:]]), encoding="utf-8")
+    with pytest.raises(DataError, match="-1 beside 0 and 1") as error:
+        scan(table, options=MULTI)
+    assert "leave uncertain photos out" in error.value.hint
+
+
 def test_lists_of_json(tmp_path: Path, rows: list[tuple[str, list[str]]], wanted: dict[str, str]) -> None:
     lines = [json.dumps({"path": name, "label": labels}) for name, labels in rows]
     assert read(text(tmp_path / "some.jsonl", "\n".join(lines))) == wanted

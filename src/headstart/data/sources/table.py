@@ -333,7 +333,8 @@ class Reader:
 
     def _useless(self, count: int) -> DataError:
         """The error of a table most of whose rows cannot be used, by the most frequent reason."""
-        reasons = Counter(bad.reason.partition(": ")[2] for bad in self.skipped)
+        # Without what is in brackets, which differs from row to row.
+        reasons = Counter(bad.reason.partition(": ")[2].partition(" (")[0] for bad in self.skipped)
         reason = reasons.most_common(1)[0][0]
         column = quoted(self.chooser.names[self.columns.path])
         if reason == WEB:
@@ -344,7 +345,10 @@ class Reader:
                 f"another, `suffix` what the names lack. Its column of paths is {column}; `path_column` names another."
             )
         else:
-            hint = f"Of the {len(self.skipped)}, {reasons[reason]} for this reason: {reason}."
+            which = "All of them" if reasons[reason] == len(self.skipped) else f"{reasons[reason]} of them"
+            hint = f"{which}: {reason}."
+            if reason.endswith("files fit it"):
+                hint += " Write the folders into the table as well: x/1.jpg."
         return DataError(
             f"{len(self.skipped)} of the {count} rows of {self.table.path} cannot be used, first of all:",
             hint,

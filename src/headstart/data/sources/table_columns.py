@@ -13,7 +13,7 @@ from headstart.data.schema import ReadOptions
 from headstart.data.sources import table_values
 from headstart.data.sources.table_paths import Places
 from headstart.data.sources.table_reading import Table, plain
-from headstart.data.sources.table_values import MARKS, NOTHING, ONE, SEVERAL, Splitting
+from headstart.data.sources.table_values import MARKS, MINUS, NOTHING, ONE, SEVERAL, ZERO, Splitting
 from headstart.errors import DataError, OptionError, did_you_mean
 
 _PATHS = (
@@ -210,10 +210,20 @@ class Chooser:
         return len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
 
     def _one_hot(self, free: Sequence[int]) -> tuple[int, ...]:
-        """Columns of 0 and 1 (or -1 and 1), a class each. Raises DataError where rows have several."""
+        """Columns of 0 and 1 (or -1 and 1), a class each. Raises DataError where rows have several, and where -1 stands
+        beside 0, since some tables mean "uncertain" by it.
+        """
         marks = [at for at in free if {v for v in self.values[at] if v} <= MARKS]
         if len(marks) < 2 or not any(value in ONE for at in marks for value in self.values[at]):
             return ()
+        found = {value for at in marks for value in self.values[at]}
+        if found & ZERO and found & MINUS:
+            column = next(self.names[at] for at in marks if MINUS & set(self.values[at]))
+            raise DataError(
+                f"{self.table.path} has -1 beside 0 and 1 in columns of labels ({column!r}): whether that means no, or"
+                " uncertain, is not clear",
+                "Write 1 for a label that a photo has and 0 for one that it has not, and leave uncertain photos out.",
+            )
         rows = zip(*(self.values[at] for at in marks), strict=True)
         ones = Counter(sum(value in ONE for value in row) for row in rows)
         several = sum(count for number, count in ones.items() if number > 1)

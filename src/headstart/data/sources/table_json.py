@@ -54,7 +54,7 @@ def _objects(path: Path, text: str) -> tuple[list[tuple[int, Mapping[str, Any]]]
         except json.JSONDecodeError as error:
             if error.msg != "Extra data":
                 raise
-            lines = [(at, json.loads(line)) for at, line in enumerate(text.split("\n"), 1) if line.strip()]
+            lines = [(at, _line(at, line)) for at, line in enumerate(text.split("\n"), 1) if line.strip()]
             return _rows(path, lines), [value for _, value in lines]
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is not JSON that can be read ({str(error)[:120]})", _HINT) from error
@@ -75,6 +75,14 @@ def _objects(path: Path, text: str) -> tuple[list[tuple[int, Mapping[str, Any]]]
     if isinstance(whole, list):
         return _rows(path, list(enumerate(whole, 1))), whole
     return _rows(path, [(1, whole)]), whole
+
+
+def _line(at: int, text: str) -> Any:
+    """The value of one line. Raises ValueError that names the line, and not the first, as which it is read."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"line {at}: {error.msg} at character {error.pos + 1}") from None
 
 
 def _rows(path: Path, values: list[tuple[int, Any]]) -> list[tuple[int, Mapping[str, Any]]]:

@@ -140,7 +140,8 @@ class Places:
             if len(some) > 1 and self.split:
                 some = [p for p in some if self.split in map(split_of, p.split(os.sep)[:-1])] or some
             if len(some) > 1:
-                names = listed([quoted(os.path.basename(p)) for p in sorted(some)], 3)
+                above = os.path.commonpath([os.path.dirname(p) for p in some])
+                names = listed([quoted(os.path.relpath(p, above)) for p in sorted(some)], 3)
                 return Place(some[0], problem=f"{len(some)} files fit it ({names})")
             if some:
                 return Place(some[0])

@@ -26,7 +26,9 @@ _YES_MEANS: dict[str, Split] = {
 _FOLD = re.compile(r"(?:(?:k|cv)?[-_ ]?folds?[-_ ]*)?(\d{1,2})(?:\.0)?", re.IGNORECASE)
 FOLD_NAMES = frozenset("fold folds kfold kfolds foldid cv cvfold foldno foldnumber foldindex stratifiedfold".split())
 ONE = frozenset({"1", "1.0", "true", "True", "TRUE"})
-MARKS = ONE | {"0", "0.0", "-1", "-1.0", "false", "False", "FALSE", ""}
+ZERO = frozenset({"0", "0.0", "false", "False", "FALSE"})
+MINUS = frozenset({"-1", "-1.0"})
+MARKS = ONE | ZERO | MINUS | {""}
 SEVERAL = "To train on several labels per photo: `hs.train(DATA, labels='multi')`."
 NOTHING = frozenset({"", "nan", "na", "n/a", "#n/a", "none", "null", "<na>", "nat"})
 """What programs write into an empty cell."""

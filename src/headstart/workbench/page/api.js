@@ -45,7 +45,11 @@ export async function upload(project, files, label, progress) {
     }
     const query = label ? `?label=${encodeURIComponent(label)}` : "";
     const told = await fetch(at(project, `photos${query}`), { method: "POST", body: form }).then(answer);
-    Object.assign(refused, told.refused);
+    for (const [name, reason] of Object.entries(told.refused)) { // phones call every photo image.jpg
+      let key = name;
+      for (let n = 2; key in refused; n += 1) key = `${name} (${n})`;
+      refused[key] = reason;
+    }
     added += told.added.length; done += count;
     progress(done, files.length);
   }
