@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from headstart.data.split_table import read_splits
 from headstart.runs.folder import CONTENTS
@@ -119,6 +120,15 @@ def test_predict_names_bad_photos_and_answers_the_others(
     assert answer.code == 2
     assert answer.out.split()[1] == "owl"
     assert "bad.jpg: empty" in answer.err
+
+
+def test_a_raw_photo_is_none_wherever_it_is_named(cli: Cli, probe_run: Path, photos: Path, tmp_path: Path) -> None:
+    """What Pillow reads of it is a preview; a folder leaves it out as well."""
+    Image.open(next(photos.rglob("*.png"))).save(tmp_path / "a.tif")
+    (tmp_path / "a.tif").rename(tmp_path / "a.CR2")
+    answer = cli("predict", probe_run, tmp_path / "a.CR2")
+    assert answer.code == 2
+    assert "RAW photo (.cr2): export it as JPEG" in answer.err
 
 
 def test_evaluate_is_the_accuracy_on_these_photos(cli: Cli, probe_run: Path, photos: Path) -> None:

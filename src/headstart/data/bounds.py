@@ -13,6 +13,7 @@ from PIL import Image
 
 from headstart.core.files import open_regular
 from headstart.data.deep import has_low_bytes
+from headstart.data.filenames import raw_problem
 from headstart.data.schema import ImageRef
 from headstart.errors import DataError
 
@@ -70,7 +71,9 @@ MAX_BYTES = _largest_file()
 
 
 def read_file(photo: ImageRef) -> bytes:
-    """The bytes of a photo's file. Raises ``BadPhoto`` where it is too large, no regular file, or cannot be read."""
+    """The bytes of a photo's file. Raises ``BadPhoto`` where it is RAW, too large, no regular file, or not readable."""
+    if raw := raw_problem(photo.name):
+        raise BadPhoto(raw)
     try:
         with open_regular(photo) if isinstance(photo, Path) else photo.open("rb") as file:
             size = file.seek(0, os.SEEK_END)

@@ -139,6 +139,11 @@ def is_raw_name(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in RAW_SUFFIXES
 
 
+def raw_problem(name: str) -> str | None:
+    """Why a file of this name is not used, if it is a RAW photo's: what can be read of it is a preview."""
+    return f"RAW photo ({os.path.splitext(name)[1].lower()}): export it as JPEG" if is_raw_name(name) else None
+
+
 def is_companion(name: str, beside: Container[str] = ()) -> bool:
     """Tables, texts, sidecars and the like, which are expected beside photos; ``beside``: the names of the photos in
     its folder, without suffixes: with one of these a film or a RAW file belongs to that photo.

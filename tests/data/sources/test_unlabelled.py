@@ -201,6 +201,13 @@ def test_bytes_that_are_no_picture_are_a_photo_that_cannot_be_read(probe_run: Pa
     assert found.problem
 
 
+def test_numbers_in_a_frame_name_no_photos_of_the_folder_that_python_runs_in(odd: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    shutil.copy(odd / "cat_000.png", "1.png")
+    with pytest.raises(DataError, match="no column of photos: 'x' holds 1, 2"):
+        find_files(pandas.DataFrame({"x": [1, 2]}))
+
+
 def test_a_frame_is_read_by_its_column_of_paths(odd: Path) -> None:
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"path": [str(odd / "photo1")], "taken": ["2026-11-26"]})

@@ -18,6 +18,7 @@ from headstart.data.schema import AS_FOUND, Manifest, Photo, ReadOptions
 from headstart.data.sources import named
 from headstart.data.sources.base import LAYOUTS, SOURCES, Source, local
 from headstart.data.sources.columns import StoredPhotos
+from headstart.data.sources.given import in_memory, is_given
 from headstart.data.sources.tree import leave_out
 from headstart.data.stratify import groups
 from headstart.errors import DataError, did_you_mean
@@ -45,6 +46,19 @@ def scan(
         DataError: no photos with labels. OptionError: an empty ``data``. DownloadError: a named set that cannot be
             downloaded.
     """
+    if not is_given(str(data)):
+        return _scanned(data, name, for_training, progress, options)
+    try:
+        found = _scanned(data, name, for_training, progress, options)
+    except DataError as error:
+        told = in_memory(error.problem, str(data)), in_memory("" if error.hint == LAYOUTS else error.hint, str(data))
+        raise DataError(*told, option=error.option, lines=[in_memory(one, str(data)) for one in error.lines]) from None
+    return replace(found, notes=tuple(in_memory(note, str(data)) for note in found.notes))
+
+
+def _scanned(
+    data: Place, name: str | None, for_training: bool, progress: OnProgress | None, options: ReadOptions
+) -> Manifest:
     found = replace(_read(str(data), progress, options), several=options.several)
     if for_training:
         refuse_lost(found)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -103,6 +104,11 @@ def is_given(data: str) -> bool:
     """Whether a place is such a table in the cache."""
     path = Path(data)
     return path.name == TABLE and path.parent.name.startswith(_HOME) and path.parent.parent == cache_dir() / FOLDERS
+
+
+def in_memory(text: str, data: str) -> str:
+    """A message about such a table, which the caller has never seen: their own words were `data`."""
+    return re.sub(rf"{re.escape(data)}|\b{re.escape(TABLE)}", "`data`", text)
 
 
 def keep(data: str, folder: Path, record: Callable[[list[Path]], None] = lambda files: None) -> str:

@@ -23,6 +23,7 @@ from headstart.data.filenames import (
     is_raw_name,
     merged,
     natural_key,
+    raw_problem,
     shown,
 )
 from headstart.data.schema import AS_FOUND, BadFile, Manifest, ReadOptions
@@ -262,8 +263,8 @@ def is_output(names: set[str]) -> bool:
 
 def _kind_of(path: str) -> str:
     """The kind of a file: as ``content_kind`` says it, or why it is none that can be used."""
-    if is_raw_name(path):
-        return f"RAW photo ({os.path.splitext(path)[1].lower()}): export it as JPEG"
+    if raw := raw_problem(path):
+        return raw
     try:
         with open(path, "rb") as file:
             return content_kind(file.read(64))

@@ -116,6 +116,11 @@ def _of_table(files: Any, argument: str) -> list[ImageRef] | Iterator[ImageRef]:
         table = Table(Path("the DataFrame"), rows.header, list(enumerate(cells, 1)), "DataFrame", sure=True)
         reader = Reader(table, labelled=False)
         names = [row[reader.columns.path] for row in cells]
+        if names and not any(is_image_name(name) or os.path.exists(os.path.expanduser(name)) for name in names):
+            problem = (
+                f"the DataFrame has no column of photos: {rows.header[reader.columns.path]!r} holds {listed(names, 3)}"
+            )
+            raise DataError(problem, "Give paths or pictures in a column: path, file_name or image.")
         return [_line(name, Path(reader.places.find(os.path.expanduser(name)).path)) for name in names]
     at = rows.header.index(column)
     found = (_cell(row[at], number, argument) for number, row in enumerate(rows.rows, 1))

@@ -131,7 +131,7 @@ def _page(found: CheckResult) -> str:
         "more": f"Nothing was moved or deleted. {kept}",
         "caveats": [],
         "facts": [
-            Fact("photos", f"{len(manifest.photos):,}", manifest.layout),
+            Fact("photos", f"{found.readable:,}", manifest.layout),
             Fact(
                 "labels" if manifest.several else "classes",
                 f"{len({c for p in manifest.photos for c in manifest.labels_of(p)}):,}",

@@ -39,9 +39,14 @@ class CheckResult:
         return all(finding.severity != "error" for finding in self.findings)
 
     @property
+    def readable(self) -> int:
+        """The number of photos that can be read, which a training has, too."""
+        return len(self.photos.manifest.photos) - len(self.photos.bad)
+
+    @property
     def answer(self) -> str:
         """The findings in one sentence."""
-        photos = f"{len(self.photos.manifest.photos):,} photos of {self.name}"
+        photos = f"{self.readable:,} photos of {self.name}"
         if not self.findings:
             return f"Nothing is wrong with the {photos}"
         numbers = Counter(finding.severity for finding in self.findings)
@@ -62,7 +67,7 @@ class CheckResult:
             findings.append({**told, "cases": cases, "files": files})
         return {
             "data": self.name,
-            "photos": len(self.photos.manifest.photos),
+            "photos": self.readable,
             "fit": self.fit,
             "findings": findings,
             "page": str(self.page) if self.page else None,
