@@ -37,6 +37,13 @@ def test_photos_show_themselves(
     bad_files(tmp_path / "odd" / "one")
     bad_files(tmp_path / "odd" / "two")
     assert "<img" in hs.photos(tmp_path / "odd")._repr_html_()  # bad files do not stop it
+    assert "left out" not in repr(found)
+    (tmp_path / "t.csv").write_text(
+        f"path,label\n{photos}/cat/cat_00.png,cat\nnone.png,cat\n{photos}/dog/dog_00.png,dog\n"
+    )
+    some = hs.photos(tmp_path / "t.csv")
+    assert "1 file left out: none.png" in repr(some)
+    assert "1 file left out: none.png" in some._repr_html_()
 
 
 def test_a_run_shows_its_answer_and_its_curves(probe_run: Path) -> None:

@@ -73,7 +73,7 @@ def predict(
     """Classify new photos; those unlike the training photos (out of distribution) are marked unknown."""
     if executor != "local" or (out is not None and not out.suffix):
         _check_parts(out, executor, as_lines, as_csv, sort_into)
-        load("predict_shards", say, run, *files[:3])
+        load("predict", say, run, *files[:3])
         made = hs.predict_shards(
             run, files, str(out), coverage=coverage, every=every, overwrite=overwrite, device=device, executor=executor,
             **say,

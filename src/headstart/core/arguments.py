@@ -173,8 +173,8 @@ def _read_any(name: str, value: Any, hints: Sequence[Any]) -> Any:
 def _list(name: str, value: Any, hint: Any) -> list[Any]:
     if isinstance(value, str) and get_origin(hint) is Literal:  # names, as they are typed
         value = [part.strip() for part in value.split(",")]
-    if isinstance(value, Mapping | bytes | bytearray):
-        raise _Wrong("is not a list")
+    if isinstance(value, Mapping | bytes | bytearray) or (isinstance(value, str) and hint is float):
+        raise _Wrong("is not a list of numbers" if hint is float else "is not a list")
     single = isinstance(value, str) or not hasattr(value, "__iter__") or getattr(value, "ndim", 1) == 0
     found = [_read(name, one, hint) for one, _ in zip([value] if single else value, range(_MOST + 1), strict=False)]
     if len(found) > _MOST:

@@ -224,13 +224,13 @@ def test_what_is_no_labelled_photos_is_said_before_a_folder_is_made(
     assert not list((tmp_path / "own-cache").rglob("given-*")) or "beyond" not in words
 
 
-def test_messages_name_no_file_that_the_caller_never_made(files: dict[Path, str]) -> None:
+def test_messages_name_no_file_that_the_caller_never_made(files: dict[Path, str], tmp_path: Path) -> None:
     with pytest.raises(DataError) as error:
-        hs.check((list(files), ["a"] * len(files)), quiet=True)
+        hs.train((list(files), ["a"] * len(files)), backbone="starter", out=tmp_path / "run", quiet=True)
     assert error.value.problem.startswith("`data` has one class only ('a')")
     assert error.value.hint == ""
-    data, _ = on_disk((list(files), list(files.values())), AS_FOUND, "data")
-    notes = scan(data).notes
+    frame = pandas.DataFrame({"file": list(map(str, files)), "kind": list(files.values())})
+    notes = scan(on_disk(frame, AS_FOUND, "data")[0]).notes
     assert notes
     assert not [note for note in notes if "photos.jsonl" in note or str(cache_dir()) in note]
 
