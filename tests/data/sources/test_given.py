@@ -195,7 +195,7 @@ def test_cells_that_are_empty_are_left_out_and_named(files: dict[Path, str]) -> 
     found = scan(place, options=options)
     assert len(found.photos) == 30
     assert sorted(bad.reason for bad in found.skipped) == [
-        "line 4 of photos.jsonl: no label", "line 6 of photos.jsonl: no path",
+        "line 4 of `data`: no label", "line 6 of `data`: no path",
     ]  # fmt: skip
 
 
@@ -233,6 +233,13 @@ def test_messages_name_no_file_that_the_caller_never_made(files: dict[Path, str]
     notes = scan(on_disk(frame, AS_FOUND, "data")[0]).notes
     assert notes
     assert not [note for note in notes if "photos.jsonl" in note or str(cache_dir()) in note]
+
+
+def test_whole_numbers_stay_so_beside_an_empty_cell(files: dict[Path, str]) -> None:
+    frame = pandas.DataFrame({"path": list(map(str, files)), "label": [number % 3 for number in range(len(files))]})
+    frame.loc[0, "label"] = None
+    assert frame.label.dtype == float
+    assert {photo.label for photo in scan(on_disk(frame, AS_FOUND)[0]).photos} == {"0", "1", "2"}
 
 
 def test_columns_that_are_asked_for(files: dict[Path, str]) -> None:

@@ -53,7 +53,8 @@ def scan(
     except DataError as error:
         told = in_memory(error.problem, str(data)), in_memory("" if error.hint == LAYOUTS else error.hint, str(data))
         raise DataError(*told, option=error.option, lines=[in_memory(one, str(data)) for one in error.lines]) from None
-    return replace(found, notes=tuple(in_memory(note, str(data)) for note in found.notes))
+    skipped = tuple(replace(bad, reason=in_memory(bad.reason, str(data))) for bad in found.skipped)
+    return replace(found, notes=tuple(in_memory(note, str(data)) for note in found.notes), skipped=skipped)
 
 
 def _scanned(

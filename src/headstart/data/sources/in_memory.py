@@ -193,11 +193,15 @@ def is_missing(cell: Any) -> bool:
 
 
 def text_of(cell: Any) -> str:
-    """A cell as text: ``001``, ``None``, ``NA`` and ``True`` stay what they are; an empty one is empty."""
+    """A cell as text: ``001``, ``None``, ``NA`` and ``True`` stay what they are; an empty one is empty. A whole number
+    is written as one: beside an empty cell, pandas makes 1.0 of each 1.
+    """
     if is_missing(cell):
         return ""
     if getattr(cell, "ndim", 0) == 1:  # a list of labels, as Parquet gives it
         cell = cell.tolist()
     if hasattr(cell, "item") and not getattr(cell, "ndim", True):  # a number of NumPy or PyTorch
         cell = cell.item()
+    if isinstance(cell, float) and cell.is_integer():
+        cell = int(cell)
     return str(cell) if isinstance(cell, bool | os.PathLike) else cell_of(cell)
