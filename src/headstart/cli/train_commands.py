@@ -116,7 +116,7 @@ def study(
     out: Out = None,
     overwrite: Overwrite = False,
 ) -> Shown:
-    """Reproduce a published experiment from its recipe: several arms over seeds, with the published figures beside."""
+    """Reproduce a published experiment from its recipe: several arms over seeds, beside the published figures."""
     from headstart.workflows.experiment.catalogue import find, shipped
 
     if list_all:
