@@ -82,6 +82,7 @@ def test_the_page_and_the_model_stand_alone(probe_run: hs.Run) -> None:
     assert described["preprocessing"]["image_size"] == 128
 
 
+@pytest.mark.slow
 @pytest.mark.assets
 def test_bf16_folding_and_openvino_name_photos_as_float32_does(probe_run: hs.Run, assets: Path) -> None:
     classifier = Classifier.load(probe_run.path, "cpu")

@@ -13,6 +13,8 @@ NEVER = {"timm", "torchvision", "torch._dynamo", "sympy", "huggingface_hub", "li
 REPORT = {"matplotlib", "jinja2"}
 RUNNER = """
 import gc, json, sys
+
+import pytest
 from headstart.cli.app import main
 for words in json.loads(sys.argv[1]):
     sys.argv = ["headstart", *words]
@@ -42,6 +44,7 @@ def test_describing_and_predicting_need_neither_timm_nor_what_reports_are_made_w
     assert not (NEVER | REPORT) & found
 
 
+@pytest.mark.slow
 def test_a_probe_needs_no_timm_and_no_epoch_loop(photos: Path, weights: Path, tmp_path: Path) -> None:
     asked = ["--backbone", "starter", "--weights", str(weights), "--strategy", "probe", "--out", str(tmp_path / "run")]
     found = imported_by(["train", str(photos), *asked, "--quiet"])

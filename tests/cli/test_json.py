@@ -50,6 +50,7 @@ def test_of_next_to_no_photos(cli: Cli, starter: tuple[str, ...], sparse: Path, 
         strict(path.read_bytes().decode("utf-8"))
 
 
+@pytest.mark.slow
 def test_of_one_seed_and_of_two_that_agree(cli: Cli, starter: tuple[str, ...], sparse: Path, tmp_path: Path) -> None:
     for seeds in (1, 2):
         words = ("--arms", "probe,scratch", "--seeds", seeds, "--epochs", 1, "--json", "-q", "--overwrite")

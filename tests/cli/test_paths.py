@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from typer import Context
 from typer.models import OptionInfo
 
 from headstart.cli.app import app
@@ -100,6 +101,8 @@ def _takes_paths() -> list[tuple[str, list[str], str]]:
         assert command.callback
         name, before = command.name or command.callback.__name__, list[str]()
         for p in inspect.signature(command.callback).parameters.values():
+            if p.annotation is Context:
+                continue
             kind, info = get_args(p.annotation)[:2]
             if isinstance(info, OptionInfo):
                 if Path in (kind, *get_args(kind)):

@@ -35,6 +35,7 @@ def shell(words: str, redirection: str, folder: Path) -> tuple[int, str]:
     return done.returncode, (told.read_text(encoding="utf-8") if kept else "") + done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "code", "full"),
     [("--version", 0, 2), ("train nowhere --json", 2, 2), ("nonsense", 2, 2)],
@@ -66,6 +67,7 @@ def test_with_every_stream_closed_files_hold_what_belongs_in_them(
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == (probe_run / "model.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 def test_predictions_stop_when_their_reader_leaves(probe_run: Path, photos: Path, tmp_path: Path) -> None:
     for form in ("", "--jsonl", "--csv"):
         code, said = shell(f"predict {probe_run} {photos} {form}", "| head -1", tmp_path)
@@ -154,6 +156,7 @@ def test_every_long_command_ends_in_one_message(photos: Path, weights: Path, tmp
     assert any(word in said for word in ("headstart: Stopped; ", "headstart: Interrupted."))
 
 
+@pytest.mark.slow
 def test_what_a_shell_runs_in_the_background_can_be_ended(photos: Path, weights: Path, tmp_path: Path) -> None:
     """Ctrl-C is ignored there, and a request to end must not be."""
     words = (

@@ -31,6 +31,7 @@ def table(photos: Path, tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_every_option_goes_through_to_the_run_and_back(
     train: Cli, cli: Cli, table: Path, photos: Path, tmp_path: Path
 ) -> None:

@@ -166,6 +166,7 @@ def test_what_is_exchanged_arrives(script: Path) -> None:
     assert [one.out for one in done] == ["ok\n"] * 3, done
 
 
+@pytest.mark.slow
 def test_a_rank_that_never_comes_is_named(script: Path) -> None:
     port = free_port()
     done = ended(start([script], [0, 1], 3, port, {"HEADSTART_WAIT": "10"}))
@@ -176,6 +177,7 @@ def test_a_rank_that_never_comes_is_named(script: Path) -> None:
     assert f"Rank 0 of 2 did not come within 2 s: nobody answers at 127.0.0.1:{port}" in late.out
 
 
+@pytest.mark.slow
 def test_ranks_that_say_otherwise_are_named(script: Path) -> None:
     port, brief = free_port(), {"HEADSTART_WAIT": "15"}
     done = ended([*start([script], [0], 2, port, brief), *start([script], [1], 3, port, brief)])

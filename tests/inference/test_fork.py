@@ -43,6 +43,7 @@ print("computed")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_forked_child_predicts_what_its_parent_does(tmp_path: Path, draw_photo: Callable[..., Path]) -> None:
     rng = np.random.default_rng(0)

@@ -39,6 +39,7 @@ def forms(run: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_every_form_of_a_run_gives_the_same(probe_run: Path, photos: Path, tmp_path: Path) -> None:
     photo = photos / "cat" / "cat_00.png"
     figures, maps = [], []

@@ -49,6 +49,7 @@ def each(run: Path, name: str, use: Callable[[], object]) -> dict[tuple[Place, s
     return found
 
 
+@pytest.mark.slow
 def test_every_field_of_metrics(run: Path) -> None:
     described, plan = stored("model.json"), stored("plan.json")
     found = each(run, "metrics.json", lambda: model_card("pets", described, read_metrics(run), plan))

@@ -47,6 +47,7 @@ def test_the_more_similar_form_counts() -> None:
     assert set(map(tuple, pairs.tolist())) == by_numpy(rows, 0.95, other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mirrored", [False, True], ids=["one form", "two forms"])
 def test_many_rows_are_compared_within_cells(mirrored: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(neighbours, "EXACT", 1000)

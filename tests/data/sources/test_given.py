@@ -109,6 +109,7 @@ def test_labels_and_pixels_are_those_of_the_files(form: str, files: dict[Path, s
     assert on_disk(FORMS[form](other), AS_FOUND)[0] != place
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["arrays", "frame of paths", "data set"])
 def test_a_training_is_that_of_the_folder(
     form: str, files: dict[Path, str], weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -17,6 +17,7 @@ Refused = Callable[..., None]
 ClassFolder = Callable[..., Path]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", shipped())
 def test_a_shipped_study_runs_in_its_quick_form(
     cli: Cli, class_folder: ClassFolder, resnets: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,

@@ -58,6 +58,7 @@ def replaced(data: Path, draw_photo: Callable[..., Path]) -> Path:
     return data
 
 
+@pytest.mark.slow
 def test_the_test_split_changes_nothing_that_is_chosen(
     small: Small, class_folder: ClassFolder, draw_photo: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

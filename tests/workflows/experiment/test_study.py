@@ -61,6 +61,7 @@ def assert_same_run(one: Path, other: Path) -> None:
 # -- the same as train --
 
 
+@pytest.mark.slow
 def test_every_training_is_what_train_gives_for_the_same_options(
     small: Small, photos: Path, weights: Path, tmp_path: Path
 ) -> None:

@@ -77,6 +77,7 @@ def answers_alone(form: str, file: Path, names: list[Path]) -> tuple[list[str], 
     return classes, np.array(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", EVERY)
 def test_the_file_answers_without_headstart_as_the_classifier_does(run: Path, photos: Path, form: str) -> None:
     made = hs.export(run, format=form, quiet=True)

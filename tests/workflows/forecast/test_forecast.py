@@ -60,6 +60,7 @@ def test_the_page_is_one_file_with_curve_and_figures(found: Any) -> None:
     assert "--more 12,36 --target 0.999" in page
 
 
+@pytest.mark.slow
 def test_the_command_line(
     cli: Callable[..., Any], photos: Path, starter: tuple[str, ...], tmp_path: Path, found: Any
 ) -> None:
@@ -195,6 +196,7 @@ def test_a_run_takes_no_backbone(probe_run: Path, cli: Callable[..., Any], refus
     refused(cli("forecast", probe_run, "--image-size", "64"), "is a run", "--image-size")
 
 
+@pytest.mark.slow
 def test_a_backbone_that_was_trained_before_is_told_of(
     like_run: Callable[..., Path], photos: Path, probe_run: Path
 ) -> None:

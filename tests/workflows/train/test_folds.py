@@ -152,6 +152,7 @@ def test_what_a_prediction_says_of_itself_comes_from_the_photos_out_of_fold(run:
     assert found.unknown is not None
 
 
+@pytest.mark.slow
 def test_it_is_exported_explained_forecast_and_opened_like_any_other(run: Run, photos: Path, tmp_path: Path) -> None:
     assert hs.export(run, out=tmp_path / "model.onnx", quiet=True).parity.photos == 36
     found = hs.explain(run.path, sorted(photos.rglob("*.png"))[:1], out=tmp_path / "explained", quiet=True)

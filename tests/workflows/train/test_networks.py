@@ -52,6 +52,7 @@ def test_partial_on_an_undivided_network_trains_its_last_part(photos: Path, tmp_
     assert all(key.startswith(("transformers.2", "norm")) for key in changed), "a part before the last was trained"
 
 
+@pytest.mark.slow
 def test_a_network_whose_layers_share_memory_is_trained_saved_and_opened(photos: Path, tmp_path: Path) -> None:
     run = trained(photos, tmp_path, "coat_tiny", strategy="probe")
     state = run.classifier.network.state_dict()

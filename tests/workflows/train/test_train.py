@@ -276,6 +276,7 @@ print(json.dumps(found))
 '''
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="children are forked")
 @pytest.mark.parametrize(("strategy", "head"), [("lp-ft", "linear"), ("partial", "linear"), ("probe", "mlp:8")])
 def test_killed_at_any_moment_a_resumed_run_ends_with_the_same_bits(

@@ -136,6 +136,7 @@ def test_an_interrupted_search_goes_on(tune: Cli, tmp_path: Path, monkeypatch: p
     assert [one["state"] for one in summary(tmp_path)["trials"]] == ["complete"] * 3
 
 
+@pytest.mark.slow
 def test_several_machines_work_on_one_search(tune: Cli, photos: Path, weights: Path, tmp_path: Path) -> None:
     """A database, and a file; another folder stands for another machine."""
     for storage in (f"sqlite:///{tmp_path / 'a.db'}", str(tmp_path / "shared.journal")):
