@@ -7,14 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 # timm imports all of its models and torchvision, torchvision imports torch's compiler, and that sympy: two seconds of
 # work together. Lightning, for the epoch loop alone, costs another one.
 NEVER = {"timm", "torchvision", "torch._dynamo", "sympy", "huggingface_hub", "lightning", "sklearn", "scipy"}
 REPORT = {"matplotlib", "jinja2"}
 RUNNER = """
 import gc, json, sys
-
-import pytest
 from headstart.cli.app import main
 for words in json.loads(sys.argv[1]):
     sys.argv = ["headstart", *words]
