@@ -69,6 +69,7 @@ def test_of_one_seed_and_of_two_that_agree(cli: Cli, starter: tuple[str, ...], s
         strict(path.read_bytes().decode("utf-8"))
 
 
+@pytest.mark.slow
 def test_of_what_looks_at_photos(cli: Cli, starter: tuple[str, ...], class_folder: Callable[..., Path]) -> None:
     photos = class_folder(per_class=6)
     for words in (

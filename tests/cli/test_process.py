@@ -55,6 +55,7 @@ def test_a_full_disk_is_told_in_one_message(tmp_path: Path) -> None:
     assert len(said.splitlines()) <= 2
 
 
+@pytest.mark.slow
 def test_with_every_stream_closed_files_hold_what_belongs_in_them(
     photos: Path, weights: Path, probe_run: Path, tmp_path: Path
 ) -> None:
@@ -113,6 +114,7 @@ def long_training(photos: Path, weights: Path, tmp_path: Path) -> Callable[[], s
     return lambda: started("train", photos, *words, "--epochs", 5000, "--out", tmp_path / "run", until="epoch   2")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (getattr(signal, "SIGHUP", 1), 129)]
 )
@@ -127,6 +129,7 @@ def test_a_training_that_is_told_to_end_stops_at_a_batch_and_says_how_to_go_on(
     assert not [path for path in run.rglob("*") if path.name.endswith(".tmp")]
 
 
+@pytest.mark.slow
 def test_two_signals_end_it_at_once_in_one_message(
     long_training: Callable[[], subprocess.Popen[str]], tmp_path: Path
 ) -> None:

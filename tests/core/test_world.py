@@ -161,6 +161,7 @@ def script(tmp_path: Path) -> Path:
     return tmp_path / "meet.py"
 
 
+@pytest.mark.slow
 def test_what_is_exchanged_arrives(script: Path) -> None:
     done = together([script], 3)
     assert [one.out for one in done] == ["ok\n"] * 3, done

@@ -280,6 +280,7 @@ def test_the_page_works_behind_a_proxy_below_a_path(browser: Any, proxied: tuple
     assert [path for path in outside if path != "/favicon.ico"] == []
 
 
+@pytest.mark.slow
 def test_the_page_asks_for_the_key(
     browser: Any, start_server: Callable[..., Any], photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -169,6 +169,7 @@ cosine = toys:Cosine
 """
 
 
+@pytest.mark.slow
 def test_an_installed_package_brings_a_strategy_and_a_head(photos: Path, weights: Path, tmp_path: Path) -> None:
     site = tmp_path / "site"
     facts = site / "toys-1.0.dist-info"

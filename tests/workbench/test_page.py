@@ -194,6 +194,7 @@ def test_two_tabs_see_each_other(page: Any, studio: Any, kinds: dict[str, list[s
     page.locator(".classes button:has-text('Left out') .count:text-is('0')").wait_for()
 
 
+@pytest.mark.slow
 def test_problems_are_settled_on_cards(
     page: Any, studio: Any, kinds: dict[str, list[str]], draw_photo: Callable[..., Path], until: Any
 ) -> None:
@@ -284,6 +285,7 @@ def test_forecast_and_comparison_are_one_click_each(
         assert expected in done.text_content()
 
 
+@pytest.mark.slow
 def test_label_next(page: Any, studio: Any, kinds: dict[str, list[str]], tmp_path: Path, until: Any) -> None:
     project = project_of(studio, kinds)
     ids = get(studio, "/camera/photos")["ids"]

@@ -79,6 +79,7 @@ def test_photos_of_shards(photos: Path, tmp_path: Path, form: str) -> None:
     assert found.skipped == []
 
 
+@pytest.mark.slow
 def test_predict_explain_export_and_evaluate_read_the_same_files(
     cli: Cli, odd: Path, probe_run: Path, tmp_path: Path
 ) -> None:

@@ -56,6 +56,7 @@ def second_first() -> Iterator[SecondFirst]:
     EXECUTORS.unregister("second-first")
 
 
+@pytest.mark.slow
 def test_an_executor_from_outside_runs_a_study(small: Small, second_first: SecondFirst) -> None:
     here = small(ARMS, seeds=2, out="here")
     there = small(ARMS, seeds=2, out="there", executor="second-first")

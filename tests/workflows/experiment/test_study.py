@@ -299,6 +299,7 @@ def test_photos_with_names_of_any_bytes_and_recipes_with_dates_come_to_an_end(
 # -- mistakes on purpose --
 
 
+@pytest.mark.slow
 def test_a_sigmoid_before_the_loss_keeps_it_up_and_changes_nothing_else(
     small: Small, photos: Path, weights: Path, tmp_path: Path
 ) -> None:

@@ -115,6 +115,7 @@ def test_the_file_names_no_folder_of_the_machine_that_wrote_it(run: Path, form: 
         assert not [place for place in here if any(place in part for part in parts)], file.name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", EVERY)
 @pytest.mark.parametrize("size", [(1, 40, 60), (3, 60, 40), (2, 33, 200)])
 def test_photos_of_any_size_and_number(run: Path, form: str, size: tuple[int, int, int]) -> None:
@@ -252,6 +253,7 @@ def test_the_command(cli: Callable[..., Any], run: Path, refused: Callable[..., 
     assert "same class as the classifier for 12 of 12" in cli("export", run, "--format", "torch", "--overwrite").out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("out", [None, "run/pets.pt2", "run/deep/pets.pt2"])
 def test_a_new_training_removes_what_was_exported(
     train: Callable[..., Any], photos: Path, tmp_path: Path, out: str | None

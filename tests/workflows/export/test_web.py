@@ -134,6 +134,7 @@ def test_the_page_runs_no_inline_script_and_loads_nothing_from_elsewhere(made: h
     assert set(json.loads(kept.removeprefix("const FILES = ").removesuffix(";"))) == needed
 
 
+@pytest.mark.slow
 def test_int8_is_another_version_for_browsers_that_keep_the_first(made: hs.Exported, run: Path, runtime: Path) -> None:
     small = hs.export(run, format="web", int8=True, web_runtime=runtime, quiet=True)
     assert small.path == run / "web.int8"
@@ -212,6 +213,7 @@ def test_a_folder_with_anything_else_in_it_is_not_replaced(
         hs.export(run, **{**asked, "out": site / "holiday.jpg"}, overwrite=True)
 
 
+@pytest.mark.slow
 def test_the_command_replaces_its_own_folder(
     cli: Callable[..., Any], made: hs.Exported, run: Path, runtime: Path, refused: Callable[..., None], tmp_path: Path
 ) -> None:

@@ -51,6 +51,7 @@ def assert_same(one: tuple[dict, list, dict], other: tuple[dict, list, dict]) ->
     assert len(one[2]) == 36
 
 
+@pytest.mark.slow
 def test_every_form_trains_the_same(
     photos: Path, weights: Path, bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

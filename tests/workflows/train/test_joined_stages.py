@@ -43,6 +43,7 @@ def test_a_reader_predicts_as_the_training_did(run: Run, photos: Path) -> None:
     assert [one.probabilities for one in mine] == [one.probabilities for one in yours]
 
 
+@pytest.mark.slow
 def test_it_is_exported_with_its_stages(run: Run, photos: Path, tmp_path: Path) -> None:
     import onnxruntime
     from PIL import Image

@@ -42,6 +42,7 @@ def test_partial_trains_the_last_stage_whatever_it_is_called(
     assert changed <= set(list(state)[first:]), "a stage before the last was trained"
 
 
+@pytest.mark.slow
 def test_partial_on_an_undivided_network_trains_its_last_part(photos: Path, tmp_path: Path) -> None:
     run = trained(photos, tmp_path, "pit_xs_224", strategy="partial")
     assert run.plan.boundary == "transformers.2"

@@ -251,6 +251,7 @@ def test_more_processes_than_photos_of_a_batch(photos: Path, weights: Path, tmp_
     assert "3 processes, and a batch has 2 photos" in done[0].err
 
 
+@pytest.mark.slow
 def test_a_mistake_is_told_once(photos: Path, weights: Path, tmp_path: Path) -> None:
     done = together(["train", tmp_path / "nowhere", "--out", tmp_path / "run"], 2)
     assert [one.code for one in done] == [2, 2]
@@ -282,6 +283,7 @@ def test_devices_that_make_no_sense(photos: Path, cli: Callable[..., Any], refus
         hs.train(([], []), devices=2, quiet=True)
 
 
+@pytest.mark.slow
 def test_a_mistake_in_a_process_is_raised_here(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such folder"):
         hs.train(tmp_path / "nowhere", out=tmp_path / "run", devices=2, quiet=True)

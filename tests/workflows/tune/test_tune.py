@@ -91,6 +91,7 @@ def figures_by_trial(monkeypatch: pytest.MonkeyPatch, accuracy: Callable[[int], 
     monkeypatch.setattr(trainer, "EpochRow", Row)
 
 
+@pytest.mark.slow
 def test_trials_below_the_median_are_stopped_and_the_default_is_not(
     tune: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
