@@ -16,10 +16,8 @@ from headstart.reporting.command import FLAGS
 from headstart.training.config import TrainOptions, taken_by
 from headstart.training.typed_text import READ
 
-_NOT_ASKED = ("out",)
-"""Where a run is: a request.json is read to train another one."""
 OF_A_CALL = ("out", "overwrite", "resume")
-"""What a file does not hold: it says where one run is."""
+"""What a file does not say, and a request.json is not asked: where one run is."""
 
 
 def with_file(
@@ -74,7 +72,7 @@ def _read(file: Path) -> dict[str, Any]:
         raise OptionError(problem, "Choose another file.", option="config")
     plain = asdict(TrainOptions("."))
     options = _mapping(values["options"], place).items()
-    return {name: v for name, v in options if name not in _NOT_ASKED and v not in (plain.get(name, None), [])}
+    return {name: v for name, v in options if name not in OF_A_CALL and v not in (plain.get(name, None), [])}
 
 
 def _mapping(values: Any, place: Path) -> dict[str, Any]:

@@ -53,16 +53,8 @@ def command(function: Callable[..., Shown | None]) -> Callable[..., None]:
         *shared,
         *(inspect.Parameter(n, KEYWORD, default=None, annotation=kind) for n, kind in _FILES.items() if shared),
     ]
-    context = inspect.Parameter("context", KEYWORD, annotation=Context)
     for p in parameters:
-        info = get_args(p.annotation)[1]
-        if isinstance(info, OptionInfo):
-            messages.OPTIONS.add(p.name)
-            if info.default is ...:  # no flag of its own
-                info.param_decls = (flag(p.name),)
-        if _names_files(kind := get_args(p.annotation)[0], info):
-            shown = flag(p.name) if isinstance(info, OptionInfo) else str(info.metavar).strip("[]")
-            info.parser = _path(p.name, shown, Path if Path in (kind, *get_args(kind)) else str)
+        _name(p)
 
     def run(context: Context, **given: Any) -> None:
         from headstart.reporting.console import Console
@@ -98,7 +90,7 @@ def command(function: Callable[..., Shown | None]) -> Callable[..., None]:
             sys.exit(shown.code)
 
     messages.COMMANDS.add(name)
-    parameters.append(context)
+    parameters.append(inspect.Parameter("context", KEYWORD, annotation=Context))
     run.__signature__ = inspect.Signature([p.replace(kind=KEYWORD) for p in parameters])  # type: ignore[attr-defined]
     run.__annotations__ = {p.name: p.annotation for p in parameters}
     run.__name__, run.__doc__ = name, function.__doc__
@@ -106,6 +98,18 @@ def command(function: Callable[..., Shown | None]) -> Callable[..., None]:
 
 
 _FILES = {"config": Config, "save_config": SaveConfig}
+
+
+def _name(p: inspect.Parameter) -> None:
+    """Give a parameter its flag, and the reader of paths where it is one."""
+    kind, info = get_args(p.annotation)[:2]
+    if isinstance(info, OptionInfo):
+        messages.OPTIONS.add(p.name)
+        if info.default is ...:  # no flag of its own
+            info.param_decls = (flag(p.name),)
+    if _names_files(kind, info):
+        shown = flag(p.name) if isinstance(info, OptionInfo) else str(info.metavar).strip("[]")
+        info.parser = _path(p.name, shown, Path if Path in (kind, *get_args(kind)) else str)
 
 
 def _is_option(p: inspect.Parameter) -> bool:

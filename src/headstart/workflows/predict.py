@@ -196,14 +196,9 @@ def evaluate(
         raise OptionError(f"`split={split!r}` is not one of {', '.join(SPLITS)}.", option="split")
     manifest = scan(asked.data, for_training=False, options=asked.read_options)
     photos, chosen = _chosen(manifest, split)
+    _refuse_unknown({label for photo in photos for label in manifest.labels_of(photo)}, manifest, classifier)
     index = {label: i for i, label in enumerate(classifier.classes)}
-    unknown = sorted({c for photo in photos for c in manifest.labels_of(photo)} - index.keys(), key=natural_key)
-    if unknown:
-        raise DataError(
-            f"{manifest.name} has classes that the model does not know: {', '.join(map(elided, unknown[:5]))}.",
-            f"The model knows: {', '.join(map(elided, classifier.classes[:20]))}.",
-        )
-    found, bad, own_splits, seen = [], [], _own_splits(run), Counter[str]()
+    found, bad, digests = [], [], []
     labels: list[Any] = []
     with console_events(quiet, listener) as events:
         for done, (photo, read, prediction) in enumerate(classifier.stream(photos), 1):
@@ -212,10 +207,11 @@ def evaluate(
                 bad.append(BadFile(photo.path, str(read.problem)))
             else:
                 found.append(prediction)
-                seen[own_splits.get(str(read.digest), "")] += 1
+                digests.append(str(read.digest))
                 own = [index[label] for label in manifest.labels_of(photo)]
                 labels.append(own if objective.several else own[0])
-        if words := " and ".join(f"{seen[part]} {what}" for part, what in _LEARNED.items() if seen[part]):
+        learned = _learned(run, digests)
+        if words := " and ".join(f"{count} {_LEARNED[part]}" for part, count in learned.items()):
             events.warning(f"Of these {plural(len(found), 'photo')} {words}: the figures are too good.")
     if not found:
         first = f"The first: {bad[0].path}: {bad[0].reason}."
@@ -226,23 +222,38 @@ def evaluate(
     if classifier.certainty is not None:
         figures["certainty"] = classifier.certainty.measured([one.distance for one in found], probabilities, true)
     named_bad = [{"path": shown(b.path, manifest.root), "reason": b.reason} for b in (*manifest.skipped, *bad)]
-    learned = {part: seen[part] for part in _LEARNED if seen[part]}
+    told = {"learned": learned} if learned else {}
     return {
-        "data": manifest.name, "split": chosen, "classes": list(classifier.classes), **figures, "bad": named_bad,
-        **({"learned": learned} if learned else {}),
-    }  # fmt: skip
+        "data": manifest.name,
+        "split": chosen,
+        "classes": list(classifier.classes),
+        **figures,
+        "bad": named_bad,
+        **told,
+    }
+
+
+def _refuse_unknown(labels: set[str], manifest: Manifest, classifier: Classifier) -> None:
+    """Raise DataError for labels that are no class of the model."""
+    if unknown := sorted(labels - set(classifier.classes), key=natural_key):
+        raise DataError(
+            f"{manifest.name} has classes that the model does not know: {', '.join(map(elided, unknown[:5]))}.",
+            f"The model knows: {', '.join(map(elided, classifier.classes[:20]))}.",
+        )
 
 
 _LEARNED = {"train": "were trained on", "val": "were used for choices"}
 
 
-def _own_splits(run: Model) -> dict[str, str]:
-    """The splits of the run's own photos, by digest; none of a model without that table."""
+def _learned(run: Model, digests: Sequence[str]) -> dict[str, int]:
+    """How many of the photos are in the run's own train and val, where it names them and has some of these."""
     try:
         table = Path(os.fspath(run)) / "splits.csv"
-        return {row.digest: row.split for row in read_splits(table)} if table.is_file() else {}
+        own = {row.digest: row.split for row in read_splits(table)} if table.is_file() else {}
     except RunError:  # a classifier in memory, a table that somebody edited
         return {}
+    counts = Counter(str(own.get(digest)) for digest in digests)
+    return {part: counts[part] for part in _LEARNED if counts[part]}
 
 
 def _chosen(manifest: Manifest, split: str | None) -> tuple[list[Photo], str]:
