@@ -15,6 +15,7 @@ from headstart.data.filenames import (
     natural_key,
     shown,
     split_of,
+    written_alike,
 )
 
 
@@ -109,3 +110,19 @@ def test_names_that_give_one_label_are_told():
     assert merged(["cafe\u0301", "café", "dog", "cat ", "cat"]) == (
         r"taken as one class: 'cafe\u0301' and 'caf\xe9'; 'cat' and 'cat '",
     )
+
+
+@pytest.mark.parametrize(
+    "labels", [["1", "1.0"], ["01", "1"], ["Cat", "cat"], ["sea lion", "sea-lion"], ["sea_lion", "Sea  Lion"]]
+)
+def test_classes_that_differ_only_in_how_they_are_written_are_noted(labels: list[str]) -> None:
+    (note,) = written_alike([*labels, "dog"])
+    assert all(label in note for label in labels)
+    assert "dog" not in note
+
+
+@pytest.mark.parametrize(
+    "labels", [["C", "C++", "C#"], ["1", "10", "-1", "1.5"], ["a-1", "a1"], ["9" * 400, "8" * 400]]
+)
+def test_classes_that_differ_in_more_are_not(labels: list[str]) -> None:
+    assert written_alike(labels) == ()

@@ -7,9 +7,10 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Container, Iterable
+from decimal import Decimal
 from pathlib import Path
 
-from headstart.core.text import escaped, listed
+from headstart.core.text import escaped, listed, quoted
 from headstart.data.schema import Split
 
 IMAGE_SUFFIXES = frozenset(
@@ -46,6 +47,8 @@ _SPLIT_WORDS: dict[str, Split] = {
 # Control characters and the like, which end a line or act on a terminal, and what stands for bytes that are not UTF-8.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _NUMBER = re.compile(r"[0-9]+")
+_DECIMAL = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")
+_JOINTS = re.compile(r"[\s_-]+")
 _WORD = re.compile(r"[A-Z]?[^\W\d_A-Z]+|[A-Z]+(?![^\W\d_A-Z])")
 _OF_SPLITS = frozenset("my the set split data dataset images image imgs photos pictures folder of for".split())
 _FLAT_NAME = re.compile(r"(?P<label>.*[^\W\d_].*?)(?:[ ._-]+\d+|[ ._-]*\(\d+\))")
@@ -119,6 +122,19 @@ def merged(names: Iterable[str]) -> tuple[str, ...]:
         ways[clean_label(name)].add(name)
     same = [" and ".join(map(ascii, sorted(some))) for some in ways.values() if len(some) > 1]
     return (f"taken as one class: {listed(same, separator='; ')}",) if same else ()
+
+
+def written_alike(labels: Iterable[str]) -> tuple[str, ...]:
+    """A note on labels that are kept apart and may be one: they differ in case, in what joins their words, or in how a
+    number is written (``1`` and ``1.0``).
+    """
+    ways: dict[str | Decimal, list[str]] = defaultdict(list)
+    for label in labels:
+        number = _DECIMAL.fullmatch(label)
+        ways[Decimal(label) if number else _JOINTS.sub(" ", label.casefold()).strip()].append(label)
+    same = [" and ".join(map(quoted, some)) for some in ways.values() if len(some) > 1]
+    words = "classes that may be the same, written in different ways"
+    return (f"{words}: {listed(same, 3, separator='; ')}",) if same else ()
 
 
 def is_hidden(name: str) -> bool:
