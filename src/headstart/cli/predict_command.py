@@ -33,7 +33,7 @@ from headstart.inference.uses import EVERY
 if TYPE_CHECKING:
     from headstart.workflows.predict import Predictions
 
-PHOTOS = "Photos, folders, globs, archives; a CSV of paths, or - for paths from standard input."
+PHOTOS = "Photos, folders, globs, archives, shards, s3://…; a CSV of paths, or - for paths from standard input."
 Form = Literal["text", "json", "jsonl", "csv"]
 _FORMS: dict[str, Form] = {".json": "json", ".jsonl": "jsonl", ".csv": "csv"}
 NONE = "(no label)"

@@ -23,6 +23,7 @@ from headstart.core.paths import Place
 from headstart.data.images import PhotoRead, centre, stream_photos
 from headstart.data.label_sets import joined_labels
 from headstart.data.schema import ImageRef
+from headstart.data.sources.addresses import address_of
 from headstart.errors import OptionError, RunError, WeightsError, option
 from headstart.evaluation.conformal import label_set, least_probability
 from headstart.evaluation.multilabel import MultiLabel
@@ -352,7 +353,8 @@ def path_of(photo: ImageRef) -> Path:
 
 def name_of(photo: ImageRef) -> str:
     """What a message calls a photo: see ``Prediction.name``."""
-    return str(getattr(photo, "written", path_of(photo)))
+    written = getattr(photo, "written", None)
+    return str(written if written is not None else address_of(path := path_of(photo)) or path)
 
 
 def name_of_run(run: Model) -> str:

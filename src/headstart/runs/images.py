@@ -9,8 +9,8 @@ from typing import IO, Literal
 
 from headstart.data.filenames import shown
 from headstart.data.schema import Photo, Split
+from headstart.data.sources.addresses import scheme_of
 from headstart.data.sources.detect import scan
-from headstart.data.sources.stores import scheme_of
 from headstart.data.split_table import read_splits
 from headstart.errors import DataError, RunError
 from headstart.runs.folder import RunFolder

@@ -22,9 +22,9 @@ from headstart.data.filenames import shown, split_in_name
 from headstart.data.images import where_is
 from headstart.data.schema import AS_FOUND, ReadOptions
 from headstart.data.sources import columns, stored, tar_shards
+from headstart.data.sources.addresses import expanded
 from headstart.data.sources.columns import StoredPhotos
 from headstart.data.sources.detect import scan
-from headstart.data.sources.stores import expanded
 from headstart.errors import DataError, OptionError
 
 pytest.importorskip("pyarrow")

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import pickle
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -13,11 +14,13 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from helpers.shards import Bucket, Files, arrow_folder, parquet_file, seen, web_shards
+from helpers.shards import Bucket, Files, arrow_folder, parquet_file, seen, tar, web_shards
 
+import headstart as hs
 from headstart.data.schema import ReadOptions
 from headstart.data.sources import remote_folder, stores
 from headstart.data.sources.detect import scan
+from headstart.data.sources.unlabelled import find_files
 from headstart.errors import DataError, DownloadError, HeadstartError
 from headstart.runs.images import run_photos
 
@@ -323,3 +326,54 @@ def test_a_set_of_the_hub(sets: _Hub, revision: str, photos: Path, tmp_path: Pat
         sets.files[revision]["other/train/0000.parquet"] = content
         with pytest.raises(DataError, match="several configurations"):
             scan("hf://datasets/someone/pets")
+
+
+def test_photos_to_predict_are_read_in_place(bucket: Bucket, probe_run: Path, photos: Path, tmp_path: Path) -> None:
+    """Whether or not they have labels: a flat folder, and shards in which one photo has none."""
+    pytest.importorskip("pyarrow")
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for photo in photos.rglob("*.png"):
+        (flat / photo.name).write_bytes(photo.read_bytes())
+    (flat / "broken.png").write_bytes(b"no picture")
+    (flat / "song.mp3").write_bytes(b"x")
+    shards = web_shards(photos, tmp_path / "tars")
+    tar(shards / "more.tar", {"extra.png": next(photos.rglob("*.png")).read_bytes()})
+    expected = sorted((one.path.name, one.label) for one in hs.predict(probe_run, photos))
+    tables = parquet_file(photos, tmp_path / "tables" / "data.parquet").parent
+    for folder, more in ((flat, "broken.png"), (shards, "extra.png"), (tables, "")):
+        data = bucket.put(folder, folder.name)
+        answer = hs.predict(probe_run, data)
+        found = list(answer)
+        assert sorted((one.path.name, one.label) for one in found if one.path.name != more) == expected
+        assert all(one.name.startswith(f"{data}/") for one in found)
+        assert [bad.path.name for bad in answer.skipped] == (["song.mp3"] if folder is flat else [])
+        if folder is flat:
+            (broken,) = [one for one in found if one.problem]
+            assert broken.name == f"{data}/broken.png"
+
+
+def test_parts_of_photos_elsewhere_travel_to_other_processes(
+    bucket: Bucket, probe_run: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pyarrow")
+    for form, folder in (("tars", web_shards(photos, tmp_path / "tars")), ("photos", photos)):
+        listed = list(find_files(bucket.put(folder, form)).photos)
+        there = pickle.loads(pickle.dumps(listed))
+        assert [one.open("rb").read() for one in there] == [one.open("rb").read() for one in listed]
+        out = tmp_path / f"{form}-predicted"
+        first = hs.predict_shards(probe_run, f"{bucket.address}/{form}", out, part=10, quiet=True)
+        monkeypatch.chdir(tmp_path)  # the same photos from wherever they are asked for
+        again = hs.predict_shards(probe_run, f"{bucket.address}/{form}", out, part=10, quiet=True)
+        assert (first.computed, again.computed) == (len(listed), 0)
+        monkeypatch.undo()
+
+
+def test_one_photo_of_a_web_server(web: Files, probe_run: Path, photos: Path, tmp_path: Path) -> None:
+    photo = next(photos.rglob("*.png"))
+    (tmp_path / "web" / "a.png").write_bytes(photo.read_bytes())
+    (found,) = hs.predict(probe_run, f"{web.address}/a.png")
+    (here,) = hs.predict(probe_run, photo)
+    assert (found.name, found.label, found.problem) == (f"{web.address}/a.png", here.label, None)
+    with pytest.raises(DownloadError, match="nothing is there"):
+        hs.predict(probe_run, f"{web.address}/b.png")

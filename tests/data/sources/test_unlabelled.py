@@ -179,8 +179,8 @@ def test_standard_input_lists_paths(
     ("given", "words"),
     [
         ("nothing.jpg", "No such photo: nothing.jpg"), ("*.bmp", r"No such photo: \*.bmp"),
-        ("https://a.b/c.jpg", "photos are not fetched"), ("file:///a.jpg", "photos are not fetched"),
-        ("s3://bucket/a.jpg", "not fetched"), ("data:image/png;base64,AAAA", "not fetched"),
+        ("ssh://a.b/c.jpg", "photos are not fetched"), ("file:///a.jpg", "photos are not fetched"),
+        ("ftp://host/a.jpg", "not fetched"), ("data:image/png;base64,AAAA", "not fetched"),
         ("odd/cat/*.txt", "no photo among what matches"), (["a", "b"], "a, b"),
     ],
 )  # fmt: skip

@@ -189,11 +189,11 @@ class StoredPhotos(Sequence[Photo]):
     def _photo(self, i: int) -> StoredPhoto:
         table, shard = self.table, int(self.shard[i])
         name, title = table.name(i), self.titles[shard]
-        split, group = int(table.splits[i]), int(table.groups[i])
+        label, split, group = int(table.labels[i]), int(table.splits[i]), int(table.groups[i])
         return StoredPhoto(
-            Path(self.prefix + name), table.label_names[table.labels[i]], SPLITS[split] if split >= 0 else None,
-            table.group_names[group] if group >= 0 else None, self.readers[shard], int(table.at[i]),
-            int(table.sizes[i]), f"{title}: {name}" if title else name,
+            Path(self.prefix + name), table.label_names[label] if label >= 0 else "",
+            SPLITS[split] if split >= 0 else None, table.group_names[group] if group >= 0 else None,
+            self.readers[shard], int(table.at[i]), int(table.sizes[i]), f"{title}: {name}" if title else name,
         )  # fmt: skip
 
 

@@ -4,14 +4,19 @@ temporary folder, tables among them whole, and what reads folders reads that. Ph
 
 from __future__ import annotations
 
+import errno
+import io
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO, Literal
 
 from headstart.core.text import plural
-from headstart.data.filenames import is_image_name, shown
-from headstart.data.schema import BadFile, Manifest, ReadOptions
+from headstart.data.bounds import MAX_BYTES
+from headstart.data.filenames import is_companion, is_image_name, raw_problem, shown
+from headstart.data.schema import BadFile, ImageRef, Manifest, ReadOptions
+from headstart.data.sources.addresses import address_of
 from headstart.data.sources.archive import safe_parts
 from headstart.data.sources.columns import Columns, Row, StoredPhotos
 from headstart.data.sources.folder import folder_manifest
@@ -36,6 +41,44 @@ class FileReader:
 
     def read(self, at: int, size: int) -> bytes:
         return self.store.whole(self.paths[at])
+
+
+@dataclass(frozen=True)
+class RemotePhoto:
+    """A photo elsewhere, by its address: a request of its own. ``key``: its name in the store."""
+
+    written: str
+    store: Elsewhere
+    key: str
+    size: int
+
+    @property
+    def path(self) -> Path:
+        """Where it is; of the address's slashes a path keeps one."""
+        return Path(self.written)
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    def open(self, mode: Literal["rb"] = "rb", /) -> IO[bytes]:
+        """The encoded image. Raises OSError where it is larger than any photo; DownloadError."""
+        if self.size > MAX_BYTES:
+            raise OSError(errno.EFBIG, f"too large: a file of {self.size / 1e9:.1f} GB")
+        return io.BytesIO(self.store.whole(self.key))
+
+
+def remote_photos(found: Listing, store: Elsewhere) -> tuple[list[ImageRef], list[BadFile]]:
+    """The photos below an address in whatever folders, and the files beside them that are none."""
+    photos: list[ImageRef] = []
+    skipped = []
+    for file in found.files:
+        path = found.root / file.name
+        if is_image_name(file.name):
+            photos.append(RemotePhoto(address_of(path) or str(path), store, file.path, file.size))
+        elif not is_companion(path.name):
+            skipped.append(BadFile(path, raw_problem(file.name) or "not an image"))
+    return photos, skipped
 
 
 def remote_manifest(found: Listing, store: Elsewhere, data: str, options: ReadOptions) -> Manifest:

@@ -70,7 +70,7 @@ def resolved(shards: Sequence[Shard], found: Listing, data: str, by_name: bool =
     if by_name and not found.single:  # as the name of a folder that is the data says no split
         shards, told = _with_splits(shards)
         notes = [*notes, *told]
-    return _unique(shards, data), notes
+    return unique_names(shards, data), notes
 
 
 def _kind(shards: Sequence[Shard], data: str) -> str:
@@ -157,7 +157,7 @@ def _with_splits(shards: Sequence[Shard]) -> tuple[list[Shard], list[str]]:
     return list(map(given, shards)), notes
 
 
-def _unique(shards: Sequence[Shard], data: str) -> list[Shard]:
+def unique_names(shards: Sequence[Shard], data: str) -> list[Shard]:
     """Names that differ: where two shards use one, each photo's gets its shard's before it."""
     every = [name for one in shards for name in _names(one.rows)]
     if len(set(every)) == len(every):

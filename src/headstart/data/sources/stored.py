@@ -16,22 +16,21 @@ from headstart.core.array_store import RowStore
 from headstart.core.events import OnProgress
 from headstart.core.text import listed, plural
 from headstart.data.filenames import IMAGE_SUFFIXES, is_companion, is_hidden, is_image_name, split_of
-from headstart.data.schema import AS_FOUND, Manifest, ReadOptions, Split
+from headstart.data.schema import AS_FOUND, BadFile, ImageRef, Manifest, Photo, ReadOptions, Split
 from headstart.data.sources import arrow_folder, parquet_shards, tar_shards
+from headstart.data.sources.addresses import is_pattern, scheme_of
 from headstart.data.sources.base import local
 from headstart.data.sources.columns import Columns, Reader, Row, StoredPhotos
 from headstart.data.sources.packed import ARCHIVE, FOREIGN
-from headstart.data.sources.remote_folder import remote_manifest
-from headstart.data.sources.shard_facts import Shard, resolved, split_of_shard, without_label
+from headstart.data.sources.remote_folder import remote_manifest, remote_photos
+from headstart.data.sources.shard_facts import Shard, resolved, split_of_shard, unique_names, without_label
 from headstart.data.sources.stores import (
     Elsewhere,
     Here,
     Listing,
     Store,
     StoredFile,
-    is_pattern,
     list_files,
-    scheme_of,
 )
 from headstart.data.sources.tree import is_ignored, leave_out
 from headstart.errors import DataError
@@ -61,9 +60,6 @@ class StoredSource:
             return tar_shards.is_labelled(file, str(path))
 
     def manifest(self, data: str, progress: OnProgress | None = None, options: ReadOptions = AS_FOUND) -> Manifest:
-        if scheme_of(data) and (ARCHIVE.search(data) or FOREIGN.search(data)) and not data.lower().endswith(".tar"):
-            problem = f"{data} is an address of an archive, which cannot be read in place"
-            raise DataError(problem, "Download it first, then name the file.")
         found = _listed(data)
         form, files = _form(found, data, options.ignore)
         if form is None:
@@ -72,6 +68,18 @@ class StoredSource:
         shards = _indexed(files, form(found, options), options, progress or (lambda done, total: None))
         return leave_out(_together(found, shards, data, LAYOUTS[form], options), options.ignore, data)
 
+    def photos(self, data: str) -> tuple[list[ImageRef], list[BadFile]]:
+        """All photos, whether or not they have a label, and the files beside them that are none. Raises DataError,
+        DownloadError.
+        """
+        found = _listed(data)
+        form, files = _form(found, data, ())
+        if form is None:
+            assert isinstance(found.store, Elsewhere)
+            return remote_photos(found, found.store)
+        shards = _indexed(files, form(found, AS_FOUND), AS_FOUND, lambda done, total: None)
+        return list(_photos_of(found, unique_names(shards, data))), []
+
 
 def _together(found: Listing, shards: list[Shard], data: str, layout: str, options: ReadOptions) -> Manifest:
     """One manifest of all shards. Raises DataError."""
@@ -79,11 +87,13 @@ def _together(found: Listing, shards: list[Shard], data: str, layout: str, optio
     if pictures := sum(is_image_name(file.name) for file in found.files):
         notes.append(f"{plural(pictures, 'picture')} beside the shards not read")
     shards, bad = without_label(shards, found.root)
-    shards = [one for one in shards if len(one.rows)]
-    photos = StoredPhotos(
-        found.root, [one.rows for one in shards], [one.reader for one in shards], [one.file.name for one in shards]
-    )
-    return Manifest(found.root, found.name, layout, photos, tuple(bad), tuple(notes))
+    return Manifest(found.root, found.name, layout, _photos_of(found, shards), tuple(bad), tuple(notes))
+
+
+def _photos_of(found: Listing, shards: Sequence[Shard]) -> Sequence[Photo]:
+    some = [one for one in shards if len(one.rows)]
+    titles = [one.file.name for one in some]
+    return StoredPhotos(found.root, [one.rows for one in some], [one.reader for one in some], titles) if some else ()
 
 
 Opened = Callable[[StoredFile], tuple[Reader, Callable[[], Iterable[Row]]]]
@@ -95,6 +105,9 @@ def _listed(data: str) -> Listing:
     """The files of the data; of a set of the Hugging Face hub without any that can be read, those that the hub made of
     it: Parquet, of each configuration.
     """
+    if scheme_of(data) and (ARCHIVE.search(data) or FOREIGN.search(data)) and not data.lower().endswith(".tar"):
+        problem = f"{data} is an address of an archive, which cannot be read in place"
+        raise DataError(problem, "Download it first, then name the file.")
     found = list_files(data)
     repository = re.fullmatch(r"hf://datasets/[^/@]+(/[^/@]+)?/?", data)
     readable = (*SHARDS, *IMAGE_SUFFIXES)

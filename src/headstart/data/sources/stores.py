@@ -18,27 +18,18 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import product, takewhile
+from itertools import takewhile
 from pathlib import Path
 from typing import IO, Any, Protocol
 
 from headstart.core.files import open_regular
 from headstart.core.text import brief, listed
 from headstart.data.filenames import is_hidden, natural_key
+from headstart.data.sources.addresses import SCHEMES, expanded, scheme_of
 from headstart.data.sources.base import local
 from headstart.data.sources.streams import Blocks
 from headstart.errors import DataError, DownloadError
 
-SCHEMES = {
-    "s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "http": "aiohttp", "https": "aiohttp", "hf": "huggingface_hub",
-}  # fmt: skip
-"""Schemes of addresses, and the package that reads each. None of these starts a program or follows another scheme."""
-_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
-_BRACES = re.compile(r"\{([^{}]*)\}")
-_PATTERN = re.compile(r"[{*?\[].*\.(tar|parquet|pq)$", re.IGNORECASE)
-_RANGE = re.compile(r"(\d{1,12})\.\.(\d{1,12})")
-MOST_NAMES = 100_000
-"""Files that one pattern may name."""
 BLOCK, BLOCKS = 4 << 20, 32
 """Bytes that are fetched from a store at once, and how many such blocks stay in memory."""
 ATTEMPTS, BACKOFF_S = 3, 0.5
@@ -107,40 +98,6 @@ class Listing:
             if (size := self.store.size(folder + name)) is not None:
                 return StoredFile(name, folder + name, size, "")
         return None
-
-
-def scheme_of(data: str) -> str | None:
-    """The scheme of an address, in lower case; None for a path."""
-    found = _SCHEME.match(data)
-    return found[1].lower() if found else None
-
-
-def is_pattern(data: str) -> bool:
-    """Whether a path names several shards: ``photos-{000..099}.tar``, ``photos-*.parquet``."""
-    return bool(_PATTERN.search(data)) and not os.path.exists(local(data))
-
-
-def expanded(pattern: str) -> list[str]:
-    """The names that braces stand for: ``{000..002}`` three numbers of that width, ``{a,b}`` two words. Raises
-    DataError for more than ``MOST_NAMES``, or a range that counts down.
-    """
-    parts = [[text] if i % 2 == 0 else _words(text, pattern) for i, text in enumerate(_BRACES.split(pattern))]
-    count = 1
-    for words in parts:
-        count *= len(words)
-    if count > MOST_NAMES:
-        raise DataError(f"{pattern} stands for more than {MOST_NAMES:,} names", "Name a folder, or use `*`.")
-    return ["".join(words) for words in product(*parts)]
-
-
-def _words(inside: str, pattern: str) -> list[str]:
-    found = _RANGE.fullmatch(inside)
-    if not found:
-        return inside.split(",")
-    first, last = int(found[1]), int(found[2])
-    if not 0 <= last - first < MOST_NAMES:
-        raise DataError(f"{pattern}: {{{inside}}} is no range of at most {MOST_NAMES:,} numbers, counting up")
-    return [f"{n:0{len(found[1])}d}" for n in range(first, last + 1)]
 
 
 def list_files(data: str) -> Listing:
@@ -338,6 +295,9 @@ class Elsewhere:
     system: Any
     _blocks: OrderedDict[tuple[str, int], Future[bytes]] = field(default_factory=OrderedDict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:  # another process has blocks of its own
+        return Elsewhere, (self.system,)
 
     def read(self, path: str, start: int, size: int) -> bytes:
         """Raises DownloadError."""

@@ -3,7 +3,7 @@ photos asks here.
 
 A folder gives the files that a training would take from it (``Folders``), or those of its shards; an archive or a
 shard those within it; a table those that it lists, and ``-`` those whose paths standard input lists, each in that
-order.
+order. The address of an object store gives its photos, or those of its shards, which are read in place.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from headstart.core.text import listed, plural
 from headstart.data.filenames import content_kind, is_companion, is_image_name, natural_key
 from headstart.data.pictures import HINT, is_picture, picture, pictures
 from headstart.data.schema import BadFile, ImageRef
+from headstart.data.sources.addresses import SCHEMES, is_pattern, scheme_of
 from headstart.data.sources.archive import is_archive, unpack
 from headstart.data.sources.in_memory import content_of, image_column, is_dataset, is_frame, rows_of, text_of
 from headstart.data.sources.stored import SHARDS, StoredSource
-from headstart.data.sources.stores import is_pattern, scheme_of
 from headstart.data.sources.table import Reader, listed_paths
 from headstart.data.sources.table_reading import SUFFIXES, Table
 from headstart.data.sources.tree import PHOTO_KINDS, Folders
@@ -81,12 +81,13 @@ class Found:
 
 
 def find_files(files: Any, argument: str = "files", every: float | None = None) -> Found:
-    """The photos of names of files, folders (in natural order), globs, archives and tables, of pictures in memory (see
-    ``headstart.data.pictures``), or of any iterable of these; ``-`` reads paths from standard input. What is given
-    twice is there twice. Of a video that is named, a frame ``every`` so many seconds, where that is given.
+    """The photos of names of files, folders (in natural order), globs, archives, tables and addresses, of pictures in
+    memory (see ``headstart.data.pictures``), or of any iterable of these; ``-`` reads paths from standard input. What
+    is given twice is there twice. Of a video that is named, a frame ``every`` so many seconds, where that is given.
 
     Raises:
         DataError: names without a match. OptionError: what is neither a name nor a picture.
+        DownloadError: a store that does not answer.
     """
     if isinstance(files, str | os.PathLike):
         return _Finding(argument, every).run([files], alone=True)
@@ -165,7 +166,7 @@ class _Finding:
                 self._name(place(one, self.argument), alone)
             else:
                 self.photos.append(picture(one, number, self.argument))
-        if addresses := [name for name in self.missing if _ADDRESS.match(name)]:
+        if addresses := [name for name in self.missing if _ADDRESS.match(name) and scheme_of(name) not in SCHEMES]:
             raise DataError(
                 f"{listed(addresses)}: photos are not fetched.", "Download them first, then name the files."
             )
@@ -191,19 +192,25 @@ class _Finding:
         elif os.path.exists(path):
             if not (path.suffix.lower() in SHARDS and self._shards(name)):
                 self._file(path, alone)
+        elif scheme_of(name) in SCHEMES:
+            self._stored(name)
         elif not (is_pattern(name) and self._shards(name)):
             self._glob(name)
 
     def _shards(self, name: str) -> bool:
         """The photos of shards with labels here, which are read in place; whether it is such. Raises DataError."""
-        source = StoredSource()
-        if scheme_of(name) is not None or not source.accepts(name):
+        if scheme_of(name) is not None or not StoredSource().accepts(name):
             return False
-        manifest = source.manifest(name)
-        self.photos += manifest.photos
-        self.found.skipped += manifest.skipped
-        self.found.notes += manifest.notes
+        self._stored(name)
         return True
+
+    def _stored(self, name: str) -> None:
+        """The photos of shards, or below an address. Raises DataError, DownloadError."""
+        photos, skipped = StoredSource().photos(name)
+        self.photos += photos
+        self.found.skipped += skipped
+        if not photos:
+            self.missing.append(f"{name} (no photo there)")
 
     def _glob(self, pattern: str) -> None:
         """The photos that match, and those in matching folders: not the other files beside them."""

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 
 from headstart.core.files import LARGEST_JSON, read_json, replacing, write_json
 from headstart.core.formats import parsed
-from headstart.data.sources.stores import file_system, scheme_of, store_errors
+from headstart.data.sources.addresses import scheme_of
+from headstart.data.sources.stores import file_system, store_errors
 from headstart.errors import RunError
 
 STATE = "pack.json"

@@ -22,6 +22,7 @@ from headstart.core.paths import Place
 from headstart.core.ray_executor import RayExecutor
 from headstart.core.text import plural
 from headstart.data.schema import ImageRef
+from headstart.data.sources.addresses import address_of
 from headstart.data.sources.unlabelled import find_files, tell_skipped
 from headstart.errors import Interrupted, OptionError
 from headstart.inference.classifier import Classifier, Model, path_of
@@ -197,9 +198,10 @@ class Many:
                 future.cancel()
 
     def _folders(self) -> list[str]:
-        """Where photos are."""
-        found = dict.fromkeys(os.path.dirname(os.path.abspath(path_of(photo))) for photo in self.photos)
-        return list(found)[:: -(-len(found) // FOLDERS)]
+        """Where photos on this machine are."""
+        here = [path for path in map(path_of, self.photos) if address_of(path) is None]
+        found = dict.fromkeys(os.path.dirname(os.path.abspath(path)) for path in here)
+        return list(found)[:: max(1, -(-len(found) // FOLDERS))]
 
 
 def _checked(executor: str | Executor, part: int) -> Executor:

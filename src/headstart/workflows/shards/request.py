@@ -13,6 +13,7 @@ from typing import Any
 from headstart.core.text import json_text
 from headstart.data.pictures import Encoded, Picture
 from headstart.data.schema import ImageRef
+from headstart.data.sources.addresses import address_of
 from headstart.inference.classifier import Classifier, name_of, path_of
 from headstart.workflows.embed.files import texts
 from headstart.workflows.shards.parts import Kind, PartWorker
@@ -30,7 +31,8 @@ def request_of(worker: PartWorker, photos: Sequence[ImageRef], size: int) -> dic
 def _photos(photos: Sequence[ImageRef]) -> str:
     found = hashlib.blake2b(digest_size=16)
     for one, name in zip(photos, texts([name_of(photo) for photo in photos]), strict=True):
-        where = os.fsencode(os.path.abspath(path_of(one)))
+        path = path_of(one)
+        where = os.fsencode(address_of(path) or os.path.abspath(path))
         if isinstance(one, Picture | Encoded):
             where = b""
             with suppress(OSError):  # it cannot be read, as its row says
