@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import signal
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -18,7 +19,7 @@ from headstart.data.decode import decode
 from headstart.data.images import centre
 from headstart.models.preprocessing import Preprocessing
 from headstart.serving.decoders import Decoders
-from headstart.serving.limits import Limits
+from headstart.serving.limits import Limits, Refused
 from headstart.serving.uploads import Upload
 
 HOW = Preprocessing(image_size=32, resize=36)
@@ -136,3 +137,26 @@ def test_a_request_that_goes_leaves_no_photo_behind(photo_bytes: Callable[..., b
 
     for found in using(cancelled):
         np.testing.assert_array_equal(found, centre(decode(mine.content, 36).pixels, 32))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit on the processor's time there")
+def test_a_busy_machine_is_no_reason_to_refuse_a_photo(
+    photo_bytes: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the clock says counts only where nothing comes for very long, and then the photo may be sent again."""
+    upload = Upload("a.png", photo_bytes())
+
+    async def stopped(decoders: Decoders) -> Any:
+        for one in decoders.quick.workers:
+            await one.ready()
+            one.process.send_signal(signal.SIGSTOP)
+        asyncio.get_running_loop().call_later(
+            1.0, lambda: [one.process.send_signal(signal.SIGCONT) for one in decoders.quick.workers]
+        )
+        return await decoders.decode(upload)
+
+    assert np.asarray(using(stopped, decode_seconds=0.4)).shape == (32, 32, 3)
+    monkeypatch.setattr("headstart.serving.decoders.PATIENCE_S", 0.3)
+    with pytest.raises(Refused, match=r"a\.png was not decoded in 0\.4 s") as error:
+        using(stopped, decode_seconds=0.4)
+    assert error.value.status == 429

@@ -22,6 +22,7 @@ import msgspec
 import numpy as np
 
 from headstart.core.ahead import ahead
+from headstart.core.child import apart, command, environment
 from headstart.data.schema import ImageRef, Photo
 
 T = TypeVar("T")
@@ -131,15 +132,11 @@ class _Pool(Generic[T]):
                     cast(IO[bytes], pipe).close()
 
     def _add(self) -> None:
-        # The paths of this process, which may run from a checkout; -P: nothing from the working folder.
-        paths = os.pathsep.join(path for path in sys.path if path)
         try:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "headstart.data.read_worker", self.how], stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
+                command("headstart.data.read_worker", self.how), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,  # what a decoder prints of a broken file is no message of headstart's
-                env={**os.environ, "PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"},
-                start_new_session=True,  # Ctrl-C reaches this process alone, which then ends them
+                env=environment(OPENBLAS_NUM_THREADS="1"), **apart(),
             )  # fmt: skip
         except OSError:
             self.free.put(None)

@@ -1,7 +1,7 @@
 """A process that decodes uploads, one after the other, from standard input to standard output.
 
-It runs no network and knows no other request: whatever a file does to the decoder ends here. ``decoders.py`` starts it,
-and kills it where a photo takes too long.
+It runs no network and knows no other request: whatever a file does to the decoder ends here. ``decoders.py`` starts it.
+A photo that takes too much of the processor's time ends the process by ``SIGPROF``.
 
 Request: ``<II`` lengths of the name and the content, then both. Response: ``<BI`` kind and length, then as many bytes.
 """
@@ -9,6 +9,7 @@ Request: ``<II`` lengths of the name and the content, then both. Response: ``<BI
 from __future__ import annotations
 
 import json
+import signal
 import struct
 import sys
 from contextlib import suppress
@@ -29,13 +30,16 @@ OVERHEAD = 300_000_000
 
 
 def work(source: IO[bytes], sink: IO[bytes], how: dict[str, Any]) -> None:
-    """Answer requests until the input ends. ``how``: "resize", "interpolation", "size", "ranges" and the bounds."""
+    """Answer requests until the input ends. ``how``: "resize", "interpolation", "size", "ranges", the bounds, and
+    "seconds" of the processor for one photo.
+    """
     ranges = Ranges(*how["ranges"]) if how["ranges"] else None
     bounds = Bounds(how["pixels"], how["scanned"], how["memory"], FORMATS)
     _answer(sink, READY, b"")
     while len(head := source.read(REQUEST.size)) == REQUEST.size:
         name_length, length = REQUEST.unpack(head)
         name, content = source.read(name_length).decode(), source.read(length)
+        _limit_time(how["seconds"])
         try:
             photo = decode(content, how["resize"], how["interpolation"], name, bounds, ranges=ranges)
             _answer(sink, PIXELS, centre(photo.pixels, how["size"]).tobytes())
@@ -43,6 +47,13 @@ def work(source: IO[bytes], sink: IO[bytes], how: dict[str, Any]) -> None:
             _answer(sink, COSTLY, bad.problem.encode())
         except BadPhoto as bad:
             _answer(sink, BAD, bad.problem.encode(errors="replace"))
+        _limit_time(0)
+
+
+def _limit_time(seconds: float) -> None:
+    """From now on: not on Windows, where ``decoders.py`` alone looks at the clock."""
+    if sys.platform != "win32":
+        signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
 def _answer(sink: IO[bytes], kind: int, content: bytes) -> None:

@@ -1,5 +1,6 @@
-"""Uploads are decoded in processes of their own, which are killed where a photo takes too long: a file that hangs or
-crashes a decoder costs one process, and no other request.
+"""Uploads are decoded in processes of their own, which end where a photo takes too long: a file that hangs or crashes a
+decoder costs one process, and no other request. What counts is the processor's time: on a busy machine every photo
+takes longer.
 
 There are two lanes. Ordinary photos are decoded in the first. What its small bounds refuse (many pixels, many scans)
 goes to the second, which has fewer processes, more memory and less priority: costly photos wait for each other, and
@@ -11,21 +12,25 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
+from headstart.core.child import apart, command, environment
 from headstart.data.filenames import raw_problem
 from headstart.models.preprocessing import Preprocessing
 from headstart.serving.decode_worker import BAD, COSTLY, PIXELS, REQUEST, RESPONSE
-from headstart.serving.limits import Limits
+from headstart.serving.limits import Limits, too_busy
 from headstart.serving.uploads import Upload
 
 QUICK_PIXELS, QUICK_SCANNED, QUICK_MEMORY = 24_000_000, 100_000_000, 64_000_000
 """Bounds of the first lane: a photo within them takes some tenths of a second."""
 _START_S = 60.0
+PATIENCE_S = 60.0
+"""For a photo that takes little of the processor's time, and still does not come: the machine is busy."""
 
 
 class Decoders:
@@ -34,7 +39,8 @@ class Decoders:
     def __init__(self, how: Preprocessing, limits: Limits) -> None:
         cores = os.cpu_count() or 2
         self.size = how.image_size
-        asked = {"resize": how.resize, "interpolation": how.interpolation, "size": how.image_size, "ranges": how.ranges}
+        asked = {"resize": how.resize, "interpolation": how.interpolation, "size": how.image_size, "ranges": how.ranges,
+                 "seconds": limits.decode_seconds}  # fmt: skip
         bounds = {"pixels": limits.pixels, "scanned": 20 * limits.pixels, "memory": int(limits.decode_mb * 1e6)}
         least = {"pixels": QUICK_PIXELS, "scanned": QUICK_SCANNED, "memory": QUICK_MEMORY}
         quick = {name: min(value, bounds[name]) for name, value in least.items()}
@@ -50,7 +56,9 @@ class Decoders:
         await self.costly.stop()
 
     async def decode(self, upload: Upload) -> np.ndarray | str:
-        """The photo as the network sees it, uint8 [S, S, 3]; a problem where it cannot be decoded."""
+        """The photo as the network sees it, uint8 [S, S, 3]; a problem where it cannot be decoded. Raises Refused where
+        the machine is too busy.
+        """
         if raw := raw_problem(upload.name):
             return raw
         kind, content = await self.quick.decode(upload)
@@ -88,14 +96,19 @@ class Lane:
         """Kind and content of the response (see ``decode_worker``)."""
         worker, whole = await self.free.get(), False
         try:
-            await worker.ready()
-            async with asyncio.timeout(self.seconds):
+            try:
+                await worker.ready()
+            except TimeoutError:
+                return BAD, f"could not be read: its decoder did not start within {_START_S:g} s".encode()
+            async with asyncio.timeout(max(PATIENCE_S, self.seconds)):
                 found = await worker.ask(upload)
             whole = True
             return found
         except TimeoutError:
-            return BAD, f"takes more than {self.seconds:g} s to decode".encode()
+            raise too_busy(f"{upload.name} was not decoded in {max(PATIENCE_S, self.seconds):g} s") from None
         except (asyncio.IncompleteReadError, ConnectionError):
+            if await worker.took_too_long():
+                return BAD, f"takes more than {self.seconds:g} s to decode".encode()
             return BAD, b"its decoder crashed, or ran out of memory"
         finally:
             if whole:
@@ -115,13 +128,10 @@ class _Worker:
 
     async def start(self, how: dict[str, Any], nice: int) -> None:
         """Start the process; ``ready`` waits until it has imported what it needs."""
-        # The paths of this process, since a server may run from a checkout; -P: nothing from the working folder.
-        paths = os.pathsep.join(path for path in sys.path if path)
-        command = [sys.executable, "-P", "-m", "headstart.serving.decode_worker", json.dumps(how)]
         self.process = await asyncio.create_subprocess_exec(
-            *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"}, limit=1 << 20,
-            start_new_session=True,  # Ctrl-C reaches the server alone, which lets requests finish
+            *command("headstart.serving.decode_worker", json.dumps(how)), stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, limit=1 << 20,
+            env=environment(OPENBLAS_NUM_THREADS="1"), **apart(),  # after Ctrl-C the server lets requests finish
         )  # fmt: skip
         with suppress(OSError, AttributeError):
             os.setpriority(os.PRIO_PROCESS, self.process.pid, os.nice(0) + nice)
@@ -144,6 +154,10 @@ class _Worker:
         assert self.process.stdout
         kind, length = RESPONSE.unpack(await self.process.stdout.readexactly(RESPONSE.size))
         return kind, await self.process.stdout.readexactly(length)
+
+    async def took_too_long(self) -> bool:
+        """Whether the process, which has closed its output, was ended by the limit on its time."""
+        return sys.platform != "win32" and await self.process.wait() == -signal.SIGPROF
 
     async def kill(self) -> None:
         with suppress(ProcessLookupError):

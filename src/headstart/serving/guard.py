@@ -31,10 +31,14 @@ _SAFE = ("GET", "HEAD", "OPTIONS")
 
 class Guard:
     """ASGI middleware. ``hosts``: names by which clients reach the server, beside its IP addresses, localhost and the
-    machine's own name; ``*`` allows every name. ``origins``: other sites whose pages may send requests.
+    machine's own name; ``*`` allows every name. ``origins``: other sites whose pages may send requests. ``options``:
+    whether these can be given by whoever runs the server, so that a refusal names them.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Iterable[str] = (), origins: Iterable[str] = ()) -> None:
+    def __init__(
+        self, app: ASGIApp, hosts: Iterable[str] = (), origins: Iterable[str] = (), options: bool = True
+    ) -> None:
+        self.options = options
         self.app, self.origins = app, {origin.lower().rstrip("/") for origin in origins}
         own = socket.gethostname().lower()
         self.names = {"localhost", own, own.partition(".")[0], f"{own.partition('.')[0]}.local"}
@@ -62,18 +66,14 @@ class Guard:
     def _problem(self, method: str, headers: Headers) -> str | None:
         host, origin = headers.get("host"), headers.get("origin")
         if host is not None and not self._known(name := _name(f"//{host}")):
-            return (
-                f"This server does not answer as {name[:100]!r}. Ask for its IP address; whoever runs it can allow the"
-                " name with the option allow-host."
-            )
+            more = "; whoever runs it can allow the name with the option allow-host" if self.options else ""
+            return f"This server does not answer as {name[:100]!r}. Ask for its IP address{more}."
         if origin is None or method in _SAFE or _place(origin) == (host or "").lower():
             return None
         if origin.lower() in self.origins or _name(origin) in self.names - {"localhost"}:
             return None
-        return (
-            "A page of another site must not send requests here; whoever runs the server can allow it with the option"
-            " allow-origin."
-        )
+        more = "; whoever runs the server can allow it with the option allow-origin" if self.options else ""
+        return f"A page of another site must not send requests here{more}."
 
     def _known(self, name: str) -> bool:
         if name in self.names or "*" in self.names or name.endswith(".localhost"):

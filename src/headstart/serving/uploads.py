@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import os
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from email.message import Message
@@ -122,10 +123,16 @@ async def _files(items: list[tuple[str, str | UploadFile]], limits: Limits) -> l
     for field, value in items:
         if field != FIELD or isinstance(value, str):
             raise Refused(422, f"Photos are files in the field {FIELD!r}; {field[:40]!r} is something else.")
-        name, content = (value.filename or "photo")[:200], await value.read()
+        name, content = _short(value.filename or "photo"), await value.read()
         if len(content) > limits.file_mb * MB:
             raise Refused(413, f"A photo may have {limits.file_mb:g} MB; {name} has more.")
         found.append(Upload(name, content))
     if not found:
         raise Refused(422, f"There is no photo in the field {FIELD!r}.")
     return found
+
+
+def _short(name: str, most: int = 200) -> str:
+    """A file's name with its suffix, of at most ``most`` characters."""
+    stem, suffix = os.path.splitext(name)
+    return name if len(name) <= most else f"{stem[: most - len(suffix[:16])]}{suffix[:16]}"

@@ -10,7 +10,6 @@ import json
 import os
 import queue
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from headstart import errors
+from headstart.core.child import apart, command, environment
 from headstart.core.events import EpochEnd, Event, Events, Finding, Message, Progress, Table, Warned
 from headstart.core.launched import member
 from headstart.core.roll import report_killed
@@ -109,19 +109,15 @@ class Processes:
         threading.Thread(target=self._read, args=(self.children[0].stdout,), daemon=True).start()
 
     def _start(self, rank: int, count: int) -> subprocess.Popen[str]:
-        places = os.pathsep.join(path for path in sys.path if path)  # this process may run from a checkout
         threads = str(max(1, (os.cpu_count() or 1) // count))
-        environment = {"OMP_NUM_THREADS": threads, "HEADSTART_WAIT": COMING, **os.environ, "PYTHONPATH": places} | {
+        given = {"OMP_NUM_THREADS": threads, "HEADSTART_WAIT": COMING} | environment() | {
             "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1",
             "MASTER_PORT": str(self.store.port), "TORCHELASTIC_USE_AGENT_STORE": "True",
             "TORCHELASTIC_RESTART_COUNT": "0",
         }  # fmt: skip
-        apart: dict[str, Any] = {"start_new_session": True}  # Ctrl-C reaches this process, which passes it on once
-        if os.name == "nt":
-            apart = {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", WORKER], stdin=subprocess.PIPE, text=True, encoding="utf-8", env=environment,
-            stdout=subprocess.PIPE if rank == 0 else subprocess.DEVNULL, **apart,
+            command(WORKER), stdin=subprocess.PIPE, text=True, encoding="utf-8", env=given,
+            stdout=subprocess.PIPE if rank == 0 else subprocess.DEVNULL, **apart(),  # Ctrl-C is passed on once
         )  # fmt: skip
 
     def _write(self, line: str) -> None:
