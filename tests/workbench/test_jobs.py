@@ -58,7 +58,9 @@ def test_a_job_ends_with_its_result(jobs: Jobs, monkeypatch: pytest.MonkeyPatch)
     assert jobs.active() is None
 
 
-def test_errors_of_the_user_and_defects_are_told_apart(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_of_the_user_and_defects_are_told_apart(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def refused(*_: Any) -> Any:
         raise OptionError("That is wrong.", "Do this.")
 
@@ -69,7 +71,7 @@ def test_errors_of_the_user_and_defects_are_told_apart(jobs: Jobs, monkeypatch: 
     assert (ended["state"], ended["error"], ended["hint"]) == ("failed", "That is wrong.", "Do this.")
     ended = run(jobs, monkeypatch, defect)
     assert ended["error"] == "A defect in headstart: KeyError."
-    assert "KeyError: 'x'" in (jobs.folder / "0002" / "log.txt").read_text()
+    assert "KeyError: 'x'" in capsys.readouterr().err  # which is log.txt in a process of its own
 
 
 def test_a_stop_reaches_the_next_event(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+import headstart as hs
+from headstart.data.sources.detect import scan
 from headstart.errors import DataError, OptionError
 from headstart.workbench.project import Project, class_name, describe
 
@@ -145,6 +147,17 @@ def test_an_archive_is_copied_into_the_project(photos: Path, tmp_path: Path) -> 
     assert all((project.folder / path).is_file() and not path.startswith("/") for path in table(project))
 
 
+def test_photos_of_shards_are_copied_into_the_project(photos: Path, tmp_path: Path) -> None:
+    hs.pack(photos, tmp_path / "shards", quiet=True)
+    project = Project.create(tmp_path / "pets", str(tmp_path / "shards"))
+    found = scan(project.table, for_training=False).photos
+    assert len(found) == 36
+    assert {(one.label, one.path.read_bytes()) for one in found} == {
+        (path.parent.name, path.read_bytes()) for path in photos.rglob("*.png")
+    }
+    assert project.catch_up() == 0
+
+
 def test_classes_are_added_renamed_joined_and_removed(project: Project) -> None:
     project.add_class("  big \t cat ")
     project.add_class("dog")
@@ -166,7 +179,7 @@ def test_classes_are_added_renamed_joined_and_removed(project: Project) -> None:
             call()
 
 
-@pytest.mark.parametrize("name", ["", "  ", "\0", "x" * 81, "a\x1bb"])
+@pytest.mark.parametrize("name", ["", "  ", "\0", "x" * 81, "a\x1bb", "cat|dog", "a\u202eb"])
 def test_what_is_no_name_of_a_class(name: str) -> None:
     with pytest.raises(OptionError):
         class_name(name)
@@ -195,3 +208,76 @@ def test_headstart_reads_the_table(project: Project, draw_photo: Callable[..., P
         project.drop([(photo.name, photo.read_bytes())], ("001", "None")[number % 2])
     project.write_table()
     assert sorted(photo.label for photo in scan(project.table).photos) == ["001", "001", "None", "None"]
+
+
+@pytest.mark.parametrize("name", ["می\u200cخواهم", "👨\u200d👩\u200d👧", "a/b", "=1+1"])
+def test_names_of_every_language_are_names_of_a_class(name: str) -> None:
+    assert class_name(name) == name
+
+
+def test_a_class_of_the_data_keeps_its_name(photos: Path, tmp_path: Path) -> None:
+    shutil.copytree(photos / "cat", tmp_path / "data" / "red  fox")
+    shutil.copytree(photos / "dog", tmp_path / "data" / "dog")
+    project = Project.create(tmp_path / "pets", str(tmp_path / "data"))
+    project.drop([("new.png", content())], "red  fox")
+    assert project.store.classes() == ["dog", "red  fox"]
+    assert project.store.counts()["red  fox"] == (13, 0)
+
+
+def test_photos_that_are_added_to_data_with_splits_are_for_training(
+    class_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    data = class_folder(splits=("train", "val", "test"), per_class=3)
+    project = Project.create(tmp_path / "pets", str(data))
+    project.drop([("new.png", content())], "cat")
+    project.write_table()
+    found = scan(project.table, for_training=False).photos
+    assert [photo.split for photo in found if photo.path.name == "new.png"] == ["train"]
+    assert {photo.split for photo in found} == {"train", "val", "test"}
+
+
+def test_groups_and_splits_of_a_table_are_kept(project: Project) -> None:
+    project.drop([(f"{grey}.png", content(grey)) for grey in range(4)], "cat")
+    project.write_table()
+    lines = [f"photos/cat/{i}.png,cat,{'test' if i else 'train'},g{i // 2}" for i in range(4)]
+    project.table.write_text("path,label,split,group\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    assert project.read_edits() == 4
+    project.drop([("5.png", content(5))], "cat")
+    project.write_table()
+    assert project.table.read_text(encoding="utf-8").splitlines() == [
+        "path,label,split,group", *lines, "photos/cat/5.png,cat,train,"
+    ]  # fmt: skip
+
+
+def test_a_photo_whose_file_is_gone_or_another_can_be_dropped_again(project: Project) -> None:
+    project.drop([("a.png", content(1)), ("b.png", content(2))], "cat")
+    place = project.folder / "photos" / "cat"
+    (place / "a.png").unlink()
+    (place / "b.png").write_bytes(content(9))
+    assert project.drop([("a.png", content(1)), ("b.png", content(2))], "cat") == ([3, 1], [])
+    assert (place / "a.png").read_bytes() == content(1)
+    assert {(place / "b.png").read_bytes(), (place / "b-2.png").read_bytes()} == {content(9), content(2)}
+    assert project.drop([("a.png", content(1))], "cat")[0] == []
+
+
+def test_a_full_disk_leaves_no_file_of_a_drop(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    from headstart.workbench import project as module
+
+    real = module._write_new
+
+    def full(place: Path, name: str, held: bytes) -> Path:
+        if name == "b.png":
+            raise OSError(28, "No space left on device")
+        return real(place, name, held)
+
+    monkeypatch.setattr(module, "_write_new", full)
+    with pytest.raises(OSError, match="No space left"):
+        project.drop([("a.png", content(1)), ("b.png", content(2))], "cat")
+    assert not list((project.folder / "photos").rglob("*.png"))
+    assert project.store.photos() == []
+
+
+def test_a_name_that_is_longer_than_file_systems_allow(project: Project) -> None:
+    ids, refused = project.drop([("x." + "🐈" * 190, content(1)), ("y" * 300 + ".png", content(2))], "cat")
+    assert (len(ids), refused) == (2, [])
+    assert {len(file.name.encode()) < 256 for file in (project.folder / "photos" / "cat").iterdir()} == {True}

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from headstart.errors import RunError
-from headstart.workbench.store import Store
+from headstart.workbench.store import NewRow, Store
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     made = Store(tmp_path)
-    made.add([(f"photos/{i}.jpg", "cat" if i < 3 else "dog", None, f"d{i}") for i in range(5)], "Added 5 photos")
+    made.add([NewRow(f"photos/{i}.jpg", "cat" if i < 3 else "dog", digest=f"d{i}") for i in range(5)], "Added 5 photos")
     return made
 
 
@@ -60,7 +61,7 @@ def test_a_label_brings_back_what_was_left_out(store: Store) -> None:
 def test_what_changes_nothing_is_no_history(store: Store) -> None:
     before = store.revision
     assert store.label([1], "cat", "again") == 0
-    assert store.add([("photos/0.jpg", "cat", None, None)], "again") == []
+    assert store.add([NewRow("photos/0.jpg", "cat")], "again") == []
     store.set_classes(["cat", "dog"], None, "again")
     assert store.label([99], "cat", "no such photo") == 0
     assert store.revision == before
@@ -115,3 +116,34 @@ def test_the_history_only_grows(store: Store, tmp_path: Path) -> None:
     store.undo()
     lines = sqlite3.connect(tmp_path / ".studio" / "project.sqlite").execute("select n, what from history").fetchall()
     assert lines == [(1, "Added 5 photos"), (2, "a"), (3, "Undid: a")]
+
+
+def test_a_project_of_an_older_version_is_opened_with_its_photos(tmp_path: Path) -> None:
+    (tmp_path / ".studio").mkdir()
+    with closing(sqlite3.connect(tmp_path / ".studio" / "project.sqlite")) as old:
+        old.execute(
+            "create table photos (id integer primary key autoincrement, path text not null unique, label text,"
+            " left_out integer not null default 0, split text, digest text, added real not null)"
+        )
+        old.execute("insert into photos (path, label, split, added) values ('a.png', 'cat', 'val', 1.0)")
+        old.execute("pragma user_version = 1")
+        old.commit()
+    made = Store(tmp_path)
+    assert [row[1:] for row in made.photos()] == [("a.png", "cat", False, "val", None)]
+    made.add([NewRow("b.png", "cat", group="g1")], "Added 1 photo")
+    made.close()
+    assert [row.group for row in Store(tmp_path).photos()] == [None, "g1"]
+
+
+def test_what_is_added_and_brought_back_at_once_is_undone_at_once(store: Store) -> None:
+    store.leave_out([2], "Left 1 photo out")
+    store.add([NewRow("photos/9.jpg", "dog")], "Added 2 photos to dog", back=[2], label="dog")
+    assert store.undo() == "Added 2 photos to dog"
+    back, new = store.photo(2), store.photo(6)
+    assert back is not None
+    assert new is not None
+    assert (back.label, back.left_out, new.left_out) == ("cat", True, True)
+
+
+def test_photos_that_are_not_there_are_not_kept(store: Store) -> None:
+    assert store.keep("outliers", [1, 99999], "Kept 2 photos as labelled") == 1

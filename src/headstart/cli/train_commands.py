@@ -46,14 +46,14 @@ def train(
     figures, folds = run.metrics[split], run.metrics.get("folds")
     text = f"{format_report(figures, run.classifier.classes)}\n\n"
     if folds:
-        first = JUDGED[split] if split == "folds" else f"{split} {accuracies(figures, lines=True)}\nout-of-fold"
+        first = JUDGED[split] if split == "folds" else f"{split} {accuracies(figures)}\nout-of-fold"
         text += (
-            f"{first} {accuracies(folds, lines=True)}\n"
+            f"{first} {accuracies(folds)}\n"
             f"{spread(folds)}: each photo was judged by the model that did\nnot see it;"
             f" the classifier is the average of the {len(folds['each'])} models\n"
         )
     else:
-        text += f"{split} {accuracies(figures, lines=True)}\n"
+        text += f"{split} {accuracies(figures)}\n"
     text += f"report: {printable(run.path / 'report.html')}"
     return Shown(text, run.summary, f"{command_line('predict', run.path, {})} photo.jpg")
 
@@ -71,13 +71,17 @@ def compare(
 ) -> Shown:
     """Compare strategies on the same splits over several seeds, with confidence intervals: did pretraining help?"""
     load("compare", say, data)
+    from headstart.training.strategies import STRATEGIES
+
     names: list[Any] = [name.strip() for name in arms.split(",") if name.strip()]
     numbers = whole_numbers("shots", shots)
     found = hs.compare(
         data, arms=names, seeds=seeds, shots=numbers, out=out, overwrite=overwrite, executor=executor, **say, **options
     )
     best = max(found.rows, key=lambda row: row["mean"])["arm"]
-    no_use = {"partial": (), "scratch": ("boundary", "weights", "from_run")}.get(best, ("boundary",))
+    way = STRATEGIES.get(best)
+    no_use = [] if way.boundary.use == "required" else ["boundary"]
+    no_use += [] if way.pretrained else ["weights", "from_run"]
     asked = {name: value for name, value in options.items() if name not in no_use}
     return Shown(found.text, found.summary, command_line("train", data, {**asked, "strategy": best}))
 

@@ -126,8 +126,8 @@ LARGEST_JSON = 32 << 20
 """Bytes of a JSON file: a hundred times what the largest of headstart's has."""
 
 
-def read_json(path: Path) -> Any:
-    """The content of a JSON file that anybody may have written.
+def read_json(path: Path, hint: str = DAMAGED) -> Any:
+    """The content of a JSON file that anybody may have written. ``hint``: what to do about one that is damaged.
 
     Raises:
         FileNotFoundError: there is none.
@@ -137,14 +137,14 @@ def read_json(path: Path) -> Any:
         with open_regular(path) as file:
             content = file.read(LARGEST_JSON + 1)
         if len(content) > LARGEST_JSON:
-            raise RunError(f"{path} is larger than {LARGEST_JSON >> 20} MB.", DAMAGED)
+            raise RunError(f"{path} is larger than {LARGEST_JSON >> 20} MB.", hint)
         return parsed(content.decode("utf-8"))
     except FileNotFoundError:
         raise
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror or error}.", "Check its permissions.") from None
     except ValueError as error:
-        raise RunError(f"{path} cannot be read: {brief(error)}.", DAMAGED) from None
+        raise RunError(f"{path} cannot be read: {brief(error)}.", hint) from None
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -183,6 +183,12 @@ def read_rows(path: Path) -> list[list[str]]:
     """The rows that ``write_rows`` wrote, the columns first. Raises OSError, csv.Error."""
     with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
         return [list(map(unguarded, row)) for row in csv.reader(file)]
+
+
+def read_dicts(path: Path) -> list[dict[str, str]]:
+    """The same rows by the names of their columns. Raises OSError, csv.Error, ValueError."""
+    columns, *rows = read_rows(path)
+    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 class Rows:

@@ -63,7 +63,7 @@ def most_lost(manifest: Manifest, bad: Sequence[BadFile] = ()) -> DataError | No
     causes = by_cause([*bad, *(one for one in manifest.skipped if one.label)], manifest.root)
     return DataError(
         f"Most photos of {plural(len(lost), 'class', 'classes')} cannot be read ({listed(some)}):",
-        "Mend or convert them; `hs.check(DATA, fix='clean.csv')` writes a list without them.",
+        "Mend, convert or put them back; `hs.check(DATA, fix='clean.csv')` writes a list without them.",
         lines=causes,
     )
 

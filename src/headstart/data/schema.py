@@ -63,7 +63,8 @@ class Photo:
 @dataclass(frozen=True)
 class BadFile:
     """A file that is listed as a photo, or is among photos, and cannot be used; ``reason`` is a short phrase,
-    ``label`` the class that it would be a photo of, where it is known to be one (a RAW photo).
+    ``label`` the class that it would be a photo of, where it is known to be one: a RAW photo, a file that a table names
+    and that is missing.
     """
 
     path: Path

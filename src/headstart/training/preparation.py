@@ -43,8 +43,6 @@ from headstart.training.rules import Facts
 from headstart.training.strategies import STRATEGIES
 
 NONE = Parts()
-OF_PROBES = ("auto", "probe", "lp-ft")
-"""Strategies that begin with the features of every photo."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +113,7 @@ def _visitor(
     that of about as many photos: should it differ from the final one, the features are computed again. Several
     processes divide the pass, once all know the photos.
     """
-    if options.strategy not in OF_PROBES or here().size > 1:
+    if not STRATEGIES.get(options.strategy).begins_with_features or here().size > 1:
         return []
     facts = replace(facts_of(manifest, len(manifest.photos), 2, backbone, machine), strategy=options.strategy)
     plan = resolve(facts, options.seed, None, options.settings)
@@ -198,7 +196,7 @@ def leakage_of(options: TrainOptions, manifest: Manifest) -> Leakage:
     """
     if options.allow_leakage:
         return "keep"
-    unless_chosen = "keep" if manifest.layout.startswith("named set") else "drop"
+    unless_chosen = "keep" if manifest.source == "named" else "drop"
     return cast(Leakage, options.leakage or unless_chosen)
 
 

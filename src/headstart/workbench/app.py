@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from starlette.exceptions import HTTPException
 
 from headstart._version import __version__
 from headstart.core.text import numbered, plural
 from headstart.data.filenames import content_kind
+from headstart.data.sources.addresses import scheme_of
 from headstart.errors import HeadstartError, RunError
 from headstart.serving.guard import HEADERS, Guard
 from headstart.serving.limits import Refused
@@ -25,7 +27,7 @@ from headstart.serving.uploads import read_uploads
 from headstart.workbench import results
 from headstart.workbench.access import Token
 from headstart.workbench.desk import Desk
-from headstart.workbench.project import Project, class_name, describe
+from headstart.workbench.project import Project, describe
 from headstart.workbench.reading import read_photo
 from headstart.workbench.requests import SETTINGS, json_of, photo_ids
 from headstart.workbench.store import Store
@@ -51,7 +53,7 @@ def make_app(desk: Desk, token: str | None = None, hosts: tuple[str, ...] = ()) 
     _errors(app)
     if token is not None:
         app.add_middleware(Token, token=token)
-    app.add_middleware(Guard, hosts=hosts)
+    app.add_middleware(Guard, hosts=hosts, options=False)
     _projects(app, desk)
     _photos(app, desk)
     _pictures(app, desk)
@@ -85,7 +87,9 @@ def _projects(app: FastAPI, desk: Desk) -> None:
             case {"name": str(name)}:
                 return {"name": await asyncio.to_thread(desk.create, name, None)}
             case {"data": str(data)} if data.strip():
-                return {"name": await asyncio.to_thread(desk.open_data, str(Path(data.strip()).expanduser()))}
+                data = data.strip()
+                data = data if scheme_of(data) else str(Path(data).expanduser())
+                return {"name": await asyncio.to_thread(desk.open_data, data)}
             case {"sample": True}:
                 return {"name": await asyncio.to_thread(desk.sample)}
         raise Refused(422, "Not a project.")
@@ -148,8 +152,11 @@ async def _follow(desk: Desk, name: str, request: Request) -> AsyncIterator[str]
     """Changes of the project and of its last job, and the events of that, from its first one on."""
     jobs, told, job, offset = desk.jobs(name), None, None, 0
     while not await request.is_disconnected():
-        revision = await desk.use(name, lambda project: project.store.revision)
-        recent = await asyncio.to_thread(jobs.recent, 1)
+        try:
+            revision = await desk.use(name, lambda project: project.store.revision)
+            recent = await asyncio.to_thread(jobs.recent, 1)
+        except HeadstartError:  # its folder was deleted or renamed: the page asks anew, and is told
+            return
         now = recent[0] if recent else None
         if now and job != now["job"]:
             job, offset = now["job"], 0
@@ -191,7 +198,6 @@ def _photos(app: FastAPI, desk: Desk) -> None:
 
     @app.post("/api/projects/{name}/photos")
     async def drop(name: str, request: Request, label: str | None = None) -> dict[str, Any]:
-        label = class_name(label) if label else None
         with desk.memory.hold() as take:
             uploads = await read_uploads(request, desk.limits, take)
             whole, refused = [], dict[str, str]()
@@ -201,7 +207,7 @@ def _photos(app: FastAPI, desk: Desk) -> None:
                     refused[numbered(upload.name, refused)] = made
                 else:
                     whole.append((upload.name, upload.content))
-            added, known = await desk.change(name, lambda project: project.drop(whole, label))
+            added, known = await desk.change(name, lambda project: project.drop(whole, label or None))
         for upload_name, reason in known:
             refused[numbered(upload_name, refused)] = reason
         return {"added": added, "refused": refused}
@@ -226,8 +232,7 @@ def _changed(store: Store, ids: list[int], asked: dict[str, Any]) -> int:
         case {"do": "bring_back"}:
             return store.bring_back(ids, f"Brought {many} back")
         case {"do": "keep", "finding": str(finding)}:
-            store.keep(finding, ids, f"Kept {many} as labelled")
-            return len(ids)
+            return store.keep(finding, ids, f"Kept {many} as labelled")
     raise Refused(422, "Not a change of photos.")
 
 
@@ -267,9 +272,9 @@ def _jobs(app: FastAPI, desk: Desk) -> None:
     async def start(name: str, request: Request) -> dict[str, Any]:
         asked = await json_of(request)
         kind, options = asked.get("kind"), asked.get("options", {})
-        if kind not in TASKS or not isinstance(options, dict):
+        if not isinstance(kind, str) or kind not in TASKS or not isinstance(options, dict):
             raise Refused(422, "Not a job.")
-        await desk.use(name, lambda project: project.write_table())
+        await desk.use(name, lambda project: project.settle())
         return {"job": await desk.start(name, kind, options)}
 
     @app.post("/api/projects/{name}/jobs/{number}/stop")
@@ -299,11 +304,11 @@ def _runs(app: FastAPI, desk: Desk) -> None:
 
     @app.get("/api/projects/{name}/runs")
     async def runs(name: str) -> dict[str, Any]:
-        return {"runs": await desk.use(name, lambda p: [results.brief(p, run) for run in p.list_runs()])}
+        return {"runs": await desk.use(name, lambda p: [results.brief(run) for run in p.list_runs()])}
 
     @app.get("/api/projects/{name}/runs/{run}")
     async def result(name: str, run: str) -> dict[str, Any]:
-        return await desk.use(name, lambda p: results.result(p, at(p, run)))
+        return await desk.use(name, lambda p: results.result(at(p, run)))
 
     @app.get("/api/projects/{name}/runs/{run}/photos")
     async def photos(name: str, run: str, true: str | None = None, predicted: str | None = None) -> dict[str, Any]:
@@ -330,6 +335,8 @@ def _runs(app: FastAPI, desk: Desk) -> None:
         """A file of the project's runs and jobs: a report, an exported model."""
 
         def work(project: Project) -> Path:
+            if "\0" in path:
+                raise HTTPException(404)
             found = (project.folder / path).resolve()
             inside = [project.runs.resolve(), (project.folder / ".studio" / "jobs").resolve()]
             if not any(found.is_relative_to(one) for one in inside) or not found.is_file():
@@ -350,6 +357,15 @@ def _errors(app: FastAPI) -> None:
     @app.exception_handler(HeadstartError)
     async def told(_: Request, error: HeadstartError) -> JSONResponse:
         return JSONResponse({"error": error.problem, "hint": error.hint, "lines": list(error.lines)}, 422)
+
+    @app.exception_handler(FileNotFoundError)
+    async def gone(_: Request, error: FileNotFoundError) -> JSONResponse:
+        problem = f"{error.filename or 'A file of the project'} is not there any more."
+        return JSONResponse({"error": problem, "hint": "Was it moved or deleted?"}, 422)
+
+    @app.exception_handler(RequestValidationError)
+    async def odd(_: Request, error: RequestValidationError) -> JSONResponse:
+        return JSONResponse({"error": "Not a request that the studio knows.", "hint": ""}, 422)
 
     @app.exception_handler(OSError)
     async def system(_: Request, error: OSError) -> JSONResponse:

@@ -77,7 +77,8 @@ class Desk:
             with suppress(HeadstartError), self.project(name) as project:  # a damaged one is not it
                 if project.store.setting("data") == data:
                     return name
-        base = Path(data).name.split(".")[0] or "photos"
+        base = Path(data).name.split(".")[0]
+        base = base if base.strip("._ ") else "photos"
         taken = {entry.name.casefold() for entry in self.home.glob("*")}
         names = (base if n == 1 else f"{base}-{n}" for n in range(1, 10_000))
         return self.create(next(name for name in names if file_name(name).casefold() not in taken), data)

@@ -11,7 +11,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from headstart.core.child import apart, command, environment
 from headstart.core.files import read_json, work_folder, write_json
 from headstart.core.locks import try_lock
 from headstart.errors import OptionError, RunError
@@ -119,7 +119,8 @@ class Jobs:
         return {"state": "interrupted"}
 
     def _numbers(self) -> list[int]:
-        return [int(job.parent.name) for job in self.folder.glob("[0-9]*/job.json")]
+        names = (job.parent.name for job in self.folder.glob("[0-9]*/job.json"))
+        return [int(name) for name in names if name.isdecimal()]  # not "0001 copy", which programs that sync make
 
     def last(self, kind: str) -> int | None:
         """The last job of a kind that is done."""
@@ -161,12 +162,8 @@ class Spare:
 
 def _spawn(arguments: list[str], stdin: int, log: Path | None) -> subprocess.Popen[bytes]:
     """A worker apart from this process: Ctrl-C in the server's terminal, or its end, does not reach it."""
-    # The paths of this process, since it may run from a checkout; -P: nothing from the working folder.
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    apart: dict[str, Any] = {"start_new_session": True}
-    if os.name == "nt":
-        flags = ("CREATE_NEW_PROCESS_GROUP", "CREATE_NO_WINDOW")  # nor does the end of its window
-        apart = {"creationflags": sum(getattr(subprocess, name, 0) for name in flags)}
-    command = [sys.executable, "-P", "-m", WORKER, *arguments]
     with open(log or os.devnull, "ab") as output:
-        return subprocess.Popen(command, stdin=stdin, stdout=output, stderr=output, env=environment, **apart)
+        return subprocess.Popen(
+            command(WORKER, *arguments), stdin=stdin, stdout=output, stderr=output, env=environment(),
+            **apart(window=False),
+        )  # fmt: skip

@@ -15,17 +15,21 @@ from typing import Any
 
 from headstart.core.files import file_name, write_rows
 from headstart.core.text import plural
-from headstart.data.filenames import is_hidden, is_image_name
+from headstart.data.filenames import clean_label, is_hidden, is_image_name
+from headstart.data.label_sets import SEPARATOR
+from headstart.data.schema import Photo
 from headstart.data.sources.detect import scan
 from headstart.errors import DataError, OptionError
-from headstart.workbench.store import Row, Store
+from headstart.workbench.store import NewRow, Row, Store
 
 LABELS, PHOTOS, RUNS = "labels.csv", "photos", "runs"
 NO_CLASS = "unlabelled"
 """Folder of dropped photos that have no class yet."""
 SAMPLE = 30
 """Digits per class of the sample project."""
-_LONGEST = 80
+_LONGEST, _LONGEST_SUFFIX = 80, 16
+_REVERSING = re.compile("[\u202a-\u202e\u2066-\u2069]")
+"""Characters that change the direction of what follows, beyond the name itself."""
 
 
 class Project:
@@ -45,23 +49,24 @@ class Project:
         """
         if folder.exists() and any(folder.iterdir()):
             raise OptionError(f"{folder} exists.", "Choose another name for the project.")
-        rows, kept_elsewhere = ([], True) if data is None else _rows(data)
+        rows, to_copy = ([], []) if data is None else _rows(data)
         folder.mkdir(parents=True, exist_ok=True)
         project = cls(folder)
         project.store.set_setting("id", secrets.token_hex(8))
-        if not kept_elsewhere:  # unpacked into the cache, which is trimmed
-            rows = [(project._copied(Path(path), label), label, split, digest) for path, label, split, digest in rows]
+        if to_copy:
+            rows = [NewRow(project._copied(one), one.label, one.split, one.group) for one in to_copy]
         if data is not None:
             project.store.set_setting("data", data)
             project.store.add(rows, f"Opened {plural(len(rows), 'photo')} of {data}")
         project.write_table()
         return project
 
-    def _copied(self, photo: Path, label: str | None) -> str:
+    def _copied(self, photo: Photo) -> str:
         """A copy of a photo in the project, as its path there."""
-        place = self.folder / PHOTOS / folder_name(label or NO_CLASS)
+        place = self.folder / PHOTOS / file_name(photo.label)
         place.mkdir(parents=True, exist_ok=True)
-        return _write_new(place, photo.name, photo.read_bytes()).relative_to(self.folder).as_posix()
+        with photo.open() as file:
+            return _write_new(place, photo.name, file.read()).relative_to(self.folder).as_posix()
 
     @classmethod
     def sample(cls, folder: Path) -> Project:
@@ -71,7 +76,7 @@ class Project:
         project = cls.create(folder)
         write_digits(folder / PHOTOS, SAMPLE)
         found = scan(folder / PHOTOS, for_training=False).photos
-        rows = [(photo.path.relative_to(folder).as_posix(), photo.label, None, None) for photo in found]
+        rows = [NewRow(photo.path.relative_to(folder).as_posix(), photo.label) for photo in found]
         project.store.add(rows, f"Drew {plural(len(rows), 'digit')}")
         project.write_table()
         return project
@@ -101,26 +106,43 @@ class Project:
 
     def drop(self, files: Sequence[tuple[str, bytes]], label: str | None) -> tuple[list[int], list[tuple[str, str]]]:
         """Store photos (name and content) that were dropped at once; returns their ids, and (name, reason) of each that
-        is not taken. One that was left out before is brought back.
+        is not taken. One that was left out before is brought back, and so is one whose file is gone. Raises OptionError
+        for what is no name of a class, OSError where a file cannot be written: then none of them is kept.
         """
-        place = self.folder / PHOTOS / folder_name(label or NO_CLASS)
+        if label is not None and label not in self.store.classes():
+            label = class_name(label)
+        place = self.folder / PHOTOS / file_name(label or NO_CLASS)
         place.mkdir(parents=True, exist_ok=True)
-        rows: dict[str, tuple[str, str | None, str | None, str | None]] = {}
-        back, refused = [], list[tuple[str, str]]()
-        for name, content in files:
-            digest = hashlib.blake2b(content, digest_size=16).hexdigest()
-            known = self.store.of_digest(digest)
-            if digest in rows or (known is not None and not known.left_out):
-                refused.append((name, "the same file is in the project already"))
-            elif known is not None:
-                back.append(known.id)
-            else:
-                target = _write_new(place, name, content)
-                rows[digest] = (target.relative_to(self.folder).as_posix(), label, None, digest)
+        rows: dict[str, NewRow] = {}
+        back, refused, written = [], list[tuple[str, str]](), list[Path]()
+        try:
+            for name, content in files:
+                digest = hashlib.blake2b(content, digest_size=16).hexdigest()
+                known = self.store.of_digest(digest)
+                if digest in rows or (known is not None and not known.left_out and self._holds(known, digest)):
+                    refused.append((name, "the same file is in the project already"))
+                elif known is not None and self._holds(known, digest):
+                    back.append(known.id)
+                elif known is not None and known.path.startswith(f"{PHOTOS}/") and not self.path(known).exists():
+                    self.path(known).parent.mkdir(parents=True, exist_ok=True)
+                    self.path(known).write_bytes(content)
+                    back.append(known.id)
+                else:
+                    written.append(_write_new(place, name, content))
+                    rows[digest] = NewRow(written[-1].relative_to(self.folder).as_posix(), label, digest=digest)
+        except OSError:
+            for file in written:
+                file.unlink(missing_ok=True)
+            raise
         what = f"Added {plural(len(rows) + len(back), 'photo')}" + (f" to {label}" if label else "")
-        if back:
-            self.store.label(back, label, what)
-        return [*self.store.add(list(rows.values()), what), *back], refused
+        return [*self.store.add(list(rows.values()), what, back, label), *back], refused
+
+    def _holds(self, row: Row, digest: str) -> bool:
+        """Whether a photo's file still has the content that it was added with."""
+        try:
+            return _digest(self.path(row)) == digest
+        except OSError:
+            return False
 
     def find(self, paths: Iterable[str]) -> dict[str, int]:
         """Ids by path, of those paths (absolute, or relative to the project) that are photos of the project."""
@@ -163,12 +185,19 @@ class Project:
     # -- what every command reads
 
     def write_table(self) -> None:
-        """Write labels.csv: path, label and, where the data has splits, split; photos that are left out, or have no
-        label, are not in it.
+        """Write labels.csv: path, label and, where the data has them, split and group; photos that are left out, or
+        have no label, are not in it. Where the data has splits, photos that were added since are for training.
         """
         rows = self.store.photos("label is not null and left_out = 0")
-        columns = ["path", "label", *(["split"] if any(row.split for row in rows) else [])]
-        write_rows(self.table, columns, [(row.path, row.label, row.split or "")[: len(columns)] for row in rows])
+        columns: dict[str, list[str | None]] = {
+            "path": [row.path for row in rows],
+            "label": [row.label for row in rows],
+        }
+        if any(row.split for row in rows):
+            columns["split"] = [row.split or "train" for row in rows]
+        if any(row.group for row in rows):
+            columns["group"] = [row.group for row in rows]
+        write_rows(self.table, list(columns), list(zip(*columns.values(), strict=True)))
         self.store.set_setting("table", _digest(self.table))
 
     def catch_up(self) -> int:
@@ -177,18 +206,24 @@ class Project:
         """
         changed = self.read_edits()
         if (data := self.store.setting("data")) and Path(data).is_dir():
-            rows, _ = _rows(data)
-            new = len(self.store.add(rows, f"Found new photos in {data}"))
-            changed += new
+            rows, to_copy = _rows(data)
+            if not to_copy:
+                changed += len(self.store.add(rows, f"Found new photos in {data}"))
         if changed:
             self.write_table()
         return changed
+
+    def settle(self) -> None:
+        """Take over what was changed in labels.csv by hand, and write it as the project has it now."""
+        self.read_edits()
+        self.write_table()
 
     def read_edits(self) -> int:
         """Take over what was changed in labels.csv by hand. Returns how many photos that concerns."""
         if not self.table.is_file() or _digest(self.table) == self.store.setting("table"):
             return 0
-        listed = {os.path.abspath(p.path): p.label for p in scan(self.table, for_training=False).photos}
+        photos = {os.path.abspath(photo.path): photo for photo in scan(self.table, for_training=False).photos}
+        listed = {path: photo.label for path, photo in photos.items()}
         mine = {os.path.abspath(self.path(row)): row for row in self.store.photos()}
         what = f"Read {LABELS}, which was edited"
         changed = 0
@@ -204,7 +239,13 @@ class Project:
             if path not in listed and row.label is not None and not row.left_out and os.path.exists(path)
         ]  # fmt: skip
         changed += self.store.leave_out(gone, what)
-        new = [(self._relative(path), label, None, None) for path, label in listed.items() if path not in mine]
+        new = [
+            NewRow(self._relative(path), one.label, one.split, one.group)
+            for path, one in photos.items() if path not in mine
+        ]  # fmt: skip
+        changed += self.store.place(
+            {mine[path].id: (photos[path].split, photos[path].group) for path in photos if path in mine}
+        )
         return changed + len(self.store.add(new, what))
 
     def _relative(self, path: str) -> str:
@@ -224,36 +265,31 @@ def _digest(file: Path) -> str:
 def class_name(text: str) -> str:
     """A name that a class can have: one line, trimmed. Raises OptionError."""
     name = " ".join(unicodedata.normalize("NFC", text).split())
-    if not name or not name.isprintable():
+    if not name:
         raise OptionError("A class needs a name.", "Type one, such as the name of what its photos show.")
+    if name != clean_label(name) or _REVERSING.search(name):
+        raise OptionError("The name has a character that cannot be shown.", "Type it anew.")
+    if SEPARATOR in name:
+        raise OptionError(f"The name of a class has no {SEPARATOR}, which stands between several labels of a photo.")
     if len(name) > _LONGEST:
         raise OptionError(f"The name of a class has at most {_LONGEST} characters.")
     return name
 
 
-def folder_name(label: str) -> str:
-    """The folder of a class's photos: its name as far as file systems allow it."""
-    return file_name(label)
-
-
-NewRow = tuple[str, str | None, str | None, str | None]  # path, label, split, digest
-
-
-def _rows(data: str) -> tuple[list[NewRow], bool]:
-    """Photos of existing data, without classes where the folder holds photos alone; and whether they are where the user
-    keeps them. A name that is not UTF-8 cannot be stored: such photos are left out.
+def _rows(data: str) -> tuple[list[NewRow], list[Photo]]:
+    """Photos of existing data, without classes where the folder holds photos alone; and those of them that are no files
+    of the user's: in shards, or unpacked into the cache, which is trimmed. A name that is not UTF-8 cannot be stored:
+    such photos are left out.
     """
     try:
         manifest = scan(data, for_training=False)
     except DataError:
         if loose := _loose(Path(data)):
-            return [(path, None, None, None) for path in loose if _is_text(path)], True
+            return [NewRow(path) for path in loose if _is_text(path)], []
         raise
-    rows: list[NewRow] = [
-        (os.path.abspath(photo.path), photo.label, photo.split, None)
-        for photo in manifest.photos if _is_text(str(photo.path)) and _is_text(photo.label)
-    ]  # fmt: skip
-    return rows, not manifest.layout.startswith("archive")
+    photos = [photo for photo in manifest.photos if _is_text(str(photo.path)) and _is_text(photo.label)]
+    rows = [NewRow(os.path.abspath(photo.path), photo.label, photo.split, photo.group) for photo in photos]
+    return rows, photos if manifest.source in ("archive", "stored") else []
 
 
 def _is_text(name: str) -> bool:
@@ -275,7 +311,10 @@ def _loose(folder: Path) -> list[str]:
 
 def _write_new(place: Path, name: str, content: bytes) -> Path:
     """Write a file under its own name, or the first with a number that is free; never over another file."""
-    stem, suffix = os.path.splitext(re.sub(r"[\\/]", "_", name.strip()) or "photo.jpg")
+    name = re.sub(r"[\\/]", "_", name.strip()) or "photo.jpg"
+    stem, suffix = os.path.splitext(name)
+    if len(suffix.encode()) > _LONGEST_SUFFIX:
+        stem, suffix = name, ""
     stem = file_name(stem)
     number = 1
     while True:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from headstart.core.files import read_json, read_rows
+from headstart.core.files import read_dicts, read_json
 from headstart.errors import RunError
 from headstart.evaluation.metrics import JUDGED, headline, judged_on
 from headstart.workbench.project import Project
@@ -18,11 +17,14 @@ MOST = 300
 """Mistakes, or photos of a cell, that are listed."""
 
 
-def brief(project: Project, run: Path) -> dict[str, Any]:
+def brief(run: Path) -> dict[str, Any]:
     """One line about a run: its name, whether it is finished, and its headline."""
     if not (run / "report.html").exists():  # which is written last
         return {"run": run.name, "finished": False}
-    metrics = _read(run, "metrics.json")
+    try:
+        metrics = _read(run, "metrics.json")
+    except RunError:  # one damaged run hides no other
+        return {"run": run.name, "finished": False}
     split = judged_on(metrics)
     name, found = headline(metrics[split])
     return {
@@ -32,7 +34,7 @@ def brief(project: Project, run: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def result(project: Project, run: Path) -> dict[str, Any]:
+def result(run: Path) -> dict[str, Any]:
     """Everything about a finished run: headline, report per class, confusions, plan, curves. Raises RunError."""
     metrics = _read(run, "metrics.json")
     split = judged_on(metrics)
@@ -40,7 +42,7 @@ def result(project: Project, run: Path) -> dict[str, Any]:
     rows = _predictions(run, split)
     reasons = plan.pop("reasons", {})
     return {
-        **brief(project, run),
+        **brief(run),
         "classes": metrics[split]["report"]["classes"],
         "confusion": _confusion(rows),
         "history": _history(run / "history.csv"),
@@ -67,8 +69,7 @@ def photos(project: Project, run: Path, true: str | None, predicted: str | None)
 
 
 def _predictions(run: Path, split: str) -> list[dict[str, str]]:
-    columns, *lines = read_rows(run / "predictions.csv")
-    rows = [dict(zip(columns, line, strict=True)) for line in lines]
+    rows = read_dicts(run / "predictions.csv")
     wanted = None if split == "folds" else split
     return [row for row in rows if row["predicted"] and (wanted is None or row["split"] == wanted)]
 
@@ -83,8 +84,7 @@ def _confusion(rows: list[dict[str, str]]) -> dict[str, Any]:
 
 def _history(file: Path) -> list[dict[str, Any]]:
     """Epochs of a training: the curves; a probe has none."""
-    with file.open(encoding="utf-8", newline="") as lines:
-        rows = [row for row in csv.DictReader(lines) if row["epoch"]]
+    rows = [row for row in read_dicts(file) if row["epoch"]]
     wanted = ("epoch", "train_accuracy", "val_accuracy", "train_loss", "val_loss")
     return [{name: float(row[name]) if row[name] else None for name in wanted} for row in rows]
 

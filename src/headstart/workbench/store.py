@@ -9,17 +9,17 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from headstart.errors import RunError
 
-FORMAT = 1
+FORMAT = 2
 _TABLES = (
     "photos (id integer primary key autoincrement, path text not null unique, label text,"
-    " left_out integer not null default 0, split text, digest text, added real not null)",
+    ' left_out integer not null default 0, split text, digest text, added real not null, "group" text)',
     "classes (name text primary key, place integer not null)",
     "kept (finding text not null, photo integer not null, primary key (finding, photo))",
     "history (n integer primary key autoincrement, time real not null, what text not null, undoes integer,"
@@ -31,13 +31,24 @@ _INDEXES = ("by_label on photos (label, left_out)", "by_digest on photos (digest
 
 class Row(NamedTuple):
     """One photo; ``path``: relative to the project's folder where it is inside, else absolute; ``label``: None where it
-    has none yet."""
+    has none yet; ``split``, ``group``: None where the data has none."""
 
     id: int
     path: str
     label: str | None
     left_out: bool
     split: str | None
+    group: str | None
+
+
+class NewRow(NamedTuple):
+    """A photo to add; ``digest``: of its file, where it was dropped."""
+
+    path: str
+    label: str | None = None
+    split: str | None = None
+    group: str | None = None
+    digest: str | None = None
 
 
 class Store:
@@ -55,6 +66,8 @@ class Store:
                 raise RunError(f"{folder} was made by a newer headstart.", "Update headstart to open it.")
             for table in _TABLES:
                 self.db.execute(f"create table if not exists {table}")
+            if made_by == 1:
+                self.db.execute('alter table photos add column "group" text')
             for index in _INDEXES:
                 self.db.execute(f"create index if not exists {index}")
             self.db.execute(f"pragma user_version={FORMAT}")
@@ -84,10 +97,11 @@ class Store:
     def photos(self, where: str = "", values: Sequence[Any] = ()) -> list[Row]:
         """Photos in the order in which they were added; ``where``: an SQL condition."""
         found = self.db.execute(
-            f"select id, path, label, left_out, split from photos {f'where {where}' if where else ''} order by id",
+            f'select id, path, label, left_out, split, "group" from photos {f"where {where}" if where else ""}'
+            " order by id",
             values,
         )
-        return [Row(i, path, label, bool(out), split) for i, path, label, out, split in found]
+        return [Row(i, path, label, bool(out), *others) for i, path, label, out, *others in found]
 
     def photo(self, number: int) -> Row | None:
         """One photo by its id."""
@@ -128,25 +142,27 @@ class Store:
 
     # -- changes
 
-    def add(self, rows: Sequence[tuple[str, str | None, str | None, str | None]], what: str) -> list[int]:
-        """Add photos (path, label, split, digest) and their classes; a path that is known already is skipped. Returns
-        the new ids.
+    def add(self, rows: Sequence[NewRow], what: str, back: Sequence[int] = (), label: str | None = None) -> list[int]:
+        """Add photos and their classes; a path that is known already is skipped. ``back``: photos that get the
+        ``label`` and are brought back in the same change. Returns the new ids.
         """
 
         def work() -> dict[str, Any]:
+            before = self._give(back, {"label": label, "left_out": 0}, label)
             ids = []
-            for label in dict.fromkeys(label for _, label, _, _ in rows if label is not None):
-                self._add_class(label)
+            for name in dict.fromkeys(row.label for row in rows if row.label is not None):
+                self._add_class(name)
             for row in rows:
                 done = self.db.execute(
-                    "insert or ignore into photos (path, label, split, digest, added) values (?, ?, ?, ?, ?)",
+                    'insert or ignore into photos (path, label, split, "group", digest, added)'
+                    " values (?, ?, ?, ?, ?, ?)",
                     (*row, time.time()),
                 )
                 if done.rowcount:
                     ids.append(int(done.lastrowid or 0))
-            return {"added": ids}
+            return {**before, "added": ids}
 
-        return list(self._change(what, work, empty=lambda before: not before["added"])["added"])
+        return list(self._change(what, work, empty=lambda b: not (b["added"] or b["photos"]))["added"])
 
     def label(self, ids: Sequence[int], label: str | None, what: str) -> int:
         """Give photos a label (None: take it away), and bring back those left out; returns how many changed."""
@@ -160,16 +176,26 @@ class Store:
         """The reverse of ``leave_out``."""
         return self._set(ids, {"left_out": 0}, what)
 
-    def keep(self, finding: str, ids: Sequence[int], what: str) -> None:
-        """Remember that these photos of a finding are right as they are."""
+    def place(self, places: Mapping[int, tuple[str | None, str | None]]) -> int:
+        """Give photos another (split, group), which is no decision to undo: it is what the table says. Returns how many
+        changed.
+        """
+        with self._transaction():
+            rows = {row.id: (row.split, row.group) for row in self.photos()}
+            other = [(*found, number) for number, found in places.items() if rows.get(number, found) != found]
+            self.db.executemany('update photos set split = ?, "group" = ? where id = ?', other)
+        return len(other)
+
+    def keep(self, finding: str, ids: Sequence[int], what: str) -> int:
+        """Remember that these photos of a finding are right as they are; returns how many are new to that."""
 
         def work() -> dict[str, Any]:
             known = self.kept()
-            new = [i for i in ids if (finding, i) not in known]
+            new = [i for i in ids if (finding, i) not in known and self.photo(i) is not None]
             self.db.executemany("insert or ignore into kept values (?, ?)", [(finding, i) for i in new])
             return {"kept": [finding, new]}
 
-        self._change(what, work, empty=lambda before: not before["kept"][1])
+        return len(self._change(what, work, empty=lambda before: not before["kept"][1])["kept"][1])
 
     def set_classes(self, names: Sequence[str], renamed: tuple[str, str] | None, what: str) -> None:
         """Replace the list of classes; ``renamed``: (old, new) name, whose photos follow."""
@@ -207,21 +233,23 @@ class Store:
     # -- how
 
     def _set(self, ids: Sequence[int], values: dict[str, Any], what: str, new_class: str | None = None) -> int:
-        def work() -> dict[str, Any]:
-            before: dict[str, Any] = {"photos": []}
-            if new_class is not None and new_class not in (classes := self.classes()):
-                before["classes"] = classes
-                self._add_class(new_class)
-            for number in ids:
-                row = self.photo(number)
-                if row is None or all(getattr(row, name) == value for name, value in values.items()):
-                    continue
-                before["photos"].append([row.id, row.label, int(row.left_out)])
-                given = ", ".join(f"{name} = ?" for name in values)
-                self.db.execute(f"update photos set {given} where id = ?", (*values.values(), number))
-            return before
+        found = self._change(what, lambda: self._give(ids, values, new_class), empty=lambda b: not b["photos"])
+        return len(found["photos"])
 
-        return len(self._change(what, work, empty=lambda before: not before["photos"])["photos"])
+    def _give(self, ids: Sequence[int], values: dict[str, Any], new_class: str | None) -> dict[str, Any]:
+        """Within a change: give photos these values; returns what that replaced."""
+        before: dict[str, Any] = {"photos": []}
+        if ids and new_class is not None and new_class not in (classes := self.classes()):
+            before["classes"] = classes
+            self._add_class(new_class)
+        for number in ids:
+            row = self.photo(number)
+            if row is None or all(getattr(row, name) == value for name, value in values.items()):
+                continue
+            before["photos"].append([row.id, row.label, int(row.left_out)])
+            given = ", ".join(f"{name} = ?" for name in values)
+            self.db.execute(f"update photos set {given} where id = ?", (*values.values(), number))
+        return before
 
     def _restore(self, before: dict[str, Any]) -> None:
         for number in before.get("added", ()):

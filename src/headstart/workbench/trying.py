@@ -15,7 +15,7 @@ from headstart.errors import HeadstartError
 
 NEAREST = 6
 _loaded: dict[str, Any] = {}
-"""In the process: the last run's classifier and explainer, by "run", "classifier" and "explainer"."""
+"""In the process: the last model's classifier and explainer, by "model", "classifier" and "explainer"."""
 
 
 class Trier:
@@ -76,10 +76,19 @@ def answer(run: str, photo: bytes, explain: str | None, near: Sequence[str]) -> 
 def _classifier(run: str) -> Any:
     from headstart.inference.classifier import Classifier
 
-    if _loaded.get("run") != run:
+    model = (run, _written(Path(run) / "model.safetensors"))
+    if _loaded.get("model") != model:  # training on each change puts another model into the same folder
         _loaded.clear()
-        _loaded.update(run=run, classifier=Classifier.load(run))
+        _loaded.update(model=model, classifier=Classifier.load(run))
     return _loaded["classifier"]
+
+
+def _written(file: Path) -> int:
+    """When a file was written, ns; 0 where it is not there, which loading it will say."""
+    try:
+        return file.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _map(classifier: Any, photo: bytes, label: str) -> str | None:

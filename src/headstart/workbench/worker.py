@@ -91,7 +91,6 @@ def work(folder: Path) -> None:
         end = {"state": "failed", "error": error.problem, "hint": error.hint, "lines": list(error.lines)[:20]}
     except Exception as error:  # noqa: BLE001 - the page says that it is a defect, and the log has the rest
         traceback.print_exc()
-        (folder / "log.txt").write_text(traceback.format_exc(), encoding="utf-8")
         end = {
             "state": "failed",
             "error": f"A defect in headstart: {type(error).__name__}.",

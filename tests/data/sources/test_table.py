@@ -81,6 +81,15 @@ def test_splits_that_are_unknown_or_lacking(photos):
     ]
 
 
+def test_a_class_whose_files_are_missing_is_not_left_out_silently(photos):
+    (photos / "list.csv").write_text("path,label\n" + rows(photos) + "".join(f"owl/{i}.jpg,owl\n" for i in range(3)))
+    with pytest.raises(
+        DataError, match=r"Most photos of 1 class cannot be read \(3 of 3 of 'owl'\)(.|\n)*no such file"
+    ):
+        scan(photos / "list.csv")
+    assert len(scan(photos / "list.csv", for_training=False).skipped) == 3
+
+
 def test_a_table_of_missing_files_is_refused(photos):
     (photos / "list.csv").write_text("path,label\n" + "".join(f"a/{i}.jpg,a\n" for i in range(20)))
     with pytest.raises(DataError, match=r"20 of the 20 rows(.|\n)*a/0\.jpg(.|\n)*relative to the table's own folder"):

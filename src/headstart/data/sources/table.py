@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from headstart.core.events import OnProgress
+from headstart.core.files import unguarded
 from headstart.core.text import listed, plural, quoted
 from headstart.data.filenames import clean_label, merged, natural_key, shown, split_of
 from headstart.data.label_sets import SEPARATOR, joined_labels, labels_in
@@ -22,8 +23,6 @@ from headstart.data.sources.table_paths import NO_FILE, WEB, Places
 from headstart.data.sources.table_reading import plain
 from headstart.data.sources.tree import leave_out
 from headstart.errors import DataError
-
-_QUOTED = tuple("=+-@\t\r'")
 
 
 class TableSource:
@@ -37,35 +36,27 @@ class TableSource:
         return leave_out(read_table(local(data), options=options), options.ignore, data)
 
 
-def read_table(
-    path: Path,
-    within: Path | None = None,
-    options: ReadOptions = AS_FOUND,
-    above: Path | None = None,
-    split: Split | None = None,
-) -> Manifest:
+def read_table(path: Path, within: Path | None = None, options: ReadOptions = AS_FOUND) -> Manifest:
     """All photos of a table, with paths relative to its folder; ``skipped`` has one entry per unusable row.
 
     Args:
         path: a CSV or TSV, JSON, JSON lines, Parquet, or a list of names and labels in a text file.
         within: refuse paths that lead out of this folder, since a table in an archive must not name other files.
         options: what the columns are, and where the photos.
-        above: the folder of the data, where the table is deeper in it.
-        split: that of all its photos, where the table itself says none.
 
     Raises:
         UnclearError: no column for paths or labels. DataError: a table that cannot be read, or whose labels are no
         classes, or most of whose rows name no file. OptionError: a column that is not there.
     """
-    return Reader(path, within, options, above, split).manifest()
+    return Reader(path, within, options).manifest()
 
 
-def listed_paths(path: Path, options: ReadOptions = AS_FOUND) -> list[tuple[str, Path]]:
+def listed_paths(path: Path) -> list[tuple[str, Path]]:
     """The paths of a table that needs no labels, in its order: as they are written, and the files that they name.
 
     Raises UnclearError where no column names photos, and DataError for a table that cannot be read.
     """
-    reader = Reader(path, options=options, labelled=False)
+    reader = Reader(path, labelled=False)
     names = [reader._path_of(cells) for _, cells in reader.table.rows]
     return [(name, Path(reader.places.find(os.path.expanduser(name)).path)) for name in names]
 
@@ -93,7 +84,9 @@ class Reader:
         path = self.table.path
         self.within, self.split, self.root = within, split, above or path.parent
         self.places = Places(path.parent, options, above, split or split_of_table(path.stem))
-        self._unquote()
+        if self.table.kind == "CSV":
+            for _, cells in self.table.rows:
+                cells[:] = map(unguarded, cells)
         self._settle_header()
         self.chooser = Chooser(self.table, self.places, options)
         self.columns: Columns = self.chooser.choose() if labelled else Columns(self.chooser.path(), ())
@@ -134,13 +127,6 @@ class Reader:
         if without := sum(not photo.label for photo in photos):
             notes.append(f"{plural(without, 'photo')} without any label")
         return notes
-
-    def _unquote(self) -> None:
-        """Take away the apostrophe that keeps a spreadsheet from taking a cell for a formula (``files.write_rows``)."""
-        for _, cells in self.table.rows if self.table.kind == "CSV" else ():
-            for at, cell in enumerate(cells):
-                if cell[:1] == "'" and cell[1:2] in _QUOTED:
-                    cells[at] = cell[1:]
 
     def _settle_header(self) -> None:
         """A first row that names a photo, and no column, is no header."""
@@ -240,7 +226,8 @@ class Reader:
             label = self._cleaned(written)
             problem = self._problem(cells, written, place.path, place.problem, len(cells) > deepest, split)
             if problem:
-                self._skip(place.path, f"line {line} of {self.table.name}: {problem}")
+                gone = problem == place.problem and not several  # a photo of its class, wherever it is
+                self._skip(place.path, f"line {line} of {self.table.name}: {problem}", label if gone else None)
                 continue
             self.places.ways[place.way] += 1
             self.written.update(written)
@@ -328,8 +315,8 @@ class Reader:
         both = [replace(photo, split=mark) for photo, mark in zip(photos, marks, strict=True)]
         return both, [f"the splits of {self.table.name} are those of the folders that its photos are in"]
 
-    def _skip(self, place: str, reason: str) -> None:
-        self.skipped.append(BadFile(Path(place), reason))
+    def _skip(self, place: str, reason: str, label: str | None = None) -> None:
+        self.skipped.append(BadFile(Path(place), reason, label))
 
     def _useless(self, count: int) -> DataError:
         """The error of a table most of whose rows cannot be used, by the most frequent reason."""

@@ -22,7 +22,7 @@ class Auto(Strategy):
 
     summary = "a probe first, then what val decides"
     parallel = True
-    reads_train_features = True
+    reads_train_features = begins_with_features = has_parts = True
 
     def settings(self, plan: Plan) -> frozenset[str]:
         return frozenset({"budget_minutes", "stages"})

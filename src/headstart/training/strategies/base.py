@@ -171,6 +171,10 @@ class Strategy(ABC):
     ``averages`` holds, they share the frozen pass alone, and it need not."""
     reads_train_features = False
     """Whether a frozen network reads the training photos (which makes it worth converting that)."""
+    begins_with_features = False
+    """Whether its first step are pooled features of every photo: they are computed while the photos are read."""
+    has_parts = False
+    """Whether it is made of others, whose plans are not kept: a setting that is given to one is given to all."""
 
     def settings(self, plan: Plan) -> frozenset[str]:
         """Which of ``plan.OF_SOME`` it uses; the others are not shown."""

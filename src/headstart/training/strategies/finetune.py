@@ -108,7 +108,7 @@ class LpFt(FineTune):
     """
 
     summary = "a linear probe, then fine-tuning of the whole network from it"
-    reads_train_features = True
+    reads_train_features = begins_with_features = has_parts = True
 
     def settings(self, plan: Plan) -> frozenset[str]:
         return TRAINING | {"stages", "average"}
@@ -174,8 +174,7 @@ def fine_tune(
     with enough_memory("this training"):  # the network, its gradients and two moments of each
         trainee.to(context.machine.device)
         trained = trainer.run()
-        best = trained.history[trained.best_epoch - 1]
-        val, share = OnVal(best.val_loss, best.val_accuracy, best.val_balanced_accuracy, best.val_map), 1.0
+        val, share = trained.history[trained.best_epoch - 1].on_val, 1.0
         if before:
             val, share = average_weights(trainee, before, validate, val, len(context.labels["val"]))
     trainee.to("cpu")

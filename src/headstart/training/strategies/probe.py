@@ -36,7 +36,7 @@ class Probe(Strategy):
 
     summary = "a linear probe on the frozen backbone"
     averages = True
-    reads_train_features = True
+    reads_train_features = begins_with_features = True
 
     def settings(self, plan: Plan) -> frozenset[str]:
         unused = {"lr_backbone", "stage_decay", "batchnorm", "augment"}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from msgspec import Meta, Struct
 
-from headstart.core.files import read_json, read_rows
+from headstart.core.files import read_dicts, read_json
 from headstart.core.formats import checked
 from headstart.core.text import brief
 from headstart.errors import RunError
@@ -85,12 +85,12 @@ def read_run(job: Job, pool: int) -> JobResult:
     metrics, plan = read_metrics(job.folder), read_plan(job.folder).to_json()
     split = "test" if "test" in metrics else "val"
     try:
-        predictions = [row for row in _rows(job.folder / "predictions.csv") if row["split"] == split]
+        predictions = [row for row in read_dicts(job.folder / "predictions.csv") if row["split"] == split]
         correct = np.array([row["label"] == row["predicted"] for row in predictions])
-        splits = _rows(job.folder / "splits.csv")
+        splits = read_dicts(job.folder / "splits.csv")
         units = {row["path"]: row["group"] or row["digest"] for row in splits}
         # The epochs that led to the network kept: not a probe's grid, nor what ``auto`` tried and left.
-        epochs = [r for r in _rows(job.folder / "history.csv") if r["epoch"] and r["strategy"] == plan["strategy"]]
+        epochs = [r for r in read_dicts(job.folder / "history.csv") if r["epoch"] and r["strategy"] == plan["strategy"]]
         measures = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
         history = tuple({name: float(row[name]) for name in measures if row[name]} for row in epochs)
         return JobResult(
@@ -109,11 +109,6 @@ def photo_numbers(units: Iterable[str]) -> np.ndarray:
     """A number per photo from what it is, its group or the digest of its bytes."""
     found = [hashlib.blake2b(unit.encode(errors="surrogateescape"), digest_size=8).digest() for unit in units]
     return np.frombuffer(b"".join(found), np.uint64)
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    columns, *rows = read_rows(path)
-    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def group_name(point: str) -> str:

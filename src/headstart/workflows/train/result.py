@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headstart.core.files import read_dicts
 from headstart.data.schema import FOLD
 from headstart.evaluation.metrics import JUDGED, headline, judged_on, worst_first
 from headstart.inference.classifier import Classifier
@@ -58,10 +58,9 @@ class Run(Uses):
     def _history(self) -> tuple[list[Any], list[Any]]:
         """(epochs, L2 strengths of a probe) from history.csv, as plots take them."""
         rows: list[dict[str, Any]] = []
-        with (self.path / "history.csv").open(encoding="utf-8") as file:
-            for line in csv.DictReader(file):
-                phase = line.pop("strategy")
-                rows.append({"phase": phase, **{name: float(value) if value else None for name, value in line.items()}})
+        for line in read_dicts(self.path / "history.csv"):
+            phase = line.pop("strategy")
+            rows.append({"phase": phase, **{name: float(value) if value else None for name, value in line.items()}})
         epochs = [{**row, "epoch": int(row["epoch"])} for row in rows if row["epoch"] is not None]
         strengths = [row for row in rows if row["l2"] is not None]
         return epochs, mean_path(strengths) if any(FOLD in row for row in strengths) else strengths

@@ -33,6 +33,7 @@ from headstart.training.parts import OWN_AUGMENT, Parts, StrategyObject
 from headstart.training.plan import Plan
 from headstart.training.planning import plan_rows
 from headstart.training.preparation import Prepared
+from headstart.training.strategies import STRATEGIES
 from headstart.workflows.train.assess import assess, fit_uncertainty, make_classifier, make_context
 from headstart.workflows.train.choose_backbone import with_backbone
 from headstart.workflows.train.devices import run_on, to_start
@@ -178,8 +179,6 @@ _BEFORE = {"balance": "none", "stages": "last", "average": "none"}
 
 _CHANGED_RULES = ("epochs", "lr", "lr_backbone", "augment")
 """Settings whose rules have changed since 0.1.0."""
-_OF_PARTS = ("auto", "lp-ft")
-"""Strategies whose parts have plans of their own, which are not kept: what is given to one is given to all."""
 
 
 def as_begun_with(folder: RunFolder, options: TrainOptions) -> TrainOptions:
@@ -189,7 +188,7 @@ def as_begun_with(folder: RunFolder, options: TrainOptions) -> TrainOptions:
     if not isinstance(begun := folder.recall("plan"), dict):
         return options
     older = {name: value for name, value in _BEFORE.items() if name not in begun}
-    if options.strategy not in _OF_PARTS:
+    if not STRATEGIES.get(options.strategy).has_parts:
         open_ones = [name for name in _CHANGED_RULES if name in begun and name not in options.settings]
         older |= {name: begun[name] for name in open_ones if begun[name] != OWN_AUGMENT}
     return replace(options, settings={**options.settings, **older})
@@ -312,6 +311,7 @@ def train_prepared(folder: RunFolder, prepared: Prepared, events: Events, delibe
 
     Raises:
         TrainingError, Interrupted, ChangedPhoto: the training can be resumed.
+        RunError: its folder is gone.
     """
     go_on = f"`hs.resume({os.fspath(folder.path)!r})`"
     try:
@@ -341,6 +341,8 @@ def _train(folder: RunFolder, prepared: Prepared, events: Events, deliberate_bug
         tracker.strengths(strengths(fitted))
         tracker.close()
     trained = time.monotonic() - began
+    if here().first and not (folder.path / "request.json").exists():  # what is written now would be no run
+        raise RunError(f"{folder.path} was deleted or renamed while it was trained.", "Train again.")
     fitted, results = assess(prepared, fitted, events)
     results.seconds["training"] = trained
     classifier = make_classifier(prepared, fitted, fit_uncertainty(prepared, fitted, results, events))
