@@ -214,7 +214,7 @@ def test_header_size_is_upright_and_none_for_what_is_no_photo(tmp_path, bad_file
     bad_files(tmp_path)
     assert header_size(tmp_path / "rotated.jpg") == (48, 64)
     assert header_size(tmp_path / "ordinary.jpg") == (64, 48)
-    assert header_size(tmp_path / "bomb.png") == (60_000, 60_000) or header_size(tmp_path / "bomb.png") is None
+    assert header_size(tmp_path / "bomb.png") is None
     for name in ("text.jpg", "empty.jpg", "absent.jpg"):
         assert header_size(tmp_path / name) is None
 

@@ -197,7 +197,7 @@ def test_balanced_accuracy_is_scikit_learns_and_leads_where_classes_are_uneven()
     assert found["balanced_accuracy"]["value"] == pytest.approx(balanced_accuracy_score(labels, predicted))
     assert headline(found) == ("balanced accuracy", found["balanced_accuracy"])
     assert accuracies(found).startswith("balanced accuracy 0.650 (95 % interval ")
-    assert ", accuracy 0.930 (95 % interval " in accuracies(found)
+    assert ",\n  accuracy 0.930 (95 % interval " in accuracies(found)
 
 
 def test_accuracy_leads_where_they_are_even_and_in_files_of_older_versions() -> None:

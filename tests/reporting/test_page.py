@@ -121,6 +121,7 @@ def test_text_from_outside_is_text_in_every_section(run_report: Callable[..., An
     page = read_page(text)
     assert not page.problems
     assert not page.all("script")
+    assert page.all("img")
     assert all(image["src"].startswith("data:image/") for image in page.all("img"))
     assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
     assert "\x1b" not in text

@@ -158,6 +158,11 @@ def test_a_folder_keeps_the_run(classifier: Any, X: list[str], y: np.ndarray, tm
     ("spoil", "error", "words"),
     [
         (lambda X, y: ("photos", y), OptionError, "X is of the type str"),
+        (
+            lambda X, y: (np.zeros((48, 40, 3), np.uint8), y),
+            OptionError,
+            r"X is one picture, of the shape \(48, 40, 3\)",
+        ),
         (lambda X, y: (X[:5], y), OptionError, "5 images and 36 labels"),
         (lambda X, y: (X, None), ValueError, "requires y to be passed"),
         (lambda X, y: (X, np.linspace(0, 1, 36)), ValueError, "continuous"),

@@ -127,6 +127,7 @@ def test_of_a_large_train_some_photos_are_asked_once(monkeypatch: pytest.MonkeyP
 
 def test_a_run_says_how_its_strength_was_chosen(probe_run: Path) -> None:
     rows = list(csv.DictReader((probe_run / "history.csv").open()))
+    assert rows
     assert all(0 <= float(row["cv_score"]) <= 1 for row in rows)
     page = " ".join((probe_run / "report.html").read_text(encoding="utf-8").split())
     assert "which is small: L2 was chosen by cross-validation on the training set beside it" in page

@@ -43,7 +43,7 @@ def evaluate(
     figures = hs.evaluate(run, data, split=cast(Any, split), device=device, **say, **options)
     text = (
         f"{format_report(figures, figures['classes'])}\n"
-        f"\n{accuracies(figures, lines=True)}\non {figures['photos']} photos of {printable(figures['data'])}"
+        f"\n{accuracies(figures)}\non {figures['photos']} photos of {printable(figures['data'])}"
     )
     if figures.get("certainty", {}).get("unknown") is not None:
         text += f"\nmarked unknown (unlike the training photos): {figures['certainty']['unknown']:.1%}"

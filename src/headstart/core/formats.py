@@ -48,9 +48,9 @@ def check_format(file: str | Path, facts: Mapping[str, Any], newest: int) -> Non
         raise RunError(f"{file} has format {shown}, newer than this headstart reads ({newest}).", "Update headstart.")
 
 
-def checked(file: str | Path, values: Any, kind: type[T], newest: int = 0) -> T:
+def checked(file: str | Path, values: Any, kind: type[T], newest: int = 0, hint: str = DAMAGED) -> T:
     """What a JSON file holds, in the types of ``kind`` (a msgspec Struct or a dataclass) and within their bounds. A
-    missing key has its default.
+    missing key has its default. ``hint``: what to do about one that is not such.
 
     Raises RunError that names the file and the field.
     """
@@ -63,9 +63,9 @@ def checked(file: str | Path, values: Any, kind: type[T], newest: int = 0) -> T:
     except msgspec.ValidationError as error:
         words, _, place = str(error).replace("`", "").partition(" - at ")
         field = f" {place.removeprefix('$').removeprefix('.')[:100]}:" if place else ""
-        raise RunError(f"{file}:{field} {words[:1].lower()}{words[1:200]}.", DAMAGED) from None
+        raise RunError(f"{file}:{field} {words[:1].lower()}{words[1:200]}.", hint) from None
     except (ValueError, OverflowError, RecursionError) as error:  # a lone surrogate
-        raise RunError(f"{file} cannot be read: {brief(error)}.", DAMAGED) from None
+        raise RunError(f"{file} cannot be read: {brief(error)}.", hint) from None
 
 
 def odd_value(values: Any) -> tuple[str, str] | None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart._version import __version__
-from headstart.core.text import brief, listed
+from headstart.core.text import brief, first_line, listed
 from headstart.errors import OptionError, RunError
 
 SECONDS_TO_ANSWER = 20
@@ -102,7 +102,7 @@ def _start(ray: Any, address: str, how: Mapping[str, Any]) -> None:
         with _silent():
             ray.init(address=address, **how)
     except Exception as error:  # noqa: BLE001 - of any kind, from a version that differs to a full disk
-        words = brief(first_line(error), 300).rstrip(".")
+        words = first_line(error, 300)
         problem = f"The Ray cluster {address!r} cannot be used: {words}."
         hint = "This machine has to be a node of the cluster; docs/guides/ray.md says how."
         if address == "local":
@@ -162,11 +162,6 @@ def _refuse_unreachable(address: str, named: str = "") -> None:
     if answer.returncode:
         last = [*(answer.stderr or answer.stdout).strip().splitlines(), "it said nothing"][-2:][0]
         raise RunError(f"The Ray cluster at {where} cannot be used: {brief(last, 300)}.", hint, option="executor")
-
-
-def first_line(error: BaseException) -> str:
-    """The first line that an error says, or its name."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def alive(ray: Any) -> list[dict[str, Any]]:
@@ -234,7 +229,7 @@ def _answer(ray: Any, name: str, answer: Any, folder: Path) -> str:
     try:
         version, missing, sees = ray.get(answer, timeout=SECONDS_TO_LOOK)
     except Exception as error:  # noqa: BLE001 - Ray has many kinds
-        return f"{name}: {trouble(error) or brief(first_line(error), 300)}"
+        return f"{name}: {trouble(error) or first_line(error, 300)}"
     if version != __version__:
         return f"{name} has headstart {version}; here it is {__version__}."
     if missing:

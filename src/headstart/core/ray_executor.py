@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from headstart.core.events import Events
-from headstart.core.ray_cluster import alive, check_nodes, connected, first_line, keep_to, settle, surroundings, trouble
-from headstart.core.text import brief, plural
+from headstart.core.ray_cluster import alive, check_nodes, connected, keep_to, settle, surroundings, trouble
+from headstart.core.text import brief, first_line, plural
 from headstart.errors import HeadstartError, OptionError, RunError
 
 J = TypeVar("J")
@@ -191,7 +191,7 @@ def _for_user(error: BaseException, label: str) -> BaseException:
     cause = getattr(error, "cause", None)
     if isinstance(cause, BaseException):
         return cause
-    said = f"({type(error).__name__}: {brief(first_line(error), 200).rstrip('.')})"
+    said = f"({type(error).__name__}: {first_line(error)})"
     if _is_end_of_process(error):
         hint = "Does it need more memory than its node has? The same call goes on with what is missing."
         return RunError(f"{label}: its process ended again and again {said}.", hint)

@@ -20,6 +20,7 @@ from typing import Any
 
 from headstart._version import __version__
 from headstart.core.launched import Member
+from headstart.core.text import first_line
 from headstart.errors import HeadstartError, OptionError, TrainingError
 
 COMING_S = 20.0
@@ -117,7 +118,7 @@ class Roll:
             except RankError as error:
                 return error
             time.sleep(0.25)
-        said = str(cause).splitlines()[0][:200]
+        said = first_line(cause)
         return RankError(f"Rank {self.me.rank} of {self.me.size} cannot reach another one: {said}.", _HINT)
 
     def failure(self) -> RankError | None:
@@ -201,8 +202,7 @@ def _told_of(error: BaseException, rank: int) -> dict[str, Any]:
         return _told(rank, error.problem, error.hint, error.lines)
     if isinstance(error, KeyboardInterrupt):
         return _told(rank, "it was interrupted.", _HINT)
-    first = (str(error).splitlines() or [""])[0][:300]
-    return _told(rank, f"{type(error).__name__}: {first}")
+    return _told(rank, f"{type(error).__name__}: {first_line(error, 300)}")
 
 
 def _prefix(attempt: str) -> str:
@@ -282,7 +282,7 @@ def _connect(me: Member, seconds: float, hosts: bool) -> Any:
         store = distributed().TCPStore(me.address, me.port, None, hosts, timeout=wait, wait_for_workers=False)
     except RuntimeError as error:
         if hosts:
-            problem = f"Rank 0 cannot listen at port {me.port} of {me.address}: {str(error).splitlines()[0][:200]}."
+            problem = f"Rank 0 cannot listen at port {me.port} of {me.address}: {first_line(error)}."
             raise OptionError(problem, "Choose a free one with MASTER_PORT, the same for all ranks.") from None
         problem = f"Rank 0 of {me.size} did not come within {seconds:g} s: nobody answers at {me.address}:{me.port}."
         raise RankError(problem, "Is it started, and does MASTER_ADDR name its host?") from None

@@ -11,8 +11,8 @@ from typing import Any
 from headstart._printable import as_written, brief, elided, escaped, line, printable, quoted
 
 __all__ = [
-    "as_written", "brief", "count", "duration", "elided", "escaped", "joined", "json_text", "line", "listed",
-    "numbered", "plural", "printable", "quoted",
+    "as_written", "brief", "count", "duration", "elided", "escaped", "first_line", "first_lines", "joined",
+    "json_text", "line", "listed", "numbered", "plural", "printable", "quoted",
 ]  # fmt: skip
 _FAR = re.compile(r"[^\x20-\x7e\xa1-\xac\xae-\u05ff]+")
 """Where characters may be that cannot be shown; the letters nearby are passed over quickly."""
@@ -32,6 +32,18 @@ def listed(items: Sequence[str], most: int = 5, separator: str = ", ") -> str:
     """The first ``most`` items and the number of the others: "a, b and 3 more"."""
     rest = len(items) - most
     return separator.join(items[:most]) + (f"{separator.strip(' ,')} and {count(rest)} more" if rest > 0 else "")
+
+
+def first_lines(lines: Sequence[str], most: int = 40) -> list[str]:
+    """The first ``most`` lines, and one with the number of the others: "… and 1,234 more"."""
+    rest = len(lines) - most
+    return [*lines[:most], *([f"… and {count(rest)} more"] if rest > 0 else [])]
+
+
+def first_line(error: BaseException, most: int = 200) -> str:
+    """The first line that an error says, or its name, without a full stop."""
+    said = next((one.strip() for one in str(error).splitlines() if one.strip()), type(error).__name__)
+    return brief(said, most).rstrip(".")
 
 
 def numbered(name: str, taken: Container[str]) -> str:

@@ -57,8 +57,8 @@ class World:
         """The sum over the ranks, in the tensor's place."""
         return tensor
 
-    def share(self, tensors: Sequence[torch.Tensor], rank: int = 0) -> None:
-        """Put the numbers of one rank's tensors into those of all."""
+    def share(self, tensors: Sequence[torch.Tensor]) -> None:
+        """Put the numbers of rank 0's tensors into those of all."""
 
     def copy(self, rows: np.ndarray | None, rank: int) -> np.ndarray:
         """The array of one rank, for all; the others give None."""
@@ -121,12 +121,12 @@ class Together(World):
         self._wait(self.dist.all_reduce(tensor, async_op=True), tensor.is_cuda)
         return tensor
 
-    def share(self, tensors: Sequence[torch.Tensor], rank: int = 0) -> None:
+    def share(self, tensors: Sequence[torch.Tensor]) -> None:
         for tensor in tensors:
             # By way of main memory: of one process they may lie on the GPU (moments that were resumed), of another not,
             # and what lies on a GPU and what does not goes by another backend.
             sent = tensor.detach().cpu().contiguous()
-            self._wait(self.dist.broadcast(sent, rank, async_op=True))
+            self._wait(self.dist.broadcast(sent, 0, async_op=True))
             if sent.data_ptr() != tensor.data_ptr():
                 with torch.no_grad():
                     tensor.copy_(sent)

@@ -37,7 +37,7 @@ from headstart.data.bounds import (
 from headstart.data.colours import to_rgb
 from headstart.data.containers import check_tiff, mended, open_heif, tiff_reason
 from headstart.data.deep import LOW_BYTES, Deep, Extent, has_low_bytes, is_deep_grey, raw_mode, read_as
-from headstart.data.filenames import content_kind
+from headstart.data.filenames import KIND_SUFFIXES, content_kind
 from headstart.data.schema import ImageRef
 from headstart.errors import OptionError, did_you_mean
 
@@ -56,8 +56,6 @@ _SUFFIXES = {
     "TIFF": (".tif", ".tiff"), "BMP": (".bmp", ".dib"), "WEBP": (".webp",), "GIF": (".gif",), "AVIF": (".avif",),
     "HEIF": (".heic", ".heif", ".hif", ".heics", ".heifs"),
 }  # fmt: skip
-_PHOTOS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "AVIF", "HEIC")
-"""Kinds of photos by ``content_kind``."""
 DARK = 15
 NEARLY_BLACK = "nearly black"
 """The note of a photo, not a JPEG, with hardly a pixel above ``DARK``: its values may use a part of their range."""
@@ -257,7 +255,7 @@ def _not_read(data: bytes) -> str:
         return (tiff_reason(data) if kind == "TIFF" else None) or f"damaged {kind} file"
     if kind == "HEIC":
         return "HEIC photo: it is not read here"
-    if kind in _PHOTOS:
+    if kind in KIND_SUFFIXES:
         return f"{kind} photo, which Pillow {PIL.__version__} here cannot read: pip install -U pillow"
     return f"not an image{f' ({kind} inside)' if kind else ''}"
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from headstart.core.events import Events
-from headstart.core.text import plural
+from headstart.core.text import first_lines, plural
 from headstart.data.decode import NEARLY_BLACK, header_size
 from headstart.data.deep import chosen
 from headstart.data.duplicates.fingerprints import Fingerprinting
@@ -25,9 +25,6 @@ from headstart.data.schema import AS_FOUND, BadFile, Manifest, Photo, ReadOption
 from headstart.data.sources.detect import scan
 from headstart.data.stratify import linked
 from headstart.errors import DataError
-
-MOST = 40
-"""Lines about files that are left out, at most."""
 
 
 @dataclass(frozen=True)
@@ -93,15 +90,14 @@ def read(
     every = (*manifest.skipped, *bad)
     if every and on_bad == "fail":
         raise DataError(
-            f"{len(every)} files cannot be used:", "Mend or remove them, or use `on_bad='skip'`.",
+            f"{plural(len(every), 'file')} cannot be used:", "Mend or remove them, or use `on_bad='skip'`.",
             lines=[f"{shown(b.path, manifest.root)}: {b.reason}" for b in every],
         )  # fmt: skip
     if on_bad != "defer":
         refuse_lost(manifest, bad)
     if every and on_bad != "defer":
-        lines = by_cause(every, manifest.root)
-        more = [f"… and {len(lines) - MOST} more (all are in check.json)"] if len(lines) > MOST else []
-        events.warning(f"{plural(len(every), 'file is', 'files are')} left out:", [*lines[:MOST], *more])
+        lines = first_lines(by_cause(every, manifest.root))
+        events.warning(f"{plural(len(every), 'file is', 'files are')} left out:", lines)
     if len(bad) == len(photos):
         raise DataError(f"None of the {len(photos)} photos in {manifest.name} can be read.", "See the reasons above.")
     conversions = Counter(remark for remarks in pixels.remarks for remark in remarks)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from headstart.core.text import listed, quoted
+from headstart.core.events import Events
+from headstart.core.text import listed, plural, quoted
 from headstart.data.schema import Manifest
 from headstart.data.stratify import places, quotas, shuffled
 from headstart.errors import DataError
@@ -19,9 +20,12 @@ def draw(of_class: Mapping[str, Sequence[int]], most: Mapping[str, int], seed: i
     return {i for label, members in of_class.items() for i in shuffled(members, seed, f"{salt}{label}")[: most[label]]}
 
 
-def choosable(manifest: Manifest) -> Manifest:
-    """The photos that model selection may use: all but those of a given test split."""
-    return replace(manifest, photos=tuple(photo for photo in manifest.photos if photo.split != "test"))
+def choosable(manifest: Manifest, events: Events | None = None) -> Manifest:
+    """The photos that choices may use: all but those of a given test split, whose number ``events`` are told."""
+    kept = tuple(photo for photo in manifest.photos if photo.split != "test")
+    if events and (left := len(manifest.photos) - len(kept)):
+        events.message(f"{manifest.name}: its {plural(left, 'test photo is', 'test photos are')} not used")
+    return replace(manifest, photos=kept)
 
 
 def sampled(manifest: Manifest, size: int, seed: int) -> Manifest:

@@ -14,7 +14,7 @@ from pathlib import Path
 from headstart.core.text import listed, plural, quoted
 from headstart.data.chosen import chosen
 from headstart.data.few import with_few
-from headstart.data.filenames import natural_key, shown, written_alike
+from headstart.data.filenames import natural_key, shown
 from headstart.data.folds import draw_folds
 from headstart.data.label_sets import joined_labels
 from headstart.data.sampling import draw
@@ -104,7 +104,6 @@ def split_dataset(
     kept = [i for i, own in enumerate(drawn.labels) if drawn.several or own[0] not in small]
     check_labels((drawn.photos[i] for i in kept), manifest.name, drawn.several)
     classes = tuple(sorted({label for own in drawn.labels for label in own} - small, key=natural_key))
-    drawn.notes += written_alike(classes)
     _check_given(drawn, given)
     parts = _parts_to_cut(given, options, drawn.notes)
     folds: tuple[Fold, ...] = ()

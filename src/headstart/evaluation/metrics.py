@@ -112,10 +112,9 @@ def has_labels(figures: Mapping[str, Any]) -> bool:
     return "f1_micro" in figures
 
 
-def accuracies(figures: dict[str, Any], lines: bool = False) -> str:
+def accuracies(figures: dict[str, Any]) -> str:
     """Accuracy with its interval in words, and balanced accuracy, which comes first where classes are uneven; for any
-    number of labels mean average precision, the two F1 and exact match; on ``lines`` of their own where that is asked
-    for.
+    number of labels mean average precision, the two F1 and exact match. Each on a line of its own.
     """
     names = [name for name in NAMES if figures.get(name)]
     names.sort(key=lambda name: (name != figures.get("headline", "accuracy"), name == "accuracy"))
@@ -124,7 +123,7 @@ def accuracies(figures: dict[str, Any], lines: bool = False) -> str:
         f"{words[name]} {one['value']:.3f} (95 % interval {one['low']:.3f} to {one['high']:.3f})"
         for name, one in ((name, figures[name]) for name in names)
     )
-    return ",\n".join([first, *(f"  {one}" for one in others)]) if lines else ", ".join([first, *others])
+    return ",\n".join([first, *(f"  {one}" for one in others)])
 
 
 def few_per_class(figures: dict[str, Any]) -> str:

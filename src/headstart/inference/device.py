@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from headstart.core.arguments import Device
+from headstart.core.text import first_line
 from headstart.core.world import World, here
 from headstart.errors import OptionError
 
@@ -61,7 +62,7 @@ def find_machine(device: Device = "auto") -> Machine:
         torch.empty(1, device=found)
     except (RuntimeError, AssertionError) as error:
         raise OptionError(
-            f"Device {device!r} cannot be used: {str(error).splitlines()[0]}.",
+            f"Device {device!r} cannot be used: {first_line(error)}.",
             "Leave `device` out to use the best one available.",
             option="device",
         ) from None

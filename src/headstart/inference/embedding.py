@@ -10,7 +10,8 @@ import numpy as np
 from headstart.core.events import Events
 from headstart.data.images import DecodedImages, read_photos
 from headstart.data.schema import ImageRef
-from headstart.inference.classifier import Classifier
+from headstart.errors import DataError
+from headstart.inference.classifier import Classifier, name_of
 from headstart.inference.features import ALL_STAGES, FeatureExtractor
 
 
@@ -25,11 +26,17 @@ def features_by(
         events: hear of the progress.
         what: the photos are called in it.
         last: features without joined stages.
+
+    Raises:
+        DataError: none of them can be read.
     """
     expected = classifier.preprocessing
     progress = partial(events.progress, f"reading {what}")
     pixels = read_photos(photos, expected.resize, expected.interpolation, ranges=expected.ranges, progress=progress)
     good = [i for i, digest in enumerate(pixels.digests) if digest is not None]
+    if not good:
+        first = next(f"The first: {name_of(p)}: {why}." for p, why in zip(photos, pixels.problems, strict=True) if why)
+        raise DataError(f"None of the {what} can be read.", first)
     network = classifier.prepare_for(len(good))
     backbone = classifier.network.backbone.joining(()) if last else classifier.network.backbone
     ready = {ALL_STAGES: network}

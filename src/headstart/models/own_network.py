@@ -21,8 +21,8 @@ from headstart.models.blocks import REFUSALS, TRIAL_SIZES, member_blocks
 from headstart.models.chain import Block, GlobalPool, Inlined, dry_run, is_channels_last, photo
 from headstart.models.preprocessing import LARGEST_SIDE, Preprocessing
 from headstart.models.sections import POOL
+from headstart.models.undivided import BODY
 
-BODY = "body"
 _INTERPOLATIONS = ("bilinear", "bicubic")
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from headstart.core.text import first_line
 from headstart.inference.memory import free_memory, is_out_of_memory
 
 Compute = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
@@ -79,7 +80,7 @@ class RecordedStep:
             else:
                 why = f"its gradients are {distance:.2g} away from the step's"
         except (MemoryError, RuntimeError) as error:  # what PyTorch raises for a step that waits for the device, too
-            why = "memory does not hold it" if is_out_of_memory(error) else str(error).splitlines()[0]
+            why = "memory does not hold it" if is_out_of_memory(error) else first_line(error)
         for buffer, before in zip(self.network.buffers(), kept, strict=True):
             buffer.data.copy_(before)
         if why:

@@ -21,6 +21,7 @@ from torch import nn
 
 from headstart.core.events import Events
 from headstart.core.roll import RankError
+from headstart.core.text import first_line
 from headstart.core.world import ALONE, World
 from headstart.data.images import ChangedPhoto
 from headstart.errors import Interrupted, RunError, TrainingError
@@ -349,7 +350,7 @@ class Trainer:
             self.network.load_state_dict(parts["network"])
             restore_optimiser(self.optimiser, parts["optimiser"])
         except (RuntimeError, ValueError, LookupError, TypeError) as error:
-            problem = f"{path} belongs to another training: {str(error).splitlines()[0]}."
+            problem = f"{path} belongs to another training: {first_line(error)}."
             raise RunError(problem, "Train again with `overwrite=True`.") from error
         self.best, self.state = parts["best"], TrainerState.from_json(facts, self.plan.strategy)
         self.state.micro_batch = self.state.micro_batch or self.plan.batch_size

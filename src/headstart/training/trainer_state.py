@@ -9,6 +9,7 @@ from typing import Any
 
 from headstart.core.formats import DAMAGED, check_format, checked, warn_unknown
 from headstart.errors import RunError
+from headstart.evaluation.objective import OnVal
 
 FORMAT = 1  # of ``last.safetensors``; a file without a number is older and reads the same
 
@@ -29,6 +30,10 @@ class EpochRow:
     seconds: float
     val_balanced_accuracy: float | None = None  # where the classes of val are uneven
     val_map: float | None = None  # where photos have any number of labels
+
+    @property
+    def on_val(self) -> OnVal:
+        return OnVal(self.val_loss, self.val_accuracy, self.val_balanced_accuracy, self.val_map)
 
     def to_json(self) -> dict[str, Any]:
         """Without what does not apply."""

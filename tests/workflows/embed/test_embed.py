@@ -17,7 +17,7 @@ from PIL import Image
 import headstart as hs
 from headstart.core.paths import cache_dir
 from headstart.data.images import centre, read_photos
-from headstart.errors import HeadstartError, OptionError
+from headstart.errors import DataError, HeadstartError, OptionError
 from headstart.inference.classifier import Classifier
 from headstart.models.factory import create
 
@@ -180,3 +180,12 @@ def test_what_a_run_decides_cannot_be_asked_for(probe_run: Path, photos: Path) -
     with pytest.raises(HeadstartError, match="no option 'epochs'"):
         hs.embed(photos, epochs=3)  # type: ignore[call-arg]
     assert not list(cache_dir().rglob("given-*"))
+
+
+def test_photos_of_which_none_can_be_read_are_one_message(probe_run: Path, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.jpg").write_bytes(b"no photo")
+    with pytest.raises(DataError, match=r"None of the photos can be read\.\n  The first: .*bad\.jpg: not an image"):
+        hs.embed(tmp_path / "bad.jpg", run=probe_run, quiet=True)
+    good = next(photos.rglob("*.png"))
+    with pytest.raises(DataError, match=r"None of the photos to search can be read\.\n  The first: .*bad\.jpg"):
+        hs.search(good, tmp_path / "bad.jpg", run=probe_run, quiet=True)

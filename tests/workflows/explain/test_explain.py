@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import headstart as hs
-from headstart.errors import DataError, OptionError
+from headstart.errors import DataError, OptionError, RunError
 
 
 def test_each_photo_gets_a_picture_and_its_neighbours(probe_run: Path, photos: Path, tmp_path: Path) -> None:
@@ -71,3 +71,5 @@ def test_bad_photos_are_named_and_a_full_folder_is_kept(
     assert cli("explain", probe_run, good, "--out", tmp_path / "why", "--overwrite").code == 0
     with pytest.raises(DataError, match="None"):
         hs.explain(probe_run, [tmp_path / "bad.jpg"], out=tmp_path / "other", quiet=True)
+    with pytest.raises(RunError, match="could not be written"):
+        hs.explain(probe_run, good, out=tmp_path / "bad.jpg" / "in a file", quiet=True)

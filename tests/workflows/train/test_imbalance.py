@@ -70,6 +70,7 @@ def test_choices_on_val_went_by_balanced_accuracy(uneven: Path, tmp_path: Path) 
     run = hs.train(uneven, out=tmp_path / "run", **{**TRAIN, "strategy": "finetune"}, epochs=2, image_size=32)
     with (run.path / "history.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
+    assert len(rows) == 2
     assert all(0 <= float(row["val_balanced_accuracy"]) <= 1 for row in rows)
     assert 0 <= run.metrics["training"]["parts"][0]["val_balanced_accuracy"] <= 1
 

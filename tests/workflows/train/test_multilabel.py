@@ -168,6 +168,7 @@ def test_every_strategy_trains(tmp_path: Path, more: dict[str, Any]) -> None:
     run = hs.train(table, out=tmp_path / "run", **{**TRAIN, **more}, image_size=32)
     assert 0 <= run.metrics["test"]["map"]["value"] <= 1
     rows = read(run.path / "history.csv")
+    assert rows
     assert all(0 <= float(row["val_map"]) <= 1 for row in rows)
     assert 0 <= run.metrics["training"]["parts"][-1]["val_map"] <= 1
     again = hs.open_run(run.path)

@@ -31,7 +31,7 @@ from headstart.core.events import OnProgress
 from headstart.core.eviction import FOLDERS
 from headstart.core.files import new_folder
 from headstart.core.paths import cache_dir
-from headstart.core.text import plural, quoted
+from headstart.core.text import first_line, plural, quoted
 from headstart.data.filenames import is_hidden
 from headstart.data.schema import AS_FOUND, Manifest, ReadOptions
 from headstart.data.sources.base import local
@@ -149,8 +149,7 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 def _damaged(path: Path, error: BaseException) -> DataError:
-    words = str(error).partition("\n")[0][:120] or type(error).__name__
-    return DataError(f"{path} is damaged ({words})", "Download or pack it again.")
+    return DataError(f"{path} is damaged ({first_line(error)})", "Download or pack it again.")
 
 
 def unpack(path: Path) -> tuple[Path, list[str]]:

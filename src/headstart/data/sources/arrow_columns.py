@@ -18,6 +18,7 @@ from headstart.data.schema import ReadOptions, Split
 from headstart.data.sources.columns import Row
 from headstart.errors import DataError, OptionError, option
 
+PARQUET_SUFFIXES = (".parquet", ".pq")
 LABELS = ("label", "labels", "class", "class_name", "category", "target", "fine_label", "cls", "y")
 """Names of columns with labels, in the order in which they are looked for."""
 _IMAGES = ("image", "img", "photo", "picture", "jpg", "png", "bytes", "image_bytes")

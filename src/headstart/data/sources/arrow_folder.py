@@ -19,7 +19,7 @@ from headstart.data.sources.arrow_columns import Chosen, choose, rows_of
 from headstart.data.sources.columns import Row
 from headstart.data.sources.parquet_shards import reading
 from headstart.data.sources.stores import StoredFile
-from headstart.errors import DataError
+from headstart.errors import DataError, RunError
 
 STATE, PARTS = "state.json", "dataset_dict.json"
 """Files by which such a folder is known: of one set, and of several parts, each in a folder of its own."""
@@ -56,7 +56,10 @@ def files_of_set(files: Sequence[StoredFile]) -> list[StoredFile]:
 
 
 def _named(state: Path) -> list[str]:
-    held = read_json(state)
+    try:
+        held = read_json(state)
+    except RunError as error:
+        raise DataError(error.problem, "Copy or save the set again.") from None
     data_files = held.get("_data_files") if isinstance(held, dict) else None
     names = [one.get("filename") for one in data_files if isinstance(one, dict)] if isinstance(data_files, list) else []
     return [name for name in names if isinstance(name, str)]

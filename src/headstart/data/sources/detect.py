@@ -11,7 +11,7 @@ from pathlib import Path
 from headstart.core.events import OnProgress
 from headstart.core.paths import Place
 from headstart.core.text import listed, plural, quoted
-from headstart.data.filenames import is_image_name, natural_key
+from headstart.data.filenames import is_image_name, natural_key, written_alike
 from headstart.data.label_sets import labels_in
 from headstart.data.readable import by_cause, refuse_lost
 from headstart.data.schema import AS_FOUND, Manifest, Photo, ReadOptions
@@ -20,13 +20,11 @@ from headstart.data.sources.base import LAYOUTS, SOURCES, Source, local
 from headstart.data.sources.columns import StoredPhotos
 from headstart.data.sources.given import in_memory, is_given
 from headstart.data.sources.tree import leave_out
-from headstart.data.stratify import groups
 from headstart.errors import DataError, did_you_mean
 
 
 def scan(
     data: Place,
-    name: str | None = None,
     *,
     for_training: bool = True,
     progress: OnProgress | None = None,
@@ -36,7 +34,6 @@ def scan(
 
     Args:
         data: a folder, a CSV, an archive, a named set (``cifar10``), or what another source accepts.
-        name: its name in reports, where not its own.
         for_training: also refuse data with one class, and classes that only val or test has.
         progress: called with bytes while a named set is downloaded.
         options: what is left out, which folders are the classes, and which columns of a table are what, where the data
@@ -47,9 +44,9 @@ def scan(
             downloaded.
     """
     if not is_given(str(data)):
-        return _scanned(data, name, for_training, progress, options)
+        return _scanned(data, for_training, progress, options)
     try:
-        found = _scanned(data, name, for_training, progress, options)
+        found = _scanned(data, for_training, progress, options)
     except DataError as error:
         told = in_memory(error.problem, str(data)), in_memory("" if error.hint == LAYOUTS else error.hint, str(data))
         raise DataError(*told, option=error.option, lines=[in_memory(one, str(data)) for one in error.lines]) from None
@@ -57,9 +54,7 @@ def scan(
     return replace(found, notes=tuple(in_memory(note, str(data)) for note in found.notes), skipped=skipped)
 
 
-def _scanned(
-    data: Place, name: str | None, for_training: bool, progress: OnProgress | None, options: ReadOptions
-) -> Manifest:
+def _scanned(data: Place, for_training: bool, progress: OnProgress | None, options: ReadOptions) -> Manifest:
     found = replace(_read(str(data), progress, options), several=options.several)
     if for_training:
         refuse_lost(found)
@@ -71,10 +66,8 @@ def _scanned(
         except DataError as error:  # what was left out may be the reason
             raise DataError(error.problem, error.hint, lines=(*error.lines, *found.notes)) from None
     labels = sorted({label for photo in found.photos for label in found.labels_of(photo)}, key=natural_key)
-    pairs = [" and ".join(repr(labels[i]) for i in group) for group in groups(map(str.casefold, labels))]
-    notes = [f"classes that differ in case only: {'; '.join(pairs[:5])}"] if pairs else []
     photos = found.photos if isinstance(found.photos, StoredPhotos) else tuple(found.photos)
-    return replace(found, name=name or found.name, photos=photos, notes=(*found.notes, *notes))
+    return replace(found, photos=photos, notes=(*found.notes, *written_alike(labels)))
 
 
 def _read(data: str, progress: OnProgress | None, options: ReadOptions) -> Manifest:

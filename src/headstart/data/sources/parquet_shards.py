@@ -18,7 +18,6 @@ from headstart.data.sources.columns import Row
 from headstart.data.sources.stores import Store, StoredFile
 from headstart.errors import DataError, DownloadError
 
-SUFFIXES = (".parquet", ".pq")
 LARGEST_GROUP = 2 << 30
 """Bytes of the images of one row group, which is read at once; writers of images make groups of 10 to 100 MB."""
 KEPT = 256 << 20

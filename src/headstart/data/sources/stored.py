@@ -19,6 +19,7 @@ from headstart.data.filenames import IMAGE_SUFFIXES, is_companion, is_hidden, is
 from headstart.data.schema import AS_FOUND, BadFile, ImageRef, Manifest, Photo, ReadOptions, Split
 from headstart.data.sources import arrow_folder, parquet_shards, tar_shards
 from headstart.data.sources.addresses import is_pattern, scheme_of
+from headstart.data.sources.arrow_columns import PARQUET_SUFFIXES
 from headstart.data.sources.base import local
 from headstart.data.sources.columns import Columns, Reader, Row, StoredPhotos
 from headstart.data.sources.packed import ARCHIVE, FOREIGN
@@ -35,7 +36,7 @@ from headstart.data.sources.stores import (
 from headstart.data.sources.tree import is_ignored, leave_out
 from headstart.errors import DataError
 
-SHARDS = (".tar", *parquet_shards.SUFFIXES)
+SHARDS = (".tar", *PARQUET_SUFFIXES)
 FORMAT = 2
 """Increased when a shard of the same bytes gives other rows than before."""
 
@@ -52,7 +53,7 @@ class StoredSource:
         if not os.path.isfile(path):
             return False
         size = path.stat().st_size
-        if path.suffix.lower() in parquet_shards.SUFFIXES:
+        if path.suffix.lower() in PARQUET_SUFFIXES:
             return parquet_shards.has_images(Here(), str(path), size)
         if path.suffix.lower() != ".tar":
             return False
@@ -143,7 +144,7 @@ def _only_shards(path: Path) -> bool:
                 folders.append(folder / name)
             elif suffix == ".tar":
                 any_shard = True
-            elif suffix in parquet_shards.SUFFIXES:
+            elif suffix in PARQUET_SUFFIXES:
                 if not _is_parquet_of_images(Here(), str(folder / name), (folder / name).stat().st_size):
                     return False
                 any_shard = True
@@ -183,7 +184,7 @@ def _shards(found: Listing, data: str, ignore: Sequence[str]) -> dict[Form, list
     the hub they are pictures of the README.
     """
     tars = [file for file in found.files if file.suffix == ".tar"]
-    parquets = [file for file in found.files if file.suffix in parquet_shards.SUFFIXES]
+    parquets = [file for file in found.files if file.suffix in PARQUET_SUFFIXES]
     if not isinstance(found.store, Elsewhere):
         return {_tars: tars, _parquets: parquets, _arrows: arrow_folder.files_of_set(found.files)}
     photo = next((file.name for file in found.files if is_image_name(file.name)), None)

@@ -12,13 +12,12 @@ from pathlib import Path
 
 from headstart.core.text import plural
 from headstart.data.filenames import is_image_name
-from headstart.data.sources.arrow_columns import holds_images
+from headstart.data.sources.arrow_columns import PARQUET_SUFFIXES, holds_images
 from headstart.data.sources.table_json import cell_of, json_rows
 from headstart.errors import DataError
 
 TEXT_SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".psv"})
 JSON_SUFFIXES = frozenset({".json", ".jsonl", ".ndjson"})
-PARQUET_SUFFIXES = frozenset({".parquet", ".pq"})
 LIST_SUFFIXES = frozenset({".txt", ".lst"})
 """Lists such as ``cat/1.jpg 0``; most texts beside photos are something else."""
 OFFICE = {
@@ -27,7 +26,7 @@ OFFICE = {
 }  # fmt: skip
 _NUMBERS = re.compile(r"[-+.\deE\s]+")
 """Lines of numbers alone, such as boxes within a photo, list no photos."""
-SUFFIXES = TEXT_SUFFIXES | JSON_SUFFIXES | PARQUET_SUFFIXES | LIST_SUFFIXES | OFFICE.keys()
+SUFFIXES = TEXT_SUFFIXES | JSON_SUFFIXES | LIST_SUFFIXES | OFFICE.keys() | frozenset(PARQUET_SUFFIXES)
 HINT = "A table needs a header with the columns path and label (and optionally split and group), one photo per line."
 _DELIMITERS = ",;\t|"
 _BLANKS_LAST = re.compile(r"(.+?)[ \t]+(\S+)\s*")

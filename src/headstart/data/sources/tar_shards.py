@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import IO, Any, cast
 
 from headstart.core.formats import parsed
+from headstart.core.text import first_line
 from headstart.data.filenames import clean_label, is_hidden, is_image_name, split_of
 from headstart.data.label_sets import SEPARATOR
 from headstart.data.schema import ReadOptions, Split
@@ -102,9 +103,9 @@ def _members(stream: IO[bytes], path: str) -> Iterator[tarfile.TarInfo]:
             if bounded.last.strip(b"\0"):
                 raise tarfile.ReadError("a damaged header")  # tarfile takes it for the end
     except DAMAGE as error:
-        words = str(error).partition("\n")[0][:120] or type(error).__name__
         raise DataError(
-            f"{path} is no tar that can be read in place ({words})", "Shards are plain .tar files, not compressed."
+            f"{path} is no tar that can be read in place ({first_line(error)})",
+            "Shards are plain .tar files, not compressed.",
         ) from error
 
 

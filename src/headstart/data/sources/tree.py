@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from headstart.core.text import listed, plural
 from headstart.data.filenames import (
+    KIND_SUFFIXES,
     clean_label,
     content_kind,
     is_companion,
@@ -30,7 +31,6 @@ from headstart.data.schema import AS_FOUND, BadFile, Manifest, ReadOptions
 from headstart.data.sources.columns import StoredPhotos
 from headstart.errors import DataError, did_you_mean, option
 
-PHOTO_KINDS = frozenset({"JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "HEIC"})
 _OUTPUTS = (
     {"comparison-request.json"}, {"comparison.json", "report.html"}, {"study.json", "report.html"}, {"explained.html"},
     {"model.json", "model.safetensors"}, *({"request.json", name} for name in ("splits.csv", "plan.json", "state")),
@@ -165,13 +165,13 @@ class Folders:
         if path not in self._kinds:
             self._kinds[path] = _kind_of(path)
         kind = self._kinds[path]
-        if told and kind not in PHOTO_KINDS and path not in self._told:
+        if told and kind not in KIND_SUFFIXES and path not in self._told:
             self._told.add(path)
             reason = (
                 kind if kind.startswith(("RAW", "cannot")) else f"not an image{f' ({kind} inside)' if kind else ''}"
             )
             self.skip(path, reason, lost=kind.startswith("cannot"))
-        return kind in PHOTO_KINDS
+        return kind in KIND_SUFFIXES
 
     def skip(self, path: str, reason: str, lost: bool = False) -> None:
         self.skipped.append(BadFile(Path(path), reason))

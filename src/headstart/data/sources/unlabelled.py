@@ -21,8 +21,8 @@ from typing import IO, Any, Literal, Protocol
 from headstart.core.events import Events
 from headstart.core.files import open_regular
 from headstart.core.paths import place
-from headstart.core.text import listed, plural
-from headstart.data.filenames import content_kind, is_companion, is_image_name, natural_key
+from headstart.core.text import first_lines, listed, plural
+from headstart.data.filenames import KIND_SUFFIXES, content_kind, is_companion, is_image_name, natural_key
 from headstart.data.pictures import HINT, is_picture, picture, pictures
 from headstart.data.schema import BadFile, ImageRef
 from headstart.data.sources.addresses import SCHEMES, is_pattern, scheme_of
@@ -31,7 +31,7 @@ from headstart.data.sources.in_memory import content_of, image_column, is_datase
 from headstart.data.sources.stored import SHARDS, StoredSource
 from headstart.data.sources.table import Reader, listed_paths
 from headstart.data.sources.table_reading import SUFFIXES, Table
-from headstart.data.sources.tree import PHOTO_KINDS, Folders
+from headstart.data.sources.tree import Folders
 from headstart.data.sources.video import FORMATS, frames
 from headstart.errors import DataError, OptionError, option
 
@@ -143,14 +143,13 @@ def _line(written: str, file: Path) -> Unlabelled:
     return Unlabelled(written, file, problem)
 
 
-def tell_skipped(found: Beside, events: Events, most: int = 40) -> None:
+def tell_skipped(found: Beside, events: Events) -> None:
     """The notes, and in one warning the files beside the photos that are none."""
     for note in found.notes:
         events.warning(note)
     if count := len(found.skipped):
-        lines = [f"{bad.path}: {bad.reason}" for bad in found.skipped[:most]]
-        more = [f"… and {count - most:,} more"] if count > most else []
-        events.warning(f"{plural(count, 'file')} left out, no photos:", [*lines, *more])
+        lines = [f"{bad.path}: {bad.reason}" for bad in found.skipped]
+        events.warning(f"{plural(count, 'file')} left out, no photos:", first_lines(lines))
 
 
 class _Finding:
@@ -278,7 +277,7 @@ class _Finding:
 def _is_photo(path: Path) -> bool:
     try:
         with open_regular(path) as file:
-            return content_kind(file.read(64)) in PHOTO_KINDS
+            return content_kind(file.read(64)) in KIND_SUFFIXES
     except OSError:
         return True  # whoever reads it says why it cannot be
 

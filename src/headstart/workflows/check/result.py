@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headstart.core.text import joined, plural
+from headstart.core.text import first_lines, joined, plural
 from headstart.data.filenames import shown
 from headstart.data.loading import LoadedImages
 from headstart.reporting import notebook
@@ -87,8 +87,7 @@ class CheckResult:
                 labels = ", ".join(dict.fromkeys(one["label"] for one in photos))
                 below.append(f"{' = '.join(one['path'] for one in photos)} ({labels})  {case.words}".rstrip())
             below += [f"{path}: {reason}" for path, reason in finding.files]
-            lines += [f"         {line}" for line in below[:most]]
-            lines += [f"         … and {len(below) - most:,} more"] if len(below) > most else []
+            lines += [f"         {line}" for line in first_lines(below, most)]
         lines += ["", f"page: {self.page}"]
         if self.cleaned:
             lines.append(f"cleaned list: {self.cleaned} ({plural(self.left_out, 'photo')} left out)")

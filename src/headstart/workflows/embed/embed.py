@@ -12,7 +12,7 @@ import numpy as np
 from headstart.core.arguments import typed
 from headstart.core.events import Events, Listener
 from headstart.core.paths import Place
-from headstart.core.text import joined, plural
+from headstart.core.text import first_lines, joined, plural
 from headstart.data.images import DecodedImages
 from headstart.data.schema import ImageRef, Manifest, Photo
 from headstart.data.sources.unlabelled import Found, find_files, tell_skipped
@@ -146,13 +146,9 @@ def embedded(found: Found, run: Model | None, asked: TrainOptions, events: Event
         network, size = name_of_run(run), classifier.preprocessing.image_size
     names = [name_of(photo) for photo in photos]
     bad = {name: problem for name, problem in zip(names, pixels.problems, strict=True) if problem}
-    if not len(features):
-        first, reason = next(iter(bad.items()))
-        raise DataError("None of the photos can be read.", f"The first: {first}: {reason}.")
     if bad:
-        events.warning(
-            f"{plural(len(bad), 'photo')} cannot be read:", [f"{n}: {why}" for n, why in [*bad.items()][:40]]
-        )
+        lines = first_lines([f"{name}: {why}" for name, why in bad.items()])
+        events.warning(f"{plural(len(bad), 'photo')} cannot be read:", lines)
     good = [i for i, problem in enumerate(pixels.problems) if not problem]
     return Embedded(tuple(names[i] for i in good), features, network, size, bad, (), tuple(good), pixels.take(good))
 

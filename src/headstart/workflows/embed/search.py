@@ -142,6 +142,9 @@ def search(
         if made.members[0] != 0:
             name, reason = next(iter(made.bad.items()))
             raise DataError(f"{name} cannot be read: {reason}.", "Give another photo.")
+        if len(made.members) == 1:
+            first, why = next(iter(made.bad.items()))
+            raise DataError("None of the photos to search can be read.", f"The first: {first}: {why}.")
         return _matches(made, [[*query, *others][i] for i in made.members], most, events)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from headstart.core.text import as_written
+from headstart.core.text import as_written, first_lines
 from headstart.data.schema import ReadOptions
 from headstart.errors import HeadstartError, OptionError, did_you_mean
 from headstart.models.heads import check_head
@@ -342,8 +342,7 @@ def _option_problems(options: Mapping[str, Any], sweep: tuple[str, tuple[Any, ..
 def _refused(where: str, problems: Sequence[str]) -> OptionError:
     lines = list(dict.fromkeys(problems))
     count = f"{len(lines):,} problems" if len(lines) > 1 else "a problem"
-    more = [f"and {len(lines) - _MANY:,} more"] if len(lines) > _MANY else []
-    return OptionError(f"{where} has {count}:", lines=[*lines[:_MANY], *more])
+    return OptionError(f"{where} has {count}:", lines=first_lines(lines, _MANY))
 
 
 def _source_problems(arms: Sequence[Arm]) -> Iterator[str]:

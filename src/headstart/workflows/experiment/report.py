@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from headstart.workflows.experiment.worker import Library
 
 MOST_CLASSES = 20
-"""Of more classes the sample grid shows the first ones."""
+"""Of more classes no classification report is shown."""
 SWEPT = 4
 """The rows of an arm with more points than this are behind a click: the plot of the sweep shows them better."""
 
@@ -49,7 +49,7 @@ def study_report(study: Study, command: str, library: Library, machine: str) -> 
     photos = library.photos(results[0].job.arm.images, how["resize"], how["interpolation"])  # as the first arm saw them
     time = Fact("training time", duration(sum(r.seconds for r in results)), machine)
     return _report(
-        recipe, results, samples_by_class(photos, MOST_CLASSES), machine, [time], title=recipe.title, rows=rows,
+        recipe, results, samples_by_class(photos), machine, [time], title=recipe.title, rows=rows,
         answer=study.answer, command=command, more=recipe.about, differences=study.differences, texts=_texts(results),
         curves=analysis.curves(recipe, results), sweeps=analysis.sweeps(recipe, rows),
     )  # fmt: skip

@@ -11,7 +11,7 @@ import numpy as np
 
 from headstart.core.arguments import Device, typed
 from headstart.core.events import Events, Listener
-from headstart.core.files import file_name, write_text
+from headstart.core.files import file_name, replacing, write_text
 from headstart.core.paths import Place, taken
 from headstart.core.text import elided, listed, plural
 from headstart.data.images import centre, stream_photos
@@ -85,22 +85,22 @@ def explain(
         raise taken(folder)
     given = find_files(photos, "photos")
     paths = list(given.photos)
+    if not paths:
+        raise DataError("There are no photos to explain.", "Give some in `photos`.")
     explainer = Explainer(classifier)
     with console_events(quiet, listener) as events:
         tell_skipped(given, events)
         nearest = _nearest(run, classifier, events) if neighbours else None
         found, bad = _explained(classifier, explainer, nearest, paths, label, neighbours, events)
-        if not paths:
-            raise DataError("There are no photos to explain.", "Give some in `photos`.")
         if not found:
             first, reason = next(iter(bad.items()))
             raise DataError("None of the photos can be read.", f"The first: {first}: {reason}.")
-        folder.mkdir(parents=True, exist_ok=True)
         kept = []
         for n, one in enumerate(found, 1):
             name = file_name(one.prediction.path.stem, 100)
             image = folder / f"{n:04d}-{name}.png"  # numbered: two photos may have one name
-            image.write_bytes(png(one.overlay))
+            with replacing(image) as temporary:
+                temporary.write_bytes(png(one.overlay))
             kept.append(replace(one, image=image))
         page = folder / "explained.html"
         write_text(page, _page(kept, bad, name_of_run(run)))

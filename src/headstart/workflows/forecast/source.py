@@ -10,8 +10,8 @@ from typing import Any
 from headstart.core.events import Events
 from headstart.data.filenames import natural_key
 from headstart.data.loading import find_photos
+from headstart.data.sampling import choosable
 from headstart.data.schema import Manifest
-from headstart.data.sources.detect import check_labels
 from headstart.data.sources.given import Data
 from headstart.errors import OptionError, RunError
 from headstart.inference.device import find_machine
@@ -41,11 +41,7 @@ def find_source(data: Data, options: dict[str, Any], events: Events) -> Source:
     check_overrides(asked.settings)
     find_machine(asked.device)
     manifest = find_photos(asked.data, events, options=asked.read_options)
-    check_labels(manifest.photos, manifest.name)
-    kept = tuple(photo for photo in manifest.photos if photo.split != "test")
-    if len(kept) < len(manifest.photos):
-        events.message(f"{manifest.name}: its {len(manifest.photos) - len(kept)} test photos are not used")
-    return Source(asked, replace(manifest, photos=kept), _trained_before(asked.from_run), asked.given("forecast"))
+    return Source(asked, choosable(manifest, events), _trained_before(asked.from_run), asked.given("forecast"))
 
 
 def _of_run(run: Path, options: dict[str, Any]) -> Source:

@@ -28,7 +28,7 @@ from headstart.data.sources.unlabelled import tell_skipped
 from headstart.errors import OptionError, option
 from headstart.reporting.console import console_events
 from headstart.training.config import SHARD_MB, PackOptions, ShardFormat, TrainOptions
-from headstart.workflows.packing.places import STATE, Target, target_of
+from headstart.workflows.packing.places import DAMAGED_STATE, STATE, Target, target_of
 from headstart.workflows.packing.shard_files import WRITERS, Packed, check_package
 
 CLASSES = "classes.txt"
@@ -180,7 +180,7 @@ def _stamp(photo: Photo, cache: str) -> tuple[int, ...]:
 def _begun(target: Target, digest: str, overwrite: bool) -> State:
     """What was done before. Raises OptionError where the place holds something else."""
     held = target.state()
-    state = State(digest) if held is None else checked(f"{target.shown}/{STATE}", held, State, FORMAT)
+    state = State(digest) if held is None else checked(f"{target.shown}/{STATE}", held, State, FORMAT, DAMAGED_STATE)
     if held is not None and state.digest == digest:
         whole = []
         for one in state.shards:  # one that is gone or cut off, and all after it, are written again

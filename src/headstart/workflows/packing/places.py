@@ -17,6 +17,7 @@ from headstart.data.sources.stores import file_system, store_errors
 from headstart.errors import RunError
 
 STATE = "pack.json"
+DAMAGED_STATE = "Delete it, or choose another place."
 
 
 class Target(Protocol):
@@ -66,7 +67,7 @@ class Folder:
 
     def state(self) -> Any:
         with suppress(FileNotFoundError):
-            return read_json(self.path / STATE)
+            return read_json(self.path / STATE, DAMAGED_STATE)
         return None
 
     def save(self, state: Any) -> None:
@@ -114,7 +115,7 @@ class Bucket:
         try:
             return parsed(text.decode())
         except ValueError:
-            raise RunError(f"{self.shown}/{STATE} is damaged.", "Delete it, or choose another place.") from None
+            raise RunError(f"{self.shown}/{STATE} is damaged.", DAMAGED_STATE) from None
 
     def save(self, state: Any) -> None:
         with store_errors(self.shown):

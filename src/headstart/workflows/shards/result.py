@@ -69,7 +69,7 @@ class Shards:
 def open_folder(path: Path, request: Mapping[str, Any], overwrite: bool) -> None:
     """Begin in a folder, or go on with the same work there. Raises RunError where it holds anything else."""
     others = os.path.lexists(path) and (not path.is_dir() or any(one.name[0] != "." for one in path.iterdir()))
-    before = read_json(path / REQUEST) if others and (path / REQUEST).is_file() else None
+    before = read_json(path / REQUEST, "Choose another folder.") if others and (path / REQUEST).is_file() else None
     if others and before is None:
         raise RunError(f"`out={path}` exists and holds something else.", "Choose another folder.", option="out")
     if before is not None and before != request:

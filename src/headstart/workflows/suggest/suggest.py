@@ -19,8 +19,8 @@ from headstart.data.duplicates.fingerprints import fingerprints
 from headstart.data.duplicates.pairs import near_duplicates
 from headstart.data.filenames import natural_key
 from headstart.data.loading import find_photos
+from headstart.data.sampling import choosable
 from headstart.data.schema import ImageRef
-from headstart.data.sources.detect import check_labels
 from headstart.data.sources.given import Data
 from headstart.data.sources.unlabelled import Found, find_files, tell_skipped
 from headstart.data.stratify import linked, units
@@ -148,11 +148,8 @@ def _of_run(run: Classifier) -> tuple[list[ImageRef], list[str]]:
 def _of_data(asked: TrainOptions, events: Events) -> tuple[list[ImageRef], list[str]]:
     """The labelled photos but for those of a test split, which must not decide what is learned from."""
     manifest = find_photos(asked.data, events, options=asked.read_options)
-    check_labels(manifest.photos, manifest.name)
-    kept = [photo for photo in manifest.photos if photo.split != "test"]
     tell_skipped(manifest, events)
-    if len(kept) < len(manifest.photos):
-        events.message(f"{manifest.name}: its {len(manifest.photos) - len(kept)} test photos are not used")
+    kept = choosable(manifest, events).photos
     return list(kept), [photo.label for photo in kept]
 
 

@@ -95,7 +95,6 @@ class RunReport:
 
 
 TABLE_CLASSES = 25  # a confusion table beyond this is wider than a screen
-MISTAKES = 24
 PAIRS, MANY_PAIRS = 8, 30
 """Pairs of confused classes beside a confusion matrix, and where there are too many classes for one."""
 
@@ -135,7 +134,7 @@ def render_run(report: RunReport) -> str:
         sure=(metrics or {}).get("certainty"),
         usual=USUAL,
         samples=sample_rows(report.samples, report.names),
-        mistakes=[_shown(report, mistake) for mistake in report.mistakes[:MISTAKES]],
+        mistakes=[_shown(report, mistake) for mistake in report.mistakes],
         hits=[_shown(report, hit) for hit in report.hits],
         total=report.photos or {split: sum(row) for split, row in report.counts.items() if sum(row)},
     )  # fmt: skip

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.core.events import EpochEnd, Event, Events
-from headstart.core.text import brief, plural
+from headstart.core.text import first_line, plural
 from headstart.errors import Interrupted, OptionError, RunError, TrainingError
 from headstart.evaluation.objective import OnVal
 from headstart.training.launch import fit
@@ -61,7 +61,7 @@ def open_study(storage: str, name: str, seed: int | None) -> Study:
             pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP, n_warmup_steps=1),
         )  # fmt: skip
     except Exception as error:  # noqa: BLE001 - whatever a database's driver raises
-        words = brief((str(error) or type(error).__name__).splitlines()[0], 200).rstrip(".")
+        words = first_line(error)
         hint = "Give a file, or a database's URL whose driver is installed."
         raise RunError(
             f"`storage={without_password(storage)!r}` cannot be used: {words}.", hint, option="storage"
@@ -183,10 +183,8 @@ class Search:
         """After an epoch: stop a trial that is below the median of the others at that epoch; never the default's."""
         if not isinstance(event, EpochEnd):
             return
-        row = event.row
         self._epochs += 1
-        balanced = row.val_balanced_accuracy
-        trial.report(row.val_accuracy if balanced is None else balanced, self._epochs)
+        trial.report(event.row.on_val.score[0], self._epochs)
         if not trial.user_attrs.get(_DEFAULT) and trial.should_prune():
             raise import_optuna().TrialPruned
 

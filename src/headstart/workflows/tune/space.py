@@ -36,14 +36,14 @@ class Range:
         return ", ".join(self.names) if self.names else f"{self.low:.3g} to {self.high:.3g}"
 
 
-def _times(low: float, high: float) -> Callable[[Any], Range]:
-    """A range from ``low`` times the plan's value to ``high`` times it, by orders of magnitude."""
-    return lambda value: Range(value * low, value * high, log=True)
+def _tenfold(value: float) -> Range:
+    """From a tenth of the plan's value to ten times it, by orders of magnitude."""
+    return Range(value / 10, value * 10, log=True)
 
 
 _AROUND: dict[str, Callable[[Any], Range]] = {
-    "lr": _times(0.1, 10),
-    "lr_backbone": _times(0.1, 10),
+    "lr": _tenfold,
+    "lr_backbone": _tenfold,
     "stage_decay": lambda value: Range(min(0.4, value), max(1.0, value)),
     "weight_decay": lambda value: Range(min(1e-3, value or 1e-3), max(0.3, value), log=True),
     "label_smoothing": lambda value: Range(0.0, max(0.2, value)),

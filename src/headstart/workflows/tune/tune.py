@@ -65,7 +65,7 @@ class Tuned:
         split = judged_on(self.run.metrics)
         if split == "val":
             lines[-1] = "There is no test set: the figure below is of the photos that chose the settings."
-        return "\n".join([*lines, "", f"{split} {accuracies(self.run.metrics[split], lines=True)}"])
+        return "\n".join([*lines, "", f"{split} {accuracies(self.run.metrics[split])}"])
 
     @property
     def summary(self) -> dict[str, Any]:
