@@ -67,9 +67,6 @@ def serve(
         OptionError: a package that is not installed, a port that is taken, no path, no key.
         RunError: no model there.
     """
-    if not background and _in_event_loop():
-        problem = "An event loop runs here, as in every notebook: a server that blocks it cannot answer."
-        raise OptionError(problem, "Use `background=True`.", option="background")
     app = application(
         run, device=device, hosts=hosts, origins=origins, root_path=root_path, api_key=api_key, limits=limits
     )
@@ -78,6 +75,10 @@ def serve(
     from headstart.serving.connections import bounded_protocol
 
     listening = listen(host, port)
+    if not background and _in_event_loop():
+        listening.close()
+        problem = "An event loop runs here, as in every notebook: a server that blocks it cannot answer."
+        raise OptionError(problem, "Use `background=True`.", option="background")
     with console_events(quiet, listener) as events:
         address, port = listening.getsockname()[:2]
         shown = f"[{address}]" if ":" in address else address

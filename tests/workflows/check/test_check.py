@@ -52,7 +52,7 @@ def test_leaking_splits_end_with_1_and_are_shown(
     assert run(monkeypatch, "check", leaking, "--backbone", "starter", "--out", page) == 1
     shown = capsys.readouterr().out
     assert "error    2 pairs of duplicates across splits" in shown
-    assert "test/cat/copy.png = train/cat/cat-0.png (cat)  the same file" in shown
+    assert "train/cat/cat-0.png = test/cat/copy.png (cat)  the same file" in shown
     text = page.read_text()
     assert "Duplicates across splits" in text
     assert text.count("mirror.jpg") == 1
@@ -288,7 +288,7 @@ def test_two_answers_about_leakage_are_refused(leaking: Path) -> None:
 
 def test_the_splits_of_a_named_set_stay_as_published_unless_another_way_is_chosen(leaking: Path) -> None:
     manifest = scan(leaking)
-    named = replace(manifest, layout="named set cifar10")
+    named = replace(manifest, source="named")
     for asked, of_yours, published in ((None, "drop", "keep"), ("drop", "drop", "drop"), ("stop", "stop", "stop")):
         options = TrainOptions(str(leaking), leakage=asked)
         assert (leakage_of(options, manifest), leakage_of(options, named)) == (of_yours, published)
