@@ -98,7 +98,7 @@ def main() -> None:
             print_set(name, found[name])
     print_taus(found)
     if asked.json:
-        asked.json.write_text(json.dumps(found, indent=1))
+        asked.json.write_text(json.dumps(found) + "\n")
 
 
 def arguments() -> argparse.Namespace:
