@@ -10,7 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headstart.core.text import brief, duration, joined, json_text, line, listed, numbered, plural, printable, quoted
+from headstart.core.text import (
+    brief,
+    duration,
+    first_line,
+    first_lines,
+    joined,
+    json_text,
+    line,
+    listed,
+    numbered,
+    plural,
+    printable,
+    quoted,
+)
 
 
 @pytest.mark.parametrize(
@@ -104,3 +117,21 @@ def test_a_name_that_is_taken_gets_a_number() -> None:
     for _ in range(3):
         names[numbered("image.jpg", names)] = 0
     assert list(names) == ["image.jpg", "image.jpg (2)", "image.jpg (3)"]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ValueError("it is wrong.\nmore"), "it is wrong"), (ValueError("\n  second line"), "second line"),
+        (RuntimeError(), "RuntimeError"), (AssertionError("  "), "AssertionError"),
+    ],
+)  # fmt: skip
+def test_an_error_without_words_says_its_name(error: BaseException, said: str) -> None:
+    assert first_line(error) == said
+
+
+def test_lists_are_cut_with_the_number_of_the_others() -> None:
+    lines = [str(n) for n in range(1_241)]
+    assert first_lines(lines, 7) == [*lines[:7], "… and 1,234 more"]
+    assert first_lines(lines[:7], 7) == lines[:7]
+    assert first_lines([], 7) == []

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import headstart as hs
+from headstart.serving.uploads import _short
 
 Client = Callable[..., Any]
 
@@ -214,3 +215,11 @@ def test_a_defect_is_a_sentence_too(client: Client, photo_bytes: Callable[..., b
     response = server.post("/predict", files=sent(photo_bytes()))
     assert response.status_code == 500
     assert "defect" in response.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("name", "short"),
+    [("a.jpg", "a.jpg"), ("x" * 300 + ".jpeg", "x" * 195 + ".jpeg"), ("y" * 300, "y" * 200)],
+)
+def test_a_long_name_keeps_its_suffix(name: str, short: str) -> None:
+    assert _short(name) == short

@@ -27,6 +27,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score  # noqa: E402
 from sklearn.pipeline import make_pipeline  # noqa: E402
 
 from headstart.sklearn import HeadstartClassifier, PhotoFeatures  # noqa: E402
+from headstart.sklearn.photos import photos_of  # noqa: E402
 
 WITHOUT_DATA = (
     "check_estimator_cloneable", "check_estimator_tags_renamed", "check_valid_tag_types", "check_estimator_repr",
@@ -204,3 +205,7 @@ def test_without_scikit_learn_a_message_says_what_to_install() -> None:
     code = "import sys; sys.modules['sklearn'] = None; import headstart.sklearn"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stderr.strip().endswith("headstart.sklearn needs scikit-learn: pip install 'headstart[sklearn]'")
+
+
+def test_three_grey_pictures_are_three_samples() -> None:
+    assert len(photos_of(np.zeros((3, 28, 28), np.uint8))) == 3

@@ -344,6 +344,13 @@ def test_copies_of_job_folders_are_passed_over(client: Any, pets: str, desk: Des
     assert client.get(f"{pets}/jobs").json() == {"jobs": []}
 
 
+def test_a_refusal_names_no_option_that_the_studio_lacks(client: Any) -> None:
+    for headers in ({"host": "evil.example"}, {"origin": "https://evil.example"}):
+        answer = client.post("/api/projects", json={"sample": True}, headers=headers)
+        assert answer.status_code == 403
+        assert "option" not in answer.json()["error"]
+
+
 def test_an_address_is_opened_as_it_is_written(client: Any) -> None:
     answer = client.post("/api/projects", json={"data": " ftp://host/photos "})
     assert "ftp://host/photos" in answer.json()["error"]

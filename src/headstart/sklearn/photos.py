@@ -23,7 +23,7 @@ def photos_of(X: Any) -> list[Any]:
         given = given[given.columns[0]]
     kind = getattr(getattr(given, "dtype", None), "kind", "")
     shape: tuple[int, ...] = tuple(getattr(given, "shape", ()))
-    if kind in ("u", "i", "f") and len(shape) == 3 and (shape[2] in (3, 4) or shape[0] == 3):
+    if kind in ("u", "i", "f") and len(shape) == 3 and shape[2] in (3, 4):
         raise OptionError(f"X is one picture, of the shape {shape}.", "Put it into a list: [X].")
     if getattr(given, "ndim", 1) == 2 and given.shape[1] == 1 and kind in ("O", "U", "T"):
         given = given[:, 0]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 import numpy as np
 
 from headstart.core.arguments import Device, typed
-from headstart.core.events import Listener
+from headstart.core.events import Events, Listener
 from headstart.core.lengths import seconds_of
 from headstart.core.paths import Place
 from headstart.core.text import elided, plural
@@ -25,6 +25,7 @@ from headstart.data.sources.unlabelled import find_files
 from headstart.data.split_table import read_splits
 from headstart.errors import DataError, OptionError, RunError
 from headstart.evaluation.conformal import check_coverage
+from headstart.inference.answers import Answer
 from headstart.inference.classifier import Classifier, Model, Prediction
 from headstart.inference.uses import EVERY
 from headstart.reporting.console import console_events
@@ -189,35 +190,26 @@ def evaluate(
         DataError: a class that the model does not know, or nothing that can be read.
         RunError: no model there.
     """
+    if split is not None and split not in SPLITS:
+        raise OptionError(f"`split={split!r}` is not one of {', '.join(SPLITS)}.", option="split")
     classifier = Classifier.of(run, device)
     objective = classifier.objective
     asked = TrainOptions.gather(data, None, options, "evaluate", **({"labels": "multi"} if objective.several else {}))
-    if split is not None and split not in SPLITS:
-        raise OptionError(f"`split={split!r}` is not one of {', '.join(SPLITS)}.", option="split")
     manifest = scan(asked.data, for_training=False, options=asked.read_options)
     photos, chosen = _chosen(manifest, split)
     _refuse_unknown({label for photo in photos for label in manifest.labels_of(photo)}, manifest, classifier)
-    index = {label: i for i, label in enumerate(classifier.classes)}
-    found, bad, digests = [], [], []
-    labels: list[Any] = []
     with console_events(quiet, listener) as events:
-        for done, (photo, read, prediction) in enumerate(classifier.stream(photos), 1):
-            events.progress("reading photos", done, len(photos))
-            if prediction is None:
-                bad.append(BadFile(photo.path, str(read.problem)))
-            else:
-                found.append(prediction)
-                digests.append(str(read.digest))
-                own = [index[label] for label in manifest.labels_of(photo)]
-                labels.append(own if objective.several else own[0])
+        found, photos_read, digests, bad = _predicted(classifier, photos, events)
         learned = _learned(run, digests)
         if words := " and ".join(f"{count} {_LEARNED[part]}" for part, count in learned.items()):
             events.warning(f"Of these {plural(len(found), 'photo')} {words}: the figures are too good.")
     if not found:
         first = f"The first: {bad[0].path}: {bad[0].reason}."
         raise DataError(f"None of the {len(photos)} photos in {manifest.name} can be read.", first)
+    index = {label: i for i, label in enumerate(classifier.classes)}
+    labels = [[index[label] for label in manifest.labels_of(photo)] for photo in photos_read]
+    true = objective.targets(labels if objective.several else [own[0] for own in labels], len(classifier.classes))
     probabilities = np.stack([one.probabilities for one in found])
-    true = objective.targets(labels, len(classifier.classes))
     figures = objective.metrics(probabilities, true, classifier.classes)
     if classifier.certainty is not None:
         figures["certainty"] = classifier.certainty.measured([one.distance for one in found], probabilities, true)
@@ -231,6 +223,22 @@ def evaluate(
         "bad": named_bad,
         **told,
     }
+
+
+def _predicted(
+    classifier: Classifier, photos: Sequence[Photo], events: Events
+) -> tuple[list[Answer], list[Photo], list[str], list[BadFile]]:
+    """(answers, the photos of these, the digests of their files, what cannot be read)."""
+    found, good, digests, bad = list[Answer](), list[Photo](), list[str](), list[BadFile]()
+    for done, (photo, read, prediction) in enumerate(classifier.stream(photos), 1):
+        events.progress("reading photos", done, len(photos))
+        if prediction is None:
+            bad.append(BadFile(photo.path, str(read.problem)))
+        else:
+            found.append(prediction)
+            good.append(photo)
+            digests.append(str(read.digest))
+    return found, good, digests, bad
 
 
 def _refuse_unknown(labels: set[str], manifest: Manifest, classifier: Classifier) -> None:

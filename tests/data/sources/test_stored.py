@@ -396,6 +396,9 @@ def test_other_arrow_files_are_no_photos(photos: Path, tmp_path: Path) -> None:
     state.write_text(json.dumps({"_data_files": [{"filename": "data-1.arrow"}]}), encoding="utf-8")
     with pytest.raises(DataError, match=r"names files that are not there: data-1\.arrow"):
         scan(folder)
+    state.write_text("{", encoding="utf-8")
+    with pytest.raises(DataError, match=r"state\.json cannot be read[^$]*Copy or save the set again"):
+        scan(folder)
 
 
 @pytest.mark.parametrize("name", ["state.json", "dataset_dict.json"])

@@ -135,6 +135,7 @@ def test_without_them_it_trains_and_says_what_is_left_out(many_run: Path) -> Non
     assert "leaves out 4 of 130 classes, 4 photos" in facts["notes"][0]
     assert [one["label"] for one in facts["left_out"]] == [f"class-{c:04d}" for c in range(4)]
     assert len(hs.open_run(many_run).classifier.classes) == 126
+    assert "… and 78 classes more" in " ".join((many_run / "report.html").read_text(encoding="utf-8").split())
 
 
 def test_fix_leaves_the_same_classes_out(many: Path, many_run: Path, tmp_path: Path) -> None:

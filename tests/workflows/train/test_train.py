@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -102,6 +104,24 @@ def stopped(data: Path | str, weights: Path | str, out: Path | str, monkeypatch:
         patch.setattr("headstart.workflows.train.train.fit", stop)
         with pytest.raises(Interrupted, match="resume"):
             hs.train(data, out=out, backbone="starter", weights=weights, strategy="probe", quiet=True)
+
+
+def test_a_run_whose_folder_is_deleted_meanwhile_does_not_end_well(
+    photos: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from headstart.workflows.train import train
+
+    real = train.fit
+
+    def deleted(context: Any) -> Any:
+        found = real(context)
+        shutil.rmtree(tmp_path / "run")
+        return found
+
+    monkeypatch.setattr("headstart.workflows.train.train.fit", deleted)
+    with pytest.raises(RunError, match="was deleted or renamed while it was trained"):
+        hs.train(photos, out=tmp_path / "run", backbone="starter", weights=weights, strategy="probe", quiet=True)
+    assert not (tmp_path / "run" / "model.json").exists()
 
 
 def test_photos_that_changed_are_not_trained_on_after_a_resume(

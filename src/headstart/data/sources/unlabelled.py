@@ -25,7 +25,7 @@ from headstart.core.text import first_lines, listed, plural
 from headstart.data.filenames import KIND_SUFFIXES, content_kind, is_companion, is_image_name, natural_key
 from headstart.data.pictures import HINT, is_picture, picture, pictures
 from headstart.data.schema import BadFile, ImageRef
-from headstart.data.sources.addresses import SCHEMES, is_pattern, scheme_of
+from headstart.data.sources.addresses import SCHEMES, address_of, is_pattern, scheme_of
 from headstart.data.sources.archive import is_archive, unpack
 from headstart.data.sources.in_memory import content_of, image_column, is_dataset, is_frame, rows_of, text_of
 from headstart.data.sources.stored import SHARDS, StoredSource
@@ -148,7 +148,7 @@ def tell_skipped(found: Beside, events: Events) -> None:
     for note in found.notes:
         events.warning(note)
     if count := len(found.skipped):
-        lines = [f"{bad.path}: {bad.reason}" for bad in found.skipped]
+        lines = [f"{address_of(bad.path) or bad.path}: {bad.reason}" for bad in found.skipped]
         events.warning(f"{plural(count, 'file')} left out, no photos:", first_lines(lines))
 
 

@@ -15,7 +15,7 @@ from headstart.evaluation.metrics import JUDGED, few_per_class, has_labels, head
 from headstart.evaluation.ood import some_of_each
 from headstart.reporting.command import command_line
 from headstart.reporting.page import Fact, environment
-from headstart.reporting.samples import picture
+from headstart.reporting.samples import SHOWN, picture
 from headstart.runs.folder import CONTENTS
 from headstart.training.planning import plan_rows
 from headstart.training.strategies import STRATEGIES
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 
 SAMPLES_PER_CLASS = 6
-MOST_CLASSES = 48
-"""Classes of which training photos are shown, at most."""
 USAGE = (
     ("predict", " photo.jpg", "classify new photos"),
     ("evaluate", " other-photos/", "evaluate it on other labelled photos"),
@@ -100,9 +98,10 @@ def run_page(prepared: Prepared, fitted: FitResult, results: Results, path: Path
         chosen_l2=probe.l2 if probe else None,
         samples={
             dataset.classes[c]: [
-                picture(prepared.pixels["train"], int(i), plan.image_size) for i in _of(labels, some, c)
+                picture(prepared.pixels["train"], int(i), plan.image_size)
+                for i in (_of(labels, some, c) if number < SHOWN else ())
             ]
-            for c in _shown_classes(results.metrics)
+            for number, c in enumerate(_classes_in_order(results.metrics))
         },
         mistakes=wrong,
         hits=correct,
@@ -139,10 +138,10 @@ def _of(labels: np.ndarray, some: np.ndarray, c: int) -> np.ndarray:
     return np.asarray(some[labels[some, c] > 0][:SAMPLES_PER_CLASS])
 
 
-def _shown_classes(metrics: dict[str, Any]) -> list[int]:
-    """The classes whose photos are shown: all, or the worst of many."""
+def _classes_in_order(metrics: dict[str, Any]) -> list[int]:
+    """All classes, the worst first where there are more than a page shows."""
     rows = metrics[judged_on(metrics)]["report"]["classes"]
-    return list(range(len(rows))) if len(rows) <= MOST_CLASSES else worst_first(rows)[:MOST_CLASSES]
+    return list(range(len(rows))) if len(rows) <= SHOWN else worst_first(rows)
 
 
 def _answer(metrics: dict[str, Any]) -> str:
