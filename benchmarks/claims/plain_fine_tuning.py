@@ -1,10 +1,10 @@
-"""How far a plain PyTorch loop gets that fine-tunes ResNet-18 on a quarter of CIFAR-10, beside what headstart reaches
-there (docs/explanation/results.md). In: the photos and weights. Out: val accuracy after each epoch.
+"""How far a plain PyTorch loop gets that fine-tunes ResNet-18 on CIFAR-10, beside what headstart reaches there
+(docs/explanation/results.md). In: the photos and weights. Out: val accuracy after each epoch.
 
     python benchmarks/claims/plain_fine_tuning.py ASSETS [--size 64] [--epochs 3] [--optimiser adamw|sgd] [--rate 1e-3]
-                                                  [--batch 32] [--moving] [--random-head]
+                                                  [--batch 32] [--moving] [--random-head] [--photos 42500]
 
-10,625 photos are drawn from the training folder, 7,500 others are val; CIFAR's own test photos are not read. Crops of
+10,625 photos (a quarter) are drawn from the training folder, 7,500 others are val; CIFAR's own test photos are not read. Crops of
 32 px from photos padded by 4, mirrored or not, enlarged (bicubic); a head that logistic regression fitted first;
 BatchNorm's statistics kept unless ``--moving``; one cycle of the rate; bf16 autocast. No code of headstart's.
 """
@@ -25,7 +25,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 from torch.nn import functional as F
 
-TRAIN, VAL = 10_625, 7_500
+QUARTER, VAL = 10_625, 7_500
 MEAN, STD = (torch.tensor(v).view(1, 3, 1, 1) * 255 for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
 
 
@@ -37,12 +37,13 @@ def main() -> None:
     parser.add_argument("--optimiser", choices=("adamw", "sgd"), default="adamw")
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--photos", type=int, default=QUARTER, help="for training, 42500 at most")
     parser.add_argument("--moving", action="store_true", help="BatchNorm's statistics follow the batches")
     parser.add_argument("--random-head", action="store_true")
     asked = parser.parse_args()
     torch.manual_seed(0)
     photos, labels = read(asked.assets / "data" / "cifar10" / "train")
-    train, val = (photos[:TRAIN], labels[:TRAIN]), (photos[-VAL:], labels[-VAL:])
+    train, val = (photos[: asked.photos], labels[: asked.photos]), (photos[-VAL:], labels[-VAL:])
     network = torchvision.models.resnet18()
     weights = load_file(asked.assets / "weights" / "resnet18.fp16.safetensors")
     network.load_state_dict(
@@ -51,7 +52,7 @@ def main() -> None:
     network.fc = nn.Linear(512, 10)
     network.to(memory_format=torch.channels_last)
     if not asked.random_head:
-        fit_head(network, train, asked.size)
+        fit_head(network, (train[0][:QUARTER], train[1][:QUARTER]), asked.size)
         print(f"probe {accuracy(network, val, asked.size):.4f}", flush=True)
     tune(network, train, val, asked)
 
@@ -110,7 +111,7 @@ def tune(network: nn.Module, train: tuple, val: tuple, asked: argparse.Namespace
     }  # fmt: skip
     kind = torch.optim.AdamW if asked.optimiser == "adamw" else torch.optim.SGD
     optimiser = kind(network.parameters(), **settings)
-    steps = TRAIN // asked.batch
+    steps = asked.photos // asked.batch
     cycle = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, max_lr=asked.rate, total_steps=asked.epochs * steps, pct_start=0.15, cycle_momentum=False
     )
@@ -121,7 +122,7 @@ def tune(network: nn.Module, train: tuple, val: tuple, asked: argparse.Namespace
             for module in network.modules():
                 if isinstance(module, nn.BatchNorm2d):
                     module.eval()
-        for part in torch.randperm(TRAIN, generator=drawn)[: steps * asked.batch].split(asked.batch):
+        for part in torch.randperm(asked.photos, generator=drawn)[: steps * asked.batch].split(asked.batch):
             x = enlarged(augmented(train[0][part], drawn), asked.size)
             optimiser.zero_grad()
             F.cross_entropy(logits(network, x), train[1][part]).backward()

@@ -65,7 +65,7 @@ def evaluate(
         "accuracy": wilson(int(confusion.trace()), len(labels), inflation=inflation).to_json(),
         "balanced_accuracy": balanced_accuracy(np.diag(confusion), confusion.sum(1), inflation=inflation).to_json(),
         "headline": "balanced_accuracy" if uneven(confusion.sum(1)) else "accuracy",
-        "report": classification_report(confusion, classes),
+        "report": classification_report(np.diag(confusion), confusion.sum(1), confusion.sum(0), classes),
         **_confusion(confusion),
         "top5": _top5(probabilities, labels, inflation),
         "calibration": calibration(probabilities.max(axis=1), predicted == labels),
@@ -154,27 +154,38 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: int) ->
     return np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)
 
 
-def classification_report(confusion: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
+def classification_report(
+    hits: np.ndarray, support: np.ndarray, predicted: np.ndarray, classes: Sequence[str]
+) -> dict[str, Any]:
     """Precision, recall and F1 per class and their three averages; where one is 0/0 it is 0.
 
     ``macro`` and ``weighted`` run over the classes that occur among labels or predictions: a class that this split does
     not hold says nothing about the classifier. With one prediction per photo all ``micro`` averages are the accuracy.
+
+    Args:
+        hits, support, predicted: [C] int: photos of each class that were predicted as it, that have it as label, and
+            that were predicted as it, rightly or not.
+        classes: C names.
     """
-    correct = np.diag(confusion)
-    support, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
-    scores = {"precision": ratio(correct, predicted), "recall": ratio(correct, support)}
-    scores["f1"] = ratio(2 * correct, support + predicted)
-    occurs, photos = (support + predicted) > 0, int(support.sum())
+    scores, occurs, photos = _scores(hits, support, predicted), (support + predicted) > 0, int(support.sum())
+    sums = _scores(*(counts.sum(keepdims=True) for counts in (hits, support, predicted)))
     averages = {
-        "micro": dict.fromkeys(scores, float(correct.sum() / photos)),
-        "macro": {name: float(score[occurs].mean()) for name, score in scores.items()},
-        "weighted": {name: float(score @ support / photos) for name, score in scores.items()},
+        "micro": {name: float(score[0]) for name, score in sums.items()},
+        "macro": {name: float(score[occurs].mean()) if occurs.any() else 0.0 for name, score in scores.items()},
+        "weighted": {name: float(score @ support / max(1, photos)) for name, score in scores.items()},
     }
     rows = [
         {"label": label, **{name: float(score[c]) for name, score in scores.items()}, "support": int(support[c])}
         for c, label in enumerate(classes)
     ]
     return {"classes": rows} | {name: {**average, "support": photos} for name, average in averages.items()}
+
+
+def _scores(hits: np.ndarray, support: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarray]:
+    return {
+        "precision": ratio(hits, predicted), "recall": ratio(hits, support),
+        "f1": ratio(2 * hits, support + predicted),
+    }  # fmt: skip
 
 
 def calibration(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> dict[str, Any]:
@@ -256,15 +267,20 @@ def _checked(probabilities: np.ndarray, labels: np.ndarray, classes: int) -> tup
         raise ValueError(f"probabilities {values.shape} and labels {truth.shape} do not fit {classes} classes")
     if truth.min() < 0 or truth.max() >= classes:
         raise ValueError(f"labels {truth.min()} to {truth.max()} do not fit {classes} classes")
-    finite = np.isfinite(values).all(axis=1)
-    if not finite.all():
-        problem = f"The model's outputs are not finite for {(~finite).sum()} of {len(values)} photos"
-        raise TrainingError(problem, "Its weights may hold NaN or overflow in low precision; try `precision=float32`.")
+    check_finite(values)
     total = values.sum(axis=1, keepdims=True)
     # Half-precision softmax misses 1 by up to a percent; logits miss it by far.
     if values.min() < 0 or np.abs(total - 1).max() > 0.02:
         raise ValueError("rows are no probabilities: apply softmax to the logits first")
     return values / total, truth.astype(np.int64)
+
+
+def check_finite(values: np.ndarray) -> None:
+    """Raises TrainingError where outputs [N, C] are not finite."""
+    finite = np.isfinite(values).all(axis=1)
+    if not finite.all():
+        problem = f"The model's outputs are not finite for {(~finite).sum()} of {len(values)} photos"
+        raise TrainingError(problem, "Its weights may hold NaN or overflow in low precision; try `precision=float32`.")
 
 
 def _top5(probabilities: np.ndarray, labels: np.ndarray, inflation: float) -> dict[str, Any] | None:

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.errors import TrainingError
-from headstart.evaluation.metrics import calibration, ratio
+from headstart.evaluation.metrics import calibration, check_finite, classification_report, ratio
 from headstart.evaluation.statistics import LEVEL, Interval, balanced_accuracy, percent, wilson
 
 DRAWS = 1000
@@ -58,7 +57,7 @@ def evaluate_labels(
     """
     p, true = _checked(probabilities, targets, len(classes))
     predicted = p >= np.asarray(thresholds)
-    report = _report(true, predicted, classes)
+    report = classification_report((true & predicted).sum(0), true.sum(0), predicted.sum(0), classes)
     precisions = average_precisions(p, true)
     for row, ap, threshold in zip(report["classes"], precisions.tolist(), np.asarray(thresholds).tolist(), strict=True):
         row |= {"ap": None if np.isnan(ap) else ap, "threshold": threshold}
@@ -201,37 +200,12 @@ def _mean_known(rows: np.ndarray) -> np.ndarray:
     return np.asarray(np.divide(total, known.sum(1), out=np.full(len(rows), np.nan), where=known.any(1)))
 
 
-def _report(true: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
-    """As ``metrics.classification_report``, from decisions [N, C] bool."""
-    hits, support, chosen = ((true & predicted).sum(0), true.sum(0), predicted.sum(0))
-    scores = {"precision": ratio(hits, chosen), "recall": ratio(hits, support), "f1": ratio(2 * hits, support + chosen)}
-    sums = [np.array([counts.sum()]) for counts in (hits, support, chosen)]
-    micro = {
-        "precision": ratio(sums[0], sums[2]), "recall": ratio(sums[0], sums[1]),
-        "f1": ratio(2 * sums[0], sums[1] + sums[2]),
-    }  # fmt: skip
-    occurs, total = (support + chosen) > 0, int(support.sum())
-    averages = {
-        "micro": {name: float(score[0]) for name, score in micro.items()},
-        "macro": {name: float(score[occurs].mean()) if occurs.any() else 0.0 for name, score in scores.items()},
-        "weighted": {name: float(score @ support / max(1, total)) for name, score in scores.items()},
-    }
-    rows = [
-        {"label": label, **{name: float(score[c]) for name, score in scores.items()}, "support": int(support[c])}
-        for c, label in enumerate(classes)
-    ]
-    return {"classes": rows} | {name: {**average, "support": total} for name, average in averages.items()}
-
-
 def _checked(probabilities: np.ndarray, targets: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
     """Both [N, C], float64 and bool, after a check of what would silently make metrics wrong."""
     values, true = np.asarray(probabilities, np.float64), np.asarray(targets)
     if values.shape != true.shape or values.ndim != 2 or values.shape[1] != classes or not len(values):
         raise ValueError(f"probabilities {values.shape} and targets {true.shape} do not fit {classes} labels")
-    finite = np.isfinite(values).all(axis=1)
-    if not finite.all():
-        problem = f"The model's outputs are not finite for {(~finite).sum()} of {len(values)} photos"
-        raise TrainingError(problem, "Its weights may hold NaN or overflow in low precision; try `precision=float32`.")
+    check_finite(values)
     if values.min() < 0 or values.max() > 1:
         raise ValueError("values are no probabilities: apply the sigmoid to the logits first")
     return values, true.astype(bool)

@@ -46,28 +46,49 @@ def load_network(
         RunError: there is no such network, or the weights are not its.
     """
     _check_own(folder, architecture["module"], own)
-    path, described = folder / "model.safetensors", folder / "model.json"
-    shapes = tensor_shapes(path)
-    cut, head, dim, dropout = (architecture[name] for name in ("cut", "head", "dim", "dropout"))
+    shapes = tensor_shapes(folder / "model.safetensors")
     try:
-        at_most = max(SMALL, GROWTH * path.stat().st_size)
-        if own is None:
-            backbone = create(architecture["backbone"], pretrained=False, cut=cut, at_most=at_most)
-        else:
-            backbone = own_backbone(own, image_size)
-            backbone = backbone.truncated(cut) if cut else backbone
-        backbone = backbone.joining(architecture["joined"])
-        if backbone.dim != dim and own is not None:
-            reason = f"it makes {backbone.dim} features, and {dim} are needed"
-            raise _another(folder, architecture["module"], reason)
-        if backbone.dim != dim:
-            raise RunError(f"it makes {backbone.dim} features, but architecture.dim is {dim}")
-        _check_head(shapes, head, dim, classes, dropout)
-        network = Network(backbone, build_head(head, dim, classes, dropout))
+        network = _random_network(folder, architecture, classes, shapes, own, image_size)
     except HeadstartError as error:
         if own is not None:
             raise RunError(error.problem, error.hint) from None
-        raise RunError(f"{described}: architecture: {error.problem.rstrip('.')}.", error.hint or DAMAGED) from None
+        problem = f"{folder / 'model.json'}: architecture: {error.problem.rstrip('.')}."
+        raise RunError(problem, error.hint or DAMAGED) from None
+    _fill(network, folder, architecture["module"], own)
+    network.backbone.source, network.backbone.pretrained = f"run {folder.name}", True
+    network.eval()
+    if own is not None and architecture["outputs"]:
+        _check_outputs(network, folder, architecture, image_size)
+    return network
+
+
+def _random_network(
+    folder: Path,
+    architecture: Mapping[str, Any],
+    classes: int,
+    shapes: Mapping[str, tuple[int, ...]],
+    own: nn.Module | None,
+    image_size: int,
+) -> Network:
+    """The network as ``load_network`` describes it, its weights still to come; ``shapes``: of the stored ones."""
+    cut, head, dim, dropout = (architecture[name] for name in ("cut", "head", "dim", "dropout"))
+    if own is None:
+        at_most = max(SMALL, GROWTH * (folder / "model.safetensors").stat().st_size)
+        backbone = create(architecture["backbone"], pretrained=False, cut=cut, at_most=at_most)
+    else:
+        backbone = own_backbone(own, image_size)
+        backbone = backbone.truncated(cut) if cut else backbone
+    backbone = backbone.joining(architecture["joined"])
+    if backbone.dim != dim and own is not None:
+        raise _another(folder, architecture["module"], f"it makes {backbone.dim} features, and {dim} are needed")
+    if backbone.dim != dim:
+        raise RunError(f"it makes {backbone.dim} features, but architecture.dim is {dim}")
+    _check_head(shapes, head, dim, classes, dropout)
+    return Network(backbone, build_head(head, dim, classes, dropout))
+
+
+def _fill(network: Network, folder: Path, module: str, own: nn.Module | None) -> None:
+    path = folder / "model.safetensors"
     tensors, _ = load_state(path)
     _check_values(path, network.state_dict(), tensors)
     try:
@@ -75,16 +96,16 @@ def load_network(
     except RuntimeError as error:
         reason = brief(str(error).splitlines()[-1])
         if own is not None:
-            raise _another(folder, architecture["module"], reason) from None
+            raise _another(folder, module, reason) from None
         raise RunError(f"{folder}: model.safetensors does not fit model.json: {reason}", "Train it again.") from error
-    backbone.source, backbone.pretrained = f"run {folder.name}", True
-    network.eval()
-    if own is not None and (wanted := architecture["outputs"]):
-        found = np.array(outputs_for_one(network, image_size))
-        if len(found) != len(wanted) or not np.allclose(found, wanted, rtol=ALIKE, atol=ALIKE * np.abs(wanted).max()):
-            reason = "with these weights it computes something else than it did"
-            raise _another(folder, architecture["module"], reason)
-    return network
+
+
+def _check_outputs(network: Network, folder: Path, architecture: Mapping[str, Any], image_size: int) -> None:
+    """Raises RunError where a module of the caller's computes something else than the one that was trained."""
+    wanted, found = architecture["outputs"], np.array(outputs_for_one(network, image_size))
+    if len(found) != len(wanted) or not np.allclose(found, wanted, rtol=ALIKE, atol=ALIKE * np.abs(wanted).max()):
+        reason = "with these weights it computes something else than it did"
+        raise _another(folder, architecture["module"], reason)
 
 
 ALIKE = 0.01
