@@ -121,6 +121,16 @@ def test_the_readme_has_a_row_for_every_strategy() -> None:
     assert set(STRATEGIES.names()) <= set(rows)
 
 
+def test_the_page_of_settings_has_a_row_for_each_and_names_its_values() -> None:
+    from headstart.training.plan import AUTO, CHOICES, SETTINGS
+
+    page = (ROOT / "docs" / "reference" / "settings.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)` (.*)$", page, flags=re.M))
+    assert set(SETTINGS) <= set(rows)
+    words = {name: [word for word in CHOICES[name] if word != AUTO] for name in CHOICES}
+    assert not [(name, word) for name, all_ in words.items() for word in all_ if f"`{word}`" not in rows[name]]
+
+
 def test_decisions_are_numbered_without_gaps_and_short() -> None:
     records = sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md"))
     assert [int(r.name[:4]) for r in records] == list(range(1, len(records) + 1))

@@ -101,7 +101,7 @@ def test_from_an_empty_folder_to_an_exported_model(page: Any, studio: Any, kinds
     page.get_by_label("Strategy").select_option("probe")
     page.get_by_role("button", name="Train", exact=True).click()
     page.get_by_role("link", name="See the results").click(timeout=LONG)
-    assert "right on" in page.locator(".headline").text_content()
+    assert "classified correctly" in page.locator(".headline").text_content()
     page.locator(".confusion button:enabled").first.click()
     page.locator("dialog img").first.wait_for()
     page.keyboard.press("Escape")
@@ -118,7 +118,7 @@ def test_from_an_empty_folder_to_an_exported_model(page: Any, studio: Any, kinds
 
     page.get_by_role("link", name="Export").click()
     page.get_by_label("Export").select_option("torch")
-    page.get_by_role("button", name="Make").click()
+    page.get_by_role("button", name="Export").click()
     with page.expect_download(timeout=LONG) as download:
         page.get_by_role("link", name="Download:").click(timeout=LONG)
     assert download.value.suggested_filename == "model.pt2"
@@ -278,7 +278,7 @@ def test_forecast_and_comparison_are_one_click_each(
 ) -> None:
     trained(studio, kinds, until)
     page.goto(f"{studio.address}#/camera/results")
-    for button, expected in (("How many more photos", "expect"), ("What is pretraining worth", "scratch")):
+    for button, expected in (("How many more photos", "expect"), ("Does pretraining help", "scratch")):
         page.get_by_role("button", name=button).click()
         done = page.locator("article.card", has_text=expected).locator("pre")
         done.wait_for(timeout=4 * LONG)

@@ -19,7 +19,9 @@ def check(
     say: Say,
     data: Annotated[str, argument("DATA", "As for train.")],
     fix: Annotated[Path | None, option("Write a cleaned CSV, and a CSV of the removed photos with reasons.")] = None,
-    quick: Annotated[bool, option("Files, classes and duplicates only, without a network.")] = False,
+    quick: Annotated[
+        bool, option("Without a neural network: files, classes, spurious correlations and duplicates only.")
+    ] = False,
     out: Annotated[Path | None, option("The page. [default: runs/…-check.html]", panel="Output")] = None,
     overwrite: Overwrite = False,
     **options: Any,

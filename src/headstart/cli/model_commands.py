@@ -80,7 +80,7 @@ def export(
 
 
 def runs(
-    folder: Annotated[Path, argument("[FOLDER]", "Where the runs are. [default: runs]")] = Path("runs"),
+    folder: Annotated[Path, argument("FOLDER", "Where the runs are. [default: runs]")] = Path("runs"),
 ) -> Shown:
     """List runs: accuracy with its interval, photos, backbone, strategy, date, and how each plan differs."""
     load("list_runs")
@@ -177,7 +177,7 @@ def suggest(
     overwrite: Overwrite = False,
     **options: Any,
 ) -> Shown:
-    """Rank unlabelled photos by what their labels would teach: which to label next, each with a suggested label."""
+    """Rank unlabelled photos by how much their labels would improve a classifier, each with a suggested label."""
     load("suggest", say, data)
     found = hs.suggest(
         data, pool, count=count, alike=alike, method=cast(Any, method), out=out, overwrite=overwrite, **say, **options
@@ -226,13 +226,15 @@ def serve(
 def studio(
     say: Say,
     folder: Annotated[
-        Path | None, argument("[FOLDER]", "A project, or photos to open as one: a folder, table or archive.")
+        Path | None, argument("FOLDER", "A project, or photos to open as one: a folder, table or archive.")
     ] = None,
     projects: Annotated[
         Path | None, option("The folder of projects. [default: headstart-studio in your home folder]")
     ] = None,
     host: Annotated[str, option("Address to listen on; other machines then need the token.")] = HOST,
-    port: Annotated[int, option("0 takes a free one. [default: the first free one from 8765 on]")] = STUDIO_PORT,
+    port: Annotated[
+        int, option("0 takes any free one; without --port, the first free one from 8765 on.")
+    ] = STUDIO_PORT,
     no_browser: Annotated[bool, option("Print the address, and open no browser.")] = False,
 ) -> None:
     """Label, check, train, try and export in a browser, without a terminal."""

@@ -108,7 +108,7 @@ def _name(p: inspect.Parameter) -> None:
         if info.default is ...:  # no flag of its own
             info.param_decls = (flag(p.name),)
     if _names_files(kind, info):
-        shown = flag(p.name) if isinstance(info, OptionInfo) else str(info.metavar).strip("[]")
+        shown = flag(p.name) if isinstance(info, OptionInfo) else str(info.metavar)
         info.parser = _path(p.name, shown, Path if Path in (kind, *get_args(kind)) else str)
 
 
@@ -134,7 +134,7 @@ def _names_files(kind: Any, info: Any) -> bool:
     """Whether a parameter takes paths: all arguments do, but for two."""
     if isinstance(info, OptionInfo):
         return Path in (kind, *get_args(kind))
-    return info.metavar not in ("REPO", "[PATTERN]")
+    return info.metavar not in ("REPO", "PATTERN")
 
 
 def _path(name: str, shown: str, kind: type) -> Callable[[str], Any]:

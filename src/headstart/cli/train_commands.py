@@ -28,7 +28,7 @@ def train(
     devices: Devices = None,
     **options: Any,
 ) -> Shown:
-    """Train the best classifier that these photos allow, and write its report."""
+    """Train a classifier on labelled photos, test it, and write its report."""
     if (data is None) == (resume is None):
         raise OptionError("Give DATA to train on, or --resume RUN to resume a training.", "headstart train photos/")
     if resume is not None and (out or overwrite or options):
@@ -107,7 +107,7 @@ def tune(
 
 def study(
     say: Say,
-    name: Annotated[str | None, argument("[NAME]", "A study of --list, or a recipe.yaml.")] = None,
+    name: Annotated[str | None, argument("NAME", "A study of --list, or a recipe.yaml.")] = None,
     list_all: Annotated[bool, option("List the studies that ship.", "--list")] = False,
     show: Annotated[bool, option("Print the recipe.")] = False,
     data: Annotated[Texts, option("Photos: NAME=PATH, or PATH where there is one dataset. May be repeated.")] = None,
@@ -153,7 +153,7 @@ def _named(given: Sequence[str], option: str) -> dict[str, str]:
 
 
 def backbones(
-    pattern: Annotated[str | None, argument("[PATTERN]", "Part of a name, or a glob.")] = None,
+    pattern: Annotated[str | None, argument("PATTERN", "Part of a name, or a glob.")] = None,
 ) -> Shown:
     """List the pretrained backbones: parameters, size, ImageNet accuracy, and which weights are on this machine."""
     found = hs.backbones(pattern)

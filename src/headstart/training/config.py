@@ -123,7 +123,7 @@ class BackboneOptions(TypedDict, total=False):
         _model(
             "resnet18 … resnet152 (torchvision's ImageNet weights), starter and starter_large (for 32 px, ship with"
             " headstart), or any timm name, with options for timm after a colon (mobilenetv2_100:pad_type=same). train"
-            " takes auto: chosen by the photos, of the weights on this machine."
+            " takes auto, too: chosen by probes on a sample of the photos, among the weights on this machine."
         ),
     ]
     weights: Annotated[Place, _model("A checkpoint file of the backbone (.safetensors, .pth) instead of a download.")]
@@ -190,7 +190,11 @@ class CompareOptions(ForecastOptions, total=False):
     batch_size: Annotated[int, _training("Photos per step. [default: from the number of photos]")]
     lr: Annotated[float, _training("Peak learning rate of the head. [default: from the strategy]")]
     augment: Annotated[
-        Augment, _training("none, flip, crop (never mirrored: text, digits), mild, light or strong. [default: light]")
+        Augment,
+        _training(
+            "none, flip, crop (never mirrored: text, digits), mild, light or strong. [default: light;"
+            " mild for photos of at most 64 px]"
+        ),
     ]
     balance: Annotated[
         Balance,

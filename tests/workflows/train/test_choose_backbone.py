@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import os
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +77,62 @@ def test_several_are_ranked_on_the_photos(at_hand: Any, monkeypatch: pytest.Monk
     ((ranked, seconds, tried),) = asked
     assert (ranked.seed, ranked.on_bad, ranked.settings, seconds) == (7, "fail", {"image_size": 64}, 120)
     assert {one.backbone for one in tried} == {"resnet18", "resnet50", "starter"}
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[Ranking]:
+    """The rankings that were made, which choose starter."""
+    made: list[Ranking] = []
+
+    def run(self: Ranking, tried: list[Candidate]) -> Recommendation:
+        made.append(self)
+        return Recommendation((), (), (), "starter suits them.", "", {}, {"backbone": "starter"})
+
+    monkeypatch.setattr(Ranking, "run", run)
+    return made
+
+
+def paths(photos: Sequence[Any]) -> set[str]:
+    return {str(photo.path) for photo in photos}
+
+
+def test_no_test_photo_has_a_part_in_the_choice(
+    at_hand: Any, seen: list[Ranking], photos: Path, tmp_path: Path
+) -> None:
+    at_hand("starter", "resnet18")
+    run = hs.train(photos, out=tmp_path / "run", backbone="auto", strategy="probe", seed=5, quiet=True)
+    rows = list(csv.DictReader((run.path / "splits.csv").open(encoding="utf-8")))
+    names = {split: {row["path"] for row in rows if row["split"] == split} for split in ("train", "val", "test")}
+    used = {os.path.relpath(path, photos) for path in paths(seen[0].sample.photos)}
+    assert names["test"]
+    assert used == names["train"] | names["val"]
+
+
+def test_with_few_shots_it_is_chosen_by_those(at_hand: Any, seen: list[Ranking], photos: Path) -> None:
+    at_hand("starter", "resnet18")
+    chosen(TrainOptions(str(photos), backbone="auto", shots=2))
+    counts = Counter(photo.label for photo in seen[0].sample.photos)
+    assert set(counts.values()) <= {3, 4}  # two for training, at most two for validation
+
+
+def test_with_one_photo_of_a_class_it_is_the_default(
+    at_hand: Any, seen: list[Ranking], photos: Path, tmp_path: Path
+) -> None:
+    at_hand("starter", "resnet18")
+    one, other = (sorted(folder.iterdir()) for folder in sorted(photos.iterdir())[:2])
+    rows = [(one[0], "one", "train"), (other[0], "two", "train"), (other[1], "two", "train"), (other[2], "two", "val")]
+    table = tmp_path / "photos.csv"
+    table.write_text("path,label,split\n" + "".join(f"{path},{label},{split}\n" for path, label, split in rows))
+    found, said = chosen(TrainOptions(str(table), backbone="auto"))
+    assert found.backbone == "resnet18"
+    assert "two training photos of each class" in said
+    assert not seen
+
+
+def test_with_folds_all_photos_decide(at_hand: Any, seen: list[Ranking], photos: Path) -> None:
+    at_hand("starter", "resnet18")
+    chosen(TrainOptions(str(photos), backbone="auto", folds=3, strategy="probe"))
+    assert len(seen[0].sample.photos) == len(seen[0].everything.photos)
 
 
 @pytest.mark.parametrize("more", [{"weights": "a.pth"}, {"cut": "layer3"}, {"mean": (0.5, 0.5, 0.5)}])

@@ -133,12 +133,15 @@ def recommend(
 
 @dataclass
 class Ranking:
-    """One sample, run through one backbone after the other."""
+    """One sample of about ``size`` photos, run through one backbone after the other. ``allowed``: the photos that it
+    is taken from; by default all but those of a given test split.
+    """
 
     options: TrainOptions
     size: int
     budget: Budget
     events: Events
+    allowed: Manifest | None = None
     over: list[Row] = field(default_factory=list)
     left_out: list[Row] = field(default_factory=list)
 
@@ -146,8 +149,8 @@ class Ranking:
         self.machine: Machine = find_machine(self.options.device)
         self.supply = Supply(self.options)
         self.everything: Manifest = find_photos(self.options.data, self.events, options=self.options.read_options)
-        allowed = choosable(self.everything)
-        self.allowed = len(allowed.photos)
+        allowed = self.allowed or choosable(self.everything)
+        self.of = len(allowed.photos)
         self.sample: Manifest = sampled(allowed, self.size, self.options.seed)
         self.read_at: dict[tuple[int, str], LoadedImages] = {}
 
@@ -155,7 +158,7 @@ class Ranking:
         """Measure them and rank them. Raises OptionError or WeightsError where none is left."""
         usable = self._usable(tried)
         self.events.message(
-            f"{self.everything.name} ({self.everything.layout}): {len(self.sample.photos)} of {self.allowed} photos, "
+            f"{self.everything.name} ({self.everything.layout}): {len(self.sample.photos)} of {self.of} photos, "
             f"{len(usable)} of {len(tried)} backbones"
         )
         measured = []
@@ -258,7 +261,7 @@ class Ranking:
         return Recommendation(
             tuple(rows), tuple(self.over), tuple(self.left_out), words,
             command_line("train", self.options.data, options),
-            {"photos": len(self.units), "of": self.allowed, "data": self.everything.name,
+            {"photos": len(self.units), "of": self.of, "data": self.everything.name,
              "machine": self.machine.words, "batch": self.machine.batch, "seed": self.options.seed},
             selected,
         )  # fmt: skip

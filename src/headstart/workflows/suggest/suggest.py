@@ -53,7 +53,7 @@ def suggest(
     listener: Listener | None = None,
     **options: Unpack[SuggestOptions],
 ) -> Suggestions:
-    """Rank unlabelled photos by what their labels would teach, from the features of a frozen
+    """Rank unlabelled photos by how much their labels would improve a classifier, from the features of a frozen
     backbone. Duplicates, within the pool and of labelled photos, are set aside.
 
     Args:

@@ -28,8 +28,8 @@ export function Results({ project, attempt, running }) {
   const extra = job && ["forecast", "compare"].includes(job.kind) ? job : null;
   return html`<section>
     <${Chooser} runs=${runs} run=${run} choose=${choose} />
-    <h2 class="headline">${T.results.right(told.value, told.photos, told.on)}</h2>
-    <p>${T.results.interval(told.low, told.high)}</p>
+    <h2 class="headline">${(told.measure === "accuracy" ? T.results.right : T.results.balanced)(told.value, told.photos, told.on)}</h2>
+    <p>${T.results.interval(told.low, told.high)} ${told.on === "validation" ? T.results.chosen : ""}</p>
     <h2>${T.results.confusion}</h2>
     <${Confusion} confusion=${told.confusion} onCell=${(t, p) => setCell({ true: t, predicted: p })} />
     <h2>${T.results.mistakes}</h2>
