@@ -1,4 +1,4 @@
-"""Prints the figures of docs/guides/uncertainty.md: coverage of sets, calibration error, unknown photos.
+"""Prints the figures of docs/explanation/measured-uncertainty.md: coverage of sets, calibration error, unknown photos.
 
     python benchmarks/claims/uncertainty.py ASSETS [--only cost,coverage,calibration,unknown,tuned] [--seeds 20]
 

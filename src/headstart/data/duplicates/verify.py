@@ -23,7 +23,7 @@ ROUGHLY = 0.8
 and one in sixty pairs of other neighbours passes."""
 SAME, SAME_SMALL = 0.7, 0.8
 """Correlation of details from which a pair is a duplicate; the second for pictures of hardly more pixels than a
-thumbnail, which have few details: aeroplanes before a plain sky (docs/guides/check.md)."""
+thumbnail, which have few details: aeroplanes before a plain sky (docs/explanation/measured-check.md)."""
 PLAIN = 0.3
 """Median correlation of details above which pictures are too plain to compare: photos of animals, dogs and CIFAR have
 0.2, handwritten digits 0.4."""

@@ -23,7 +23,7 @@ EVEN = 1.2
 WIDE = 0.1
 """Width of an interval from which the forecast itself says that it is wide."""
 CHECKED = 4.0
-"""Times the photos at hand up to which the intervals were checked (docs/guides/forecast.md)."""
+"""Times the photos at hand up to which the intervals were checked (docs/explanation/measured-forecast.md)."""
 
 
 @dataclass(frozen=True)
