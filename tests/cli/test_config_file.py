@@ -52,7 +52,7 @@ def test_every_text_reads_back_as_it_was(tmp_path: Path) -> None:
     save(tmp_path / "a.yaml", "train", "007", asked, {"devices": 2})
     found, own = with_file(tmp_path / "a.yaml", "train", {}, {}, {"devices": int | None})
     assert own == {"devices": 2}
-    assert found == {"data": "007", **asked, "ignore": odd, "dropout": [0.5, 0.25]}
+    assert found == {"data": "007", **asked}
 
 
 @pytest.mark.parametrize(
@@ -96,6 +96,51 @@ def test_other_commands_take_a_file_too(
     assert cli("embed", photos, *words, "-q").code == 0
     (tmp_path / "own.yaml").write_text("shots: 5\n")
     refused(cli("embed", photos, *words), "embed takes no option 'shots'")
+
+
+@pytest.mark.parametrize("text", ["dropout: 0.5", 'shots: "5"', 'min_per_class: "2"', "mean: [0.5, 0.5, 0.5]"])
+def test_what_a_file_may_hold_can_be_saved_again(
+    cli: Cli, photos: Path, starter: tuple[str, ...], tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "a.yaml").write_text(f"strategy: probe\n{text}\n")
+    words = ("--config", tmp_path / "a.yaml", *starter, "-q")
+    assert cli("train", photos, *words, "--out", tmp_path / "a").code == 0
+    answer = cli("train", photos, *words, "--out", tmp_path / "b", "--save-config", tmp_path / "b.yaml")
+    assert answer.code == 0, answer
+    assert request(tmp_path / "b") == request(tmp_path / "a")
+    assert cli("train", "--config", tmp_path / "b.yaml", "--out", tmp_path / "c", "-q").code == 0
+    assert request(tmp_path / "c") == request(tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["seed: 2024-01-01", "val: no", "val: 0.2x", "fraction: yes", "mean: 0.5", "mean: [a, b, c]", "shots: [1, 2]",
+     "log: [wandb]", "class_folders: [outer]", "settings: {nosuch: 1}", "settings: {epochs: -1}"],
+)  # fmt: skip
+def test_what_no_training_takes_is_not_saved(
+    cli: Cli, refused: Refused, photos: Path, tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "a.yaml").write_text(text)
+    words = ("--config", tmp_path / "a.yaml", "--save-config", tmp_path / "b.yaml", "--out", tmp_path / "run")
+    refused(cli("train", photos, *words), "")
+    assert not (tmp_path / "b.yaml").exists()
+
+
+def test_a_place_that_cannot_be_written_is_named(cli: Cli, refused: Refused, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    for command, flag in (("forecast", "--out"), ("check", "--out"), ("check", "--fix"), ("tune", "--out")):
+        target = tmp_path / "file" / ("clean.csv" if flag == "--fix" else "page.html")
+        refused(cli(command, photos, "--backbone", "starter", flag, target), str(tmp_path / "file"), flag)
+    target = tmp_path / "file" / "own.yaml"
+    refused(cli("train", photos, "--strategy", "probe", "--save-config", target), "own.yaml", "another place")
+
+
+def test_search_reads_what_it_saved(cli: Cli, photos: Path, starter: tuple[str, ...], tmp_path: Path) -> None:
+    one, saved = photos / "cat" / "cat_00.png", tmp_path / "s.yaml"
+    first = cli("search", one, "--in", photos, *starter, "--most", 2, "--save-config", saved, "-q")
+    assert first.code == 0, first
+    assert saved.read_text().startswith("# headstart search PHOTO --config s.yaml\nin:\n")
+    assert cli("search", one, "--config", saved, "-q").out == first.out
 
 
 def test_what_a_command_saves_is_the_whole_command(

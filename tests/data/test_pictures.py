@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision import tv_tensors
 
 from headstart.data.bounds import BadPhoto
 from headstart.data.decode import decode
@@ -36,6 +37,8 @@ def read(value: Any) -> np.ndarray:
         ((PIXELS / 255).astype(np.float32), PIXELS), (torch.from_numpy(PIXELS).permute(2, 0, 1) / 255, PIXELS),
         (PIXELS[:, :, 0] / 255, np.repeat(PIXELS[:, :, :1], 3, 2)), (torch.zeros(3, 8, 9).half(), PIXELS[:8, :9] * 0),
         (torch.ones(1, 8, 9, dtype=torch.bfloat16), PIXELS[:8, :9] * 0 + 255),
+        (tv_tensors.Image(torch.from_numpy(PIXELS).permute(2, 0, 1)), PIXELS),
+        (torch.nn.Parameter(torch.from_numpy(PIXELS).permute(2, 0, 1) / 255), PIXELS),
     ],
 )  # fmt: skip
 def test_pixels_come_through(value: Any, expected: np.ndarray) -> None:

@@ -48,6 +48,20 @@ def features(weights: Path) -> Any:
     return PhotoFeatures("starter", weights=str(weights), options=OPTIONS, device="cpu")
 
 
+def test_a_class_that_is_left_out_is_none_of_the_classes(classifier: Any, X: list[str], y: np.ndarray) -> None:
+    labels = y.copy()
+    labels[0] = "rare"
+    classifier.set_params(options={**OPTIONS, "min_per_class": 2}).fit(X, labels)
+    assert classifier.classes_.tolist() == sorted(set(y))
+    assert classifier.predict_proba(X[:3]).shape == (3, len(set(y)))
+    assert set(classifier.predict(X)) <= set(y)
+
+
+def test_each_fold_has_a_folder_of_its_own(classifier: Any, X: list[str], y: np.ndarray, tmp_path: Path) -> None:
+    cross_val_score(classifier.set_params(folder=tmp_path / "run"), X, y, cv=2, error_score="raise")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "run-2"]
+
+
 @pytest.fixture(name="X")
 def paths(photos: Path) -> list[str]:
     return [str(path) for path in sorted(photos.rglob("*.png"))]

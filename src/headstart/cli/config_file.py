@@ -9,10 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
+from headstart.core.arguments import read
 from headstart.core.files import read_json, write_text
 from headstart.core.text import brief, elided
 from headstart.errors import OptionError, RunError, did_you_mean
-from headstart.reporting.command import FLAGS
+from headstart.reporting.command import FLAGS, flag
 from headstart.training.config import TrainOptions, taken_by
 from headstart.training.typed_text import READ
 
@@ -34,21 +35,32 @@ def with_file(
     return {**found, **asked, **({"settings": settings} if settings else {})}, {**own, **typed}
 
 
-def save(file: Path, command: str, data: Any, asked: Mapping[str, Any], own: Mapping[str, Any]) -> None:
-    """Write the options as YAML, ``own``: those of this command alone. Raises OptionError where they are impossible, or
-    the file holds something else.
+def save(
+    file: Path, call: str, data: Any, asked: Mapping[str, Any], own: Mapping[str, Any], keeps_data: bool = True
+) -> None:
+    """Write the options as YAML, ``own``: those of this command alone; ``call``: the command with the arguments that no
+    file gives; ``data`` is kept where a file can give it. Raises OptionError where the options are impossible, or the
+    file holds something else.
     """
+    command = call.split()[0]
     if isinstance(data, str):
-        TrainOptions.gather(data, None, asked, command)
-    values = {**({} if data is None else {"data": _plain(data)}), **{n: _plain(v) for n, v in {**own, **asked}.items()}}
-    text = f"# headstart {command} --config {elided(file.name)}\n{_yaml(values)}"
+        from headstart.training.plan import check_overrides
+
+        check_overrides(TrainOptions.gather(data, None, asked, command).settings)
+    kept = {} if data is None or not keeps_data else {"data": data}
+    typed = {flag(name).strip("-") if name in FLAGS else name: value for name, value in own.items()}
+    values = {name: _plain(value) for name, value in {**kept, **typed, **asked}.items()}
+    text = f"# headstart {call} --config {elided(file.name)}\n{_yaml(values)}"
     try:
         same = file.read_bytes() == text.encode() if file.exists() else True
     except OSError:
         same = False
     if not same:
         raise OptionError(f"`save_config={str(file)!r}` exists.", "Choose another name.", option="save_config")
-    write_text(file, text)
+    try:
+        write_text(file, text)
+    except RunError as error:
+        raise OptionError(error.problem, "Choose another place for the options.", option="save_config") from None
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -86,14 +98,15 @@ def _mapping(values: Any, place: Path) -> dict[str, Any]:
 
 def _yaml_of(place: Path) -> Any:
     from headstart.core.files import open_regular
-    from headstart.workflows.experiment.recipe_yaml import MAX_BYTES, read
+    from headstart.workflows.experiment.recipe_yaml import MAX_BYTES
+    from headstart.workflows.experiment.recipe_yaml import read as read_yaml
 
     with open_regular(place) as source:
         content = source.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise OptionError(f"{place} is larger than {MAX_BYTES:,} bytes: no file of options.", option="config")
     try:
-        return read(content.decode("utf-8-sig"), str(place))
+        return read_yaml(content.decode("utf-8-sig"), str(place))
     except UnicodeDecodeError:
         raise OptionError(f"{place} is no text in UTF-8.", option="config") from None
 
@@ -109,8 +122,9 @@ def _known(
     wrong = []
     for key, value in values.items():
         name = names.get(key, key.replace("-", "_"))
-        if (plain := key.replace("-", "_")) in kinds:  # first: of tune, ``time`` is its own
-            own |= {} if value is None else {plain: _of_kind(value, kinds[plain], f"{file}: {brief(key)}")}
+        plain = key.replace("-", "_")
+        if (mine := plain if plain in kinds else name) in kinds:  # first: of tune, ``time`` is its own
+            own |= {} if value is None else {mine: _of_kind(value, kinds[mine], f"{file}: {brief(key)}")}
         elif name in OF_A_CALL:
             wrong.append(f"{brief(key)!r} is given with the command, not in a file")
         elif name != "data" and name not in known:
@@ -118,7 +132,8 @@ def _known(
             wrong.append(words.removesuffix("."))
         elif value is not None:
             typed = isinstance(value, str) or key in names  # as the command line has it
-            found[name] = READ[name](name, str(value)) if name in READ and typed else value
+            value = READ[name](name, str(value)) if name in READ and typed else value
+            found[name] = value if name == "data" else read(name, value, known[name])
     if wrong:
         every = "; ".join(wrong)
         raise OptionError(f"{file}: {every}{'' if every.endswith('?') else '.'}", option="config")
@@ -158,14 +173,14 @@ def _plain(value: Any) -> Any:
 def _yaml(values: Any) -> str:
     import yaml
 
-    from headstart.workflows.experiment.recipe_yaml import read
+    from headstart.workflows.experiment.recipe_yaml import read as read_yaml
 
     class Dumper(yaml.SafeDumper):
         """Quotes each text that would be read as something else."""
 
     def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
         try:
-            same = read(value, "") == value
+            same = read_yaml(value, "") == value
         except OptionError:
             same = False
         node: yaml.ScalarNode = dumper.represent_scalar("tag:yaml.org,2002:str", value, style=None if same else '"')

@@ -149,12 +149,14 @@ def embed(
 def search(
     say: Say,
     photo: Annotated[str, argument("PHOTO", "One photo.")],
-    within: Annotated[list[str], option("The photos to search, as for predict. May be repeated.")],
+    within: Annotated[list[str] | None, option("The photos to search, as for predict. May be repeated.")] = None,
     run: Annotated[Path | None, option("A run folder, in place of a backbone.")] = None,
     most: Annotated[int, option("How many to find.")] = NEAREST,
     **options: Any,
 ) -> Shown:
     """Find the photos most like one photo, by the features of a backbone or a run; duplicates are set aside."""
+    if not within:
+        raise OptionError("Give `within`: the photos to search.", "headstart search new.jpg --in photos/")
     load("search", say, photo)
     found = hs.search(photo, within, run=run, most=most, **say, **options)
     return Shown(found.text, found.summary)

@@ -45,6 +45,8 @@ def command(function: Callable[..., Shown | None]) -> Callable[..., None]:
     fills = bool(shared) and [p.name for p in own.values() if not _is_option(p)][-1:] == ["data"]
     if fills and own["data"].default is inspect.Parameter.empty:
         own["data"] = own["data"].replace(default=None, annotation=_optional(own["data"].annotation))
+    needed = [str(get_args(p.annotation)[1].metavar) for p in own.values() if not _is_option(p)]
+    needed = needed[:-1] if fills else needed
     prints = signature.return_annotation is Shown
     parameters = [
         *own.values(),
@@ -76,7 +78,7 @@ def command(function: Callable[..., Shown | None]) -> Callable[..., None]:
             if fills and given["data"] is None and "resume" not in given:
                 raise OptionError("Give DATA: labelled photos, as for train.", f"headstart {name} photos/")
             if keep is not None:
-                config_file.save(keep, name, given.get("data"), options, typed)
+                config_file.save(keep, " ".join([name, *needed]), given.get("data"), options, typed, fills)
             shown = function(**given, **options)
         finally:
             console.close()

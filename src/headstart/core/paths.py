@@ -44,6 +44,15 @@ def taken(path: Path) -> OptionError:
     return OptionError(f"{path} exists.", "Use `overwrite=True`, or choose another name with `out`.", option="out")
 
 
+def check_writable(path: Path, argument: str = "out") -> None:
+    """Ask before long work whether a file can be made there. Raises OptionError."""
+    folder = next((one for one in path.absolute().parents if os.path.exists(one)), path.absolute().parent)
+    if os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK):
+        return
+    why = "cannot be written to" if os.path.isdir(folder) else "is no folder"
+    raise OptionError(f"{option(argument, repr(str(path)))}: {folder} {why}.", "Choose another place.", option=argument)
+
+
 def cache_dir() -> Path:
     """The cache folder (not created here): ``HEADSTART_CACHE``, else the platform's folder for caches.
 

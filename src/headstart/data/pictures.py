@@ -18,6 +18,7 @@ from typing import IO, Any, Literal
 import numpy as np
 from PIL import Image
 
+from headstart.core.arguments import class_named
 from headstart.core.text import brief
 from headstart.data.bounds import MAX_BYTES
 from headstart.errors import OptionError, option
@@ -83,6 +84,9 @@ class Encoded:
         return self.data
 
 
+_TENSOR = class_named("torch", "Tensor")
+
+
 def is_picture(value: Any) -> bool:
     """Whether it is a picture by its type."""
     return (
@@ -127,6 +131,15 @@ def picture(value: Any, number: int, argument: str, copy: bool = False) -> Pictu
     return Picture(path, Image.fromarray(np.array(pixels) if copy else np.ascontiguousarray(pixels)))
 
 
+def lasting(value: Any) -> Any:
+    """A picture that nothing changes later, where the caller may use its memory again; anything else as it is."""
+    if isinstance(value, Image.Image | np.ndarray):
+        return value.copy()
+    if isinstance(value, bytearray | memoryview):
+        return bytes(value)
+    return value.clone() if _is_tensor(value) else value
+
+
 def _of_file(value: Any, path: Path, number: int, argument: str) -> Encoded:
     """What is left to read of an open file, now: it may be closed before a photo's turn comes."""
     try:
@@ -165,4 +178,4 @@ def _pixels(value: Any) -> np.ndarray | None:
 
 def _is_tensor(value: Any) -> bool:
     """Whether it is a tensor of PyTorch, which need not be imported for that."""
-    return (type(value).__module__, type(value).__name__) == ("torch", "Tensor")
+    return isinstance(value, _TENSOR)

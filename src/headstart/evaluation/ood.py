@@ -1,8 +1,9 @@
 """Out-of-distribution photos: the distance of a photo's features to the class means of the training photos.
 
-The distance is 1 − the cosine to the nearest class's mean of features of length one. In docs/explanation/measured-uncertainty.md it
-detects foreign photos as well as nearest neighbours (Sun et al. 2022) and Mahalanobis distances (Lee et al. 2018) do,
-and it keeps one row per class, which reveals less of single training photos than neighbours would.
+The distance is 1 − the cosine to the nearest class's mean of features of length one. It detects foreign photos as well
+as nearest neighbours (Sun et al. 2022) and Mahalanobis distances (Lee et al. 2018) do, as
+docs/explanation/measured-uncertainty.md shows, and it keeps one row per class, which reveals less of single training
+photos than neighbours would.
 """
 
 from __future__ import annotations

@@ -120,14 +120,14 @@ def read_description(folder: Path) -> dict[str, Any]:
         RunError: there is none, or it is not headstart's.
     """
     path, hint = folder / "model.json", "Name the folder that `hs.train` made."
+    if folder.is_file():
+        raise RunError(f"{folder} is a file, not the folder of a run.", hint)
     try:
         found = read_json(path)
     except FileNotFoundError:
         if (folder / "request.json").exists():
             hint = f"Its training did not end: `hs.resume({str(folder)!r})` continues it."
         raise RunError(f"{folder} holds no model (no model.json).", hint) from None
-    except NotADirectoryError:
-        raise RunError(f"{folder} is a file, not the folder of a run.", hint) from None
     if not isinstance(found, dict) or not {"format", "classes", "architecture"} <= found.keys():
         raise RunError(f"{path} is not a description of a headstart model.", hint)
     if odd := odd_value(found):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,11 +14,12 @@ from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
-from headstart.core.paths import Place
+from headstart.core.paths import Place, place
 from headstart.data.filenames import clean_label
 from headstart.data.schema import DEFAULT_FRACTION, MAX_SEED
 from headstart.data.sources.in_memory import text_of
 from headstart.errors import DataError, OptionError
+from headstart.runs.folder import RunFolder
 from headstart.sklearn.photos import PhotosAsInput, merged, one_each, photos_of
 from headstart.training.config import DEFAULT_BACKBONE
 from headstart.workflows.predict import predict
@@ -41,11 +43,12 @@ class HeadstartClassifier(PhotosAsInput, ClassifierMixin, BaseEstimator):  # typ
         options: any other options of ``headstart.train``: ``{"lr": 0.01, "augment": "crop"}``.
         random_state: an integer, a ``RandomState``, or None for another seed each time.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
-        folder: where the run goes, with its report; None: nowhere, the classifier stays in memory.
+        folder: where the run goes, with its report; with a number where that exists, as for each fold of a
+            cross-validation. None: nowhere, the classifier stays in memory.
         verbose: whether progress and messages are shown.
 
     Attributes:
-        classes_: the labels, sorted, as they were given.
+        classes_: the labels, sorted, as they were given, without those that ``min_per_class`` leaves out.
         classifier_: the ``headstart.Classifier``.
         metrics_: those of the run, on val.
     """
@@ -77,10 +80,14 @@ class HeadstartClassifier(PhotosAsInput, ClassifierMixin, BaseEstimator):  # typ
         if len(set(names)) < len(names):
             raise OptionError(f"y has labels that are written alike: {sorted(names)}.", "Rename one.")
         with tempfile.TemporaryDirectory(prefix="headstart-") as scratch:
-            asked: Any = self._options(str(self.folder or os.path.join(scratch, "run")))
+            folder = (
+                RunFolder.unused(Path(place(self.folder, "folder"))) if self.folder else os.path.join(scratch, "run")
+            )
+            asked: Any = self._options(str(folder))
             run = train((photos, [texts[i] for i in index]), **asked)
-        self.classes_, self.classifier_, self.metrics_ = classes, run.classifier, run.metrics
-        self._names = names
+        learned = [name in run.classifier.classes for name in names]  # ``min_per_class`` leaves some out
+        self.classes_, self.classifier_, self.metrics_ = classes[learned], run.classifier, run.metrics
+        self._names = [name for name, one in zip(names, learned, strict=True) if one]
         if self.folder is None:
             self.classifier_.home = None
         return self

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from headstart.data.decode import decode
 from headstart.data.schema import AS_FOUND, ReadOptions
 from headstart.data.sources.detect import scan
 from headstart.data.sources.given import on_disk
+from headstart.data.sources.in_memory import rows_of, text_of
 from headstart.errors import DataError, HeadstartError, OptionError
 
 pandas = pytest.importorskip("pandas")
@@ -254,3 +256,61 @@ def test_columns_that_are_asked_for(files: dict[Path, str]) -> None:
     assert len(scan(place, options=options).photos) == 32
     with pytest.raises((OptionError, DataError), match="no column 'c'"):
         hs.photos(two.drop(columns=["a", "b"]), path_column="c")
+
+
+def test_a_generator_may_fill_one_array_anew(files: dict[Path, str]) -> None:
+    """As ``cv2.VideoCapture.read(buffer)`` does: each picture is the one of its turn, not the last."""
+
+    def camera() -> Iterator[np.ndarray]:
+        buffer = np.zeros_like(arrays(files)[0])
+        for pixels in arrays(files):
+            buffer[:] = pixels
+            yield buffer
+
+    labels = list(files.values())
+    wanted, found = (
+        [photo.open().read() for photo in hs.photos((images, labels)).manifest.photos]
+        for images in (arrays(files), camera())
+    )
+    assert found == wanted
+
+
+def test_sets_of_labels_are_lists_of_them(files: dict[Path, str]) -> None:
+    several = [["b", "a"], ["a"], []] * 4
+    frames = [
+        pandas.DataFrame({"path": list(map(str, files))[:12], "label": [kind(one) for one in several]})
+        for kind in (list, set, frozenset)
+    ]
+    tables = [rows_of(frame, "data", several=True) for frame in frames]
+    texts = [[text_of(row[1]) for row in table.rows] for table in tables if table]
+    assert [[sorted(json.loads(text)) for text in one] for one in texts] == [[["a", "b"], ["a"], []] * 4] * 3
+
+
+@pytest.fixture
+def hub_set(files: dict[Path, str]) -> Any:
+    """A data set as the package ``datasets`` has it; its last label is -1, which is none."""
+    datasets = pytest.importorskip("datasets", reason="the package datasets is not installed")
+    numbers = [LABELS.index(label) for label in files.values()]
+    rows = {"image": list(map(str, files)), "label": [*numbers[:-1], -1], "tags": [[n, 0] for n in numbers]}
+    names = datasets.ClassLabel(names=list(LABELS))
+    features = datasets.Features(image=datasets.Image(), label=names, tags=datasets.Sequence(names))
+    return datasets.Dataset.from_dict(rows, features=features)
+
+
+@pytest.mark.parametrize("form", ["numpy", "torch", "arrow", "pandas", "transform"])
+def test_a_format_of_a_data_set_changes_nothing(hub_set: Any, form: str) -> None:
+    plain = hub_set.remove_columns("tags")
+    wanted = Counter(photo.label for photo in hs.photos(plain).manifest.photos)
+    assert set(wanted) == set(LABELS)
+    if form == "transform":
+        shown = plain.with_transform(lambda b: {**b, "image": [one.convert("RGB") for one in b["image"]]})
+    else:
+        shown = plain.with_format(form)
+    assert Counter(photo.label for photo in hs.photos(shown).manifest.photos) == wanted
+
+
+def test_lists_of_class_numbers_get_their_names(hub_set: Any) -> None:
+    found = rows_of(hub_set.remove_columns("label"), "data", several=True)
+    assert found is not None
+    assert found.labels == "tags"
+    assert next(iter(found.rows))[1] == [LABELS[0], LABELS[0]]

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.shards import arrow_folder, parquet_file, web_shards
+from PIL import Image
 
 import headstart as hs
 from headstart.data.sources.detect import scan
@@ -233,6 +234,20 @@ def test_a_stream_of_pictures_need_not_end(probe_run: Path) -> None:
     assert [one.name for one in first] == ["image 1", "image 2", "image 3"]
     assert first[0].label is not None
     assert len(taken) < 1000
+
+
+def test_names_among_the_pictures_of_a_stream(probe_run: Path, photos: Path) -> None:
+    one, other = (photos / "cat" / f"cat_0{n}.png" for n in (0, 1))
+    found = list(hs.predict(probe_run, iter([Image.open(one), str(other), photos / "none.png"])))
+    wanted = list(hs.predict(probe_run, [one, other]))
+    assert [row.probabilities for row in found[:2]] == [row.probabilities for row in wanted]
+    assert found[2].problem
+
+
+def test_an_empty_cell_is_named_by_its_row(odd: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"path": [str(odd / "photo1"), "", None]})
+    assert names(frame)[1:] == ["row 2", "row 3"]
 
 
 def test_in_memory_or_from_its_folder_a_run_predicts_the_same(probe_run: Path, photos: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -46,6 +47,29 @@ def test_each_frame_is_the_one_at_its_time(clip: Path, every: float) -> None:
         number = int(np.ceil(one.seconds * RATE - 1e-6))
         assert pixels.shape == (48, 64, 3)
         assert abs(pixels.mean() - (20 + 10 * number)) < 4
+
+
+@pytest.mark.parametrize(("matrix", "turned"), [((0, 1, -1, 0), -90), ((-1, 0, 0, -1), 180), ((0, -1, 1, 0), 90)])
+def test_a_frame_stands_as_players_show_it(clip: Path, matrix: tuple[int, ...], turned: int) -> None:
+    """Phones store the picture as the sensor lies, and its rotation beside it: in the track header of an MP4."""
+    import av
+
+    with av.open(str(clip), "w") as container:
+        stream = container.add_stream("mpeg4", rate=RATE)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stored = np.zeros((48, 64, 3), np.uint8)
+        stored[:16, :, 1] = 255  # the upper third
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(stored, "rgb24")))
+        container.mux(stream.encode())
+    content = bytearray(clip.read_bytes())
+    place = content.index(b"tkhd") + 44  # of version 0: after flags, times, id, duration, layer, volume
+    a, b, c, d = (n << 16 for n in matrix)
+    content[place : place + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    clip.write_bytes(content)
+    (one,) = frames(clip, 60)
+    with one.open() as file:
+        shown = np.asarray(Image.open(file)).astype(int)
+    assert np.abs(shown - np.rot90(stored, turned // 90)).mean() < 8
 
 
 def test_predict_reads_them(cli: Cli, refused: Refused, probe_run: Path, clip: Path, tmp_path: Path) -> None:

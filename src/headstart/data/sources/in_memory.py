@@ -15,7 +15,7 @@ from typing import Any
 
 from headstart.core.text import listed
 from headstart.data.label_sets import SEPARATOR
-from headstart.data.pictures import is_picture
+from headstart.data.pictures import is_picture, lasting
 from headstart.data.sources.table_json import cell_of
 from headstart.errors import OptionError, option
 
@@ -71,7 +71,8 @@ def _pair(pair: tuple[Any, ...], argument: str, several: bool) -> Rows:
         if isinstance(one, str | bytes | os.PathLike | Mapping) or not isinstance(one, Iterable):
             problem = f"{option(argument)}: its {what} are no list, but of the type {type(one).__name__}."
             raise OptionError(problem, "Give `(images, labels)`: a label for each image.", option=argument)
-    images, labels = map(list, pair)
+    given, labels = pair[0], list(pair[1])
+    images = list(map(lasting, given)) if isinstance(given, Iterator) else list(given)  # which may fill one array anew
     if len(images) != len(labels):
         problem = f"{option(argument)} has {len(images):,} images and {len(labels):,} labels."
         raise OptionError(problem, "Give a label for each image.", option=argument)
@@ -113,10 +114,12 @@ def _dataset(data: Any) -> Rows:
     features: Mapping[str, Any] = data.features or {}
     names = list(data.column_names or features)
     images = [name for name in names if _is(features.get(name), "Image")]
-    classes = [name for name in names if _is(features.get(name), "ClassLabel")]
-    for name in images:
-        data = _undecoded(data, name, features[name])
-    texts = {name: list(features[name].names) for name in classes if getattr(features[name], "names", None)}
+    classes = [name for name in names if _class_names(features.get(name))]
+    texts = {name: _class_names(features[name]) for name in classes}
+    if not _is_transformed(data):
+        data = data.with_format(None) if hasattr(data, "with_format") else data
+        for name in images:
+            data = _undecoded(data, name, features[name])
 
     def rows() -> Iterator[list[Any]]:
         for row in data:
@@ -125,6 +128,18 @@ def _dataset(data: Any) -> Rows:
     if not images:  # pictures that a transform makes, say
         images = [name for name, cell in zip(names, next(rows(), []), strict=False) if holds_picture(cell)]
     return Rows(names, rows(), images, classes[0] if len(classes) == 1 else None)
+
+
+def _class_names(feature: Any) -> list[str]:
+    """The names of the classes, of a column of class numbers or of lists of these; none of another column."""
+    inner = getattr(feature, "feature", feature)
+    return list(getattr(inner, "names", None) or ()) if _is(inner, "ClassLabel") else []
+
+
+def _is_transformed(data: Any) -> bool:
+    """Whether a function of the caller's makes the rows, which expects them as they are stored."""
+    kind = (getattr(data, "format", None) or {}).get("type")  # of a set that is streamed, a private attribute says it
+    return "custom" in (kind, getattr(getattr(data, "_formatting", None), "format_type", None))
 
 
 def _is(feature: Any, kind: str) -> bool:
@@ -140,8 +155,13 @@ def _undecoded(data: Any, name: str, feature: Any) -> Any:
 
 
 def _named(value: Any, names: list[str] | None) -> Any:
-    """The name of a class, of its number; -1 is how a data set without labels says so."""
-    if names is None or not isinstance(value, int) or isinstance(value, bool):
+    """The name of a class, of its number, or those of a list; -1 is how a data set without labels says so."""
+    if names is None:
+        return value
+    if isinstance(value, list) or getattr(value, "ndim", 0) == 1:
+        return [name for one in value if (name := _named(one, names)) is not None]
+    value = value.item() if hasattr(value, "item") else value  # a transform may give NumPy's or PyTorch's numbers
+    if not isinstance(value, int) or isinstance(value, bool):
         return value
     return names[value] if 0 <= value < len(names) else None
 
@@ -200,6 +220,8 @@ def text_of(cell: Any) -> str:
         return ""
     if getattr(cell, "ndim", 0) == 1:  # a list of labels, as Parquet gives it
         cell = cell.tolist()
+    if isinstance(cell, set | frozenset):
+        cell = sorted(cell, key=str)
     if hasattr(cell, "item") and not getattr(cell, "ndim", True):  # a number of NumPy or PyTorch
         cell = cell.item()
     if isinstance(cell, float) and cell.is_integer():

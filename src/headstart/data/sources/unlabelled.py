@@ -101,10 +101,17 @@ def find_files(files: Any, argument: str = "files", every: float | None = None) 
     if isinstance(files, Iterator):
         first = next(files, None)
         if is_picture(first):  # frames of a camera, say, which need not end
-            return Found(picture(one, n, argument, copy=True) for n, one in enumerate(chain([first], files), 1))
+            return Found(_next(one, n, argument) for n, one in enumerate(chain([first], files), 1))
         files = [] if first is None else chain([first], files)
     given = list(files)
     return _Finding(argument, every).run(given, alone=len(given) == 1)
+
+
+def _next(one: Any, number: int, argument: str) -> ImageRef:
+    """A picture, or a photo by its name, among pictures that come one after the other."""
+    if isinstance(one, str | os.PathLike):
+        return Path(place(one, argument))
+    return picture(one, number, argument, copy=True)
 
 
 def _of_table(files: Any, argument: str) -> list[ImageRef] | Iterator[ImageRef]:
@@ -122,7 +129,8 @@ def _of_table(files: Any, argument: str) -> list[ImageRef] | Iterator[ImageRef]:
                 f"the DataFrame has no column of photos: {rows.header[reader.columns.path]!r} holds {listed(names, 3)}"
             )
             raise DataError(problem, "Give paths or pictures in a column: path, file_name or image.")
-        return [_line(name, Path(reader.places.find(os.path.expanduser(name)).path)) for name in names]
+        files_at = (Path(reader.places.find(os.path.expanduser(name)).path) for name in names)
+        return [_line(name, file, n) for n, (name, file) in enumerate(zip(names, files_at, strict=True), 1)]
     at = rows.header.index(column)
     found = (_cell(row[at], number, argument) for number, row in enumerate(rows.rows, 1))
     return found if is_dataset(files) else list(found)
@@ -131,12 +139,14 @@ def _of_table(files: Any, argument: str) -> list[ImageRef] | Iterator[ImageRef]:
 def _cell(cell: Any, number: int, argument: str) -> ImageRef:
     content = content_of(cell)
     if content is None or isinstance(content, str | os.PathLike):
-        return _line("" if content is None else os.fspath(content), Path(content or "."))
+        return _line("" if content is None else os.fspath(content), Path(content or "."), number)
     return picture(content, number, argument)
 
 
-def _line(written: str, file: Path) -> Unlabelled:
-    """A photo that a table names."""
+def _line(written: str, file: Path, number: int = 0) -> Unlabelled:
+    """A photo that a table names, in row ``number`` of one in memory."""
+    if number and not written.strip():
+        return Unlabelled(f"row {number}", Path(f"row {number}"), "the row names no file")
     problem = "" if written else "the line names no file"
     if _ADDRESS.match(written) and not os.path.exists(file):
         problem = "an address, and photos are not fetched"

@@ -111,4 +111,5 @@ def _picture(container: Any, stream: Any, seconds: float) -> Any:
             break
     if found is None:
         raise VideoProblem(f"no frame at {seconds:g} s")
-    return found.to_image()
+    turned = round(getattr(found, "rotation", 0) / 90) % 4  # counter-clockwise, as players turn it
+    return found.to_image().rotate(90 * turned, expand=True)

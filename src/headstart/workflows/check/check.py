@@ -15,7 +15,7 @@ from headstart.core.arguments import typed
 from headstart.core.events import Events, Listener
 from headstart.core.eviction import trim
 from headstart.core.files import write_text
-from headstart.core.paths import Place
+from headstart.core.paths import Place, check_writable
 from headstart.core.text import plural
 from headstart.data.loading import LoadedImages, find_photos, read
 from headstart.data.sources.given import Data, is_given, keep
@@ -73,6 +73,9 @@ def check(
     name = f"{asked.run_name().removesuffix('-auto')}-check{'-quick' if quick else ''}.html"
     page = Path(out) if out else Path("runs") / name
     _refuse(asked.data, Path(out) if out else None, Path(fix) if fix else None, overwrite)
+    check_writable(page)
+    if fix:
+        check_writable(Path(fix), "fix")
     check_overrides(asked.settings)
     find_machine(asked.device)
     if fix and is_given(asked.data):  # the list is to name files that last

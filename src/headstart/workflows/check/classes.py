@@ -67,7 +67,8 @@ def _few(context: Context) -> Iterator[Finding]:
         yield Finding("error", sentence, f"{leave} `min_per_class={len(splits)}`.", cases)
     if few:
         sentence = f"fewer than {ENOUGH} photos to learn from: {listed(few)}"
-        yield Finding("warning", sentence, "Metrics will be imprecise: `forecast` estimates what more photos bring.")
+        more = "" if context.several else ": `hs.forecast` estimates what more photos bring"
+        yield Finding("warning", sentence, f"Metrics will be imprecise{more}.")
 
 
 def _uneven(context: Context) -> Iterator[Finding]:

@@ -16,7 +16,7 @@ from headstart.core.text import first_lines, joined, plural
 from headstart.data.images import DecodedImages
 from headstart.data.schema import ImageRef, Manifest, Photo
 from headstart.data.sources.unlabelled import Found, find_files, tell_skipped
-from headstart.errors import DataError, OptionError, option
+from headstart.errors import DataError, OptionError
 from headstart.inference.classifier import Classifier, Model, name_of, name_of_run, path_of
 from headstart.inference.device import find_machine
 from headstart.inference.embedding import features_by
@@ -127,7 +127,7 @@ def gathered(run: Model | None, options: EmbedOptions) -> TrainOptions:
     """The options, checked. Raises OptionError also for one that a run does not take: it has its own."""
     others = sorted(name for name, value in options.items() if value is not None and name != "device")
     if run is not None and others:
-        problem = f"{option('run')} has a backbone and an input size of its own: it takes no `{others[0]}`."
+        problem = f"A run has a backbone and an input size of its own: it takes no `{others[0]}`."
         raise OptionError(problem, "Leave out one of the two.", option=others[0])
     asked = TrainOptions.gather("photos", None, options, "embed", strategy="probe")
     check_overrides(asked.settings)

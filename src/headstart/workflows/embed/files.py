@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from headstart.core.files import replacing, write_rows
-from headstart.core.paths import Place, taken
+from headstart.core.paths import Place, check_writable, taken
 from headstart.errors import OptionError, option
 
 SUFFIXES = (".npy", ".parquet", ".csv")
@@ -29,6 +29,7 @@ def check_target(out: Place | None, overwrite: bool) -> Path | None:
     for one in (path, paths_beside(path)):
         if one.is_dir() or (one.exists() and not overwrite and (one == path or path.suffix.lower() == ".npy")):
             raise taken(one)
+    check_writable(path)
     return path
 
 

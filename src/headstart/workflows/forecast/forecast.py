@@ -15,7 +15,7 @@ import numpy as np
 from headstart.core.arguments import typed
 from headstart.core.events import Events, Listener
 from headstart.core.files import write_text
-from headstart.core.paths import Place, taken
+from headstart.core.paths import Place, check_writable, taken
 from headstart.core.text import listed, quoted
 from headstart.data.sources.detect import check_labels
 from headstart.data.sources.given import Data
@@ -174,4 +174,5 @@ def page_path(out: Place | None, overwrite: bool) -> Path | None:
         raise OptionError(f"`out={path}` {wrong}.", "Name a folder, or a file that ends in .html.", option="out")
     if page.exists() and not overwrite:
         raise taken(page)
+    check_writable(page)
     return page

@@ -13,7 +13,7 @@ import numpy as np
 
 from headstart.core.arguments import Device, typed
 from headstart.core.events import Events, Listener
-from headstart.core.paths import Place, taken
+from headstart.core.paths import Place, check_writable, taken
 from headstart.core.text import plural
 from headstart.data.duplicates.fingerprints import fingerprints
 from headstart.data.duplicates.pairs import near_duplicates
@@ -120,6 +120,7 @@ def check_target(out: Place | None, overwrite: bool) -> Path | None:
         raise OptionError(f"{option('out', repr(str(path)))} is no CSV.", "End it in .csv.", option="out")
     if path.is_dir() or (path.exists() and not overwrite):
         raise taken(path)
+    check_writable(path)
     return path
 
 

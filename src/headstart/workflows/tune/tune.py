@@ -13,7 +13,7 @@ from headstart.core.events import Events, Listener
 from headstart.core.executor import Executor, LocalExecutor, find_executor, session
 from headstart.core.files import write_json
 from headstart.core.lengths import seconds_of
-from headstart.core.paths import Place
+from headstart.core.paths import Place, check_writable
 from headstart.core.text import json_text, plural
 from headstart.data.sources.given import Data
 from headstart.errors import DataError, OptionError, RunError
@@ -180,7 +180,8 @@ def _trial_row(trial: Any) -> dict[str, Any]:
 
 
 def _refuse(folder: Path) -> None:
-    """Raise RunError where the folder holds anything but a search."""
+    """Raise RunError where the folder holds anything but a search, and OptionError where it cannot be written to."""
+    check_writable(folder / SUMMARY)
     if not os.path.exists(folder):
         return
     if not folder.is_dir() or (any(folder.iterdir()) and not {SEARCH, SUMMARY} & set(os.listdir(folder))):
