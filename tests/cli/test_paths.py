@@ -107,7 +107,7 @@ def _takes_paths() -> list[tuple[str, list[str], str]]:
             if isinstance(info, OptionInfo):
                 if Path in (kind, *get_args(kind)):
                     found.append((name, ["x"] * len(before), flag(p.name)))
-            elif info.metavar not in ("REPO", "[PATTERN]"):
+            elif info.metavar not in ("REPO", "PATTERN"):
                 found.append((name, list(before), info.metavar.strip("[]")))
                 before.append("x")
     return found

@@ -133,7 +133,7 @@ def _known(
         elif value is not None:
             typed = isinstance(value, str) or key in names  # as the command line has it
             value = READ[name](name, str(value)) if name in READ and typed else value
-            found[name] = value if name == "data" else read(name, value, known[name])
+            found[name] = value if name in ("data", "settings") else read(name, value, known[name])
     if wrong:
         every = "; ".join(wrong)
         raise OptionError(f"{file}: {every}{'' if every.endswith('?') else '.'}", option="config")

@@ -72,7 +72,9 @@ def command(function: Callable[..., Shown | None]) -> Callable[..., None]:
             if config is not None:
                 options, typed = config_file.with_file(config, name, options, typed, kept)
                 held = options.pop("data", None)
-                if given.get("data") is None and given.get("resume") is None:
+                if held is not None and not fills:
+                    raise OptionError(f"{config}: 'data' is given with the command, not in a file.", option="config")
+                if fills and given["data"] is None and given.get("resume") is None:
                     given["data"] = held
                 given |= typed
             if fills and given["data"] is None and "resume" not in given:

@@ -49,7 +49,7 @@ def check_writable(path: Path, argument: str = "out") -> None:
     folder = next((one for one in path.absolute().parents if os.path.exists(one)), path.absolute().parent)
     if os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK):
         return
-    why = "cannot be written to" if os.path.isdir(folder) else "is no folder"
+    why = "cannot be written to" if os.path.isdir(folder) else "is a file, not a folder"
     raise OptionError(f"{option(argument, repr(str(path)))}: {folder} {why}.", "Choose another place.", option=argument)
 
 

@@ -134,7 +134,7 @@ def test_the_list_must_not_replace_the_data_nor_the_page(scenes: Make, tmp_path:
 
 def test_a_page_that_cannot_be_written_is_one_message(scenes: Make, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(hs.errors.RunError, match="could not be written"):
+    with pytest.raises(hs.errors.OptionError, match="is a file, not a folder"):
         hs.check(scenes(per_class=4), quick=True, quiet=True, out=tmp_path / "file" / "page.html")
 
 
