@@ -225,7 +225,7 @@ def test_killed_server_and_worker_lose_nothing(page: Any, studio: Any, kinds: di
     job = project / ".studio" / "jobs" / "0001"
     until(lambda: (job / "events.jsonl").is_file() and '"epoch"' in (job / "events.jsonl").read_text())
     studio.kill()
-    page.get_by_text("The studio does not answer").wait_for()
+    page.get_by_text("No connection to the studio").wait_for()
     before = (job / "events.jsonl").stat().st_size
     until(lambda: (job / "events.jsonl").stat().st_size > before)  # the training goes on
     os.kill(json.loads((job / "process.json").read_text())["pid"], signal.SIGKILL)

@@ -5,6 +5,7 @@ Ray. The nodes are network namespaces where those are permitted; else they diffe
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -84,14 +85,17 @@ def test_predictions_on_two_nodes_of_which_one_is_killed(
     nodes: Any, photos: Path, probe_run: Path, tmp_path: Path
 ) -> None:
     nodes.fresh(SOURCE)
-    asked = ["-c", MANY, probe_run, photos, tmp_path / "there", nodes.address]
+    many = tmp_path / "many"
+    for number in range(8):  # enough parts that the second node is met at work
+        shutil.copytree(photos, many / str(number))
+    asked = ["-c", MANY, probe_run, many, tmp_path / "there", nodes.address]
     process = ray_nodes.begin(nodes, asked, tmp_path / "log")
     ray_nodes.kill_when_busy(nodes, tmp_path / "log", process, " nodes, ")
     code, out, err = ended(process, tmp_path / "log")
     assert code == 0, err
-    assert "36 photos in 12 Parquet files" in out
-    here = hs.predict_shards(probe_run, photos, tmp_path / "here", part=3, device="cpu", quiet=True)
-    there = hs.predict_shards(probe_run, photos, tmp_path / "there", part=3, device="cpu", quiet=True)
+    assert "288 photos in 96 Parquet files" in out
+    here = hs.predict_shards(probe_run, many, tmp_path / "here", part=3, device="cpu", quiet=True)
+    there = hs.predict_shards(probe_run, many, tmp_path / "there", part=3, device="cpu", quiet=True)
     assert there.computed == 0
     assert there.frame().equals(here.frame())
 
