@@ -42,11 +42,11 @@ def walk(page: Page, address: str, project: Path) -> None:
     page.locator(".cell").nth(5).click(modifiers=["Shift"])
     page.wait_for_timeout(800)
     shot(page, "photos")
-    page.get_by_role("button", name="Take the class away").click()  # so that there is something to label next
+    page.get_by_role("button", name="Remove the class").click()  # so that there is something to label next
     page.locator(".classes button", has_text=re.compile(r"^\s*7")).click()
     page.locator(".cell").nth(1).click()
     page.locator(".cell").nth(6).click(modifiers=["Shift"])
-    page.get_by_role("button", name="Take the class away").click()
+    page.get_by_role("button", name="Remove the class").click()
     page.locator(".classes button", has_text=re.compile(r"^\s*3")).first.click()
     again = project / "photos" / "8" / "8_029.png"  # a photo that another class has, to be found
     page.locator("input[type=file]").first.set_input_files(again)
@@ -87,7 +87,7 @@ def walk(page: Page, address: str, project: Path) -> None:
     page.wait_for_timeout(1500)
     page.get_by_role("link", name="Export").click()
     page.get_by_label("Export").select_option("torch")
-    page.get_by_role("button", name="Make").click()
+    page.get_by_role("button", name="Export").click()
     page.get_by_role("link", name="Download:").wait_for(timeout=LONG)
     shot(page, "export")
 
