@@ -1,4 +1,5 @@
-"""What ``headstart check`` finds. In: the folder of real photos and weights. Out: Markdown for docs/explanation/measured-check.md.
+"""What ``headstart check`` finds. In: the folder of real photos and weights. Out: Markdown for
+docs/explanation/measured-check.md.
 
     python benchmarks/claims/check.py ASSETS [--only planted|margins|real|growth] [--seeds 3] [--pictures docs/images]
 

@@ -1,4 +1,5 @@
-"""``headstart check`` against what people judged of CIFAR-10's test images. Out: Markdown for docs/explanation/measured-check.md.
+"""``headstart check`` against what people judged of CIFAR-10's test images. Out: Markdown for
+docs/explanation/measured-check.md.
 
     python benchmarks/claims/judged.py ASSETS YARDSTICKS [--only labels|duplicates] [--write FOLDER]
 

@@ -4,9 +4,10 @@
     python benchmarks/claims/plain_fine_tuning.py ASSETS [--size 64] [--epochs 3] [--optimiser adamw|sgd] [--rate 1e-3]
                                                   [--batch 32] [--moving] [--random-head] [--photos 42500]
 
-10,625 photos (a quarter) are drawn from the training folder, 7,500 others are val; CIFAR's own test photos are not read. Crops of
-32 px from photos padded by 4, mirrored or not, enlarged (bicubic); a head that logistic regression fitted first;
-BatchNorm's statistics kept unless ``--moving``; one cycle of the rate; bf16 autocast. No code of headstart's.
+10,625 photos (a quarter) are drawn from the training folder, 7,500 others are val; CIFAR's own test photos are not
+read. Crops of 32 px from photos padded by 4, mirrored or not, enlarged (bicubic); a head that logistic regression
+fitted first; BatchNorm's statistics kept unless ``--moving``; one cycle of the rate; bf16 autocast. No code of
+headstart's.
 """
 
 from __future__ import annotations
