@@ -7,7 +7,8 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -41,12 +42,9 @@ def command(function: Callable[..., Shown | None]) -> Callable[..., None]:
     own = dict(signature.parameters)
     shared = [p for one, hint in taken_by(name).items() if (p := _parameter(one, hint))]
     says, _ = own.pop("say", None), own.pop("options", None)
-    kept = {p.name: get_args(p.annotation)[0] for p in own.values() if shared and _is_kept(p)}
-    fills = bool(shared) and [p.name for p in own.values() if not _is_option(p)][-1:] == ["data"]
-    if fills and own["data"].default is inspect.Parameter.empty:
+    files = _Files.of(name, own.values(), bool(shared))
+    if files.data and own["data"].default is inspect.Parameter.empty:
         own["data"] = own["data"].replace(default=None, annotation=_optional(own["data"].annotation))
-    needed = [str(get_args(p.annotation)[1].metavar) for p in own.values() if not _is_option(p)]
-    needed = needed[:-1] if fills else needed
     prints = signature.return_annotation is Shown
     parameters = [
         *own.values(),
@@ -68,20 +66,8 @@ def command(function: Callable[..., Shown | None]) -> Callable[..., None]:
         if says:
             given["say"] = {"quiet": True, "listener": console}
         try:
-            options, typed = _typed(asked), {n: given[n] for n in kept if _was_typed(context, n)}
-            if config is not None:
-                options, typed = config_file.with_file(config, name, options, typed, kept)
-                held = options.pop("data", None)
-                if held is not None and not fills:
-                    raise OptionError(f"{config}: 'data' is given with the command, not in a file.", option="config")
-                if fills and given["data"] is None and given.get("resume") is None:
-                    given["data"] = held
-                given |= typed
-            if fills and given["data"] is None and "resume" not in given:
-                raise OptionError("Give DATA: labelled photos, as for train.", f"headstart {name} photos/")
-            if keep is not None:
-                config_file.save(keep, " ".join([name, *needed]), given.get("data"), options, typed, fills)
-            shown = function(**given, **options)
+            typed = {n: given[n] for n in files.kinds if _was_typed(context, n)}
+            shown = function(**files.filled(config, keep, given, _typed(asked), typed))
         finally:
             console.close()
         if shown is None:
@@ -102,6 +88,47 @@ def command(function: Callable[..., Shown | None]) -> Callable[..., None]:
 
 
 _FILES = {"config": Config, "save_config": SaveConfig}
+
+
+@dataclass(frozen=True)
+class _Files:
+    """What ``--config`` and ``--save-config`` hold of a command, beside the options of a training: ``kinds``, the types
+    of its own options; ``data``, whether that is among them. ``needed``: the arguments that are given in any case.
+    """
+
+    command: str
+    kinds: Mapping[str, Any]
+    data: bool
+    needed: Sequence[str]
+
+    @classmethod
+    def of(cls, command: str, own: Iterable[inspect.Parameter], trains: bool) -> _Files:
+        kinds = {p.name: get_args(p.annotation)[0] for p in own if trains and _is_kept(p)}
+        arguments = {p.name: str(get_args(p.annotation)[1].metavar) for p in own if not _is_option(p)}
+        data = trains and list(arguments)[-1:] == ["data"]
+        return cls(command, kinds, data, list(arguments.values())[: -1 if data else None])
+
+    def filled(
+        self, config: Path | None, keep: Path | None, given: dict[str, Any], options: dict[str, Any],
+        typed: dict[str, Any],
+    ) -> dict[str, Any]:  # fmt: skip
+        """The arguments of the function: those ``given``, with what the file ``config`` holds and was not ``typed``.
+        They are written to ``keep``. Raises OptionError.
+        """
+        if config is not None:
+            options, typed = config_file.with_file(config, self.command, options, typed, self.kinds)
+            held = options.pop("data", None)
+            if held is not None and not self.data:
+                raise OptionError(f"{config}: 'data' is given with the command, not in a file.", option="config")
+            if self.data and given["data"] is None and given.get("resume") is None:
+                given["data"] = held
+            given |= typed
+        if self.data and given["data"] is None and "resume" not in given:
+            raise OptionError("Give DATA: labelled photos, as for train.", f"headstart {self.command} photos/")
+        if keep is not None:
+            call = " ".join([self.command, *self.needed])
+            config_file.save(keep, call, given.get("data"), options, typed, self.data)
+        return {**given, **options}
 
 
 def _name(p: inspect.Parameter) -> None:

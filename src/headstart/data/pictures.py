@@ -28,6 +28,7 @@ _FORMATS = {
     **dict.fromkeys(("I", "F", "CMYK", "YCbCr", "LAB"), "TIFF"),
 }
 """The lossless format for each of Pillow's modes; the others become RGB."""
+_TENSOR = class_named("torch", "Tensor")
 _LOADING = Lock()  # of images that Pillow has not read yet, one of which may be given twice
 HINT = (
     "Pictures are PIL images, the bytes of a file, and arrays [height, width, 3] or tensors [3, height, width], RGB: "
@@ -82,9 +83,6 @@ class Encoded:
     def encoded(self, compression: int) -> bytes:
         """The bytes, as they are."""
         return self.data
-
-
-_TENSOR = class_named("torch", "Tensor")
 
 
 def is_picture(value: Any) -> bool:
