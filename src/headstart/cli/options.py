@@ -42,8 +42,8 @@ def command(function: Callable[..., Shown | None]) -> Callable[..., None]:
     own = dict(signature.parameters)
     shared = [p for one, hint in taken_by(name).items() if (p := _parameter(one, hint))]
     says, _ = own.pop("say", None), own.pop("options", None)
-    files = _Files.of(name, own.values(), bool(shared))
-    if files.data and own["data"].default is inspect.Parameter.empty:
+    held = _OptionFile.of(name, own.values(), bool(shared))
+    if held.data and own["data"].default is inspect.Parameter.empty:
         own["data"] = own["data"].replace(default=None, annotation=_optional(own["data"].annotation))
     prints = signature.return_annotation is Shown
     parameters = [
@@ -66,8 +66,8 @@ def command(function: Callable[..., Shown | None]) -> Callable[..., None]:
         if says:
             given["say"] = {"quiet": True, "listener": console}
         try:
-            typed = {n: given[n] for n in files.kinds if _was_typed(context, n)}
-            shown = function(**files.filled(config, keep, given, _typed(asked), typed))
+            typed = {n: given[n] for n in held.kinds if _was_typed(context, n)}
+            shown = function(**held.filled(config, keep, given, _typed(asked), typed))
         finally:
             console.close()
         if shown is None:
@@ -91,7 +91,7 @@ _FILES = {"config": Config, "save_config": SaveConfig}
 
 
 @dataclass(frozen=True)
-class _Files:
+class _OptionFile:
     """What ``--config`` and ``--save-config`` hold of a command, beside the options of a training: ``kinds``, the types
     of its own options; ``data``, whether that is among them. ``needed``: the arguments that are given in any case.
     """
@@ -102,7 +102,7 @@ class _Files:
     needed: Sequence[str]
 
     @classmethod
-    def of(cls, command: str, own: Iterable[inspect.Parameter], trains: bool) -> _Files:
+    def of(cls, command: str, own: Iterable[inspect.Parameter], trains: bool) -> _OptionFile:
         kinds = {p.name: get_args(p.annotation)[0] for p in own if trains and _is_kept(p)}
         arguments = {p.name: str(get_args(p.annotation)[1].metavar) for p in own if not _is_option(p)}
         data = trains and list(arguments)[-1:] == ["data"]
@@ -117,11 +117,11 @@ class _Files:
         """
         if config is not None:
             options, typed = config_file.with_file(config, self.command, options, typed, self.kinds)
-            held = options.pop("data", None)
-            if held is not None and not self.data:
+            data = options.pop("data", None)
+            if data is not None and not self.data:
                 raise OptionError(f"{config}: 'data' is given with the command, not in a file.", option="config")
             if self.data and given["data"] is None and given.get("resume") is None:
-                given["data"] = held
+                given["data"] = data
             given |= typed
         if self.data and given["data"] is None and "resume" not in given:
             raise OptionError("Give DATA: labelled photos, as for train.", f"headstart {self.command} photos/")
