@@ -38,7 +38,9 @@ test-all: $(DEV_STAMP)  ## run all tests: also the slow ones, several processes,
 check: $(DEV_STAMP)  ## lint, format, types, import contracts, documents generated from the code, all tests
 	$(PY) -m ruff check src tests benchmarks scripts notebooks
 	$(PY) -m ruff format --check src tests benchmarks scripts notebooks
-	$(PY) -m mypy
+	$(PY) -m mypy --platform linux --cache-dir .mypy_cache/linux
+	$(PY) -m mypy --platform darwin --cache-dir .mypy_cache/darwin
+	$(PY) -m mypy --platform win32 --cache-dir .mypy_cache/win32
 	$(BIN)/lint-imports
 	$(PY) scripts/make_cli_reference.py --check
 	$(PY) scripts/make_api_reference.py --check

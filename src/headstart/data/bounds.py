@@ -5,6 +5,7 @@ neither fill the memory nor hold a core for minutes.
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,11 +61,14 @@ EVERYTHING = Bounds()
 
 def _largest_file() -> int:
     """Bytes: no photo has a gigabyte, and reading one must not take most of a small machine's memory."""
+    most = 1 << 30
+    if sys.platform == "win32":
+        return most
     try:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return 1 << 30
-    return min(1 << 30, memory // 4)
+    except (ValueError, OSError):  # a system that does not know these names
+        return most
+    return min(most, memory // 4)
 
 
 MAX_BYTES = _largest_file()

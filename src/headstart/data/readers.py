@@ -39,9 +39,9 @@ def cores() -> int:
     """Those that this process may use: its part of the host's where several train together, and as many as
     OMP_NUM_THREADS says, by which Ray tells a task how many are its own.
     """
-    try:
+    if sys.platform == "linux":
         every = len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS, Windows
+    else:
         every = os.cpu_count() or 2
     if together := _number("LOCAL_WORLD_SIZE"):  # torchrun sets OMP_NUM_THREADS to 1 then
         return max(1, every // together)

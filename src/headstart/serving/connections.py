@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import sys
 from contextlib import suppress
 
 import h11
@@ -91,10 +92,10 @@ def bounded_protocol(limits: Limits) -> type[H11Protocol]:
 
 def raise_open_files(wanted: int) -> int:
     """Let this process open ``wanted`` files where the system allows it; how many it may open now."""
-    try:
-        import resource
-    except ImportError:  # Windows has no such limit
+    if sys.platform == "win32":  # has no such limit
         return wanted
+    import resource
+
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < wanted:
         with suppress(OSError, ValueError):

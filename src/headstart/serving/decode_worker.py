@@ -63,9 +63,11 @@ def _answer(sink: IO[bytes], kind: int, content: bytes) -> None:
 
 def _limit_memory(memory: int) -> None:
     """An allocation above this fails, and the file is refused, before the machine has to kill a process."""
-    with suppress(ImportError, OSError, ValueError):  # not on Windows; macOS refuses some values
-        import resource
+    if sys.platform == "win32":
+        return
+    import resource
 
+    with suppress(OSError, ValueError):  # macOS has no /proc, and refuses some values
         with open("/proc/self/statm", encoding="ascii") as file:
             used = int(file.read().split()[0]) * resource.getpagesize()
         limit = used + memory + OVERHEAD

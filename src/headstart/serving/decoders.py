@@ -133,8 +133,9 @@ class _Worker:
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, limit=1 << 20,
             env=environment(OPENBLAS_NUM_THREADS="1"), **apart(),  # after Ctrl-C the server lets requests finish
         )  # fmt: skip
-        with suppress(OSError, AttributeError):
-            os.setpriority(os.PRIO_PROCESS, self.process.pid, os.nice(0) + nice)
+        if sys.platform != "win32":
+            with suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, self.process.pid, os.nice(0) + nice)
 
     async def ready(self) -> None:
         if not self.is_ready:
