@@ -15,6 +15,7 @@ from headstart.inference.memory import free_memory, is_out_of_memory
 from headstart.inference.runner import FrozenNetwork
 from headstart.models.freeze import keep_statistics
 from headstart.training.plan import Plan
+from headstart.training.strided_convolutions import sampled_first
 
 
 def seconds_per_step(backbone: nn.Module, head: nn.Module, plan: Plan, machine: Machine) -> float:
@@ -45,7 +46,8 @@ def _seconds(network: nn.Module, few: int, plan: Plan, machine: Machine) -> floa
     taken = 0.0
     for _ in range(2):
         began = time.perf_counter()
-        with torch.autocast(machine.device.type, torch.bfloat16, enabled=plan.precision == "bf16"):
+        autocast = torch.autocast(machine.device.type, torch.bfloat16, enabled=plan.precision == "bf16")
+        with autocast, sampled_first(network, machine.device):
             network(x).float().logsumexp(1).mean().backward()
         synchronise(machine.device)
         taken = time.perf_counter() - began

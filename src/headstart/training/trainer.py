@@ -37,6 +37,7 @@ from headstart.training.exchange import Exchange, Piece, check_size, pieces
 from headstart.training.optimization import schedule
 from headstart.training.plan import Plan
 from headstart.training.recorded import RecordedStep
+from headstart.training.strided_convolutions import sampled_first
 from headstart.training.trainer_state import FORMAT, EpochRow, TrainerResult, TrainerState
 
 CHECKPOINT_SECONDS = 20.0  # time between states on disk: about the most work that a kill can cost
@@ -122,7 +123,7 @@ class Trainer:
         if self.world.size > 1:
             self._share()
             self.exchange = Exchange(self.world, self.network, self.machine.device)
-        with stop_on_interrupt(self.stop):
+        with stop_on_interrupt(self.stop), sampled_first(self.network, self.machine.device):
             try:
                 for epoch in range(self.state.epoch, self.plan.epochs):
                     if not self.state.stopped:
