@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -126,7 +125,7 @@ def test_an_interrupted_training_goes_on(fit: Callable[..., hs.Run], tmp_path: P
 
     def stop(event: Event) -> None:
         if isinstance(event, EpochEnd) and event.row.epoch == 2:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
     def listen(event: Event) -> None:
         if isinstance(event, EpochEnd):

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +27,15 @@ from headstart.core.files import (
     unguarded,
     write_json,
     write_rows,
+    write_text,
 )
 from headstart.core.text import json_text
 from headstart.errors import RunError
+
+
+def of_bytes(name: bytes) -> str:
+    """A name that need not be UTF-8, as Linux gives it."""
+    return name.decode("utf-8", "surrogateescape")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no umask")
@@ -73,13 +80,13 @@ def test_folders_are_made_and_a_place_that_cannot_be_is_said(tmp_path: Path) -> 
 def test_json_is_json_whatever_the_numbers_and_names(tmp_path: Path) -> None:
     value = {
         "nan": float("nan"), "all": [float("inf"), (-float("inf"), 1.5, 10**30)], "numpy": np.float64("nan"),
-        "name": os.fsdecode(b"caf\xe9.png"), "große": "写真 \U0001f4f7", "lone \udcff": None,
+        "name": of_bytes(b"caf\xe9.png"), "große": "写真 \U0001f4f7", "lone \udcff": None,
     }  # fmt: skip
     write_json(tmp_path / "value.json", value)
     text = (tmp_path / "value.json").read_bytes().decode("utf-8")  # strictly
     found = json.loads(text, parse_constant=pytest.fail)
     assert found == {
-        "nan": None, "all": [None, [None, 1.5, 10**30]], "numpy": None, "name": os.fsdecode(b"caf\xe9.png"),
+        "nan": None, "all": [None, [None, 1.5, 10**30]], "numpy": None, "name": of_bytes(b"caf\xe9.png"),
         "große": "写真 \U0001f4f7", "lone \udcff": None,
     }  # fmt: skip
     assert "写真" in text
@@ -101,7 +108,7 @@ CELLS = {
     "'=1": "''=1", "''": "'''", "'": "'", "'tis": "'tis", "a=b": "a=b", "": "", "\n=1": "\n=1",
 }  # fmt: skip
 ANY = st.text(st.characters(exclude_categories=())) | st.from_regex(re.compile(r"['=+\-@\t\r]{0,4}.?", re.DOTALL))
-OF_FILES = st.binary().map(os.fsdecode) | st.text()
+OF_FILES = st.binary().map(of_bytes) | st.text()
 """Text as the system gives it: bytes that are not UTF-8 are lone surrogates."""
 
 
@@ -145,7 +152,7 @@ def test_a_table_in_a_file_keeps_names_that_are_not_utf_8(
 
 
 def test_json_in_a_file_keeps_them_too(tmp_path: Path) -> None:
-    value = {"path": os.fsdecode(b"caf\xe9\x1b"), "label": "größe \ud800"}
+    value = {"path": of_bytes(b"caf\xe9\x1b"), "label": "größe \ud800"}
     write_json(tmp_path / "a.json", value)
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == value
 
@@ -180,3 +187,28 @@ def test_names_are_safe_and_different_texts_have_different_names(texts: list[str
 def test_a_name_cannot_pass_for_one_that_was_made_of_another() -> None:
     assert file_name(file_name("a/b")) != file_name("a/b")
     assert file_name("x" * 200 + "1") != file_name("x" * 200 + "2")
+
+
+def test_windows_is_given_time_to_let_go_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries, replace = [], Path.replace
+
+    def held(path: Path, target: Path) -> Path:
+        tries.append(path)
+        if len(tries) < 3:
+            raise PermissionError(13, "Access is denied")
+        return replace(path, target)
+
+    def held_for_ever(path: Path, target: Path) -> Path:
+        raise PermissionError(13, "Access is denied")
+
+    monkeypatch.setattr("sys.platform", "win32")
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(Path, "replace", held)
+    write_text(tmp_path / "a.txt", "new")
+    assert (len(tries), (tmp_path / "a.txt").read_text()) == (3, "new")
+    monkeypatch.setattr(Path, "replace", held_for_ever)
+    with pytest.raises(RunError, match=r"a\.txt is open in another program") as told:
+        write_text(tmp_path / "a.txt", "newer")
+    assert "Close it there" in told.value.hint
+    assert (tmp_path / "a.txt").read_text() == "new"
+    assert os.listdir(tmp_path) == ["a.txt"]

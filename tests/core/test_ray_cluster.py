@@ -94,7 +94,7 @@ def test_a_job_without_a_gpu_sees_none(gpus: float, seen: str, monkeypatch: pyte
 
 def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)  # type: ignore[arg-type]
-    with pytest.raises(OptionError, match=r"pip install 'headstart\[ray\]'"), ray_cluster.connected():
+    with pytest.raises(OptionError, match=r'pip install "headstart\[ray\]"'), ray_cluster.connected():
         pass
 
 

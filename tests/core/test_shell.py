@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 
 import pytest
 from hypothesis import given, settings
@@ -26,7 +27,7 @@ def test_a_word_is_quoted_where_it_must_be(word: str, written: str) -> None:
     assert shell_word(word) == written
 
 
-@pytest.mark.skipif(not shutil.which("bash"), reason="no bash here")
+@pytest.mark.skipif(sys.platform == "win32" or not shutil.which("bash"), reason="words of bash")
 @settings(max_examples=25, deadline=None)
 @given(st.lists((st.binary(min_size=1).map(os.fsdecode) | st.text(min_size=1)).filter(lambda w: "\0" not in w)))
 def test_bash_reads_the_words_that_were_meant(words: list[str]) -> None:
@@ -38,3 +39,18 @@ def test_bash_reads_the_words_that_were_meant(words: list[str]) -> None:
 
 def test_a_file_that_is_named_like_an_option_is_an_argument() -> None:
     assert [positional(word) for word in ("--help", "-", "photos")] == ["./--help", "./-", "photos"]
+
+
+@pytest.mark.parametrize(
+    ("word", "written"),
+    [
+        (r"C:\photos\cat.jpg", r"C:\photos\cat.jpg"),
+        (r"C:\My photos", r'"C:\My photos"'),
+        ("it's", '"it\'s"'),
+        ("", '""'),
+    ],
+)
+def test_windows_words_are_in_double_quotes(monkeypatch: pytest.MonkeyPatch, word: str, written: str) -> None:
+    """To cmd, single quotes are letters."""
+    monkeypatch.setattr("sys.platform", "win32")
+    assert shell_word(word) == written

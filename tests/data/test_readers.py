@@ -128,6 +128,7 @@ def test_cores_that_are_this_processs(given: dict[str, str], found: int, monkeyp
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(12)), raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 12)
     assert readers.cores() == found
 
 

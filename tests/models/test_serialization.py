@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 from torch import nn
 
@@ -34,3 +35,13 @@ def test_saving_leaves_shared_tensors_shared(tmp_path: Path) -> None:
     save_state(tmp_path / "file.safetensors", module.state_dict(), {})
     state = module.state_dict()
     assert state["one.weight"].data_ptr() == state["same.weight"].data_ptr()
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="this system does not tell what is mapped")
+def test_loaded_tensors_do_not_map_their_file(tmp_path: Path) -> None:
+    """Windows neither replaces nor deletes a file that is mapped."""
+    path = tmp_path / "file.safetensors"
+    save_state(path, {"a": torch.ones(5000)}, {})
+    found, _ = load_state(path)
+    assert str(path) not in Path("/proc/self/maps").read_text()
+    assert found["a"].sum() == 5000

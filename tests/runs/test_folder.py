@@ -231,3 +231,23 @@ def test_every_file_of_a_run_has_the_mode_that_the_umask_gives(
     assert {p.name: oct(p.stat().st_mode & 0o777) for p in (tmp_path / "run").iterdir() if p.is_file()} == {
         name: oct(mode) for name in CONTENTS
     }
+
+
+def test_a_file_that_another_program_holds_open_is_said_before_anything_is_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunFolder.create(tmp_path / "run", TrainOptions("photos"))
+    (folder.path / "report.html").write_text("whole")
+    (folder.path / "history.csv").write_text("a")
+    before = sorted(os.listdir(folder.path))
+    rename = os.rename
+
+    def held(source: Path, target: Path) -> None:
+        if Path(source).name == "history.csv":  # as Windows answers
+            raise PermissionError(13, "The process cannot access the file")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", held)
+    with pytest.raises(RunError, match=r"history\.csv cannot be replaced: The process cannot access"):
+        RunFolder.create(tmp_path / "run", TrainOptions("photos"), overwrite=True)
+    assert sorted(os.listdir(folder.path)) == before

@@ -6,6 +6,7 @@ import http.client
 import json
 import signal
 import socket
+import sys
 import threading
 import time
 import urllib.request
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+WITH_SIGNALS = pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process at once, and asks nobody")
 
 
 def post(address: str, content: bytes, name: str = "a.png") -> tuple[int, dict[str, Any]]:
@@ -28,6 +31,7 @@ def post(address: str, content: bytes, name: str = "a.png") -> tuple[int, dict[s
         return error.code, json.load(error)
 
 
+@WITH_SIGNALS
 def test_it_answers_and_ends_when_told(server: Any, photo_bytes: Callable[..., bytes]) -> None:
     assert "only this machine can connect" in server.said
     assert post(server.address, photo_bytes())[0] == 200
@@ -56,6 +60,7 @@ def test_many_at_once_all_get_their_answer(server: Any, photo_bytes: Callable[..
         assert mine["probability"] == pytest.approx(theirs["probability"], abs=1e-4)
 
 
+@WITH_SIGNALS
 def test_what_is_at_work_is_still_answered(server: Any, photo_bytes: Callable[..., bytes]) -> None:
     """An upload that is on its way when the server is told to stop."""
     host, port = server.address.removeprefix("http://").split(":")

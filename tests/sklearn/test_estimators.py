@@ -218,7 +218,7 @@ def test_what_is_not_one_photo_each_is_said(
 def test_without_scikit_learn_a_message_says_what_to_install() -> None:
     code = "import sys; sys.modules['sklearn'] = None; import headstart.sklearn"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stderr.strip().endswith("headstart.sklearn needs scikit-learn: pip install 'headstart[sklearn]'")
+    assert done.stderr.strip().endswith('headstart.sklearn needs scikit-learn: pip install "headstart[sklearn]"')
 
 
 def test_three_grey_pictures_are_three_samples() -> None:

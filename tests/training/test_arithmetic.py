@@ -33,7 +33,7 @@ settings = {"precision": "float32", "epochs": 3, "batch_size": 8}
 
 def stop(event):
     if what == "begin" and isinstance(event, EpochEnd) and event.row.epoch == 1:
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
 
 def training(name, **options):
     run = Path(out) / name

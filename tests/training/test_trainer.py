@@ -128,7 +128,7 @@ def test_a_training_whose_losses_are_read_later_goes_on_as_it_was(
 ) -> None:
     def run(folder: Path, stop: int | None) -> tuple[nn.Module, list[dict[str, Any]]]:
         net = network(0.3)
-        events = Events(after_each_batch(lambda step: step.done == stop and os.kill(os.getpid(), signal.SIGINT)))
+        events = Events(after_each_batch(lambda step: step.done == stop and signal.raise_signal(signal.SIGINT)))
         loop = make_loop(folder, machine, plan(lr=0.05), net, events=events)
         loop.read_every = 50
         return net, [asdict(row) | {"seconds": 0} for row in loop.run().history]

@@ -26,7 +26,11 @@ class Studio:
 
     def start(self) -> None:
         command = [sys.executable, "-m", "headstart", "studio", "--projects", str(self.home), "--port", str(self.port)]
-        self.process = subprocess.Popen([*command, "--no-browser"], stderr=subprocess.PIPE, text=True)
+        # A group of its own: Windows sends Ctrl-Break to a whole group.
+        flags = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
+        self.process = subprocess.Popen(
+            [*command, "--no-browser"], stderr=subprocess.PIPE, text=True, creationflags=flags
+        )
         assert self.process.stderr
         line = self.process.stderr.readline()
         found = re.search(r"http://127\.0\.0\.1:(\d+)/", line)

@@ -91,6 +91,7 @@ def test_what_is_not_there(hub: Hub, probe_run: Path, cli: Callable[..., Any], r
     refused(cli("predict", "hf:someone/nothing", "x.png"), "no someone/nothing")
     hub.files["someone/other"] = {"README.md": b"another kind of model"}
     refused(cli("describe", "hf:someone/other"), "no headstart model")
+    refused(cli("describe", "hf:someone\\other"), "no headstart model")  # a Path of Windows
     refused(cli("push", probe_run, "not a name"), "not the name of a repository")
     refused(cli("push", probe_run / "nothing", "someone/pets"), "no model")
     with pytest.raises(OptionError):

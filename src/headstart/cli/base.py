@@ -101,7 +101,8 @@ def csv_output() -> Callable[[Iterable[Any]], None]:
     if sys.stdout.isatty():
         return lambda row: rows.write(map(printable, row))
     if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors=AS_IT_IS)
+        as_files = {"encoding": "utf-8", "newline": "\n"} if sys.platform == "win32" else {}
+        sys.stdout.reconfigure(errors=AS_IT_IS, **as_files)
     return rows.write
 
 

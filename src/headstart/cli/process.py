@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import shutil
@@ -12,6 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from headstart.core.launched import member
+from headstart.core.open_files import raise_open_files
 from headstart.errors import HeadstartError
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ def prepare() -> None:
         _replaced(sys.stderr, sys.__stderr__, _Told),
     )
     _handle(signal.SIG_DFL, _like_ctrl_c)
+    raise_open_files()
 
 
 def leave_signals() -> None:
@@ -70,6 +73,9 @@ class _Output(io.FileIO):
             discard_output()
             raise SystemExit(0) from None
         except OSError as error:
+            if sys.platform == "win32" and error.errno == errno.EINVAL:  # what a closed pipe says there
+                discard_output()
+                raise SystemExit(0) from None
             discard_output()  # it would be written again when the process ends
             error.filename = "standard output"
             raise

@@ -224,6 +224,7 @@ class RowStore:
                 self._add(made, replacing=True)
                 self._read.add(shard.name)
         except OSError as error:
+            made = None  # Windows does not delete what is mapped
             _unlink(shard.with_suffix(VALUES))
             raise RunError(
                 f"The cache could not be written: {error.strerror or error} ({self.folder}).",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -58,9 +59,12 @@ def _shards(rows: Path) -> Iterator[tuple[float, int, list[Path]]]:
 
 
 def _remove_shard(files: list[Path]) -> bool:
-    """Delete a shard, its index first; False where that cannot be done."""
+    """Delete a shard, its index first; False where that cannot be done.
+
+    On Windows its values first: where they are mapped they stay, and need their index.
+    """
     try:
-        for path in files:
+        for path in reversed(files) if os.name == "nt" else files:
             path.unlink(missing_ok=True)  # another process may do the same
     except OSError:
         return False

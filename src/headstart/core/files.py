@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import stat
+import sys
 import time
 import unicodedata
 import uuid
@@ -55,8 +56,10 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.chmod(mode)
         with temporary.open("rb+") as written:
             os.fsync(written.fileno())
-        temporary.replace(path)
+        _take_place(temporary, path)
     except OSError as error:
+        if sys.platform == "win32" and isinstance(error, PermissionError) and path.exists():
+            raise RunError(f"{path} is open in another program.", "Close it there, and try again.") from error
         raise RunError(
             f"{path} could not be written: {error.strerror or error}.",
             "Free some space, or choose another folder with `out`; nothing was half-written.",
@@ -64,6 +67,17 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _take_place(temporary: Path, path: Path) -> None:
+    """Windows replaces no file that another process has open: it is tried again for two seconds."""
+    if sys.platform == "win32":
+        for _ in range(20):
+            with suppress(PermissionError):
+                temporary.replace(path)
+                return
+            time.sleep(0.1)
+    temporary.replace(path)
 
 
 @contextmanager
@@ -155,7 +169,7 @@ def write_json(path: Path, value: Any) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write text atomically. Raises RunError."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", errors=AS_IT_IS)
+        temporary.write_bytes(text.encode("utf-8", AS_IT_IS))  # lines end in LF on each system
 
 
 def _as_it_is(error: UnicodeError) -> tuple[bytes, int]:
@@ -235,5 +249,10 @@ def file_name(text: str, most: int = NAME_BYTES) -> str:
     name = f"_{name}" if not name or _RESERVED.fullmatch(name) else name
     if name == text and len(name.encode()) <= most and not re.search(r"-[0-9a-f]{8}$", name):
         return name
+    return with_digest(name, text, most)
+
+
+def with_digest(name: str, text: str, most: int = NAME_BYTES) -> str:
+    """The name, cut where need be, with a digest of the text that it stands for."""
     digest = hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=4).hexdigest()
     return f"{name.encode()[: most - 9].decode(errors='ignore').rstrip(' .-')}-{digest}"

@@ -47,10 +47,20 @@ def taken(path: Path) -> OptionError:
 def check_writable(path: Path, argument: str = "out") -> None:
     """Ask before long work whether a file can be made there. Raises OptionError."""
     folder = next((one for one in path.absolute().parents if os.path.exists(one)), path.absolute().parent)
-    if os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK):
+    if os.path.isdir(folder) and _takes_files(folder):
         return
     why = "cannot be written to" if os.path.isdir(folder) else "is a file, not a folder"
     raise OptionError(f"{option(argument, repr(str(path)))}: {folder} {why}.", "Choose another place.", option=argument)
+
+
+def _takes_files(folder: Path) -> bool:
+    if sys.platform != "win32":
+        return os.access(folder, os.W_OK | os.X_OK)
+    try:  # os.access says yes there to every folder
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError:
+        return False
+    return True
 
 
 def cache_dir() -> Path:

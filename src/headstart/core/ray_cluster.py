@@ -34,7 +34,8 @@ _ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"
 _TOKEN = secrets.token_hex(32)
 """Of every Ray that this process begins: Ray reads a token once and keeps it."""
 _SOCKETS = 30
-"""Longest name of a temporary folder in which Ray's sockets still have room below the 107 bytes of a socket's path."""
+"""Longest name of a temporary folder in which Ray's sockets still have room: a socket's path has 107 bytes on Linux and
+103 on macOS."""
 
 
 @contextmanager
@@ -55,7 +56,8 @@ def connected(address: str = "") -> Iterator[Any]:
     place = None
     if not address:
         stack.enter_context(_own_token())
-        place = tempfile.mkdtemp(prefix="hs-ray-", dir=None if len(tempfile.gettempdir()) <= _SOCKETS else "/tmp")
+        has_room = os.name != "posix" or len(tempfile.gettempdir()) <= _SOCKETS
+        place = tempfile.mkdtemp(prefix="hs-ray-", dir=None if has_room else "/tmp")
         how |= {"include_dashboard": False, "object_store_memory": STORE_BYTES, "_temp_dir": place}
     elif address != "auto":
         _refuse_unreachable(address, named)
@@ -93,7 +95,7 @@ def _import_ray() -> Any:
     try:
         import ray
     except ImportError:
-        raise OptionError("This executor needs Ray.", "pip install 'headstart[ray]'", option="executor") from None
+        raise OptionError("This executor needs Ray.", 'pip install "headstart[ray]"', option="executor") from None
     return ray
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 
 from headstart.core.text import printable
 
@@ -21,6 +22,10 @@ def shell_word(word: str) -> str:
     """One word of a command, safe to paste: quoted where a shell would read more into it than its letters, and with
     control characters, which a terminal might act on, escaped as bash and zsh read them (``$'a\\nb'``).
     """
+    if (
+        sys.platform == "win32"
+    ):  # of cmd and PowerShell: single quotes are letters to cmd, and no name holds a double one
+        return word if _PLAIN.fullmatch(word.replace("\\", "/")) else f'"{printable(word)}"'
     if printable(word) == word:
         return word if _PLAIN.fullmatch(word) else shlex.quote(word)
     return "$'" + "".join(map(_in_dollar_quotes, word)) + "'"

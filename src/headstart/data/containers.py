@@ -104,7 +104,7 @@ def open_heif(data: bytes) -> Image.Image:
     try:
         from pillow_heif import HeifImageFile
     except ImportError as error:
-        raise BadPhoto("HEIC photo: pip install 'headstart[heic]' to read it here, or export it as JPEG") from error
+        raise BadPhoto('HEIC photo: pip install "headstart[heic]" to read it here, or export it as JPEG') from error
     make: Callable[[io.BytesIO], Image.Image] = HeifImageFile
     return make(io.BytesIO(data))
 

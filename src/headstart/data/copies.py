@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from headstart.core.files import file_name, replacing
+from headstart.core.files import file_name, replacing, with_digest
 from headstart.data.schema import ImageRef
 from headstart.errors import RunError
 
@@ -28,7 +28,7 @@ class Copies:
 
     def __init__(self, folder: Path, classes: Iterable[str]) -> None:
         self.folder, self.copied, self.there = folder, Counter[str](), 0
-        self.names = {label: file_name(label) for label in classes}
+        self.names = _apart({label: file_name(label) for label in classes})
         taken = {name.casefold() for name in self.names.values()}
         self.unknown = UNKNOWN
         while self.unknown.casefold() in taken:
@@ -76,6 +76,12 @@ class Copies:
                 if not target.stat().st_size:
                     target.unlink()
             raise
+
+
+def _apart(names: Mapping[str, str]) -> dict[str, str]:
+    """Names that differ in more than case: Windows and macOS make one folder of Cat and cat."""
+    alike = Counter(name.casefold() for name in names.values())
+    return {label: name if alike[name.casefold()] == 1 else with_digest(name, label) for label, name in names.items()}
 
 
 def _short(name: str) -> str:

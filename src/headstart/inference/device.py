@@ -53,7 +53,7 @@ def find_machine(device: Device = "auto") -> Machine:
         OptionError: the device is not available.
     """
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        device = "cuda" if torch.cuda.is_available() else "mps" if _has_mps() else "cpu"
     ready_after_fork()
     if here().size > 1:
         device = own_device(str(device), here(), torch.cuda.device_count())
@@ -70,6 +70,17 @@ def find_machine(device: Device = "auto") -> Machine:
         return Machine(found, torch.cuda.get_device_capability(found) >= (8, 0), torch.cuda.get_device_name(found))
     words = f"{found.type.upper()}, {os.cpu_count()} cores, {platform.processor() or platform.machine()}"
     return Machine(found, found.type == "cpu" and cpu_has_bf16(), words)
+
+
+def _has_mps() -> bool:
+    """Virtual machines of macOS list it, and can allocate nothing on it."""
+    if not torch.backends.mps.is_available():
+        return False
+    try:
+        torch.empty(1, device="mps")
+    except RuntimeError:
+        return False
+    return True
 
 
 def own_device(device: str, world: World, gpus: int) -> str:

@@ -28,7 +28,9 @@ def fetched(place: Place) -> Path:
     Raises:
         RunError: the repository cannot be downloaded, or holds no headstart model.
     """
-    text = place.as_posix() if isinstance(place, Path) else os.fspath(place)
+    text = os.fspath(place)
+    if text.startswith(PREFIX):  # which a Path of Windows writes with backslashes
+        text = text.replace("\\", "/")
     if not text.startswith(PREFIX):
         return Path(text)
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError

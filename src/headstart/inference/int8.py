@@ -37,7 +37,7 @@ class Int8Backend:
         check_openvino(INT8, machine)
         if not has_nncf():
             problem = f"{option('engine', repr(INT8))}: NNCF, which quantises networks for OpenVINO, is not installed."
-            raise OptionError(problem, "pip install 'headstart[int8]'. Or use `engine='openvino'`.", option="engine")
+            raise OptionError(problem, "pip install \"headstart[int8]\". Or use `engine='openvino'`.", option="engine")
 
     def compile(
         self, module: nn.Module, preprocessing: Preprocessing, machine: Machine, precision: str, photos: np.ndarray

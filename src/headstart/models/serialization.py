@@ -53,7 +53,8 @@ def load_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         facts = parsed((opened.metadata() or {})["facts"])
         if not isinstance(facts, dict):
             raise ValueError("its facts are none")
-        return {name: opened.get_tensor(name) for name in opened.keys()}, facts  # noqa: SIM118 - not a mapping
+        # Copied: safetensors' own tensors map the file, and Windows neither replaces nor deletes what is mapped.
+        return {name: opened.get_tensor(name).clone() for name in opened.keys()}, facts  # noqa: SIM118 - no mapping
 
 
 def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:

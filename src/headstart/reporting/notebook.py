@@ -59,7 +59,7 @@ def _pandas() -> Any:
     try:
         import pandas
     except ImportError:
-        raise OptionError("Frames need pandas.", "pip install 'headstart[notebook]'") from None
+        raise OptionError("Frames need pandas.", 'pip install "headstart[notebook]"') from None
     return pandas
 
 

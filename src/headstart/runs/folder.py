@@ -130,7 +130,10 @@ class RunFolder:
         # The report first: half a run must not look complete. The request stays until it is replaced, and the record
         # until all that it names is gone: without them this is not a run.
         rest = (name for name in CONTENTS if name not in {"report.html", "request.json"})
-        for name in ("report.html", "state", *recorded, *ADDED - {RECORD}, *rest, RECORD):
+        names = ("report.html", "state", *recorded, *ADDED - {RECORD}, *rest, RECORD)
+        for name in names:
+            _refuse_open(self.path / name)
+        for name in names:
             target = self.path / name
             if not target.is_dir():
                 target.unlink(missing_ok=True)
@@ -211,6 +214,16 @@ class RunFolder:
         if not isinstance(values, dict):
             raise RunError(f"{self.path / name} holds no object.", DAMAGED)
         return values
+
+
+def _refuse_open(file: Path) -> None:
+    """Raise RunError for a file that Windows would not delete, as a program has it open: half a run would be left."""
+    try:
+        if file.is_file():
+            os.rename(file, file)
+    except OSError as error:
+        problem = f"{file} cannot be replaced: {error.strerror or error}."
+        raise RunError(problem, "Close the program that has it open, and try again.") from None
 
 
 def inside(run: Any, name: str) -> Path:

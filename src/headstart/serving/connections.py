@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import sys
 from contextlib import suppress
 
 import h11
 from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 
+from headstart.core.open_files import raise_open_files
 from headstart.serving.limits import Limits
 
 SPARE_FILES = 128
@@ -19,7 +19,7 @@ SPARE_FILES = 128
 
 def bounded_protocol(limits: Limits) -> type[H11Protocol]:
     """uvicorn's HTTP protocol with these limits (uvicorn itself waits for ever for the rest of a request's head)."""
-    most = min(limits.connections, raise_open_files(limits.connections + SPARE_FILES) - SPARE_FILES)
+    most = min(limits.connections, _open_files(limits.connections + SPARE_FILES) - SPARE_FILES)
     # An upload, its response, and reading the response.
     whole = 2 * limits.seconds + limits.head_seconds
 
@@ -90,19 +90,11 @@ def bounded_protocol(limits: Limits) -> type[H11Protocol]:
     return Bounded
 
 
-def raise_open_files(wanted: int) -> int:
-    """Let this process open ``wanted`` files where the system allows it; how many it may open now."""
-    if sys.platform == "win32":  # has no such limit
-        return wanted
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < wanted:
-        with suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted if hard < 0 else min(wanted, hard), hard))
-        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    if soft < wanted:
+def _open_files(wanted: int) -> int:
+    """Those that this process may open, and a warning where they are fewer."""
+    most = raise_open_files(wanted)
+    if most < wanted:
         logging.getLogger("headstart").warning(
-            f"Only {soft:,} files may be open at a time here, so fewer connections are accepted."
+            f"Only {most:,} files may be open at a time here, so fewer connections are accepted."
         )
-    return soft
+    return most

@@ -119,7 +119,7 @@ def application(
     needed = ("fastapi", "uvicorn", "h11", "python_multipart", "prometheus_client")
     missing = [name for name in needed if find_spec(name) is None]
     if missing:
-        raise OptionError(f"Serving needs {', '.join(missing)}, not installed here.", "pip install 'headstart[serve]'")
+        raise OptionError(f"Serving needs {', '.join(missing)}, not installed here.", 'pip install "headstart[serve]"')
     from headstart.serving.app import make_app
     from headstart.serving.keys import read_keys
     from headstart.serving.prefix import read_prefix

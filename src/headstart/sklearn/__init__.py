@@ -19,7 +19,7 @@ data; the checks without data pass, and tests/sklearn repeats the others with ph
 try:
     import sklearn.base  # noqa: F401
 except ImportError:
-    raise ImportError("headstart.sklearn needs scikit-learn: pip install 'headstart[sklearn]'") from None
+    raise ImportError('headstart.sklearn needs scikit-learn: pip install "headstart[sklearn]"') from None
 
 from headstart.sklearn.classifier import HeadstartClassifier
 from headstart.sklearn.features import PhotoFeatures

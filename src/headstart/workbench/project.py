@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.core.files import file_name, write_rows
+from headstart.core.shell import shell_word
 from headstart.core.text import plural
 from headstart.data.filenames import clean_label, is_hidden, is_image_name
 from headstart.data.label_sets import SEPARATOR
@@ -338,8 +339,9 @@ def describe(project: Project) -> dict[str, Any]:
     store = project.store
     counts = store.counts()
     return {
-        "name": project.name, "id": store.setting("id", ""), "folder": str(project.folder), "revision": store.revision,
-        "data": store.setting("data"), "training": store.setting("training", {}), "auto": store.setting("auto", False),
+        "name": project.name, "id": store.setting("id", ""), "table": shell_word(str(project.table)),
+        "revision": store.revision, "data": store.setting("data"),
+        "training": store.setting("training", {}), "auto": store.setting("auto", False),
         "classes": [dict(zip(("name", "photos", "left_out"), (name, *counts[name]), strict=True))
                     for name in store.classes()],
         "unlabelled": counts[None][0], "left_out": sum(out for _, out in counts.values()),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.core.files import read_dicts, read_json
+from headstart.core.shell import shell_word
 from headstart.errors import RunError
 from headstart.evaluation.metrics import JUDGED, headline, judged_on
 from headstart.workbench.project import Project
@@ -28,9 +29,9 @@ def brief(run: Path) -> dict[str, Any]:
     split = judged_on(metrics)
     name, found = headline(metrics[split])
     return {
-        "run": run.name, "finished": True, "measure": name, "value": found["value"], "low": found["low"],
-        "high": found["high"], "photos": metrics[split]["photos"], "on": JUDGED[split],
-        "made": (run / "report.html").stat().st_mtime,
+        "run": run.name, "place": shell_word(str(run)), "finished": True, "measure": name,
+        "value": found["value"], "low": found["low"], "high": found["high"],
+        "photos": metrics[split]["photos"], "on": JUDGED[split], "made": (run / "report.html").stat().st_mtime,
     }  # fmt: skip
 
 

@@ -54,7 +54,7 @@ def studio(
     needed = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
     if missing := [name for name in needed if find_spec(name) is None]:
         raise OptionError(
-            f"The studio needs {', '.join(missing)}, not installed here.", "pip install 'headstart[serve]'"
+            f"The studio needs {', '.join(missing)}, not installed here.", 'pip install "headstart[serve]"'
         )
     import uvicorn
 

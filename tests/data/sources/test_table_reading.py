@@ -184,7 +184,7 @@ def test_parquet(folder):
         for data in (folder / "metadata.parquet", folder):
             with pytest.raises(DataError, match="needs pyarrow") as error:
                 scan(data)
-            assert error.value.hint == "pip install 'headstart[parquet]'"
+            assert error.value.hint == 'pip install "headstart[parquet]"'
         return
     parquet.write_table(pa.Table.from_pylist(OBJECTS), folder / "metadata.parquet")
     assert counts(scan(folder)) == BOTH

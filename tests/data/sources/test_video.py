@@ -104,4 +104,4 @@ def test_without_pyav_it_says_what_to_install(
     (tmp_path / "a.mp4").write_bytes(b"\0")
     answer = cli("predict", probe_run, tmp_path / "a.mp4")
     assert answer.code == 2
-    assert "pip install 'headstart[video]'" in answer.err
+    assert 'pip install "headstart[video]"' in answer.err

@@ -29,6 +29,7 @@ from headstart.data.loading import find_photos
 from headstart.errors import DataError, Interrupted, OptionError
 from headstart.training import preparation
 from headstart.training.config import TrainOptions
+from headstart.workflows.train.devices import to_start
 
 pytestmark = pytest.mark.slow
 # Statistics that move make a float32 training part from another by rounding alone; tests/training/test_exchange.py
@@ -136,7 +137,7 @@ def listen(event):
     global heard
     heard += isinstance(event, EpochEnd)
     if isinstance(event, EpochEnd) and event.row.epoch == int(after):
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
 
 settings = {"epochs": 4, "batch_size": 9, "precision": "float32", "batchnorm": "kept"}
 try:
@@ -273,6 +274,13 @@ def test_devices_start_processes(runs: dict[int, Path], photos: Path, weights: P
     assert [event.row.epoch for event in heard if isinstance(event, EpochEnd)] == [1, 2, 3]
     assert any("2 processes share this training" in event.text for event in heard if isinstance(event, Message))
     assert not (run.path / "state").exists()
+
+
+def test_several_processes_are_refused_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.platform", "win32")
+    with pytest.raises(OptionError, match="`devices=2`: training in several processes does not work on Windows"):
+        to_start(2)
+    assert to_start(1) == to_start(None) == 0
 
 
 def test_devices_that_make_no_sense(photos: Path, cli: Callable[..., Any], refused: Callable[..., None]) -> None:

@@ -34,4 +34,4 @@ def test_without_optuna_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "optuna", None)  # type: ignore[arg-type]
     with pytest.raises(OptionError) as error:
         import_optuna()
-    assert "pip install 'headstart[tune]'" in str(error.value)
+    assert 'pip install "headstart[tune]"' in str(error.value)

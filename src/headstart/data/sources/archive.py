@@ -243,7 +243,7 @@ class _Unpacking:
         except OSError as error:
             if error.errno in _TAKEN:
                 return "an earlier member has the name"
-            if error.errno in _NO_NAME:
+            if error.errno in _NO_NAME or (os.name == "nt" and error.errno == errno.ENOENT):  # over 260 characters
                 return f"no names for files here: {error.strerror}"
             raise
         with out, opener() as source:

@@ -33,7 +33,7 @@ def reading(where: str) -> Iterator[None]:
     except (DataError, DownloadError):
         raise
     except ImportError as error:
-        raise DataError(f"{where} needs pyarrow", "pip install 'headstart[parquet]'") from error
+        raise DataError(f"{where} needs pyarrow", 'pip install "headstart[parquet]"') from error
     except (OSError, ValueError, RuntimeError, LookupError, TypeError, MemoryError) as error:
         raise DataError(f"{where} cannot be read ({brief(error)[:160]})", "Download or write it again.") from error
 

@@ -231,7 +231,7 @@ def file_system(data: str) -> Any:
         return fsspec.filesystem(scheme)
     except ImportError as error:
         raise DataError(
-            f"{data}: {scheme}:// needs the package {SCHEMES[scheme]}", "pip install 'headstart[remote]'"
+            f"{data}: {scheme}:// needs the package {SCHEMES[scheme]}", 'pip install "headstart[remote]"'
         ) from error
 
 

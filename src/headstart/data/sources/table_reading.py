@@ -199,7 +199,7 @@ def _parquet(path: Path) -> Table:
     try:
         from pyarrow import parquet
     except ImportError:
-        raise DataError(f"{path} is a Parquet file, which needs pyarrow", "pip install 'headstart[parquet]'") from None
+        raise DataError(f"{path} is a Parquet file, which needs pyarrow", 'pip install "headstart[parquet]"') from None
     try:
         found = parquet.ParquetFile(path)
         if holds_images(found):

@@ -296,4 +296,14 @@ def _standard_input() -> Iterator[str]:
     """Paths, one per line, or with NUL after each (``find -print0``)."""
     content = sys.stdin.buffer.read()
     lines = content.split(b"\0") if b"\0" in content else content.splitlines()
-    return (os.fsdecode(line) for line in lines if line.strip())
+    return (_decoded(line) for line in lines if line.strip())
+
+
+def _decoded(line: bytes) -> str:
+    """A path of the system; programs of Windows write it in the code page of the console, too."""
+    if sys.platform == "win32":
+        try:
+            return line.decode("utf-8")
+        except UnicodeDecodeError:
+            return line.decode("oem", "replace")
+    return os.fsdecode(line)

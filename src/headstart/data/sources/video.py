@@ -1,5 +1,5 @@
 """Frames of a video file, for prediction. In: a file and a distance in seconds. Out: images that are decoded when they
-are opened; nothing is kept in memory. Needs PyAV (``pip install 'headstart[video]'``).
+are opened; nothing is kept in memory. Needs PyAV (``pip install "headstart[video]"``).
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
     try:
         import av
     except ImportError:
-        raise VideoProblem("a video: pip install 'headstart[video]' to read its frames") from None
+        raise VideoProblem('a video: pip install "headstart[video]" to read its frames') from None
     av.logging.set_level(av.logging.PANIC)
     try:
         # An open file, not a name: FFmpeg would take some names for addresses.

@@ -24,7 +24,7 @@ def check_target(out: Place | None, overwrite: bool) -> Path | None:
     if path.suffix.lower() not in SUFFIXES:
         raise OptionError(f"{asked} is no file of features.", f"End it in {', '.join(SUFFIXES)}.", option="out")
     if path.suffix.lower() == ".parquet" and find_spec("pyarrow") is None:
-        hint = "pip install 'headstart[parquet]', or write .npy."
+        hint = 'pip install "headstart[parquet]", or write .npy.'
         raise OptionError(f"{asked}: Parquet needs pyarrow.", hint, option="out")
     for one in (path, paths_beside(path)):
         if one.is_dir() or (one.exists() and not overwrite and (one == path or path.suffix.lower() == ".npy")):

@@ -129,7 +129,7 @@ def check_package(form: str) -> None:
         import pyarrow.parquet  # noqa: F401
     except ImportError:
         raise OptionError(
-            "`format='parquet'` needs pyarrow.", "pip install 'headstart[parquet]'", option="format"
+            "`format='parquet'` needs pyarrow.", 'pip install "headstart[parquet]"', option="format"
         ) from None
 
 

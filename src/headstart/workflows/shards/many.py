@@ -206,7 +206,7 @@ class Many:
 
 def _checked(executor: str | Executor, part: int) -> Executor:
     if find_spec("pyarrow") is None:
-        raise OptionError("Parquet files need pyarrow.", "pip install 'headstart[parquet]'.")
+        raise OptionError("Parquet files need pyarrow.", 'pip install "headstart[parquet]".')
     if part < 1:
         raise OptionError(f"`part={part}` must be at least 1.", option="part")
     return find_executor(executor)

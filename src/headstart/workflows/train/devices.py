@@ -10,6 +10,7 @@ import json
 import os
 import queue
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -47,6 +48,9 @@ def to_start(devices: int | None) -> int:
         return 0
     if not 1 <= devices <= MOST:
         raise OptionError(f"`devices={devices}`: from 1 to {MOST}.", option="devices")
+    if devices > 1 and sys.platform == "win32":  # PyTorch's store and gloo lack there what this needs
+        problem = f"`devices={devices}`: training in several processes does not work on Windows."
+        raise OptionError(problem, "Leave `devices` out, or train in WSL.", option="devices")
     return devices if devices > 1 else 0
 
 

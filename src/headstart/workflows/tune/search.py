@@ -35,7 +35,7 @@ def import_optuna() -> Any:
     try:
         import optuna
     except ImportError:
-        raise OptionError("A search needs Optuna.", "pip install 'headstart[tune]'") from None
+        raise OptionError("A search needs Optuna.", 'pip install "headstart[tune]"') from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
 

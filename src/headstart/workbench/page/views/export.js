@@ -5,13 +5,12 @@ import { Command } from "../ui.js";
 import { Chooser, useRuns } from "./results.js";
 
 export function Export({ project, attempt, running }) {
-  const { api, about, job } = project;
+  const { api, job } = project;
   const { runs, run, choose } = useRuns(project, attempt);
   const [format, setFormat] = useState("onnx");
   if (runs && !run) return html`<p>${T.results.none}</p>`;
   if (!run) return html`<p class="soft">${T.loading}</p>`;
   const mine = job?.kind === "export" ? job : null;
-  const folder = `${about.folder}/runs/${run.run}`;
   return html`<section>
     <p>${T.export.about}</p>
     <${Chooser} runs=${runs} run=${run} choose=${choose} />
@@ -25,7 +24,7 @@ export function Export({ project, attempt, running }) {
       <li><a href=${api.file(`runs/${run.run}/report.html`)} target="_blank">${T.export.report}</a></li>
       <li><a href=${api.file(`runs/${run.run}/MODEL_CARD.md`)} download>${T.export.card}</a></li>
       <li><a href=${api.file(`runs/${run.run}/model.safetensors`)} download>${T.export.weights}</a></li></ul>
-    <${Command} words=${`headstart export ${folder} --format ${format}`} />
-    <h2>${T.export.serve}</h2><p>${T.export.serveHelp}</p><pre>headstart serve ${folder}</pre>
+    <${Command} words=${`headstart export ${run.place} --format ${format}`} />
+    <h2>${T.export.serve}</h2><p>${T.export.serveHelp}</p><pre>headstart serve ${run.place}</pre>
   </section>`;
 }

@@ -49,7 +49,7 @@ export function Next({ project, attempt, running }) {
     ${told?.groups && !groups.length && about.unlabelled > 0 && !running && html`<p>${T.next.done}</p>`}
     ${group && html`<article class="card" tabindex="0" ref=${card} onKeyDown=${press} aria-label=${T.next.suggestion(group[0].label, group[0].confidence)}>
       <div class="row top-aligned">
-        <a href=${api.photo(key)} target="_blank"><img class="large" src=${api.photo(key)} alt=${group[0].path.split("/").pop()} /></a>
+        <a href=${api.photo(key)} target="_blank"><img class="large" src=${api.photo(key)} alt=${group[0].path.split(/[\\/]/).pop()} /></a>
         <div class="choices"><h2>${T.next.suggestion(group[0].label, group[0].confidence)}</h2>
           <p class="soft">${T.next.why[group[0].why] ?? group[0].why}</p>
           <div class="row"><button type="button" class="primary" onClick=${() => label(group[0].label)}>${T.next.accept(group[0].label)}</button>
@@ -57,9 +57,9 @@ export function Next({ project, attempt, running }) {
             <button type="button" onClick=${skip}>${T.next.skip}</button>
             <button type="button" onClick=${out}>${T.photos.leaveOut}</button></div>
           ${group.length > 1 && html`<fieldset><legend>${T.next.alike}</legend><div class="pictures">${group.slice(1).map((one) => html`<label class="near" key=${one.id}>
-            <img src=${api.thumbnail(one.id)} alt=${one.path.split("/").pop()} /><input type="checkbox" checked=${alike.has(one.id)} onChange=${() => toggle(one.id)} /></label>`)}</div></fieldset>`}
+            <img src=${api.thumbnail(one.id)} alt=${one.path.split(/[\\/]/).pop()} /><input type="checkbox" checked=${alike.has(one.id)} onChange=${() => toggle(one.id)} /></label>`)}</div></fieldset>`}
         </div></div>
       <p class="soft keys">${T.next.keys}</p></article>`}
-    <${Command} words=${`headstart suggest ${about.folder}/labels.csv UNLABELLED`} />
+    <${Command} words=${`headstart suggest ${about.table} UNLABELLED`} />
   </section>`;
 }

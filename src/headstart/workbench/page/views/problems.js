@@ -23,7 +23,7 @@ export function Problems({ project, attempt, running }) {
       ${found.findings.length === 0 ? html`<p>${T.problems.fine}</p>` : settled && html`<p>${T.problems.settled}</p>`}
       ${found.findings.map((finding) => html`<${Finding} key=${finding.kind + finding.sentence} finding=${finding} project=${project} attempt=${attempt} />`)}
       <p><a href=${api.file(`.studio/jobs/${String(found.job).padStart(4, "0")}/check.html`)} target="_blank">${T.problems.report}</a></p>`}
-    <${Command} words=${`headstart check ${about.folder}/labels.csv`} />
+    <${Command} words=${`headstart check ${about.table}`} />
   </section>`;
 }
 

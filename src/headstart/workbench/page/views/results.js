@@ -70,8 +70,8 @@ function Mistakes({ query, run, project, attempt, most }) {
   if (!told.photos.length) return html`<p>${T.results.noMistakes}</p>`;
   const change = (body, id) => attempt(() => api.post("change", { ...body, ids: [id] }));
   return html`<ul class="mistakes">${told.photos.slice(0, most).map((one) => html`<li class="card" key=${one.path}>
-    ${one.id != null && html`<a href=${api.photo(one.id)} target="_blank"><img src=${api.thumbnail(one.id)} alt=${one.path.split("/").pop()} loading="lazy" /></a>`}
+    ${one.id != null && html`<a href=${api.photo(one.id)} target="_blank"><img src=${api.thumbnail(one.id)} alt=${one.path.split(/[\\/]/).pop()} loading="lazy" /></a>`}
     <p><strong>${one.id != null ? photos.labels.get(one.id) ?? one.label : one.label}</strong><br />${T.results.said(one.predicted, one.confidence)}</p>
-    ${one.id != null && html`<select aria-label=${`${T.problems.other}: ${one.path.split("/").pop()}`} onChange=${(event) => change({ do: "label", label: event.target.value }, one.id)}>
+    ${one.id != null && html`<select aria-label=${`${T.problems.other}: ${one.path.split(/[\\/]/).pop()}`} onChange=${(event) => change({ do: "label", label: event.target.value }, one.id)}>
       ${about.classes.map((cls) => html`<option key=${cls.name} value=${cls.name} selected=${cls.name === (photos.labels.get(one.id) ?? one.label)}>${cls.name}</option>`)}</select>`}</li>`)}</ul>`;
 }

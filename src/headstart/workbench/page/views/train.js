@@ -57,6 +57,6 @@ export function Train({ project, attempt, running }) {
       ${plan && html`<details><summary>${T.train.plan}</summary><table><tbody>${plan.rows.map((row) => html`<tr>${row.map((cell) => html`<td>${String(cell)}</td>`)}</tr>`)}</tbody></table></details>`}
       ${log.length > 0 && html`<details open=${mine.state === "failed"}><summary>${T.train.log}</summary><ul class="log">${log.map((event) => html`<li class=${event.is}>${event.text}</li>`)}</ul></details>`}
     </article>`}
-    <${Command} words=${`headstart train ${about.folder}/labels.csv${Object.entries(options).map(([key, value]) => ` --${key} ${value}`).join("")}`} />
+    <${Command} words=${`headstart train ${about.table}${Object.entries(options).map(([key, value]) => ` --${key} ${value}`).join("")}`} />
   </section>`;
 }
