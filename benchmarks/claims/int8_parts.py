@@ -34,7 +34,7 @@ from headstart.training.config import TrainOptions
 from headstart.training.linear_probe import fit_probe
 from headstart.training.preparation import make_backbone, split
 
-SIZE, CALIBRATION, ROUNDS = 224, 4 * BATCH, 3
+SIZE, CALIBRATION, ROUNDS = 224, 4, 3
 Run = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -89,7 +89,7 @@ def compare(assets: Path, name: str, network: str, most: int, kept: list[int]) -
         )
 
     print(f"{name} {network} float32: accuracy {(said == labels['test']).mean():.4f} on {len(said)}", flush=True)
-    examples = [batch.numpy() for batch in pixels["train"][: CALIBRATION // BATCH]]
+    examples = [batch.numpy() for batch in pixels["train"][:CALIBRATION]]
     for count in kept:
         graph, weights = to_graph(trunk, preprocessing)
         tell(f"int8 after {count} convolutions", OpenVino(partly(graph, examples, count), weights, SIZE, "float32"))

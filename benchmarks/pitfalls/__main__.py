@@ -1,4 +1,5 @@
-"""Prints the figures of docs/explanation/pitfalls.md: silent mistakes of transfer learning, each beside the right way.
+"""Prints the figures of pitfalls.md and measured-chance.md in docs/explanation: silent mistakes of transfer learning,
+each beside the right way.
 
     python benchmarks/pitfalls ASSETS [name ...]
 

@@ -207,7 +207,7 @@ def test_windows_is_given_time_to_let_go_of_a_file(tmp_path: Path, monkeypatch: 
     write_text(tmp_path / "a.txt", "new")
     assert (len(tries), (tmp_path / "a.txt").read_text()) == (3, "new")
     monkeypatch.setattr(Path, "replace", held_for_ever)
-    with pytest.raises(RunError, match=r"a\.txt is open in another program") as told:
+    with pytest.raises(RunError, match=r"a\.txt is read-only, or open in another program") as told:
         write_text(tmp_path / "a.txt", "newer")
     assert "Close it there" in told.value.hint
     assert (tmp_path / "a.txt").read_text() == "new"

@@ -22,6 +22,7 @@ WORDS = {
 }  # fmt: skip
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="words of bash")
 @pytest.mark.parametrize(("word", "written"), WORDS.items(), ids=range(len(WORDS)))
 def test_a_word_is_quoted_where_it_must_be(word: str, written: str) -> None:
     assert shell_word(word) == written
@@ -48,6 +49,10 @@ def test_a_file_that_is_named_like_an_option_is_an_argument() -> None:
         (r"C:\My photos", r'"C:\My photos"'),
         ("it's", '"it\'s"'),
         ("", '""'),
+        ("5,10", '"5,10"'),
+        ("C:\\My photos\\", '"C:\\My photos\\\\"'),
+        ('my "best" run', '"my \\"best\\" run"'),
+        ("$(calc) it's", "'$(calc) it''s'"),
     ],
 )
 def test_windows_words_are_in_double_quotes(monkeypatch: pytest.MonkeyPatch, word: str, written: str) -> None:

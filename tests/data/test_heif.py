@@ -98,7 +98,7 @@ def test_a_damaged_photo_is_named(heif: Any, part: float) -> None:
 
 def test_without_the_package_the_command_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    with pytest.raises(BadPhoto, match=r"HEIC photo.*pip install 'headstart\[heic\]'"):
+    with pytest.raises(BadPhoto, match=r'HEIC photo.*pip install "headstart\[heic\]"'):
         decode(HEAD)
 
 

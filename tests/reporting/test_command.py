@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from helpers.requests import FULL
 from headstart.errors import OptionError
 from headstart.reporting.command import command_line
 from headstart.training.config import TrainOptions
+
+OF_BASH = pytest.mark.skipif(sys.platform == "win32", reason="quoted for bash")
 
 
 @pytest.mark.parametrize("options", [TrainOptions("p"), FULL, TrainOptions("p2", from_run="runs/x", fraction=0.25)])
@@ -36,6 +39,7 @@ def test_the_command_asks_for_exactly_this(
     assert {**got.to_json(), "settings": {}} == {**options.to_json(), "settings": {}}
 
 
+@OF_BASH
 def test_options_are_written_as_a_shell_reads_them() -> None:
     options = {
         "from_run": "runs/x", "quick": True, "overwrite": False, "out": None, "seed": 0, "shots": [5, 10], "arms": (),
@@ -47,6 +51,7 @@ def test_options_are_written_as_a_shell_reads_them() -> None:
     )
 
 
+@OF_BASH
 def test_names_to_ignore_are_an_option_each() -> None:
     asked = {"ignore": ("a,b", "c d"), "class_folders": "inner"}
     assert command_line("train", "p", asked) == "headstart train p --ignore a,b --ignore 'c d' --class-folders inner"

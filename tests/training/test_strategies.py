@@ -377,6 +377,14 @@ def test_a_step_is_timed_as_it_will_be_taken(task: MakeTask, monkeypatch: pytest
     assert set(seen) == {batchnorm == "moving"}
 
 
+def test_a_step_is_timed_by_the_kernels_that_it_will_use(task: MakeTask) -> None:
+    asked, seen = task("finetune"), []
+    head = nn.Sequential(nn.Unflatten(1, (1, 1, -1)), nn.Conv2d(1, 2, 1, 2), nn.Flatten())
+    head[1].register_forward_hook(lambda conv, *_: seen.append("forward" in conv.__dict__))
+    seconds_per_step(asked.backbone, head, asked.plan, asked.machine)
+    assert seen == [True, True]
+
+
 def test_timing_a_step_leaves_the_backbone_alone(task: MakeTask) -> None:
     asked = task("finetune")
     before = bits(asked.backbone)

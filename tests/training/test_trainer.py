@@ -505,3 +505,14 @@ def test_batchnorm_statistics_move_only_where_the_plan_says_so(
     make_loop(tmp_path, machine, plan(batchnorm=batchnorm), net).run()
     assert torch.equal(norm.running_mean, mean) is not moves
     assert not torch.equal(norm.weight, weight)  # its scale and shift are trained either way
+
+
+def test_strided_convolutions_of_few_channels_train_by_a_sound_kernel(
+    tmp_path: Path, machine: Machine, plan: MakePlan
+) -> None:
+    net = nn.Sequential(nn.Unflatten(1, (3, 1, 2)), nn.Conv2d(3, 4, 1, 2), nn.Flatten(), nn.Linear(4, 3))
+    seen: list[bool] = []
+    net[1].register_forward_hook(lambda conv, *_: seen.append("forward" in conv.__dict__))
+    make_loop(tmp_path, machine, plan(lr=0.05), net).run()
+    assert set(seen) == {True}
+    assert "forward" not in net[1].__dict__

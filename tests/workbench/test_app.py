@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import json
+import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -335,6 +336,16 @@ def test_a_damaged_run_hides_no_other(client: Any, pets: str, desk: Desk, probe_
     assert found == {"good": True, "bad": False, "cut": True}
     answer = client.get(f"{pets}/runs/cut")
     assert (answer.status_code, "predictions.csv is not there any more" in answer.json()["error"]) == (422, True)
+
+
+def test_commands_to_copy_quote_folders(client: Any, desk: Desk, probe_run: Path) -> None:
+    client.post("/api/projects", json={"name": "my pets"})
+    shutil.copytree(probe_run, desk.home / "my pets" / "runs" / "run-1")
+    about = client.get("/api/projects/my pets").json()
+    assert shlex.split(about["table"]) == [str(desk.home / "my pets" / "labels.csv")]
+    (run,) = client.get("/api/projects/my pets/runs").json()["runs"]
+    assert shlex.split(run["place"]) == [str(desk.home / "my pets" / "runs" / "run-1")]
+    assert about["table"].startswith("'")
 
 
 def test_copies_of_job_folders_are_passed_over(client: Any, pets: str, desk: Desk) -> None:

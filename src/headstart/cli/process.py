@@ -13,7 +13,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from headstart.core.launched import member
-from headstart.core.open_files import raise_open_files
 from headstart.errors import HeadstartError
 
 if TYPE_CHECKING:
@@ -32,7 +31,6 @@ def prepare() -> None:
         _replaced(sys.stderr, sys.__stderr__, _Told),
     )
     _handle(signal.SIG_DFL, _like_ctrl_c)
-    raise_open_files()
 
 
 def leave_signals() -> None:

@@ -33,6 +33,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from headstart.core import large_arrays
+from headstart.core.open_files import raise_open_files
 from headstart.core.paths import cache_dir
 from headstart.core.temporary import delete_left, ending
 from headstart.errors import RunError
@@ -106,6 +107,7 @@ class RowStore:
         self._read: set[str] = set()
         self._damaged: set[Path] = set()
         self._lock = threading.Lock()
+        raise_open_files()  # each shard is one
         self.refresh()
 
     def refresh(self) -> None:

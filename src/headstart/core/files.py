@@ -58,8 +58,6 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         _take_place(temporary, path)
     except OSError as error:
-        if sys.platform == "win32" and isinstance(error, PermissionError) and path.exists():
-            raise RunError(f"{path} is open in another program.", "Close it there, and try again.") from error
         raise RunError(
             f"{path} could not be written: {error.strerror or error}.",
             "Free some space, or choose another folder with `out`; nothing was half-written.",
@@ -71,13 +69,15 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def _take_place(temporary: Path, path: Path) -> None:
     """Windows replaces no file that another process has open: it is tried again for two seconds."""
-    if sys.platform == "win32":
-        for _ in range(20):
-            with suppress(PermissionError):
-                temporary.replace(path)
-                return
-            time.sleep(0.1)
-    temporary.replace(path)
+    if sys.platform != "win32":
+        temporary.replace(path)
+        return
+    for _ in range(20):
+        with suppress(PermissionError):
+            temporary.replace(path)
+            return
+        time.sleep(0.1)
+    raise RunError(f"{path} is read-only, or open in another program.", "Close it there, and try again.")
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import sys
 from contextlib import suppress
 
 MANY = 4096
-"""Each shard of the cache is one, and macOS begins with 256."""
+"""Shards of the cache, of which a large set has hundreds; macOS begins with 256 files."""
 
 
 def raise_open_files(wanted: int = MANY) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,10 @@ def check_writable(path: Path, argument: str = "out") -> None:
 def _takes_files(folder: Path) -> bool:
     if sys.platform != "win32":
         return os.access(folder, os.W_OK | os.X_OK)
-    try:  # os.access says yes there to every folder
-        tempfile.TemporaryFile(dir=folder).close()
+    probe = folder / f".headstart-{uuid.uuid4().hex}"  # os.access says yes there to every folder
+    try:
+        probe.open("xb").close()
+        probe.unlink()
     except OSError:
         return False
     return True

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -242,6 +243,8 @@ _met = count()
 
 def answer(me: Member) -> Roll:
     """Meet the others; a process may do so several times, one after the other. Raises RankError, OptionError."""
+    if sys.platform == "win32":
+        raise OptionError("Training in several processes does not work on Windows.", "Train in one, or in WSL.")
     seconds, me = coming_seconds(), replace(me, attempt=f"{me.attempt}.{next(_met)}")
     own = me.rank == 0 and not me.hosted
     stores = [_connected(me, seconds, own, "work"), _connected(me, seconds, False, "beats")]

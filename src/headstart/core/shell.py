@@ -22,13 +22,23 @@ def shell_word(word: str) -> str:
     """One word of a command, safe to paste: quoted where a shell would read more into it than its letters, and with
     control characters, which a terminal might act on, escaped as bash and zsh read them (``$'a\\nb'``).
     """
-    if (
-        sys.platform == "win32"
-    ):  # of cmd and PowerShell: single quotes are letters to cmd, and no name holds a double one
-        return word if _PLAIN.fullmatch(word.replace("\\", "/")) else f'"{printable(word)}"'
+    if sys.platform == "win32":
+        return _windows_word(printable(word))
     if printable(word) == word:
         return word if _PLAIN.fullmatch(word) else shlex.quote(word)
     return "$'" + "".join(map(_in_dollar_quotes, word)) + "'"
+
+
+def _windows_word(word: str) -> str:
+    """In double quotes, which cmd and PowerShell both know, as the C library reads them; in single ones, for PowerShell
+    alone, where it would compute what stands in double ones.
+    """
+    if _PLAIN.fullmatch(word.replace("\\", "/")) and not set(",@") & set(word):
+        return word
+    if set("$`") & set(word):
+        return "'" + word.replace("'", "''") + "'"
+    inside = re.sub(r'(\\*)"', r'\1\1\\"', word)
+    return '"' + inside + inside[len(inside.rstrip("\\")) :] + '"'
 
 
 def _in_dollar_quotes(char: str) -> str:

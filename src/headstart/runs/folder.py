@@ -131,7 +131,7 @@ class RunFolder:
         # until all that it names is gone: without them this is not a run.
         rest = (name for name in CONTENTS if name not in {"report.html", "request.json"})
         names = ("report.html", "state", *recorded, *ADDED - {RECORD}, *rest, RECORD)
-        for name in names:
+        for name in (*names, "request.json"):
             _refuse_open(self.path / name)
         for name in names:
             target = self.path / name
@@ -216,13 +216,16 @@ class RunFolder:
         return values
 
 
-def _refuse_open(file: Path) -> None:
-    """Raise RunError for a file that Windows would not delete, as a program has it open: half a run would be left."""
+def _refuse_open(place: Path) -> None:
+    """Raise RunError for a file, or one of a folder, that Windows would not delete since a program has it open: half a
+    run would be left.
+    """
     try:
-        if file.is_file():
-            os.rename(file, file)
+        for file in place.rglob("*") if place.is_dir() and not place.is_symlink() else [place]:
+            if file.is_file():
+                os.rename(file, file)
     except OSError as error:
-        problem = f"{file} cannot be replaced: {error.strerror or error}."
+        problem = f"{error.filename or place} cannot be replaced: {error.strerror or error}."
         raise RunError(problem, "Close the program that has it open, and try again.") from None
 
 

@@ -17,7 +17,6 @@ from typing import Any
 from headstart.core.events import EpochEnd, Event, Finding, Message, Progress, Table, Warned
 from headstart.core.files import read_json, write_json
 from headstart.core.locks import try_lock
-from headstart.core.open_files import raise_open_files
 from headstart.errors import HeadstartError, Interrupted
 
 _EVERY_S, _PART = 0.1, 1 / 2000
@@ -102,7 +101,6 @@ def work(folder: Path) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    raise_open_files()
     if arguments != ["wait"]:
         return work(Path(arguments[0]))
     from headstart.workbench import tasks
