@@ -227,7 +227,8 @@ def test_with_no_network_at_all_the_short_list_still_ends_in_an_answer(
 ) -> None:
     answer = cli("recommend", photos, "--sample", 20)
     assert answer.code == 0, answer
-    assert answer.out.splitlines()[1].split()[:2] == ["1", "starter"]
+    place, first = answer.out.splitlines()[1].split()[:2]
+    assert (place, first in ("starter", "starter_large")) == ("1", True)  # which of the two depends on the processor
     assert offline == ["resnet18", "tf_efficientnet_lite0.in1k"]
 
 
