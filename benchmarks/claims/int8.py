@@ -27,10 +27,10 @@ from headstart.inference.device import find_machine
 from headstart.inference.features import ALL_STAGES
 from headstart.training.config import TrainOptions
 from headstart.training.linear_probe import Probe, fit_probe
-from headstart.training.preparation import make_backbone, split
+from headstart.training.preparation import Prepared, make_backbone, split
 
 ENGINES = ("openvino", "int8")
-ROUNDS = 6
+SIZE, ROUNDS = 224, 6
 
 
 def main() -> None:
@@ -46,20 +46,9 @@ def main() -> None:
 
 
 def compare(assets: Path, name: str, network: str, most: int) -> str:
-    options = TrainOptions(
-        str(assets / "data" / name), backbone=network, strategy="probe", leakage="keep",
-        weights=str(assets / f"weights/{network}.fp16.safetensors"),
-    )  # fmt: skip
-    events, machine = Events(), find_machine("auto")
-    events.warn = lambda sentence: None  # type: ignore[method-assign]
-    backbone, manifest = make_backbone(options), find_photos(options.data, events)
-    photos = read(
-        replace(manifest, photos=some(manifest.photos, most)), 224, backbone.preprocessing.interpolation, "skip", events
-    )
     features, seconds, ready = {}, {}, {}
     for engine in ENGINES:
-        settings = {"image_size": 224, "engine": engine}
-        prepared = split(replace(options, settings=settings), photos, backbone, machine, events)
+        prepared = made_ready(assets, name, network, most, engine)
         began = time.perf_counter()
         ready[engine] = prepared.extractor.prepared(prepared.extractor.backbone.joining_all(), ALL_STAGES)
         seconds[engine] = time.perf_counter() - began
@@ -79,6 +68,20 @@ def compare(assets: Path, name: str, network: str, most: int) -> str:
         f"conversion {seconds['openvino']:.1f} and {seconds['int8']:.1f} s, accuracy {accuracy['openvino']:.4f} and "
         f"{accuracy['int8']:.4f} on {held}, same {same:.4f}, later {kept_later:.4f}"
     )
+
+
+def made_ready(assets: Path, name: str, network: str, most: int, engine: str) -> Prepared:
+    """At most so many photos of each split of a set, at 224 px, and the network that is to compute their features."""
+    options = TrainOptions(
+        str(assets / "data" / name), backbone=network, strategy="probe", leakage="keep",
+        weights=str(assets / f"weights/{network}.fp16.safetensors"), settings={"image_size": SIZE, "engine": engine},
+    )  # fmt: skip
+    events, machine = Events(), find_machine("auto")
+    events.warn = lambda sentence: None  # type: ignore[method-assign]
+    backbone, manifest = make_backbone(options), find_photos(options.data, events)
+    few = replace(manifest, photos=some(manifest.photos, most))
+    photos = read(few, SIZE, backbone.preprocessing.interpolation, "skip", events)
+    return split(options, photos, backbone, machine, events)
 
 
 def some(photos: Sequence[Photo], most: int) -> tuple[Photo, ...]:

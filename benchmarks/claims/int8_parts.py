@@ -14,27 +14,22 @@ import argparse
 import os
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from int8 import classes, some
+from int8 import SIZE, classes, made_ready
 
-from headstart.core.events import Events
 from headstart.data.augment import View
-from headstart.data.loading import find_photos, read
 from headstart.data.schema import SPLITS
-from headstart.inference.device import BATCH, find_machine
+from headstart.inference.device import BATCH
 from headstart.inference.features import photo_batches
 from headstart.inference.int8 import quiet
 from headstart.inference.openvino import OpenVino, import_openvino, to_graph
 from headstart.inference.runner import fold
-from headstart.training.config import TrainOptions
 from headstart.training.linear_probe import fit_probe
-from headstart.training.preparation import make_backbone, split
 
-SIZE, CALIBRATION, ROUNDS = 224, 4, 3
+CALIBRATION, ROUNDS = 4, 3
 Run = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -51,18 +46,9 @@ def main() -> None:
 
 
 def compare(assets: Path, name: str, network: str, most: int, kept: list[int]) -> None:
-    options = TrainOptions(
-        str(assets / "data" / name), backbone=network, strategy="probe", leakage="keep",
-        weights=str(assets / f"weights/{network}.fp16.safetensors"), settings={"image_size": SIZE, "engine": "torch"},
-    )  # fmt: skip
-    events, machine = Events(), find_machine("auto")
-    events.warn = lambda sentence: None  # type: ignore[method-assign]
-    backbone, manifest = make_backbone(options), find_photos(options.data, events)
-    few = replace(manifest, photos=some(manifest.photos, most))
-    photos = read(few, SIZE, backbone.preprocessing.interpolation, "skip", events)
-    prepared = split(options, photos, backbone, machine, events)
+    prepared = made_ready(assets, name, network, most, "torch")
     labels, preprocessing = prepared.labels, prepared.extractor.preprocessing
-    pixels = {s: whole_batches(prepared.pixels[s], machine) for s in SPLITS}
+    pixels = {s: whole_batches(prepared.pixels[s], prepared.extractor.machine) for s in SPLITS}
     trunk = fold(prepared.extractor.backbone)
 
     def features(run: Run) -> dict[str, np.ndarray]:

@@ -61,20 +61,20 @@ def _open(number: int, name: str) -> None:
         setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
+_LEFT = {errno.EPIPE, errno.EINVAL} if sys.platform == "win32" else {errno.EPIPE}
+"""What writing to a pipe fails with whose reader has left."""
+
+
 class _Output(io.FileIO):
     """Standard output. Its reader may leave, as ``head`` does: then the command ends, in peace."""
 
     def write(self, data: ReadableBuffer, /) -> int:
         try:
             return super().write(data)
-        except BrokenPipeError:
-            discard_output()
-            raise SystemExit(0) from None
         except OSError as error:
-            if sys.platform == "win32" and error.errno == errno.EINVAL:  # what a closed pipe says there
-                discard_output()
-                raise SystemExit(0) from None
             discard_output()  # it would be written again when the process ends
+            if error.errno in _LEFT:
+                raise SystemExit(0) from None
             error.filename = "standard output"
             raise
 

@@ -29,10 +29,9 @@ def fetched(place: Place) -> Path:
         RunError: the repository cannot be downloaded, or holds no headstart model.
     """
     text = os.fspath(place)
-    if text.startswith(PREFIX):  # which a Path of Windows writes with backslashes
-        text = text.replace("\\", "/")
     if not text.startswith(PREFIX):
         return Path(text)
+    text = text.replace("\\", "/")  # as a Path of Windows writes it
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     repo, _, revision = text.removeprefix(PREFIX).partition("@")
