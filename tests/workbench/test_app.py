@@ -345,6 +345,12 @@ def test_commands_to_copy_quote_folders(client: Any, desk: Desk, probe_run: Path
     assert shlex.split(about["table"]) == [str(desk.home / "my pets" / "labels.csv")]
     (run,) = client.get("/api/projects/my pets/runs").json()["runs"]
     assert shlex.split(run["place"]) == [str(desk.home / "my pets" / "runs" / "run-1")]
+    data = json.loads((probe_run / "request.json").read_text())["options"]["data"]
+    assert shlex.split(client.get("/api/projects/my pets/runs/run-1").json()["command"])[:3] == [
+        "headstart",
+        "train",
+        data,
+    ]
     assert about["table"].startswith("'")
 
 

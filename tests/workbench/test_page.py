@@ -106,7 +106,7 @@ def test_from_an_empty_folder_to_an_exported_model(page: Any, studio: Any, kinds
     page.locator("dialog img").first.wait_for()
     page.keyboard.press("Escape")
     page.get_by_text("The same on the command line").click()
-    assert "headstart train labels.csv" in page.locator(".command code").text_content()
+    assert "/labels.csv --out " in page.locator(".command code").text_content()
 
     page.get_by_role("link", name="Try it").click()
     page.locator("input[type=file]").first.set_input_files(kinds["dog"][0])

@@ -91,8 +91,12 @@ def _history(file: Path) -> list[dict[str, Any]]:
 
 
 def _command(run: Path) -> str:
-    """The command that trains this run again."""
-    return str(_read(run, "model.json").get("provenance", {}).get("command", ""))
+    """The command that trains this run again. A model may be given away, so it names the table alone; here its whole
+    path is told, from which the command can be typed anywhere.
+    """
+    command = str(_read(run, "model.json").get("provenance", {}).get("command", ""))
+    data = str(_read(run, "request.json")["options"]["data"])
+    return command.replace(f" {shell_word(Path(data).name)} ", f" {shell_word(data)} ", 1)
 
 
 def _read(run: Path, name: str) -> dict[str, Any]:
