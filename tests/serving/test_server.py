@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from headstart.core import extras
+
 WITH_SIGNALS = pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process at once, and asks nobody")
 
 
@@ -112,7 +114,5 @@ def test_others_are_let_in_only_when_told(start_server: Callable[..., Any]) -> N
 def test_a_missing_package_is_named(
     cli: Callable[..., Any], refused: Callable[..., None], probe_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from headstart.serving import server
-
-    monkeypatch.setattr(server, "find_spec", lambda name: None if name == "uvicorn" else object())
+    monkeypatch.setattr(extras, "find_spec", lambda name: None if name == "uvicorn" else object())
     refused(cli("serve", probe_run), "uvicorn", "headstart[serve]")

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart._version import __version__
+from headstart.core.extras import require
 from headstart.core.text import brief, first_line, listed
 from headstart.errors import OptionError, RunError
 
@@ -90,12 +91,11 @@ def _own_token() -> Iterator[None]:
 
 def _import_ray() -> Any:
     """The package, told to send no statistics of its use and to print nothing. Raises OptionError."""
+    require("This executor", ["ray"], "ray", "executor")
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    try:
-        import ray
-    except ImportError:
-        raise OptionError("This executor needs Ray.", 'pip install "headstart[ray]"', option="executor") from None
+    import ray
+
     return ray
 
 

@@ -11,15 +11,14 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from functools import cache
-from importlib.util import find_spec
 from io import StringIO
 from typing import Any
 
 import numpy as np
 from torch import nn
 
-from headstart.errors import OptionError, option
+from headstart.core.extras import require
+from headstart.errors import option
 from headstart.inference.device import BATCH, Machine
 from headstart.inference.openvino import OpenVino, check_openvino, import_openvino, to_graph
 from headstart.models.preprocessing import Preprocessing
@@ -35,9 +34,7 @@ class Int8Backend:
 
     def check(self, machine: Machine) -> None:
         check_openvino(INT8, machine)
-        if not has_nncf():
-            problem = f"{option('engine', repr(INT8))}: NNCF, which quantises networks for OpenVINO, is not installed."
-            raise OptionError(problem, "pip install \"headstart[int8]\". Or use `engine='openvino'`.", option="engine")
+        require(option("engine", repr(INT8)), ["nncf"], "int8", "engine", "Or use `engine='openvino'`.")
 
     def compile(
         self, module: nn.Module, preprocessing: Preprocessing, machine: Machine, precision: str, photos: np.ndarray
@@ -49,11 +46,6 @@ class Int8Backend:
         batches = [photos[i : i + BATCH] for i in range(0, len(photos), BATCH)]
         graph.reshape({0: PartialShape([len(batches[0]), *photos.shape[1:]])})
         return OpenVino(quantised(graph, batches), weights, preprocessing.image_size, precision)
-
-
-@cache
-def has_nncf() -> bool:
-    return find_spec("nncf") is not None
 
 
 def quantised(graph: Any, inputs: Sequence[np.ndarray]) -> Any:

@@ -8,13 +8,13 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headstart.core.extras import require
 from headstart.core.files import unguarded
 from headstart.core.text import printable
 from headstart.data.bounds import BadPhoto
 from headstart.data.decode import decode
 from headstart.data.images import centre
 from headstart.data.schema import ImageRef
-from headstart.errors import OptionError
 from headstart.reporting.images import thumbnail
 
 if TYPE_CHECKING:
@@ -56,10 +56,9 @@ def read_frame(path: Path) -> DataFrame:
 
 
 def _pandas() -> Any:
-    try:
-        import pandas
-    except ImportError:
-        raise OptionError("Frames need pandas.", 'pip install "headstart[notebook]"') from None
+    require("A frame", ["pandas"], "notebook")
+    import pandas
+
     return pandas
 
 

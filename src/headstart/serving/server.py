@@ -7,12 +7,12 @@ import ipaddress
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headstart.core.arguments import Device, typed
 from headstart.core.events import Listener
+from headstart.core.extras import require
 from headstart.errors import OptionError, RunError
 from headstart.inference.classifier import Classifier, Model, Trained, name_of_run
 from headstart.reporting.console import console_events
@@ -116,10 +116,7 @@ def application(
 
     Args: as of ``serve``. Raises OptionError, RunError.
     """
-    needed = ("fastapi", "uvicorn", "h11", "python_multipart", "prometheus_client")
-    missing = [name for name in needed if find_spec(name) is None]
-    if missing:
-        raise OptionError(f"Serving needs {', '.join(missing)}, not installed here.", 'pip install "headstart[serve]"')
+    require("Serving", ("fastapi", "uvicorn", "h11", "python_multipart", "prometheus_client"), "serve")
     from headstart.serving.app import make_app
     from headstart.serving.keys import read_keys
     from headstart.serving.prefix import read_prefix

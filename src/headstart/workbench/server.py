@@ -7,14 +7,13 @@ import secrets
 import socket
 import threading
 import webbrowser
-from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
 from headstart.core.arguments import typed
 from headstart.core.events import Listener
+from headstart.core.extras import require
 from headstart.core.paths import Place
-from headstart.errors import OptionError
 from headstart.reporting.console import console_events
 from headstart.serving.limits import Limits
 from headstart.serving.sockets import listen
@@ -51,11 +50,7 @@ def studio(
     Raises:
         OptionError: a package that is not installed, a port that is taken. DataError: no photos in ``folder``.
     """
-    needed = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
-    if missing := [name for name in needed if find_spec(name) is None]:
-        raise OptionError(
-            f"The studio needs {', '.join(missing)}, not installed here.", 'pip install "headstart[serve]"'
-        )
+    require("The studio", ("fastapi", "uvicorn", "python_multipart", "prometheus_client"), "serve")
     import uvicorn
 
     from headstart.workbench.app import make_app

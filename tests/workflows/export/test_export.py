@@ -19,8 +19,8 @@ import torch
 from PIL import Image
 
 import headstart as hs
+from headstart.core import extras
 from headstart.errors import DataError, OptionError, RunError
-from headstart.workflows.export import formats
 from headstart.workflows.export.export import compare
 from headstart.workflows.export.formats import EXPORTERS, TORCH
 
@@ -228,10 +228,25 @@ def test_int8_says_when_it_must_calibrate_on_what_it_is_checked_on(
 
 
 def test_a_missing_package_is_named(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(formats, "find_spec", lambda name: None if name == "onnxscript" else object())
+    monkeypatch.setattr(extras, "find_spec", lambda name: None if name == "onnxscript" else object())
     with pytest.raises(OptionError, match="onnxscript") as told:
         hs.export(run, format="onnx")
     assert "headstart[export]" in told.value.hint
+
+
+@pytest.mark.parametrize("form", ["onnx", "openvino"])
+def test_an_onnxscript_that_does_not_know_this_torch_is_named(
+    run: Path, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def torch_of_tomorrow(*_: Any, **__: Any) -> None:
+        raise ModuleNotFoundError("No module named 'onnxscript._framework_apis.torch_2_99'")
+
+    before = sorted(run.iterdir())
+    monkeypatch.setattr(torch.onnx, "export", torch_of_tomorrow)
+    with pytest.raises(OptionError, match=r"onnxscript \d.* is too old for torch \d.*torch_2_99") as told:
+        hs.export(run, format=form, quiet=True)
+    assert "pip install -U onnxscript" in told.value.hint
+    assert sorted(run.iterdir()) == before
 
 
 def test_photos_between_two_classes_are_not_held_against_a_file() -> None:

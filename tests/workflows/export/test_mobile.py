@@ -15,11 +15,11 @@ import pytest
 import torch
 
 import headstart as hs
+from headstart.core import extras
 from headstart.errors import OptionError
 from headstart.models.backbone import Backbone
 from headstart.models.heads import build_head
 from headstart.models.network import Network
-from headstart.workflows.export import formats
 from headstart.workflows.export.formats import EXPORTERS, INPUT
 from headstart.workflows.export.graph import OnCanvas, WholeClassifier
 from headstart.workflows.export.mobile import _of_one, canvas_side, shrunk
@@ -112,7 +112,7 @@ def facts_of(form: str, path: Path) -> dict[str, Any]:
 def test_a_missing_extra_is_one_clear_error(
     run: Path, form: str, monkeypatch: pytest.MonkeyPatch, cli: Callable[..., Any], refused: Callable[..., None]
 ) -> None:
-    monkeypatch.setattr(formats, "find_spec", lambda name: None if name == FORMATS[form] else find_spec(name))
+    monkeypatch.setattr(extras, "find_spec", lambda name: None if name == FORMATS[form] else find_spec(name))
     refused(cli("export", run, "--format", form), f"--format {form}", "not installed", f"headstart[{form}]")
     assert not (run / f"model{EXPORTERS.get(form).suffix}").exists()
 

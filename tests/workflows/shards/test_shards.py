@@ -18,6 +18,7 @@ import pytest
 import torch
 
 import headstart as hs
+from headstart.core import extras
 from headstart.core.events import Events
 from headstart.core.executor import LocalExecutor
 from headstart.data.pictures import Encoded
@@ -254,8 +255,8 @@ def test_mistakes_are_told_first(
         hs.predict_shards(probe_run, tmp_path / "empty", tmp_path / "out", quiet=True)
     with pytest.raises(OptionError, match="`part=0` must be at least 1"):
         hs.predict_shards(probe_run, photos, tmp_path / "out", part=0, quiet=True)
-    monkeypatch.setattr(many, "find_spec", lambda name: None)
-    with pytest.raises(OptionError, match="Parquet files need pyarrow"):
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    with pytest.raises(OptionError, match="Writing Parquet files needs pyarrow"):
         hs.embed_shards(photos, tmp_path / "out", quiet=True)
     assert not (tmp_path / "out").exists()
 

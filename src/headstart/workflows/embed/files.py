@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
+from headstart.core.extras import require
 from headstart.core.files import replacing, write_rows
 from headstart.core.paths import Place, check_writable, taken
 from headstart.errors import OptionError, option
@@ -23,9 +23,8 @@ def check_target(out: Place | None, overwrite: bool) -> Path | None:
     asked = option("out", repr(str(path)))
     if path.suffix.lower() not in SUFFIXES:
         raise OptionError(f"{asked} is no file of features.", f"End it in {', '.join(SUFFIXES)}.", option="out")
-    if path.suffix.lower() == ".parquet" and find_spec("pyarrow") is None:
-        hint = 'pip install "headstart[parquet]", or write .npy.'
-        raise OptionError(f"{asked}: Parquet needs pyarrow.", hint, option="out")
+    if path.suffix.lower() == ".parquet":
+        require(asked, ["pyarrow"], "parquet", "out", "Or write .npy.")
     for one in (path, paths_beside(path)):
         if one.is_dir() or (one.exists() and not overwrite and (one == path or path.suffix.lower() == ".npy")):
             raise taken(one)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ import torch
 from torch import nn
 
 from headstart.core.events import Events
+from headstart.core.extras import require
 from headstart.core.ranges import Ranges
 from headstart.core.registry import Registry
-from headstart.core.text import json_text, printable
+from headstart.core.text import brief, json_text, printable
 from headstart.data.schema import ImageRef
 from headstart.errors import OptionError, option
 from headstart.inference.int8 import quiet
@@ -37,7 +38,7 @@ class Exporter:
 
     ``write(graph, path, facts)``; ``open(path)`` returns a runner; ``quantise(source, target, photos, ranges)``
     quantizes to int8 by photos read with these ranges, where there is a tool. ``needs``, ``int8_needs``: packages by
-    import name; ``install``: what pip installs for them; ``beside``: suffixes of further files.
+    import name; ``extra``: what brings them; ``beside``: suffixes of further files.
 
     ``holds``: where the format is a folder, every file that it may hold. ``ready(runtime, events)`` fetches what the
     format needs from elsewhere, before any work, and returns the exporter that has it.
@@ -51,19 +52,15 @@ class Exporter:
     quantise: Callable[[Path, Path, Sequence[ImageRef], Ranges | None], None] | None = None
     int8_needs: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
-    install: str = "'headstart[export]'"
+    extra: str = "export"
     holds: tuple[str, ...] = ()
     ready: Callable[[Path | None, Events], Exporter] | None = None
 
     def check(self, int8: bool = False) -> None:
         """Raise OptionError where a package that it needs is not installed."""
-        needed = {"format": (option("format", repr(self.name)), self.needs, self.install)}
+        require(option("format", repr(self.name)), self.needs, self.extra, "format")
         if int8:
-            needed["int8"] = (option("int8"), self.int8_needs, " ".join(self.int8_needs))
-        for name, (asked, packages, install) in needed.items():
-            if missing := [package for package in packages if find_spec(package) is None]:
-                problem = f"{asked} needs {', '.join(missing)}, not installed here."
-                raise OptionError(problem, f"pip install {install}", option=name)
+            require(option("int8"), self.int8_needs, "int8", "int8")
 
     def files(self, path: Path) -> list[Path]:
         """The files that make up a model of this format, or its one folder."""
@@ -117,11 +114,15 @@ def write_onnx(
     import onnx_ir
 
     program = traced(graph)
-    with quiet():
-        made = torch.onnx.export(
-            program, input_names=["images"], output_names=list(outputs), opset_version=OPSET, dynamo=True,
-            verbose=False,
-        )  # fmt: skip
+    try:
+        with quiet():
+            made = torch.onnx.export(
+                program, input_names=["images"], output_names=list(outputs), opset_version=OPSET, dynamo=True,
+                verbose=False,
+            )  # fmt: skip
+    except ImportError as error:  # each torch imports the part of onnxscript that was written for it
+        problem = f"onnxscript {version('onnxscript')} is too old for torch {torch.__version__} ({brief(error)})."
+        raise OptionError(problem, "pip install -U onnxscript", option="format") from None
     assert made is not None
     made.model.producer_name = "headstart"
     # Names of the dimensions that vary, which tools show.

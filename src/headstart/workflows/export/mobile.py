@@ -141,9 +141,5 @@ def _open_executorch(path: Path) -> Runner:
     return lambda photos: np.stack([one(photo) for photo in photos])
 
 
-LITERT = Exporter(
-    "litert", ".tflite", ("litert_torch", "ai_edge_litert"), _write_litert, _open_litert, install="'headstart[litert]'"
-)
-EXECUTORCH = Exporter(
-    "executorch", ".pte", ("executorch",), _write_executorch, _open_executorch, install="'headstart[executorch]'"
-)
+LITERT = Exporter("litert", ".tflite", ("litert_torch", "ai_edge_litert"), _write_litert, _open_litert, extra="litert")
+EXECUTORCH = Exporter("executorch", ".pte", ("executorch",), _write_executorch, _open_executorch, extra="executorch")

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from headstart.core.extras import require
 from headstart.core.files import AS_IT_IS
 from headstart.data.filenames import KIND_SUFFIXES, content_kind, is_image_name
 from headstart.data.label_sets import labels_in
 from headstart.data.schema import Split
-from headstart.errors import OptionError
 
 GROUP_BYTES, GROUP_ROWS = 16 << 20, 10_000
 """Images of one row group of a Parquet file, which is read at once."""
@@ -123,14 +123,8 @@ WRITERS: dict[str, type[TarShard] | type[ParquetShard]] = {"webdataset": TarShar
 
 def check_package(form: str) -> None:
     """Raise OptionError where the package that a format needs is missing."""
-    if form != "parquet":
-        return
-    try:
-        import pyarrow.parquet  # noqa: F401
-    except ImportError:
-        raise OptionError(
-            "`format='parquet'` needs pyarrow.", 'pip install "headstart[parquet]"', option="format"
-        ) from None
+    if form == "parquet":
+        require("`format='parquet'`", ["pyarrow"], "parquet", "format")
 
 
 def suffix_of(photo: Packed) -> str:

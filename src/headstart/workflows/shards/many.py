@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -17,6 +16,7 @@ from torch import nn
 from headstart.core.arguments import Device, typed
 from headstart.core.events import Events, Listener
 from headstart.core.executor import Cluster, Executor, find_executor, session, tell_news
+from headstart.core.extras import require
 from headstart.core.lengths import seconds_of
 from headstart.core.paths import Place
 from headstart.core.ray_executor import RayExecutor
@@ -205,8 +205,7 @@ class Many:
 
 
 def _checked(executor: str | Executor, part: int) -> Executor:
-    if find_spec("pyarrow") is None:
-        raise OptionError("Parquet files need pyarrow.", 'pip install "headstart[parquet]".')
+    require("Writing Parquet files", ["pyarrow"], "parquet")
     if part < 1:
         raise OptionError(f"`part={part}` must be at least 1.", option="part")
     return find_executor(executor)

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.core.events import EpochEnd, Event, Events
+from headstart.core.extras import require
 from headstart.core.text import first_line, plural
-from headstart.errors import Interrupted, OptionError, RunError, TrainingError
+from headstart.errors import Interrupted, RunError, TrainingError
 from headstart.evaluation.objective import OnVal
 from headstart.training.launch import fit
 from headstart.training.planning import resolve
@@ -32,10 +33,9 @@ _DEFAULT, _STOPPED, _LOSS, _PROBLEM, _BY = "default", "interrupted", "val_loss",
 
 def import_optuna() -> Any:
     """The package. Raises OptionError where it is not installed."""
-    try:
-        import optuna
-    except ImportError:
-        raise OptionError("A search needs Optuna.", 'pip install "headstart[tune]"') from None
+    require("A search", ["optuna"], "tune")
+    import optuna
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
 
