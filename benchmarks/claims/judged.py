@@ -7,8 +7,8 @@ labels: 54 of 275 labels that confident learning had flagged, a crowd of five ca
 "Pervasive label errors in test sets"; wrong: fewer than three chose the given label). Precision is that among those of
 our photos that the crowd judged: nobody looked at the others. duplicates: test images with a copy in train or in test
 (Barz & Denzler 2020, who judged one neighbour of each test image; judgement 1: the same picture, 2: nearly), found
-without features; by test image, for the order of the published train indices is not that of the files everywhere. What
-is found and not listed is no error by itself: a mirrored copy was hardly a neighbour there.
+without features and with them; by test image, for the order of the published train indices is not that of the files
+everywhere. What is found and not listed is no error by itself: a mirrored copy was hardly a neighbour there.
 --write: scores.csv and pairs.csv, for others to score again.
 """
 
@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+import headstart as hs
 from headstart.core.events import Events
 from headstart.data.duplicates.fingerprints import fingerprints
 from headstart.data.duplicates.pairs import near_duplicates
@@ -97,8 +98,30 @@ def _features(asked: argparse.Namespace) -> Any:
 def duplicates(asked: argparse.Namespace) -> None:
     images = [*paths_of(asked), *sorted((asked.assets / "data/cifar10/train").glob("*/*"))]
     pixels = read_photos(images, 32)
-    pairs, similarity = near_duplicates(fingerprints(pixels), pixels.digests)
-    print("\n| listed | judgement | test images | found |\n|---|---|---|---|")
+    seen = fingerprints(pixels)
+    print("\n| features | listed | judgement | test images | found |\n|---|---|---|---|---|")
+    for name, features in (
+        ("none, as `train` does", None),
+        (f"{asked.backbone}, as `check` does", _all(asked, images)),
+    ):
+        pairs, similarity = near_duplicates(seen, pixels.digests, features)
+        _table(asked, name, pairs)
+    if asked.write:
+        root = asked.assets / "data/cifar10"
+        names = [path.relative_to(root).as_posix() for path in images]
+        every = zip(pairs.tolist(), similarity.tolist(), strict=True)
+        rows = [(names[a], names[b], f"{like:.3f}") for (a, b), like in every if a < TESTS]
+        _write(asked.write / "pairs.csv", ("one", "other", "similarity"), rows)
+
+
+def _all(asked: argparse.Namespace, images: list[Path]) -> np.ndarray:
+    """The features of images."""
+    weights = asked.assets / f"weights/{asked.backbone}.fp16.safetensors"
+    size = {"image_size": asked.image_size} if asked.image_size else {}
+    return hs.embed(images, backbone=asked.backbone, weights=weights, quiet=True, **size).features
+
+
+def _table(asked: argparse.Namespace, features: str, pairs: np.ndarray) -> None:
     for name, other in (("duplicates_cifar10", "train"), ("duplicates_cifar10_test", "test")):
         across = (pairs[:, 0] < TESTS) & ((pairs[:, 1] < TESTS) == (other == "test"))
         found = set(pairs[across].ravel().tolist())
@@ -106,17 +129,11 @@ def duplicates(asked: argparse.Namespace) -> None:
             listed = {int(row["TestID"]): int(row["Judgment"]) for row in csv.DictReader(file)}
         for judgement in (1, 2):
             some = {i for i, verdict in listed.items() if verdict == judgement}
-            print(f"| copy in {other} | {judgement} | {len(some)} | {len(some & found) / len(some):.2f} |")
+            share = len(some & found) / len(some)
+            print(f"| {features} | copy in {other} | {judgement} | {len(some)} | {share:.2f} |")
         tests = {i for i in found if i < TESTS}
-        print(
-            f"| copy in {other} | any, found | {len(tests)} | listed: {len(tests & listed.keys()) / len(tests):.2f} |"
-        )
-    if asked.write:
-        root = asked.assets / "data/cifar10"
-        names = [path.relative_to(root).as_posix() for path in images]
-        every = zip(pairs.tolist(), similarity.tolist(), strict=True)
-        rows = [(names[a], names[b], f"{like:.3f}") for (a, b), like in every if a < TESTS]
-        _write(asked.write / "pairs.csv", ("one", "other", "similarity"), rows)
+        share = len(tests & listed.keys()) / len(tests)
+        print(f"| {features} | copy in {other} | any, found | {len(tests)} | listed: {share:.2f} |")
 
 
 def _write(path: Path, header: Iterable[str], rows: Iterable[Iterable[object]]) -> None:

@@ -57,6 +57,23 @@ def test_hashes_alone_find_copies_that_are_not_cropped(scene: Scene, tmp_path: P
     assert pairs.tolist() == [[7, PHOTOS]]
 
 
+@pytest.mark.parametrize(("cosine", "found"), [(None, False), (0.5, False), (0.9, True)])
+def test_small_pictures_of_middling_likeness_are_duplicates_where_features_agree(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cosine: float | None, found: bool
+) -> None:
+    pictures = [scene(i).resize((32, 32)) for i in range(PHOTOS)]
+    seen, digests = prints_of(tmp_path / "photos", [*pictures, pictures[7]])
+    where = "headstart.data.duplicates.pairs"
+    monkeypatch.setattr(f"{where}.alignment", lambda _, pairs: np.where((pairs == [7, PHOTOS]).all(1), 0.75, 0.0))
+    monkeypatch.setattr(f"{where}.turned_alignment", lambda thumbs, aspects, pairs: np.zeros(len(pairs)))
+    features = None
+    if cosine is not None:
+        features = np.eye(PHOTOS + 1, dtype=np.float32)
+        features[PHOTOS] = 3 * (cosine * features[7] + (1 - cosine**2) ** 0.5 * features[PHOTOS])
+    pairs, _ = near_duplicates(seen, digests, features)
+    assert pairs.tolist() == ([[7, PHOTOS]] if found else [])
+
+
 @pytest.mark.parametrize("count", [1, 8, 60])
 @pytest.mark.parametrize("kind", TURNED)
 def test_a_turned_copy_is_found_without_features(scene: Scene, tmp_path: Path, kind: str, count: int) -> None:

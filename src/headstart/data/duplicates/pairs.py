@@ -29,6 +29,9 @@ HAMMING = 12
 """Bits of 64 in which the hashes of duplicates may differ; those of other photos differ in 32 ± 4."""
 COSINE = 0.75
 """Cosine similarity of features from which photos are compared; cropped duplicates have 0.8 and more."""
+AGREED = 0.7
+"""Cosine similarity of features from which small photos need no more alike details than others: of pairs below it, most
+are ships or aeroplanes before the same plain sea or sky (docs/explanation/measured-check.md)."""
 SPECTRAL = 0.85
 """Cosine similarity of spectra from which photos are compared at every angle; turned copies have 0.9 and more, and of a
 thousand other pairs one has 0.6."""
@@ -65,9 +68,12 @@ def near_duplicates(
     own = seen if len(chosen) == len(seen) else seen.take(chosen)
     if too_plain(own.thumbs):
         return np.zeros((0, 2), np.int64), np.zeros(0, np.float32)
-    upright = upright_pairs(own, features[chosen] if features is not None else None, device)
+    rows = features[chosen] if features is not None else None
+    upright = upright_pairs(own, rows, device)
     likeness = alignment(own.thumbs, upright)
-    same = likeness >= np.where(own.small[upright].any(1), SAME_SMALL, SAME)
+    same = likeness >= SAME
+    doubtful = np.flatnonzero(same & (likeness < SAME_SMALL) & own.small[upright].any(1))
+    same[doubtful] = rows is not None and _cosines(rows, upright[doubtful]) >= AGREED
     pairs, similarity = upright[same], likeness[same]
     other = _without(turned_pairs(own, device), pairs, len(own))
     likeness = turned_alignment(own.thumbs, own.aspects, other)
@@ -75,6 +81,12 @@ def near_duplicates(
     pairs, similarity = np.concatenate([pairs, other[same]]), np.concatenate([similarity, likeness[same]])
     order = np.lexsort(pairs.T[::-1])
     return chosen[pairs[order]], similarity[order]
+
+
+def _cosines(rows: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """The cosine similarity [P] of the rows [N, D] of pairs [P, 2]."""
+    one, other = (rows[side] / np.linalg.norm(rows[side], axis=1, keepdims=True) for side in pairs.T)
+    return np.asarray((one * other).sum(1))
 
 
 def _without(pairs: np.ndarray, known: np.ndarray, count: int) -> np.ndarray:
