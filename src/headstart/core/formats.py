@@ -64,7 +64,8 @@ def checked(file: str | Path, values: Any, kind: type[T], newest: int = 0, hint:
         words, _, place = str(error).replace("`", "").partition(" - at ")
         field = f" {place.removeprefix('$').removeprefix('.')[:100]}:" if place else ""
         raise RunError(f"{file}:{field} {words[:1].lower()}{words[1:200]}.", hint) from None
-    except (ValueError, OverflowError, RecursionError) as error:  # a lone surrogate
+    except (ValueError, OverflowError, RecursionError, SystemError) as error:
+        # A lone surrogate; msgspec before 0.22 raises SystemError for a whole number that no float holds.
         raise RunError(f"{file} cannot be read: {brief(error)}.", hint) from None
 
 

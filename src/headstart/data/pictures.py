@@ -25,7 +25,7 @@ from headstart.errors import OptionError, option
 
 _FORMATS = {
     **dict.fromkeys(("1", "L", "LA", "P", "RGB", "RGBA", "I;16"), "PNG"),
-    **dict.fromkeys(("I", "F", "CMYK", "YCbCr", "LAB"), "TIFF"),
+    **dict.fromkeys(("I", "F", "CMYK", "LAB"), "TIFF"),
 }
 """The lossless format for each of Pillow's modes; the others become RGB."""
 _TENSOR = class_named("torch", "Tensor")

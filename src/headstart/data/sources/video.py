@@ -111,5 +111,5 @@ def _picture(container: Any, stream: Any, seconds: float) -> Any:
             break
     if found is None:
         raise VideoProblem(f"no frame at {seconds:g} s")
-    turned = round(getattr(found, "rotation", 0) / 90) % 4  # counter-clockwise, as players turn it
+    turned = round(found.rotation / 90) % 4  # counter-clockwise, as players turn it
     return found.to_image().rotate(90 * turned, expand=True)

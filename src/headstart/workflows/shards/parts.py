@@ -95,20 +95,20 @@ class PartWorker:
         return pa.table(columns)
 
     def _embedded(self, part: Part) -> pa.Table:
-        """A row per photo: ``path``, ``features`` (a list of fixed size), ``problem``."""
+        """A row per photo: ``path``, ``features``, ``problem``. The lists' type has no fixed size: with a null among
+        them, pyarrow up to 24 cannot write such, and 25 cannot read it.
+        """
         import pyarrow as pa
 
-        names, problems, rows = list[str](), list[str | None](), list[np.ndarray]()
+        names, problems, rows = list[str](), list[str | None](), list[np.ndarray | None]()
         for read, features in self.classifier.batches(part.photos):
             taken = 0
             for photo, was in read:
                 names.append(name_of(photo))
                 problems.append(None if was.pixels is not None else str(was.problem))
-                rows.append(features[taken] if was.pixels is not None else np.zeros(features.shape[1], np.float32))
+                rows.append(features[taken] if was.pixels is not None else None)
                 taken += was.pixels is not None
-        values = pa.array(np.concatenate(rows), pa.float32())
-        unread = pa.array([problem is not None for problem in problems])
-        lists = pa.FixedSizeListArray.from_arrays(values, len(rows[0]), mask=unread)
+        lists = pa.array(rows, pa.list_(pa.float32()))
         return pa.table({
             "path": pa.array(texts(names), pa.string()), "features": lists, "problem": pa.array(problems, pa.string()),
         })  # fmt: skip
