@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from fuzz.mutations import expect
 from helpers import deep, hostile
+from helpers.loops import run_apart
 from PIL import Image, PngImagePlugin
 from starlette.requests import Request
 
@@ -58,7 +58,7 @@ def form(content: bytes, _: Path) -> None:
                 assert isinstance(upload.content, bytes)
 
     try:
-        asyncio.run(read())
+        run_apart(read())
     except Refused as refusal:
         expect(400 <= refusal.status < 500, str(refusal))
     assert memory.used == 0

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+from helpers.loops import run_apart
 
 from headstart.serving.connections import bounded_protocol
 from headstart.serving.limits import Limits
@@ -43,7 +44,7 @@ def against(limits: Limits, attack: Any) -> Any:
                 server.should_exit = True
                 await task
 
-    return asyncio.run(run())
+    return run_apart(run())
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import deep, hostile
+from helpers.loops import run_apart
 
 from headstart.core.ranges import Ranges
 from headstart.data.decode import decode
@@ -37,7 +38,7 @@ def using(work: Callable[[Decoders], Awaitable[Any]], **limits: Any) -> Any:
         finally:
             await decoders.stop()
 
-    return asyncio.run(run())
+    return run_apart(run())
 
 
 def test_photos_are_those_of_decode(photo_bytes: Callable[..., bytes]) -> None:
@@ -103,6 +104,7 @@ def test_a_slow_photo_is_given_up_and_others_do_not_wait(photo_bytes: Callable[.
         ("a.ico", hostile.icon(50, 50), "not an image"),
         ("a.webp", hostile.webp_canvas(1 << 24, 1 << 24), "decompression bomb"),
     ],
+    ids=["scans", "bytes", "pixels", "qoi", "pbm", "ico", "webp"],  # contents are too long for an environment variable
 )
 def test_what_is_refused_says_why(name: str, content: bytes, words: str) -> None:
     assert words in using(lambda decoders: decoders.decode(Upload(name, content)))

@@ -269,7 +269,8 @@ def _counting(service: Service) -> Any:
     known = {*PAGE, "/predict", "/explain", "/model", "/healthz", "/metrics", "/docs", "/openapi.json"}
 
     async def count(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        path = request.url.path if request.url.path in known else "other"
+        path = request.scope["path"]  # not its URL, which a Host header that is none breaks in some starlettes
+        path = path if path in known else "other"
         status = 500
         try:
             with service.figures.busy.track_inprogress(), service.figures.seconds.labels(path).time():
