@@ -15,7 +15,7 @@ def command(module: str, *arguments: str) -> list[str]:
 
 def environment(**more: str) -> dict[str, str]:
     """The environment of this process, with its paths: it may run from a checkout."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(filter(None, sys.path))), **more}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), **more}
 
 
 def apart(window: bool = True) -> dict[str, Any]:

@@ -243,7 +243,7 @@ def test_an_onnxscript_that_does_not_know_this_torch_is_named(
 
     before = sorted(run.iterdir())
     monkeypatch.setattr(torch.onnx, "export", torch_of_tomorrow)
-    with pytest.raises(OptionError, match=r"onnxscript \d.* is too old for torch \d.*torch_2_99") as told:
+    with pytest.raises(OptionError, match=r"onnxscript \d.* does not fit torch \d.*torch_2_99") as told:
         hs.export(run, format=form, quiet=True)
     assert "pip install -U onnxscript" in told.value.hint
     assert sorted(run.iterdir()) == before

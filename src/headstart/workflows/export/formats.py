@@ -121,7 +121,7 @@ def write_onnx(
                 verbose=False,
             )  # fmt: skip
     except ImportError as error:  # each torch imports the part of onnxscript that was written for it
-        problem = f"onnxscript {version('onnxscript')} is too old for torch {torch.__version__} ({brief(error)})."
+        problem = f"onnxscript {version('onnxscript')} does not fit torch {torch.__version__} ({brief(error)})."
         raise OptionError(problem, "pip install -U onnxscript", option="format") from None
     assert made is not None
     made.model.producer_name = "headstart"
