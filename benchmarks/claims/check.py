@@ -22,7 +22,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -258,21 +258,24 @@ def real(asked: argparse.Namespace) -> None:
     print(f"- CIFAR-10: {len(shared)} of {every} test images ({len(shared) / every:.1%}) have a copy in train;")
     print(f"  published: {CIFAIR:.1%}")
     if asked.pictures:
-        montage(woof, [c for f in woof.findings if f.kind in {"leakage", "conflict"} for c in f.cases][:12]).save(
-            asked.pictures / "check-imagewoof.png"
-        )
+        worst = [case for f in woof.findings if f.kind in {"leakage", "conflict"} for case in f.cases][:12]
+        montage(_paths(woof, worst)).save(asked.pictures / "check-imagewoof.png")
         spread = [cases[i] for i in np.linspace(0, len(cases) - 1, 24).astype(int)]
-        montage(cifar, spread).save(asked.pictures / "check-cifar10.png")
+        montage(_paths(cifar, spread)).save(asked.pictures / "check-cifar10.png")
 
 
-def montage(found: CheckResult, cases: Iterable[Any], across: int = 6, side: int = 96) -> Image.Image:
-    """Pairs side by side."""
-    chosen = list(cases)
-    rows = -(-len(chosen) // across)
+def _paths(found: CheckResult, cases: Iterable[Any]) -> list[list[Path]]:
+    photos = found.photos.manifest.photos
+    return [[Path(photos[i].path) for i in case.photos] for case in cases]
+
+
+def montage(pairs: Sequence[Sequence[Path]], across: int = 6, side: int = 96) -> Image.Image:
+    """Pairs of photos side by side."""
+    rows = -(-len(pairs) // across)
     sheet = Image.new("RGB", (across * (2 * side + 14), rows * (side + 10)), "white")
-    for n, case in enumerate(chosen):
-        for k, i in enumerate(case.photos):
-            photo = Image.open(found.photos.manifest.photos[i].path).convert("RGB").resize((side, side))
+    for n, pair in enumerate(pairs):
+        for k, path in enumerate(pair):
+            photo = Image.open(path).convert("RGB").resize((side, side))
             sheet.paste(photo, ((n % across) * (2 * side + 14) + k * (side + 2), (n // across) * (side + 10)))
     return sheet
 
